@@ -1,0 +1,346 @@
+//! The two kinds of "no".
+//!
+//! A [`Refusal`] is protocol or policy saying no: it has a stable code, a reason a person can act on, and it is
+//! recorded. A [`Fault`] is us breaking: it is logged with an id and never explained to the caller.
+
+use serde::{Serialize, Serializer};
+use std::fmt;
+
+/// A stable, documented reason for saying no. `docs/refusals.md` has one row for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Code {
+    // Requests we cannot read.
+    RequestMalformed,
+    RequestTooLarge,
+    JsonDuplicateMember,
+    JsonTooDeep,
+    NameMalformed,
+    MethodNotAllowed,
+    MediaTypeUnsupported,
+    HostNotAllowed,
+    OriginNotAllowed,
+    RateLimited,
+    NotFound,
+    // Who is calling.
+    ClientUnauthenticated,
+    ClientUnknown,
+    ClientNotAllowed,
+    AssertionReplayed,
+    CredentialsInvalid,
+    TokenMissing,
+    TokenMalformed,
+    TokenSignatureInvalid,
+    TokenExpired,
+    TokenNotYetValid,
+    TokenRevoked,
+    TokenTypeWrong,
+    TokenAudienceWrong,
+    TokenIssuerUnknown,
+    DpopProofMissing,
+    DpopProofInvalid,
+    DpopProofReplayed,
+    DpopNonceRequired,
+    DpopKeyMismatch,
+    AgentQuarantined,
+    AgentRetired,
+    HumanDisabled,
+    // OAuth grants.
+    GrantTypeUnsupported,
+    GrantInvalid,
+    RedirectUriMismatch,
+    PkceRequired,
+    PkceMismatch,
+    ConsentDenied,
+    LoginRequired,
+    ScopeUnknown,
+    ResourceUnknown,
+    AuthorizationDetailsInvalid,
+    // Delegation.
+    DelegationNotAllowed,
+    DelegateNotNamed,
+    ChainTooDeep,
+    ChainCycle,
+    ChainSpliced,
+    ActorTokenInvalid,
+    EdgeProofInvalid,
+    WidensScope,
+    WidensArgument,
+    WidensField,
+    WidensLifetime,
+    WidensLimit,
+    WidensDelegation,
+    WidensResource,
+    AuthorityEmpty,
+    ConstraintUnknown,
+    // The call.
+    ToolNotGranted,
+    ArgumentNotGranted,
+    GrantExpired,
+    LimitExhausted,
+    PolicyDenied,
+    PolicyError,
+    PolicyUnavailable,
+    StepUpRequired,
+    HeaderBodyMismatch,
+    ProtocolVersionUnsupported,
+    ProtocolMetaMissing,
+    RpcMethodUnknown,
+    SessionUnknown,
+    SessionForeign,
+    UpstreamUnavailable,
+    UpstreamMalformed,
+    ServerUnknown,
+    // Ourselves.
+    LedgerUnavailable,
+    ClockUnknown,
+    AdminUnauthenticated,
+    Internal,
+}
+
+impl Code {
+    /// Every code, in the order of the documentation.
+    pub const ALL: &'static [Self] = &[
+        Self::RequestMalformed,
+        Self::RequestTooLarge,
+        Self::JsonDuplicateMember,
+        Self::JsonTooDeep,
+        Self::NameMalformed,
+        Self::MethodNotAllowed,
+        Self::MediaTypeUnsupported,
+        Self::HostNotAllowed,
+        Self::OriginNotAllowed,
+        Self::RateLimited,
+        Self::NotFound,
+        Self::ClientUnauthenticated,
+        Self::ClientUnknown,
+        Self::ClientNotAllowed,
+        Self::AssertionReplayed,
+        Self::CredentialsInvalid,
+        Self::TokenMissing,
+        Self::TokenMalformed,
+        Self::TokenSignatureInvalid,
+        Self::TokenExpired,
+        Self::TokenNotYetValid,
+        Self::TokenRevoked,
+        Self::TokenTypeWrong,
+        Self::TokenAudienceWrong,
+        Self::TokenIssuerUnknown,
+        Self::DpopProofMissing,
+        Self::DpopProofInvalid,
+        Self::DpopProofReplayed,
+        Self::DpopNonceRequired,
+        Self::DpopKeyMismatch,
+        Self::AgentQuarantined,
+        Self::AgentRetired,
+        Self::HumanDisabled,
+        Self::GrantTypeUnsupported,
+        Self::GrantInvalid,
+        Self::RedirectUriMismatch,
+        Self::PkceRequired,
+        Self::PkceMismatch,
+        Self::ConsentDenied,
+        Self::LoginRequired,
+        Self::ScopeUnknown,
+        Self::ResourceUnknown,
+        Self::AuthorizationDetailsInvalid,
+        Self::DelegationNotAllowed,
+        Self::DelegateNotNamed,
+        Self::ChainTooDeep,
+        Self::ChainCycle,
+        Self::ChainSpliced,
+        Self::ActorTokenInvalid,
+        Self::EdgeProofInvalid,
+        Self::WidensScope,
+        Self::WidensArgument,
+        Self::WidensField,
+        Self::WidensLifetime,
+        Self::WidensLimit,
+        Self::WidensDelegation,
+        Self::WidensResource,
+        Self::AuthorityEmpty,
+        Self::ConstraintUnknown,
+        Self::ToolNotGranted,
+        Self::ArgumentNotGranted,
+        Self::GrantExpired,
+        Self::LimitExhausted,
+        Self::PolicyDenied,
+        Self::PolicyError,
+        Self::PolicyUnavailable,
+        Self::StepUpRequired,
+        Self::HeaderBodyMismatch,
+        Self::ProtocolVersionUnsupported,
+        Self::ProtocolMetaMissing,
+        Self::RpcMethodUnknown,
+        Self::SessionUnknown,
+        Self::SessionForeign,
+        Self::UpstreamUnavailable,
+        Self::UpstreamMalformed,
+        Self::ServerUnknown,
+        Self::LedgerUnavailable,
+        Self::ClockUnknown,
+        Self::AdminUnauthenticated,
+        Self::Internal,
+    ];
+
+    /// The stable spelling that clients and records see: snake case of the variant's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RequestMalformed => "request_malformed",
+            Self::RequestTooLarge => "request_too_large",
+            Self::JsonDuplicateMember => "json_duplicate_member",
+            Self::JsonTooDeep => "json_too_deep",
+            Self::NameMalformed => "name_malformed",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::MediaTypeUnsupported => "media_type_unsupported",
+            Self::HostNotAllowed => "host_not_allowed",
+            Self::OriginNotAllowed => "origin_not_allowed",
+            Self::RateLimited => "rate_limited",
+            Self::NotFound => "not_found",
+            Self::ClientUnauthenticated => "client_unauthenticated",
+            Self::ClientUnknown => "client_unknown",
+            Self::ClientNotAllowed => "client_not_allowed",
+            Self::AssertionReplayed => "assertion_replayed",
+            Self::CredentialsInvalid => "credentials_invalid",
+            Self::TokenMissing => "token_missing",
+            Self::TokenMalformed => "token_malformed",
+            Self::TokenSignatureInvalid => "token_signature_invalid",
+            Self::TokenExpired => "token_expired",
+            Self::TokenNotYetValid => "token_not_yet_valid",
+            Self::TokenRevoked => "token_revoked",
+            Self::TokenTypeWrong => "token_type_wrong",
+            Self::TokenAudienceWrong => "token_audience_wrong",
+            Self::TokenIssuerUnknown => "token_issuer_unknown",
+            Self::DpopProofMissing => "dpop_proof_missing",
+            Self::DpopProofInvalid => "dpop_proof_invalid",
+            Self::DpopProofReplayed => "dpop_proof_replayed",
+            Self::DpopNonceRequired => "dpop_nonce_required",
+            Self::DpopKeyMismatch => "dpop_key_mismatch",
+            Self::AgentQuarantined => "agent_quarantined",
+            Self::AgentRetired => "agent_retired",
+            Self::HumanDisabled => "human_disabled",
+            Self::GrantTypeUnsupported => "grant_type_unsupported",
+            Self::GrantInvalid => "grant_invalid",
+            Self::RedirectUriMismatch => "redirect_uri_mismatch",
+            Self::PkceRequired => "pkce_required",
+            Self::PkceMismatch => "pkce_mismatch",
+            Self::ConsentDenied => "consent_denied",
+            Self::LoginRequired => "login_required",
+            Self::ScopeUnknown => "scope_unknown",
+            Self::ResourceUnknown => "resource_unknown",
+            Self::AuthorizationDetailsInvalid => "authorization_details_invalid",
+            Self::DelegationNotAllowed => "delegation_not_allowed",
+            Self::DelegateNotNamed => "delegate_not_named",
+            Self::ChainTooDeep => "chain_too_deep",
+            Self::ChainCycle => "chain_cycle",
+            Self::ChainSpliced => "chain_spliced",
+            Self::ActorTokenInvalid => "actor_token_invalid",
+            Self::EdgeProofInvalid => "edge_proof_invalid",
+            Self::WidensScope => "widens_scope",
+            Self::WidensArgument => "widens_argument",
+            Self::WidensField => "widens_field",
+            Self::WidensLifetime => "widens_lifetime",
+            Self::WidensLimit => "widens_limit",
+            Self::WidensDelegation => "widens_delegation",
+            Self::WidensResource => "widens_resource",
+            Self::AuthorityEmpty => "authority_empty",
+            Self::ConstraintUnknown => "constraint_unknown",
+            Self::ToolNotGranted => "tool_not_granted",
+            Self::ArgumentNotGranted => "argument_not_granted",
+            Self::GrantExpired => "grant_expired",
+            Self::LimitExhausted => "limit_exhausted",
+            Self::PolicyDenied => "policy_denied",
+            Self::PolicyError => "policy_error",
+            Self::PolicyUnavailable => "policy_unavailable",
+            Self::StepUpRequired => "step_up_required",
+            Self::HeaderBodyMismatch => "header_body_mismatch",
+            Self::ProtocolVersionUnsupported => "protocol_version_unsupported",
+            Self::ProtocolMetaMissing => "protocol_meta_missing",
+            Self::RpcMethodUnknown => "rpc_method_unknown",
+            Self::SessionUnknown => "session_unknown",
+            Self::SessionForeign => "session_foreign",
+            Self::UpstreamUnavailable => "upstream_unavailable",
+            Self::UpstreamMalformed => "upstream_malformed",
+            Self::ServerUnknown => "server_unknown",
+            Self::LedgerUnavailable => "ledger_unavailable",
+            Self::ClockUnknown => "clock_unknown",
+            Self::AdminUnauthenticated => "admin_unauthenticated",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.as_str())
+    }
+}
+
+/// A reasoned "no". The reason is for people and may name what would have been enough; it never carries a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub code: Code,
+    pub reason: String,
+}
+
+impl Refusal {
+    pub fn new(code: Code, reason: impl Into<String>) -> Self {
+        Self { code, reason: reason.into() }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.reason)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// We broke. `context` goes to the log with an id; the caller sees only the id.
+#[derive(Debug)]
+pub struct Fault {
+    pub context: String,
+}
+
+impl Fault {
+    pub fn new(context: impl fmt::Display) -> Self {
+        Self { context: context.to_string() }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.context)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+#[cfg(test)]
+mod tests {
+    use super::Code;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_code_is_listed_once_and_spelled_as_its_name() {
+        let spelled: BTreeSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(spelled.len(), Code::ALL.len());
+        for code in Code::ALL {
+            let variant = format!("{code:?}");
+            let snake: String = variant
+                .char_indices()
+                .flat_map(|(at, c)| {
+                    let lower = c.to_ascii_lowercase();
+                    if c.is_ascii_uppercase() && at > 0 { vec!['_', lower] } else { vec![lower] }
+                })
+                .collect();
+            assert_eq!(snake, code.as_str());
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Time as a value. Nothing here reads a clock: a `Moment` is handed in by the rim.
+//!
+//! A wall clock is only worth its error bound, so the two never part (record.md §1.5).
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Whole seconds since the Unix epoch, the unit of `exp`, `iat` and `not_after`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default)]
+#[serde(transparent)]
+pub struct UnixTime(pub i64);
+
+impl UnixTime {
+    /// This time plus `seconds`, saturating.
+    #[must_use]
+    pub fn plus(self, seconds: i64) -> Self {
+        Self(self.0.saturating_add(seconds))
+    }
+
+    /// Seconds from `earlier` to this time; negative when this time is before it.
+    pub fn since(self, earlier: Self) -> i64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl fmt::Display for UnixTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What the kernel says about its clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClockStatus {
+    Synchronized,
+    FreeRunning,
+    Unknown,
+    Disrupted,
+}
+
+/// Where the wall clock's time comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimeSource {
+    PtpPhc,
+    NtpNts,
+    Ntp,
+    Cloud,
+    None,
+}
+
+/// One reading of the clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Nanoseconds since the Unix epoch.
+    pub wall_ns: u64,
+    /// Half-width of the interval the true time lies in; `u64::MAX` when unknown.
+    pub error_bound_ns: u64,
+    pub status: ClockStatus,
+    pub source: TimeSource,
+    /// Nanoseconds since boot: orders events inside one host and boot.
+    pub mono_ns: u64,
+    /// Identity of this boot.
+    pub boot_id: [u8; 16],
+}
+
+impl Moment {
+    /// A moment with a known wall time and nothing else, for tests and pure functions.
+    pub fn at(seconds: i64) -> Self {
+        let wall_ns = u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000_000_000);
+        Self {
+            wall_ns,
+            error_bound_ns: u64::MAX,
+            status: ClockStatus::Unknown,
+            source: TimeSource::None,
+            mono_ns: wall_ns,
+            boot_id: [0; 16],
+        }
+    }
+
+    pub fn unix(&self) -> UnixTime {
+        UnixTime(i64::try_from(self.wall_ns / 1_000_000_000).unwrap_or(i64::MAX))
+    }
+}
