@@ -1,1 +1,25 @@
-//! store
+//! Durable state: one batch is one fact.
+//!
+//! [`Store::apply`] takes a [`Batch`] of preconditions, changes and audit records and commits it whole or not at all,
+//! so an action and its record can never part. It resolves only after the commit has reached the disk. Reads that a
+//! request needs before it may be refused come from the in-memory [`Snapshot`]; everything else is a point read.
+//! A publisher thread writes the ledger directory (tiles, entries, signed checkpoints) from SQL, off the path.
+//!
+//! Specifications: C2SP tlog-tiles and tlog-checkpoint through `remit-ledger`; LG-17 (never two inconsistent checkpoints).
+//! What this crate does not do: it decides nothing. It neither mints nor verifies tokens and evaluates no policy.
+
+mod batch;
+mod config;
+mod draft;
+pub mod rim;
+mod snapshot;
+mod store;
+
+pub use batch::{
+    Applied, ApplyError, Batch, Budget, Change, JtiKind, KeyedHash, Precondition, ReadError, Receipt, Revocation, StoredCode,
+    StoredRecord, StoredRefresh, StoredToken,
+};
+pub use config::{Config, Secret, StoreError};
+pub use draft::Draft;
+pub use snapshot::Snapshot;
+pub use store::{Stats, Store};

@@ -1,0 +1,291 @@
+//! A batch: what must hold, what changes, what is recorded. Plain data, committed whole or not at all.
+
+use crate::draft::Draft;
+use remit_model::{
+    agent::{Agent, AgentStatus, Human},
+    authority::Authority,
+    chain::Chain,
+    id::{AgentId, TenantId},
+    time::UnixTime,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::fmt;
+use thiserror::Error;
+
+/// HMAC of a code or refresh token under the store's pepper; see [`crate::Store::keyed_hash`]. The secret itself is never stored.
+pub type KeyedHash = [u8; 32];
+
+/// One fact. Requirements are checked first, then changes apply in order, then records are sealed in order; the first
+/// unmet requirement undoes this batch and no other.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    pub tenant: TenantId,
+    pub require: Vec<Precondition>,
+    pub changes: Vec<Change>,
+    pub records: Vec<Draft>,
+}
+
+impl Batch {
+    pub fn new(tenant: TenantId) -> Self {
+        Self { tenant, require: Vec::new(), changes: Vec::new(), records: Vec::new() }
+    }
+
+    #[must_use]
+    pub fn require(mut self, precondition: Precondition) -> Self {
+        self.require.push(precondition);
+        self
+    }
+
+    #[must_use]
+    pub fn change(mut self, change: Change) -> Self {
+        self.changes.push(change);
+        self
+    }
+
+    #[must_use]
+    pub fn record(mut self, draft: Draft) -> Self {
+        self.records.push(draft);
+        self
+    }
+
+    /// Accepts this identifier once: `Absent` now, `RememberJti` until `until`. SPEC: J-09.
+    #[must_use]
+    pub fn once(self, kind: JtiKind, key: impl Into<String>, until: UnixTime) -> Self {
+        let key = key.into();
+        self.require(Precondition::Absent { kind, key: key.clone() }).change(Change::RememberJti { kind, key, until })
+    }
+
+    /// Uses up an authorization code and remembers what it gave. SPEC: AC-01, RFC 6749 §4.1.2.
+    #[must_use]
+    pub fn use_code(self, code: KeyedHash, txn: impl Into<String>) -> Self {
+        self.require(Precondition::Unused(code)).change(Change::UseCode { code, txn: txn.into() })
+    }
+
+    /// Replaces a refresh token by its successor.
+    #[must_use]
+    pub fn rotate_refresh(self, old: KeyedHash, new: StoredRefresh) -> Self {
+        self.require(Precondition::RefreshCurrent(old)).change(Change::RotateRefresh { old, new })
+    }
+}
+
+/// What must hold at the instant of commit; checked by the single writer, so two racing batches cannot both pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Precondition {
+    /// This authorization code is known, unused and unexpired. SPEC: N-AC-01.
+    Unused(KeyedHash),
+    /// This identifier is not remembered.
+    Absent { kind: JtiKind, key: String },
+    /// No agent of this name was ever registered; names are never reused.
+    NewAgent(AgentId),
+    /// The snapshot has not changed since this revision.
+    Revision(u64),
+    /// There is room; the amount is counted in the same step.
+    Budget(Budget),
+    /// This refresh token is the newest of an unrevoked family and unexpired.
+    RefreshCurrent(KeyedHash),
+}
+
+/// An amount to count against a limit. Amounts are whole numbers of a unit the caller fixes per key (calls; millionths of a currency).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// For instance `{txn}/{grant digest}/calls`.
+    pub key: String,
+    pub add: i64,
+    pub limit: i64,
+    /// The count may be forgotten after this time; `None` keeps it for ever.
+    pub until: Option<UnixTime>,
+}
+
+/// Which single-use space an identifier belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JtiKind {
+    ClientAssertion,
+    Statement,
+    DpopAtCall,
+    SubjectToken,
+    Other,
+}
+
+impl JtiKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientAssertion => "client_assertion",
+            Self::Statement => "statement",
+            Self::DpopAtCall => "dpop_at_call",
+            Self::SubjectToken => "subject_token",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// What changes.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Registers or replaces an agent.
+    PutAgent(Agent),
+    SetAgentStatus {
+        agent: AgentId,
+        status: AgentStatus,
+    },
+    /// Adds or replaces a human.
+    PutHuman(Human),
+    PutCode(StoredCode),
+    /// Marks a code used; `txn` is what a replay revokes (N-AC-04).
+    UseCode {
+        code: KeyedHash,
+        txn: String,
+    },
+    /// Counts a failed redemption (N-AC-02).
+    FailCode(KeyedHash),
+    /// The first refresh token of a family.
+    PutRefresh(StoredRefresh),
+    RotateRefresh {
+        old: KeyedHash,
+        new: StoredRefresh,
+    },
+    IssueToken(StoredToken),
+    /// Refuses from now on; visible in the snapshot when `apply` resolves. Kept until `until`, the last expiry it can concern.
+    Revoke {
+        what: Revocation,
+        until: UnixTime,
+    },
+    RememberJti {
+        kind: JtiKind,
+        key: String,
+        until: UnixTime,
+    },
+    /// Adds to a budget without a limit; negative gives back.
+    Spend {
+        key: String,
+        amount: i64,
+        until: Option<UnixTime>,
+    },
+    /// Pins bytes (a policy set, a schema) in the ledger directory under their SHA-256.
+    PutObject(Vec<u8>),
+}
+
+/// What is revoked: one token (and its descendants), a whole chain, or a refresh family.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Revocation {
+    Jti(String),
+    Txn(String),
+    Family(String),
+}
+
+impl Revocation {
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Jti(_) => "jti",
+            Self::Txn(_) => "txn",
+            Self::Family(_) => "family",
+        }
+    }
+
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Jti(key) | Self::Txn(key) | Self::Family(key) => key,
+        }
+    }
+}
+
+/// An authorization code at rest. `payload` is the authorization server's own (challenge, redirect URI, authority, …).
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredCode {
+    pub hash: KeyedHash,
+    pub client: String,
+    pub payload: Value,
+    pub expires: UnixTime,
+    /// Set by the store: the chain this code gave, once used.
+    pub used: Option<String>,
+    /// Set by the store: failed redemptions.
+    pub failures: u32,
+}
+
+/// A refresh token at rest.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredRefresh {
+    pub hash: KeyedHash,
+    pub family: String,
+    pub client: String,
+    /// Thumbprint of the key it is bound to.
+    pub jkt: String,
+    pub payload: Value,
+    pub expires: UnixTime,
+    /// Set by the store: 0 for the first of the family, then one more with each rotation.
+    pub generation: u64,
+    /// Set by the store: false once rotated or its family revoked.
+    pub current: bool,
+}
+
+/// An issued access token, without the token itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoredToken {
+    pub jti: String,
+    pub chain: Chain,
+    /// What the token carries; within the last hop's.
+    pub authority: Authority,
+    /// `jti` of the token this one was derived from.
+    pub parent: Option<String>,
+    pub client: String,
+    pub jkt: String,
+    pub audience: String,
+    pub issued: UnixTime,
+    pub expires: UnixTime,
+    /// Refresh family, if it came with one.
+    pub family: Option<String>,
+}
+
+/// One stored record and the values it only commits to.
+#[derive(Clone, PartialEq)]
+pub struct StoredRecord {
+    pub index: u64,
+    pub record_id: String,
+    /// The canonical record, exactly as its leaf hash covers it.
+    pub bytes: Vec<u8>,
+    /// Committed values with their salts by path; `None` when there are none or they were erased.
+    pub side: Option<Value>,
+}
+
+impl fmt::Debug for StoredRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredRecord").field("index", &self.index).field("record_id", &self.record_id).finish_non_exhaustive()
+    }
+}
+
+/// A committed batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Revision of the snapshot that shows this batch.
+    pub revision: u64,
+    /// One for each record, in the batch's order.
+    pub receipts: Vec<Receipt>,
+}
+
+/// Proof of place: the record is durable at this index of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    pub index: u64,
+    pub record_id: String,
+    pub leaf_hash: [u8; 32],
+}
+
+/// Why a batch did not commit.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ApplyError {
+    /// This requirement did not hold; nothing of the batch happened.
+    #[error("a requirement did not hold: {0:?}")]
+    Conflict(Precondition),
+    /// The batch can never commit: another tenant, an unknown agent, a record beyond the entry limit (N-LG-09).
+    #[error("the batch is not valid: {0}")]
+    Invalid(String),
+    /// The store cannot make anything durable now. Refuse the action.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+}
+
+/// A point read failed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the store cannot be read: {0}")]
+pub struct ReadError(pub(crate) String);

@@ -1,0 +1,104 @@
+//! What a store needs to open, and why it may refuse to.
+
+use crate::rim::{Clock, Entropy};
+use remit_model::id::TenantId;
+use serde_json::Value;
+use std::{fmt, path::PathBuf, time::Duration};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+/// How to open a store. One data directory holds one tenant's state and one log.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Holds the database and the lock. Created when missing.
+    pub data_dir: PathBuf,
+    /// Holds the published ledger. Created when missing.
+    pub ledger_dir: PathBuf,
+    /// Every row and record carries it; a batch of another tenant is refused.
+    pub tenant: TenantId,
+    /// Identity of this producer of records, for instance `spiffe://remit.local/main/server`.
+    pub producer_id: String,
+    /// Version of the running program, recorded.
+    pub version: String,
+    /// `sha-256:…` of the running program, recorded.
+    pub build_digest: String,
+    /// Ed25519 seed that signs each record.
+    pub record_key: Secret,
+    /// Checkpoint origin: a schema-less URL without `+` or spaces (LG-13).
+    pub log_origin: String,
+    /// Ed25519 seed that signs checkpoints.
+    pub log_key: Secret,
+    /// Keys pseudonyms (`subject_ref`) and the hashes of codes and refresh tokens.
+    pub pepper: Secret,
+    /// The token issuer's public keys, put into the start record so that an auditor needs nothing else.
+    pub issuer_jwks: Value,
+    pub clock: Clock,
+    pub entropy: Entropy,
+    /// Longest time between a commit and the checkpoint that covers it.
+    pub publish_every: Duration,
+    /// Batches that may wait for the writer; more wait outside.
+    pub queue: usize,
+    /// Longest wait for a place in the queue before `apply` answers `Unavailable`.
+    pub queue_wait: Duration,
+}
+
+impl Config {
+    /// Default of [`Config::publish_every`].
+    pub const PUBLISH_EVERY: Duration = Duration::from_millis(500);
+    /// Default of [`Config::queue`].
+    pub const QUEUE: usize = 4096;
+    /// Default of [`Config::queue_wait`].
+    pub const QUEUE_WAIT: Duration = Duration::from_secs(5);
+}
+
+/// Thirty-two secret bytes. Prints nothing and is wiped when dropped.
+#[derive(Clone)]
+pub struct Secret(Zeroizing<[u8; 32]>);
+
+impl Secret {
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// Why a store does not open. Each is for the operator; none reaches a caller of the API.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    #[error("another process holds {0}: two servers must not write one log")]
+    Locked(PathBuf),
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("the database failed: {0}")]
+    Database(#[from] rusqlite::Error),
+    #[error("the database has schema version {found}, newer than {known} of this program")]
+    SchemaTooNew { found: i64, known: i64 },
+    #[error("the database belongs to {what} `{found}`, but the configuration says `{expected}`")]
+    Foreign { what: &'static str, found: String, expected: String },
+    /// LG-17, N-LG-04: typically an old backup of the database beside a newer ledger.
+    #[error("the ledger directory is ahead of the database ({directory} records published, {database} stored): was an old backup restored? Nothing was signed")]
+    LedgerAhead { directory: u64, database: u64 },
+    #[error("the ledger directory and the database tell different stories: {0}. Nothing was signed")]
+    LedgerInconsistent(String),
+    #[error("the ledger failed: {0}")]
+    Ledger(String),
+    #[error("a stored row cannot be read: {0}")]
+    Corrupt(String),
+}
+
+impl StoreError {
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+}

@@ -1,0 +1,114 @@
+//! The hot state in memory: agents, humans, revocations. Readers hold an `Arc` and never wait.
+//!
+//! The maps are persistent: a change shares everything it does not touch, so one revocation does not copy 100,000 agents.
+
+use crate::batch::Revocation;
+use remit_model::{
+    agent::{Agent, Human},
+    id::{AgentId, TenantId},
+    time::UnixTime,
+};
+use rpds::HashTrieMapSync;
+use std::{fmt, sync::Arc};
+
+/// What is true at one revision of one tenant.
+#[derive(Clone)]
+pub struct Snapshot {
+    tenant: TenantId,
+    revision: u64,
+    agents: HashTrieMapSync<AgentId, Arc<Agent>>,
+    humans: HashTrieMapSync<Arc<str>, Arc<Human>>,
+    revoked: HashTrieMapSync<Revocation, UnixTime>,
+}
+
+impl Snapshot {
+    pub(crate) fn empty(tenant: TenantId) -> Self {
+        Self {
+            tenant,
+            revision: 0,
+            agents: HashTrieMapSync::new_sync(),
+            humans: HashTrieMapSync::new_sync(),
+            revoked: HashTrieMapSync::new_sync(),
+        }
+    }
+
+    pub fn tenant(&self) -> &TenantId {
+        &self.tenant
+    }
+
+    /// Grows by one with every batch that changes what a snapshot shows; never goes back.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    pub fn agent(&self, id: &AgentId) -> Option<&Arc<Agent>> {
+        self.agents.get(id)
+    }
+
+    /// All agents, in no order.
+    pub fn agents(&self) -> impl Iterator<Item = &Arc<Agent>> {
+        self.agents.values()
+    }
+
+    pub fn human(&self, name: &str) -> Option<&Arc<Human>> {
+        self.humans.get(name)
+    }
+
+    /// All humans, in no order.
+    pub fn humans(&self) -> impl Iterator<Item = &Arc<Human>> {
+        self.humans.values()
+    }
+
+    /// Whether this token, one it descends from, or its whole chain was revoked.
+    pub fn is_revoked<'a>(&self, jti: &'a str, ancestors: impl IntoIterator<Item = &'a str>, txn: &str) -> bool {
+        if self.revoked.is_empty() {
+            return false;
+        }
+        let jti_revoked = |jti: &str| self.revoked.contains_key(&Revocation::Jti(jti.to_owned()));
+        jti_revoked(jti)
+            || self.revoked.contains_key(&Revocation::Txn(txn.to_owned()))
+            || ancestors.into_iter().any(jti_revoked)
+    }
+
+    /// Whether this revocation is in force.
+    pub fn has_revocation(&self, what: &Revocation) -> bool {
+        self.revoked.contains_key(what)
+    }
+
+    pub fn revocations(&self) -> usize {
+        self.revoked.size()
+    }
+
+    pub(crate) fn put_agent(&mut self, agent: Agent) {
+        self.agents.insert_mut(agent.id.clone(), Arc::new(agent));
+    }
+
+    pub(crate) fn put_human(&mut self, human: Human) {
+        self.humans.insert_mut(Arc::from(human.name.as_str()), Arc::new(human));
+    }
+
+    pub(crate) fn revoke(&mut self, what: Revocation, until: UnixTime) {
+        self.revoked.insert_mut(what, until);
+    }
+
+    /// Forgets a revocation whose last token has expired.
+    pub(crate) fn forget(&mut self, what: &Revocation) {
+        self.revoked.remove_mut(what);
+    }
+
+    pub(crate) fn set_revision(&mut self, revision: u64) {
+        self.revision = revision;
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("tenant", &self.tenant)
+            .field("revision", &self.revision)
+            .field("agents", &self.agents.size())
+            .field("humans", &self.humans.size())
+            .field("revoked", &self.revoked.size())
+            .finish()
+    }
+}
