@@ -9,6 +9,7 @@ pub mod agent;
 pub mod authority;
 pub mod call;
 pub mod chain;
+pub mod fields;
 pub mod id;
 pub mod json;
 pub mod refusal;
@@ -16,7 +17,7 @@ pub mod resource;
 pub mod time;
 
 pub use agent::{Agent, AgentStatus, Human, HumanStatus};
-pub use authority::{Authority, Grant};
+pub use authority::{ActionSet, Authority, Grant, Permit};
 pub use call::Call;
 pub use chain::{Chain, EdgeProof, Hop};
 pub use id::{AgentId, Principal, PrincipalKind, ServerId, TenantId};
