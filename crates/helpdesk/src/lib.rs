@@ -1,1 +1,131 @@
-//! helpdesk
+//! The helpdesk: a small, real upstream to put behind Remit – support tickets, customers with personal data, refunds.
+//!
+//! It speaks MCP over streamable HTTP (revisions 2026-07-28, 2025-11-25 and 2025-06-18) at `/mcp` and a REST API at
+//! `/api`, over an embedded SQLite database whose contents are the same on every start. It knows nothing of Remit and
+//! asks nobody for a token: what keeps `admin.purge` from being called is what stands in front of it. It keeps account
+//! of every request that reached it ([`Desk::received`]), so a test can prove that a refused call had no effect here.
+
+mod data;
+mod mcp;
+mod rest;
+mod seed;
+mod tools;
+
+pub use data::{Customer, DeskError, Message, Refund, RefundOrder, Ticket, TicketChange, TicketFilter};
+pub use tools::{Tool, tools};
+
+use axum::{
+    Router,
+    routing::{get, post},
+};
+use http::HeaderMap;
+use rusqlite::Connection;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// How many of the latest requests [`Desk::received`] remembers.
+const REMEMBERED: usize = 4096;
+
+/// The helpdesk's database and its account of what reached it; cheap to clone, all clones are one desk.
+#[derive(Clone)]
+pub struct Desk {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    database: Mutex<Connection>,
+    account: Mutex<Account>,
+}
+
+#[derive(Default)]
+struct Account {
+    calls: BTreeMap<String, u64>,
+    received: VecDeque<Received>,
+}
+
+/// One request as it arrived: what a gateway let through, and with which headers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// A tool's name for `tools/call`, else the MCP method, or the HTTP method and path of a REST request.
+    pub action: String,
+    /// Names in lower case, in the order they came.
+    pub headers: Vec<(String, String)>,
+}
+
+impl Received {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+impl Desk {
+    /// A desk in memory with the sample data; gone when the last clone is dropped.
+    pub fn seeded() -> Result<Self, DeskError> {
+        Self::over(Connection::open_in_memory()?)
+    }
+
+    /// A desk in a file, which gets the sample data when it is new and keeps what happened when it is not.
+    pub fn open(path: &Path) -> Result<Self, DeskError> {
+        Self::over(Connection::open(path)?)
+    }
+
+    fn over(connection: Connection) -> Result<Self, DeskError> {
+        seed::prepare(&connection)?;
+        Ok(Self { inner: Arc::new(Inner { database: Mutex::new(connection), account: Mutex::default() }) })
+    }
+
+    /// How often each action reached this desk, refused calls not among them if the gateway did its work.
+    pub fn calls(&self) -> BTreeMap<String, u64> {
+        self.account().calls.clone()
+    }
+
+    /// How often one action reached this desk.
+    pub fn calls_of(&self, action: &str) -> u64 {
+        self.account().calls.get(action).copied().unwrap_or(0)
+    }
+
+    /// The latest requests, oldest first.
+    pub fn received(&self) -> Vec<Received> {
+        self.account().received.iter().cloned().collect()
+    }
+
+    pub(crate) fn note(&self, action: &str, headers: &HeaderMap) {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            .collect();
+        let mut account = self.account();
+        *account.calls.entry(action.to_owned()).or_default() += 1;
+        if account.received.len() == REMEMBERED {
+            account.received.pop_front();
+        }
+        account.received.push_back(Received { action: action.to_owned(), headers });
+    }
+
+    fn account(&self) -> MutexGuard<'_, Account> {
+        // A thread that panicked between two counter updates leaves counters that are still counters.
+        self.inner.account.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Desk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Desk").field("calls", &self.account().calls).finish_non_exhaustive()
+    }
+}
+
+/// The desk's whole HTTP face: `/mcp`, `/api/…` and `/healthz`.
+pub fn router(desk: Desk) -> Router {
+    Router::new()
+        .route("/mcp", post(mcp::post))
+        .route("/api/tickets", get(rest::list_tickets))
+        .route("/api/tickets/{id}", get(rest::read_ticket).patch(rest::update_ticket))
+        .route("/api/customers/{id}", get(rest::read_customer))
+        .route("/api/refunds", get(rest::list_refunds).post(rest::create_refund))
+        .route("/healthz", get(async || "ok\n"))
+        .with_state(desk)
+}
