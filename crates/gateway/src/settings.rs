@@ -1,0 +1,113 @@
+//! What the operator decides about the gateway: where requests may come from, how large and how long things may be.
+
+use remit_model::{Server, TenantId};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+
+/// The gateway's configuration, handed in whole; nothing here is read from the environment.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub tenant: TenantId,
+    /// Issuer of the access tokens we accept, and the authorization server our metadata names.
+    pub issuer: String,
+    /// `Host` values (with port when not the scheme's default) a request may carry. MG-03: stops DNS rebinding.
+    pub hosts: Vec<String>,
+    /// `Origin` values a browser may send; an `Origin` outside this list is refused, none at all is accepted.
+    pub origins: Vec<String>,
+    /// Largest request body in bytes. X-10.
+    pub request_bytes: usize,
+    /// Deepest nesting of a request's JSON. X-10.
+    pub request_depth: usize,
+    /// Largest upstream answer (one JSON body, or one event of a stream) in bytes. MG-21.
+    pub response_bytes: usize,
+    /// How far a DPoP proof's `iat` may be from our clock, in seconds. DP-08.
+    pub proof_window: i64,
+    /// Allowance for other clocks when reading a token's times, in seconds. J-06.
+    pub skew: i64,
+    /// Demand a server nonce in every DPoP proof (DP-07). Proofs older than this process need one in any case.
+    pub nonce_required: bool,
+    /// Most legacy sessions at once, over all servers.
+    pub sessions: usize,
+    /// A session nobody has used for this long is closed.
+    pub session_idle: Duration,
+    /// Most open links (HTTP sessions or child processes) to one upstream.
+    pub links: usize,
+    /// How long to wait for an upstream to accept a connection or start.
+    pub connect_timeout: Duration,
+    /// How long an upstream may take for one call without sending anything.
+    pub call_timeout: Duration,
+    /// How often an open stream looks whether its token still stands. MG-12.
+    pub recheck: Duration,
+    /// Silence after which a waiting stream sends a comment so that intermediaries keep it open.
+    pub keep_alive: Duration,
+    /// Refused requests per second that are recorded although nobody could be named; the rest is only counted.
+    pub anonymous_records: u32,
+    /// Refuse mutations when the clock's state is unknown (record.md §1.5).
+    pub clock_required: bool,
+}
+
+impl Settings {
+    /// The defaults for an issuer such as `http://127.0.0.1:8420`: its own authority is the only host and origin.
+    pub fn new(issuer: &str) -> Self {
+        let authority = issuer.split_once("://").map_or(issuer, |(_, rest)| rest);
+        let host = authority.split('/').next().unwrap_or(authority).to_owned();
+        let scheme = issuer.split_once("://").map_or("https", |(scheme, _)| scheme);
+        Self {
+            tenant: TenantId::main(),
+            issuer: issuer.to_owned(),
+            origins: vec![format!("{scheme}://{host}")],
+            hosts: vec![host],
+            request_bytes: 1024 * 1024,
+            request_depth: 64,
+            response_bytes: 8 * 1024 * 1024,
+            proof_window: 300,
+            skew: 30,
+            nonce_required: false,
+            sessions: 10_000,
+            session_idle: Duration::from_secs(30 * 60),
+            links: 256,
+            connect_timeout: Duration::from_secs(10),
+            call_timeout: Duration::from_secs(300),
+            recheck: Duration::from_millis(500),
+            keep_alive: Duration::from_secs(15),
+            anonymous_records: 20,
+            clock_required: false,
+        }
+    }
+}
+
+/// One protected resource and where its calls go.
+#[derive(Clone, Debug)]
+pub struct Route {
+    pub server: Arc<Server>,
+    pub upstream: Upstream,
+}
+
+/// How to reach an MCP server. Either era of the protocol may answer; the gateway finds out which.
+#[derive(Clone)]
+pub enum Upstream {
+    /// Streamable HTTP. `headers` are the only credentials it ever receives (MG-02).
+    Http { url: String, headers: Vec<(String, String)> },
+    /// A child process that speaks on its standard input and output. It inherits nothing but `env`.
+    Stdio { command: PathBuf, args: Vec<String>, env: BTreeMap<String, String>, cwd: Option<PathBuf> },
+}
+
+impl std::fmt::Debug for Upstream {
+    /// Headers and environment may hold credentials, so only their names are shown.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Http { url, headers } => {
+                let names: Vec<_> = headers.iter().map(|(name, _)| name).collect();
+                f.debug_struct("Http").field("url", url).field("headers", &names).finish()
+            }
+            Self::Stdio { command, args, env, cwd } => {
+                let names: Vec<_> = env.keys().collect();
+                f.debug_struct("Stdio")
+                    .field("command", command)
+                    .field("args", args)
+                    .field("env", &names)
+                    .field("cwd", cwd)
+                    .finish()
+            }
+        }
+    }
+}
