@@ -1,1 +1,36 @@
-//! token
+//! Keys and signed tokens: everything of Remit that touches JOSE.
+//!
+//! Implements RFC 7515 (compact serialisation only), RFC 7517/7638 keys, RFC 9068 access tokens, RFC 9449 DPoP,
+//! RFC 7523 client assertions, OpenID Connect ID tokens, and our delegation statements (`typ: delegation+jwt`).
+//!
+//! The rules that shape it:
+//! - One verifier per kind of token (J-01). Each fixes its `typ`, key source, audience rule and lifetime, and returns a
+//!   type with private fields that nothing but that verifier can make: holding an [`access::AccessToken`] *is* the proof
+//!   that its signature was checked. There is no generic "decode".
+//! - The algorithm belongs to the key, never to the header (J-02).
+//! - Cheap checks come before the signature, because verifying is the budget of every request.
+//! - No clock and no randomness: `now` and entropy are arguments. The one exception is inside the cryptographic library,
+//!   which draws the per-signature secret of ECDSA by itself.
+//!
+//! It deliberately does not fetch keys, keep state beyond the DPoP replay memory, or know what HTTP is.
+
+pub mod access;
+pub mod actor;
+pub mod assertion;
+mod claims;
+pub mod dpop;
+pub mod id_token;
+mod inspect;
+mod jwk;
+mod jws;
+mod key;
+mod keyset;
+pub mod statement;
+
+pub use actor::{Actor, nested_act};
+pub use claims::Skew;
+pub use inspect::{Unverified, inspect_unverified};
+pub use jws::{Jws, sign_jws};
+pub use key::{Algorithm, PrivateKey, PublicKey};
+pub use keyset::KeySet;
+pub use statement::Delegation;

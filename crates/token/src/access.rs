@@ -1,0 +1,176 @@
+//! Access tokens. SPEC: RFC 9068, standards 4.1; `typ: at+jwt`.
+
+use crate::{
+    actor::Actor,
+    claims::{self, Claims as Reader, Skew},
+    jws::{Jws, sign_jws},
+    key::PrivateKey,
+    keyset::KeySet,
+};
+use remit_model::{Authority, Code, Fault, Refusal, UnixTime};
+use serde_json::{Value, json};
+use std::{fmt, ops::Deref};
+
+/// The media type in `typ`.
+pub const TYP: &str = "at+jwt";
+/// Longest life of an access token, in seconds, whoever signed it.
+pub const LIFETIME_LIMIT: i64 = 3600;
+
+/// What an access token says. Plain data: [`mint`] signs it, [`verify`] reads it back inside an [`AccessToken`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claims {
+    pub iss: String,
+    /// Whose authority is used; never changes along a chain (DC-02).
+    pub sub: String,
+    /// One resource identifier. SPEC: N-AT-03.
+    pub aud: String,
+    /// The client that called the token endpoint.
+    pub client_id: String,
+    /// Space separated, sorted; may be empty.
+    pub scope: String,
+    pub jti: String,
+    pub iat: UnixTime,
+    pub exp: UnixTime,
+    /// The human's authentication, copied through hops and never refreshed by one.
+    pub auth_time: Option<UnixTime>,
+    pub acr: Option<String>,
+    pub amr: Vec<String>,
+    /// RFC 7638 thumbprint of the only key that may use this token.
+    pub cnf_jkt: Option<String>,
+    pub act: Option<Actor>,
+    /// `authorization_details`.
+    pub authority: Authority,
+    /// Id of the chain.
+    pub txn: String,
+    /// `jti` of every token above this one, parent first, root last.
+    pub ancestors: Vec<String>,
+    pub purpose: Option<String>,
+}
+
+/// A verified access token. Reads like its [`Claims`]; only [`verify`] makes one.
+#[derive(Clone)]
+pub struct AccessToken {
+    claims: Claims,
+    digest: [u8; 32],
+}
+
+impl AccessToken {
+    /// SHA-256 of the compact token: what DPoP's `ath` must equal, and a cache key that holds no secret.
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// The acting party's subject: the outermost actor, or the subject itself.
+    pub fn actor(&self) -> &str {
+        self.claims.act.as_ref().map_or(self.claims.sub.as_str(), |actor| actor.sub.as_str())
+    }
+}
+
+impl Deref for AccessToken {
+    type Target = Claims;
+    fn deref(&self) -> &Claims {
+        &self.claims
+    }
+}
+
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessToken").field("claims", &self.claims).finish_non_exhaustive()
+    }
+}
+
+/// What the verifier of an access token insists on.
+#[derive(Clone, Copy, Debug)]
+pub struct Expect<'a> {
+    pub issuer: &'a str,
+    /// The resource asking; `None` only where the issuer reads its own tokens (introspection, revocation, exchange).
+    pub audience: Option<&'a str>,
+}
+
+/// The digest of a compact token, for looking up a verification that was done before.
+pub fn digest(compact: &str) -> [u8; 32] {
+    claims::sha256(compact.as_bytes())
+}
+
+/// Signs an access token.
+///
+/// # Errors
+/// Only when the library fails.
+pub fn mint(key: &PrivateKey, claims: &Claims) -> Result<String, Fault> {
+    let mut body = json!({
+        "iss": claims.iss, "sub": claims.sub, "aud": claims.aud, "client_id": claims.client_id, "scope": claims.scope,
+        "jti": claims.jti, "iat": claims.iat, "exp": claims.exp,
+        "authorization_details": claims::authority_value(&claims.authority),
+        "txn": claims.txn,
+    });
+    let optional = [
+        ("auth_time", claims.auth_time.map(|time| json!(time))),
+        ("acr", claims.acr.as_ref().map(|acr| json!(acr))),
+        ("amr", (!claims.amr.is_empty()).then(|| json!(claims.amr))),
+        ("cnf", claims.cnf_jkt.as_ref().map(|jkt| json!({ "jkt": jkt }))),
+        ("act", claims.act.as_ref().map(|act| json!(act))),
+        ("urn:remit:ancestors", (!claims.ancestors.is_empty()).then(|| json!(claims.ancestors))),
+        ("urn:remit:purpose", claims.purpose.as_ref().map(|purpose| json!(purpose))),
+    ];
+    claims::insert_present(&mut body, optional);
+    sign_jws(TYP, key, None, &body)
+}
+
+/// Verifies an access token: `typ`, issuer, audience and time first, then the signature, then the rest.
+///
+/// # Errors
+/// `token_malformed`, `token_type_wrong`, `token_issuer_unknown`, `token_audience_wrong`, `token_expired`,
+/// `token_not_yet_valid`, `token_signature_invalid`.
+pub fn verify(compact: &str, keys: &KeySet, expect: &Expect<'_>, now: UnixTime, skew: Skew) -> Result<AccessToken, Refusal> {
+    let jws = Jws::parse(compact)?;
+    jws.expect_typ(&[Some(TYP)])?;
+    jws.refuse_embedded_key()?;
+    let body = jws.claims()?;
+    let reader = Reader(&body);
+    reader.expect_issuer(expect.issuer)?;
+    let aud = strict_audience(reader.0.get("aud"), expect.audience)?;
+    reader.expect_current(now, skew)?;
+    reader.expect_lifetime(reader.time("iat")?, LIFETIME_LIMIT)?;
+    jws.verify(keys.key_for(&jws)?)?;
+    let claims = read(reader, aud)?;
+    Ok(AccessToken { claims, digest: digest(compact) })
+}
+
+/// SPEC: N-AT-03: one string. An array is refused even when we are in it.
+fn strict_audience<'a>(aud: Option<&'a Value>, wanted: Option<&str>) -> Result<&'a str, Refusal> {
+    let wrong = |reason: &str| Err(Refusal::new(Code::TokenAudienceWrong, reason));
+    match aud {
+        Some(Value::String(aud)) if wanted.is_none_or(|wanted| wanted == aud) => Ok(aud),
+        Some(Value::String(aud)) => {
+            wrong(&format!("the token is for `{}`", aud.chars().take(200).collect::<String>().escape_debug()))
+        }
+        Some(_) => wrong("the token must have exactly one audience, as a string"),
+        None => Err(claims::malformed("the token has no `aud`")),
+    }
+}
+
+fn read(reader: Reader<'_>, aud: &str) -> Result<Claims, Refusal> {
+    Ok(Claims {
+        iss: reader.text("iss")?.to_owned(),
+        sub: reader.id("sub")?.to_owned(),
+        aud: aud.to_owned(),
+        client_id: reader.id("client_id")?.to_owned(),
+        scope: reader.text("scope")?.to_owned(),
+        jti: reader.id("jti")?.to_owned(),
+        iat: reader.time("iat")?,
+        exp: reader.time("exp")?,
+        auth_time: reader.optional_time("auth_time")?,
+        acr: reader.optional_text("acr")?.map(str::to_owned),
+        amr: reader.texts("amr")?,
+        cnf_jkt: reader.confirmation()?.map(str::to_owned),
+        act: reader.0.get("act").map(Actor::parse).transpose()?,
+        authority: reader.authority("authorization_details")?,
+        txn: reader.id("txn")?.to_owned(),
+        ancestors: reader.texts("urn:remit:ancestors")?,
+        purpose: reader.optional_text("urn:remit:purpose")?.map(str::to_owned),
+    })
+}

@@ -1,0 +1,53 @@
+//! The `act` claim: who acts, and through whom. SPEC: RFC 8693 §4.1, DC-03, DC-04.
+
+use crate::claims::malformed;
+use remit_model::{Chain, PrincipalKind, Refusal, chain::HARD_DEPTH, id::Principal};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// One actor with the earlier actors beneath it. Only the outermost one counts for access decisions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Actor {
+    pub iss: String,
+    pub sub: String,
+    /// `ai_agent` or `user`.
+    pub sub_profile: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<Box<Self>>,
+}
+
+impl Actor {
+    /// This actor and the earlier ones, current first.
+    pub fn chain(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |actor| actor.act.as_deref())
+    }
+
+    pub fn principal(&self) -> Principal {
+        Principal { iss: self.iss.clone(), sub: self.sub.clone() }
+    }
+
+    pub(crate) fn parse(value: &Value) -> Result<Self, Refusal> {
+        let actor = Self::deserialize(value).map_err(|_| malformed("`act` is not a nest of {iss, sub, sub_profile, act}"))?;
+        if actor.chain().count() > HARD_DEPTH {
+            return Err(malformed(format!("`act` nests more than {HARD_DEPTH} actors")));
+        }
+        Ok(actor)
+    }
+}
+
+/// The whole chain as nested `act`, current actor outermost; `None` when the root acts for itself (DC-02).
+pub fn nested_act(chain: &Chain) -> Option<Actor> {
+    chain.hops.iter().fold(None, |inner, hop| {
+        let sub_profile = match hop.delegate.kind() {
+            PrincipalKind::Human => "user",
+            PrincipalKind::Agent => "ai_agent",
+        };
+        Some(Actor {
+            iss: hop.delegate.iss.clone(),
+            sub: hop.delegate.sub.clone(),
+            sub_profile: sub_profile.to_owned(),
+            act: inner.map(Box::new),
+        })
+    })
+}

@@ -1,0 +1,129 @@
+//! The public keys of one issuer or client. SPEC: RFC 7517 §5, J-05.
+
+use crate::{
+    jws::Jws,
+    key::{Algorithm, PublicKey},
+};
+use remit_model::{Code, Refusal};
+use serde_json::{Value, json};
+
+/// Most keys one set may hold.
+const KEY_LIMIT: usize = 64;
+/// Longest `kid`, in bytes.
+const KID_LIMIT: usize = 256;
+
+/// The keys one party signs with. A `kid` only picks inside its set, so two issuers with equal `kid`s never meet (N-AT-04).
+#[derive(Clone, Debug, Default)]
+pub struct KeySet {
+    keys: Vec<(String, PublicKey)>,
+}
+
+impl KeySet {
+    /// A set of keys named by their thumbprints.
+    pub fn of<'a>(keys: impl IntoIterator<Item = &'a PublicKey>) -> Self {
+        Self { keys: keys.into_iter().map(|key| (key.thumbprint().to_owned(), key.clone())).collect() }
+    }
+
+    /// Reads `{"keys": [...]}`. Kinds we do not know are passed over; private or symmetric keys are refused.
+    ///
+    /// # Errors
+    /// `request_malformed`.
+    pub fn from_jwks(jwks: &Value) -> Result<Self, Refusal> {
+        let keys =
+            jwks.get("keys").and_then(Value::as_array).ok_or_else(|| bad("a key set is an object with an array `keys`"))?;
+        Self::from_keys(keys)
+    }
+
+    /// Reads a list of JWKs, as an agent's registration holds them.
+    ///
+    /// # Errors
+    /// `request_malformed`.
+    pub fn from_keys(jwks: &[Value]) -> Result<Self, Refusal> {
+        if jwks.len() > KEY_LIMIT {
+            return Err(bad(format!("a key set has at most {KEY_LIMIT} keys")));
+        }
+        let mut set = Self::default();
+        for jwk in jwks.iter().filter(|jwk| !of_unknown_kind(jwk)) {
+            let key = PublicKey::from_jwk(jwk)?;
+            let kid = match jwk.get("kid") {
+                None => key.thumbprint().to_owned(),
+                Some(Value::String(kid)) if !kid.is_empty() && kid.len() <= KID_LIMIT => kid.clone(),
+                Some(_) => return Err(bad(format!("a `kid` is a string of 1 to {KID_LIMIT} bytes"))),
+            };
+            if set.keys.iter().any(|(taken, _)| *taken == kid) {
+                return Err(bad("two keys of the set have the same `kid`"));
+            }
+            set.keys.push((kid, key));
+        }
+        Ok(set)
+    }
+
+    /// What `/.well-known/jwks.json` serves.
+    pub fn to_jwks(&self) -> Value {
+        let keys: Vec<Value> = self
+            .keys
+            .iter()
+            .map(|(kid, key)| {
+                let mut jwk = key.to_jwk();
+                if let Some(members) = jwk.as_object_mut() {
+                    members.insert("kid".into(), json!(kid));
+                    members.insert("alg".into(), json!(key.algorithm().name()));
+                    members.insert("use".into(), json!("sig"));
+                }
+                jwk
+            })
+            .collect();
+        json!({ "keys": keys })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// The keys with their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &PublicKey)> {
+        self.keys.iter().map(|(kid, key)| (kid.as_str(), key))
+    }
+
+    /// The one key a header may mean: by `kid` when it has one, else the only key of its algorithm. SPEC: J-02, J-05.
+    pub(crate) fn key_for(&self, jws: &Jws<'_>) -> Result<&PublicKey, Refusal> {
+        let alg = jws.alg()?;
+        let fits = |key: &PublicKey| key.algorithm().is_named(alg);
+        let unknown = || Refusal::new(Code::TokenSignatureInvalid, "no key of the signer fits the token's `kid` and `alg`");
+        match jws.kid()? {
+            Some(kid) => {
+                let (_, key) = self.keys.iter().find(|(name, _)| name == kid).ok_or_else(unknown)?;
+                if fits(key) { Ok(key) } else { Err(unknown()) }
+            }
+            None => {
+                let mut candidates = self.keys.iter().map(|(_, key)| key).filter(|key| fits(key));
+                match (candidates.next(), candidates.next()) {
+                    (Some(key), None) => Ok(key),
+                    _ => Err(unknown()),
+                }
+            }
+        }
+    }
+
+    /// Whether any key of the set has this algorithm.
+    pub fn has(&self, algorithm: Algorithm) -> bool {
+        self.keys.iter().any(|(_, key)| key.algorithm() == algorithm)
+    }
+}
+
+/// RFC 7517 §5: keys of an unknown `kty` or curve are passed over. A symmetric one is not unknown, it is wrong.
+fn of_unknown_kind(jwk: &Value) -> bool {
+    let member = |name: &str| jwk.get(name).and_then(Value::as_str);
+    let encrypts = member("use") == Some("enc");
+    match member("kty") {
+        Some("EC") => encrypts || !matches!(member("crv"), Some("P-256" | "P-384") | None),
+        Some("OKP") => encrypts || !matches!(member("crv"), Some("Ed25519") | None),
+        Some("RSA") => encrypts,
+        Some("oct") | None => false,
+        Some(_) => true,
+    }
+}
+
+fn bad(reason: impl Into<String>) -> Refusal {
+    Refusal::new(Code::RequestMalformed, reason)
+}
