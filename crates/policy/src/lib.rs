@@ -1,1 +1,22 @@
-//! policy
+//! Policy: Cedar decisions that can be replayed and explained.
+//!
+//! Implements the mapping of the delegation chain to Cedar (CE-01 … CE-05): the acting party is the principal, the
+//! human it acts for and the chain are context, and the call's arguments are typed, schema-checked tags. A
+//! [`Bundle`] is parsed and strictly validated once; [`Bundle::decide`] is a pure function of the bundle and one
+//! [`Question`], so the same question gives the same [`Decision`] byte for byte, today and in an audit.
+//!
+//! Policies can only take away: whatever Cedar permits still has to be covered by the caller's authority, which is
+//! not looked at here. There is no clock, no network and no text written by a model: words in an explanation come
+//! from `@title`, `@reason` and `@advice` annotations.
+
+mod bundle;
+mod decide;
+mod decision;
+mod live;
+mod question;
+mod starter;
+
+pub use bundle::{Bundle, PolicyError, SCHEMA};
+pub use decision::{Decision, Determining, Effect, PolicyFailure, RuleEffect};
+pub use live::{Live, Status};
+pub use question::{Action, Party, Question, ToolFacts};

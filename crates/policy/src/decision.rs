@@ -1,0 +1,93 @@
+//! The answer, with everything needed to check it again.
+
+use remit_model::refusal::{Code, Refusal};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    Permit,
+    Deny,
+    /// Denied now, and permitted once the condition that a `@effect("step_up")` policy names is met.
+    StepUp,
+}
+
+/// What a single policy does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleEffect {
+    Permit,
+    Forbid,
+    /// A `forbid` annotated `@effect("step_up")`.
+    StepUp,
+}
+
+/// A policy that determined the decision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Determining {
+    /// Its `@id`, or `FILE#N`, the N-th policy of its file.
+    pub id: String,
+    pub effect: RuleEffect,
+    /// Digest of the policy's text.
+    pub digest: String,
+    /// Where it stands: `FILE:LINE`.
+    pub source: String,
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// A policy that could not be evaluated; its presence alone denies (CE-02).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyFailure {
+    /// Empty when the question itself could not be put.
+    pub id: String,
+    /// The kind of failure. Never a value of the call: this text goes into the record in plain.
+    pub message: String,
+}
+
+/// The answer to one question. Holds no latency or time of its own, so equal questions give equal decisions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decision {
+    pub effect: Effect,
+    /// The policies that made it so, sorted by id; empty when nothing permitted.
+    pub policies: Vec<Determining>,
+    pub errors: Vec<PolicyFailure>,
+    pub policy_set_digest: String,
+    pub schema_digest: String,
+    pub input_digest: String,
+    pub engine_name: String,
+    pub engine_version: String,
+    /// How many policies the index handed to the engine.
+    pub considered: usize,
+    /// One or more sentences from annotations; fixed words when no policy spoke.
+    pub explanation: String,
+}
+
+impl Decision {
+    pub fn permits(&self) -> bool {
+        self.effect == Effect::Permit
+    }
+
+    /// The code of the refusal this decision is, if it is one.
+    pub fn code(&self) -> Option<Code> {
+        match self.effect {
+            Effect::Permit => None,
+            _ if !self.errors.is_empty() => Some(Code::PolicyError),
+            Effect::Deny => Some(Code::PolicyDenied),
+            Effect::StepUp => Some(Code::StepUpRequired),
+        }
+    }
+
+    /// `Ok` for a permit, else the refusal to give the caller.
+    pub fn into_result(&self) -> Result<(), Refusal> {
+        self.code().map_or(Ok(()), |code| Err(Refusal::new(code, self.explanation.clone())))
+    }
+
+    /// What the determining policies advise: what would have been enough.
+    pub fn advice(&self) -> impl Iterator<Item = &str> {
+        self.policies.iter().filter_map(|policy| policy.annotations.get("advice")).map(String::as_str)
+    }
+}
