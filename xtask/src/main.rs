@@ -1,1 +1,63 @@
-fn main() {}
+//! The project's chores: `cargo xtask test` is everything that must hold before a change lands.
+//!
+//! Each chore is one module with one public function that prints what it looked at and fails with what is wrong. A tool
+//! that is missing is installed or asked for by name; nothing is skipped in silence.
+
+mod deny;
+mod docs;
+mod generated;
+mod layers;
+mod run;
+mod setup;
+mod sizes;
+mod suite;
+mod words;
+
+use anyhow::{Result, bail};
+use std::{env, process::ExitCode};
+
+const USAGE: &str = "\
+cargo xtask CHORE
+
+  test      install what the tests need, then run every check and every test
+  check     every check but no test: fmt, clippy, layers, sizes, words, docs, deny
+  setup     install what the end-to-end tests need (Chromium, npm and Python packages)
+  layers    no crate imports upwards, and none imports what its layer must not contain
+  sizes     no source file is longer than its budget
+  words     no committed file names a machine's path or a package registry's host
+  docs      links lead somewhere, crates say what they are, the documents every project needs are there
+  deny      bans, licences and sources of every dependency, as deny.toml says
+  schemas   write the generated files anew; with --check, fail if one is not current
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match chore(&words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn chore(words: &[&str]) -> Result<()> {
+    match words {
+        ["test"] => suite::test(),
+        ["check"] => suite::check(),
+        ["setup"] => setup::all(),
+        ["layers"] => layers::check(),
+        ["sizes"] => sizes::check(),
+        ["words"] => words::check(),
+        ["docs"] => docs::check(),
+        ["deny"] => deny::check(),
+        ["schemas"] => generated::generate(generated::Mode::Write),
+        ["schemas", "--check"] => generated::generate(generated::Mode::Check),
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        other => bail!("there is no chore {other:?}\n\n{USAGE}"),
+    }
+}

@@ -1,0 +1,86 @@
+//! What the end-to-end tests need beside Rust: Chromium, npm packages, Python packages.
+//!
+//! Everything is installed through the machine's own package clients, with exact versions, and only when it is missing.
+
+use crate::run;
+use anyhow::{Context, Result, bail};
+use std::{fs, path::PathBuf};
+
+pub(crate) fn all() -> Result<()> {
+    chromium()?;
+    node_packages()?;
+    python_packages()
+}
+
+/// Where the Python that has the MCP SDK lives.
+pub(crate) fn python() -> PathBuf {
+    run::target().join("e2e-python").join("bin").join("python")
+}
+
+/// Debian's Chromium: the browser that signs in and consents.
+fn chromium() -> Result<()> {
+    if run::answers("chromium") {
+        println!("setup: chromium is there");
+        return Ok(());
+    }
+    println!("setup: installing Debian's chromium and chromium-driver");
+    let packages = ["install", "--yes", "--no-install-recommends", "chromium", "chromium-driver"];
+    let outcome = if run::output("id", &["-u"]).is_ok_and(|id| id.trim() == "0") {
+        run::run("apt-get", &["update", "--quiet"]).and_then(|()| run::run("apt-get", &packages))
+    } else if run::answers("sudo") {
+        let with_sudo: Vec<&str> = ["-n", "apt-get"].into_iter().chain(packages).collect();
+        run::run("sudo", &["-n", "apt-get", "update", "--quiet"]).and_then(|()| run::run("sudo", &with_sudo))
+    } else {
+        bail!(
+            "the browser test needs Chromium and this user may not install it: install the packages chromium and chromium-driver, then run this again"
+        )
+    };
+    outcome.context("the browser test needs Chromium: install it (Debian: chromium chromium-driver), then run this again")
+}
+
+/// `npm ci` when the lock file is newer than what is installed.
+fn node_packages() -> Result<()> {
+    let place = run::root().join("e2e").join("clients");
+    for tool in ["node", "npm"] {
+        if !run::answers(tool) {
+            bail!("the client tests need Node 20 or newer and its npm: install them, then run this again ({tool} is missing)");
+        }
+    }
+    let version = run::output("node", &["--version"])?;
+    let major = version.trim().trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
+    if major.is_none_or(|major| major < 20) {
+        bail!("the client tests need Node 20 or newer, not {}", version.trim());
+    }
+    let lock = fs::read(place.join("package-lock.json")).context("e2e/clients/package-lock.json")?;
+    let done = place.join("node_modules").join(".installed-from");
+    if fs::read(&done).is_ok_and(|installed| installed == lock) {
+        println!("setup: npm packages are there");
+        return Ok(());
+    }
+    println!("setup: installing npm packages of e2e/clients");
+    run::run_in(&place, "npm", &["ci", "--ignore-scripts", "--no-audit", "--no-fund"], &[])?;
+    Ok(fs::write(done, lock)?)
+}
+
+/// A virtual environment under the target directory with the packages of `e2e/clients/requirements.txt`.
+fn python_packages() -> Result<()> {
+    let list = run::root().join("e2e").join("clients").join("requirements.txt");
+    let wanted = fs::read(&list).context("e2e/clients/requirements.txt")?;
+    let place = run::target().join("e2e-python");
+    let done = place.join(".installed-from");
+    if fs::read(&done).is_ok_and(|installed| installed == wanted) {
+        println!("setup: Python packages are there");
+        return Ok(());
+    }
+    if !run::answers("python3") {
+        bail!("the client tests need Python 3.10 or newer: install python3 and its venv module, then run this again");
+    }
+    println!("setup: installing Python packages into {}", place.display());
+    let place = place.display().to_string();
+    run::run("python3", &["-m", "venv", "--clear", &place])
+        .context("python3 cannot make a virtual environment (Debian: install python3-venv)")?;
+    let python = python().display().to_string();
+    let list = list.display().to_string();
+    run::run(&python, &["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", &list])?;
+    Ok(fs::write(done, wanted)?)
+}
