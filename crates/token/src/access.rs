@@ -7,7 +7,7 @@ use crate::{
     key::PrivateKey,
     keyset::KeySet,
 };
-use remit_model::{Authority, Code, Fault, Refusal, UnixTime};
+use remit_model::{Authority, Code, Fault, Refusal, UnixTime, json::sha256};
 use serde_json::{Value, json};
 use std::{fmt, ops::Deref};
 
@@ -93,7 +93,7 @@ pub struct Expect<'a> {
 
 /// The digest of a compact token, for looking up a verification that was done before.
 pub fn digest(compact: &str) -> [u8; 32] {
-    claims::sha256(compact.as_bytes())
+    sha256(compact.as_bytes())
 }
 
 /// Signs an access token.
@@ -158,7 +158,7 @@ fn read(reader: Reader<'_>, aud: &str) -> Result<Claims, Refusal> {
         iss: reader.text("iss")?.to_owned(),
         sub: reader.id("sub")?.to_owned(),
         aud: aud.to_owned(),
-        client_id: reader.id("client_id")?.to_owned(),
+        client_id: reader.text("client_id")?.to_owned(),
         scope: reader.text("scope")?.to_owned(),
         jti: reader.id("jti")?.to_owned(),
         iat: reader.time("iat")?,

@@ -1,12 +1,15 @@
 //! Reading claims: typed, bounded, and with our clock. SPEC: J-06 to J-08, RFC 7519 §4.1.
 
-use remit_model::{Authority, Code, Refusal, UnixTime};
+use crate::jws::TOKEN_LIMIT;
+use remit_model::{Authority, Code, Refusal, UnixTime, json};
 use serde_json::{Map, Value};
 
 /// Longest identifier-like claim (`jti`, `nonce`, `txn`), in bytes. SPEC: N-DP-18.
 pub(crate) const ID_LIMIT: usize = 256;
 /// Longest other text claim, in bytes.
 const TEXT_LIMIT: usize = 4096;
+/// What a header or a payload may hold. SPEC: X-10.
+const LIMITS: json::Limits = json::Limits { bytes: TOKEN_LIMIT, depth: 24, members: 2_000 };
 
 /// How far a sender's clock may be off. Never more than a minute. SPEC: J-06.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,9 +38,10 @@ impl Default for Skew {
 
 /// A JSON object read strictly: no duplicate members, bounded depth, nothing after it.
 pub(crate) fn object(bytes: &[u8], what: &str) -> Result<Map<String, Value>, Refusal> {
-    match serde_json::from_slice(bytes) {
+    match json::parse(bytes, &LIMITS) {
         Ok(Value::Object(members)) => Ok(members),
-        _ => Err(malformed(format!("the token's {what} is not a JSON object"))),
+        Ok(_) => Err(malformed(format!("the token's {what} is not a JSON object"))),
+        Err(refusal) => Err(malformed(format!("the token's {what} is not acceptable JSON: {}", refusal.reason))),
     }
 }
 
@@ -164,12 +168,6 @@ pub(crate) fn insert_present<const N: usize>(body: &mut Value, claims: [(&str, O
     if let Some(members) = body.as_object_mut() {
         members.extend(claims.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     }
-}
-
-pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref());
-    hash
 }
 
 /// Whether this could be a base64url SHA-256.

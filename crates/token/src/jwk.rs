@@ -3,7 +3,7 @@
 use crate::key::{Algorithm, PublicKey};
 use aws_lc_rs::signature::RsaPublicKeyComponents;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use remit_model::{Code, Refusal};
+use remit_model::{Code, Refusal, json::sha256};
 use serde_json::{Map, Value, json};
 
 /// The numbers of a public key, checked for length and range.
@@ -108,7 +108,7 @@ impl Material {
             Self::Okp { x } => format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, encode(x)),
             Self::Rsa { n, e } => format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, encode(e), encode(n)),
         };
-        encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, canonical.as_bytes()).as_ref())
+        encode(&sha256(canonical.as_bytes()))
     }
 }
 

@@ -5,7 +5,6 @@
 use crate::jwk::Material;
 use aws_lc_rs::{
     agreement,
-    encoding::AsBigEndian as _,
     rand::SystemRandom,
     signature::{
         ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED, ED25519, EcdsaKeyPair, Ed25519KeyPair,
@@ -164,21 +163,6 @@ impl PrivateKey {
 
     pub fn algorithm(&self) -> Algorithm {
         self.public.algorithm()
-    }
-
-    /// The 32 secret bytes, for sealing into a key store.
-    ///
-    /// # Errors
-    /// Only when the library fails.
-    pub fn danger_seed(&self) -> Result<Zeroizing<Vec<u8>>, Fault> {
-        let failed = |_| Fault::new("the private key could not be read");
-        match &self.pair {
-            Pair::Ed25519(pair) => {
-                let seed = pair.seed().map_err(failed)?;
-                Ok(Zeroizing::new(seed.as_be_bytes().map_err(failed)?.as_ref().to_vec()))
-            }
-            Pair::Es256(pair) => Ok(Zeroizing::new(pair.private_key().as_be_bytes().map_err(failed)?.as_ref().to_vec())),
-        }
     }
 
     fn ed25519(pair: Ed25519KeyPair) -> Result<Self, Fault> {

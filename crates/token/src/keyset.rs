@@ -114,11 +114,15 @@ impl KeySet {
 /// RFC 7517 §5: keys of an unknown `kty` or curve are passed over. A symmetric one is not unknown, it is wrong.
 fn of_unknown_kind(jwk: &Value) -> bool {
     let member = |name: &str| jwk.get(name).and_then(Value::as_str);
-    let encrypts = member("use") == Some("enc");
+    let passed_over = member("use") == Some("enc")
+        || matches!(
+            member("alg"),
+            Some("RS384" | "RS512" | "PS384" | "PS512" | "ES512" | "ES256K" | "Ed448" | "RSA-OAEP" | "RSA-OAEP-256")
+        );
     match member("kty") {
-        Some("EC") => encrypts || !matches!(member("crv"), Some("P-256" | "P-384") | None),
-        Some("OKP") => encrypts || !matches!(member("crv"), Some("Ed25519") | None),
-        Some("RSA") => encrypts,
+        Some("EC") => passed_over || !matches!(member("crv"), Some("P-256" | "P-384") | None),
+        Some("OKP") => passed_over || !matches!(member("crv"), Some("Ed25519") | None),
+        Some("RSA") => passed_over,
         Some("oct") | None => false,
         Some(_) => true,
     }

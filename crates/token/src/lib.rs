@@ -26,6 +26,8 @@ mod jws;
 mod key;
 mod keyset;
 pub mod statement;
+#[cfg(test)]
+mod vectors;
 
 pub use actor::{Actor, nested_act};
 pub use claims::Skew;

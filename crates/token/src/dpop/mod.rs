@@ -12,13 +12,13 @@ pub use nonce::{NonceRule, Nonces};
 pub use replay::ReplaySet;
 
 use crate::{
-    claims::{self, Claims as Reader, ID_LIMIT},
+    claims::{self, Claims as Reader},
     jwk::encode,
     jws::{Jws, sign_jws},
     key::{PrivateKey, PublicKey},
     statement::Delegation,
 };
-use remit_model::{Code, Fault, Refusal, UnixTime};
+use remit_model::{Code, Fault, Refusal, UnixTime, json::sha256};
 use serde_json::{Value, json};
 use std::ops::Deref;
 
@@ -164,7 +164,7 @@ pub fn create(key: &PrivateKey, request: &ProofFor<'_>) -> Result<String, Fault>
     let mut body = json!({"jti": request.jti, "htm": request.method, "htu": url, "iat": request.now});
     let optional = [
         ("nonce", request.nonce.map(|nonce| json!(nonce))),
-        ("ath", request.access_token.map(|token| json!(encode(&claims::sha256(token.as_bytes()))))),
+        ("ath", request.access_token.map(|token| json!(encode(&sha256(token.as_bytes()))))),
         (DELEGATION_CLAIM, request.delegation.map(Delegation::to_value)),
     ];
     claims::insert_present(&mut body, optional);
@@ -191,7 +191,7 @@ fn read_claims(reader: Reader<'_>) -> Result<Claims, Refusal> {
         iat: reader.time("iat")?,
         htm: reader.text("htm")?.to_owned(),
         htu: reader.text("htu")?.to_owned(),
-        nonce: reader.optional_text("nonce")?.filter(|nonce| nonce.len() <= ID_LIMIT).map(str::to_owned),
+        nonce: reader.optional_id("nonce")?.map(str::to_owned),
         ath: reader.optional_text("ath")?.map(str::to_owned),
         delegation,
     })

@@ -3,8 +3,7 @@
 //! Each shard keeps two generations. A proof is good for at most twice the window after it was made, so a generation is
 //! dropped only when every proof in it has become too old to be accepted anyway.
 
-use crate::claims::sha256;
-use remit_model::{Code, Refusal, UnixTime};
+use remit_model::{Code, Refusal, UnixTime, json::sha256};
 use std::{
     collections::HashSet,
     fmt,
@@ -25,8 +24,8 @@ pub struct ReplaySet {
 struct Shard {
     /// When the current generation began; `None` before the first proof.
     began: Option<UnixTime>,
-    current: HashSet<[u8; 16]>,
-    previous: HashSet<[u8; 16]>,
+    current: HashSet<u128>,
+    previous: HashSet<u128>,
     /// Proofs made before this may be forgotten, so they are refused. Only a clock that runs back brings it into play.
     floor: UnixTime,
 }
@@ -44,34 +43,37 @@ impl ReplaySet {
     /// Remembers one proof, once.
     ///
     /// # Errors
-    /// `dpop_proof_replayed`; `rate_limited` when there is no room: a proof that cannot be remembered is not accepted.
+    /// `dpop_proof_replayed`; `dpop_proof_invalid` when `iat` is outside the window; `rate_limited` when there is no room: a proof that cannot be remembered is not accepted.
     pub fn insert(&self, jkt: &str, jti: &str, iat: UnixTime, now: UnixTime) -> Result<(), Refusal> {
+        if iat.since(now).abs() > self.window {
+            return Err(Refusal::new(Code::DpopProofInvalid, "the proof's `iat` is outside the window that is remembered"));
+        }
         let hash = sha256(format!("{}:{jkt}{jti}", jkt.len()).as_bytes());
-        let (Some(entry), Some(first)) = (hash.first_chunk::<16>(), hash.last()) else {
-            return Err(Refusal::new(Code::DpopProofInvalid, "the proof cannot be remembered"));
-        };
-        let Some(shard) = self.shards.get(usize::from(*first) % SHARDS) else {
-            return Err(Refusal::new(Code::DpopProofInvalid, "the proof cannot be remembered"));
+        let entry = hash.iter().take(16).fold(0_u128, |entry, byte| (entry << 8) | u128::from(*byte));
+        let last = hash.last().copied().unwrap_or_default();
+        let Some(shard) = self.shards.get(usize::from(last) % SHARDS) else {
+            return Err(Refusal::new(Code::RateLimited, "there is no memory for used proofs"));
         };
         let mut shard = lock(shard);
         shard.rotate(now, self.window);
         if iat < shard.floor {
             return Err(Refusal::new(Code::DpopProofInvalid, "the proof is older than what this server remembers"));
         }
-        if shard.current.contains(entry) || shard.previous.contains(entry) {
+        if shard.current.contains(&entry) || shard.previous.contains(&entry) {
             return Err(Refusal::new(Code::DpopProofReplayed, "this proof was used before"));
         }
         if shard.current.len() >= self.limit {
             return Err(Refusal::new(Code::RateLimited, "the memory of used proofs is full; try again later"));
         }
-        shard.current.insert(*entry);
+        shard.current.insert(entry);
         Ok(())
     }
 }
 
 impl Shard {
     fn rotate(&mut self, now: UnixTime, window: i64) {
-        // INVARIANT: a proof inserted at `t` is acceptable until `t + 2 * window`; it stays at least `span` seconds.
+        // INVARIANT: a proof accepted at `t` was made at most `window` later and is acceptable until `t + 2 * window`; it
+        // stays at least `span` seconds.
         let span = 2 * window + 1;
         let began = *self.began.get_or_insert(now);
         if now.since(began) < span {
@@ -80,14 +82,13 @@ impl Shard {
         let forgotten_until = if now.since(began) >= 2 * span {
             self.previous = HashSet::new();
             self.current = HashSet::new();
-            now
+            began.plus(span)
         } else {
             self.previous = std::mem::take(&mut self.current);
             began
         };
         self.began = Some(now);
-        // The youngest proof that was dropped was made at most `window` after it was dropped from the current generation.
-        self.floor = self.floor.max(forgotten_until.plus(-window));
+        self.floor = self.floor.max(forgotten_until.plus(window + 1));
     }
 }
 
