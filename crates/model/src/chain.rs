@@ -5,7 +5,7 @@
 
 use crate::{
     authority::Authority,
-    id::Principal,
+    id::{Principal, PrincipalKind},
     refusal::{Code, Refusal},
     time::UnixTime,
 };
@@ -97,36 +97,73 @@ impl Chain {
         self.hops.iter().rev().map(|hop| &hop.delegate)
     }
 
-    /// Adds one hop at the end. SPEC: DC-03, DC-07, DC-08.
+    /// Adds one hop at the end. SPEC: DC-03, DC-07, DC-08, DC-10.
+    ///
+    /// The root's own authority is not part of the chain: whoever makes the first hop checks it against the root's
+    /// entitlements. Every further hop hands on what its parent may hand to this delegate, and no more.
     ///
     /// # Errors
-    /// `chain_too_deep`, `chain_cycle`, `chain_spliced` (the delegator is not the current holder), or a `widens_*` code.
+    /// `chain_too_deep`, `chain_cycle`, `chain_spliced` (the delegator is not the current holder), `widens_*`,
+    /// `delegation_not_allowed` or `delegate_not_named`.
     pub fn extend(mut self, hop: Hop, depth_limit: usize) -> Result<Self, Refusal> {
-        if self.hops.len() >= depth_limit.min(HARD_DEPTH) {
-            return Err(Refusal::new(
-                Code::ChainTooDeep,
-                format!("the chain already has {} actors; the limit is {}", self.hops.len(), depth_limit.min(HARD_DEPTH)),
-            ));
+        let limit = depth_limit.min(HARD_DEPTH);
+        if self.hops.len() >= limit {
+            let reason = format!("the chain already has {} actors; the limit is {limit}", self.hops.len());
+            return Err(Refusal::new(Code::ChainTooDeep, reason));
         }
-        if hop.delegator != *self.holder() {
-            return Err(Refusal::new(
-                Code::ChainSpliced,
-                format!("`{}` does not hold this authority, so it cannot hand it on", hop.delegator.sub),
-            ));
-        }
-        if hop.delegate == self.root || self.hops.iter().any(|earlier| earlier.delegate == hop.delegate) {
-            return Err(Refusal::new(Code::ChainCycle, format!("`{}` is already in the chain", hop.delegate.sub)));
-        }
+        self.custody(&hop)?;
         if let Some(parent) = self.hops.last() {
-            if hop.expires > parent.expires {
-                return Err(Refusal::new(
-                    Code::WidensLifetime,
-                    format!("the delegation would end at {}, after its parent's end {}", hop.expires, parent.expires),
-                ));
-            }
-            hop.authority.within(&parent.authority)?;
+            narrows(parent, &hop)?;
         }
         self.hops.push(hop);
         Ok(self)
     }
+
+    /// Checks a chain that was read from elsewhere by building it again, hop by hop.
+    ///
+    /// # Errors
+    /// Those of [`extend`](Self::extend).
+    pub fn check(&self, depth_limit: usize) -> Result<(), Refusal> {
+        let empty = Self::new(self.id.clone(), self.root.clone());
+        self.hops.iter().cloned().try_fold(empty, |chain, hop| chain.extend(hop, depth_limit)).map(|_| ())
+    }
+
+    /// Whether the hop continues exactly this chain, and with somebody new.
+    fn custody(&self, hop: &Hop) -> Result<(), Refusal> {
+        if hop.delegator != *self.holder() {
+            let reason = format!("`{}` does not hold this authority, so it cannot hand it on", hop.delegator.sub);
+            return Err(Refusal::new(Code::ChainSpliced, reason));
+        }
+        if self.hops.iter().any(|earlier| earlier.jti == hop.jti) {
+            return Err(Refusal::new(Code::ChainSpliced, format!("token `{}` is already in the chain", hop.jti)));
+        }
+        if hop.delegate.kind() == PrincipalKind::Human {
+            let reason = format!("`{}` is a person; authority is handed on to agents only", hop.delegate.sub);
+            return Err(Refusal::new(Code::DelegationNotAllowed, reason));
+        }
+        if hop.delegate == self.root || self.hops.iter().any(|earlier| earlier.delegate == hop.delegate) {
+            return Err(Refusal::new(Code::ChainCycle, format!("`{}` is already in the chain", hop.delegate.sub)));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a hop hands on no more than its parent hop may hand to this delegate.
+fn narrows(parent: &Hop, hop: &Hop) -> Result<(), Refusal> {
+    if hop.expires > parent.expires {
+        let (asked, held) = (hop.expires.utc(), parent.expires.utc());
+        let reason = format!("the delegation would end at {asked}, after its parent's end at {held}");
+        return Err(Refusal::new(Code::WidensLifetime, reason));
+    }
+    // Delegates are named by subject, which says something only together with the issuer that names them.
+    if hop.delegate.iss != hop.delegator.iss {
+        let reason = format!("`{}` is of another issuer than `{}`", hop.delegate.sub, hop.delegator.sub);
+        return Err(Refusal::new(Code::DelegateNotNamed, reason));
+    }
+    hop.authority.within(&parent.authority)?;
+    let handed = parent.authority.delegable_to(&hop.delegate)?;
+    hop.authority.within(&handed).map_err(|no| match no.code {
+        Code::WidensDelegation => no,
+        _ => Refusal::new(Code::DelegateNotNamed, format!("part of this may not be handed on to `{}`", hop.delegate.sub)),
+    })
 }

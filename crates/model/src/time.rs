@@ -21,6 +21,30 @@ impl UnixTime {
     pub fn since(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0)
     }
+
+    /// As RFC 3339 in UTC, `2027-01-01T00:00:00Z`; plain seconds outside the years 0 to 9999.
+    pub fn utc(self) -> String {
+        let (days, second) = (self.0.div_euclid(86_400), self.0.rem_euclid(86_400));
+        let Some((year, month, day)) = civil(days).filter(|(year, ..)| (0..=9999).contains(year)) else {
+            return format!("{} seconds since 1970", self.0);
+        };
+        let (hour, minute) = (second / 3600, second / 60 % 60);
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}Z", second % 60)
+    }
+}
+
+/// Year, month and day of a count of days since 1970-01-01 in the proleptic Gregorian calendar.
+///
+/// Years are counted from March, so that the leap day comes last, in eras of 400 years (146 097 days).
+fn civil(days: i64) -> Option<(i64, i64, i64)> {
+    let shifted = days.checked_add(719_468)?;
+    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    Some((year_of_era + era * 400 + carry, month, day))
 }
 
 impl fmt::Display for UnixTime {

@@ -1,89 +1,69 @@
-//! The authority algebra.
+//! Authority: what may be done, ordered so that a part can be handed on and nothing ever widens.
+//!
+//! An [`Authority`] is a finite set of [`Grant`]s (RFC 9396 authorization details of type `tool_access`). Every grant
+//! is a conjunction of independent dimensions, each with a total order test and a meet, so `a ⊑ b` is decidable and
+//! fast: each grant of `a` lies under one grant of `b`. That is exact for single grants, and sound for sets: a set may
+//! be refused although two parent grants together would cover one of its grants, never the other way round.
+//!
+//! An absent dimension is unconstrained, except `delegate`: absent means that the grant may not be handed on.
+//! Deliberately missing: regular expressions, negation, counting of budgets (the store counts), and policy.
+//! No code outside this module compares authorities. SPEC: DC-07, TX-04, AZ-08.
+
+mod compare;
+mod constraint;
+mod describe;
+pub(crate) mod field;
+mod grant;
+mod scope;
+mod wire;
+mod words;
+
+pub use constraint::EXACT;
+pub use grant::{
+    ACTION_LIMIT, ARGUMENT_LIMIT, Charge, DELEGATE_LIMIT, FIELD_LIMIT, Grant, LOCATION_LIMIT, Limits, Names as ActionSet,
+    SPEND_LIMIT, SPEND_MOST,
+};
+pub use scope::SCOPE_LIMIT;
+pub use wire::{ACTION_NAME_LIMIT, POINTER_LIMIT, TEXT_LIMIT, TYPE, URI_LIMIT, VALUE_LIMIT};
+
 use crate::{
     call::Call,
-    id::Principal,
+    id::{AgentId, Principal},
+    json,
     refusal::{Code, Refusal},
     resource::Server,
     time::UnixTime,
 };
-use serde::{Deserialize, Serialize};
+use field::Fields;
+use grant::{Miss, Names};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{cmp::Reverse, collections::BTreeSet};
+use words::Extent::Short;
 
-/// A finite set of grants in canonical form.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+/// Most grants of one authority. A meet that would have more keeps the first in canonical order, which only narrows.
+pub const GRANT_LIMIT: usize = 64;
+
+/// A finite set of grants.
+///
+/// INVARIANT: canonical: sorted, no grant within another, none that permits nothing. Equal meaning grant by grant is
+/// equal value and equal digest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Authority {
     grants: Vec<Grant>,
 }
 
-/// One RFC 9396 authorization detail of type `tool_access`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Grant {}
-
-/// Which actions: every one, or those named.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ActionSet {
-    Any,
-    Named(BTreeSet<String>),
-}
-
-impl ActionSet {
-    pub fn contains(&self, action: &str) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Named(names) => names.contains(action),
-        }
-    }
-}
-
-/// How often, and how much in total. `None` and absent pointers are unlimited.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Limits {
-    pub calls: Option<u64>,
-    /// Argument pointer to the most its values may add up to.
-    pub spend: BTreeMap<String, f64>,
-}
-
 /// What a permitted call may see, and which grants allowed it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Permit {
-    /// Digests of the grants that cover the call and are used for it, in canonical order.
+    /// Digests of the grants used: those without a budget first, then each that shows further fields.
     pub grants: Vec<String>,
     /// Response fields the caller may see: `None` means all of them.
     pub fields: Option<Vec<String>>,
-    /// Budgets this call draws on, by grant digest.
+    /// Budgets of the grants used, by grant digest.
     pub limits: Vec<(String, Limits)>,
-}
-
-fn soon<T>() -> Result<T, Refusal> {
-    Err(Refusal::new(Code::Internal, "not written yet"))
-}
-
-impl Grant {
-    /// Every action at `location`.
-    pub fn at(_location: &str) -> Result<Self, Refusal> {
-        soon()
-    }
-    pub fn parse(_detail: &Value) -> Result<Self, Refusal> {
-        soon()
-    }
-    pub fn to_value(&self) -> Value {
-        Value::Null
-    }
-    pub fn digest(&self) -> String {
-        crate::json::digest(&self.to_value())
-    }
-    /// The resources this grant is for; `None` means every one.
-    pub fn locations(&self) -> Option<&BTreeSet<String>> {
-        None
-    }
-    pub fn actions(&self) -> &ActionSet {
-        &ActionSet::Any
-    }
-    pub fn not_after(&self) -> Option<UnixTime> {
-        None
-    }
+    /// What this call draws on those budgets, ready to be counted.
+    pub charges: Vec<Charge>,
 }
 
 impl Authority {
@@ -91,87 +71,233 @@ impl Authority {
     pub fn none() -> Self {
         Self::default()
     }
+
     pub fn is_none(&self) -> bool {
         self.grants.is_empty()
     }
+
     pub fn grants(&self) -> &[Grant] {
         &self.grants
     }
+
+    /// The canonical set of these grants.
     pub fn from_grants(grants: impl IntoIterator<Item = Grant>) -> Self {
-        Self { grants: grants.into_iter().collect() }
+        let sorted: BTreeSet<Grant> = grants.into_iter().collect();
+        let mut kept: Vec<Grant> = Vec::new();
+        for grant in sorted {
+            if kept.iter().any(|other| grant.within(other)) {
+                continue;
+            }
+            kept.retain(|other| !other.within(&grant));
+            if kept.len() < GRANT_LIMIT {
+                kept.push(grant);
+            }
+        }
+        Self { grants: kept }
     }
+
     /// Reads RFC 9396 `authorization_details`.
-    pub fn parse(_details: &Value) -> Result<Self, Refusal> {
-        soon()
+    ///
+    /// # Errors
+    /// `authorization_details_invalid`, or `constraint_unknown` for a dimension or constraint we do not know.
+    pub fn parse(details: &Value) -> Result<Self, Refusal> {
+        wire::parse(details).map(Self::from_grants)
     }
+
     /// Expands OAuth scope shorthand, `helpdesk:tickets.read helpdesk:*`.
-    pub fn from_scope(_scope: &str, _servers: &[&Server]) -> Result<Self, Refusal> {
-        soon()
+    ///
+    /// # Errors
+    /// `scope_unknown`.
+    pub fn from_scope(scope: &str, servers: &[&Server]) -> Result<Self, Refusal> {
+        scope::grants(scope, servers).map(Self::from_grants)
     }
+
+    /// RFC 9396 `authorization_details`: an array of `tool_access` objects in canonical order.
     pub fn to_value(&self) -> Value {
         Value::Array(self.grants.iter().map(Grant::to_value).collect())
     }
+
     /// `sha-256:<hex>` over the canonical JSON.
     pub fn digest(&self) -> String {
-        crate::json::digest(&self.to_value())
+        json::digest(&self.to_value())
     }
-    /// Scope strings that summarise this authority, sorted; only `authorization_details` decides.
-    pub fn scopes(&self, _servers: &[&Server]) -> Vec<String> {
-        Vec::new()
+
+    /// Scope strings that summarise this authority, sorted. They leave out every constraint: they tell a client what
+    /// its token is about, and only `authorization_details` decides.
+    pub fn scopes(&self, servers: &[&Server]) -> Vec<String> {
+        scope::names(&self.grants, servers)
     }
+
     /// The greatest authority below both.
     #[must_use]
-    pub fn meet(&self, _other: &Self) -> Self {
-        Self::none()
+    pub fn meet(&self, other: &Self) -> Self {
+        Self::from_grants(self.grants.iter().flat_map(|ours| other.grants.iter().filter_map(|theirs| ours.meet(theirs))))
     }
+
     /// `self ⊑ parent`.
     ///
     /// # Errors
-    /// A `widens_*` code naming the first dimension that widens.
-    pub fn within(&self, _parent: &Self) -> Result<(), Refusal> {
-        soon()
+    /// A `widens_*` code for the first dimension that exceeds the nearest parent grant; the reason shows both values.
+    pub fn within(&self, parent: &Self) -> Result<(), Refusal> {
+        let covered = |grant: &Grant| parent.grants.iter().any(|above| grant.within(above));
+        match self.grants.iter().find(|grant| !covered(grant)) {
+            Some(beyond) => Err(compare::refusal(beyond, &parent.grants)),
+            None => Ok(()),
+        }
     }
+
     /// Whether some grant covers this call.
     ///
     /// # Errors
-    /// `tool_not_granted`, `argument_not_granted`, `grant_expired`.
+    /// `tool_not_granted`, `argument_not_granted` or `grant_expired`, as the nearest grant has it.
     pub fn permits(&self, call: &Call<'_>) -> Result<Permit, Refusal> {
         self.permits_beyond(call, &BTreeSet::new())
     }
-    /// As [`permits`](Self::permits), as if the grants whose digests are `exhausted` were not there.
+
+    /// As [`permits`](Self::permits), as if the grants whose digests are `exhausted` were not there. A caller that
+    /// finds a budget used up asks again without it: another grant may cover the call.
     ///
     /// # Errors
     /// Those of `permits`, and `limit_exhausted` when only exhausted grants would cover the call.
-    pub fn permits_beyond(&self, _call: &Call<'_>, _exhausted: &BTreeSet<String>) -> Result<Permit, Refusal> {
-        soon()
+    pub fn permits_beyond(&self, call: &Call<'_>, exhausted: &BTreeSet<String>) -> Result<Permit, Refusal> {
+        let mut covering = Vec::new();
+        let mut misses = Vec::new();
+        let mut spent = false;
+        for grant in &self.grants {
+            match grant.covers(call) {
+                Ok(()) => {
+                    let digest = grant.digest();
+                    if exhausted.contains(&digest) { spent = true } else { covering.push((digest, grant)) }
+                }
+                Err(miss) => misses.push(miss),
+            }
+        }
+        if covering.is_empty() {
+            return Err(if spent {
+                Refusal::new(Code::LimitExhausted, format!("the budget for {} is used up", Short.quote(call.action)))
+            } else {
+                self.nearest(call, misses)
+            });
+        }
+        // Grants without a budget first, so that no budget is drawn on without need.
+        covering.sort_by_key(|(_, grant)| grant.is_limited());
+        permit(call, &covering)
     }
-    /// The part that may be handed to `delegate`, with one hop less to go.
+
+    fn nearest(&self, call: &Call<'_>, misses: Vec<Miss>) -> Refusal {
+        let action = Short.quote(call.action);
+        let near = misses.into_iter().max_by_key(|miss| match miss {
+            Miss::Location => (0, Reverse(0)),
+            Miss::Action => (1, Reverse(0)),
+            Miss::Expired(_) => (2, Reverse(0)),
+            Miss::Arguments(failing) => (3, Reverse(failing.len())),
+        });
+        match near {
+            None | Some(Miss::Location) => {
+                Refusal::new(Code::ToolNotGranted, format!("nothing is granted at {}", Short.quote(call.location)))
+            }
+            Some(Miss::Action) => {
+                let granted = self.actions_at(call.location);
+                let granted = granted.named().map(|names| Short.quote_all(names, "and")).unwrap_or_default();
+                Refusal::new(Code::ToolNotGranted, format!("{action} is not granted there; granted is {granted}"))
+            }
+            Some(Miss::Expired(end)) => Refusal::new(Code::GrantExpired, format!("the grant of {action} ended at {}", end.utc())),
+            Some(Miss::Arguments(failing)) => Refusal::new(Code::ArgumentNotGranted, failing.join("; ")),
+        }
+    }
+
+    /// The part that may be handed to `delegate`, with one hop less to go. SPEC: DC-10.
+    ///
+    /// Grants name delegates by subject, so the caller makes sure that `delegate` is of its own issuer.
     ///
     /// # Errors
     /// `delegation_not_allowed` (nothing here may be handed on), `delegate_not_named`.
-    pub fn delegable_to(&self, _delegate: &Principal) -> Result<Self, Refusal> {
-        soon()
+    pub fn delegable_to(&self, delegate: &Principal) -> Result<Self, Refusal> {
+        let agent = AgentId::from_subject(&delegate.sub).is_ok();
+        let handed = Self::from_grants(self.grants.iter().filter(|_| agent).filter_map(|grant| grant.handed_to(delegate)));
+        if !handed.is_none() {
+            return Ok(handed);
+        }
+        let named: Vec<&Names> = self.grants.iter().filter_map(|grant| grant.delegate.as_ref()).map(|d| &d.to).collect();
+        if named.is_empty() {
+            return Err(Refusal::new(Code::DelegationNotAllowed, "nothing of this authority may be handed on"));
+        }
+        let to: BTreeSet<&String> = named.into_iter().filter_map(Names::named).flatten().collect();
+        let to = if to.is_empty() { "agents".to_owned() } else { Short.quote_all(to, "and") };
+        let reason = format!("this may be handed on only to {to}, not to {}", Short.quote(&delegate.sub));
+        Err(Refusal::new(Code::DelegateNotNamed, reason))
     }
+
     /// This authority, ending at `t` at the latest.
     #[must_use]
-    pub fn until(&self, _t: UnixTime) -> Self {
-        Self::none()
+    pub fn until(&self, t: UnixTime) -> Self {
+        let end = UnixTime(t.0.min(EXACT));
+        let ending = |grant: &Grant| {
+            let not_after = Some(grant.not_after.map_or(end, |earlier| earlier.min(end)));
+            Grant { not_after, ..grant.clone() }.normal()
+        };
+        Self::from_grants(self.grants.iter().filter_map(ending))
     }
+
     /// The part of this authority that is for `location`.
     #[must_use]
-    pub fn at_location(&self, _location: &str) -> Self {
-        Self::none()
+    pub fn at_location(&self, location: &str) -> Self {
+        let here = |grant: &&Grant| grant.locations.contains(location);
+        let only = || Names::Named(BTreeSet::from([location.to_owned()]));
+        Self::from_grants(self.grants.iter().filter(here).map(|grant| Grant { locations: only(), ..grant.clone() }))
     }
+
     /// Every action some grant names at `location`, expired or not.
-    pub fn actions_at(&self, _location: &str) -> ActionSet {
-        ActionSet::Named(BTreeSet::new())
+    pub fn actions_at(&self, location: &str) -> ActionSet {
+        let mut named = BTreeSet::new();
+        for grant in self.grants.iter().filter(|grant| grant.locations.contains(location)) {
+            match &grant.actions {
+                Names::Any => return Names::Any,
+                Names::Named(actions) => named.extend(actions.iter().cloned()),
+            }
+        }
+        Names::Named(named)
     }
+
     /// Whether some arguments exist with which `action` would be permitted now; for filtering lists.
-    pub fn could_call(&self, _location: &str, _action: &str, _now: UnixTime) -> bool {
-        false
+    pub fn could_call(&self, location: &str, action: &str, now: UnixTime) -> bool {
+        self.grants.iter().any(|grant| grant.could_cover(location, action, now))
     }
-    /// One sentence for each grant, for consent pages and explanations.
+
+    /// One sentence for each grant, for consent pages and explanations; nothing is left out.
     pub fn describe(&self) -> Vec<String> {
-        Vec::new()
+        self.grants.iter().map(describe::describe).collect()
+    }
+}
+
+/// The permit of the covering grants, of which those that show nothing new are not used.
+fn permit(call: &Call<'_>, covering: &[(String, &Grant)]) -> Result<Permit, Refusal> {
+    let mut shown: Fields = Some(BTreeSet::new());
+    let mut permit = Permit { grants: Vec::new(), fields: None, limits: Vec::new(), charges: Vec::new() };
+    for (digest, grant) in covering {
+        if !permit.grants.is_empty() && field::within(&grant.fields, &shown) {
+            continue;
+        }
+        shown = field::join(&shown, &grant.fields);
+        permit.grants.push(digest.clone());
+        if grant.is_limited() {
+            permit.limits.push((digest.clone(), grant.limits()));
+            permit.charges.extend(grant.charges(digest, call)?);
+        }
+    }
+    permit.fields = shown.as_ref().map(field::to_strings);
+    Ok(permit)
+}
+
+impl Serialize for Authority {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.to_value().serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Authority {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let details = json::strict(from)?;
+        Self::parse(&details).map_err(de::Error::custom)
     }
 }

@@ -1,51 +1,86 @@
 //! Strict JSON for hostile bytes, and the one canonical form that is hashed and signed.
+//!
+//! Reading implements RFC 8259 with the restrictions of I-JSON (RFC 7493): UTF-8, no duplicate members at any depth,
+//! no lone surrogates, integers that every reader takes for the same number; and with limits on size, depth and
+//! count. Canonical bytes are RFC 8785. It deliberately repairs nothing: what has two meanings is refused.
+
+pub mod pointer;
+mod strict;
+
 use crate::refusal::{Code, Refusal};
 use serde_json::Value;
-pub mod pointer;
+use std::fmt::Write as _;
+pub(crate) use strict::strict;
+
+/// No limit on depth may be greater: readers of ours recurse, and the stack is finite.
+pub const DEPTH_CAP: usize = 100;
 
 /// How much of a document we are willing to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub bytes: usize,
-    /// Nesting of arrays and objects; at most [`DEPTH_CAP`].
+    /// Nesting of arrays and objects; never more than [`DEPTH_CAP`].
     pub depth: usize,
     /// Object members and array items in the whole document.
     pub members: usize,
+    /// Refuse integers beyond ±(2^53 - 1), which readers that count in doubles take for other numbers. Where a
+    /// foreign answer is passed on, integers of 64 bits may be let through; larger ones never are.
+    pub exact_integers: bool,
 }
 
 impl Limits {
     /// A request body.
-    pub const REQUEST: Self = Self { bytes: 1 << 20, depth: 32, members: 20_000 };
-    /// An upstream's reply.
-    pub const RESPONSE: Self = Self { bytes: 16 << 20, depth: 64, members: 500_000 };
+    pub const REQUEST: Self = Self { bytes: 1 << 20, depth: 32, members: 20_000, exact_integers: true };
+    /// An upstream's answer.
+    pub const RESPONSE: Self = Self { bytes: 16 << 20, depth: 64, members: 500_000, exact_integers: false };
     /// A JOSE header or claims set.
-    pub const TOKEN: Self = Self { bytes: 64 << 10, depth: 32, members: 4_000 };
+    pub const TOKEN: Self = Self { bytes: 64 << 10, depth: 32, members: 4_000, exact_integers: true };
 }
 
+impl Default for Limits {
+    fn default() -> Self {
+        Self::REQUEST
+    }
+}
+
+/// Reads one JSON document and nothing after it.
+///
+/// # Errors
+/// `request_too_large` (bytes or members), `json_too_deep`, `json_duplicate_member`, or `request_malformed`.
 pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Value, Refusal> {
     if bytes.len() > limits.bytes {
-        return Err(Refusal::new(Code::RequestTooLarge, "too large"));
+        let reason = format!("the document has {} bytes; at most {} are read", bytes.len(), limits.bytes);
+        return Err(Refusal::new(Code::RequestTooLarge, reason));
     }
-    serde_json::from_slice(bytes).map_err(|e| Refusal::new(Code::RequestMalformed, e.to_string()))
+    let value = strict::document(bytes, limits)?;
+    strict::integers(bytes, limits.exact_integers)?;
+    Ok(value)
 }
-/// RFC 8785 bytes.
+
+/// RFC 8785 bytes. Numbers are doubles there: integers beyond ±(2^53 - 1) lose digits, so whoever hashes keeps them
+/// out with `exact_integers` or writes them as texts.
 pub fn canonical(value: &Value) -> Vec<u8> {
-    serde_json_canonicalizer::to_vec(value).unwrap_or_default()
+    // A `Value` holds only finite numbers and text keys, so this cannot fail; were it to, plain JSON is no canonical
+    // form of anything else.
+    serde_json_canonicalizer::to_vec(value).unwrap_or_else(|_| value.to_string().into_bytes())
 }
+
 /// `sha-256:<hex>` over [`canonical`].
 pub fn digest(value: &Value) -> String {
     sha256_label(&canonical(value))
 }
+
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut out = [0; 32];
-    out.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref());
-    out
+    let mut digest = [0; 32];
+    digest.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref());
+    digest
 }
+
 /// `sha-256:<hex>` of the bytes.
 pub fn sha256_label(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    sha256(bytes).iter().fold(String::from("sha-256:"), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
+    sha256(bytes).iter().fold(String::from("sha-256:"), |mut label, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(label, "{byte:02x}");
+        label
     })
 }

@@ -1,0 +1,132 @@
+//! Why one grant is not within another, dimension by dimension, in words a person can act on.
+
+use super::{
+    field,
+    grant::{Grant, Names},
+    words::{Extent::Short, count},
+};
+use crate::refusal::{Code, Refusal};
+
+/// One dimension in which a child grant exceeds a parent grant.
+pub(crate) struct Widening {
+    code: Code,
+    reason: String,
+    /// How far this leaves the two grants apart; used to find the nearest parent.
+    weight: u32,
+}
+
+/// The refusal for a grant that no parent grant covers: the first dimension that widens against the nearest parent.
+pub(crate) fn refusal(child: &Grant, parents: &[Grant]) -> Refusal {
+    let near = parents.iter().map(|parent| widenings(child, parent));
+    let near = near.min_by_key(|widened| widened.iter().map(|one| one.weight).sum::<u32>());
+    match near.and_then(|widened| widened.into_iter().next()) {
+        Some(first) => Refusal::new(first.code, format!("the grant of {}: {}", subject(child), first.reason)),
+        None => Refusal::new(Code::WidensScope, format!("the grant of {}: the parent holds nothing", subject(child))),
+    }
+}
+
+/// `refund.create` or "every action".
+fn subject(grant: &Grant) -> String {
+    match grant.actions.named() {
+        Some(actions) => Short.quote_all(actions, "and"),
+        None => "every action".to_owned(),
+    }
+}
+
+fn widenings(child: &Grant, parent: &Grant) -> Vec<Widening> {
+    let mut found = Vec::new();
+    found.extend(names(Code::WidensResource, "resource", &child.locations, &parent.locations, 1000));
+    found.extend(names(Code::WidensScope, "action", &child.actions, &parent.actions, 100));
+    arguments(child, parent, &mut found);
+    found.extend(fields(child, parent));
+    limits(child, parent, &mut found);
+    found.extend(delegation(child, parent));
+    if !child.ends_within(parent) {
+        let asked = child.not_after.map_or_else(|| "no end".to_owned(), |end| format!("an end at {}", end.utc()));
+        let held = parent.not_after.map_or_else(|| "never".to_owned(), |end| format!("at {}", end.utc()));
+        found.push(widening(Code::WidensLifetime, format!("asks for {asked}, but the parent's grant ends {held}")));
+    }
+    found
+}
+
+fn widening(code: Code, reason: String) -> Widening {
+    Widening { code, reason, weight: 1 }
+}
+
+/// `apart` is the weight when the two have nothing in common.
+fn names(code: Code, noun: &str, child: &Names, parent: &Names, apart: u32) -> Option<Widening> {
+    if child.within(parent) {
+        return None;
+    }
+    let held = parent.named().map_or_else(|| format!("every {noun}"), |names| Short.quote_all(names, "and"));
+    let reason = match (child, parent) {
+        (Names::Named(asked), Names::Named(named)) => {
+            let beyond = Short.quote_all(asked.difference(named), "and");
+            format!("asks for {noun} {beyond}, but the parent's grant is only for {held}")
+        }
+        _ => format!("asks for every {noun}, but the parent's grant is only for {held}"),
+    };
+    let weight = if child.meet(parent).is_empty() { apart } else { 10 };
+    Some(Widening { code, reason, weight })
+}
+
+fn arguments(child: &Grant, parent: &Grant, found: &mut Vec<Widening>) {
+    for (at, held) in parent.arguments.iter().filter(|(at, held)| !child.implies(at, held)) {
+        let name = Short.argument(at);
+        let held = held.words(Short);
+        let reason = match child.arguments.get(at) {
+            Some(asked) => format!("asks for {name} to be {}, but the parent's grant needs it to be {held}", asked.words(Short)),
+            None => format!("asks for any {name}, but the parent's grant needs it to be {held}"),
+        };
+        found.push(widening(Code::WidensArgument, reason));
+    }
+}
+
+fn fields(child: &Grant, parent: &Grant) -> Option<Widening> {
+    let shown = parent.fields.as_ref()?;
+    let asked = match &child.fields {
+        None => "every field".to_owned(),
+        Some(asked) => format!("field {}", Short.quote(&field::beyond(asked, shown)?.to_string())),
+    };
+    let held = Short.quote_all(&field::to_strings(shown), "and");
+    Some(widening(Code::WidensField, format!("asks to see {asked}, but the parent's grant shows only {held}")))
+}
+
+fn limits(child: &Grant, parent: &Grant, found: &mut Vec<Widening>) {
+    if child.limits_within(parent) {
+        return;
+    }
+    if let Some(held) = parent.calls.filter(|held| child.calls.is_none_or(|asked| asked > *held)) {
+        let asked = child.calls.map_or_else(|| "any number of calls".to_owned(), |asked| count(asked, "call"));
+        let reason = format!("asks for {asked}, but the parent's grant is for {}", count(held, "call"));
+        found.push(widening(Code::WidensLimit, reason));
+    }
+    for (at, held) in &parent.spend {
+        let name = Short.argument(at);
+        let reason = match child.spend.get(at) {
+            Some(asked) if asked <= held => continue,
+            Some(asked) => format!("asks for {name} up to {asked} in total, but the parent's grant ends at {held}"),
+            None => format!("asks for {name} without a total, but the parent's grant ends at {held} in total"),
+        };
+        found.push(widening(Code::WidensLimit, reason));
+    }
+}
+
+fn delegation(child: &Grant, parent: &Grant) -> Option<Widening> {
+    if child.delegate_within(parent) {
+        return None;
+    }
+    let asked = child.delegate.as_ref()?;
+    let to = |names: &Names| names.named().map_or_else(|| "anyone".to_owned(), |named| Short.quote_all(named, "and"));
+    let reason = match &parent.delegate {
+        None => format!("asks to hand it on to {}, but the parent's grant may not be handed on further", to(&asked.to)),
+        Some(held) if !asked.to.within(&held.to) => {
+            format!("asks to hand it on to {}, but the parent's grant names only {}", to(&asked.to), to(&held.to))
+        }
+        Some(held) => {
+            let hops = |depth: u8| count(depth.into(), "further hop");
+            format!("asks for {}, but the parent's grant allows {}", hops(asked.depth), hops(held.depth))
+        }
+    };
+    Some(widening(Code::WidensDelegation, reason))
+}

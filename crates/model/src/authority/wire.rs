@@ -1,0 +1,301 @@
+//! Grants as RFC 9396 authorization details, read strictly and written in canonical form.
+//!
+//! SPEC: RFC 9396 §2, §5; AZ-08: an unknown type, member, JSON type or value is refused, never ignored.
+
+use super::{
+    GRANT_LIMIT,
+    constraint::{Constraint, EXACT, Number, Scalar},
+    field::{self, FieldPath},
+    grant::{
+        ACTION_LIMIT, ARGUMENT_LIMIT, DELEGATE_LIMIT, Delegate, FIELD_LIMIT, Grant, LOCATION_LIMIT, Names, SPEND_LIMIT,
+        SPEND_MOST,
+    },
+    words::Extent,
+};
+use crate::{
+    chain::HARD_DEPTH,
+    id::AgentId,
+    json::pointer,
+    refusal::{Code, Refusal},
+    time::UnixTime,
+};
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The one authorization details type we know.
+pub const TYPE: &str = "tool_access";
+/// Most values of one `in`.
+pub const VALUE_LIMIT: usize = 256;
+/// Longest text of a value or prefix, in bytes.
+pub const TEXT_LIMIT: usize = 1024;
+/// Longest location, in bytes.
+pub const URI_LIMIT: usize = 2048;
+/// Longest action name, in bytes.
+pub const ACTION_NAME_LIMIT: usize = 256;
+/// Longest pointer, in bytes.
+pub const POINTER_LIMIT: usize = 256;
+
+/// Reads `authorization_details`; grants that permit nothing are left out.
+pub(crate) fn parse(details: &Value) -> Result<Vec<Grant>, Refusal> {
+    let Value::Array(details) = details else {
+        return Err(invalid("`authorization_details` must be an array"));
+    };
+    if details.len() > GRANT_LIMIT {
+        return Err(invalid(format!("`authorization_details` has {} entries; at most {GRANT_LIMIT} are read", details.len())));
+    }
+    let mut grants = Vec::new();
+    for (index, detail) in details.iter().enumerate() {
+        let read = grant(detail).map_err(|no| Refusal::new(no.code, format!("authorization_details[{index}]: {}", no.reason)))?;
+        grants.extend(read);
+    }
+    Ok(grants)
+}
+
+fn grant(detail: &Value) -> Result<Option<Grant>, Refusal> {
+    let members = object(detail, "an entry")?;
+    match members.get("type") {
+        Some(Value::String(kind)) if kind == TYPE => {}
+        Some(Value::String(kind)) => {
+            return Err(invalid(format!("type {} is unknown; only `{TYPE}` is", Extent::Short.quote(kind))));
+        }
+        _ => return Err(invalid("`type` must be a text")),
+    }
+    let mut grant = Grant::unconstrained();
+    let mut possible = true;
+    for (name, value) in members {
+        match name.as_str() {
+            "type" => {}
+            "locations" => grant.locations = Names::Named(texts(value, name, LOCATION_LIMIT, location)?),
+            "actions" => grant.actions = actions(value)?,
+            "arguments" => match arguments(value)? {
+                Some(constraints) => grant.arguments = constraints,
+                None => possible = false,
+            },
+            "fields" => grant.fields = field::normal(&fields(value)?),
+            "limits" => limits(value, &mut grant)?,
+            "delegate" => grant.delegate = Some(delegate(value)?),
+            "not_after" => grant.not_after = Some(not_after(value)?),
+            _ => return Err(unknown("dimension", name)),
+        }
+    }
+    Ok(if possible { grant.normal() } else { None })
+}
+
+fn actions(value: &Value) -> Result<Names, Refusal> {
+    let named = texts(value, "actions", ACTION_LIMIT, action)?;
+    Ok(if named.contains("*") { Names::Any } else { Names::Named(named) })
+}
+
+fn arguments(value: &Value) -> Result<Option<BTreeMap<String, Constraint>>, Refusal> {
+    let members = object(value, "`arguments`")?;
+    at_most(members.len(), ARGUMENT_LIMIT, "arguments")?;
+    let mut constraints = BTreeMap::new();
+    let mut possible = true;
+    for (at, value) in members {
+        argument_pointer(at)?;
+        match constraint(at, value)? {
+            Some(constraint) => {
+                constraints.insert(at.clone(), constraint);
+            }
+            None => possible = false,
+        }
+    }
+    Ok(possible.then_some(constraints))
+}
+
+/// One argument's constraint; `None` when no value meets it.
+fn constraint(at: &str, value: &Value) -> Result<Option<Constraint>, Refusal> {
+    let members = object(value, &format!("the constraint on {}", Extent::Short.quote(at)))?;
+    if members.is_empty() {
+        return Err(invalid(format!("the constraint on {} is empty", Extent::Short.quote(at))));
+    }
+    let mut sets = Vec::new();
+    for (name, value) in members {
+        sets.push(match name.as_str() {
+            "eq" => Constraint::one_of(BTreeSet::from([scalar(at, value)?])),
+            "in" => {
+                let Value::Array(values) = value else { return Err(wrong(at, name, "a list")) };
+                at_most(values.len(), VALUE_LIMIT, "in")?;
+                Constraint::one_of(values.iter().map(|value| scalar(at, value)).collect::<Result<_, _>>()?)
+            }
+            "min" => Constraint::range(number(at, name, value)?, Number::GREATEST),
+            "max" => Constraint::range(Number::LEAST, number(at, name, value)?),
+            "prefix" => {
+                let Value::String(prefix) = value else { return Err(wrong(at, name, "a text")) };
+                Some(Constraint::Prefix(text(prefix)?.to_owned()))
+            }
+            "absent" if *value == Value::Bool(true) => Some(Constraint::Absent),
+            "absent" => return Err(wrong(at, name, "`true`")),
+            _ => return Err(unknown("constraint", name)),
+        });
+    }
+    let mut sets = sets.into_iter();
+    let first = sets.next().flatten();
+    Ok(sets.fold(first, |met, set| met.zip(set).and_then(|(met, set)| met.meet(&set))))
+}
+
+fn fields(value: &Value) -> Result<BTreeSet<FieldPath>, Refusal> {
+    let Value::Array(paths) = value else { return Err(invalid("`fields` must be a list of JSON Pointers")) };
+    at_most(paths.len(), FIELD_LIMIT, "fields")?;
+    let read = |path: &Value| {
+        let path = path.as_str().filter(|path| path.len() <= POINTER_LIMIT);
+        path.and_then(FieldPath::parse).ok_or_else(|| invalid("`fields` must hold JSON Pointers such as `/items/*/id`"))
+    };
+    paths.iter().map(read).collect()
+}
+
+fn limits(value: &Value, grant: &mut Grant) -> Result<(), Refusal> {
+    for (name, value) in object(value, "`limits`")? {
+        match name.as_str() {
+            "calls" => grant.calls = Some(whole(value, "limits.calls", EXACT.unsigned_abs())?),
+            "spend" => {
+                let members = object(value, "`limits.spend`")?;
+                at_most(members.len(), SPEND_LIMIT, "limits.spend")?;
+                for (at, value) in members {
+                    argument_pointer(at)?;
+                    let most = number(at, "spend", value)?;
+                    if !(0.0..=SPEND_MOST).contains(&most.double()) {
+                        return Err(invalid(format!("`limits.spend` must be from 0 to {SPEND_MOST}")));
+                    }
+                    grant.spend.insert(at.clone(), most);
+                }
+            }
+            _ => return Err(unknown("limit", name)),
+        }
+    }
+    Ok(())
+}
+
+/// `depth` is 1 unless given: the delegate may not hand it on.
+fn delegate(value: &Value) -> Result<Delegate, Refusal> {
+    let mut to = None;
+    let mut depth = 1;
+    for (name, value) in object(value, "`delegate`")? {
+        match name.as_str() {
+            "to" => {
+                let named = texts(value, "delegate.to", DELEGATE_LIMIT, |sub| sub == "*" || AgentId::from_subject(sub).is_ok())?;
+                to = Some(if named.contains("*") { Names::Any } else { Names::Named(named) });
+            }
+            "depth" => depth = whole(value, "delegate.depth", HARD_DEPTH as u64)?,
+            _ => return Err(unknown("member of `delegate`", name)),
+        }
+    }
+    let to = to.ok_or_else(|| invalid("`delegate` must say `to` whom"))?;
+    Ok(Delegate { to, depth: u8::try_from(depth).unwrap_or(0) })
+}
+
+fn not_after(value: &Value) -> Result<UnixTime, Refusal> {
+    let seconds = value.as_i64().filter(|seconds| seconds.unsigned_abs() <= EXACT.unsigned_abs());
+    seconds.map(UnixTime).ok_or_else(|| invalid("`not_after` must be whole seconds since 1970"))
+}
+
+fn location(uri: &str) -> bool {
+    uri.len() <= URI_LIMIT && uri.contains(':') && uri.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// An action's name, or `*` alone; other uses of `*` would look like patterns, which we do not have.
+pub(crate) fn action(name: &str) -> bool {
+    let plain = !name.is_empty() && name.len() <= ACTION_NAME_LIMIT && name.bytes().all(|byte| byte.is_ascii_graphic());
+    plain && (name == "*" || !name.contains('*'))
+}
+
+fn texts(value: &Value, what: &str, limit: usize, valid: fn(&str) -> bool) -> Result<BTreeSet<String>, Refusal> {
+    let Value::Array(items) = value else { return Err(invalid(format!("`{what}` must be a list of texts"))) };
+    at_most(items.len(), limit, what)?;
+    let read = |item: &Value| match item {
+        Value::String(text) if valid(text) => Ok(text.clone()),
+        Value::String(text) => Err(invalid(format!("{} is not valid in `{what}`", Extent::Short.quote(text)))),
+        _ => Err(invalid(format!("`{what}` must be a list of texts"))),
+    };
+    items.iter().map(read).collect()
+}
+
+/// A pointer to an argument. A `*` here would be a member's literal name, which nobody means: refused.
+fn argument_pointer(at: &str) -> Result<(), Refusal> {
+    let named = pointer::tokens(at).is_some_and(|mut tokens| !at.is_empty() && tokens.all(|token| token != "*"));
+    if named && at.len() <= POINTER_LIMIT {
+        return Ok(());
+    }
+    Err(invalid(format!("{} is not a JSON Pointer to an argument, such as `/amount`", Extent::Short.quote(at))))
+}
+
+fn scalar(at: &str, value: &Value) -> Result<Scalar, Refusal> {
+    if let Value::String(value) = value {
+        text(value)?;
+    }
+    Scalar::of(value).ok_or_else(|| {
+        invalid(format!("{} is compared with a text, a boolean, null or a number within ±{EXACT} only", Extent::Short.quote(at)))
+    })
+}
+
+fn number(at: &str, name: &str, value: &Value) -> Result<Number, Refusal> {
+    let Value::Number(number) = value else { return Err(wrong(at, name, "a number")) };
+    Number::of(number).ok_or_else(|| wrong(at, name, &format!("within ±{EXACT}")))
+}
+
+fn text(value: &str) -> Result<&str, Refusal> {
+    if value.len() <= TEXT_LIMIT { Ok(value) } else { Err(invalid(format!("a text is longer than {TEXT_LIMIT} bytes"))) }
+}
+
+fn whole(value: &Value, what: &str, most: u64) -> Result<u64, Refusal> {
+    let number = value.as_u64().filter(|number| *number <= most);
+    number.ok_or_else(|| invalid(format!("`{what}` must be a whole number from 0 to {most}")))
+}
+
+fn object<'v>(value: &'v Value, what: &str) -> Result<&'v Map<String, Value>, Refusal> {
+    value.as_object().ok_or_else(|| invalid(format!("{what} must be an object")))
+}
+
+fn at_most(found: usize, limit: usize, what: &str) -> Result<(), Refusal> {
+    if found <= limit { Ok(()) } else { Err(invalid(format!("`{what}` has {found} entries; at most {limit} are read"))) }
+}
+
+fn wrong(at: &str, name: &str, must_be: &str) -> Refusal {
+    invalid(format!("`{name}` of {} must be {must_be}", Extent::Short.quote(at)))
+}
+
+fn unknown(what: &str, name: &str) -> Refusal {
+    Refusal::new(Code::ConstraintUnknown, format!("{what} {} is unknown", Extent::Short.quote(name)))
+}
+
+fn invalid(reason: impl Into<String>) -> Refusal {
+    Refusal::new(Code::AuthorizationDetailsInvalid, reason)
+}
+
+impl Grant {
+    /// This grant as an authorization detail, members in a fixed order.
+    pub fn to_value(&self) -> Value {
+        let mut members = Map::new();
+        members.insert("type".to_owned(), TYPE.into());
+        if let Some(locations) = self.locations.named() {
+            members.insert("locations".to_owned(), locations.iter().cloned().collect());
+        }
+        members.insert("actions".to_owned(), names(&self.actions));
+        if !self.arguments.is_empty() {
+            let constraints = self.arguments.iter().map(|(at, constraint)| (at.clone(), constraint.to_value()));
+            members.insert("arguments".to_owned(), Value::Object(constraints.collect()));
+        }
+        if let Some(fields) = self.fields() {
+            members.insert("fields".to_owned(), fields.into());
+        }
+        if self.is_limited() {
+            let calls = self.calls.map(|calls| ("calls".to_owned(), Value::from(calls)));
+            let spend = self.spend.iter().map(|(at, most)| (at.clone(), most.to_value()));
+            let spend = (!self.spend.is_empty()).then(|| ("spend".to_owned(), Value::Object(spend.collect())));
+            members.insert("limits".to_owned(), Value::Object(calls.into_iter().chain(spend).collect()));
+        }
+        if let Some(delegate) = &self.delegate {
+            let to = ("to".to_owned(), names(&delegate.to));
+            let depth = ("depth".to_owned(), delegate.depth.into());
+            members.insert("delegate".to_owned(), Value::Object(Map::from_iter([to, depth])));
+        }
+        if let Some(end) = self.not_after {
+            members.insert("not_after".to_owned(), end.0.into());
+        }
+        Value::Object(members)
+    }
+}
+
+fn names(names: &Names) -> Value {
+    names.named().map_or_else(|| vec!["*"].into(), |named| named.iter().cloned().collect())
+}
