@@ -12,8 +12,10 @@
 mod bundle;
 mod decide;
 mod decision;
+mod index;
 mod live;
 mod question;
+mod slice;
 mod starter;
 
 pub use bundle::{Bundle, PolicyError, SCHEMA};

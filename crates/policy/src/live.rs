@@ -60,10 +60,9 @@ impl Live {
     pub fn replace(&self, loaded: Result<Bundle, Vec<PolicyError>>, now: UnixTime) -> bool {
         let before = self.state.load_full();
         let next = match loaded {
-            Ok(bundle) if bundle.digest() == before.status.digest => State {
-                bundle: Arc::clone(&before.bundle),
-                status: Status { last_error: None, ..before.status.clone() },
-            },
+            Ok(bundle) if bundle.digest() == before.status.digest => {
+                State { bundle: Arc::clone(&before.bundle), status: Status { last_error: None, ..before.status.clone() } }
+            }
             Ok(bundle) => State::fresh(bundle, now),
             Err(errors) => State {
                 bundle: Arc::clone(&before.bundle),
@@ -78,8 +77,7 @@ impl Live {
 
 impl State {
     fn fresh(bundle: Bundle, now: UnixTime) -> Self {
-        let status =
-            Status { digest: bundle.digest().to_owned(), policies: bundle.len(), loaded_at: now, last_error: None };
+        let status = Status { digest: bundle.digest().to_owned(), policies: bundle.len(), loaded_at: now, last_error: None };
         Self { bundle: Arc::new(bundle), status }
     }
 }
