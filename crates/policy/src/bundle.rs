@@ -100,11 +100,14 @@ impl Bundle {
                 Err(wrong) => errors.extend(wrong),
             }
         }
-        errors.extend(repeated_ids(&rules));
+        let repeated = repeated_ids(&rules);
         let mut warnings = Vec::new();
-        if errors.is_empty() {
-            (errors, warnings) = validate(schema, &rules, &sources);
+        if repeated.is_empty() {
+            let (wrong, odd) = validate(schema, &rules, &sources);
+            errors.extend(wrong);
+            warnings = odd;
         }
+        errors.extend(repeated);
         if !errors.is_empty() {
             errors.sort();
             errors.dedup();

@@ -7,7 +7,7 @@ use crate::{
     question::Question,
     slice::Slice,
 };
-use cedar_policy::{AuthorizationError, Authorizer, EvaluationError, PolicySetError, Response};
+use cedar_policy::{AuthorizationError, Authorizer, EvaluationError, Response};
 
 /// Longest explanation, in bytes (record.md §1.11, `decision.explanation`).
 const EXPLANATION: usize = 512;
@@ -24,7 +24,7 @@ pub(crate) fn decide(bundle: &Bundle, question: &Question) -> Decision {
     let verdict = Slice::new(bundle.types(), question)
         .and_then(|slice| {
             let candidates = bundle.index().candidates(bundle.rules(), &slice);
-            evaluate(bundle, &slice, candidates).map_err(|error| error.to_string())
+            evaluate(bundle, &slice, candidates)
         })
         .unwrap_or_else(|why| Verdict {
             effect: Effect::Deny,
@@ -46,7 +46,7 @@ pub(crate) fn decide(bundle: &Bundle, question: &Question) -> Decision {
     }
 }
 
-fn evaluate<'b>(bundle: &'b Bundle, slice: &Slice, candidates: Vec<u32>) -> Result<Verdict<'b>, PolicySetError> {
+fn evaluate<'b>(bundle: &'b Bundle, slice: &Slice, candidates: Vec<u32>) -> Result<Verdict<'b>, String> {
     let considered = candidates.len();
     let response = run(bundle, slice, candidates.clone())?;
     let errors = failures(&response);
@@ -73,7 +73,7 @@ fn evaluate<'b>(bundle: &'b Bundle, slice: &Slice, candidates: Vec<u32>) -> Resu
     Ok(Verdict { effect: Effect::Deny, policies: Vec::new(), errors, considered })
 }
 
-fn run(bundle: &Bundle, slice: &Slice, numbers: Vec<u32>) -> Result<Response, PolicySetError> {
+fn run(bundle: &Bundle, slice: &Slice, numbers: Vec<u32>) -> Result<Response, String> {
     let set = bundle.index().bucket(bundle.rules(), numbers)?;
     Ok(Authorizer::new().is_authorized(&slice.request, &set, &slice.entities))
 }

@@ -4,9 +4,7 @@
 //! holds the indexed decision against the evaluation of the whole set.
 
 use crate::{bundle::Rule, slice::Slice};
-use cedar_policy::{
-    ActionConstraint, EntityTypeName, EntityUid, PolicySet, PolicySetError, PrincipalConstraint, ResourceConstraint,
-};
+use cedar_policy::{ActionConstraint, EntityTypeName, EntityUid, PolicySet, PrincipalConstraint, ResourceConstraint};
 use std::{
     collections::HashMap,
     sync::{Arc, PoisonError, RwLock},
@@ -60,12 +58,12 @@ impl Index {
     }
 
     /// The policies with these numbers as a set for the engine.
-    pub(crate) fn bucket(&self, rules: &[Rule], numbers: Numbers) -> Result<Arc<PolicySet>, PolicySetError> {
+    pub(crate) fn bucket(&self, rules: &[Rule], numbers: Numbers) -> Result<Arc<PolicySet>, String> {
         if let Some(set) = self.ready.read().unwrap_or_else(PoisonError::into_inner).get(&numbers) {
             return Ok(Arc::clone(set));
         }
         let policies = numbers.iter().filter_map(|number| rule(rules, *number)).map(|rule| rule.policy.clone());
-        let set = Arc::new(PolicySet::from_policies(policies)?);
+        let set = Arc::new(PolicySet::from_policies(policies).map_err(|error| error.to_string())?);
         let mut ready = self.ready.write().unwrap_or_else(PoisonError::into_inner);
         if ready.len() >= BUCKETS {
             ready.clear();
@@ -248,8 +246,9 @@ mod tests {
 
     #[test]
     fn one_agents_policies_do_not_reach_another() {
-        let text: String = (0..500).map(|n| format!("permit (principal == Agent::\"a{n}\", action, resource);\n")).collect();
-        let text = text + "permit (principal == Agent::\"planner\", action == Action::\"call\", resource);";
+        let others = (0..500).map(|n| format!("permit (principal == Agent::\"a{n}\", action, resource);"));
+        let own = "permit (principal == Agent::\"planner\", action == Action::\"call\", resource);".to_owned();
+        let text = others.chain([own]).collect::<Vec<_>>().join("\n");
         let bundle = Bundle::parse(&[("p.cedar".to_owned(), text)]).unwrap();
         let decision = bundle.decide(&question(Action::Call));
         assert_eq!((decision.effect, decision.considered), (Effect::Permit, 1));

@@ -9,16 +9,15 @@ fn errors(text: &str) -> Vec<String> {
 fn every_error_of_every_file_has_its_line() {
     let file = |name: &str, text: &str| (name.to_owned(), text.to_owned());
     let wrong = Bundle::parse(&[
-        file("b.cedar", "permit (principal, action, resource)\nwhen { context.nothing };\n\n\nforbid (principal, action == Action::\"fly\", resource);"),
+        file("b.cedar", "permit (principal, action, resource)\nwhen { context.purpos };\n\n\nforbid (principal, action == Action::\"cal\", resource);"),
         file("a.cedar", "permit (principal, action, resource);\n\npermit (principal action, resource);"),
         file("c.cedar", "// fine\npermit (principal, action, resource);"),
     ])
     .unwrap_err();
-    // Validation needs every file to parse first.
     insta::assert_snapshot!(wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
     let wrong = Bundle::parse(&[
-        file("b.cedar", "permit (principal, action, resource)\nwhen { context.nothing };\n\n\nforbid (principal, action == Action::\"fly\", resource);"),
-        file("c.cedar", "permit (principal is Robot, action, resource);\n@id(\"x\")\npermit (principal, action == Action::\"call\", resource)\nwhen {\n  resource.classification == \"pii\" };"),
+        file("b.cedar", "permit (principal, action, resource)\nwhen { context.purpos };\n\n\nforbid (principal, action == Action::\"cal\", resource);"),
+        file("c.cedar", "permit (principal is Agnet, action, resource);\n@id(\"x\")\npermit (principal, action == Action::\"call\", resource)\nwhen {\n  resource.classification == \"pii\" };"),
     ])
     .unwrap_err();
     insta::assert_snapshot!(wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));

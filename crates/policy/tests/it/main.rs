@@ -42,11 +42,11 @@ fn call(actors: &[&str], tool: &str, class: ToolClass, arguments: Value) -> Ques
         arguments,
         authority_digest: "sha-256:00".to_owned(),
         purpose: None,
-        now: UnixTime(1_795_312_200),
+        now: UnixTime(1_795_321_800),
         auth_age: Some(60),
     }
 }
 
-fn refund(amount: Value) -> Question {
-    call(&["agent:planner"], "refund.create", ToolClass::Payment, json!({ "amount": amount }))
+fn refund(amount: impl Into<Value>) -> Question {
+    call(&["agent:planner"], "refund.create", ToolClass::Payment, json!({ "amount": amount.into() }))
 }
