@@ -1,0 +1,249 @@
+//! Salted per-field commitments: what a record binds without holding (record.md §1.6, §1.7).
+//!
+//! `leaf = SHA-256(0x00 ‖ JCS([salt, path, type, value]))`, leaves sorted by path, padded with random decoys to a power
+//! of two, joined by RFC 6962 nodes. Salts and values live in the [`Side`]; destroying a salt makes the leaf
+//! unguessable while every proof over the record still holds.
+
+use super::{COMMIT_LIMIT, SIDE_LIMIT, seal::SealError};
+use crate::{hash::Hash, tree};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use remit_model::json::{self, Limits};
+use serde_json::{Map, Number, Value};
+use std::collections::BTreeMap;
+
+const SALT_BYTES: usize = 16;
+/// `type` of a value whose numbers no double holds exactly: it is committed as its JSON text.
+const JSON_TEXT: &str = "json";
+const SAFE_INTEGER: u64 = (1 << 53) - 1;
+
+/// The openings of one record's commitments, kept beside the log.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Side {
+    /// By path, in the order the tree has them (bytewise).
+    pub fields: BTreeMap<String, Opening>,
+    /// Random leaves after the real ones, so that their number tells nothing.
+    pub decoys: Vec<Hash>,
+}
+
+/// One committed field.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Opening {
+    /// Salt and value are known; `kind` is the JSON type, or `json` when `value` is the JSON text of the real one.
+    Open { salt: String, kind: String, value: Value },
+    /// Only the leaf is left: withheld, or erased.
+    Closed { leaf: Hash },
+}
+
+/// Why side bytes are not a side.
+#[derive(Debug, thiserror::Error)]
+#[error("side values malformed: {0}")]
+pub struct SideError(String);
+
+impl Side {
+    /// Commits to the values with fresh salts and decoys.
+    pub(super) fn commit(values: Vec<(String, Value)>, entropy: &mut dyn FnMut(&mut [u8])) -> Result<Self, SealError> {
+        if values.len() > COMMIT_LIMIT {
+            return Err(SealError::TooMany { what: "committed values", count: values.len(), limit: COMMIT_LIMIT });
+        }
+        let mut fields = BTreeMap::new();
+        for (path, value) in values {
+            if !path.starts_with('/') {
+                return Err(SealError::Path { path, why: "is not a JSON Pointer" });
+            }
+            let mut salt = [0; SALT_BYTES];
+            entropy(&mut salt);
+            let (kind, value) = committed_form(value);
+            let opening = Opening::Open { salt: URL_SAFE_NO_PAD.encode(salt), kind: kind.to_owned(), value };
+            if fields.insert(path.clone(), opening).is_some() {
+                return Err(SealError::Path { path, why: "is committed twice" });
+            }
+        }
+        let padded = fields.len().max(1).next_power_of_two();
+        let mut decoys = vec![Hash::ZERO; padded - fields.len()];
+        for decoy in &mut decoys {
+            entropy(&mut decoy.0);
+        }
+        Ok(Self { fields, decoys })
+    }
+
+    /// `commit.root` of the record these openings belong to.
+    pub fn root(&self) -> Hash {
+        tree::root(&self.leaves())
+    }
+
+    /// `commit.count_padded` of the record.
+    pub fn count(&self) -> usize {
+        self.fields.len() + self.decoys.len()
+    }
+
+    /// The committed value at `path`, unless withheld or erased.
+    pub fn value(&self, path: &str) -> Option<Value> {
+        match self.fields.get(path)? {
+            Opening::Open { kind, value, .. } if kind == JSON_TEXT => serde_json::from_str(value.as_str()?).ok(),
+            Opening::Open { value, .. } => Some(value.clone()),
+            Opening::Closed { .. } => None,
+        }
+    }
+
+    /// The leaf hash committed for `path`.
+    pub fn leaf(&self, path: &str) -> Option<Hash> {
+        self.fields.get(path).map(|opening| opening.leaf(path))
+    }
+
+    /// All leaves in tree order: the fields by path, then the decoys.
+    pub fn leaves(&self) -> Vec<Hash> {
+        self.fields.iter().map(|(path, opening)| opening.leaf(path)).chain(self.decoys.iter().copied()).collect()
+    }
+
+    /// Canonical JSON: `{"decoys":[…],"fields":{path:{salt,type,value} or {leaf}}}`.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        json::canonical(&self.to_value(None))
+    }
+
+    /// One line of a side bundle: the same with the record's `index`, and a newline.
+    pub fn to_line(&self, index: u64) -> Vec<u8> {
+        let mut line = json::canonical(&self.to_value(Some(index)));
+        line.push(b'\n');
+        line
+    }
+
+    fn to_value(&self, index: Option<u64>) -> Value {
+        let fields: Map<String, Value> =
+            self.fields.iter().map(|(path, opening)| (path.clone(), opening.to_value())).collect();
+        let decoys = self.decoys.iter().map(|hash| Value::String(hash.to_string())).collect();
+        let mut side = Map::new();
+        side.insert("decoys".to_owned(), Value::Array(decoys));
+        side.insert("fields".to_owned(), Value::Object(fields));
+        if let Some(index) = index {
+            side.insert("index".to_owned(), Value::String(index.to_string()));
+        }
+        Value::Object(side)
+    }
+
+    /// Reads what [`Side::to_bytes`] wrote.
+    pub fn parse(bytes: &[u8]) -> Result<Self, SideError> {
+        Self::read(bytes).map(|(_, side)| side)
+    }
+
+    /// Reads one line of a side bundle: the record's index and its openings.
+    pub fn parse_line(line: &[u8]) -> Result<(u64, Self), SideError> {
+        let (index, side) = Self::read(line)?;
+        Ok((index.ok_or_else(|| malformed("no `index`"))?, side))
+    }
+
+    fn read(bytes: &[u8]) -> Result<(Option<u64>, Self), SideError> {
+        let limits = Limits { bytes: 2 * SIDE_LIMIT, depth: 80, members: 1 << 20 };
+        let value = json::parse(bytes, &limits).map_err(|refusal| malformed(&refusal.to_string()))?;
+        let Value::Object(mut side) = value else { return Err(malformed("not an object")) };
+        let index = match side.remove("index") {
+            None => None,
+            Some(Value::String(text)) => Some(super::parse::decimal(&text).ok_or_else(|| malformed("`index`"))?),
+            Some(_) => return Err(malformed("`index` is not a string")),
+        };
+        let Some(Value::Object(fields)) = side.remove("fields") else { return Err(malformed("no `fields`")) };
+        let Some(Value::Array(decoys)) = side.remove("decoys") else { return Err(malformed("no `decoys`")) };
+        if !side.is_empty() || fields.len() > COMMIT_LIMIT || decoys.len() > COMMIT_LIMIT {
+            return Err(malformed("unknown members or too many values"));
+        }
+        let fields = fields
+            .into_iter()
+            .map(|(path, value)| Opening::from_value(value).map(|opening| (path, opening)))
+            .collect::<Option<_>>()
+            .ok_or_else(|| malformed("a field is neither {salt,type,value} nor {leaf}"))?;
+        let decoys = decoys
+            .iter()
+            .map(|decoy| decoy.as_str().and_then(Hash::parse))
+            .collect::<Option<_>>()
+            .ok_or_else(|| malformed("a decoy is not a hash"))?;
+        Ok((index, Self { fields, decoys }))
+    }
+}
+
+impl Opening {
+    fn leaf(&self, path: &str) -> Hash {
+        match self {
+            Self::Closed { leaf } => *leaf,
+            Self::Open { salt, kind, value } => {
+                let tuple = Value::Array(vec![
+                    Value::String(salt.clone()),
+                    Value::String(path.to_owned()),
+                    Value::String(kind.clone()),
+                    value.clone(),
+                ]);
+                tree::leaf_hash(&json::canonical(&tuple))
+            }
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        let mut members = Map::new();
+        match self {
+            Self::Closed { leaf } => {
+                members.insert("leaf".to_owned(), Value::String(leaf.to_string()));
+            }
+            Self::Open { salt, kind, value } => {
+                members.insert("salt".to_owned(), Value::String(salt.clone()));
+                members.insert("type".to_owned(), Value::String(kind.clone()));
+                members.insert("value".to_owned(), value.clone());
+            }
+        }
+        Value::Object(members)
+    }
+
+    fn from_value(value: Value) -> Option<Self> {
+        let Value::Object(mut members) = value else { return None };
+        if let Some(leaf) = members.remove("leaf") {
+            let leaf = Hash::parse(leaf.as_str()?)?;
+            return members.is_empty().then_some(Self::Closed { leaf });
+        }
+        let salt = members.remove("salt")?.as_str()?.to_owned();
+        let kind = members.remove("type")?.as_str()?.to_owned();
+        let value = members.remove("value")?;
+        members.is_empty().then_some(Self::Open { salt, kind, value })
+    }
+}
+
+/// The root that openings commit to: what a verifier compares with `commit.root`.
+pub fn committed_root(side: &Side) -> Hash {
+    side.root()
+}
+
+/// The value as it is hashed and stored, with its type name.
+fn committed_form(value: Value) -> (&'static str, Value) {
+    if !numbers_are_exact(&value) {
+        return (JSON_TEXT, Value::String(value.to_string()));
+    }
+    let kind = match &value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    (kind, value)
+}
+
+/// Whether every number in `value` survives the journey through a double. SPEC: RFC 7493 §2.2, record.md §1.7.
+pub(super) fn numbers_are_exact(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => exact(number),
+        Value::Array(items) => items.iter().all(numbers_are_exact),
+        Value::Object(members) => members.values().all(numbers_are_exact),
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
+    }
+}
+
+fn exact(number: &Number) -> bool {
+    if let Some(integer) = number.as_i64() {
+        integer.unsigned_abs() <= SAFE_INTEGER
+    } else if let Some(integer) = number.as_u64() {
+        integer <= SAFE_INTEGER
+    } else {
+        number.as_f64().is_some_and(|float| float.is_finite() && (float.fract() != 0.0 || float.abs() < 9_007_199_254_740_992.0))
+    }
+}
+
+fn malformed(why: &str) -> SideError {
+    SideError(why.to_owned())
+}

@@ -1,0 +1,40 @@
+//! The audit record `agent.audit.v1`: drafted by the part that acts, sealed by the one writer, parsed by anyone.
+//!
+//! A [`Draft`] says what happened in plain values. [`Sealer::seal`] turns personal values into salted commitments
+//! and keyed pseudonyms, gives the record its place (producer, epoch, sequence, previous hash), hashes the canonical
+//! form (RFC 8785) and signs it. What must be forgettable leaves in a [`Side`] that lives beside the log; the
+//! [`Sealed`] bytes hold no personal value and no secret (LG-03).
+
+mod commit;
+mod draft;
+mod envelope;
+mod key;
+mod parse;
+mod seal;
+
+pub use commit::{Opening, Side, SideError, committed_root};
+pub use draft::{
+    Action, AgentFacts, Auth, AuthMethod, Classification, DecisionFacts, DecisionResult, Draft, Edge, EffectConfirmed, Engine,
+    GrantFacts, GrantKind, Http, HumanInLoop, Mask, Masked, Mcp, Outcome, OutcomeStatus, Party, PartyKind, PolicyFact,
+    PolicyFailure, ProducerKind, Protocol, Purpose, RecordType, Resource, Retention, Session, TokenFacts, Tool, Trace,
+};
+pub use key::{Pepper, RecordKey, verify_record_signature};
+pub use parse::{Record, RecordError};
+pub use seal::{Environment, Identity, Position, SealError, Sealed, Sealer};
+
+/// The value of `schema` in every record.
+pub const SCHEMA: &str = "agent.audit.v1";
+/// Longest canonical record: an entry bundle prefixes each with a 16-bit length. SPEC: LG-01.
+pub const ENTRY_LIMIT: usize = 65_535;
+/// Most bytes of canonical side values one record may bring.
+pub const SIDE_LIMIT: usize = 4 << 20;
+/// Most nodes in `chain`. SPEC: record.md §1.11.
+pub const CHAIN_LIMIT: usize = 16;
+/// Most entries in `resource`.
+pub const RESOURCE_LIMIT: usize = 256;
+/// Most pointers kept in one list of fields; a longer list is cut and its true length recorded beside it.
+pub const FIELD_LIMIT: usize = 128;
+/// Most committed values in one record.
+pub const COMMIT_LIMIT: usize = 256;
+/// Most bytes of `decision.explanation`.
+pub const EXPLANATION_LIMIT: usize = 512;

@@ -1,0 +1,172 @@
+//! Sealing: from a draft to signed canonical bytes, each in its place in the producer's sequence.
+
+use super::{
+    Draft, ENTRY_LIMIT, Pepper, Record, RecordKey, RecordType, SIDE_LIMIT, Side,
+    envelope::{self, Place},
+};
+use crate::{hash::Hash, tree};
+use remit_model::{Moment, json};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// Where the producer runs. A sandbox record can never pass for a production one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Environment {
+    Prod,
+    Stage,
+    Sandbox,
+    Replay,
+}
+
+/// Who writes the records of one process.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// SPIFFE URI of this installation's writer, for instance `spiffe://remit.local/node/main`.
+    pub producer_id: String,
+    pub version: String,
+    /// `sha-256:…` of the running build.
+    pub build_digest: String,
+    pub env: Environment,
+}
+
+/// Gives drafts their place and signature. One per producer; it is the only holder of the producer's sequence.
+#[derive(Debug)]
+pub struct Sealer {
+    identity: Identity,
+    key: RecordKey,
+    pepper: Pepper,
+    at: Position,
+}
+
+/// Where a producer's sequence stands. Take one before a transaction and [`Sealer::rewind`] when it rolls back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    pub epoch: u64,
+    /// Sequence number the next record gets.
+    pub seq: u64,
+    pub prev_hash: Hash,
+    /// Hybrid logical clock: milliseconds and counter of the last record.
+    pub hlc: (u64, u64),
+}
+
+/// A record as it enters the log.
+#[derive(Clone, Debug)]
+pub struct Sealed {
+    pub record_id: String,
+    pub record_type: RecordType,
+    /// The entry: canonical JSON of the whole record, signatures included.
+    pub bytes: Vec<u8>,
+    pub record_hash: Hash,
+    /// RFC 6962 leaf hash of `bytes`.
+    pub leaf_hash: Hash,
+    /// Openings of the committed values; store them beside the record, in the same transaction.
+    pub side: Side,
+}
+
+/// Why a draft cannot become a record. Nothing was consumed: the sequence stands where it stood.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    #[error("the record is {bytes} bytes; an entry holds at most {ENTRY_LIMIT}")]
+    TooLarge { bytes: usize },
+    #[error("the committed values are {bytes} bytes; a record may bring {SIDE_LIMIT}")]
+    SideTooLarge { bytes: usize },
+    #[error("{count} {what}; a record holds at most {limit}")]
+    TooMany { what: &'static str, count: usize, limit: usize },
+    #[error("committed path `{path}` {why}")]
+    Path { path: String, why: &'static str },
+    #[error("`{member}` holds a number that a double cannot; write it as a decimal string")]
+    Number { member: String },
+    #[error("the first record of an epoch must be the log_control start record")]
+    NotStarted,
+}
+
+impl Sealer {
+    /// Begins the epoch after that of `last`, the producer's latest record (`None` on the very first start).
+    pub fn new(identity: Identity, key: RecordKey, pepper: Pepper, last: Option<&Record>) -> Self {
+        let at = match last {
+            None => Position { epoch: 1, seq: 0, prev_hash: Hash::ZERO, hlc: (0, 0) },
+            Some(record) => Position {
+                epoch: record.epoch().saturating_add(1),
+                seq: 0,
+                prev_hash: record.record_hash(),
+                hlc: record.hlc(),
+            },
+        };
+        Self { identity, key, pepper, at }
+    }
+
+    pub fn position(&self) -> Position {
+        self.at.clone()
+    }
+
+    /// Forgets everything sealed since `position` was taken; nothing of it may have become durable.
+    pub fn rewind(&mut self, position: Position) {
+        self.at = position;
+    }
+
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub fn key(&self) -> &RecordKey {
+        &self.key
+    }
+
+    pub fn pepper(&self) -> &Pepper {
+        &self.pepper
+    }
+
+    /// Turns the draft into signed bytes and advances the sequence.
+    ///
+    /// `entropy` fills a buffer with random bytes: the record id's random part, salts and decoys come from it.
+    pub fn seal(
+        &mut self,
+        draft: Draft,
+        now: &Moment,
+        mut entropy: impl FnMut(&mut [u8]),
+    ) -> Result<Sealed, SealError> {
+        if self.at.seq == 0 && !(draft.record_type == RecordType::LogControl && draft.action.name == "start") {
+            return Err(SealError::NotStarted);
+        }
+        let record_type = draft.record_type;
+        let hlc = tick(self.at.hlc, now.wall_ns / 1_000_000);
+        let record_id = uuid_v7(now.wall_ns / 1_000_000, &mut entropy);
+        let committed = envelope::committed(&draft, &self.identity);
+        let side = Side::commit(committed, &mut entropy)?;
+        let side_bytes = side.to_bytes().len();
+        if side_bytes > SIDE_LIMIT {
+            return Err(SealError::SideTooLarge { bytes: side_bytes });
+        }
+        let place = Place { identity: &self.identity, pepper: &self.pepper, at: &self.at, hlc, now, record_id: &record_id };
+        let mut record = envelope::build(draft, &place, &side)?;
+
+        let record_hash = Hash::of(&[&json::canonical(&record)]);
+        let signature = json!([{ "kid": self.key.kid(), "alg": "ed25519", "role": "producer", "value": self.key.sign(&record_hash) }]);
+        if let Value::Object(members) = &mut record {
+            members.insert("record_hash".to_owned(), Value::String(record_hash.to_string()));
+            members.insert("sigs".to_owned(), signature);
+        }
+        let bytes = json::canonical(&record);
+        if bytes.len() > ENTRY_LIMIT {
+            return Err(SealError::TooLarge { bytes: bytes.len() });
+        }
+        self.at.seq = self.at.seq.saturating_add(1);
+        self.at.prev_hash = record_hash;
+        self.at.hlc = hlc;
+        let leaf_hash = tree::leaf_hash(&bytes);
+        Ok(Sealed { record_id, record_type, bytes, record_hash, leaf_hash, side })
+    }
+}
+
+/// The hybrid logical clock's rule: never backwards, whatever the wall clock does.
+fn tick(last: (u64, u64), wall_ms: u64) -> (u64, u64) {
+    if wall_ms > last.0 { (wall_ms, 0) } else { (last.0, last.1.saturating_add(1)) }
+}
+
+/// RFC 9562 §5.7, from the moment and entropy handed in.
+fn uuid_v7(wall_ms: u64, entropy: &mut impl FnMut(&mut [u8])) -> String {
+    let mut random = [0; 10];
+    entropy(&mut random);
+    uuid::Builder::from_unix_timestamp_millis(wall_ms, &random).into_uuid().hyphenated().to_string()
+}
