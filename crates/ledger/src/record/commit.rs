@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 const SALT_BYTES: usize = 16;
 /// `type` of a value whose numbers no double holds exactly: it is committed as its JSON text.
 const JSON_TEXT: &str = "json";
+/// Deepest nesting that is committed to as JSON; deeper values are committed as text.
+const DEPTH_LIMIT: usize = 48;
 const SAFE_INTEGER: u64 = (1 << 53) - 1;
 
 /// The openings of one record's commitments, kept beside the log.
@@ -107,9 +109,14 @@ impl Side {
         line
     }
 
+    /// The same line from what [`Side::to_bytes`] wrote, without reading it: `index` sorts after the other members.
+    pub(crate) fn line_from_bytes(bytes: &[u8], index: u64) -> Result<Vec<u8>, SideError> {
+        let open = bytes.strip_suffix(b"}").ok_or_else(|| malformed("not an object"))?;
+        Ok([open, format!(",\"index\":\"{index}\"}}\n").as_bytes()].concat())
+    }
+
     fn to_value(&self, index: Option<u64>) -> Value {
-        let fields: Map<String, Value> =
-            self.fields.iter().map(|(path, opening)| (path.clone(), opening.to_value())).collect();
+        let fields: Map<String, Value> = self.fields.iter().map(|(path, opening)| (path.clone(), opening.to_value())).collect();
         let decoys = self.decoys.iter().map(|hash| Value::String(hash.to_string())).collect();
         let mut side = Map::new();
         side.insert("decoys".to_owned(), Value::Array(decoys));
@@ -132,7 +139,7 @@ impl Side {
     }
 
     fn read(bytes: &[u8]) -> Result<(Option<u64>, Self), SideError> {
-        let limits = Limits { bytes: 2 * SIDE_LIMIT, depth: 80, members: 1 << 20 };
+        let limits = Limits { bytes: 2 * SIDE_LIMIT, depth: 64, members: 1 << 20 };
         let value = json::parse(bytes, &limits).map_err(|refusal| malformed(&refusal.to_string()))?;
         let Value::Object(mut side) = value else { return Err(malformed("not an object")) };
         let index = match side.remove("index") {
@@ -210,7 +217,7 @@ pub fn committed_root(side: &Side) -> Hash {
 
 /// The value as it is hashed and stored, with its type name.
 fn committed_form(value: Value) -> (&'static str, Value) {
-    if !numbers_are_exact(&value) {
+    if !numbers_are_exact(&value) || deeper_than(&value, DEPTH_LIMIT) {
         return (JSON_TEXT, Value::String(value.to_string()));
     }
     let kind = match &value {
@@ -222,6 +229,15 @@ fn committed_form(value: Value) -> (&'static str, Value) {
         Value::Object(_) => "object",
     };
     (kind, value)
+}
+
+fn deeper_than(value: &Value, limit: usize) -> bool {
+    let Some(inner) = limit.checked_sub(1) else { return true };
+    match value {
+        Value::Array(items) => items.iter().any(|item| deeper_than(item, inner)),
+        Value::Object(members) => members.values().any(|member| deeper_than(member, inner)),
+        _ => false,
+    }
 }
 
 /// Whether every number in `value` survives the journey through a double. SPEC: RFC 7493 §2.2, record.md §1.7.

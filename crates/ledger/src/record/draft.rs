@@ -507,8 +507,7 @@ impl Resource {
     #[must_use]
     pub fn projected(mut self, returned: Vec<String>, masked: Vec<String>, rule_id: &str) -> Self {
         self.fields_returned = returned;
-        self.fields_masked =
-            masked.into_iter().map(|ptr| Masked { ptr, rule_id: rule_id.to_owned(), how: Mask::Drop }).collect();
+        self.fields_masked = masked.into_iter().map(|ptr| Masked { ptr, rule_id: rule_id.to_owned(), how: Mask::Drop }).collect();
         self
     }
 }

@@ -1,9 +1,8 @@
 //! The members of `agent.audit.v1`, laid out from a draft. SPEC: record.md §1.11.
 
 use super::{
-    AuthMethod, CHAIN_LIMIT, DecisionFacts, Draft, EXPLANATION_LIMIT, Edge, FIELD_LIMIT, GrantKind, Identity, Party,
-    PartyKind, Pepper, Position, RESOURCE_LIMIT, Resource, Retention, SCHEMA, SealError, Side, TokenFacts,
-    commit::numbers_are_exact,
+    AuthMethod, CHAIN_LIMIT, DecisionFacts, Draft, EXPLANATION_LIMIT, Edge, FIELD_LIMIT, GrantKind, Identity, Party, PartyKind,
+    Pepper, Position, RESOURCE_LIMIT, Resource, Retention, SCHEMA, SealError, Side, TokenFacts, commit::numbers_are_exact,
 };
 use crate::{
     hash::{Hash, hex},
@@ -62,7 +61,8 @@ pub(super) fn build(draft: Draft, place: &Place<'_>, side: &Side) -> Result<Valu
     record.some("tool", draft.tool);
     record.some("mcp", draft.mcp);
     record.some("http", draft.http);
-    let resources: Vec<Value> = draft.resources.into_iter().map(|resource| resource_node(resource, tenant, place.pepper)).collect();
+    let resources: Vec<Value> =
+        draft.resources.into_iter().map(|resource| resource_node(resource, tenant, place.pepper)).collect();
     record.put("resource", resources);
     record.put("request", json!({ "hash": body_hash(side, "/call/arguments") }));
     record.put("response", json!({ "hash": body_hash(side, "/response/body") }));

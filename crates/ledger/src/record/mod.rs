@@ -19,6 +19,7 @@ pub use draft::{
     PolicyFailure, ProducerKind, Protocol, Purpose, RecordType, Resource, Retention, Session, TokenFacts, Tool, Trace,
 };
 pub use key::{Pepper, RecordKey, verify_record_signature};
+pub(crate) use parse::decimal;
 pub use parse::{Record, RecordError};
 pub use seal::{Environment, Identity, Position, SealError, Sealed, Sealer};
 

@@ -86,12 +86,9 @@ impl Sealer {
     pub fn new(identity: Identity, key: RecordKey, pepper: Pepper, last: Option<&Record>) -> Self {
         let at = match last {
             None => Position { epoch: 1, seq: 0, prev_hash: Hash::ZERO, hlc: (0, 0) },
-            Some(record) => Position {
-                epoch: record.epoch().saturating_add(1),
-                seq: 0,
-                prev_hash: record.record_hash(),
-                hlc: record.hlc(),
-            },
+            Some(record) => {
+                Position { epoch: record.epoch().saturating_add(1), seq: 0, prev_hash: record.record_hash(), hlc: record.hlc() }
+            }
         };
         Self { identity, key, pepper, at }
     }
@@ -120,12 +117,7 @@ impl Sealer {
     /// Turns the draft into signed bytes and advances the sequence.
     ///
     /// `entropy` fills a buffer with random bytes: the record id's random part, salts and decoys come from it.
-    pub fn seal(
-        &mut self,
-        draft: Draft,
-        now: &Moment,
-        mut entropy: impl FnMut(&mut [u8]),
-    ) -> Result<Sealed, SealError> {
+    pub fn seal(&mut self, draft: Draft, now: &Moment, mut entropy: impl FnMut(&mut [u8])) -> Result<Sealed, SealError> {
         if self.at.seq == 0 && !(draft.record_type == RecordType::LogControl && draft.action.name == "start") {
             return Err(SealError::NotStarted);
         }
@@ -142,7 +134,8 @@ impl Sealer {
         let mut record = envelope::build(draft, &place, &side)?;
 
         let record_hash = Hash::of(&[&json::canonical(&record)]);
-        let signature = json!([{ "kid": self.key.kid(), "alg": "ed25519", "role": "producer", "value": self.key.sign(&record_hash) }]);
+        let signature =
+            json!([{ "kid": self.key.kid(), "alg": "ed25519", "role": "producer", "value": self.key.sign(&record_hash) }]);
         if let Value::Object(members) = &mut record {
             members.insert("record_hash".to_owned(), Value::String(record_hash.to_string()));
             members.insert("sigs".to_owned(), signature);

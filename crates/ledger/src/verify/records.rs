@@ -1,0 +1,212 @@
+//! The checks on each record: hash, signature, place in its producer's sequence, commitments, intents, time.
+
+use super::{Report, side_of};
+use crate::{
+    dir::Reader,
+    hash::Hash,
+    record::{Record, Side, verify_record_signature},
+    tile::WIDTH,
+};
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap};
+
+/// What is remembered from record to record.
+pub(super) struct Records<'a> {
+    reader: &'a Reader,
+    producers: HashMap<String, Producer>,
+    /// Intents still without effect: record id to index.
+    intents: BTreeMap<String, u64>,
+    /// The last side bundle that could not be read, reported once.
+    broken_side: Option<u64>,
+    disclosed: u64,
+}
+
+/// The state of one producer's chain of records.
+struct Producer {
+    epoch: u64,
+    seq: u64,
+    hash: Hash,
+    /// The key stated by the epoch's start record.
+    key: Option<Value>,
+    hlc: (u64, u64),
+    wall_ns: u64,
+    mono_ns: u64,
+    boot_id: String,
+}
+
+impl<'a> Records<'a> {
+    pub(super) fn new(reader: &'a Reader) -> Self {
+        Self { reader, producers: HashMap::new(), intents: BTreeMap::new(), broken_side: None, disclosed: 0 }
+    }
+
+    pub(super) fn check(&mut self, index: u64, record: &Record, report: &mut Report) {
+        let hash = record.recomputed_hash();
+        if hash != record.record_hash() {
+            report.fail("record_hash", Some(index), "the record does not have the hash it states");
+        }
+        let before = self.producers.remove(record.producer_id());
+        if let Some(why) = misplaced(before.as_ref(), record) {
+            report.fail("sequence", Some(index), why);
+        }
+        let key = key_for(before.as_ref(), record);
+        if let Some(why) = unsigned(record, &hash, key.as_ref()) {
+            report.fail("signature", Some(index), why);
+        }
+        check_time(index, before.as_ref(), record, report);
+        let now = Producer {
+            epoch: record.epoch(),
+            seq: record.seq(),
+            hash: record.record_hash(),
+            key,
+            hlc: record.hlc(),
+            wall_ns: record.wall_ns(),
+            mono_ns: record.number("/time/mono_ns").unwrap_or_default(),
+            boot_id: record.text("/time/boot_id").unwrap_or_default().to_owned(),
+        };
+        self.producers.insert(record.producer_id().to_owned(), now);
+        self.check_side(index, record, report);
+        self.check_intent(index, record, report);
+    }
+
+    pub(super) fn finish(self, report: &mut Report) {
+        for name in ["canonical", "record_hash", "signature", "sequence", "time"] {
+            report.pass(name);
+        }
+        report.pass_with("commitments", format!("{} opened, {} undisclosed", self.disclosed, report.undisclosed));
+        report.unknown_outcomes = self.intents.into_values().collect();
+        report.unknown_outcomes.sort_unstable();
+        let unknown = report.unknown_outcomes.len();
+        report.pass_with("intents", format!("{unknown} without an effect (outcome unknown)"));
+    }
+
+    /// Openings must add up to the record's root. Their absence is no failure: they may be withheld or erased.
+    fn check_side(&mut self, index: u64, record: &Record, report: &mut Report) {
+        if self.broken_side == Some(index / WIDTH) {
+            return;
+        }
+        match side_of(self.reader, index) {
+            Ok(None) => report.undisclosed += 1,
+            Ok(Some(side)) => {
+                self.disclosed += 1;
+                if let Some(why) = unopened(&side, record) {
+                    report.fail("commitments", Some(index), why);
+                }
+            }
+            Err(error) => {
+                self.broken_side = Some(index / WIDTH);
+                report.fail("commitments", Some(index), error);
+            }
+        }
+    }
+
+    /// Every effect has an intent before it, and only one effect closes it.
+    fn check_intent(&mut self, index: u64, record: &Record, report: &mut Report) {
+        match record.record_type() {
+            "intent" => {
+                self.intents.insert(record.record_id().to_owned(), index);
+            }
+            "effect" => {
+                let open = record.intent_id().and_then(|intent| self.intents.remove(intent));
+                if open.is_none() {
+                    report.fail("intents", Some(index), "an effect without an open intent before it");
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Why the record does not follow the producer's previous one.
+fn misplaced(before: Option<&Producer>, record: &Record) -> Option<String> {
+    let (epoch, seq, hash) = match before {
+        None => (1, 0, Hash::ZERO),
+        Some(last) if record.epoch() == last.epoch => (last.epoch, last.seq.saturating_add(1), last.hash),
+        Some(last) => (last.epoch.saturating_add(1), 0, last.hash),
+    };
+    if (record.epoch(), record.seq()) != (epoch, seq) {
+        return Some(format!("epoch {} sequence {} where epoch {epoch} sequence {seq} is due", record.epoch(), record.seq()));
+    }
+    if record.prev_hash() != hash {
+        return Some("prev_hash is not the hash of the producer's previous record".to_owned());
+    }
+    match (seq == 0, record.is_start()) {
+        (true, false) => Some("an epoch that does not begin with its start record".to_owned()),
+        (false, true) => Some("a start record inside an epoch".to_owned()),
+        _ => None,
+    }
+}
+
+/// The key the record must be signed with: its own statement at a start, else that of its epoch's start.
+fn key_for(before: Option<&Producer>, record: &Record) -> Option<Value> {
+    if record.is_start() {
+        return record.ext("keys")?.get("record").cloned();
+    }
+    before.filter(|last| last.epoch == record.epoch())?.key.clone()
+}
+
+/// Why no producer signature of the record is good.
+fn unsigned(record: &Record, hash: &Hash, key: Option<&Value>) -> Option<&'static str> {
+    let Some(key) = key else { return Some("no key is stated for this epoch") };
+    let kid = key.get("kid").and_then(Value::as_str);
+    let sigs = record.value().get("sigs").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let member = |sig: &Value, name: &str| sig.get(name).and_then(Value::as_str).map(str::to_owned);
+    let good = sigs.iter().any(|sig| {
+        member(sig, "role").as_deref() == Some("producer")
+            && member(sig, "alg").as_deref() == Some("ed25519")
+            && member(sig, "kid").as_deref() == kid
+            && member(sig, "value").is_some_and(|value| verify_record_signature(key, hash, &value))
+    });
+    if good { None } else { Some("no good signature by the producer's key of this epoch") }
+}
+
+/// Why the openings are not those of the record.
+fn unopened(side: &Side, record: &Record) -> Option<&'static str> {
+    if side.root() != record.commit_root() {
+        return Some("the side values do not add up to commit.root");
+    }
+    let count = record.value().pointer("/commit/count_padded").and_then(Value::as_u64);
+    if count != u64::try_from(side.count()).ok() {
+        return Some("commit.count_padded is not the number of leaves");
+    }
+    let bound =
+        [("/request/hash", "/call/arguments"), ("/response/hash", "/response/body"), ("/decision/input_hash", "/decision/input")];
+    let unbound =
+        bound.iter().any(|(hash, path)| side.leaf(path).is_some_and(|leaf| record.text(hash) != Some(leaf.to_string().as_str())));
+    if unbound {
+        return Some("a hash in the record is not the leaf of the value it stands for");
+    }
+    let edges = record.chain().iter().enumerate().filter_map(|(at, node)| {
+        let proof = side.value(&format!("/chain/{at}/edge"))?;
+        Some((node.get("edge_proof")?.as_str()?.to_owned(), proof.get("jws")?.as_str()?.to_owned()))
+    });
+    let mut edges = edges;
+    if edges.any(|(hash, jws)| Hash::of(&[jws.as_bytes()]).to_string() != hash) {
+        return Some("an edge_proof is not the hash of the proof it stands for");
+    }
+    None
+}
+
+/// Clocks: what must not go backwards, and what may but is worth a note.
+fn check_time(index: u64, before: Option<&Producer>, record: &Record, report: &mut Report) {
+    let id_ms = uuid::Uuid::parse_str(record.record_id()).ok().filter(|id| id.get_version_num() == 7);
+    let id_ms = id_ms.map(|id| u64::try_from(id.as_u128() >> 80).unwrap_or_default());
+    if id_ms != Some(record.wall_ns() / 1_000_000) {
+        report.fail("time", Some(index), "record_id is not a UUIDv7 of the record's time");
+    }
+    if let (Some(start), Some(end)) = (record.number("/time/start_ns"), record.number("/time/end_ns"))
+        && start > end
+    {
+        report.fail("time", Some(index), "the effect ends before it begins");
+    }
+    let Some(last) = before else { return };
+    if record.hlc() <= last.hlc {
+        report.fail("time", Some(index), "the logical clock does not advance");
+    }
+    let same_boot = record.text("/time/boot_id") == Some(last.boot_id.as_str());
+    if same_boot && record.number("/time/mono_ns").is_some_and(|mono| mono < last.mono_ns) {
+        report.fail("time", Some(index), "the monotonic clock goes backwards within one boot");
+    }
+    if record.wall_ns() < last.wall_ns {
+        report.note(format!("record {index}: the wall clock was set back by {} ns", last.wall_ns - record.wall_ns()));
+    }
+}
