@@ -139,7 +139,7 @@ impl Side {
     }
 
     fn read(bytes: &[u8]) -> Result<(Option<u64>, Self), SideError> {
-        let limits = Limits { bytes: 2 * SIDE_LIMIT, depth: 64, members: 1 << 20 };
+        let limits = Limits { bytes: 2 * SIDE_LIMIT, depth: 64, members: 1 << 20, exact_integers: true };
         let value = json::parse(bytes, &limits).map_err(|refusal| malformed(&refusal.to_string()))?;
         let Value::Object(mut side) = value else { return Err(malformed("not an object")) };
         let index = match side.remove("index") {

@@ -34,7 +34,7 @@ pub enum RecordError {
 impl Record {
     /// Parses an entry of the log. Accepts only canonical bytes of the known schema with every mandatory member.
     pub fn parse(bytes: &[u8]) -> Result<Self, RecordError> {
-        let limits = Limits { bytes: ENTRY_LIMIT, depth: 32, members: 16_384 };
+        let limits = Limits { bytes: ENTRY_LIMIT, depth: 32, members: 16_384, exact_integers: true };
         let value = json::parse(bytes, &limits).map_err(|refusal| RecordError::Json(refusal.to_string()))?;
         if json::canonical(&value) != bytes {
             return Err(RecordError::NotCanonical);
