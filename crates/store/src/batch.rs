@@ -1,6 +1,6 @@
 //! A batch: what must hold, what changes, what is recorded. Plain data, committed whole or not at all.
 
-use crate::draft::Draft;
+use remit_ledger::{Draft, Hash, Side};
 use remit_model::{
     agent::{Agent, AgentStatus, Human},
     authority::Authority,
@@ -183,6 +183,15 @@ impl Revocation {
         }
     }
 
+    pub(crate) fn from_parts(kind: &str, key: String) -> Option<Self> {
+        match kind {
+            "jti" => Some(Self::Jti(key)),
+            "txn" => Some(Self::Txn(key)),
+            "family" => Some(Self::Family(key)),
+            _ => None,
+        }
+    }
+
     pub fn key(&self) -> &str {
         match self {
             Self::Jti(key) | Self::Txn(key) | Self::Family(key) => key,
@@ -238,14 +247,14 @@ pub struct StoredToken {
 }
 
 /// One stored record and the values it only commits to.
-#[derive(Clone, PartialEq)]
+#[derive(Clone)]
 pub struct StoredRecord {
     pub index: u64,
     pub record_id: String,
     /// The canonical record, exactly as its leaf hash covers it.
     pub bytes: Vec<u8>,
-    /// Committed values with their salts by path; `None` when there are none or they were erased.
-    pub side: Option<Value>,
+    /// Openings of the committed values; `None` when there are none or they were erased.
+    pub side: Option<Side>,
 }
 
 impl fmt::Debug for StoredRecord {
@@ -268,7 +277,7 @@ pub struct Applied {
 pub struct Receipt {
     pub index: u64,
     pub record_id: String,
-    pub leaf_hash: [u8; 32],
+    pub leaf_hash: Hash,
 }
 
 /// Why a batch did not commit.

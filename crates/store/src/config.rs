@@ -86,12 +86,20 @@ pub enum StoreError {
     #[error("the database belongs to {what} `{found}`, but the configuration says `{expected}`")]
     Foreign { what: &'static str, found: String, expected: String },
     /// LG-17, N-LG-04: typically an old backup of the database beside a newer ledger.
-    #[error("the ledger directory is ahead of the database ({directory} records published, {database} stored): was an old backup restored? Nothing was signed")]
+    #[error(
+        "the ledger directory is ahead of the database ({directory} records published, {database} stored): was an old backup restored? Nothing was signed"
+    )]
     LedgerAhead { directory: u64, database: u64 },
     #[error("the ledger directory and the database tell different stories: {0}. Nothing was signed")]
     LedgerInconsistent(String),
     #[error("the ledger failed: {0}")]
     Ledger(String),
+    #[error("the start record could not be written: {0}")]
+    Start(String),
+    #[error("the stop record could not be written: {0}")]
+    Stop(String),
+    #[error("the store is closed")]
+    Closed,
     #[error("a stored row cannot be read: {0}")]
     Corrupt(String),
 }

@@ -9,17 +9,27 @@
 //! What this crate does not do: it decides nothing. It neither mints nor verifies tokens and evaluates no policy.
 
 mod batch;
+mod change;
+mod check;
 mod config;
-mod draft;
+mod group;
+mod load;
+mod lock;
+mod publish;
+mod read;
 pub mod rim;
+mod schema;
+mod shared;
 mod snapshot;
 mod store;
+mod sweep;
+mod writer;
 
 pub use batch::{
     Applied, ApplyError, Batch, Budget, Change, JtiKind, KeyedHash, Precondition, ReadError, Receipt, Revocation, StoredCode,
     StoredRecord, StoredRefresh, StoredToken,
 };
 pub use config::{Config, Secret, StoreError};
-pub use draft::Draft;
+pub use remit_ledger::Draft;
 pub use snapshot::Snapshot;
 pub use store::{Stats, Store};

@@ -65,9 +65,7 @@ impl Snapshot {
             return false;
         }
         let jti_revoked = |jti: &str| self.revoked.contains_key(&Revocation::Jti(jti.to_owned()));
-        jti_revoked(jti)
-            || self.revoked.contains_key(&Revocation::Txn(txn.to_owned()))
-            || ancestors.into_iter().any(jti_revoked)
+        jti_revoked(jti) || self.revoked.contains_key(&Revocation::Txn(txn.to_owned())) || ancestors.into_iter().any(jti_revoked)
     }
 
     /// Whether this revocation is in force.
@@ -75,6 +73,11 @@ impl Snapshot {
         self.revoked.contains_key(what)
     }
 
+    pub(crate) fn revoked_until(&self, what: &Revocation) -> Option<UnixTime> {
+        self.revoked.get(what).copied()
+    }
+
+    /// Revocations in force.
     pub fn revocations(&self) -> usize {
         self.revoked.size()
     }

@@ -3,14 +3,46 @@
 use crate::{
     batch::{Applied, ApplyError, Batch, KeyedHash, ReadError, StoredCode, StoredRecord, StoredRefresh, StoredToken},
     config::{Config, StoreError},
+    group::Group,
+    load,
+    lock::Lock,
+    publish::{self, Order, Publisher},
+    read::{self, Readers},
+    schema,
+    shared::Shared,
     snapshot::Snapshot,
+    writer::{self, Job},
+};
+use aws_lc_rs::hmac;
+use remit_ledger::{
+    Record, Sealer,
+    record::{Draft, Environment, Identity, Pepper, ProducerKind, RecordKey},
 };
 use remit_model::id::TenantId;
-use std::{path::Path, sync::Arc};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering, mpsc as blocking},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+use tokio::sync::{mpsc, oneshot};
 
 /// Durable state of one tenant: one database, one log. Cheap to clone; clones share everything.
-#[derive(Clone, Debug)]
-pub struct Store(Arc<()>);
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    tenant: TenantId,
+    ledger_dir: PathBuf,
+    pepper: hmac::Key,
+    shared: Arc<Shared>,
+    readers: Readers,
+    queue: mpsc::Sender<Job>,
+    queue_wait: Duration,
+    orders: blocking::Sender<Order>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
 
 /// Counts since opening; they depend on no clock, so tests and benchmarks can assert them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,7 +51,7 @@ pub struct Stats {
     pub transactions: u64,
     /// Batches committed.
     pub batches: u64,
-    /// Batches refused because a precondition did not hold.
+    /// Batches refused: a precondition did not hold, or they were invalid.
     pub conflicts: u64,
     /// Batches answered `Unavailable` because the database failed.
     pub failures: u64,
@@ -32,41 +64,89 @@ pub struct Stats {
 impl Store {
     /// Opens or creates the store, checks the ledger directory against the database, and writes the start record.
     /// Blocks; call it before the server serves.
-    pub fn open(_config: Config) -> Result<Self, StoreError> {
-        Err(StoreError::Ledger("not yet written".to_owned()))
+    pub fn open(config: Config) -> Result<Self, StoreError> {
+        let lock = Arc::new(Lock::take(&config.data_dir)?);
+        let path = config.data_dir.join("remit.db");
+        let conn = schema::open_writer(&path)?;
+        load::bind(&conn, &config)?;
+        let snapshot = load::snapshot(&conn, &config)?;
+        let (count, last) = load::tail(&conn, config.tenant.as_str())?;
+        // LG-17: the ledger directory is compared with the database before anything is sealed or signed.
+        let (publisher, published) = Publisher::open(&path, &config, count)?;
+
+        let shared = Arc::new(Shared::new(snapshot, count));
+        shared.published.store(published, Ordering::Release);
+        let sealer = sealer(&config, last.as_ref())?;
+        let start = start_record(&config, sealer.key(), publisher.vkey());
+        let mut group = Group::new(conn, shared.clone(), sealer, config.clock.clone(), config.entropy.clone());
+        writer::single(&mut group, Batch::new(config.tenant.clone()).record(start))
+            .map_err(|error| StoreError::Start(error.to_string()))?;
+
+        let (queue, jobs) = mpsc::channel(config.queue.max(1));
+        let (orders, inbox) = blocking::channel();
+        let (writer_lock, desk) = (lock.clone(), publish::Desk { shared: shared.clone(), writer: queue.clone() });
+        let threads = vec![
+            spawn("store-writer", move || {
+                writer::run(group, jobs);
+                drop(writer_lock);
+            })?,
+            spawn("store-publisher", move || {
+                publisher.run(&desk, &inbox, config.publish_every);
+                drop(lock);
+            })?,
+        ];
+        Ok(Self(Arc::new(Inner {
+            readers: Readers::new(path, config.tenant.clone()),
+            tenant: config.tenant,
+            ledger_dir: config.ledger_dir,
+            pepper: hmac::Key::new(hmac::HMAC_SHA256, config.pepper.expose()),
+            shared,
+            queue,
+            queue_wait: config.queue_wait,
+            orders,
+            threads: Mutex::new(threads),
+        })))
     }
 
     /// Commits a batch whole or not at all. Resolves only after the commit is on disk; the snapshot shows it by then.
     /// Dropping the future does not undo a batch that was already queued.
-    pub async fn apply(&self, _batch: Batch) -> Result<Applied, ApplyError> {
-        Err(ApplyError::Unavailable("not yet written".to_owned()))
+    pub async fn apply(&self, batch: Batch) -> Result<Applied, ApplyError> {
+        self.submit(|answer| Job::Apply(batch, answer)).await
     }
 
+    /// What is true now; never older than any batch whose `apply` has resolved.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::new(Snapshot::empty(TenantId::main()))
+        self.0.shared.snapshot.load_full()
     }
 
-    pub fn tenant(&self) -> TenantId {
-        TenantId::main()
+    pub fn tenant(&self) -> &TenantId {
+        &self.0.tenant
     }
 
     pub fn stats(&self) -> Stats {
-        Stats::default()
+        self.0.shared.counts.stats()
     }
 
     /// Where the published ledger is.
     pub fn ledger_dir(&self) -> &Path {
-        Path::new("")
+        &self.0.ledger_dir
     }
 
-    /// HMAC-SHA-256 of a secret under a key derived from the pepper for this purpose (`code`, `refresh`, …).
-    pub fn keyed_hash(&self, _purpose: &str, _secret: &[u8]) -> KeyedHash {
-        [0; 32]
+    /// HMAC-SHA-256 of a secret under the pepper, for one purpose (`code`, `refresh`, …).
+    pub fn keyed_hash(&self, purpose: &str, secret: &[u8]) -> KeyedHash {
+        let mut context = hmac::Context::with_key(&self.0.pepper);
+        context.update(b"remit keyed hash\0");
+        context.update(purpose.as_bytes());
+        context.update(b"\0");
+        context.update(secret);
+        let mut hash = [0; 32];
+        hash.copy_from_slice(context.sign().as_ref());
+        hash
     }
 
     /// Number of committed records: the next index.
     pub fn len(&self) -> u64 {
-        0
+        self.0.shared.committed.load(Ordering::Acquire)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -75,53 +155,128 @@ impl Store {
 
     /// Number of records the last published checkpoint covers.
     pub fn published(&self) -> u64 {
-        0
+        self.0.shared.published.load(Ordering::Acquire)
     }
 
     /// The code, used or not, until it is swept after its expiry.
-    pub async fn code(&self, _hash: KeyedHash) -> Result<Option<StoredCode>, ReadError> {
-        Ok(None)
+    pub async fn code(&self, hash: KeyedHash) -> Result<Option<StoredCode>, ReadError> {
+        self.0.readers.read(move |conn, tenant| read::code(conn, tenant, &hash)).await
     }
 
     /// The refresh token, current or not.
-    pub async fn refresh(&self, _hash: KeyedHash) -> Result<Option<StoredRefresh>, ReadError> {
-        Ok(None)
+    pub async fn refresh(&self, hash: KeyedHash) -> Result<Option<StoredRefresh>, ReadError> {
+        self.0.readers.read(move |conn, tenant| read::refresh(conn, tenant, &hash)).await
     }
 
-    pub async fn token(&self, _jti: &str) -> Result<Option<StoredToken>, ReadError> {
-        Ok(None)
+    pub async fn token(&self, jti: &str) -> Result<Option<StoredToken>, ReadError> {
+        let jti = jti.to_owned();
+        self.0.readers.read(move |conn, tenant| read::token(conn, tenant, &jti)).await
     }
 
     /// What has been counted under a budget key.
-    pub async fn spent(&self, _key: &str) -> Result<i64, ReadError> {
-        Ok(0)
+    pub async fn spent(&self, key: &str) -> Result<i64, ReadError> {
+        let key = key.to_owned();
+        self.0.readers.read(move |conn, tenant| read::spent(conn, tenant, &key)).await
     }
 
-    pub async fn record(&self, _index: u64) -> Result<Option<StoredRecord>, ReadError> {
-        Ok(None)
+    pub async fn record(&self, index: u64) -> Result<Option<StoredRecord>, ReadError> {
+        let found = self.records(index, 1).await?;
+        Ok(found.into_iter().find(|record| record.index == index))
     }
 
-    pub async fn record_by_id(&self, _record_id: &str) -> Result<Option<StoredRecord>, ReadError> {
-        Ok(None)
+    pub async fn record_by_id(&self, record_id: &str) -> Result<Option<StoredRecord>, ReadError> {
+        let id = record_id.to_owned();
+        self.0.readers.read(move |conn, tenant| read::record_by_id(conn, tenant, &id)).await
     }
 
-    /// Records `from..from + limit`, as far as they exist.
-    pub async fn records(&self, _from: u64, _limit: u32) -> Result<Vec<StoredRecord>, ReadError> {
-        Ok(Vec::new())
+    /// Records `from..from + limit`, as far as they exist; at most 1,000 at a time.
+    pub async fn records(&self, from: u64, limit: u32) -> Result<Vec<StoredRecord>, ReadError> {
+        self.0.readers.read(move |conn, tenant| read::records(conn, tenant, from, limit)).await
     }
 
     /// Bytes pinned by `PutObject`, by the hex SHA-256.
-    pub async fn object(&self, _sha256_hex: &str) -> Result<Option<Vec<u8>>, ReadError> {
-        Ok(None)
+    pub async fn object(&self, sha256_hex: &str) -> Result<Option<Vec<u8>>, ReadError> {
+        let name = sha256_hex.to_owned();
+        self.0.readers.read(move |conn, tenant| read::object(conn, tenant, &name)).await
     }
 
     /// Publishes everything committed so far now: entries, tiles, side values, a signed checkpoint.
     pub async fn publish(&self) -> Result<(), StoreError> {
-        Ok(())
+        self.order(Order::Now).await
     }
 
     /// Writes the stop record and the final checkpoint, and stops both threads. Later calls answer `Unavailable`.
     pub async fn close(&self) -> Result<(), StoreError> {
-        Ok(())
+        let stop = Draft::stop(self.0.tenant.clone(), PRODUCER);
+        let batch = Batch::new(self.0.tenant.clone()).record(stop);
+        let stopped = self.submit(|answer| Job::Stop(batch, answer)).await;
+        let published = self.order(Order::Stop).await;
+        let _ = self.0.queue.send(Job::End).await;
+        let threads = std::mem::take(&mut *self.0.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        if threads.is_empty() {
+            return Ok(());
+        }
+        let joined = tokio::task::spawn_blocking(move || threads.into_iter().all(|thread| thread.join().is_ok())).await;
+        if !joined.unwrap_or(false) {
+            tracing::error!("a thread of the store did not end well");
+        }
+        stopped.map_err(|error| StoreError::Stop(error.to_string()))?;
+        published
     }
+
+    async fn submit(&self, job: impl FnOnce(oneshot::Sender<Result<Applied, ApplyError>>) -> Job) -> Result<Applied, ApplyError> {
+        let (answer, result) = oneshot::channel();
+        match self.0.queue.try_reserve() {
+            Ok(place) => place.send(job(answer)),
+            Err(_) => match tokio::time::timeout(self.0.queue_wait, self.0.queue.reserve()).await {
+                Ok(Ok(place)) => place.send(job(answer)),
+                Ok(Err(_)) => return Err(closed()),
+                Err(_) => return Err(ApplyError::Unavailable("too many batches wait for the disk".to_owned())),
+            },
+        }
+        result.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    async fn order(&self, order: impl FnOnce(oneshot::Sender<Result<(), StoreError>>) -> Order) -> Result<(), StoreError> {
+        let (answer, result) = oneshot::channel();
+        self.0.orders.send(order(answer)).map_err(|_| StoreError::Closed)?;
+        result.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    #[cfg(test)]
+    pub(crate) async fn aside(&self, work: impl FnOnce(&mut Group) + Send + 'static) {
+        let _ = self.0.queue.send(Job::Aside(Box::new(work))).await;
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("tenant", &self.0.tenant).field("records", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// The start and stop records belong to the process; they are written in the name of its token service.
+const PRODUCER: ProducerKind = ProducerKind::AuthzServer;
+
+fn sealer(config: &Config, last: Option<&Record>) -> Result<Sealer, StoreError> {
+    let identity = Identity {
+        producer_id: config.producer_id.clone(),
+        version: config.version.clone(),
+        build_digest: config.build_digest.clone(),
+        env: Environment::Prod,
+    };
+    let key = RecordKey::from_seed(config.record_key.expose()).map_err(|fault| StoreError::Ledger(fault.to_string()))?;
+    Ok(Sealer::new(identity, key, Pepper::new(config.pepper.expose()), last))
+}
+
+fn start_record(config: &Config, key: &RecordKey, vkey: &str) -> Draft {
+    Draft::start(config.tenant.clone(), PRODUCER, &key.jwk(), vkey, &config.issuer_jwks)
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+    thread::Builder::new().name(name.to_owned()).spawn(body).map_err(StoreError::io(name))
+}
+
+fn closed() -> ApplyError {
+    ApplyError::Unavailable("the store is closed".to_owned())
 }

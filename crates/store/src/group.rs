@@ -1,0 +1,270 @@
+//! One transaction for many batches: the group commit.
+//!
+//! Crash points, in order:
+//! 1. before COMMIT returns: nothing of the group exists, nobody was told otherwise;
+//! 2. after COMMIT, before the answers: everything exists and nobody was told; a caller that retries meets its own
+//!    precondition (`Absent`, `Unused`) and is refused, never doubled;
+//! 3. after the answers: everything exists and the snapshot shows it.
+
+use crate::{
+    batch::{Applied, ApplyError, Batch, Precondition, Receipt, Revocation},
+    config::StoreError,
+    rim::{Clock, Entropy},
+    shared::Shared,
+    snapshot::Snapshot,
+    sweep,
+};
+use remit_ledger::{
+    Sealed, Sealer,
+    record::{Draft, Position},
+};
+use remit_model::time::{Moment, UnixTime};
+use rusqlite::{Connection, ErrorCode, params};
+use std::sync::{Arc, atomic::Ordering};
+
+/// Everything the writer thread owns.
+#[derive(Debug)]
+pub(crate) struct Group {
+    conn: Connection,
+    shared: Arc<Shared>,
+    sealer: Sealer,
+    clock: Clock,
+    entropy: Entropy,
+    /// State as committed; a group works on a copy.
+    state: Work,
+    swept: UnixTime,
+}
+
+/// State that a batch changes besides rows. Cloning is cheap: the maps are persistent.
+#[derive(Clone, Debug)]
+pub(crate) struct Work {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) next_index: u64,
+    position: Position,
+    /// Whether this batch already took its revision.
+    bumped: bool,
+}
+
+/// Why a batch, or the whole group, stops.
+#[derive(Debug)]
+pub(crate) enum Halt {
+    /// Only this batch.
+    Batch(ApplyError),
+    /// The database failed: nothing of the group can be trusted to commit.
+    Group(String),
+}
+
+/// A batch's answer together with what only counts once the group has committed.
+type Attempt = Result<Applied, ApplyError>;
+
+impl Group {
+    pub(crate) fn new(conn: Connection, shared: Arc<Shared>, sealer: Sealer, clock: Clock, entropy: Entropy) -> Self {
+        let snapshot = Snapshot::clone(&shared.snapshot.load());
+        let next_index = shared.committed.load(Ordering::Acquire);
+        let state = Work { snapshot, next_index, position: sealer.position(), bumped: false };
+        Self { conn, shared, sealer, clock, entropy, state, swept: UnixTime(i64::MIN) }
+    }
+
+    /// Commits these batches in one transaction and answers each, in order.
+    pub(crate) fn commit(&mut self, batches: Vec<Batch>) -> Vec<Attempt> {
+        let count = batches.len();
+        let mut work = self.state.clone();
+        match self.transact(&mut work, batches) {
+            Ok(answers) => {
+                self.publish(work, &answers);
+                answers
+            }
+            Err(reason) => {
+                // CRASH: the copy is dropped, so sequence numbers and hashes go on from the last commit.
+                if !self.conn.is_autocommit() {
+                    let _ = self.conn.execute_batch("ROLLBACK");
+                }
+                self.sealer.rewind(self.state.position.clone());
+                tracing::error!(%reason, batches = count, "a transaction failed; its batches are refused");
+                self.shared.counts.failures.fetch_add(count as u64, Ordering::Relaxed);
+                std::iter::repeat_n(Err(ApplyError::Unavailable(reason)), count).collect()
+            }
+        }
+    }
+
+    fn transact(&mut self, work: &mut Work, batches: Vec<Batch>) -> Result<Vec<Attempt>, String> {
+        self.statement("BEGIN IMMEDIATE")?;
+        let revision = work.snapshot.revision();
+        let mut answers = Vec::with_capacity(batches.len());
+        for batch in batches {
+            answers.push(self.attempt(work, batch)?);
+        }
+        let now = self.clock.unix();
+        if now != self.swept {
+            sweep::step(&self.conn, work, now).map_err(|error| error.to_string())?;
+            self.swept = now;
+        }
+        if work.snapshot.revision() != revision {
+            set_meta(&self.conn, work.snapshot.tenant().as_str(), "revision", &work.snapshot.revision().to_string())
+                .map_err(|error| error.to_string())?;
+        }
+        self.statement("COMMIT")?;
+        Ok(answers)
+    }
+
+    /// One batch under its savepoint: an unmet precondition undoes it and leaves its neighbours alone.
+    fn attempt(&mut self, work: &mut Work, batch: Batch) -> Result<Attempt, String> {
+        self.statement("SAVEPOINT batch")?;
+        let before = work.clone();
+        work.bumped = false;
+        match self.run(work, batch) {
+            Ok(applied) => {
+                self.statement("RELEASE batch")?;
+                Ok(Ok(applied))
+            }
+            Err(Halt::Batch(error)) => {
+                *work = before;
+                self.sealer.rewind(work.position.clone());
+                self.statement("ROLLBACK TO batch")?;
+                self.statement("RELEASE batch")?;
+                Ok(Err(error))
+            }
+            Err(Halt::Group(reason)) => Err(reason),
+        }
+    }
+
+    fn run(&mut self, work: &mut Work, batch: Batch) -> Result<Applied, Halt> {
+        let moment = self.clock.now();
+        if batch.tenant != *work.snapshot.tenant() {
+            return Err(Halt::invalid(format!("this store belongs to tenant `{}`", work.snapshot.tenant())));
+        }
+        for need in &batch.require {
+            if !work.holds(&self.conn, need, moment.unix())? {
+                return Err(Halt::conflict(need));
+            }
+        }
+        for change in &batch.changes {
+            work.change(&self.conn, change)?;
+        }
+        let mut receipts = Vec::with_capacity(batch.records.len());
+        for draft in batch.records {
+            let sealed = self.seal(draft, &moment)?;
+            receipts.push(work.append(&self.conn, &sealed)?);
+        }
+        work.position = self.sealer.position();
+        Ok(Applied { revision: work.snapshot.revision(), receipts })
+    }
+
+    fn seal(&mut self, draft: Draft, moment: &Moment) -> Result<Sealed, Halt> {
+        if draft.tenant != *self.state.snapshot.tenant() {
+            return Err(Halt::invalid("a record of another tenant"));
+        }
+        self.sealer.seal(draft, moment, |bytes| self.entropy.fill(bytes)).map_err(|error| Halt::invalid(error.to_string()))
+    }
+
+    /// Makes a committed group visible; the answers go out after this.
+    fn publish(&mut self, work: Work, answers: &[Attempt]) {
+        self.shared.snapshot.store(Arc::new(work.snapshot.clone()));
+        self.shared.committed.store(work.next_index, Ordering::Release);
+        let counts = &self.shared.counts;
+        counts.transactions.fetch_add(u64::from(!answers.is_empty()), Ordering::Relaxed);
+        for answer in answers {
+            match answer {
+                Ok(applied) => {
+                    counts.batches.fetch_add(1, Ordering::Relaxed);
+                    counts.records.fetch_add(applied.receipts.len() as u64, Ordering::Relaxed);
+                }
+                Err(_) => {
+                    counts.conflicts.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+        self.state = work;
+    }
+
+    fn statement(&self, sql: &str) -> Result<(), String> {
+        self.conn.prepare_cached(sql).and_then(|mut statement| statement.execute([])).map(drop).map_err(|error| error.to_string())
+    }
+
+    /// Lets an idle store forget what has expired.
+    pub(crate) fn sweep(&mut self) {
+        self.commit(Vec::new());
+    }
+
+    /// Runs `job` in a transaction of its own, for the publisher's bookkeeping.
+    pub(crate) fn aside(&mut self, job: impl FnOnce(&Connection) -> rusqlite::Result<()>) -> Result<(), StoreError> {
+        let tx = self.conn.transaction()?;
+        job(&tx)?;
+        tx.commit()?;
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.conn
+    }
+}
+
+impl Work {
+    /// The revision of the running batch; the first change the snapshot shows takes it.
+    pub(crate) fn next_revision(&mut self) -> i64 {
+        if !self.bumped {
+            self.bumped = true;
+            self.snapshot.set_revision(self.snapshot.revision().saturating_add(1));
+        }
+        i64::try_from(self.snapshot.revision()).unwrap_or(i64::MAX)
+    }
+
+    pub(crate) fn forget(&mut self, what: &Revocation) {
+        self.snapshot.forget(what);
+    }
+
+    fn append(&mut self, conn: &Connection, sealed: &Sealed) -> Result<Receipt, Halt> {
+        let tenant = self.snapshot.tenant().as_str();
+        let index = self.next_index;
+        let idx = i64::try_from(index).map_err(|_| Halt::Group("the log is full".to_owned()))?;
+        conn.prepare_cached(
+            "INSERT INTO records (tenant, idx, record_id, record_hash, leaf_hash, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![
+            tenant,
+            idx,
+            sealed.record_id,
+            sealed.record_hash.to_string(),
+            sealed.leaf_hash.as_bytes(),
+            sealed.bytes
+        ])?;
+        if sealed.side.count() > 0 {
+            conn.prepare_cached("INSERT INTO sides (tenant, idx, body) VALUES (?1, ?2, ?3)")?.execute(params![
+                tenant,
+                idx,
+                sealed.side.to_bytes()
+            ])?;
+        }
+        self.next_index = index.saturating_add(1);
+        Ok(Receipt { index, record_id: sealed.record_id.clone(), leaf_hash: sealed.leaf_hash })
+    }
+}
+
+impl Halt {
+    pub(crate) fn invalid(reason: impl Into<String>) -> Self {
+        Self::Batch(ApplyError::Invalid(reason.into()))
+    }
+
+    fn conflict(need: &Precondition) -> Self {
+        Self::Batch(ApplyError::Conflict(need.clone()))
+    }
+}
+
+impl From<rusqlite::Error> for Halt {
+    /// A row that may not be (duplicate, unknown family) is the batch's fault; anything else is the database's.
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig) => Self::invalid(error.to_string()),
+            _ => Self::Group(error.to_string()),
+        }
+    }
+}
+
+pub(crate) fn set_meta(conn: &Connection, tenant: &str, name: &str, value: &str) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO meta (tenant, name, value) VALUES (?1, ?2, ?3) ON CONFLICT (tenant, name) DO UPDATE SET value = excluded.value",
+    )?
+    .execute(params![tenant, name, value])
+    .map(drop)
+}

@@ -1,0 +1,69 @@
+//! Reads the state of the last commit back into memory when a store opens.
+
+use crate::{
+    batch::Revocation,
+    config::{Config, StoreError},
+    group::set_meta,
+    read::unsigned,
+    snapshot::Snapshot,
+};
+use remit_ledger::Record;
+use remit_model::time::UnixTime;
+
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::de::DeserializeOwned;
+
+pub(crate) fn snapshot(conn: &Connection, config: &Config) -> Result<Snapshot, StoreError> {
+    let tenant = config.tenant.as_str();
+    let mut snapshot = Snapshot::empty(config.tenant.clone());
+    rows(conn, "SELECT body FROM agents WHERE tenant = ?1", tenant, |agent| snapshot.put_agent(agent))?;
+    rows(conn, "SELECT body FROM humans WHERE tenant = ?1", tenant, |human| snapshot.put_human(human))?;
+    let mut revoked = conn.prepare("SELECT kind, key, until_s FROM revocations WHERE tenant = ?1")?;
+    let revoked = revoked.query_map([tenant], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get(2)?)))?;
+    for row in revoked {
+        let (kind, key, until) = row?;
+        let what = Revocation::from_parts(&kind, key).ok_or_else(|| StoreError::Corrupt(format!("revocation kind `{kind}`")))?;
+        snapshot.revoke(what, UnixTime(until));
+    }
+    let revision = meta(conn, tenant, "revision")?.unwrap_or_else(|| "0".to_owned());
+    snapshot.set_revision(revision.parse().map_err(|_| StoreError::Corrupt(format!("revision `{revision}`")))?);
+    Ok(snapshot)
+}
+
+/// The number of records and the last of them. INVARIANT: indices are gapless, so the count is the last index plus one.
+pub(crate) fn tail(conn: &Connection, tenant: &str) -> Result<(u64, Option<Record>), StoreError> {
+    let last: Option<(u64, Vec<u8>)> = conn
+        .query_row("SELECT idx, bytes FROM records WHERE tenant = ?1 ORDER BY idx DESC LIMIT 1", [tenant], |row| {
+            Ok((unsigned(row, 0)?, row.get(1)?))
+        })
+        .optional()?;
+    let Some((index, bytes)) = last else { return Ok((0, None)) };
+    let record = Record::parse(&bytes).map_err(|error| StoreError::Corrupt(format!("record {index}: {error}")))?;
+    Ok((index.saturating_add(1), Some(record)))
+}
+
+/// Binds the database to its log at first open, and checks the binding afterwards.
+pub(crate) fn bind(conn: &Connection, config: &Config) -> Result<(), StoreError> {
+    for (what, expected) in [("log origin", &config.log_origin), ("producer", &config.producer_id)] {
+        match meta(conn, config.tenant.as_str(), what)? {
+            None => set_meta(conn, config.tenant.as_str(), what, expected)?,
+            Some(found) if found == *expected => {}
+            Some(found) => return Err(StoreError::Foreign { what, found, expected: expected.clone() }),
+        }
+    }
+    Ok(())
+}
+
+fn meta(conn: &Connection, tenant: &str, name: &str) -> rusqlite::Result<Option<String>> {
+    conn.query_row("SELECT value FROM meta WHERE tenant = ?1 AND name = ?2", params![tenant, name], |row| row.get(0)).optional()
+}
+
+fn rows<T: DeserializeOwned>(conn: &Connection, sql: &str, tenant: &str, mut each: impl FnMut(T)) -> Result<(), StoreError> {
+    let mut statement = conn.prepare(sql)?;
+    let mut rows = statement.query([tenant])?;
+    while let Some(row) = rows.next()? {
+        let body = row.get_ref(0)?.as_str().map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        each(serde_json::from_str(body).map_err(|error| StoreError::Corrupt(error.to_string()))?);
+    }
+    Ok(())
+}

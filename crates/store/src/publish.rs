@@ -1,0 +1,244 @@
+//! Publishes the log from SQL into the ledger directory, off the path: entries, tiles, side values, pinned objects and
+//! the signed checkpoint. SPEC: LG-06 to LG-17.
+//!
+//! SQL is the truth and only grows; the directory is a copy that may lag and is resumed from its own checkpoint. The
+//! one thing that must never happen is a checkpoint that contradicts an earlier one, so a directory is continued only
+//! after its head was found to be a prefix of what SQL holds.
+
+use crate::{
+    config::{Config, Secret, StoreError},
+    group::Group,
+    schema,
+    shared::Shared,
+    writer::Job,
+};
+use remit_ledger::{
+    Checkpoint, Hash, Writer,
+    dir::{Published, WriteError},
+    note::SigningKey,
+    tree::Frontier,
+};
+use rusqlite::{Connection, OptionalExtension, params};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering, mpsc as blocking},
+    time::Duration,
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// Records handed to the ledger's writer at once; bounds memory while a long backlog is published.
+const CHUNK: u32 = 2_048;
+
+/// Remembered heads: the newest is all that is ever needed, the others are for a human who looks.
+const HEADS_KEPT: u32 = 16;
+
+/// An idle store sweeps what has expired once in so many rounds.
+const SWEEP_ROUNDS: u32 = 32;
+
+pub(crate) enum Order {
+    Now(oneshot::Sender<Result<(), StoreError>>),
+    Stop(oneshot::Sender<Result<(), StoreError>>),
+}
+
+/// What the publisher sees of the rest of the store.
+pub(crate) struct Desk {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) writer: mpsc::Sender<Job>,
+}
+
+pub(crate) struct Publisher {
+    dir: PathBuf,
+    origin: String,
+    seed: Secret,
+    tenant: String,
+    conn: Connection,
+    /// `None` after a failure: the directory is then opened and compared again, as at start.
+    ledger: Option<Writer>,
+    vkey: String,
+}
+
+impl Publisher {
+    /// Opens the ledger directory and refuses one that SQL's first `count` records do not extend.
+    /// Gives back how many records it already covers.
+    pub(crate) fn open(path: &Path, config: &Config, count: u64) -> Result<(Self, u64), StoreError> {
+        let mut publisher = Self {
+            dir: config.ledger_dir.clone(),
+            origin: config.log_origin.clone(),
+            seed: config.log_key.clone(),
+            tenant: config.tenant.as_str().to_owned(),
+            conn: schema::open_reader(path)?,
+            ledger: None,
+            vkey: String::new(),
+        };
+        publisher.vkey = publisher.key()?.public().to_string();
+        let ledger = publisher.resume(count)?;
+        let published = ledger.size();
+        publisher.ledger = Some(ledger);
+        Ok((publisher, published))
+    }
+
+    /// The verifier key of the checkpoints.
+    pub(crate) fn vkey(&self) -> &str {
+        &self.vkey
+    }
+
+    pub(crate) fn run(mut self, desk: &Desk, inbox: &blocking::Receiver<Order>, every: Duration) {
+        let mut rounds = 0_u32;
+        loop {
+            match inbox.recv_timeout(every) {
+                Ok(Order::Now(answer)) => {
+                    let _ = answer.send(self.publish(desk));
+                }
+                Ok(Order::Stop(answer)) => {
+                    let result = self.publish(desk);
+                    // The directory's lock is free before the caller hears of it.
+                    drop(self);
+                    let _ = answer.send(result);
+                    return;
+                }
+                Err(blocking::RecvTimeoutError::Timeout) => {
+                    if let Err(error) = self.publish(desk) {
+                        tracing::error!(%error, "the ledger directory could not be brought up to date; will try again");
+                    }
+                    rounds = rounds.wrapping_add(1);
+                    if rounds.is_multiple_of(SWEEP_ROUNDS) {
+                        let _ = desk.writer.try_send(Job::Aside(Box::new(Group::sweep)));
+                    }
+                }
+                Err(blocking::RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn publish(&mut self, desk: &Desk) -> Result<(), StoreError> {
+        let committed = desk.shared.committed.load(Ordering::Acquire);
+        let mut ledger = match self.ledger.take() {
+            Some(ledger) => ledger,
+            None => self.resume(committed)?,
+        };
+        self.objects(&ledger, desk)?;
+        while ledger.size() < committed {
+            // CRASH: inside, the old checkpoint stands; after, the directory is ahead of `checkpoints` and of nothing else.
+            let head = self.chunk(&mut ledger)?;
+            desk.shared.published.store(head.size, Ordering::Release);
+            desk.shared.counts.checkpoints.fetch_add(1, Ordering::Relaxed);
+            self.remember(head, desk)?;
+        }
+        self.ledger = Some(ledger);
+        Ok(())
+    }
+
+    /// Publishes the next records and signs the head that covers them.
+    fn chunk(&self, ledger: &mut Writer) -> Result<Checkpoint, StoreError> {
+        let start = ledger.size();
+        let mut select = self.conn.prepare_cached(
+            "SELECT r.bytes, s.body FROM records AS r LEFT JOIN sides AS s ON s.tenant = r.tenant AND s.idx = r.idx
+             WHERE r.tenant = ?1 AND r.idx >= ?2 ORDER BY r.idx LIMIT ?3",
+        )?;
+        let rows = select
+            .query_map(params![self.tenant, signed(start), CHUNK], |row| {
+                Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Option<Vec<u8>>>(1)?))
+            })?
+            .collect::<Result<Vec<_>, _>>()?;
+        if rows.is_empty() {
+            return Err(StoreError::Corrupt(format!("record {start} is missing")));
+        }
+        let entries: Vec<Published<'_>> = rows.iter().map(|(entry, side)| Published { entry, side: side.as_deref() }).collect();
+        ledger.publish(start, &entries).map_err(|error| self.refused(error))
+    }
+
+    /// Pins objects before the records that name them.
+    fn objects(&self, ledger: &Writer, desk: &Desk) -> Result<(), StoreError> {
+        let mut select = self.conn.prepare_cached("SELECT sha256, bytes FROM objects WHERE tenant = ?1 AND published = 0")?;
+        let rows = select
+            .query_map([&self.tenant], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?)))?
+            .collect::<Result<Vec<_>, _>>()?;
+        for (name, bytes) in rows {
+            ledger.put_object(&bytes).map_err(|error| self.refused(error))?;
+            let tenant = self.tenant.clone();
+            aside(desk, move |conn| {
+                conn.execute("UPDATE objects SET published = 1 WHERE tenant = ?1 AND sha256 = ?2", params![tenant, name])
+                    .map(drop)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Notes in SQL what was signed, so that the next start need not walk the whole log to compare.
+    fn remember(&self, head: Checkpoint, desk: &Desk) -> Result<(), StoreError> {
+        let tenant = self.tenant.clone();
+        aside(desk, move |conn| {
+            conn.prepare_cached("INSERT OR REPLACE INTO checkpoints (tenant, size, root) VALUES (?1, ?2, ?3)")?
+                .execute(params![tenant, signed(head.size), head.root.as_bytes()])?;
+            conn.prepare_cached(
+                "DELETE FROM checkpoints WHERE tenant = ?1 AND size NOT IN
+                 (SELECT size FROM checkpoints WHERE tenant = ?1 ORDER BY size DESC LIMIT ?2)",
+            )?
+            .execute(params![tenant, HEADS_KEPT])
+            .map(drop)
+        })
+    }
+
+    /// Opens the directory and proves that its head is a prefix of SQL's log. SPEC: LG-17, N-LG-04.
+    fn resume(&self, count: u64) -> Result<Writer, StoreError> {
+        let ledger = Writer::open(&self.dir, self.key()?).map_err(|error| self.refused(error))?;
+        let head = ledger.checkpoint();
+        if head.size > count {
+            return Err(StoreError::LedgerAhead { directory: head.size, database: count });
+        }
+        if self.root(head.size)? != head.root {
+            let reason = format!("the first {} records have another root than its checkpoint says", head.size);
+            return Err(StoreError::LedgerInconsistent(reason));
+        }
+        Ok(ledger)
+    }
+
+    /// The root over SQL's first `size` records: remembered, or else computed from every leaf.
+    fn root(&self, size: u64) -> Result<Hash, StoreError> {
+        let known: Option<[u8; 32]> = self
+            .conn
+            .query_row(
+                "SELECT root FROM checkpoints WHERE tenant = ?1 AND size = ?2",
+                params![self.tenant, signed(size)],
+                |row| row.get(0),
+            )
+            .optional()?;
+        if let Some(root) = known {
+            return Ok(Hash(root));
+        }
+        let mut frontier = Frontier::default();
+        let mut select = self.conn.prepare("SELECT leaf_hash FROM records WHERE tenant = ?1 AND idx < ?2 ORDER BY idx")?;
+        for leaf in select.query_map(params![self.tenant, signed(size)], |row| row.get(0))? {
+            frontier.push(Hash(leaf?));
+        }
+        Ok(frontier.root())
+    }
+
+    fn key(&self) -> Result<SigningKey, StoreError> {
+        SigningKey::from_seed(&self.origin, self.seed.expose()).map_err(|error| StoreError::Ledger(error.to_string()))
+    }
+
+    fn refused(&self, error: WriteError) -> StoreError {
+        match error {
+            WriteError::Locked => StoreError::Locked(self.dir.clone()),
+            WriteError::Checkpoint(_) | WriteError::Damaged | WriteError::Overtaken | WriteError::Fork { .. } => {
+                StoreError::LedgerInconsistent(error.to_string())
+            }
+            error => StoreError::Ledger(error.to_string()),
+        }
+    }
+}
+
+/// Runs a statement on the writer's connection, between groups: SQLite has one writer, and it stays one.
+fn aside(desk: &Desk, work: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static) -> Result<(), StoreError> {
+    let (answer, result) = blocking::sync_channel(1);
+    let job = Job::Aside(Box::new(move |group| {
+        let _ = answer.send(group.aside(work));
+    }));
+    desk.writer.blocking_send(job).map_err(|_| StoreError::Closed)?;
+    result.recv().map_err(|_| StoreError::Closed)?
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,8 @@
+//! The store through its public face: rules of commit, the published ledger, and death at any moment.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod commit;
+mod crash;
+mod fixture;
+mod publication;
+mod rules;

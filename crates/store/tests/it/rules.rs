@@ -1,0 +1,181 @@
+//! Single use, budgets, rotation: what two racing callers must never both get.
+
+use crate::fixture::{NOW, batch, config, draft, open};
+use futures_util::future::join_all;
+use remit_model::{authority::Authority, chain::Chain, id::Principal, time::UnixTime};
+use remit_store::{ApplyError, Budget, Change, JtiKind, Precondition, Revocation, Store, StoredCode, StoredRefresh, StoredToken};
+use serde_json::json;
+use std::time::Duration;
+
+fn code(store: &Store) -> StoredCode {
+    StoredCode {
+        hash: store.keyed_hash("code", b"secret"),
+        client: "agent:planner".to_owned(),
+        payload: json!({ "challenge": "c" }),
+        expires: UnixTime(NOW + 60),
+        used: None,
+        failures: 0,
+    }
+}
+
+fn refresh(store: &Store, secret: &str) -> StoredRefresh {
+    StoredRefresh {
+        hash: store.keyed_hash("refresh", secret.as_bytes()),
+        family: "f1".to_owned(),
+        client: "agent:planner".to_owned(),
+        jkt: "thumb".to_owned(),
+        payload: json!({ "scope": "helpdesk:*" }),
+        expires: UnixTime(NOW + 3_600),
+        generation: 0,
+        current: true,
+    }
+}
+
+#[tokio::test]
+async fn n_ac_01_of_many_redeemers_of_one_code_one_wins() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let code = code(&store);
+    store.apply(batch().change(Change::PutCode(code.clone()))).await.unwrap();
+    let redeem = |n: u32| store.apply(batch().use_code(code.hash, format!("txn-{n}")).record(draft("redeemed")));
+    let answers = join_all((0..32).map(redeem)).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
+    assert!(answers.iter().all(|answer| answer.is_ok() || *answer == Err(ApplyError::Conflict(Precondition::Unused(code.hash)))));
+    assert_eq!(store.len(), 2, "one record for one success");
+    let winner = answers.iter().position(Result::is_ok).unwrap();
+    let stored = store.code(code.hash).await.unwrap().unwrap();
+    assert_eq!(stored.used, Some(format!("txn-{winner}")), "N-AC-04: a replay knows what to revoke");
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_expired_or_unknown_code_is_refused_and_failures_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let clock = config.clock.clone();
+    let store = Store::open(config).unwrap();
+    let code = code(&store);
+    assert!(store.apply(batch().use_code(code.hash, "t")).await.is_err());
+    assert!(matches!(store.apply(batch().change(Change::FailCode(code.hash))).await, Err(ApplyError::Invalid(_))));
+    store.apply(batch().change(Change::PutCode(code.clone()))).await.unwrap();
+    for _ in 0..3 {
+        store.apply(batch().change(Change::FailCode(code.hash))).await.unwrap();
+    }
+    assert_eq!(store.code(code.hash).await.unwrap().unwrap(), StoredCode { failures: 3, ..code.clone() });
+    clock.advance(Duration::from_secs(60));
+    assert!(matches!(store.apply(batch().use_code(code.hash, "t")).await, Err(ApplyError::Conflict(_))));
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn j_09_a_jti_is_accepted_once_per_kind() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let once = |kind| store.apply(batch().once(kind, "agent:planner/j1", UnixTime(NOW + 60)));
+    let answers = join_all((0..16).map(|_| once(JtiKind::ClientAssertion))).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
+    assert!(once(JtiKind::Statement).await.is_ok(), "kinds are separate spaces");
+    store.close().await.unwrap();
+    let again = open(dir.path());
+    let late = again.apply(batch().once(JtiKind::ClientAssertion, "agent:planner/j1", UnixTime(NOW + 60))).await;
+    assert!(matches!(late, Err(ApplyError::Conflict(Precondition::Absent { .. }))), "also after a restart");
+    again.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_budget_is_never_overspent_by_racing_calls() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let spend = |add| {
+        let budget = Budget { key: "txn/g1/calls".to_owned(), add, limit: 100, until: None };
+        store.apply(batch().require(Precondition::Budget(budget)).record(draft("spent")))
+    };
+    let answers = join_all((0..64).map(|_| spend(7))).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 14);
+    assert_eq!(store.spent("txn/g1/calls").await.unwrap(), 98);
+    assert!(spend(2).await.is_ok(), "what is left can be spent");
+    assert!(matches!(spend(1).await, Err(ApplyError::Conflict(_))));
+    assert!(matches!(spend(-1).await, Err(ApplyError::Invalid(_))));
+    assert!(spend(i64::MAX).await.is_err(), "no overflow");
+    let give_back = Change::Spend { key: "txn/g1/calls".to_owned(), amount: -7, until: None };
+    store.apply(batch().change(give_back)).await.unwrap();
+    assert_eq!(store.spent("txn/g1/calls").await.unwrap(), 93);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_failed_batch_counts_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let budget = Budget { key: "k".to_owned(), add: 1, limit: 10, until: None };
+    let mixed = batch().require(Precondition::Budget(budget)).require(Precondition::Revision(77));
+    assert!(store.apply(mixed).await.is_err());
+    assert_eq!(store.spent("k").await.unwrap(), 0);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refresh_token_rotates_once_and_dies_with_its_family() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let (first, second, third) = (refresh(&store, "1"), refresh(&store, "2"), refresh(&store, "3"));
+    store.apply(batch().change(Change::PutRefresh(first.clone()))).await.unwrap();
+    let answers = join_all([
+        store.apply(batch().rotate_refresh(first.hash, second.clone())),
+        store.apply(batch().rotate_refresh(first.hash, third.clone())),
+    ])
+    .await;
+    assert!(answers[0].is_ok() && matches!(answers[1], Err(ApplyError::Conflict(_))));
+    assert!(!store.refresh(first.hash).await.unwrap().unwrap().current, "reuse is visible to the caller");
+    let stored = store.refresh(second.hash).await.unwrap().unwrap();
+    assert_eq!(stored, StoredRefresh { generation: 1, ..second.clone() });
+
+    let revoke = Change::Revoke { what: Revocation::Family("f1".to_owned()), until: UnixTime(NOW + 3_600) };
+    store.apply(batch().change(revoke)).await.unwrap();
+    assert!(!store.refresh(second.hash).await.unwrap().unwrap().current);
+    assert!(store.apply(batch().rotate_refresh(second.hash, third)).await.is_err());
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_issued_token_and_a_pinned_object_are_read_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let token = StoredToken {
+        jti: "j1".to_owned(),
+        chain: Chain::new("txn-1".to_owned(), Principal::human("https://as.test", "alice")),
+        authority: Authority::none(),
+        parent: None,
+        client: "agent:planner".to_owned(),
+        jkt: "thumb".to_owned(),
+        audience: "https://as.test/mcp/helpdesk".to_owned(),
+        issued: UnixTime(NOW),
+        expires: UnixTime(NOW + 600),
+        family: None,
+    };
+    store.apply(batch().change(Change::IssueToken(token.clone()))).await.unwrap();
+    assert_eq!(store.token("j1").await.unwrap(), Some(token.clone()));
+    assert_eq!(store.token("j2").await.unwrap(), None);
+    let again = store.apply(batch().change(Change::IssueToken(token))).await;
+    assert!(matches!(again, Err(ApplyError::Invalid(_))), "a jti is issued once");
+    store.apply(batch().change(Change::PutObject(b"abc".to_vec()))).await.unwrap();
+    let name = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    assert_eq!(store.object(name).await.unwrap().as_deref(), Some(&b"abc"[..]));
+    store.publish().await.unwrap();
+    assert_eq!(std::fs::read(store.ledger_dir().join("objects").join(name)).unwrap(), b"abc");
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn keyed_hashes_depend_on_purpose_and_pepper() {
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(one.path());
+    let mut other = config(two.path());
+    other.pepper = remit_store::Secret::new([9; 32]);
+    let other = Store::open(other).unwrap();
+    assert_eq!(store.keyed_hash("code", b"s"), store.keyed_hash("code", b"s"));
+    assert_ne!(store.keyed_hash("code", b"s"), store.keyed_hash("refresh", b"s"));
+    assert_ne!(store.keyed_hash("code", b"s"), other.keyed_hash("code", b"s"));
+    store.close().await.unwrap();
+    other.close().await.unwrap();
+}
