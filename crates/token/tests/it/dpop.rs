@@ -1,0 +1,352 @@
+//! DPoP proofs. SPEC: RFC 9449, DP-01 to DP-15, N-DP-*.
+
+use crate::support::{
+    NOW, RESOURCE, access_claims, altered, delegation, ed25519, es256, expect_proof, forge, proof_for, refused, without,
+};
+use remit_model::{Code, Refusal, UnixTime};
+use remit_token::{
+    PrivateKey, access,
+    dpop::{self, Expect, NonceRule, Nonces, Proof, ProofFor, ReplaySet},
+};
+use serde_json::json;
+
+fn good(key: &PrivateKey) -> String {
+    dpop::create(key, &proof_for()).unwrap()
+}
+
+fn verify(compact: &str) -> Result<Proof, Refusal> {
+    dpop::verify(&[compact], &expect_proof())
+}
+
+#[test]
+fn a_sender_shows_that_it_holds_the_key() {
+    for key in [ed25519(1), es256(1)] {
+        let compact = good(&key);
+        let proof = verify(&compact).unwrap();
+        assert_eq!(proof.jkt(), key.public().thumbprint());
+        assert_eq!((proof.jti.as_str(), proof.htm.as_str(), proof.htu.as_str(), proof.iat), ("proof-1", "POST", RESOURCE, NOW));
+        assert_eq!(proof.compact(), compact);
+        dpop::verify_recorded(&compact, key.public().thumbprint()).unwrap();
+        refused(dpop::verify_recorded(&compact, ed25519(7).public().thumbprint()), Code::DpopKeyMismatch);
+    }
+}
+
+#[test]
+fn dp_01_a_proof_is_there() {
+    refused(dpop::verify(&[], &expect_proof()), Code::DpopProofMissing);
+}
+
+#[test]
+fn n_dp_12_two_headers_or_two_proofs_in_one() {
+    let proof = good(&ed25519(1));
+    refused(dpop::verify(&[&proof, &proof], &expect_proof()), Code::DpopProofInvalid);
+    refused(verify(&format!("{proof}, {proof}")), Code::DpopProofInvalid);
+    refused(verify(&format!("{proof},{proof}")), Code::DpopProofInvalid);
+    refused(verify(""), Code::DpopProofInvalid);
+}
+
+#[test]
+fn n_dp_01_typ_jwt_or_none_at_all() {
+    let key = ed25519(1);
+    for typ in ["JWT", "at+jwt", "dpop"] {
+        refused(verify(&altered(&good(&key), &key, |header, _| header["typ"] = json!(typ))), Code::DpopProofInvalid);
+    }
+    refused(verify(&altered(&good(&key), &key, |header, _| without(header, "typ"))), Code::DpopProofInvalid);
+}
+
+#[test]
+fn dp_02_every_required_claim() {
+    let key = ed25519(1);
+    for name in ["jti", "htm", "htu", "iat"] {
+        refused(verify(&altered(&good(&key), &key, |_, body| without(body, name))), Code::DpopProofInvalid);
+        refused(verify(&altered(&good(&key), &key, |_, body| body[name] = json!(["x"]))), Code::DpopProofInvalid);
+    }
+    refused(verify(&altered(&good(&key), &key, |header, _| without(header, "jwk"))), Code::DpopProofInvalid);
+}
+
+#[test]
+fn n_dp_02_symmetric_and_absent_algorithms() {
+    let key = es256(1);
+    for alg in ["HS256", "HS512", "none", "None", "ES384", "RS256"] {
+        refused(verify(&altered(&good(&key), &key, |header, _| header["alg"] = json!(alg))), Code::DpopProofInvalid);
+    }
+    let oct = json!({"kty": "oct", "k": "c2VjcmV0"});
+    let symmetric = altered(&good(&key), &key, |header, _| {
+        header["alg"] = json!("HS256");
+        header["jwk"] = oct;
+    });
+    refused(verify(&symmetric), Code::DpopProofInvalid);
+}
+
+#[test]
+fn n_dp_03_private_key_in_jwk() {
+    let key = ed25519(1);
+    let leaking =
+        altered(&good(&key), &key, |header, _| header["jwk"]["d"] = json!("AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"));
+    refused(verify(&leaking), Code::DpopProofInvalid);
+}
+
+#[test]
+fn n_dp_04_wrong_method() {
+    let key = ed25519(1);
+    for method in ["GET", "post", "POST ", ""] {
+        refused(verify(&altered(&good(&key), &key, |_, body| body["htm"] = json!(method))), Code::DpopProofInvalid);
+    }
+}
+
+#[test]
+fn n_dp_05_wrong_host_path_or_scheme() {
+    let key = ed25519(1);
+    for url in [
+        "http://remit.example/mcp/helpdesk",
+        "https://evil.example/mcp/helpdesk",
+        "https://remit.example.evil.example/mcp/helpdesk",
+        "https://remit.example@evil.example/mcp/helpdesk",
+        "https://remit.example:8443/mcp/helpdesk",
+        "https://remit.example/mcp/payroll",
+        "https://remit.example/mcp/helpdesk/",
+        "https://remit.example/mcp/Helpdesk",
+        "https://remit.example/mcp//helpdesk",
+        "https://remit.example/mcp%2Fhelpdesk",
+        "https://remit.example",
+        "/mcp/helpdesk",
+        "remit.example/mcp/helpdesk",
+        "",
+    ] {
+        refused(verify(&altered(&good(&key), &key, |_, body| body["htu"] = json!(url))), Code::DpopProofInvalid);
+    }
+}
+
+#[test]
+fn n_dp_06_query_and_fragment_are_ignored_on_both_sides() {
+    let key = ed25519(1);
+    for url in
+        ["https://remit.example/mcp/helpdesk?a=b", "https://remit.example/mcp/helpdesk#f", "https://remit.example/mcp/helpdesk?"]
+    {
+        verify(&altered(&good(&key), &key, |_, body| body["htu"] = json!(url))).unwrap();
+        dpop::verify(&[&good(&key)], &Expect { url, ..expect_proof() }).unwrap();
+        let created = dpop::create(&key, &ProofFor { url, ..proof_for() }).unwrap();
+        assert_eq!(verify(&created).unwrap().htu, RESOURCE);
+    }
+}
+
+#[test]
+fn n_dp_07_spellings_of_the_same_url() {
+    let key = ed25519(1);
+    for url in [
+        "HTTPS://remit.example/mcp/helpdesk",
+        "https://REMIT.Example/mcp/helpdesk",
+        "https://remit.example:443/mcp/helpdesk",
+        "https://remit.example:/mcp/helpdesk",
+        "https://remit.example/mcp/%68elpdesk",
+        "https://remit.example/./mcp/x/../helpdesk",
+        "https://remit.example/%2e/mcp/helpdesk",
+    ] {
+        verify(&altered(&good(&key), &key, |_, body| body["htu"] = json!(url))).unwrap();
+    }
+}
+
+#[test]
+fn n_dp_08_outside_the_window() {
+    let key = ed25519(1);
+    let made_at = |offset: i64| dpop::create(&key, &ProofFor { now: NOW.plus(offset), ..proof_for() }).unwrap();
+    for offset in [-300, 300] {
+        verify(&made_at(offset)).unwrap();
+    }
+    for offset in [-301, 301, -1_800_000_000] {
+        refused(verify(&made_at(offset)), Code::DpopProofInvalid);
+    }
+}
+
+#[test]
+fn n_dp_09_replayed_jti() {
+    let replay = ReplaySet::new(10_000, 300);
+    let key = ed25519(1);
+    let expect = Expect { replay: Some(&replay), ..expect_proof() };
+    let proof = good(&key);
+    dpop::verify(&[&proof], &expect).unwrap();
+    refused(dpop::verify(&[&proof], &expect), Code::DpopProofReplayed);
+    let same_jti_again = dpop::create(&key, &ProofFor { now: NOW.plus(1), ..proof_for() }).unwrap();
+    refused(dpop::verify(&[&same_jti_again], &expect), Code::DpopProofReplayed);
+    dpop::verify(&[&good(&ed25519(2))], &expect).unwrap();
+    dpop::verify(&[&dpop::create(&key, &ProofFor { jti: "proof-2", ..proof_for() }).unwrap()], &expect).unwrap();
+}
+
+#[test]
+fn n_dp_09_a_forged_proof_does_not_burn_the_jti() {
+    let replay = ReplaySet::new(10_000, 300);
+    let key = ed25519(1);
+    let expect = Expect { replay: Some(&replay), ..expect_proof() };
+    let forged = altered(&good(&key), &ed25519(2), |_, _| ());
+    refused(dpop::verify(&[&forged], &expect), Code::DpopProofInvalid);
+    dpop::verify(&[&good(&key)], &expect).unwrap();
+}
+
+#[test]
+fn dp_09_replay_is_remembered_as_long_as_the_proof_could_be_accepted() {
+    let replay = ReplaySet::new(10_000, 300);
+    // Made 300 s ahead of us, so acceptable for 600 s from now.
+    let iat = NOW.plus(300);
+    replay.insert("k", "j", iat, NOW).unwrap();
+    for later in [1, 299, 300, 599, 600] {
+        // Other traffic moves the generations on.
+        replay.insert("k", &format!("other-{later}"), NOW.plus(later), NOW.plus(later)).unwrap();
+        refused(replay.insert("k", "j", iat, NOW.plus(later)), Code::DpopProofReplayed);
+    }
+    refused(replay.insert("k", "j", iat, NOW.plus(601)), Code::DpopProofInvalid);
+}
+
+#[test]
+fn dp_09_a_clock_that_runs_back_does_not_open_the_past() {
+    let replay = ReplaySet::new(10_000, 300);
+    replay.insert("k", "j", NOW, NOW).unwrap();
+    for far in [700, 1400, 2100, 9000] {
+        replay.insert("k", &format!("j{far}"), NOW.plus(far), NOW.plus(far)).unwrap();
+    }
+    assert!(replay.insert("k", "j", NOW, NOW).is_err());
+}
+
+#[test]
+fn dp_09_a_full_memory_refuses_and_recovers() {
+    let replay = ReplaySet::new(128, 300);
+    let results: Vec<_> = (0..1000).map(|n| replay.insert("k", &format!("j{n}"), NOW, NOW)).collect();
+    assert!(results.iter().filter(|result| result.is_ok()).count() <= 128);
+    assert!(results.iter().any(|result| result.as_ref().is_err_and(|refusal| refusal.code == Code::RateLimited)));
+    // What was accepted is still known, even though it is full.
+    let known = results.iter().position(Result::is_ok).unwrap();
+    refused(replay.insert("k", &format!("j{known}"), NOW, NOW), Code::DpopProofReplayed);
+    let later = NOW.plus(2000);
+    replay.insert("k", "fresh", later, later).unwrap();
+}
+
+#[test]
+fn dp_09_thumbprint_and_jti_do_not_run_together() {
+    let replay = ReplaySet::new(10_000, 300);
+    replay.insert("ab", "c", NOW, NOW).unwrap();
+    replay.insert("a", "bc", NOW, NOW).unwrap();
+    refused(replay.insert("ab", "c", NOW, NOW), Code::DpopProofReplayed);
+}
+
+#[test]
+fn dp_09_of_many_threads_with_one_proof_exactly_one_wins() {
+    let replay = ReplaySet::new(10_000, 300);
+    let wins: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| (0..200).filter(|n| replay.insert("k", &format!("j{n}"), NOW, NOW).is_ok()).count()))
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert_eq!(wins, 200);
+}
+
+#[test]
+fn n_dp_10_missing_or_wrong_ath() {
+    let key = ed25519(9);
+    let token = access::mint(&ed25519(1), &access_claims()).unwrap();
+    let digest = access::digest(&token);
+    let expect = Expect { access_token: Some(&digest), bound_to: Some(key.public().thumbprint()), ..expect_proof() };
+    let with_token = |token| dpop::create(&key, &ProofFor { access_token: token, ..proof_for() }).unwrap();
+    dpop::verify(&[&with_token(Some(token.as_str()))], &expect).unwrap();
+    refused(dpop::verify(&[&with_token(None)], &expect), Code::DpopProofInvalid);
+    refused(dpop::verify(&[&with_token(Some("another"))], &expect), Code::DpopProofInvalid);
+}
+
+#[test]
+fn n_dp_11_a_stolen_token_with_another_key() {
+    let token = access::mint(&ed25519(1), &access_claims()).unwrap();
+    let digest = access::digest(&token);
+    let thief = dpop::create(&ed25519(2), &ProofFor { access_token: Some(&token), ..proof_for() }).unwrap();
+    let bound = access_claims().cnf_jkt.unwrap();
+    let expect = Expect { access_token: Some(&digest), bound_to: Some(&bound), ..expect_proof() };
+    refused(dpop::verify(&[&thief], &expect), Code::DpopKeyMismatch);
+}
+
+#[test]
+fn n_dp_13_a_nonce_of_the_other_space() {
+    let (at_as, at_rs) = (Nonces::new(&[5; 32], "as", 150), Nonces::new(&[5; 32], "rs", 150));
+    at_as.check(&at_as.issue(NOW), NOW).unwrap();
+    refused(at_as.check(&at_rs.issue(NOW), NOW), Code::DpopNonceRequired);
+    refused(at_rs.check(&at_as.issue(NOW), NOW), Code::DpopNonceRequired);
+}
+
+#[test]
+fn n_dp_14_an_expired_nonce_and_rotation() {
+    let nonces = Nonces::new(&[5; 32], "as", 150);
+    let issued = nonces.issue(NOW);
+    for later in [0, 149, 150, 299] {
+        nonces.check(&issued, NOW.plus(later)).unwrap();
+    }
+    for other in [301, 100_000, -151] {
+        refused(nonces.check(&issued, NOW.plus(other)), Code::DpopNonceRequired);
+    }
+    assert_ne!(nonces.issue(NOW), nonces.issue(NOW.plus(150)));
+    refused(Nonces::new(&[6; 32], "as", 150).check(&issued, NOW), Code::DpopNonceRequired);
+    for bad in ["", "x", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", &format!("{issued}A")] {
+        refused(nonces.check(bad, NOW), Code::DpopNonceRequired);
+    }
+}
+
+#[test]
+fn dp_07_who_needs_a_nonce() {
+    let nonces = Nonces::new(&[5; 32], "as", 150);
+    let key = ed25519(1);
+    let issued = nonces.issue(NOW);
+    let made = |nonce| dpop::create(&key, &ProofFor { nonce, ..proof_for() }).unwrap();
+    let under = |rule, nonce| dpop::verify(&[&made(nonce)], &Expect { nonce: rule, ..expect_proof() });
+    under(NonceRule::Optional(&nonces), None).unwrap();
+    under(NonceRule::Optional(&nonces), Some(&issued)).unwrap();
+    refused(under(NonceRule::Optional(&nonces), Some("stale")), Code::DpopNonceRequired);
+    refused(under(NonceRule::Required(&nonces), None), Code::DpopNonceRequired);
+    under(NonceRule::Required(&nonces), Some(&issued)).unwrap();
+    under(NonceRule::RequiredBefore(&nonces, NOW), None).unwrap();
+    refused(under(NonceRule::RequiredBefore(&nonces, NOW.plus(1)), None), Code::DpopNonceRequired);
+    under(NonceRule::RequiredBefore(&nonces, NOW.plus(1)), Some(&issued)).unwrap();
+    under(NonceRule::Ignored, Some("anything")).unwrap();
+}
+
+#[test]
+fn n_dp_16_signature_by_one_key_and_jwk_of_another() {
+    let (signer, shown) = (ed25519(1), ed25519(2));
+    let crossed = altered(&good(&signer), &signer, |header, _| header["jwk"] = shown.public().to_jwk());
+    refused(verify(&crossed), Code::DpopProofInvalid);
+}
+
+#[test]
+fn n_dp_17_a_point_that_is_not_on_the_curve() {
+    let key = es256(1);
+    let off = altered(&good(&key), &key, |header, _| header["jwk"]["y"] = json!("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE"));
+    refused(verify(&off), Code::DpopProofInvalid);
+}
+
+#[test]
+fn n_dp_18_a_jti_of_10_kilobytes() {
+    let key = ed25519(1);
+    for (length, accepted) in [(256, true), (257, false), (10_240, false)] {
+        let jti = "j".repeat(length);
+        assert_eq!(verify(&dpop::create(&key, &ProofFor { jti: &jti, ..proof_for() }).unwrap()).is_ok(), accepted, "{length}");
+    }
+    refused(verify(&dpop::create(&key, &ProofFor { jti: "", ..proof_for() }).unwrap()), Code::DpopProofInvalid);
+}
+
+#[test]
+fn a_proof_may_carry_what_its_sender_hands_on() {
+    let key = ed25519(1);
+    let handed = delegation();
+    let compact = dpop::create(&key, &ProofFor { delegation: Some(&handed), ..proof_for() }).unwrap();
+    assert_eq!(verify(&compact).unwrap().delegation.as_ref(), Some(&handed));
+    for bad in [json!("x"), json!({}), json!({"sub": "agent:x"})] {
+        refused(verify(&altered(&compact, &key, |_, body| body[dpop::DELEGATION_CLAIM] = bad)), Code::DpopProofInvalid);
+    }
+}
+
+#[test]
+fn a_proof_made_by_a_stock_client_is_accepted() {
+    let key = es256(3);
+    let header = json!({"typ": "dpop+jwt", "alg": "ES256", "jwk": {
+        "kty": "EC", "crv": "P-256", "x": key.public().to_jwk()["x"], "y": key.public().to_jwk()["y"],
+        "ext": true, "key_ops": ["verify"],
+    }});
+    let body = json!({"iat": NOW.0, "jti": "4d1b", "htm": "POST", "htu": RESOURCE});
+    let proof = verify(&forge(&header, &body, &key)).unwrap();
+    assert_eq!((proof.jkt(), proof.iat), (key.public().thumbprint(), UnixTime(NOW.0)));
+}
