@@ -104,7 +104,7 @@ pub fn mint(key: &PrivateKey, claims: &Claims) -> Result<String, Fault> {
     let mut body = json!({
         "iss": claims.iss, "sub": claims.sub, "aud": claims.aud, "client_id": claims.client_id, "scope": claims.scope,
         "jti": claims.jti, "iat": claims.iat, "exp": claims.exp,
-        "authorization_details": claims::authority_value(&claims.authority),
+        "authorization_details": claims.authority.to_value(),
         "txn": claims.txn,
     });
     let optional = [

@@ -51,3 +51,39 @@ pub fn nested_act(chain: &Chain) -> Option<Actor> {
         })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::nested_act;
+    use remit_model::{
+        Authority, Chain, EdgeProof, Hop, UnixTime,
+        id::{AgentId, Principal},
+    };
+    use serde_json::json;
+
+    #[test]
+    fn dc_03_the_current_actor_is_outermost() {
+        let root = Principal::human("https://as", "alice");
+        let agent = |name: &str| Principal::agent("https://as", &AgentId::parse(name).unwrap());
+        let mut chain = Chain::new("t".into(), root.clone());
+        assert_eq!(nested_act(&chain), None);
+        for (delegator, delegate) in [(root, agent("planner")), (agent("planner"), agent("summarizer"))] {
+            chain.hops.push(Hop {
+                delegator,
+                delegate,
+                jkt: String::new(),
+                authority: Authority::none(),
+                purpose: None,
+                expires: UnixTime(0),
+                jti: String::new(),
+                edge: EdgeProof::IdToken(String::new()),
+            });
+        }
+        assert_eq!(
+            json!(nested_act(&chain)),
+            json!({"iss": "https://as", "sub": "agent:summarizer", "sub_profile": "ai_agent", "act": {
+                "iss": "https://as", "sub": "agent:planner", "sub_profile": "ai_agent",
+            }})
+        );
+    }
+}

@@ -1,6 +1,5 @@
 //! Reading claims: typed, bounded, and with our clock. SPEC: J-06 to J-08, RFC 7519 §4.1.
 
-use crate::jws::TOKEN_LIMIT;
 use remit_model::{Authority, Code, Refusal, UnixTime, json};
 use serde_json::{Map, Value};
 
@@ -8,8 +7,6 @@ use serde_json::{Map, Value};
 pub(crate) const ID_LIMIT: usize = 256;
 /// Longest other text claim, in bytes.
 const TEXT_LIMIT: usize = 4096;
-/// What a header or a payload may hold. SPEC: X-10.
-const LIMITS: json::Limits = json::Limits { bytes: TOKEN_LIMIT, depth: 24, members: 2_000 };
 
 /// How far a sender's clock may be off. Never more than a minute. SPEC: J-06.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +35,7 @@ impl Default for Skew {
 
 /// A JSON object read strictly: no duplicate members, bounded depth, nothing after it.
 pub(crate) fn object(bytes: &[u8], what: &str) -> Result<Map<String, Value>, Refusal> {
-    match json::parse(bytes, &LIMITS) {
+    match json::parse(bytes, &json::Limits::TOKEN) {
         Ok(Value::Object(members)) => Ok(members),
         Ok(_) => Err(malformed(format!("the token's {what} is not a JSON object"))),
         Err(refusal) => Err(malformed(format!("the token's {what} is not acceptable JSON: {}", refusal.reason))),
@@ -156,11 +153,7 @@ impl<'a> Claims<'a> {
 }
 
 pub(crate) fn parse_authority(details: &Value) -> Result<Authority, Refusal> {
-    serde_json::from_value(details.clone()).map_err(|_| malformed("`authorization_details` cannot be read"))
-}
-
-pub(crate) fn authority_value(authority: &Authority) -> Value {
-    serde_json::to_value(authority).unwrap_or_default()
+    Authority::parse(details).map_err(|refusal| malformed(format!("`authorization_details` cannot be read: {}", refusal.reason)))
 }
 
 /// Adds the claims that have a value.

@@ -204,20 +204,16 @@ struct Inner {
 
 impl PublicKey {
     pub(crate) fn new(algorithm: Algorithm, material: Material) -> Result<Self, Refusal> {
-        let bad = |_| Refusal::new(Code::RequestMalformed, "the public key is not a valid key of its kind");
+        let rsa = |parameters| material.rsa().and_then(|components| components.to_parsed_public_key(parameters).ok());
+        let point = |algorithm: &'static dyn VerificationAlgorithm| ParsedPublicKey::new(algorithm, material.point()?).ok();
         let parsed = match algorithm {
-            Algorithm::Ed25519 => parse(&ED25519, &material.point().ok_or(()).map_err(bad)?),
-            Algorithm::Es256 => parse(&ECDSA_P256_SHA256_FIXED, &material.point().ok_or(()).map_err(bad)?),
-            Algorithm::Es384 => parse(&ECDSA_P384_SHA384_FIXED, &material.point().ok_or(()).map_err(bad)?),
-            Algorithm::Rs256 => {
-                material.rsa().and_then(|components| components.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256).ok())
-            }
-            Algorithm::Ps256 => {
-                material.rsa().and_then(|components| components.to_parsed_public_key(&RSA_PSS_2048_8192_SHA256).ok())
-            }
+            Algorithm::Ed25519 => point(&ED25519),
+            Algorithm::Es256 => point(&ECDSA_P256_SHA256_FIXED),
+            Algorithm::Es384 => point(&ECDSA_P384_SHA384_FIXED),
+            Algorithm::Rs256 => rsa(&RSA_PKCS1_2048_8192_SHA256),
+            Algorithm::Ps256 => rsa(&RSA_PSS_2048_8192_SHA256),
         }
-        .ok_or(())
-        .map_err(bad)?;
+        .ok_or_else(|| Refusal::new(Code::RequestMalformed, "the public key is not a valid key of its kind"))?;
         let thumbprint = material.thumbprint();
         Ok(Self(Arc::new(Inner { algorithm, material, parsed, thumbprint })))
     }
@@ -258,10 +254,6 @@ impl PartialEq for PublicKey {
 
 impl Eq for PublicKey {}
 
-fn parse(algorithm: &'static dyn VerificationAlgorithm, point: &[u8]) -> Option<ParsedPublicKey> {
-    ParsedPublicKey::new(algorithm, point).ok()
-}
-
 /// Counts signature checks of the current thread, so that a test can say what a refusal cost.
 #[cfg(test)]
 pub(crate) mod counting {
@@ -277,5 +269,78 @@ pub(crate) mod counting {
         let before = CHECKS.with(Cell::get);
         let result = work();
         (result, CHECKS.with(Cell::get) - before)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Algorithm, PrivateKey, counting::checks_during};
+    use crate::{
+        KeySet, Skew, access,
+        dpop::{self, NonceRule, ReplaySet},
+    };
+    use remit_model::{Authority, UnixTime};
+
+    const NOW: UnixTime = UnixTime(1_800_000_000);
+
+    /// SPEC: design.md section 7: signature checks are the budget. What can be refused without one, is.
+    #[test]
+    fn cheap_checks_come_before_the_signature() {
+        let key = PrivateKey::from_seed(Algorithm::Ed25519, &[1; 32]).unwrap();
+        let keys = KeySet::of([key.public()]);
+        let claims = access::Claims {
+            iss: "https://as".into(),
+            sub: "user:a".into(),
+            aud: "https://rs".into(),
+            client_id: "agent:b".into(),
+            scope: String::new(),
+            jti: "1".into(),
+            iat: NOW,
+            exp: NOW.plus(60),
+            auth_time: None,
+            acr: None,
+            amr: Vec::new(),
+            cnf_jkt: None,
+            act: None,
+            authority: Authority::none(),
+            txn: "t".into(),
+            ancestors: Vec::new(),
+            purpose: None,
+        };
+        let token = access::mint(&key, &claims).unwrap();
+        let cost = |issuer, audience, now| {
+            let expect = access::Expect { issuer, audience: Some(audience) };
+            checks_during(|| access::verify(&token, &keys, &expect, now, Skew::default()).is_ok())
+        };
+        assert_eq!(cost("https://as", "https://rs", NOW), (true, 1));
+        assert_eq!(cost("https://other", "https://rs", NOW), (false, 0));
+        assert_eq!(cost("https://as", "https://other", NOW), (false, 0));
+        assert_eq!(cost("https://as", "https://rs", NOW.plus(1000)), (false, 0));
+    }
+
+    #[test]
+    fn a_proof_costs_one_check_and_a_wrong_one_none() {
+        let key = PrivateKey::from_seed(Algorithm::Es256, &[1; 32]).unwrap();
+        let url = "https://rs/mcp";
+        let proof =
+            dpop::create(&key, &dpop::ProofFor { method: "POST", url, now: NOW, jti: "1", ..Default::default() }).unwrap();
+        let replay = ReplaySet::new(1000, 300);
+        let good = dpop::Expect {
+            method: "POST",
+            url,
+            access_token: None,
+            bound_to: None,
+            nonce: NonceRule::Ignored,
+            replay: Some(&replay),
+            now: NOW,
+            window_secs: 300,
+        };
+        let cost = |expect: &dpop::Expect<'_>| checks_during(|| dpop::verify(&[&proof], expect).is_ok());
+        assert_eq!(cost(&good), (true, 1));
+        assert_eq!(cost(&dpop::Expect { method: "GET", ..good }), (false, 0));
+        assert_eq!(cost(&dpop::Expect { url: "https://rs/other", ..good }), (false, 0));
+        assert_eq!(cost(&dpop::Expect { now: NOW.plus(301), ..good }), (false, 0));
+        assert_eq!(cost(&dpop::Expect { access_token: Some(&[0; 32]), ..good }), (false, 0));
+        assert_eq!(cost(&dpop::Expect { bound_to: Some("another"), ..good }), (false, 0));
     }
 }

@@ -90,18 +90,14 @@ impl KeySet {
         let alg = jws.alg()?;
         let fits = |key: &PublicKey| key.algorithm().is_named(alg);
         let unknown = || Refusal::new(Code::TokenSignatureInvalid, "no key of the signer fits the token's `kid` and `alg`");
-        match jws.kid()? {
-            Some(kid) => {
-                let (_, key) = self.keys.iter().find(|(name, _)| name == kid).ok_or_else(unknown)?;
-                if fits(key) { Ok(key) } else { Err(unknown()) }
-            }
-            None => {
-                let mut candidates = self.keys.iter().map(|(_, key)| key).filter(|key| fits(key));
-                match (candidates.next(), candidates.next()) {
-                    (Some(key), None) => Ok(key),
-                    _ => Err(unknown()),
-                }
-            }
+        if let Some(kid) = jws.kid()? {
+            let named = self.keys.iter().find(|(name, _)| name == kid).map(|(_, key)| key);
+            return named.filter(|key| fits(key)).ok_or_else(unknown);
+        }
+        let mut candidates = self.keys.iter().map(|(_, key)| key).filter(|key| fits(key));
+        match (candidates.next(), candidates.next()) {
+            (Some(key), None) => Ok(key),
+            _ => Err(unknown()),
         }
     }
 

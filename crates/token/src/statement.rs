@@ -36,7 +36,7 @@ impl Delegation {
     pub fn to_value(&self) -> Value {
         let mut body = json!({
             "sub": self.delegate, "cnf": {"jkt": self.jkt}, "parent": self.parent, "exp": self.expires,
-            "authorization_details": claims::authority_value(&self.authority),
+            "authorization_details": self.authority.to_value(),
         });
         claims::insert_present(&mut body, [("purpose", self.purpose.as_ref().map(|purpose| json!(purpose)))]);
         body

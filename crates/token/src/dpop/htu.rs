@@ -82,7 +82,10 @@ fn normal_percent(path: &str) -> Option<String> {
         if decoded.is_ascii_alphanumeric() || matches!(decoded, b'-' | b'.' | b'_' | b'~') {
             normal.push(char::from(decoded));
         } else {
-            normal.push_str(&format!("%{decoded:02X}"));
+            normal.push('%');
+            for digit in [high, low] {
+                normal.push(char::from_digit(digit, 16)?.to_ascii_uppercase());
+            }
         }
     }
     Some(normal)

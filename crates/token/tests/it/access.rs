@@ -27,7 +27,8 @@ fn the_wire_form_is_rfc_9068() {
     assert_eq!(seen.claims["act"]["sub"], "agent:summarizer");
     assert_eq!(seen.claims["act"]["act"], json!({"iss": ISSUER, "sub": "agent:planner", "sub_profile": "ai_agent"}));
     assert_eq!(seen.claims["cnf"]["jkt"], ed25519(9).public().thumbprint());
-    assert_eq!(seen.claims["authorization_details"], json!([]));
+    assert_eq!(seen.claims["authorization_details"][0]["type"], "tool_access");
+    assert_eq!(seen.claims["authorization_details"], access_claims().authority.to_value());
     assert_eq!(seen.claims["urn:remit:ancestors"], json!(["token-1"]));
     assert_eq!(seen.claims["urn:remit:purpose"], "close stale tickets");
 }

@@ -7,6 +7,9 @@ use crate::support::{
 use proptest::prelude::*;
 use remit_token::{Jws, access, assertion, dpop, id_token, inspect_unverified, statement};
 
+/// Whether a verifier accepts the text.
+type Holds<'a> = Box<dyn Fn(&str) -> bool + 'a>;
+
 /// Flips one bit of a token's text.
 fn flipped(compact: &str, at: usize, bit: u8) -> Option<String> {
     let mut bytes = compact.as_bytes().to_vec();
@@ -22,7 +25,7 @@ proptest! {
     fn a_flipped_bit_never_verifies(at in any::<usize>(), bit in any::<u8>(), kind in 0..6) {
         let key = ed25519(1);
         let ec = es256(1);
-        let (good, holds): (String, Box<dyn Fn(&str) -> bool>) = match kind {
+        let (good, holds): (String, Holds<'_>) = match kind {
             0 => (access::mint(&key, &access_claims()).unwrap(), Box::new(|text| verify_access(text, &key).is_ok())),
             1 => (access::mint(&ec, &access_claims()).unwrap(), Box::new(|text| verify_access(text, &ec).is_ok())),
             2 => (assertion::create(&key, CLIENT, ISSUER, "a", NOW).unwrap(), Box::new(|text| verify_assertion(text, &key).is_ok())),
@@ -100,7 +103,7 @@ fn url_text() -> impl Strategy<Value = String> {
         ],
         0..6,
     )
-    .prop_map(|segments| segments.iter().map(|segment| format!("/{segment}")).collect::<String>());
+    .prop_map(|segments| segments.iter().fold(String::new(), |path, segment| path + "/" + segment));
     (
         prop_oneof!["https?", "HTTPS", "ftp"],
         "[a-zA-Z0-9.-]{0,12}",
