@@ -130,7 +130,8 @@ pub fn verify(header_values: &[&str], expect: &Expect<'_>) -> Result<Proof, Refu
 }
 
 /// Checks a proof that was accepted before, from the ledger: its form, its key and its signature, and not the request it
-/// came with, which is gone.
+/// came with, which is gone. Whoever reads a proof as evidence of one act compares `htm`, `htu`, `iat` and `ath` with what
+/// was recorded of that act.
 ///
 /// # Errors
 /// `dpop_proof_invalid`, `dpop_key_mismatch`.

@@ -31,7 +31,8 @@ struct Shard {
 }
 
 impl ReplaySet {
-    /// Room for `capacity` proofs (at 16 bytes and a little more) and a window of `window_secs` either side of now.
+    /// Room for `capacity` proofs (at about 30 bytes) and a window of `window_secs` either side of now. Half of the room is
+    /// for the current generation, which lasts twice the window: 300 s and a million proofs serve 800 proofs a second.
     pub fn new(capacity: usize, window_secs: i64) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
