@@ -1,1 +1,18 @@
-//! insight
+//! From records to answers: what a record says in plain words, whether its decisions hold when decided again, and
+//! whether every delegation was really signed by the one who delegated.
+//!
+//! Implements record.md §1.8 level R2 (decision replay) and the chain-of-custody step of the verification order in
+//! §1.11. Everything here reads a ledger directory and nothing else: no server, no database, no clock. The integrity
+//! of the log itself (tree, signatures, sequence) is [`remit_ledger::verify()`]'s part; run it first.
+//!
+//! Words come from the record, from policy annotations and from the algebra's refusals. No text is made by a model.
+
+mod custody;
+mod explain;
+mod open;
+mod replay;
+
+pub use custody::{CustodyReport, consent_digest, custody};
+pub use explain::{Explanation, explain};
+pub use remit_ledger::verify::Check;
+pub use replay::{Mismatch, ReplayReport, replay};

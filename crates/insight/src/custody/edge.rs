@@ -1,0 +1,163 @@
+//! One hop's signature, by the delegator's own key.
+
+use remit_ledger::Record;
+use remit_model::{Authority, EdgeProof, Hop, Principal, Refusal, UnixTime, json};
+use remit_token::{Delegation, KeySet, Skew, assertion, dpop, id_token, statement};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+
+/// How far a proof's own time may be from its record's: the window a server may be configured with, and its skew.
+const WINDOW_SECS: i64 = 660;
+
+/// Public keys as the log states them. Older ones stay good for what they signed then.
+#[derive(Default)]
+pub(super) struct Keys {
+    /// Of our issuer, newest last.
+    issuer: Vec<KeySet>,
+    /// By agent subject, newest last.
+    agents: HashMap<String, Vec<KeySet>>,
+}
+
+/// A hop and what earlier records say about its delegator.
+pub(super) struct Link<'a> {
+    pub(super) hop: &'a Hop,
+    pub(super) issuer: &'a str,
+    /// The delegator's own token, and the key it is bound to. A person has neither.
+    pub(super) parent_jti: Option<&'a str>,
+    pub(super) delegator_jkt: Option<&'a str>,
+    pub(super) subject_token_hash: Option<&'a str>,
+    pub(super) at: UnixTime,
+}
+
+/// The digest of what a person was shown: who may act, what it may do, until when. It stands in the ID token as
+/// `urn:remit:consent`, so anyone can recompute it from the hop.
+pub fn consent_digest(agent: &str, authority: &Authority, until: UnixTime) -> String {
+    json::digest(&json!({ "agent": agent, "authority": authority.to_value(), "until": until }))
+}
+
+impl Keys {
+    /// A start record states the issuer's keys.
+    pub(super) fn learn_issuer(&mut self, record: &Record) -> Result<(), String> {
+        let Some(jwks) = record.is_start().then(|| record.ext("keys")?.get("issuer")).flatten() else { return Ok(()) };
+        if jwks.is_null() {
+            return Ok(());
+        }
+        let keys = KeySet::from_jwks(jwks).map_err(|refusal| format!("the issuer's keys cannot be read: {refusal}"))?;
+        self.issuer.push(keys);
+        Ok(())
+    }
+
+    /// An agent's registration states its keys.
+    pub(super) fn learn_agent(&mut self, record: &Record) -> Result<(), String> {
+        let Some(config) = record.ext("config") else { return Ok(()) };
+        let agent = config.get("agent").and_then(Value::as_str);
+        let (Some(agent), Some(jwks)) = (agent, config.get("keys").and_then(Value::as_array)) else { return Ok(()) };
+        let keys = KeySet::from_keys(jwks).map_err(|refusal| format!("the agent's keys cannot be read: {refusal}"))?;
+        self.agents.entry(agent.to_owned()).or_default().push(keys);
+        Ok(())
+    }
+
+    /// Whether the agent signed this assertion with one of its registered keys.
+    pub(super) fn client_assertion(&self, jws: &str, agent: &Principal, at: UnixTime) -> Result<(), String> {
+        let known = self.agents.get(&agent.sub).ok_or("the log has no registration of the agent's keys")?;
+        let expect = assertion::Expect { client_id: &agent.sub, issuer: &agent.iss };
+        any(known, |keys| assertion::verify(jws, keys, &expect, at, Skew::MAX)).map(|_| ())
+    }
+
+    fn id_token(&self, jws: &str, link: &Link<'_>) -> Result<(), String> {
+        let hop = link.hop;
+        let expect = id_token::Expect { issuer: &hop.delegator.iss, client_id: &hop.delegate.sub, nonce: None };
+        let token = any(&self.issuer, |keys| id_token::verify(jws, keys, &expect, link.at, Skew::MAX))?;
+        if token.sub != hop.delegator.sub {
+            return Err("the ID token is about another person".to_owned());
+        }
+        let shown = consent_digest(&hop.delegate.sub, &hop.authority, hop.expires);
+        if token.consent.as_deref() != Some(&shown) {
+            return Err("the person agreed to something else than was delegated".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Checks the hop's edge proof. The note says what the signature does not cover, when that is worth knowing.
+pub(super) fn verify(link: &Link<'_>, keys: &Keys) -> Result<Option<&'static str>, String> {
+    let hop = link.hop;
+    match &hop.edge {
+        EdgeProof::IdToken(jws) => keys.id_token(jws, link).map(|()| None),
+        EdgeProof::DpopAtToken(jws) => {
+            let proof = proof(link, jws)?;
+            let endpoint = format!("{}/oauth/token", link.issuer);
+            if proof.htm != "POST" || !dpop::htu_matches(&proof.htu, &endpoint) {
+                return Err("the delegator's proof is not for the token endpoint".to_owned());
+            }
+            match &proof.delegation {
+                Some(stated) => covers(stated, link).map(|()| None),
+                None => Ok(Some("the delegator's proof does not itself name the delegate")),
+            }
+        }
+        EdgeProof::Statement(jws) => {
+            let bound_to = delegator_jkt(link)?;
+            let expect = statement::Expect { issuer: link.issuer, bound_to: Some(bound_to) };
+            let statement = statement::verify(jws, &expect, link.at, Skew::MAX).map_err(|refusal| refusal.to_string())?;
+            if statement.delegator() != hop.delegator.sub {
+                return Err("the statement is by another delegator".to_owned());
+            }
+            covers(statement.delegation(), link).map(|()| None)
+        }
+        EdgeProof::DpopAtCall(jws) => {
+            let proof = proof(link, jws)?;
+            let ath = proof.ath.as_deref().ok_or("the delegator's proof covers no token")?;
+            if link.subject_token_hash != Some(label(ath)?.as_str()) {
+                return Err("the delegator's proof covers another token than the one exchanged".to_owned());
+            }
+            Ok(Some("the delegator's proof names the delegate only by its endpoint"))
+        }
+        EdgeProof::ClientAssertion(_) => Err("a client assertion delegates nothing".to_owned()),
+    }
+}
+
+/// A recorded DPoP proof, by the delegator's key and of the record's time.
+fn proof(link: &Link<'_>, jws: &str) -> Result<dpop::Proof, String> {
+    let proof = dpop::verify_recorded(jws, delegator_jkt(link)?).map_err(|refusal| refusal.to_string())?;
+    if proof.iat.since(link.at).abs() > WINDOW_SECS {
+        return Err(format!("the delegator's proof is of {}, the record of {}", proof.iat, link.at));
+    }
+    Ok(proof)
+}
+
+fn delegator_jkt<'a>(link: &Link<'a>) -> Result<&'a str, String> {
+    link.delegator_jkt.ok_or_else(|| "no earlier record states the delegator's key".to_owned())
+}
+
+/// What was delegated is within what the delegator signed, to the one it names.
+fn covers(stated: &Delegation, link: &Link<'_>) -> Result<(), String> {
+    let hop = link.hop;
+    if stated.delegate != hop.delegate.sub || stated.jkt != hop.jkt || Some(stated.parent.as_str()) != link.parent_jti {
+        return Err("the delegator signed for another delegate, key or token".to_owned());
+    }
+    if hop.expires > stated.expires {
+        return Err(format!("the delegator signed for an end at {}, not {}", stated.expires, hop.expires));
+    }
+    hop.authority.within(&stated.authority).map_err(|wider| format!("wider than the delegator signed for: {wider}"))
+}
+
+/// `sha-256:…` of a base64url `ath`.
+fn label(ath: &str) -> Result<String, String> {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    let bytes = URL_SAFE_NO_PAD.decode(ath).map_err(|_| "`ath` is not base64url")?;
+    let digest = remit_ledger::Hash::from_slice(&bytes).ok_or("`ath` is not a SHA-256")?;
+    Ok(digest.to_string())
+}
+
+/// The first key set that verifies, newest first; else why the newest does not.
+fn any<T>(sets: &[KeySet], verify: impl Fn(&KeySet) -> Result<T, Refusal>) -> Result<T, String> {
+    let mut why = "the log states no keys for the signer".to_owned();
+    for (age, keys) in sets.iter().rev().enumerate() {
+        match verify(keys) {
+            Ok(verified) => return Ok(verified),
+            Err(refusal) if age == 0 => why = refusal.to_string(),
+            Err(_) => {}
+        }
+    }
+    Err(why)
+}

@@ -1,0 +1,304 @@
+//! The chain of custody, re-checked from the log alone. SPEC: DC-01 to DC-10, record.md §1.11.
+//!
+//! For every token and delegation record: the token says what the chain says, the chain continues the parent token's
+//! chain by at most one hop, authority and lifetime only shrink, and the new hop is signed by the delegator's own key.
+//! For every decision of a gateway: it was made for a token that an earlier record issued, to the same chain.
+//!
+//! Keys come from the log: the issuer's from start records, agents' from their registrations, proof keys from the
+//! tokens they were bound to. What a token carried is in committed values; without them a record counts as undisclosed
+//! and only its plain facts are compared.
+
+mod edge;
+mod report;
+
+pub use edge::consent_digest;
+pub use report::CustodyReport;
+
+use crate::open::opened;
+use edge::{Keys, Link};
+use remit_ledger::{Reader, Record, Side};
+use remit_model::{Authority, Chain, EdgeProof, PrincipalKind, UnixTime, chain::HARD_DEPTH, json};
+use remit_token::{Actor, nested_act};
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::HashMap;
+
+/// Re-checks the custody of every authority in the log.
+pub fn custody(reader: &Reader) -> CustodyReport {
+    let mut custody = Custody { reader, keys: Keys::default(), tokens: HashMap::new(), report: CustodyReport::default() };
+    for index in 0..reader.len() {
+        match reader.record(index) {
+            Ok(record) => custody.visit(index, &record),
+            Err(error) => custody.report.fail(index, error.to_string()),
+        }
+    }
+    custody.report
+}
+
+struct Custody<'r> {
+    reader: &'r Reader,
+    keys: Keys,
+    /// By the hash of their `jti`.
+    tokens: HashMap<String, Issued>,
+    report: CustodyReport,
+}
+
+/// A token as an earlier record states it.
+struct Issued {
+    index: u64,
+    txn: Option<String>,
+    /// Pseudonyms of the chain, root first.
+    parties: Vec<String>,
+    jkt: Option<String>,
+    /// `None` when the committed values are not with this copy.
+    opened: Option<Opened>,
+}
+
+/// What the committed values of a token record say.
+struct Opened {
+    chain: Chain,
+    claims: Claims,
+    jkt: Option<String>,
+}
+
+/// The claims of an issued token as the log keeps them.
+#[derive(Deserialize)]
+struct Claims {
+    sub: String,
+    jti: String,
+    exp: UnixTime,
+    txn: String,
+    act: Option<Actor>,
+    #[serde(default)]
+    cnf: Value,
+    #[serde(rename = "authorization_details")]
+    authority: Authority,
+    #[serde(rename = "urn:remit:ancestors", default)]
+    ancestors: Vec<String>,
+}
+
+impl Custody<'_> {
+    fn visit(&mut self, index: u64, record: &Record) {
+        let outcome = match record.record_type() {
+            "log_control" => self.keys.learn_issuer(record),
+            "config_change" => self.keys.learn_agent(record),
+            "token" | "delegation" => self.issued(index, record),
+            "decision" | "intent" => self.used(record),
+            _ => Ok(()),
+        };
+        if let Err(why) = outcome {
+            self.report.fail(index, why);
+        }
+    }
+
+    /// A record that issued a token. Records of the same types that issued none (a revocation) are passed over.
+    fn issued(&mut self, index: u64, record: &Record) -> Result<(), String> {
+        let fact = |name: &str| record.ext("token")?.get(name)?.as_str().map(str::to_owned);
+        let Some(jti_hash) = fact("jti_hash") else { return Ok(()) };
+        if fact("authority_digest").is_none() {
+            return Ok(());
+        }
+        self.report.tokens += 1;
+        let side = opened(self.reader, index, record)?;
+        let read = side.as_ref().map(Opened::read).transpose()?.flatten();
+        let outcome = match (&read, &side) {
+            (Some(token), Some(side)) => self.check(index, record, &jti_hash, token, side),
+            _ => {
+                self.report.undisclosed += 1;
+                Ok(())
+            }
+        };
+        let last = record.chain().last();
+        let plain_jkt = last.and_then(|party| party.pointer("/cnf/jkt")).and_then(Value::as_str);
+        let issued = Issued {
+            index,
+            txn: record.txn().map(str::to_owned),
+            parties: parties(record),
+            jkt: read.as_ref().and_then(|token| token.jkt.clone()).or_else(|| plain_jkt.map(str::to_owned)),
+            opened: read,
+        };
+        if let Some(earlier) = self.tokens.insert(jti_hash, issued) {
+            return Err(format!("the token was already issued in record {}", earlier.index));
+        }
+        outcome
+    }
+
+    fn check(&mut self, index: u64, record: &Record, jti_hash: &str, token: &Opened, side: &Side) -> Result<(), String> {
+        token.agrees_with(record, jti_hash)?;
+        token.says_what_its_chain_says()?;
+        well_formed(&token.chain)?;
+        let parent = match token.claims.ancestors.first() {
+            None => None,
+            Some(jti) => {
+                let parent = self.tokens.get(&hash(jti));
+                Some(parent.ok_or("the token it comes from was issued by no earlier record")?)
+            }
+        };
+        if let Some(parent) = parent.and_then(|parent| parent.opened.as_ref()) {
+            token.narrows(parent)?;
+        }
+        let known = self.known_hops(token, parent)?;
+        match token.chain.hops.get(known..).unwrap_or_default() {
+            [] if token.chain.hops.is_empty() => self.root_agent(record, token, side),
+            [] => Ok(()),
+            [hop] if hop.jti == token.claims.jti => {
+                let link = Link {
+                    hop,
+                    issuer: &token.chain.root.iss,
+                    parent_jti: token.claims.ancestors.first().map(String::as_str),
+                    delegator_jkt: parent.and_then(|parent| parent.jkt.as_deref()),
+                    subject_token_hash: record.text("/ext/token/subject_token_hash"),
+                    at: written(record),
+                };
+                let note = edge::verify(&link, &self.keys)?;
+                self.report.hop(&hop.edge, note);
+                Ok(())
+            }
+            _ => Err("the chain has hops that no earlier record delegated".to_owned()),
+        }
+    }
+
+    /// How many of the token's hops an earlier record already delegated, exactly as they stand.
+    fn known_hops(&self, token: &Opened, parent: Option<&Issued>) -> Result<usize, String> {
+        let hops = &token.chain.hops;
+        if let Some(parent) = parent {
+            let Some(parent) = &parent.opened else {
+                // Without the parent's values, all but the newest hop must be taken as they are.
+                return Ok(hops.len().saturating_sub(usize::from(token.is_new_hop())));
+            };
+            let before = &parent.chain.hops;
+            if hops.get(..before.len()) != Some(before.as_slice()) || parent.chain.root != token.chain.root {
+                return Err("the chain is not the parent token's chain continued".to_owned());
+            }
+            return Ok(before.len());
+        }
+        // No parent: the first token of a chain, or a later one for a delegation that was made before (a refresh).
+        let Some(last) = hops.last().filter(|_| !token.is_new_hop()) else { return Ok(0) };
+        let made = self.tokens.get(&hash(&last.jti)).ok_or("no earlier record made the delegation it rests on")?;
+        match &made.opened {
+            Some(made) if made.chain != token.chain => Err("its chain is not the one that was delegated".to_owned()),
+            _ => Ok(hops.len()),
+        }
+    }
+
+    /// An agent on its own account proved itself with a client assertion.
+    fn root_agent(&mut self, record: &Record, token: &Opened, side: &Side) -> Result<(), String> {
+        let root = &token.chain.root;
+        if root.kind() == PrincipalKind::Human {
+            return Err("a token for a person without a delegation".to_owned());
+        }
+        if !token.claims.ancestors.is_empty() {
+            return Ok(()); // A narrower copy of a token whose root was checked before.
+        }
+        let Some(Ok(EdgeProof::ClientAssertion(jws))) = side.value("/chain/0/edge").map(serde_json::from_value) else {
+            return Err("the agent's own client assertion is not with its record".to_owned());
+        };
+        self.keys.client_assertion(&jws, root, written(record))?;
+        self.report.roots += 1;
+        Ok(())
+    }
+
+    /// A gateway's decision is about a token that was issued before, to this very chain.
+    fn used(&mut self, record: &Record) -> Result<(), String> {
+        if record.text("/producer/kind") != Some("gateway") {
+            return Ok(());
+        }
+        let presented = record.chain().iter().rev().find_map(|party| party.pointer("/token/jti_hash")?.as_str());
+        let Some(jti_hash) = presented else {
+            let let_through = matches!(record.text("/decision/result"), Some("allow" | "mask"));
+            return if let_through || record.record_type() == "intent" {
+                Err("it was let through without a token".to_owned())
+            } else {
+                Ok(()) // Refused before anyone was recognised.
+            };
+        };
+        self.report.uses += 1;
+        let issued = self.tokens.get(jti_hash).ok_or("its token was issued by no earlier record")?;
+        if issued.txn.as_deref() != record.txn() || issued.parties != parties(record) {
+            return Err(format!("its chain is not the one its token was issued to in record {}", issued.index));
+        }
+        let proved = record.chain().last().and_then(|party| party.pointer("/cnf/jkt")).and_then(Value::as_str);
+        if proved.is_some() && proved != issued.jkt.as_deref() {
+            return Err("the key that was proved is not the one its token is bound to".to_owned());
+        }
+        let late = issued.opened.as_ref().is_some_and(|token| token.claims.exp.plus(SKEW_SECS) < written(record));
+        if late && record.text("/decision/result") == Some("allow") {
+            return Err("its token had expired".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// How much later than its token's end a call may have been let through.
+const SKEW_SECS: i64 = 60;
+
+impl Opened {
+    /// `None` when the values are withheld or erased.
+    fn read(side: &Side) -> Result<Option<Self>, String> {
+        let (Some(chain), Some(claims)) = (side.value("/delegation/chain"), side.value("/token/access")) else {
+            return Ok(None);
+        };
+        let chain = serde_json::from_value(chain).map_err(|error| format!("the chain cannot be read: {error}"))?;
+        let claims: Claims =
+            serde_json::from_value(claims).map_err(|error| format!("the token's claims cannot be read: {error}"))?;
+        let jkt = claims.cnf.get("jkt").and_then(Value::as_str).map(str::to_owned);
+        Ok(Some(Self { chain, claims, jkt }))
+    }
+
+    /// Whether this token was made by the chain's last hop, as opposed to narrowed or refreshed later.
+    fn is_new_hop(&self) -> bool {
+        self.chain.hops.last().is_some_and(|hop| hop.jti == self.claims.jti)
+    }
+
+    fn agrees_with(&self, record: &Record, jti_hash: &str) -> Result<(), String> {
+        let same = hash(&self.claims.jti) == jti_hash
+            && record.txn() == Some(self.chain.id.as_str())
+            && self.claims.txn == self.chain.id
+            && record.text("/ext/token/authority_digest") == Some(self.claims.authority.digest().as_str());
+        if same { Ok(()) } else { Err("the committed token or chain is not the one the record states".to_owned()) }
+    }
+
+    /// SPEC: DC-02, DC-03, DC-07, DC-09.
+    fn says_what_its_chain_says(&self) -> Result<(), String> {
+        if self.claims.sub != self.chain.root.sub || self.claims.act != nested_act(&self.chain) {
+            return Err("`sub` or `act` of the token do not say what the chain says".to_owned());
+        }
+        let Some(last) = self.chain.hops.last() else { return Ok(()) };
+        if self.jkt.as_deref() != Some(last.jkt.as_str()) {
+            return Err("the token is bound to another key than its holder's".to_owned());
+        }
+        if self.claims.exp > last.expires {
+            return Err(format!("the token ends at {}, its delegation at {}", self.claims.exp, last.expires));
+        }
+        self.claims.authority.within(&last.authority).map_err(|wider| format!("wider than its delegation: {wider}"))
+    }
+
+    /// SPEC: DC-07.
+    fn narrows(&self, parent: &Self) -> Result<(), String> {
+        if self.claims.exp > parent.claims.exp {
+            return Err(format!("it ends at {}, its parent token at {}", self.claims.exp, parent.claims.exp));
+        }
+        self.claims.authority.within(&parent.claims.authority).map_err(|wider| format!("wider than its parent token: {wider}"))
+    }
+}
+
+/// Links, cycles, depth, narrowing and lifetimes of the whole chain, by building it again.
+fn well_formed(chain: &Chain) -> Result<(), String> {
+    let empty = Chain::new(chain.id.clone(), chain.root.clone());
+    let built = chain.hops.iter().try_fold(empty, |built, hop| built.extend(hop.clone(), HARD_DEPTH));
+    built.map(|_| ()).map_err(|refusal| format!("the chain does not hold: {refusal}"))
+}
+
+fn parties(record: &Record) -> Vec<String> {
+    let subject = |party: &Value| party.get("subject_ref").and_then(Value::as_str).unwrap_or_default().to_owned();
+    record.chain().iter().map(subject).collect()
+}
+
+/// When the record was written, by its own clock.
+fn written(record: &Record) -> UnixTime {
+    UnixTime(i64::try_from(record.wall_ns() / 1_000_000_000).unwrap_or(i64::MAX))
+}
+
+fn hash(jti: &str) -> String {
+    json::sha256_label(jti.as_bytes())
+}

@@ -1,0 +1,17 @@
+//! Side values, believed only when they add up to what the record commits to.
+
+use remit_ledger::{Reader, Record, Side};
+
+/// The openings of record `index`, checked against its `commit.root`; `None` when they are not with this copy.
+///
+/// # Errors
+/// In words: they cannot be read, or are not the ones that were committed.
+pub(crate) fn opened(reader: &Reader, index: u64, record: &Record) -> Result<Option<Side>, String> {
+    match reader.side(index) {
+        Ok(Some(side)) if side.root() != record.commit_root() => {
+            Err("the values beside the record are not those it commits to".to_owned())
+        }
+        Ok(side) => Ok(side),
+        Err(error) => Err(error.to_string()),
+    }
+}

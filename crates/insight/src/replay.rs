@@ -1,0 +1,247 @@
+//! Decision replay: every recorded decision is made again from its pinned policies and its committed question, and must
+//! come out the same. SPEC: record.md §1.8 (R2), CE-04, CE-05.
+
+use crate::open::opened;
+use remit_ledger::{Hash, Reader, Record};
+use remit_policy::{Bundle, Decision, Effect, Question, RuleEffect};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::{collections::HashMap, fmt, rc::Rc};
+
+/// Where the question is committed.
+const INPUT: &str = "/decision/input";
+
+/// How far a question's `now` may lie before its record: the request had to be answered first.
+const DELAY_SECS: i64 = 600;
+
+/// The outcome of a replay.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ReplayReport {
+    /// Records with a decision that policies took part in.
+    pub decisions: u64,
+    /// Decided again with the same result.
+    pub agree: u64,
+    /// Alarms.
+    pub mismatches: Vec<Mismatch>,
+    /// The question is withheld or erased, so there is nothing to decide on.
+    pub undisclosed: u64,
+    /// Records whose decision was made without policies: refused before they were asked, or nothing to ask.
+    pub without_policy: u64,
+    /// How often each policy set decided.
+    pub policy_sets: std::collections::BTreeMap<String, u64>,
+    /// Things worth knowing that are no alarm: another engine version decided then.
+    pub notes: Vec<String>,
+}
+
+/// One decision that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Mismatch {
+    pub index: u64,
+    pub detail: String,
+}
+
+/// Why a decision could not be repeated, as opposed to: came out differently.
+enum Stop {
+    Undisclosed,
+    Alarm(String),
+}
+
+/// Replays every decision in the log.
+pub fn replay(reader: &Reader) -> ReplayReport {
+    let mut replay = Replay { reader, bundles: HashMap::new(), report: ReplayReport::default() };
+    for index in 0..reader.len() {
+        match reader.record(index) {
+            Ok(record) => replay.visit(index, &record),
+            Err(error) => replay.alarm(index, error.to_string()),
+        }
+    }
+    replay.report
+}
+
+struct Replay<'r> {
+    reader: &'r Reader,
+    /// By digests of policy set and schema.
+    bundles: HashMap<(String, String), Result<Rc<Bundle>, String>>,
+    report: ReplayReport,
+}
+
+impl Replay<'_> {
+    fn visit(&mut self, index: u64, record: &Record) {
+        let Some(recorded) = record.decision() else { return };
+        if recorded.get("policy_set_digest").is_none() {
+            self.report.without_policy += 1;
+            return;
+        }
+        self.report.decisions += 1;
+        match self.decide_again(index, record, recorded) {
+            Ok(()) => self.report.agree += 1,
+            Err(Stop::Undisclosed) => self.report.undisclosed += 1,
+            Err(Stop::Alarm(why)) => self.alarm(index, why),
+        }
+    }
+
+    fn decide_again(&mut self, index: u64, record: &Record, recorded: &Value) -> Result<(), Stop> {
+        let question = self.question(index, record, recorded)?;
+        belongs(&question, record).map_err(Stop::Alarm)?;
+        let bundle = self.bundle(recorded).map_err(Stop::Alarm)?;
+        *self.report.policy_sets.entry(bundle.digest().to_owned()).or_default() += 1;
+
+        let decision = bundle.decide(&question);
+        let differences = differences(&decision, recorded);
+        if differences.is_empty() {
+            self.note_engine(&decision, recorded);
+            return Ok(());
+        }
+        Err(Stop::Alarm(differences.join("; ")))
+    }
+
+    /// The committed question, checked against the record.
+    fn question(&self, index: u64, record: &Record, recorded: &Value) -> Result<Question, Stop> {
+        let side = opened(self.reader, index, record).map_err(Stop::Alarm)?.ok_or(Stop::Undisclosed)?;
+        let leaf = side.leaf(INPUT).map(|leaf| leaf.to_string());
+        if leaf.is_none() || leaf.as_deref() != recorded.get("input_hash").and_then(Value::as_str) {
+            return Err(Stop::Alarm("the record's input_hash is not the committed question's".to_owned()));
+        }
+        let value = side.value(INPUT).ok_or(Stop::Undisclosed)?;
+        serde_json::from_value(value).map_err(|error| Stop::Alarm(format!("the question cannot be read: {error}")))
+    }
+
+    /// The pinned policies, parsed once for each pair of digests.
+    fn bundle(&mut self, recorded: &Value) -> Result<Rc<Bundle>, String> {
+        let text = |name: &str| recorded.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let digests = (text("policy_set_digest"), text("schema_digest"));
+        if let Some(known) = self.bundles.get(&digests) {
+            return known.clone();
+        }
+        let loaded = self.load(&digests.0, &digests.1).map(Rc::new);
+        self.bundles.insert(digests, loaded.clone());
+        loaded
+    }
+
+    fn load(&self, policies: &str, schema: &str) -> Result<Bundle, String> {
+        let policies = self.object("policy set", policies)?;
+        let schema = self.object("schema", schema)?;
+        Bundle::from_pinned(&policies, &schema).map_err(|errors| {
+            let first = errors.first().map(ToString::to_string).unwrap_or_default();
+            format!("the pinned policies are not valid: {first}")
+        })
+    }
+
+    fn object(&self, what: &str, digest: &str) -> Result<Vec<u8>, String> {
+        let hash = Hash::parse(digest).ok_or_else(|| format!("the {what} digest `{digest}` is malformed"))?;
+        let found = self.reader.object(&hash).map_err(|error| error.to_string())?;
+        found.ok_or_else(|| format!("the pinned {what} {digest} is not with this copy"))
+    }
+
+    fn note_engine(&mut self, decision: &Decision, recorded: &Value) {
+        let then = recorded.pointer("/engine/version").and_then(Value::as_str).unwrap_or("unknown");
+        if then != decision.engine_version {
+            let now = &decision.engine_version;
+            let note = format!("decisions of {} {then} were repeated with {now}", decision.engine_name);
+            if !self.report.notes.contains(&note) {
+                self.report.notes.push(note);
+            }
+        }
+    }
+
+    fn alarm(&mut self, index: u64, detail: String) {
+        self.report.mismatches.push(Mismatch { index, detail });
+    }
+}
+
+/// Whether the question is the one this record is about.
+fn belongs(question: &Question, record: &Record) -> Result<(), String> {
+    if question.tenant.as_str() != record.tenant() {
+        return Err(format!("the question is of tenant {}, the record of {}", question.tenant, record.tenant()));
+    }
+    if question.txn.as_deref() != record.txn() {
+        return Err("the question is about another chain than the record".to_owned());
+    }
+    let tool = question.tool.as_ref().map(|tool| tool.name.as_str());
+    if tool.is_some() && record.text("/tool/name").is_some() && tool != record.text("/tool/name") {
+        return Err("the question is about another tool than the record".to_owned());
+    }
+    let written = i64::try_from(record.wall_ns() / 1_000_000_000).unwrap_or(i64::MAX);
+    let delay = written.saturating_sub(question.now.0);
+    if !(-1..=DELAY_SECS).contains(&delay) {
+        return Err(format!("the question's time {} does not fit the record's {written}", question.now));
+    }
+    Ok(())
+}
+
+/// What came out differently, in words.
+fn differences(decision: &Decision, recorded: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    let result = recorded.get("result").and_then(Value::as_str).unwrap_or_default();
+    if !fits(decision, result) {
+        found.push(format!("recorded `{result}`, decided again {:?}", decision.effect));
+    }
+    let policies: Value = decision
+        .policies
+        .iter()
+        .map(|policy| json!({ "id": policy.id, "effect": effect_name(policy.effect), "digest": policy.digest }))
+        .collect();
+    let recorded_policies = members(recorded, "policies", &["id", "effect", "digest"]);
+    if policies != recorded_policies {
+        found.push(format!("recorded determining policies {recorded_policies}, decided again {policies}"));
+    }
+    let errors: Value = decision.errors.iter().map(|error| json!({ "policy_id": error.id, "message": error.message })).collect();
+    let recorded_errors = members(recorded, "errors", &["policy_id", "message"]);
+    if errors != recorded_errors {
+        found.push(format!("recorded errors {recorded_errors}, decided again {errors}"));
+    }
+    for (name, digest) in [("policy_set_digest", &decision.policy_set_digest), ("schema_digest", &decision.schema_digest)] {
+        if recorded.get(name).and_then(Value::as_str) != Some(digest) {
+            found.push(format!("the {name} differs"));
+        }
+    }
+    found
+}
+
+/// A permit may still have met a budget or lost fields to masking; what a policy denies is never anything else.
+fn fits(decision: &Decision, result: &str) -> bool {
+    match decision.effect {
+        Effect::Permit => matches!(result, "allow" | "mask" | "quota"),
+        Effect::Deny => matches!(result, "deny" | "error_fail_closed"),
+        Effect::StepUp => result == "step_up",
+    }
+}
+
+/// The named members of each item of a list, for comparison.
+fn members(recorded: &Value, list: &str, names: &[&str]) -> Value {
+    let items = recorded.get(list).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let pick = |item: &Value| -> Value {
+        names.iter().map(|name| ((*name).to_owned(), item.get(name).cloned().unwrap_or_default())).collect()
+    };
+    items.iter().map(pick).collect()
+}
+
+fn effect_name(effect: RuleEffect) -> &'static str {
+    match effect {
+        RuleEffect::Permit => "permit",
+        RuleEffect::Forbid => "forbid",
+        RuleEffect::StepUp => "step_up",
+    }
+}
+
+impl ReplayReport {
+    /// Whether every decision that could be repeated came out the same.
+    pub fn ok(&self) -> bool {
+        self.mismatches.is_empty()
+    }
+}
+
+impl fmt::Display for ReplayReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = if self.ok() { "ok  " } else { "FAIL" };
+        write!(f, "{mark} replay: {} of {} decisions came out the same", self.agree, self.decisions)?;
+        if self.undisclosed > 0 {
+            write!(f, ", {} undisclosed", self.undisclosed)?;
+        }
+        writeln!(f)?;
+        for mismatch in &self.mismatches {
+            writeln!(f, "FAIL replay record {}: {}", mismatch.index, mismatch.detail)?;
+        }
+        self.notes.iter().try_for_each(|note| writeln!(f, "note {note}"))
+    }
+}
