@@ -102,7 +102,7 @@ impl Custody<'_> {
         let side = opened(self.reader, index, record)?;
         let read = side.as_ref().map(Opened::read).transpose()?.flatten();
         let outcome = match (&read, &side) {
-            (Some(token), Some(side)) => self.check(index, record, &jti_hash, token, side),
+            (Some(token), Some(side)) => self.check(record, &jti_hash, token, side),
             _ => {
                 self.report.undisclosed += 1;
                 Ok(())
@@ -123,7 +123,7 @@ impl Custody<'_> {
         outcome
     }
 
-    fn check(&mut self, index: u64, record: &Record, jti_hash: &str, token: &Opened, side: &Side) -> Result<(), String> {
+    fn check(&mut self, record: &Record, jti_hash: &str, token: &Opened, side: &Side) -> Result<(), String> {
         token.agrees_with(record, jti_hash)?;
         token.says_what_its_chain_says()?;
         well_formed(&token.chain)?;
