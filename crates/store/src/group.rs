@@ -228,7 +228,9 @@ impl Work {
             sealed.record_hash.to_string(),
             sealed.leaf_hash.as_bytes(),
             sealed.bytes
-        ])?;
+        ])
+        // A place that is already taken is no fault of the batch: someone else wrote this log.
+        .map_err(|error| Halt::Group(error.to_string()))?;
         if sealed.side.count() > 0 {
             conn.prepare_cached("INSERT INTO sides (tenant, idx, body) VALUES (?1, ?2, ?3)")?.execute(params![
                 tenant,

@@ -122,7 +122,7 @@ impl Publisher {
             let head = self.chunk(&mut ledger)?;
             desk.shared.published.store(head.size, Ordering::Release);
             desk.shared.counts.checkpoints.fetch_add(1, Ordering::Relaxed);
-            self.remember(head, desk)?;
+            self.remember(&head, desk)?;
         }
         self.ledger = Some(ledger);
         Ok(())
@@ -165,11 +165,11 @@ impl Publisher {
     }
 
     /// Notes in SQL what was signed, so that the next start need not walk the whole log to compare.
-    fn remember(&self, head: Checkpoint, desk: &Desk) -> Result<(), StoreError> {
-        let tenant = self.tenant.clone();
+    fn remember(&self, head: &Checkpoint, desk: &Desk) -> Result<(), StoreError> {
+        let (tenant, size, root) = (self.tenant.clone(), signed(head.size), head.root);
         aside(desk, move |conn| {
             conn.prepare_cached("INSERT OR REPLACE INTO checkpoints (tenant, size, root) VALUES (?1, ?2, ?3)")?
-                .execute(params![tenant, signed(head.size), head.root.as_bytes()])?;
+                .execute(params![tenant, size, root.as_bytes()])?;
             conn.prepare_cached(
                 "DELETE FROM checkpoints WHERE tenant = ?1 AND size NOT IN
                  (SELECT size FROM checkpoints WHERE tenant = ?1 ORDER BY size DESC LIMIT ?2)",

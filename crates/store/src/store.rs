@@ -280,3 +280,84 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 fn closed() -> ApplyError {
     ApplyError::Unavailable("the store is closed".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        batch::{Change, JtiKind, Revocation},
+        config::Secret,
+        rim::{Clock, Entropy},
+    };
+    use remit_ledger::{Trust, record::RecordType, verify};
+    use remit_model::time::{Moment, UnixTime};
+
+    fn config(dir: &Path) -> Config {
+        Config {
+            data_dir: dir.join("data"),
+            ledger_dir: dir.join("ledger"),
+            tenant: TenantId::main(),
+            producer_id: "spiffe://remit.test/main/store".to_owned(),
+            version: "0.0.0".to_owned(),
+            build_digest: format!("sha-256:{}", "0".repeat(64)),
+            record_key: Secret::new([1; 32]),
+            log_origin: "remit.test/main".to_owned(),
+            log_key: Secret::new([2; 32]),
+            pepper: Secret::new([3; 32]),
+            issuer_jwks: serde_json::json!({ "keys": [] }),
+            clock: Clock::manual(Moment::at(1_800_000_000)),
+            entropy: Entropy::seeded(1),
+            publish_every: Config::PUBLISH_EVERY,
+            queue: Config::QUEUE,
+            queue_wait: Config::QUEUE_WAIT,
+        }
+    }
+
+    fn fact(n: u32) -> Batch {
+        let jti = format!("jti-{n}");
+        Batch::new(TenantId::main())
+            .once(JtiKind::Other, jti.clone(), UnixTime(1_800_000_060))
+            .change(Change::Revoke { what: Revocation::Jti(jti), until: UnixTime(1_800_000_060) })
+            .record(Draft::new(TenantId::main(), PRODUCER, RecordType::Token))
+    }
+
+    /// Lets the database grow by so many pages, as a disk that is nearly full does.
+    async fn room(store: &Store, pages: i64) {
+        store
+            .aside(move |group| {
+                let conn = group.connection();
+                let used: i64 = conn.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+                conn.pragma_update(None, "max_page_count", used + pages).unwrap();
+            })
+            .await;
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_refuses_whole_batches_and_recovery_keeps_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(config(dir.path())).unwrap();
+        room(&store, 4).await;
+        let (mut n, mut before) = (0, store.len());
+        let refused = loop {
+            match store.apply(fact(n)).await {
+                Ok(applied) => before = applied.receipts[0].index + 1,
+                Err(error) => break error,
+            }
+            n += 1;
+        };
+        assert!(matches!(&refused, ApplyError::Unavailable(reason) if reason.contains("full")), "{refused}");
+        assert!(matches!(store.apply(fact(n)).await, Err(ApplyError::Unavailable(_))), "still full");
+        let jti = format!("jti-{n}");
+        assert_eq!(store.len(), before, "nothing half-done: no record,");
+        assert!(!store.snapshot().is_revoked(&jti, [], "-"), "no revocation,");
+        assert_eq!(store.stats().failures, 2);
+
+        room(&store, 100_000).await;
+        let applied = store.apply(fact(n)).await.expect("and no jti remembered");
+        assert_eq!(applied.receipts[0].index, before);
+        assert!(store.snapshot().is_revoked(&jti, [], "-"));
+        store.close().await.unwrap();
+        let report = verify(&dir.path().join("ledger"), &Trust::default());
+        assert!(report.ok(), "{report}");
+    }
+}

@@ -130,8 +130,7 @@ fn effects(dir: &Path, round: u32) -> PathBuf {
 /// Complete lines only: the last may have been cut by the kill.
 fn lines(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap_or_default();
-    let complete = text.rfind('\n').map_or(0, |end| end + 1);
-    text[..complete].lines().map(str::to_owned).collect()
+    text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).map(str::to_owned).collect()
 }
 
 /// The child. Run only by the test above, which names the directory.

@@ -33,7 +33,7 @@ pub(crate) fn config(dir: &Path) -> Config {
         issuer_jwks: json!({ "keys": [] }),
         clock: Clock::manual(Moment::at(NOW)),
         entropy: Entropy::system(),
-        publish_every: Duration::from_secs(3600),
+        publish_every: Duration::from_hours(1),
         queue: Config::QUEUE,
         queue_wait: Config::QUEUE_WAIT,
     }

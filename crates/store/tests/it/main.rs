@@ -1,5 +1,5 @@
 //! The store through its public face: rules of commit, the published ledger, and death at any moment.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod commit;
 mod crash;

@@ -36,7 +36,7 @@ async fn a_closed_log_verifies_and_begins_and_ends_each_run_with_a_control_recor
         let store = open(dir.path());
         write(&store, 300).await;
         store.close().await.unwrap();
-        store.close().await.unwrap_err();
+        store.close().await.unwrap();
         let reader = Reader::open(&dir.path().join("ledger")).unwrap();
         assert_eq!(reader.len(), run * 302);
         assert_verifies(&dir.path().join("ledger"));
@@ -162,4 +162,21 @@ async fn another_log_key_is_refused() {
     let mut config = config(dir.path());
     config.log_key = remit_store::Secret::new([7; 32]);
     assert!(matches!(Store::open(config).unwrap_err(), StoreError::LedgerInconsistent(_)));
+}
+
+#[tokio::test]
+async fn a_ledger_directory_that_fails_delays_publication_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    write(&store, 3).await;
+    let obstacle = store.ledger_dir().join("tile");
+    fs::write(&obstacle, "not a directory").unwrap();
+    assert!(store.publish().await.is_err());
+    write(&store, 3).await;
+    assert_eq!((store.len(), store.published()), (7, 0), "commits go on, the lag shows");
+    fs::remove_file(&obstacle).unwrap();
+    store.publish().await.unwrap();
+    assert_eq!(store.published(), 7);
+    store.close().await.unwrap();
+    assert_verifies(&dir.path().join("ledger"));
 }
