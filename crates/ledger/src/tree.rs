@@ -167,7 +167,18 @@ pub fn verify_consistency(old: u64, old_root: &Hash, new: u64, new_root: &Hash, 
 /// starts at 0. The range must be one that a tree has: it starts at a multiple of the power of two not below its width.
 /// SPEC: RFC 9162 §2.1.4.2, generalised by draft-ietf-plants-merkle-tree-certs §4.4.
 pub fn verify_subtree(range: Range, hash: &Hash, size: u64, root: &Hash, proof: &[Hash]) -> Result<(), ProofError> {
-    if !is_subtree(range) || range.end > size {
+    if range.end > size {
+        return Err(ProofError::OutOfRange);
+    }
+    if range.start == range.end {
+        // Every tree has an empty range everywhere; nothing needs proof but that it is empty.
+        return match (proof.is_empty(), *hash == empty_root()) {
+            (false, _) => Err(ProofError::Length),
+            (true, false) => Err(ProofError::Root),
+            (true, true) => Ok(()),
+        };
+    }
+    if !is_subtree(range) {
         return Err(ProofError::OutOfRange);
     }
     // `first` and `last` are the edges of the range, `end` that of the tree, as node numbers of one rising level.
