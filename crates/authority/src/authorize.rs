@@ -1,0 +1,185 @@
+//! The authorization endpoint: reading a request so that its errors go where they may.
+//!
+//! Implements RFC 6749 §4.1, RFC 7636, RFC 8707, RFC 9207, RFC 9396, RFC 9449 §10; rules AZ-01 to AZ-08, AZ-13, AZ-15,
+//! AZ-16. The client and its redirect URI are checked first: only then may an error travel by redirect.
+
+use crate::{
+    Server,
+    form::Form,
+    narrow::{Asked, Targets},
+    redirect,
+};
+use remit_model::{Agent, AgentId, AgentStatus, Code, Refusal};
+use remit_store::Snapshot;
+use std::sync::Arc;
+
+/// Longest `state`, `nonce` and `login_hint`. SPEC: X-10
+const ECHO_LIMIT: usize = 2048;
+
+/// An authorization request that may be put before a person.
+#[derive(Clone, Debug)]
+pub(crate) struct Ask {
+    pub(crate) client: AgentId,
+    pub(crate) back: Back,
+    pub(crate) nonce: Option<String>,
+    pub(crate) challenge: String,
+    pub(crate) asked: Asked,
+    pub(crate) dpop_jkt: Option<String>,
+    pub(crate) prompt: Prompt,
+    pub(crate) max_age: Option<i64>,
+    pub(crate) login_hint: Option<String>,
+}
+
+/// Where the answer goes; both parts are checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Back {
+    pub(crate) redirect_uri: String,
+    pub(crate) state: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Prompt {
+    pub(crate) none: bool,
+    pub(crate) login: bool,
+}
+
+/// Why a request is not put before a person, and whether the program that asked may be told.
+#[derive(Debug)]
+pub(crate) struct Stopped {
+    pub(crate) refusal: Refusal,
+    /// The client, once known.
+    pub(crate) client: Option<AgentId>,
+    /// Set once client and redirect URI are checked. SPEC: AZ-01
+    pub(crate) back: Option<Back>,
+    /// The OAuth code where it is not the usual one of the refusal's code.
+    pub(crate) oauth: Option<&'static str>,
+}
+
+/// SPEC: AZ-01
+pub(crate) fn read(server: &Server, snapshot: &Snapshot, form: &Form) -> Result<Ask, Stopped> {
+    let stop = |client: Option<&AgentId>, refusal| Stopped { refusal, client: client.cloned(), back: None, oauth: None };
+    let agent = client(snapshot, form).map_err(|refusal| stop(None, refusal))?;
+    let back = back(&agent, form).map_err(|refusal| stop(Some(&agent.id), refusal))?;
+    let tell = |oauth, refusal| Stopped { refusal, client: Some(agent.id.clone()), back: Some(back.clone()), oauth };
+    if let Some(refusal) = unable(&agent) {
+        return Err(tell(None, refusal));
+    }
+    // SPEC: AZ-05, N-AZ-07
+    match form.one("response_type") {
+        Some("code") => {}
+        Some(_) => return Err(tell(Some("unsupported_response_type"), malformed("`response_type` must be `code`"))),
+        None => return Err(tell(None, malformed("`response_type` is missing"))),
+    }
+    rest(server, snapshot, form, &agent, back.clone()).map_err(|refusal| tell(None, refusal))
+}
+
+fn client(snapshot: &Snapshot, form: &Form) -> Result<Arc<Agent>, Refusal> {
+    let unknown = || Refusal::new(Code::ClientUnknown, "the program that sent you here is not registered");
+    let id = AgentId::from_subject(form.required("client_id")?).map_err(|_| unknown())?;
+    snapshot.agent(&id).cloned().ok_or_else(unknown)
+}
+
+fn back(agent: &Agent, form: &Form) -> Result<Back, Refusal> {
+    let redirect_uri = form.required("redirect_uri")?;
+    if !redirect::allowed(redirect_uri, &agent.redirect_uris) {
+        return Err(Refusal::new(Code::RedirectUriMismatch, "the address to return to is not registered for this program"));
+    }
+    Ok(Back { redirect_uri: redirect_uri.to_owned(), state: short(form, "state")? })
+}
+
+/// Why this agent may not act now. SPEC: DC-13
+pub(crate) fn unable(agent: &Agent) -> Option<Refusal> {
+    match agent.status {
+        AgentStatus::Active => None,
+        AgentStatus::Quarantined => Some(Refusal::new(Code::AgentQuarantined, format!("`{}` is quarantined", agent.id.subject()))),
+        AgentStatus::Retired => Some(Refusal::new(Code::AgentRetired, format!("`{}` is retired", agent.id.subject()))),
+    }
+}
+
+fn rest(server: &Server, snapshot: &Snapshot, form: &Form, agent: &Agent, back: Back) -> Result<Ask, Refusal> {
+    for unsupported in ["request", "request_uri", "registration"] {
+        if form.has(unsupported) {
+            return Err(malformed(&format!("`{unsupported}` is not supported")));
+        }
+    }
+    if form.one("response_mode").is_some_and(|mode| mode != "query") {
+        return Err(malformed("`response_mode` must be `query`"));
+    }
+    let asked = Asked::read(form, &server.servers)?;
+    let targets = Targets { issuer: &server.issuer, servers: &server.servers, snapshot };
+    for target in &asked.targets {
+        targets.find(target)?;
+    }
+    if asked.lifetime.is_some_and(|seconds| seconds > server.settings.consent) {
+        return Err(Refusal::new(Code::WidensLifetime, format!("a consent lasts at most {} seconds", server.settings.consent)));
+    }
+    Ok(Ask {
+        client: agent.id.clone(),
+        back,
+        nonce: short(form, "nonce")?,
+        challenge: challenge(form)?,
+        asked,
+        dpop_jkt: jkt(form)?,
+        prompt: prompt(form)?,
+        max_age: max_age(form)?,
+        login_hint: short(form, "login_hint")?,
+    })
+}
+
+/// SPEC: AZ-04, N-AZ-03, N-AZ-04
+fn challenge(form: &Form) -> Result<String, Refusal> {
+    let required = |reason: &str| Refusal::new(Code::PkceRequired, reason);
+    let challenge = form.one("code_challenge").ok_or_else(|| required("`code_challenge` is missing"))?;
+    if form.one("code_challenge_method") != Some("S256") {
+        return Err(required("`code_challenge_method` must be `S256`"));
+    }
+    if is_digest(challenge) { Ok(challenge.to_owned()) } else { Err(required("`code_challenge` must be 43 base64url characters")) }
+}
+
+fn jkt(form: &Form) -> Result<Option<String>, Refusal> {
+    match form.one("dpop_jkt") {
+        Some(jkt) if !is_digest(jkt) => Err(malformed("`dpop_jkt` must be 43 base64url characters")),
+        jkt => Ok(jkt.map(str::to_owned)),
+    }
+}
+
+fn is_digest(text: &str) -> bool {
+    text.len() == 43 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+/// SPEC: AZ-15
+fn prompt(form: &Form) -> Result<Prompt, Refusal> {
+    let mut prompt = Prompt::default();
+    let values: Vec<&str> = form.one("prompt").unwrap_or_default().split(' ').filter(|value| !value.is_empty()).collect();
+    for value in &values {
+        match *value {
+            "none" => prompt.none = true,
+            "login" => prompt.login = true,
+            // Consent is asked every time.
+            "consent" => {}
+            // There is one account in a browser session: choosing another is signing in again.
+            "select_account" => prompt.login = true,
+            _ => return Err(malformed("`prompt` has an unknown value")),
+        }
+    }
+    if prompt.none && values.len() > 1 {
+        return Err(malformed("`prompt=none` stands alone"));
+    }
+    Ok(prompt)
+}
+
+fn max_age(form: &Form) -> Result<Option<i64>, Refusal> {
+    let Some(text) = form.one("max_age") else { return Ok(None) };
+    text.parse::<u32>().map(|seconds| Some(i64::from(seconds))).map_err(|_| malformed("`max_age` must be a whole number of seconds"))
+}
+
+fn short(form: &Form, name: &str) -> Result<Option<String>, Refusal> {
+    match form.one(name) {
+        Some(text) if text.len() > ECHO_LIMIT => Err(malformed(&format!("`{name}` exceeds {ECHO_LIMIT} bytes"))),
+        text => Ok(text.map(str::to_owned)),
+    }
+}
+
+fn malformed(reason: &str) -> Refusal {
+    Refusal::new(Code::RequestMalformed, reason)
+}

@@ -1,0 +1,239 @@
+//! What we remember of a browser: its session, the requests it is deciding, and failed sign-ins.
+//!
+//! Implements AZ-11 and AZ-14: one HttpOnly cookie, set on the first hit and rotated at sign-in; the anti-CSRF token and
+//! every pending request belong to it. The memory is bounded and per process: a restart asks people to sign in again,
+//! and never leaves a session nobody can end.
+
+use crate::authorize::Ask;
+use axum::http::{HeaderMap, header};
+use remit_model::{Authority, Code, Refusal, UnixTime, json};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Mutex, PoisonError},
+};
+use subtle::ConstantTimeEq;
+
+/// Most sessions, and most pending requests, remembered at once.
+const MEMORY: usize = 10_000;
+/// A person has this long to sign in and decide.
+const PENDING_SECONDS: i64 = 600;
+
+type Key = [u8; 32];
+
+/// A browser's session; signed in once `user` is set.
+#[derive(Clone)]
+pub(crate) struct Session {
+    pub(crate) key: Key,
+    pub(crate) csrf: String,
+    pub(crate) user: Option<SignedIn>,
+    expires: UnixTime,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SignedIn {
+    pub(crate) name: String,
+    pub(crate) at: UnixTime,
+}
+
+/// Exactly what a consent page showed; what is granted is this and nothing else.
+#[derive(Clone, Debug)]
+pub(crate) struct Shown {
+    pub(crate) user: String,
+    pub(crate) authority: Authority,
+    pub(crate) until: UnixTime,
+    pub(crate) digest: String,
+}
+
+/// An authorization request waiting for a person.
+#[derive(Clone, Debug)]
+pub(crate) struct Pending {
+    pub(crate) ask: Ask,
+    /// Whether the person signed in for this very request.
+    pub(crate) just_signed_in: bool,
+    pub(crate) shown: Option<Shown>,
+    session: Key,
+    expires: UnixTime,
+}
+
+#[derive(Default)]
+pub(crate) struct Browsers {
+    memory: Mutex<Memory>,
+}
+
+#[derive(Default)]
+struct Memory {
+    sessions: HashMap<Key, Session>,
+    pending: HashMap<String, Pending>,
+    failures: HashMap<Key, Failures>,
+}
+
+struct Failures {
+    count: u32,
+    until: UnixTime,
+}
+
+impl Browsers {
+    /// The session a cookie names, if it still lives.
+    pub(crate) fn session(&self, cookie: Option<&str>, now: UnixTime) -> Option<Session> {
+        let key = json::sha256(cookie?.as_bytes());
+        self.with(|memory| memory.sessions.get(&key).filter(|session| session.expires > now).cloned())
+    }
+
+    /// Starts a session for the cookie value `token`. SPEC: AZ-14
+    pub(crate) fn open(
+        &self,
+        token: &str,
+        csrf: String,
+        user: Option<SignedIn>,
+        expires: UnixTime,
+        now: UnixTime,
+    ) -> Result<Session, Refusal> {
+        let key = json::sha256(token.as_bytes());
+        let session = Session { key, csrf, user, expires };
+        self.with(|memory| {
+            if memory.sessions.len() >= MEMORY {
+                memory.sessions.retain(|_, session| session.expires > now);
+            }
+            if memory.sessions.len() >= MEMORY {
+                return Err(full());
+            }
+            memory.sessions.insert(key, session.clone());
+            Ok(session)
+        })
+    }
+
+    pub(crate) fn close(&self, key: &Key) {
+        self.with(|memory| memory.sessions.remove(key));
+    }
+
+    /// Remembers a request under `id` for this session. SPEC: AZ-14
+    pub(crate) fn wait(&self, id: String, ask: Ask, session: &Session, now: UnixTime) -> Result<(), Refusal> {
+        let pending = Pending { ask, just_signed_in: false, shown: None, session: session.key, expires: now.plus(PENDING_SECONDS) };
+        self.with(|memory| {
+            if memory.pending.len() >= MEMORY {
+                memory.pending.retain(|_, pending| pending.expires > now);
+            }
+            if memory.pending.len() >= MEMORY {
+                return Err(full());
+            }
+            memory.pending.insert(id, pending);
+            Ok(())
+        })
+    }
+
+    /// The request `id` of this very session; another browser's is not found. SPEC: N-AZ-09
+    pub(crate) fn pending(&self, id: &str, session: &Session, now: UnixTime) -> Result<Pending, Refusal> {
+        let found = self.with(|memory| memory.pending.get(id).cloned());
+        found.filter(|pending| pending.expires > now && pending.session == session.key).ok_or_else(unknown_request)
+    }
+
+    /// Moves a request to the session that replaces its own when the person signs in.
+    pub(crate) fn rebind(&self, id: &str, session: &Session) {
+        self.with(|memory| {
+            if let Some(pending) = memory.pending.get_mut(id) {
+                pending.session = session.key;
+                pending.just_signed_in = true;
+            }
+        });
+    }
+
+    pub(crate) fn show(&self, id: &str, shown: Shown) {
+        self.with(|memory| {
+            if let Some(pending) = memory.pending.get_mut(id) {
+                pending.shown = Some(shown);
+            }
+        });
+    }
+
+    /// Ends a request: whoever removes it decides it, once.
+    pub(crate) fn decide(&self, id: &str) -> Result<(), Refusal> {
+        self.with(|memory| memory.pending.remove(id)).map(drop).ok_or_else(unknown_request)
+    }
+
+    /// Whether another sign-in attempt for this name is allowed; counts it as failed until [`Browsers::succeeded`].
+    pub(crate) fn attempt(&self, name: &str, limit: u32, window: i64, now: UnixTime) -> Result<(), Refusal> {
+        let key = json::sha256(name.as_bytes());
+        self.with(|memory| {
+            if memory.failures.len() >= MEMORY {
+                memory.failures.retain(|_, failures| failures.until > now);
+            }
+            if memory.failures.len() >= MEMORY && !memory.failures.contains_key(&key) {
+                return Err(full());
+            }
+            let failures = memory.failures.entry(key).or_insert(Failures { count: 0, until: now.plus(window) });
+            if failures.until <= now {
+                *failures = Failures { count: 0, until: now.plus(window) };
+            }
+            if failures.count >= limit {
+                return Err(Refusal::new(Code::RateLimited, "too many failed attempts for this name; try again later"));
+            }
+            failures.count += 1;
+            Ok(())
+        })
+    }
+
+    pub(crate) fn succeeded(&self, name: &str) {
+        let key = json::sha256(name.as_bytes());
+        self.with(|memory| memory.failures.remove(&key));
+    }
+
+    fn with<T>(&self, run: impl FnOnce(&mut Memory) -> T) -> T {
+        // A panic while holding the lock cannot leave half a change: each change is one map operation.
+        run(&mut self.memory.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Session {
+    /// SPEC: AZ-11, X-11
+    pub(crate) fn check_csrf(&self, sent: Option<&str>) -> Result<(), Refusal> {
+        let same = sent.is_some_and(|sent| bool::from(sent.as_bytes().ct_eq(self.csrf.as_bytes())));
+        if same { Ok(()) } else { Err(unknown_request()) }
+    }
+}
+
+impl fmt::Debug for Browsers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Browsers").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+fn unknown_request() -> Refusal {
+    Refusal::new(Code::SessionForeign, "this request is not open in this browser; start again from the program that sent you here")
+}
+
+fn full() -> Refusal {
+    Refusal::new(Code::RateLimited, "too many people are signing in; try again in a minute")
+}
+
+/// The cookie's name: `__Host-` wherever the issuer is https, plain on http loopback, where browsers refuse the prefix.
+pub(crate) fn cookie_name(issuer: &str) -> &'static str {
+    if issuer.starts_with("https:") { "__Host-remit-session" } else { "remit-session" }
+}
+
+/// SPEC: AZ-11
+pub(crate) fn set_cookie(issuer: &str, token: &str) -> String {
+    let secure = if issuer.starts_with("https:") { "; Secure" } else { "" };
+    format!("{}={token}; Path=/; HttpOnly; SameSite=Lax{secure}", cookie_name(issuer))
+}
+
+/// Our cookie's value; a request that carries it twice is treated as carrying none.
+pub(crate) fn read_cookie<'a>(headers: &'a HeaderMap, issuer: &str) -> Option<&'a str> {
+    let name = cookie_name(issuer);
+    let mut found = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(|(key, _)| *key == name)
+        .map(|(_, value)| value);
+    let first = found.next()?;
+    if found.next().is_some() { None } else { Some(first) }
+}

@@ -1,0 +1,121 @@
+//! Who is asking: client authentication.
+//!
+//! Implements RFC 6749 §2.3 and RFC 7523 §2.2; rules TK-01 to TK-04, X-07, X-08, J-09. There are two methods:
+//! `private_key_jwt` for agents with registered keys, and `none` for agents without any, which then may use the
+//! authorization code flow alone, with PKCE and DPoP.
+
+use crate::{Server, error::At, form::Form};
+use axum::http::{HeaderMap, header};
+use remit_model::{Agent, AgentId, Code, Refusal, UnixTime};
+use remit_store::Snapshot;
+use remit_token::{
+    KeySet, Skew,
+    assertion::{self, ClientAssertion},
+};
+use std::sync::Arc;
+
+/// A registered agent that identified itself; with an assertion, proved it.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    pub(crate) agent: Arc<Agent>,
+    /// `None` for a public client.
+    pub(crate) assertion: Option<ClientAssertion>,
+}
+
+impl Client {
+    /// The OAuth `client_id`: the agent's subject.
+    pub(crate) fn id(&self) -> String {
+        self.agent.id.subject()
+    }
+
+    /// SPEC: CC-01, TX-03 (public clients are refused)
+    pub(crate) fn confidential(&self) -> Result<&ClientAssertion, Refusal> {
+        self.assertion
+            .as_ref()
+            .ok_or_else(|| Refusal::new(Code::ClientNotAllowed, "this needs an agent with registered keys (`private_key_jwt`)"))
+    }
+}
+
+/// SPEC: TK-01
+pub(crate) fn authenticate(
+    server: &Server,
+    snapshot: &Snapshot,
+    headers: &HeaderMap,
+    form: &Form,
+    now: UnixTime,
+) -> Result<Client, Refusal> {
+    one_method(headers, form)?;
+    let client = match form.one("client_assertion") {
+        Some(compact) => by_assertion(server, snapshot, form, compact, now)?,
+        None => public(snapshot, form)?,
+    };
+    match crate::authorize::unable(&client.agent) {
+        Some(refusal) => Err(refusal),
+        None => Ok(client),
+    }
+}
+
+/// Refuses two credentials, and those we have no use for. SPEC: N-TK-01, X-08
+fn one_method(headers: &HeaderMap, form: &Form) -> Result<(), Refusal> {
+    let asserted = form.has("client_assertion") || form.has("client_assertion_type");
+    let header = headers.contains_key(header::AUTHORIZATION);
+    let secret = form.has("client_secret");
+    if [asserted, header, secret].into_iter().filter(|given| *given).count() > 1 {
+        return Err(Refusal::new(Code::RequestMalformed, "the client is authenticated in two ways; use one"));
+    }
+    if header || secret {
+        return Err(unauthenticated("there are no client secrets here; use `private_key_jwt`"));
+    }
+    Ok(())
+}
+
+/// SPEC: TK-04
+fn by_assertion(server: &Server, snapshot: &Snapshot, form: &Form, compact: &str, now: UnixTime) -> Result<Client, Refusal> {
+    if form.one("client_assertion_type") != Some(assertion::ASSERTION_TYPE) {
+        return Err(unauthenticated("`client_assertion_type` must be the jwt-bearer type of RFC 7523"));
+    }
+    let claimed = assertion::claimed_client_id(compact).map_err(|refusal| unauthenticated(&refusal.reason))?;
+    if form.one("client_id").is_some_and(|client_id| client_id != claimed) {
+        return Err(unauthenticated("`client_id` is not the client of the assertion"));
+    }
+    let agent = find(snapshot, &claimed)?;
+    let keys = KeySet::from_keys(&agent.keys).map_err(|_| failed())?;
+    let expect = assertion::Expect { client_id: &claimed, issuer: &server.issuer };
+    let assertion = assertion::verify(compact, &keys, &expect, now, Skew::seconds(server.settings.skew)).map_err(|refusal| {
+        match refusal.code {
+            Code::TokenSignatureInvalid => failed(),
+            _ => unauthenticated(&refusal.reason),
+        }
+    })?;
+    Ok(Client { agent, assertion: Some(assertion) })
+}
+
+/// SPEC: TK-01 (no falling back to `none` for who has keys), X-11
+fn public(snapshot: &Snapshot, form: &Form) -> Result<Client, Refusal> {
+    let claimed = form.one("client_id").ok_or_else(|| unauthenticated("the client does not say who it is"))?;
+    let agent = find(snapshot, claimed)?;
+    if agent.keys.is_empty() { Ok(Client { agent, assertion: None }) } else { Err(failed()) }
+}
+
+fn find(snapshot: &Snapshot, subject: &str) -> Result<Arc<Agent>, Refusal> {
+    let id = AgentId::from_subject(subject).map_err(|_| failed())?;
+    snapshot.agent(&id).cloned().ok_or_else(failed)
+}
+
+/// The same words for an unknown client, a wrong key and a missing proof. SPEC: X-11
+fn failed() -> Refusal {
+    unauthenticated("client authentication failed")
+}
+
+fn unauthenticated(reason: &str) -> Refusal {
+    Refusal::new(Code::ClientUnauthenticated, reason)
+}
+
+/// The challenge a 401 carries when the client used the `Authorization` header. SPEC: X-07
+pub(crate) fn challenge(headers: &HeaderMap, at: At) -> Option<String> {
+    if at == At::UserInfo {
+        return None;
+    }
+    let scheme = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split(' ').next()?;
+    scheme.bytes().all(|b| b.is_ascii_alphanumeric()).then(|| format!("{scheme} realm=\"remit\""))
+}

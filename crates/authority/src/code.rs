@@ -1,0 +1,264 @@
+//! `authorization_code`: what a person agreed to becomes the first hop of a chain.
+//!
+//! Implements RFC 6749 §4.1.3, RFC 7636 §4.6; rules AC-01 to AC-06, AZ-13, DP-13, DC-04. The edge proof of the hop is the
+//! ID token we sign for the person: its `urn:remit:consent` is the digest of what the page showed.
+
+use crate::{
+    Server,
+    consult::{self, Proposal},
+    error::No,
+    issue::{self, Case, Grant},
+    narrow::{Asked, Target, Targets},
+    record::hash,
+    token::Call,
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use remit_ledger::record::{HumanInLoop, RecordType};
+use remit_model::{Authority, Chain, Code, EdgeProof, Fault, Hop, Principal, Refusal, UnixTime, json};
+use remit_store::{Batch, Change, Revocation, StoredCode, StoredRefresh};
+use remit_token::id_token;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use subtle::ConstantTimeEq;
+
+/// Life of the ID token, in seconds.
+const ID_TOKEN: i64 = 600;
+
+/// What a code stands for: the consent, exactly as it was shown.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Consented {
+    pub(crate) redirect_uri: String,
+    pub(crate) challenge: String,
+    pub(crate) dpop_jkt: Option<String>,
+    pub(crate) nonce: Option<String>,
+    pub(crate) openid: bool,
+    pub(crate) targets: Vec<String>,
+    pub(crate) user: String,
+    pub(crate) auth_time: UnixTime,
+    pub(crate) authority: Authority,
+    pub(crate) until: UnixTime,
+    pub(crate) digest: String,
+    pub(crate) purpose: Option<String>,
+}
+
+/// What a refresh token stands for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Renewable {
+    pub(crate) chain: Chain,
+    pub(crate) targets: Vec<String>,
+    pub(crate) openid: bool,
+    pub(crate) auth_time: UnixTime,
+    pub(crate) until: UnixTime,
+    pub(crate) purpose: Option<String>,
+}
+
+/// The digest of what a person was shown: who may act, what it may do, until when. An auditor recomputes it from the hop.
+pub(crate) fn consent_digest(agent: &str, authority: &Authority, until: UnixTime) -> String {
+    json::digest(&json!({"agent": agent, "authority": authority.to_value(), "until": until}))
+}
+
+pub(crate) async fn redeem(call: Call<'_>, case: &mut Case) -> Result<Value, No> {
+    let Call { server, form, now, .. } = &call;
+    let (server, now) = (*server, *now);
+    let presented = form.required("code")?;
+    let code = server.store.keyed_hash("code", presented.as_bytes());
+    case.entry.fact("code_hash", hash(presented));
+    let stored = server.store.code(code).await.map_err(Fault::new)?;
+    let (stored, consented) = check(&call, case, stored)?;
+
+    let human = Principal::human(&server.issuer, &consented.user);
+    let delegate = Principal::agent(&server.issuer, &call.client.agent.id);
+    let root = Chain::new(server.entropy.token(16), human);
+    case.entry.chain = Some(root.clone());
+    case.entry.purpose.clone_from(&consented.purpose);
+    case.entry.human_in_loop = HumanInLoop::Approved;
+    case.entry.fact("consent", consented.digest.clone());
+
+    let asked = Asked::read(form, &server.servers)?;
+    let (target, authority) = select(&call, &asked, &consented)?;
+    // SPEC: RT-05 and DC-07 hold at the first issue too: what was agreed to must still be theirs to hand over.
+    let most = consult::standing(&call.snapshot, &root, &consult::ceiling(&call.snapshot, &delegate)?)?;
+    consented.authority.within(&most)?;
+    let consulted = consult::consult(
+        server.policy.current(),
+        &Proposal {
+            tenant: &server.tenant,
+            issuer: &server.issuer,
+            snapshot: &call.snapshot,
+            before: &root,
+            delegate: &delegate,
+            authority: &consented.authority,
+            server: target.server(),
+            purpose: consented.purpose.as_deref(),
+            expires: consented.until,
+            auth_time: Some(consented.auth_time),
+            now,
+        },
+    );
+    let verdict = consulted.allow();
+    case.entry.consulted = Some(consulted);
+    verdict?;
+
+    let jti = server.entropy.token(16);
+    let id_token = id_token(server, &delegate, &consented, now)?;
+    let hop = Hop {
+        delegator: root.root.clone(),
+        delegate,
+        jkt: call.proof.jkt().to_owned(),
+        authority: consented.authority.clone(),
+        purpose: consented.purpose.clone(),
+        expires: consented.until,
+        jti: jti.clone(),
+        edge: EdgeProof::IdToken(id_token.clone()),
+    };
+    let chain = root.extend(hop, server.settings.chain_depth)?;
+    case.entry.chain = Some(chain.clone());
+    let grant = Grant {
+        record_type: RecordType::Delegation,
+        authority,
+        target,
+        client: call.client.id(),
+        jkt: call.proof.jkt().to_owned(),
+        jti,
+        ancestors: Vec::new(),
+        issued: now,
+        expires: asked.end(now, server.settings.access_token, Some(consented.until))?,
+        auth_time: Some(consented.auth_time),
+        openid: consented.openid,
+        family: Some(chain.id.clone()),
+        purpose: consented.purpose.clone(),
+        chain,
+    };
+    let refresh = server.entropy.token(32);
+    let batch = Batch::new(server.tenant.clone())
+        .use_code(stored.hash, grant.chain.id.clone())
+        .change(Change::PutRefresh(first_refresh(server, &refresh, &grant, &consented)?));
+    let mut body = issue::issue(server, case, &grant, batch).await?;
+    if let Some(members) = body.as_object_mut() {
+        members.insert("refresh_token".to_owned(), json!(refresh));
+        if consented.openid {
+            members.insert("id_token".to_owned(), json!(id_token));
+        }
+    }
+    Ok(body)
+}
+
+/// SPEC: AC-01 to AC-05. What a wrong attempt costs is put into the case: a failure counted, or the family's end.
+fn check(call: &Call<'_>, case: &mut Case, stored: Option<StoredCode>) -> Result<(StoredCode, Consented), No> {
+    let invalid = |reason: &str| No::Refusal(Refusal::new(Code::GrantInvalid, reason));
+    let stored = stored.filter(|stored| stored.client == call.client.id()).ok_or_else(|| invalid("the code is not known"))?;
+    let consented: Consented = serde_json::from_value(stored.payload.clone()).map_err(Fault::new)?;
+    if stored.expires <= call.now {
+        return Err(invalid("the code has expired"));
+    }
+    if stored.failures >= call.server.settings.code_attempts {
+        return Err(invalid("the code was tried wrongly too often"));
+    }
+    // From here on a wrong attempt counts, unless the code is used up anyway. SPEC: N-AC-02
+    if stored.used.is_none() {
+        case.on_refusal.push(Change::FailCode(stored.hash));
+    }
+    if call.form.one("redirect_uri").is_some_and(|uri| uri != consented.redirect_uri) {
+        return Err(Refusal::new(Code::RedirectUriMismatch, "`redirect_uri` is not the one of the request").into());
+    }
+    verifier(call.form.one("code_verifier"), &consented.challenge)?;
+    if consented.dpop_jkt.as_deref().is_some_and(|jkt| jkt != call.proof.jkt()) {
+        return Err(Refusal::new(Code::DpopKeyMismatch, "the code is bound to another proof key").into());
+    }
+    // SPEC: AC-04: only a replay that is right in everything else ends what the code gave.
+    if let Some(txn) = &stored.used {
+        let until = consented.until.plus(call.server.settings.access_token);
+        case.on_refusal = vec![
+            Change::Revoke { what: Revocation::Txn(txn.clone()), until },
+            Change::Revoke { what: Revocation::Family(txn.clone()), until },
+        ];
+        return Err(invalid("the code was used before; everything it gave is revoked"));
+    }
+    case.on_refusal.clear();
+    Ok((stored, consented))
+}
+
+/// SPEC: AC-02, N-AC-05, N-AC-06
+fn verifier(verifier: Option<&str>, challenge: &str) -> Result<(), Refusal> {
+    let wrong = |reason: &str| Refusal::new(Code::PkceMismatch, reason);
+    let verifier = verifier.ok_or_else(|| wrong("`code_verifier` is missing"))?;
+    let unreserved = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
+    if !(43..=128).contains(&verifier.len()) || !verifier.bytes().all(unreserved) {
+        return Err(wrong("`code_verifier` must be 43 to 128 unreserved characters"));
+    }
+    let digest = URL_SAFE_NO_PAD.encode(json::sha256(verifier.as_bytes()));
+    if bool::from(digest.as_bytes().ct_eq(challenge.as_bytes())) {
+        Ok(())
+    } else {
+        Err(wrong("`code_verifier` does not fit the challenge"))
+    }
+}
+
+/// The one resource of this token, and the part of the consent that is for it. SPEC: TK-08, N-RT-04
+fn select(call: &Call<'_>, asked: &Asked, consented: &Consented) -> Result<(Target, Authority), Refusal> {
+    pick(call, asked, &consented.targets, &consented.authority, consented.openid)
+}
+
+/// As [`select`], for a refresh too.
+pub(crate) fn pick(
+    call: &Call<'_>,
+    asked: &Asked,
+    targets: &[String],
+    consented: &Authority,
+    openid: bool,
+) -> Result<(Target, Authority), Refusal> {
+    if let Some(beyond) = asked.targets.iter().find(|target| !targets.is_empty() && !targets.contains(target)) {
+        return Err(Refusal::new(Code::WidensResource, format!("{beyond} is not among the resources that were agreed to")));
+    }
+    let world = Targets { issuer: &call.server.issuer, servers: &call.server.servers, snapshot: &call.snapshot };
+    let only = if asked.targets.is_empty() && targets.len() == 1 { targets.first() } else { None };
+    let target = match only {
+        Some(only) => world.find(only)?,
+        None => asked.target_of(&world, consented, None, openid)?,
+    };
+    let authority = match (&target, asked.nothing_named()) {
+        // Only who the person is was asked for.
+        (_, true) if consented.is_none() => Authority::none(),
+        _ => asked.under(consented, &target)?,
+    };
+    Ok((target, authority))
+}
+
+/// The person's signed consent: the edge proof of the first hop, and the ID token when `openid` was asked.
+fn id_token(server: &Server, delegate: &Principal, consented: &Consented, now: UnixTime) -> Result<String, Fault> {
+    id_token::mint(
+        &server.keys.signing,
+        &id_token::Claims {
+            iss: server.issuer.clone(),
+            sub: format!("user:{}", consented.user),
+            aud: delegate.sub.clone(),
+            nonce: consented.nonce.clone(),
+            iat: now,
+            exp: now.plus(ID_TOKEN),
+            auth_time: Some(consented.auth_time),
+            acr: None,
+            consent: Some(consented.digest.clone()),
+        },
+    )
+}
+
+fn first_refresh(server: &Server, refresh: &str, grant: &Grant, consented: &Consented) -> Result<StoredRefresh, Fault> {
+    let renewable = Renewable {
+        chain: grant.chain.clone(),
+        targets: consented.targets.clone(),
+        openid: consented.openid,
+        auth_time: consented.auth_time,
+        until: consented.until,
+        purpose: consented.purpose.clone(),
+    };
+    Ok(StoredRefresh {
+        hash: server.store.keyed_hash("refresh", refresh.as_bytes()),
+        family: grant.chain.id.clone(),
+        client: grant.client.clone(),
+        jkt: grant.jkt.clone(),
+        payload: serde_json::to_value(renewable).map_err(Fault::new)?,
+        expires: grant.issued.plus(server.settings.refresh_idle).min(consented.until),
+        generation: 0,
+        current: true,
+    })
+}

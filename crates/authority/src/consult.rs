@@ -1,0 +1,131 @@
+//! Asking policy whether a delegation may happen.
+//!
+//! Implements TK-09: Cedar is asked after every protocol check and before anything is issued. It can only take away.
+
+use remit_model::{
+    Agent, AgentId, Authority, Chain, Human, Principal, PrincipalKind, Refusal, TenantId, UnixTime,
+};
+use remit_policy::{Action, Bundle, Decision, Party, Question};
+use remit_store::Snapshot;
+use serde_json::Value;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// A delegation that is about to happen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Proposal<'a> {
+    pub(crate) tenant: &'a TenantId,
+    pub(crate) issuer: &'a str,
+    pub(crate) snapshot: &'a Snapshot,
+    /// The chain as it was before this hop.
+    pub(crate) before: &'a Chain,
+    pub(crate) delegate: &'a Principal,
+    pub(crate) authority: &'a Authority,
+    pub(crate) server: Option<&'a remit_model::Server>,
+    pub(crate) purpose: Option<&'a str>,
+    pub(crate) expires: UnixTime,
+    pub(crate) auth_time: Option<UnixTime>,
+    pub(crate) now: UnixTime,
+}
+
+/// What was asked and answered; the record keeps both.
+#[derive(Clone, Debug)]
+pub(crate) struct Consulted {
+    /// The bundle that answered, so that its bytes can be pinned with the record.
+    pub(crate) bundle: Arc<Bundle>,
+    pub(crate) question: Question,
+    pub(crate) decision: Decision,
+}
+
+impl Consulted {
+    pub(crate) fn allow(&self) -> Result<(), Refusal> {
+        self.decision.into_result()
+    }
+}
+
+pub(crate) fn consult(bundle: Arc<Bundle>, proposal: &Proposal<'_>) -> Consulted {
+    let before = proposal.before;
+    let question = Question {
+        tenant: proposal.tenant.clone(),
+        issuer: proposal.issuer.to_owned(),
+        principal: party(proposal.snapshot, before.holder()),
+        on_behalf_of: party(proposal.snapshot, &before.root),
+        chain: before.hops.iter().map(|hop| hop.delegate.sub.clone()).collect(),
+        txn: Some(before.id.clone()),
+        action: Action::Delegate {
+            to: proposal.delegate.sub.clone(),
+            depth: further(proposal.authority),
+            lifetime: proposal.expires.since(proposal.now),
+        },
+        server: proposal.server.map(|server| server.id.clone()),
+        tool: None,
+        arguments: Value::Null,
+        authority_digest: proposal.authority.digest(),
+        purpose: proposal.purpose.map(str::to_owned),
+        now: proposal.now,
+        auth_age: proposal.auth_time.map(|at| proposal.now.since(at)),
+    };
+    let decision = bundle.decide(&question);
+    Consulted { bundle, question, decision }
+}
+
+/// How often this authority may still be handed on.
+pub(crate) fn further(authority: &Authority) -> u32 {
+    let depth = |detail: &Value| detail.pointer("/delegate/depth").and_then(Value::as_u64);
+    let details = authority.to_value();
+    let most = details.as_array().into_iter().flatten().filter_map(depth).max().unwrap_or(0);
+    u32::try_from(most).unwrap_or(u32::MAX)
+}
+
+fn party(snapshot: &Snapshot, principal: &Principal) -> Party {
+    let agent = agent(snapshot, principal);
+    Party {
+        kind: principal.kind(),
+        sub: principal.sub.clone(),
+        iss: principal.iss.clone(),
+        owner: agent.map(|agent| agent.owner.clone()),
+        labels: agent.map_or_else(BTreeMap::new, |agent| agent.labels.clone()),
+    }
+}
+
+fn agent<'a>(snapshot: &'a Snapshot, principal: &Principal) -> Option<&'a Agent> {
+    snapshot.agent(&AgentId::from_subject(&principal.sub).ok()?).map(AsRef::as_ref)
+}
+
+/// The human a principal is, when it is one of ours.
+pub(crate) fn human<'a>(snapshot: &'a Snapshot, principal: &Principal) -> Option<&'a Human> {
+    match principal.kind() {
+        PrincipalKind::Human => snapshot.human(principal.sub.strip_prefix("user:")?).map(AsRef::as_ref),
+        PrincipalKind::Agent => None,
+    }
+}
+
+/// Whether everyone in the chain may still act, and the most they may do now. SPEC: DC-07, DC-13, RT-05, N-TX-16
+pub(crate) fn standing(snapshot: &Snapshot, chain: &Chain, held: &Authority) -> Result<Authority, Refusal> {
+    let mut most = held.clone();
+    for principal in std::iter::once(&chain.root).chain(chain.hops.iter().map(|hop| &hop.delegate)) {
+        most = most.meet(&ceiling(snapshot, principal)?);
+    }
+    Ok(most)
+}
+
+/// What this principal may do at most; an error when it may not act at all.
+pub(crate) fn ceiling(snapshot: &Snapshot, principal: &Principal) -> Result<Authority, Refusal> {
+    use remit_model::{Code, HumanStatus};
+    let unknown = || Refusal::new(Code::TokenRevoked, format!("`{}` is not registered here", principal.sub));
+    match principal.kind() {
+        PrincipalKind::Human => {
+            let human = human(snapshot, principal).ok_or_else(unknown)?;
+            if human.status != HumanStatus::Active {
+                return Err(Refusal::new(Code::HumanDisabled, "the person whose authority this is has been disabled"));
+            }
+            Ok(human.entitlements.clone())
+        }
+        PrincipalKind::Agent => {
+            let agent = agent(snapshot, principal).ok_or_else(unknown)?;
+            match crate::authorize::unable(agent) {
+                Some(refusal) => Err(refusal),
+                None => Ok(agent.ceiling.clone()),
+            }
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! How a "no" leaves the building: the one place where our codes become OAuth errors and HTTP statuses.
+//!
+//! Implements RFC 6749 §5.2, RFC 8693 §2.2.2, RFC 9449 §5 and §8, RFC 9396 §5; rules X-05, X-06, X-07, TK-07, TX-11.
+//! A [`Fault`] is logged with an id here and never explained to the caller.
+
+use axum::{
+    body::Body,
+    http::{HeaderName, HeaderValue, Response, StatusCode, header},
+};
+use remit_model::{Code, Fault, Refusal};
+use serde_json::json;
+
+pub(crate) const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+
+/// Where the request arrived; the same refusal has different OAuth spellings at different endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum At {
+    Authorize,
+    /// Token endpoint, before the grant type is known or for a grant other than those below.
+    Token,
+    ClientCredentials,
+    Exchange,
+    Introspect,
+    Revoke,
+    UserInfo,
+}
+
+impl At {
+    /// The name a record uses for what was attempted.
+    pub(crate) fn action(self) -> &'static str {
+        match self {
+            Self::Authorize => "authority.authorize",
+            Self::Token => "authority.token",
+            Self::ClientCredentials => "authority.client_credentials",
+            Self::Exchange => "authority.exchange",
+            Self::Introspect => "authority.introspect",
+            Self::Revoke => "authority.revoke",
+            Self::UserInfo => "authority.userinfo",
+        }
+    }
+}
+
+/// Either kind of "no".
+#[derive(Debug)]
+pub(crate) enum No {
+    Refusal(Refusal),
+    Fault(Fault),
+}
+
+impl From<Refusal> for No {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refusal(refusal)
+    }
+}
+
+impl From<Fault> for No {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl No {
+    /// The refusal to show and record. A fault is logged here, and shown as nothing but "internal".
+    pub(crate) fn into_refusal(self) -> Refusal {
+        match self {
+            Self::Refusal(refusal) => refusal,
+            Self::Fault(fault) => {
+                tracing::error!(context = %fault, "authority fault");
+                Refusal::new(Code::Internal, "we failed; the operator's log has the details")
+            }
+        }
+    }
+}
+
+/// The OAuth error code and HTTP status of a refusal. SPEC: TK-07, TX-11, TK-09
+pub(crate) fn outward(code: Code, at: At) -> (StatusCode, &'static str) {
+    let bad = StatusCode::BAD_REQUEST;
+    match code {
+        Code::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "invalid_request"),
+        Code::MediaTypeUnsupported => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request"),
+        Code::RequestTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request"),
+        Code::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable"),
+        Code::NotFound => (StatusCode::NOT_FOUND, "invalid_request"),
+        Code::ClientUnauthenticated | Code::ClientUnknown | Code::AssertionReplayed | Code::CredentialsInvalid => {
+            (StatusCode::UNAUTHORIZED, "invalid_client")
+        }
+        Code::ClientNotAllowed => (bad, "unauthorized_client"),
+        Code::GrantTypeUnsupported => (bad, "unsupported_grant_type"),
+        Code::DpopNonceRequired if at == At::UserInfo => (StatusCode::UNAUTHORIZED, "use_dpop_nonce"),
+        Code::DpopProofMissing | Code::DpopProofInvalid | Code::DpopProofReplayed | Code::DpopKeyMismatch if at == At::UserInfo => {
+            (StatusCode::UNAUTHORIZED, "invalid_dpop_proof")
+        }
+        Code::DpopNonceRequired => (bad, "use_dpop_nonce"),
+        Code::DpopProofMissing | Code::DpopProofInvalid | Code::DpopProofReplayed | Code::DpopKeyMismatch => {
+            (bad, "invalid_dpop_proof")
+        }
+        Code::GrantInvalid | Code::PkceMismatch | Code::RedirectUriMismatch => (bad, "invalid_grant"),
+        Code::ConsentDenied => (bad, "access_denied"),
+        Code::LoginRequired => (bad, "login_required"),
+        Code::StepUpRequired if at == At::Authorize => (bad, "interaction_required"),
+        Code::ScopeUnknown | Code::WidensScope | Code::AuthorityEmpty => (bad, "invalid_scope"),
+        Code::ResourceUnknown | Code::WidensResource => (bad, "invalid_target"),
+        Code::AuthorizationDetailsInvalid
+        | Code::ConstraintUnknown
+        | Code::WidensArgument
+        | Code::WidensField
+        | Code::WidensLimit
+        | Code::WidensDelegation => (bad, "invalid_authorization_details"),
+        Code::TokenMissing
+        | Code::TokenMalformed
+        | Code::TokenSignatureInvalid
+        | Code::TokenExpired
+        | Code::TokenNotYetValid
+        | Code::TokenRevoked
+        | Code::TokenTypeWrong
+        | Code::TokenAudienceWrong
+        | Code::TokenIssuerUnknown
+            if at == At::UserInfo =>
+        {
+            (StatusCode::UNAUTHORIZED, "invalid_token")
+        }
+        Code::DelegationNotAllowed if at == At::UserInfo => (StatusCode::FORBIDDEN, "insufficient_scope"),
+        Code::AgentQuarantined | Code::AgentRetired | Code::HumanDisabled => match at {
+            At::Exchange => (bad, "invalid_request"),
+            At::ClientCredentials => (bad, "unauthorized_client"),
+            At::UserInfo => (StatusCode::UNAUTHORIZED, "invalid_token"),
+            At::Introspect | At::Revoke => (StatusCode::UNAUTHORIZED, "invalid_client"),
+            At::Authorize => (bad, "unauthorized_client"),
+            At::Token => (bad, "invalid_grant"),
+        },
+        Code::PolicyDenied | Code::PolicyError | Code::PolicyUnavailable | Code::StepUpRequired => match at {
+            At::Exchange => (bad, "invalid_request"),
+            At::ClientCredentials => (bad, "invalid_scope"),
+            At::Authorize => (bad, "access_denied"),
+            _ => (bad, "invalid_grant"),
+        },
+        Code::LedgerUnavailable | Code::ClockUnknown => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
+        Code::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "server_error"),
+        _ => (bad, "invalid_request"),
+    }
+}
+
+/// The JSON error of every endpoint but the browser's. SPEC: X-05, X-06, X-07
+pub(crate) fn reply(refusal: &Refusal, at: At, record: Option<&str>) -> Response<Body> {
+    let (status, error) = outward(refusal.code, at);
+    let mut body = json!({
+        "error": error,
+        "error_description": printable(&refusal.reason),
+        "remit_code": refusal.code.as_str(),
+    });
+    if let (Some(record), Some(members)) = (record, body.as_object_mut()) {
+        members.insert("remit_record".to_owned(), json!(record));
+    }
+    let mut response = json_response(status, &body);
+    let headers = response.headers_mut();
+    match status {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
+        }
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if at == At::UserInfo => {
+            let challenge = format!("DPoP error=\"{error}\", algs=\"ES256 EdDSA\"");
+            if let Ok(value) = HeaderValue::from_str(&challenge) {
+                headers.insert(header::WWW_AUTHENTICATE, value);
+            }
+        }
+        _ => {}
+    }
+    response
+}
+
+/// A JSON response that no cache may keep. SPEC: X-05
+pub(crate) fn json_response(status: StatusCode, body: &serde_json::Value) -> Response<Body> {
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// Text in the alphabet of `error_description`: RFC 6749 §5.2 allows %x20-21, %x23-5B and %x5D-7E. SPEC: X-06
+pub(crate) fn printable(text: &str) -> String {
+    text.chars()
+        .take(512)
+        .map(|c| match c {
+            '"' => '\'',
+            '\\' => '/',
+            ' '..='~' => c,
+            _ => '?',
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn x_06_descriptions_stay_in_the_allowed_alphabet() {
+        assert_eq!(printable("a \"b\" \\ \u{e9}\n"), "a 'b' / ??");
+        assert_eq!(printable(&"x".repeat(600)).len(), 512);
+    }
+
+    #[test]
+    fn tk_07_only_client_authentication_is_401_at_the_token_endpoint() {
+        for code in Code::ALL {
+            for at in [At::Token, At::ClientCredentials, At::Exchange] {
+                let (status, error) = outward(*code, at);
+                assert_eq!(status == StatusCode::UNAUTHORIZED, error == "invalid_client", "{code}");
+            }
+        }
+    }
+
+    #[test]
+    fn tx_11_bad_tokens_and_refused_actors_are_invalid_request_at_exchange() {
+        for code in [Code::TokenExpired, Code::ActorTokenInvalid, Code::ChainSpliced, Code::DelegateNotNamed, Code::PolicyDenied] {
+            assert_eq!(outward(code, At::Exchange), (StatusCode::BAD_REQUEST, "invalid_request"));
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! Who hands what to whom: the evidence that a token exchange rests on.
+//!
+//! Implements RFC 8693 §2.1 and the anti-splice rules DC-05 (1) to (5), with TX-01, TX-02, TX-06, TX-08, TX-12. Two valid
+//! tokens are not evidence; each way below ties parent, child and this request together by their keys. What may be
+//! handed over is not decided here.
+
+use crate::{error::No, narrow, record::hash, token::Call};
+use remit_model::{Code, EdgeProof, Fault, Principal, Refusal, UnixTime};
+use remit_store::{JtiKind, StoredToken};
+use remit_token::{
+    Delegation, Skew,
+    access::{self, AccessToken},
+    dpop::{self, NonceRule},
+    inspect_unverified, statement,
+};
+use serde_json::Value;
+
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+/// Most tokens above one token: a holder cannot narrow its own token without end. SPEC: X-10
+const ANCESTORS_LIMIT: usize = 32;
+
+/// What the exchange does to the chain.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// The holder narrows its own token; the chain is copied unchanged. SPEC: DC-03
+    Narrow,
+    /// One hop more.
+    Hand {
+        delegate: Principal,
+        /// Thumbprint of the delegate's own key.
+        jkt: String,
+        edge: EdgeProof,
+        /// What the delegator signed about content, when it did.
+        stated: Option<Delegation>,
+        /// End of the credential that showed the delegate. SPEC: TX-05
+        shown_until: Option<UnixTime>,
+    },
+}
+
+impl Step {
+    pub(crate) fn purpose(&self) -> Option<&str> {
+        self.stated().and_then(|stated| stated.purpose.as_deref())
+    }
+
+    /// The end the delegator stated.
+    pub(crate) fn expires(&self) -> Option<UnixTime> {
+        self.stated().map(|stated| stated.expires)
+    }
+
+    /// `end`, and no later than the credential that showed the delegate. SPEC: TX-05
+    pub(crate) fn cap(&self, end: UnixTime) -> UnixTime {
+        match self {
+            Self::Hand { shown_until: Some(until), .. } => end.min(*until),
+            Self::Hand { .. } | Self::Narrow => end,
+        }
+    }
+
+    fn stated(&self) -> Option<&Delegation> {
+        match self {
+            Self::Narrow => None,
+            Self::Hand { stated, .. } => stated.as_ref(),
+        }
+    }
+}
+
+/// Verified evidence.
+#[derive(Debug)]
+pub(crate) struct Evidence {
+    pub(crate) parent: StoredToken,
+    pub(crate) ancestors: Vec<String>,
+    pub(crate) auth_time: Option<UnixTime>,
+    pub(crate) step: Step,
+    /// Plain facts for the record. SPEC: TX-12
+    pub(crate) facts: Vec<(&'static str, Value)>,
+    pub(crate) once: Vec<(JtiKind, String, UnixTime)>,
+}
+
+/// SPEC: TX-01, N-TX-04
+pub(crate) async fn gather(call: &Call<'_>) -> Result<Evidence, No> {
+    let form = call.form;
+    let subject = form.required("subject_token")?;
+    let kind = form.required("subject_token_type")?;
+    let actor = match (form.one("actor_token"), form.one("actor_token_type")) {
+        (Some(actor), Some(ACCESS_TOKEN)) => Some(actor),
+        (Some(_), Some(_)) => return Err(Refusal::new(Code::ActorTokenInvalid, "an `actor_token` must be an access token").into()),
+        (None, None) => None,
+        _ => return Err(malformed("`actor_token` and `actor_token_type` come together or not at all").into()),
+    };
+    let mut evidence = match (kind, actor, form.one("subject_token_proof")) {
+        (ACCESS_TOKEN, Some(actor), None) => named(call, subject, actor).await?,
+        (ACCESS_TOKEN, None, Some(proof)) => called(call, subject, proof).await?,
+        (ACCESS_TOKEN, None, None) => narrowed(call, subject).await?,
+        (JWT, None, None) => stated(call, subject).await?,
+        (ACCESS_TOKEN | JWT, _, _) => return Err(malformed("the exchange is proved in two ways; use one").into()),
+        _ => return Err(Refusal::new(Code::TokenTypeWrong, "`subject_token_type` must be access_token or jwt").into()),
+    };
+    evidence.facts.push(("subject_token_hash", hash(subject).into()));
+    if let Some(actor) = actor {
+        evidence.facts.push(("actor_token_hash", hash(actor).into()));
+    }
+    Ok(evidence)
+}
+
+/// Way one: the parent calls, proves its key, and names a child that showed itself to us. SPEC: DC-05
+async fn named(call: &Call<'_>, subject: &str, actor: &str) -> Result<Evidence, No> {
+    let (token, parent) = own(call, subject).await?;
+    held_by_caller(call, &token)?;
+    let invalid = |reason: &str| Refusal::new(Code::ActorTokenInvalid, reason);
+    let actor = verify(call, actor).map_err(|refusal| invalid(&format!("the actor token is not acceptable: {}", refusal.reason)))?;
+    // (1) the actor token names its actor at the top level and carries no `act`. SPEC: N-DC-03
+    if actor.act.is_some() {
+        return Err(invalid("the actor token must be the sub-agent's own, without `act`").into());
+    }
+    let delegate = Principal { iss: actor.iss.clone(), sub: actor.sub.clone() };
+    if delegate.agent_id().is_none() {
+        return Err(invalid("only an agent can be the actor").into());
+    }
+    // (5) it belongs to no other flow: it is addressed to us and carries no authority that could be spliced in. SPEC: N-DC-01
+    if actor.aud != call.server.issuer || !actor.authority.is_none() || !actor.ancestors.is_empty() {
+        return Err(Refusal::new(
+            Code::ChainSpliced,
+            "the actor token belongs to another chain; the sub-agent must show itself with a token for this issuer that carries no authority",
+        )
+        .into());
+    }
+    if revoked(call, &actor) {
+        return Err(invalid("the actor token was revoked").into());
+    }
+    // (2) the child has a key of its own. SPEC: N-DC-12
+    let jkt = actor.cnf_jkt.clone().ok_or_else(|| invalid("the actor token is not bound to a key"))?;
+    if jkt == parent.jkt {
+        return Err(invalid("the sub-agent must have a key of its own").into());
+    }
+    let stated = call.proof.delegation.clone();
+    if let Some(stated) = &stated {
+        let fits = stated.delegate == delegate.sub && stated.jkt == jkt && stated.parent == token.jti;
+        if !fits {
+            return Err(edge("the delegation in the proof names another parent, sub-agent or key").into());
+        }
+    }
+    Ok(Evidence {
+        step: Step::Hand {
+            delegate,
+            jkt,
+            edge: EdgeProof::DpopAtToken(call.proof.compact().to_owned()),
+            stated,
+            shown_until: Some(actor.exp),
+        },
+        facts: vec![("proved_by", "dpop_at_token".into()), ("actor_jti_hash", hash(&actor.jti).into())],
+        once: Vec::new(),
+        ancestors: ancestors(&token)?,
+        auth_time: token.auth_time,
+        parent,
+    })
+}
+
+/// Way two: the child calls, with a statement that the parent signed with its proof key.
+async fn stated(call: &Call<'_>, compact: &str) -> Result<Evidence, No> {
+    let server = call.server;
+    let expect = statement::Expect { issuer: &server.issuer, bound_to: None };
+    let statement = statement::verify(compact, &expect, call.now, Skew::NONE)?;
+    let delegation = statement.delegation();
+    let unknown = || edge("the statement names a token that is not known here");
+    let parent = server.store.token(&delegation.parent).await.map_err(Fault::new)?.ok_or_else(unknown)?;
+    if statement.jkt() != parent.jkt || statement.delegator() != parent.chain.holder().sub {
+        return Err(Refusal::new(Code::ChainSpliced, "the statement is not signed by the holder of the token it hands on").into());
+    }
+    let delegate = Principal::agent(&server.issuer, &call.client.agent.id);
+    if delegation.delegate != delegate.sub || delegation.jkt != call.proof.jkt() {
+        return Err(Refusal::new(Code::ChainSpliced, "the statement names another sub-agent or another key").into());
+    }
+    own_key(call, &parent)?;
+    if parent.expires <= call.now {
+        return Err(Refusal::new(Code::TokenExpired, "the parent's token has expired").into());
+    }
+    let ancestors = walk(call, &parent).await?;
+    if call.snapshot.is_revoked(&parent.jti, ancestors.iter().map(String::as_str), &parent.chain.id) {
+        return Err(Refusal::new(Code::TokenRevoked, "the parent's token was revoked").into());
+    }
+    Ok(Evidence {
+        auth_time: auth_time(&parent),
+        ancestors,
+        facts: vec![("proved_by", "statement".into()), ("statement_jti_hash", hash(statement.jti()).into())],
+        once: vec![(JtiKind::Statement, format!("{} {}", statement.jkt(), statement.jti()), delegation.expires)],
+        step: Step::Hand {
+            delegate,
+            jkt: call.proof.jkt().to_owned(),
+            edge: EdgeProof::Statement(compact.to_owned()),
+            stated: Some(delegation.clone()),
+            shown_until: None,
+        },
+        parent,
+    })
+}
+
+/// Way three: the parent called the child with a token for the child's endpoint; the child brings token and proof.
+async fn called(call: &Call<'_>, subject: &str, proof: &str) -> Result<Evidence, No> {
+    let (token, parent) = own(call, subject).await?;
+    // (3) the token was addressed to this very agent. SPEC: TX-02, N-TX-07
+    let endpoint = narrow::endpoint(&call.client.agent).filter(|endpoint| *endpoint == token.aud).ok_or_else(|| {
+        Refusal::new(Code::TokenAudienceWrong, "the subject token is not addressed to this agent's registered endpoint")
+    })?;
+    own_key(call, &parent)?;
+    let window = call.server.settings.dpop_window;
+    let expect = dpop::Expect {
+        method: "POST",
+        url: endpoint,
+        access_token: Some(token.digest()),
+        bound_to: Some(&parent.jkt),
+        nonce: NonceRule::Ignored,
+        replay: None,
+        now: call.now,
+        window_secs: window,
+    };
+    let seen = dpop::verify(&[proof], &expect)
+        .map_err(|refusal| edge(&format!("`subject_token_proof` is not the parent's proof of its call: {}", refusal.reason)))?;
+    Ok(Evidence {
+        step: Step::Hand {
+            delegate: Principal::agent(&call.server.issuer, &call.client.agent.id),
+            jkt: call.proof.jkt().to_owned(),
+            edge: EdgeProof::DpopAtCall(seen.compact().to_owned()),
+            stated: None,
+            shown_until: None,
+        },
+        facts: vec![("proved_by", "dpop_at_call".into())],
+        // SPEC: N-DC-18: one call proves one hop.
+        once: vec![(JtiKind::DpopAtCall, format!("{} {}", seen.jkt(), seen.jti), seen.iat.plus(2 * window))],
+        ancestors: ancestors(&token)?,
+        auth_time: token.auth_time,
+        parent,
+    })
+}
+
+async fn narrowed(call: &Call<'_>, subject: &str) -> Result<Evidence, No> {
+    let (token, parent) = own(call, subject).await?;
+    held_by_caller(call, &token)?;
+    Ok(Evidence {
+        step: Step::Narrow,
+        facts: vec![("proved_by", "holder".into())],
+        once: Vec::new(),
+        ancestors: ancestors(&token)?,
+        auth_time: token.auth_time,
+        parent,
+    })
+}
+
+/// A token of ours that still counts, with what the store knows of it: the store is authoritative. SPEC: DC-01, TX-02
+async fn own(call: &Call<'_>, compact: &str) -> Result<(AccessToken, StoredToken), No> {
+    let token = verify(call, compact)?;
+    if revoked(call, &token) {
+        return Err(Refusal::new(Code::TokenRevoked, "the subject token was revoked").into());
+    }
+    let unknown = || Refusal::new(Code::TokenRevoked, "the subject token is not known here any more");
+    let stored = call.server.store.token(&token.jti).await.map_err(Fault::new)?.ok_or_else(unknown)?;
+    Ok((token, stored))
+}
+
+fn verify(call: &Call<'_>, compact: &str) -> Result<AccessToken, Refusal> {
+    let expect = access::Expect { issuer: &call.server.issuer, audience: None };
+    access::verify(compact, &call.server.verifying, &expect, call.now, Skew::NONE)
+}
+
+fn revoked(call: &Call<'_>, token: &AccessToken) -> bool {
+    call.snapshot.is_revoked(&token.jti, token.ancestors.iter().map(String::as_str), &token.txn)
+}
+
+/// (2) The caller is the holder, and proves the holder's key. SPEC: TX-06, N-TX-09
+fn held_by_caller(call: &Call<'_>, token: &AccessToken) -> Result<(), Refusal> {
+    if token.actor() != call.client.id() {
+        return Err(Refusal::new(Code::ChainSpliced, "the subject token is held by another agent"));
+    }
+    if token.cnf_jkt.as_deref() != Some(call.proof.jkt()) {
+        return Err(Refusal::new(Code::DpopKeyMismatch, "the subject token is bound to another proof key"));
+    }
+    Ok(())
+}
+
+/// SPEC: DC-10, N-DC-12
+fn own_key(call: &Call<'_>, parent: &StoredToken) -> Result<(), Refusal> {
+    if call.proof.jkt() == parent.jkt { Err(edge("the sub-agent must have a key of its own")) } else { Ok(()) }
+}
+
+fn ancestors(token: &AccessToken) -> Result<Vec<String>, Refusal> {
+    if token.ancestors.len() + 1 >= ANCESTORS_LIMIT { Err(too_many()) } else { Ok(token.ancestors.clone()) }
+}
+
+async fn walk(call: &Call<'_>, parent: &StoredToken) -> Result<Vec<String>, No> {
+    let mut ancestors = Vec::new();
+    let mut next = parent.parent.clone();
+    while let Some(jti) = next {
+        if ancestors.len() + 1 >= ANCESTORS_LIMIT {
+            return Err(too_many().into());
+        }
+        next = call.server.store.token(&jti).await.map_err(Fault::new)?.and_then(|token| token.parent);
+        ancestors.push(jti);
+    }
+    Ok(ancestors)
+}
+
+/// When the person signed in, read back from the ID token we keep as the proof of the first hop.
+fn auth_time(parent: &StoredToken) -> Option<UnixTime> {
+    match parent.chain.hops.first().map(|hop| &hop.edge) {
+        Some(EdgeProof::IdToken(jws)) => inspect_unverified(jws).ok()?.claims.get("auth_time")?.as_i64().map(UnixTime),
+        _ => None,
+    }
+}
+
+fn too_many() -> Refusal {
+    Refusal::new(Code::ChainTooDeep, format!("a token has at most {ANCESTORS_LIMIT} tokens above it"))
+}
+
+fn edge(reason: &str) -> Refusal {
+    Refusal::new(Code::EdgeProofInvalid, reason)
+}
+
+fn malformed(reason: &str) -> Refusal {
+    Refusal::new(Code::RequestMalformed, reason)
+}

@@ -1,0 +1,214 @@
+//! Token exchange: an agent hands a part of its authority to a sub-agent, or narrows its own token.
+//!
+//! Implements RFC 8693; rules TX-01 to TX-12, DC-02 to DC-10. There are three ways to prove that the parent wants this
+//! hop, and each binds parent, child and request to one another (DC-05):
+//!
+//! | Way | Who calls | `subject_token` | Besides |
+//! |---|---|---|---|
+//! | named child | the parent | its own access token | `actor_token`: the child's token for this issuer, which carries no authority |
+//! | statement | the child | the parent's `delegation+jwt` (type `jwt`) | |
+//! | call | the child | the parent's access token, whose audience is the child's endpoint | `subject_token_proof`: the parent's DPoP proof of that call |
+//!
+//! With nothing but its own access token a holder narrows it: no hop is added. [`exchange`] is the whole rule, and pure.
+
+use crate::{
+    consult::{self, Consulted, Proposal},
+    error::No,
+    evidence::{self, Evidence, Step},
+    issue::{self, Case, Grant},
+    narrow::{Asked, Targets},
+    token::Call,
+};
+use remit_ledger::record::RecordType;
+use remit_model::{Authority, Code, Hop, Refusal, TenantId, UnixTime};
+use remit_policy::Bundle;
+use remit_store::{Batch, Snapshot, StoredToken};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+
+/// Everything the rule looks at besides the request.
+#[derive(Debug)]
+pub(crate) struct World<'a> {
+    pub(crate) tenant: &'a TenantId,
+    pub(crate) issuer: &'a str,
+    pub(crate) servers: &'a [Arc<remit_model::Server>],
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) policy: Arc<Bundle>,
+    /// Longest life of an access token.
+    pub(crate) access_token: i64,
+    pub(crate) chain_depth: usize,
+    pub(crate) now: UnixTime,
+}
+
+/// A verified request: whose authority, which step, what is asked.
+#[derive(Debug)]
+pub(crate) struct Exchange<'a> {
+    /// The token the authority comes from, as we issued it.
+    pub(crate) parent: &'a StoredToken,
+    /// `jti` of the parent's own ancestors, nearest first.
+    pub(crate) ancestors: &'a [String],
+    pub(crate) auth_time: Option<UnixTime>,
+    pub(crate) step: &'a Step,
+    pub(crate) asked: &'a Asked,
+    /// `jti` of the token to be issued.
+    pub(crate) jti: &'a str,
+    pub(crate) client: &'a str,
+}
+
+/// What came of it. The consultation is part of the record whether it allowed or not.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) consulted: Option<Consulted>,
+    pub(crate) grant: Result<Grant, Refusal>,
+}
+
+pub(crate) async fn grant(call: Call<'_>, case: &mut Case) -> Result<Value, No> {
+    call.client.confidential()?;
+    let server = call.server;
+    let asked = Asked::read(call.form, &server.servers)?;
+    if call.form.one("requested_token_type").is_some_and(|kind| kind != ACCESS_TOKEN) {
+        return Err(Refusal::new(Code::RequestMalformed, "only access tokens are issued here").into());
+    }
+    let Evidence { parent, ancestors, auth_time, step, facts, once } = evidence::gather(&call).await?;
+    case.once.extend(once);
+    case.entry.chain = Some(parent.chain.clone());
+    case.entry.purpose = asked.purpose.clone().or_else(|| step.purpose().map(str::to_owned));
+    for (name, value) in facts {
+        case.entry.fact(name, value);
+    }
+    let world = World {
+        tenant: &server.tenant,
+        issuer: &server.issuer,
+        servers: &server.servers,
+        snapshot: &call.snapshot,
+        policy: server.policy.current(),
+        access_token: server.settings.access_token,
+        chain_depth: server.settings.chain_depth,
+        now: call.now,
+    };
+    let jti = server.entropy.token(16);
+    let ask = Exchange {
+        parent: &parent,
+        ancestors: &ancestors,
+        auth_time,
+        step: &step,
+        asked: &asked,
+        jti: &jti,
+        client: &call.client.id(),
+    };
+    let outcome = exchange(&world, &ask);
+    case.entry.consulted = outcome.consulted;
+    let grant = outcome.grant?;
+    case.entry.chain = Some(grant.chain.clone());
+    case.entry.fact("scope_before", json!(parent.authority.digest()));
+    let mut body = issue::issue(server, case, &grant, Batch::new(server.tenant.clone())).await?;
+    if let Some(members) = body.as_object_mut() {
+        members.insert("issued_token_type".to_owned(), json!(ACCESS_TOKEN));
+    }
+    Ok(body)
+}
+
+/// The whole rule. SPEC: TX-02 to TX-07, DC-02, DC-03, DC-05 (6), DC-07, DC-08, DC-10, DC-13
+pub(crate) fn exchange(world: &World<'_>, ask: &Exchange<'_>) -> Outcome {
+    let mut consulted = None;
+    let grant = decide(world, ask, &mut consulted);
+    Outcome { consulted, grant }
+}
+
+fn decide(world: &World<'_>, ask: &Exchange<'_>, consulted: &mut Option<Consulted>) -> Result<Grant, Refusal> {
+    let parent = ask.parent;
+    consult::standing(world.snapshot, &parent.chain, &parent.authority)?;
+    let held = held(ask.step, &parent.authority)?;
+    let targets = Targets { issuer: world.issuer, servers: world.servers, snapshot: world.snapshot };
+    let target = ask.asked.target(&targets, &held, Some(&parent.audience))?;
+    let authority = bounded(world, ask, ask.asked.under(&held, &target)?)?;
+    let parent_end = ask.step.expires().map_or(parent.expires, |end| end.min(parent.expires));
+    let expires = ask.step.cap(ask.asked.end(world.now, world.access_token, Some(parent_end))?);
+    let purpose = ask.asked.purpose.clone().or_else(|| ask.step.purpose().map(str::to_owned));
+
+    let (chain, jkt, record_type) = match ask.step {
+        Step::Narrow => (parent.chain.clone(), parent.jkt.clone(), RecordType::Token),
+        Step::Hand { delegate, jkt, edge, .. } => {
+            let hop = Hop {
+                delegator: parent.chain.holder().clone(),
+                delegate: delegate.clone(),
+                jkt: jkt.clone(),
+                authority: authority.clone(),
+                purpose: purpose.clone(),
+                expires,
+                jti: ask.jti.to_owned(),
+                edge: edge.clone(),
+            };
+            let chain = parent.chain.clone().extend(hop, world.chain_depth)?;
+            let asked = consult::consult(
+                Arc::clone(&world.policy),
+                &Proposal {
+                    tenant: world.tenant,
+                    issuer: world.issuer,
+                    snapshot: world.snapshot,
+                    before: &parent.chain,
+                    delegate,
+                    authority: &authority,
+                    server: target.server(),
+                    purpose: purpose.as_deref(),
+                    expires,
+                    auth_time: ask.auth_time,
+                    now: world.now,
+                },
+            );
+            let verdict = asked.allow();
+            *consulted = Some(asked);
+            verdict?;
+            (chain, jkt.clone(), RecordType::Delegation)
+        }
+    };
+    Ok(Grant {
+        record_type,
+        chain,
+        authority,
+        target,
+        client: ask.client.to_owned(),
+        jkt,
+        jti: ask.jti.to_owned(),
+        ancestors: std::iter::once(parent.jti.clone()).chain(ask.ancestors.iter().cloned()).collect(),
+        issued: world.now,
+        expires,
+        // SPEC: DC-15: copied, never refreshed.
+        auth_time: ask.auth_time,
+        openid: false,
+        family: parent.family.clone(),
+        purpose,
+    })
+}
+
+/// What the parent may give in this step: all it holds when it narrows its own token, else the part that its grants let
+/// it hand to this very child, and no more than it stated. SPEC: DC-05 (6), DC-10
+fn held(step: &Step, authority: &Authority) -> Result<Authority, Refusal> {
+    match step {
+        Step::Narrow => Ok(authority.clone()),
+        Step::Hand { delegate, stated, .. } => {
+            let delegable = authority.delegable_to(delegate)?;
+            match stated {
+                Some(stated) => {
+                    stated.authority.within(&delegable)?;
+                    Ok(stated.authority.clone())
+                }
+                None => Ok(delegable),
+            }
+        }
+    }
+}
+
+/// No more than everyone in the chain, and the child itself, may do at this moment. SPEC: DC-07, TX-04
+fn bounded(world: &World<'_>, ask: &Exchange<'_>, authority: Authority) -> Result<Authority, Refusal> {
+    let mut most = consult::standing(world.snapshot, &ask.parent.chain, &authority)?;
+    if let Step::Hand { delegate, .. } = ask.step {
+        most = most.meet(&consult::ceiling(world.snapshot, delegate)?);
+    }
+    if most.is_none() && !authority.is_none() {
+        return Err(Refusal::new(Code::AuthorityEmpty, "nothing that is asked for is within what everyone in the chain may do"));
+    }
+    Ok(most)
+}

@@ -1,0 +1,167 @@
+//! The routes, and reading requests off the wire: methods, media types, sizes.
+//!
+//! Implements, MD-08, JW-04. What a request means is decided in the file of its endpoint.
+
+use crate::{
+    Server, consent,
+    error::{self, At},
+    form::{self, Form},
+    introspect, login, metadata, page, revoke, token, userinfo,
+};
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header},
+    routing::{any, get},
+};
+use remit_model::{Code, Refusal};
+use std::sync::Arc;
+
+/// The authorization server's endpoints, at the paths of the public surface.
+pub fn router(server: Arc<Server>) -> Router {
+    Router::new()
+        .route("/.well-known/oauth-authorization-server", get(metadata_document).options(preflight))
+        .route("/.well-known/openid-configuration", get(metadata_document).options(preflight))
+        .route("/.well-known/jwks.json", get(jwks).options(preflight))
+        .route("/oauth/authorize", any(authorize_endpoint))
+        .route("/oauth/login", any(login_page))
+        .route("/oauth/consent", any(consent_page))
+        .route("/oauth/style.css", get(style))
+        .route("/oauth/token", any(token_endpoint))
+        .route("/oauth/introspect", any(introspect_endpoint))
+        .route("/oauth/revoke", any(revoke_endpoint))
+        .route("/oauth/userinfo", any(userinfo_endpoint))
+        .with_state(server)
+}
+
+async fn metadata_document(State(server): State<Arc<Server>>) -> Response<Body> {
+    public(&metadata::document(&server), "public, max-age=3600")
+}
+
+async fn jwks(State(server): State<Arc<Server>>) -> Response<Body> {
+    public(&server.verifying.to_jwks(), "public, max-age=600")
+}
+
+async fn authorize_endpoint(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    // OpenID Connect Core §3.1.2.1: both methods mean the same.
+    let form = match parts.method {
+        Method::GET => Form::parse(parts.uri.query().unwrap_or_default().as_bytes()),
+        Method::POST => read(&parts.headers, body).await,
+        _ => return page::method_not_allowed(&server),
+    };
+    consent::begin(&server, &parts.headers, form).await
+}
+
+async fn login_page(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    match parts.method {
+        Method::GET => login::show(&server, &parts.headers, Form::parse(parts.uri.query().unwrap_or_default().as_bytes())),
+        Method::POST => login::sign_in(&server, &parts.headers, read(&parts.headers, body).await).await,
+        _ => page::method_not_allowed(&server),
+    }
+}
+
+async fn consent_page(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    match parts.method {
+        Method::GET => consent::show(&server, &parts.headers, Form::parse(parts.uri.query().unwrap_or_default().as_bytes())).await,
+        Method::POST => consent::decide(&server, &parts.headers, read(&parts.headers, body).await).await,
+        _ => page::method_not_allowed(&server),
+    }
+}
+
+async fn style() -> Response<Body> {
+    let mut response = Response::new(Body::from(page::STYLE));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/css; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+async fn token_endpoint(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
+    post(&server, request, At::Token, |server, headers, form| async move { token::token(&server, &headers, form).await }).await
+}
+
+async fn introspect_endpoint(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
+    post(&server, request, At::Introspect, |server, headers, form| async move {
+        introspect::introspect(&server, &headers, form).await
+    })
+    .await
+}
+
+async fn revoke_endpoint(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
+    post(&server, request, At::Revoke, |server, headers, form| async move { revoke::revoke(&server, &headers, form).await }).await
+}
+
+async fn userinfo_endpoint(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
+    match *request.method() {
+        Method::GET | Method::POST => userinfo::userinfo(&server, request.method().as_str(), request.headers(), request.uri().query()).await,
+        Method::OPTIONS => preflight().await,
+        _ => error::reply(&Refusal::new(Code::MethodNotAllowed, "use GET or POST"), At::UserInfo, None),
+    }
+}
+
+/// One endpoint that takes a posted form. SPEC: X-02, N-TK-09, N-IN-03
+async fn post<F, Answer>(server: &Arc<Server>, request: Request, at: At, serve: F) -> Response<Body>
+where
+    F: FnOnce(Arc<Server>, HeaderMap, Result<Form, Refusal>) -> Answer,
+    Answer: Future<Output = Response<Body>>,
+{
+    let (parts, body) = request.into_parts();
+    let mut response = match parts.method {
+        Method::POST => {
+            // SPEC: X-04: nothing is read from the query, and a client that puts credentials there learns it.
+            let form = match parts.uri.query() {
+                Some(query) if !query.is_empty() => Err(Refusal::new(Code::RequestMalformed, "parameters belong in the body, not in the URL")),
+                _ => read(&parts.headers, body).await,
+            };
+            serve(Arc::clone(server), parts.headers, form).await
+        }
+        Method::OPTIONS => return preflight().await,
+        _ => error::reply(&Refusal::new(Code::MethodNotAllowed, "use POST"), at, None),
+    };
+    cors(response.headers_mut());
+    response
+}
+
+/// SPEC, N-TK-10
+async fn read(headers: &HeaderMap, body: Body) -> Result<Form, Refusal> {
+    let media = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = media.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Err(Refusal::new(Code::MediaTypeUnsupported, "the body must be application/x-www-form-urlencoded"));
+    }
+    let bytes = axum::body::to_bytes(body, form::BYTES_LIMIT)
+        .await
+        .map_err(|_| Refusal::new(Code::RequestTooLarge, format!("the body exceeds {} bytes", form::BYTES_LIMIT)))?;
+    Form::parse(&bytes)
+}
+
+fn public(document: &serde_json::Value, cache: &'static str) -> Response<Body> {
+    let mut response = error::json_response(StatusCode::OK, document);
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
+    headers.remove(header::PRAGMA);
+    cors(headers);
+    response
+}
+
+/// Browser clients may call everything but the pages, without ambient credentials. SPEC: X-09, MD-08
+fn cors(headers: &mut HeaderMap) {
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("DPoP-Nonce, WWW-Authenticate"));
+}
+
+async fn preflight() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    cors(headers);
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, content-type, dpop, mcp-protocol-version"));
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    response
+}

@@ -1,0 +1,95 @@
+//! Introspection: what an access token means right now, for those it concerns.
+//!
+//! Implements RFC 7662; rules IN-01 to IN-04. Anyone it does not concern, and any token that does not count, gets
+//! `{"active":false}` and nothing else. Refresh tokens are never described.
+
+use crate::{
+    Server, consult,
+    error::{self, At, No},
+    form::Form,
+    issue::{self, Case},
+    narrow, token,
+};
+use axum::{
+    body::Body,
+    http::{HeaderMap, Response, StatusCode},
+};
+use remit_model::{Fault, Refusal, UnixTime};
+use remit_store::{Batch, Snapshot};
+use remit_token::{
+    Skew,
+    access::{self, AccessToken},
+};
+use serde_json::{Value, json};
+
+pub(crate) async fn introspect(server: &Server, headers: &HeaderMap, form: Result<Form, Refusal>) -> Response<Body> {
+    let mut case = Case::new(At::Introspect);
+    match serve(server, headers, form, &mut case, server.now()).await {
+        Ok(body) => error::json_response(StatusCode::OK, &body),
+        Err(no) => {
+            let mut response = issue::refuse(server, case, no).await;
+            token::challenge(headers, At::Introspect, &mut response);
+            response
+        }
+    }
+}
+
+async fn serve(server: &Server, headers: &HeaderMap, form: Result<Form, Refusal>, case: &mut Case, now: UnixTime) -> Result<Value, No> {
+    let form = form?;
+    let snapshot = server.store.snapshot();
+    let client = token::identify(server, &snapshot, headers, &form, case, now)?;
+    // SPEC: IN-01
+    client.confidential()?;
+    let presented = form.required("token")?;
+    // The assertion is used up before anything is answered.
+    issue::commit(server, case, Batch::new(server.tenant.clone())).await?;
+    let Some(token) = current(server, &snapshot, presented, now).await? else { return Ok(inactive()) };
+    let concerns = token.client_id == client.id()
+        || token.actor() == client.id()
+        || narrow::endpoint(&client.agent).is_some_and(|endpoint| endpoint == token.aud);
+    Ok(if concerns { active(&token) } else { inactive() })
+}
+
+/// The token, if it is ours, unexpired, unrevoked, and everyone in its chain may act. SPEC: IN-02, DC-13
+pub(crate) async fn current(
+    server: &Server,
+    snapshot: &Snapshot,
+    presented: &str,
+    now: UnixTime,
+) -> Result<Option<AccessToken>, Fault> {
+    let expect = access::Expect { issuer: &server.issuer, audience: None };
+    let Ok(token) = access::verify(presented, &server.verifying, &expect, now, Skew::NONE) else { return Ok(None) };
+    if snapshot.is_revoked(&token.jti, token.ancestors.iter().map(String::as_str), &token.txn) {
+        return Ok(None);
+    }
+    let stored = server.store.token(&token.jti).await.map_err(Fault::new)?;
+    let standing = stored.is_some_and(|stored| consult::standing(snapshot, &stored.chain, &stored.authority).is_ok());
+    Ok(standing.then_some(token))
+}
+
+fn inactive() -> Value {
+    json!({"active": false})
+}
+
+/// SPEC: IN-03, IN-04: the whole nested `act`, never a part of it.
+fn active(token: &AccessToken) -> Value {
+    let mut body = json!({
+        "active": true,
+        "iss": token.iss, "sub": token.sub, "aud": token.aud, "client_id": token.client_id,
+        "exp": token.exp, "iat": token.iat, "jti": token.jti, "scope": token.scope,
+        "token_type": "DPoP",
+        "cnf": {"jkt": token.cnf_jkt},
+        "authorization_details": token.authority.to_value(),
+        "txn": token.txn,
+        "chain_complete": true,
+    });
+    let optional = [
+        ("act", token.act.as_ref().map(|act| json!(act))),
+        ("auth_time", token.auth_time.map(|time| json!(time))),
+        ("urn:remit:purpose", token.purpose.as_ref().map(|purpose| json!(purpose))),
+    ];
+    if let Some(members) = body.as_object_mut() {
+        members.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    }
+    body
+}

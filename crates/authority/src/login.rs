@@ -1,0 +1,205 @@
+//! Signing in with a local account.
+//!
+//! Implements AZ-11, AZ-14, X-09, X-11: Argon2id off the async threads, one cost for known and unknown names, a limit on
+//! attempts, and a fresh session at every sign-in. An external identity provider will stand here later.
+
+use crate::{
+    Server,
+    browser::{self, Pending, Session, SignedIn},
+    error::At,
+    form::Form,
+    issue::{self, Case},
+    page,
+    record::Caller,
+};
+use argon2::{
+    Argon2,
+    password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
+};
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderValue, Response, StatusCode, header},
+};
+use remit_ledger::record::{Auth, AuthMethod, HumanInLoop, RecordType};
+use remit_model::{Code, Fault, Human, HumanStatus, Principal, Refusal, UnixTime};
+use remit_store::{
+    Batch,
+    rim::Entropy,
+};
+use std::{fmt, sync::Arc};
+use tokio::sync::Semaphore;
+
+/// Password hashes computed at once: each takes 19 MiB.
+const AT_ONCE: usize = 4;
+const PASSWORD_LIMIT: usize = 1024;
+
+/// The Argon2id PHC string of a password, with the parameters OWASP recommends. Takes tens of milliseconds.
+///
+/// # Errors
+/// Only when the library fails.
+pub fn hash_password(password: &str, entropy: &Entropy) -> Result<String, Fault> {
+    let salt: [u8; 16] = entropy.bytes();
+    let hash = Argon2::default().hash_password_with_salt(password.as_bytes(), &salt).map_err(Fault::new)?;
+    Ok(hash.to_string())
+}
+
+/// Checks passwords, a few at a time.
+pub(crate) struct Passwords {
+    slots: Semaphore,
+    /// The hash of nobody's password, verified for unknown names so that they take as long. SPEC: X-11
+    nobody: Option<String>,
+}
+
+impl Passwords {
+    pub(crate) fn new(entropy: &Entropy) -> Self {
+        Self { slots: Semaphore::new(AT_ONCE), nobody: hash_password(&entropy.token(16), entropy).ok() }
+    }
+
+    async fn check(&self, human: Option<&Human>, password: String) -> Result<bool, Fault> {
+        let known = human.filter(|human| human.status == HumanStatus::Active).and_then(|human| human.password_hash.clone());
+        let real = known.is_some();
+        let Some(hash) = known.or_else(|| self.nobody.clone()) else { return Ok(false) };
+        let _slot = self.slots.acquire().await.map_err(Fault::new)?;
+        let matches = tokio::task::spawn_blocking(move || {
+            PasswordHash::new(&hash).is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+        })
+        .await
+        .map_err(Fault::new)?;
+        Ok(matches && real)
+    }
+}
+
+impl fmt::Debug for Passwords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Passwords").finish_non_exhaustive()
+    }
+}
+
+/// GET: the sign-in page of a pending request.
+pub(crate) fn show(server: &Server, headers: &HeaderMap, form: Result<Form, Refusal>) -> Response<Body> {
+    let now = server.now();
+    let found = form.and_then(|form| {
+        let (id, session, pending) = open(server, headers, &form, now)?;
+        Ok((id, session, pending))
+    });
+    match found {
+        Ok((id, session, pending)) => {
+            let hint = pending.ask.login_hint.clone().unwrap_or_default();
+            sign_in_page(server, StatusCode::OK, &id, &session, &pending, &hint, None)
+        }
+        Err(refusal) => page::problem(&refusal, None),
+    }
+}
+
+/// The request a form belongs to, if it is open in this browser.
+pub(crate) fn open(
+    server: &Server,
+    headers: &HeaderMap,
+    form: &Form,
+    now: UnixTime,
+) -> Result<(String, Session, Pending), Refusal> {
+    let foreign = || Refusal::new(Code::SessionForeign, "this page was not opened in this browser; start again from the program that sent you here");
+    let session = server.browsers.session(browser::read_cookie(headers, &server.issuer), now).ok_or_else(foreign)?;
+    let id = form.required("request")?.to_owned();
+    let pending = server.browsers.pending(&id, &session, now)?;
+    Ok((id, session, pending))
+}
+
+/// POST: name and password.
+pub(crate) async fn sign_in(server: &Server, headers: &HeaderMap, form: Result<Form, Refusal>) -> Response<Body> {
+    let now = server.now();
+    let opened = form.and_then(|form| {
+        let (id, session, pending) = open(server, headers, &form, now)?;
+        session.check_csrf(form.one("csrf"))?;
+        Ok((form, id, session, pending))
+    });
+    let (form, id, session, pending) = match opened {
+        Ok(opened) => opened,
+        Err(refusal) => return page::problem(&refusal, None),
+    };
+    let name = form.one("username").unwrap_or_default();
+    let again = |status, message: &str| sign_in_page(server, status, &id, &session, &pending, name, Some(message));
+    if let Err(refusal) = server.browsers.attempt(name, server.settings.login_attempts, server.settings.login_window, now) {
+        record_failure(server, name, &refusal).await;
+        let mut response = again(StatusCode::TOO_MANY_REQUESTS, &refusal.reason);
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(server.settings.login_window.unsigned_abs()));
+        return response;
+    }
+    let password = form.one("password").filter(|password| password.len() <= PASSWORD_LIMIT).unwrap_or_default();
+    let human = server.store.snapshot().human(name).map(Arc::clone);
+    match server.passwords.check(human.as_deref(), password.to_owned()).await {
+        Ok(true) => {}
+        Ok(false) => {
+            record_failure(server, name, &Refusal::new(Code::CredentialsInvalid, "name or password is wrong")).await;
+            return again(StatusCode::FORBIDDEN, "The name or the password is wrong.");
+        }
+        Err(fault) => return page::problem(&crate::error::No::Fault(fault).into_refusal(), None),
+    }
+    server.browsers.succeeded(name);
+    match signed_in(server, &session, &id, name, now).await {
+        Ok(response) => response,
+        Err(refusal) => page::problem(&refusal, None),
+    }
+}
+
+/// Rotates the session, so that whoever planted the old cookie is left behind. SPEC: AZ-14
+async fn signed_in(server: &Server, old: &Session, id: &str, name: &str, now: UnixTime) -> Result<Response<Body>, Refusal> {
+    let token = server.entropy.token(32);
+    let user = SignedIn { name: name.to_owned(), at: now };
+    let session =
+        server.browsers.open(&token, server.entropy.token(16), Some(user), now.plus(server.settings.session), now)?;
+    let mut case = Case::new(At::Authorize);
+    case.entry.caller = Some(person(server, name, now));
+    case.entry.human_in_loop = HumanInLoop::Approved;
+    let record = case.entry.happened(&server.tenant, RecordType::SessionOpen, At::Authorize);
+    issue::commit(server, &case, Batch::new(server.tenant.clone()).record(record))
+        .await
+        .map_err(crate::error::No::into_refusal)?;
+    server.browsers.rebind(id, &session);
+    server.browsers.close(&old.key);
+    let mut response = page::see_other(&server.url(&format!("/oauth/consent?request={id}")));
+    if let Ok(cookie) = HeaderValue::from_str(&browser::set_cookie(&server.issuer, &token)) {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    Ok(response)
+}
+
+pub(crate) fn person(server: &Server, name: &str, signed_in: UnixTime) -> Caller {
+    Caller {
+        auth: Auth { method: AuthMethod::Password, time: Some(signed_in), ..Auth::default() },
+        ..Caller::claimed(Principal::human(&server.issuer, name))
+    }
+}
+
+/// A name nobody has is not recorded: people type passwords into the wrong field.
+async fn record_failure(server: &Server, name: &str, refusal: &Refusal) {
+    let mut case = Case::new(At::Authorize);
+    if server.store.snapshot().human(name).is_some() {
+        case.entry.caller = Some(Caller::claimed(Principal::human(&server.issuer, name)));
+    }
+    let record = case.entry.refused(&server.tenant, At::Authorize, refusal);
+    if let Err(no) = issue::commit(server, &case, Batch::new(server.tenant.clone()).record(record)).await {
+        tracing::error!(refusal = %no.into_refusal(), "a failed sign-in could not be recorded");
+    }
+}
+
+fn sign_in_page(
+    server: &Server,
+    status: StatusCode,
+    request: &str,
+    session: &Session,
+    pending: &Pending,
+    username: &str,
+    message: Option<&str>,
+) -> Response<Body> {
+    let snapshot = server.store.snapshot();
+    let agent = snapshot.agent(&pending.ask.client);
+    let login = page::Login {
+        agent_name: agent.map_or("an agent", |agent| agent.display_name.as_str()),
+        request,
+        csrf: &session.csrf,
+        username,
+        message,
+    };
+    page::html(status, &login, "")
+}

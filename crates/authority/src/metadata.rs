@@ -1,0 +1,59 @@
+//! What we say we can do, and nothing else.
+//!
+//! Implements RFC 8414, OpenID Connect Discovery 1.0, RFC 9207, RFC 9396 §10, RFC 9449 §5.1, RFC 9728 §4; rules MD-01 to
+//! MD-08. Everything is built from configuration; no request header has a say (N-MD-02).
+
+use crate::{Server, token};
+use remit_token::Algorithm;
+use serde_json::{Value, json};
+
+pub(crate) fn document(server: &Server) -> Value {
+    let mut scopes = vec!["openid".to_owned()];
+    for resource in &server.servers {
+        scopes.push(format!("{}:*", resource.id));
+        scopes.extend(resource.tools.keys().map(|tool| format!("{}:{tool}", resource.id)));
+    }
+    let resources: Vec<&str> = server.servers.iter().map(|resource| resource.location.as_str()).collect();
+    let signing = server.keys.signing.algorithm().name();
+    json!({
+        "issuer": server.issuer,
+        "authorization_endpoint": server.url("/oauth/authorize"),
+        "token_endpoint": server.url("/oauth/token"),
+        "jwks_uri": server.url("/.well-known/jwks.json"),
+        "introspection_endpoint": server.url("/oauth/introspect"),
+        "revocation_endpoint": server.url("/oauth/revoke"),
+        "userinfo_endpoint": server.url("/oauth/userinfo"),
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "grant_types_supported": token::GRANTS,
+        "code_challenge_methods_supported": ["S256"],
+        "scopes_supported": scopes,
+        "token_endpoint_auth_methods_supported": ["private_key_jwt", "none"],
+        "token_endpoint_auth_signing_alg_values_supported": Algorithm::ACCEPTED,
+        "introspection_endpoint_auth_methods_supported": ["private_key_jwt"],
+        "introspection_endpoint_auth_signing_alg_values_supported": Algorithm::ACCEPTED,
+        "revocation_endpoint_auth_methods_supported": ["private_key_jwt", "none"],
+        "revocation_endpoint_auth_signing_alg_values_supported": Algorithm::ACCEPTED,
+        "dpop_signing_alg_values_supported": Algorithm::ACCEPTED,
+        "authorization_response_iss_parameter_supported": true,
+        "authorization_details_types_supported": ["tool_access"],
+        "require_pushed_authorization_requests": false,
+        "client_id_metadata_document_supported": false,
+        "request_parameter_supported": false,
+        "request_uri_parameter_supported": false,
+        "tls_client_certificate_bound_access_tokens": false,
+        "protected_resources": resources,
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": [signing],
+        "claims_supported": ["iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "name"],
+        "prompt_values_supported": ["none", "login", "consent", "select_account"],
+        "actor_profile_token_exchange": {
+            "subject_token_types_supported": [
+                "urn:ietf:params:oauth:token-type:access_token",
+                "urn:ietf:params:oauth:token-type:jwt",
+            ],
+            "actor_token_types_supported": ["urn:ietf:params:oauth:token-type:access_token"],
+            "requested_token_types_supported": ["urn:ietf:params:oauth:token-type:access_token"],
+        },
+    })
+}

@@ -1,0 +1,309 @@
+//! What a request asks for, and the most it can get: the same reading and the same narrowing for every grant.
+//!
+//! Implements RFC 8707 `resource`, RFC 9396 `authorization_details`, `scope` as their shorthand, and our
+//! `requested_lifetime`; rules TK-08, TX-04, TX-05, DC-07. Asking for more than the parent has is refused with the
+//! code of the dimension that widens; it is never cut silently. Comparing is left to the model's algebra.
+//!
+//! `scope` names actions only, so it says nothing about arguments, fields or limits: those come from the parent.
+//! `authorization_details` says everything, so a dimension it leaves out is asked for without a limit.
+
+use crate::form::Form;
+use remit_model::{
+    Agent, Authority, Code, Refusal, Server, UnixTime,
+    authority::ActionSet,
+    json::{self, Limits},
+};
+use std::sync::Arc;
+use url::Url;
+
+/// Longest `scope` value. SPEC: X-10
+const SCOPE_LIMIT: usize = 4096;
+const DETAILS_LIMITS: Limits = Limits { bytes: 32 * 1024, depth: 12, members: 2048, exact_integers: true };
+/// Longest stated purpose, in characters.
+const PURPOSE_LIMIT: usize = 256;
+
+/// What a request asks for, read and understood but not yet allowed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Asked {
+    details: Option<Authority>,
+    scope: Option<Authority>,
+    pub(crate) openid: bool,
+    pub(crate) targets: Vec<String>,
+    /// `requested_lifetime`: seconds the result should live.
+    pub(crate) lifetime: Option<i64>,
+    pub(crate) purpose: Option<String>,
+}
+
+/// What a token is for: its one audience. SPEC: TK-08
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    Server(Arc<Server>),
+    /// This authorization server: a token that only says who its holder is.
+    Issuer(String),
+    /// A registered agent's endpoint: a token to be shown to that agent and exchanged by it.
+    Endpoint(String),
+}
+
+impl Target {
+    pub(crate) fn uri(&self) -> &str {
+        match self {
+            Self::Server(server) => &server.location,
+            Self::Issuer(uri) | Self::Endpoint(uri) => uri,
+        }
+    }
+
+    pub(crate) fn server(&self) -> Option<&Server> {
+        match self {
+            Self::Server(server) => Some(server),
+            Self::Issuer(_) | Self::Endpoint(_) => None,
+        }
+    }
+}
+
+impl Asked {
+    /// Reads the parameters that every grant shares.
+    pub(crate) fn read(form: &Form, servers: &[Arc<Server>]) -> Result<Self, Refusal> {
+        let mut asked = Self { purpose: purpose(form)?, lifetime: lifetime(form)?, ..Self::default() };
+        if let Some(text) = form.one("authorization_details") {
+            let value = json::parse(text.as_bytes(), &DETAILS_LIMITS)
+                .map_err(|refusal| Refusal::new(Code::AuthorizationDetailsInvalid, refusal.reason))?;
+            asked.details = Some(Authority::parse(&value)?);
+        }
+        if let Some(scope) = form.one("scope") {
+            asked.read_scope(scope, servers)?;
+        }
+        for target in form.all("resource").chain(form.all("audience")) {
+            let target = canonical(target)?;
+            if !asked.targets.contains(&target) {
+                asked.targets.push(target);
+            }
+        }
+        Ok(asked)
+    }
+
+    /// SPEC: AZ-07 (unknown scope is refused). RFC 6749 §3.3: tokens separated by one space.
+    fn read_scope(&mut self, scope: &str, servers: &[Arc<Server>]) -> Result<(), Refusal> {
+        if scope.len() > SCOPE_LIMIT {
+            return Err(Refusal::new(Code::RequestTooLarge, format!("`scope` exceeds {SCOPE_LIMIT} bytes")));
+        }
+        let mut rest = Vec::new();
+        for token in scope.split(' ').filter(|token| !token.is_empty()) {
+            match token {
+                "openid" => self.openid = true,
+                // Asking for it changes nothing: a consent comes with a refresh token anyway. SPEC: RT-07
+                "offline_access" => {}
+                token if token.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\') => rest.push(token),
+                _ => return Err(Refusal::new(Code::ScopeUnknown, "`scope` holds a character that no scope may have")),
+            }
+        }
+        if !rest.is_empty() {
+            let servers: Vec<&Server> = servers.iter().map(AsRef::as_ref).collect();
+            self.scope = Some(Authority::from_scope(&rest.join(" "), &servers)?);
+        }
+        Ok(())
+    }
+
+    /// Whether the request names no authority at all, and so asks for what there is.
+    pub(crate) fn nothing_named(&self) -> bool {
+        self.details.is_none() && self.scope.is_none()
+    }
+
+    /// The authority asked for under `parent`, or why it asks for too much. SPEC: TX-04, DC-07, N-TX-01, N-DC-10
+    pub(crate) fn under(&self, parent: &Authority, target: &Target) -> Result<Authority, Refusal> {
+        let parent = match target {
+            Target::Server(server) => parent.at_location(&server.location),
+            Target::Issuer(_) => return self.nothing_to_hand(),
+            Target::Endpoint(_) => parent.clone(),
+        };
+        if self.nothing_named() {
+            return some(parent);
+        }
+        let mut grants = Vec::new();
+        if let Some(details) = &self.details {
+            let details = located(details, target)?;
+            details.within(&parent)?;
+            grants.extend(details.grants().iter().cloned());
+        }
+        if let Some(scope) = &self.scope {
+            let scope = located(scope, target)?;
+            actions_within(&scope, &parent)?;
+            grants.extend(parent.meet(&scope).grants().iter().cloned());
+        }
+        some(Authority::from_grants(grants))
+    }
+
+    /// The part of `most` that was asked for: what a consent page offers. Here the person decides, so the page may
+    /// show less than was asked (AZ-07), and the token response says what was granted.
+    pub(crate) fn offered(&self, most: &Authority) -> Authority {
+        let mut grants = Vec::new();
+        if self.nothing_named() && !self.openid {
+            grants.extend(most.grants().iter().cloned());
+        }
+        for part in [&self.details, &self.scope].into_iter().flatten() {
+            grants.extend(most.meet(part).grants().iter().cloned());
+        }
+        let all = Authority::from_grants(grants);
+        if self.targets.is_empty() {
+            return all;
+        }
+        let here = self.targets.iter().flat_map(|target| all.at_location(target).grants().to_vec());
+        Authority::from_grants(here)
+    }
+
+    fn nothing_to_hand(&self) -> Result<Authority, Refusal> {
+        if self.nothing_named() {
+            Ok(Authority::none())
+        } else {
+            Err(Refusal::new(Code::WidensResource, "a token for the authorization server itself carries no authority"))
+        }
+    }
+
+    /// When the result ends: as asked, never after `parent_end`. SPEC: TX-05, N-TX-08, N-DC-11
+    pub(crate) fn end(&self, now: UnixTime, most: i64, parent_end: Option<UnixTime>) -> Result<UnixTime, Refusal> {
+        let Some(parent_end) = parent_end else {
+            return Ok(now.plus(self.lifetime.unwrap_or(most).min(most)));
+        };
+        if let Some(asked) = self.lifetime.map(|seconds| now.plus(seconds)).filter(|asked| *asked > parent_end) {
+            return Err(lasts_longer(asked, parent_end));
+        }
+        let grants = self.details.as_ref().map(Authority::grants).unwrap_or_default();
+        if let Some(asked) = grants.iter().filter_map(remit_model::Grant::not_after).find(|asked| *asked > parent_end) {
+            return Err(lasts_longer(asked, parent_end));
+        }
+        Ok(now.plus(self.lifetime.unwrap_or(most).min(most)).min(parent_end))
+    }
+
+    /// The one audience of the token. `held` is what it may be taken from; `inherited` the parent token's audience.
+    /// SPEC: TK-08, AZ-06
+    pub(crate) fn target(&self, world: &Targets<'_>, held: &Authority, inherited: Option<&str>) -> Result<Target, Refusal> {
+        self.target_of(world, held, inherited, self.openid)
+    }
+
+    /// As [`Asked::target`], where `openid` was asked for earlier.
+    pub(crate) fn target_of(
+        &self,
+        world: &Targets<'_>,
+        held: &Authority,
+        inherited: Option<&str>,
+        openid: bool,
+    ) -> Result<Target, Refusal> {
+        match self.targets.as_slice() {
+            [one] => world.find(one),
+            [] => world.default_for(held, inherited, openid),
+            _ => Err(Refusal::new(Code::ResourceUnknown, "a token is for one resource; name one with `resource`")),
+        }
+    }
+}
+
+/// Every resource a token may be for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Targets<'a> {
+    pub(crate) issuer: &'a str,
+    pub(crate) servers: &'a [Arc<Server>],
+    pub(crate) snapshot: &'a remit_store::Snapshot,
+}
+
+impl Targets<'_> {
+    pub(crate) fn find(&self, uri: &str) -> Result<Target, Refusal> {
+        if let Some(server) = self.servers.iter().find(|server| server.location == uri) {
+            return Ok(Target::Server(Arc::clone(server)));
+        }
+        if uri == self.issuer {
+            return Ok(Target::Issuer(uri.to_owned()));
+        }
+        if self.snapshot.agents().any(|agent| endpoint(agent) == Some(uri)) {
+            return Ok(Target::Endpoint(uri.to_owned()));
+        }
+        Err(Refusal::new(Code::ResourceUnknown, "`resource` names nothing that is registered here"))
+    }
+
+    fn default_for(&self, held: &Authority, inherited: Option<&str>, openid: bool) -> Result<Target, Refusal> {
+        if let Some(server) = inherited.and_then(|uri| self.servers.iter().find(|server| server.location == uri)) {
+            return Ok(Target::Server(Arc::clone(server)));
+        }
+        if held.is_none() && openid {
+            return Ok(Target::Issuer(self.issuer.to_owned()));
+        }
+        let mut reached = self.servers.iter().filter(|server| !held.at_location(&server.location).is_none());
+        match (reached.next(), reached.next()) {
+            (Some(server), None) => Ok(Target::Server(Arc::clone(server))),
+            _ => Err(Refusal::new(Code::ResourceUnknown, "say with `resource` which server the token is for")),
+        }
+    }
+}
+
+/// Where an agent is called by other agents, if it is: its registered label `endpoint`, an absolute URI.
+pub(crate) fn endpoint(agent: &Agent) -> Option<&str> {
+    agent.labels.get("endpoint").map(String::as_str)
+}
+
+/// The authority at the target. What names another resource is refused, not dropped.
+fn located(asked: &Authority, target: &Target) -> Result<Authority, Refusal> {
+    let Target::Server(server) = target else { return Ok(asked.clone()) };
+    let elsewhere = |grant: &remit_model::Grant| {
+        grant.locations().is_some_and(|locations| locations.iter().any(|location| *location != server.location))
+    };
+    if asked.grants().iter().any(elsewhere) {
+        return Err(Refusal::new(
+            Code::WidensResource,
+            format!("the token is for {} only, but the request names another resource too", server.location),
+        ));
+    }
+    Ok(asked.at_location(&server.location))
+}
+
+/// SPEC: N-TX-02 (a wildcard is only within a wildcard)
+fn actions_within(asked: &Authority, parent: &Authority) -> Result<(), Refusal> {
+    for grant in asked.grants() {
+        for location in grant.locations().into_iter().flatten() {
+            let held = parent.actions_at(location);
+            let beyond = match (grant.actions(), &held) {
+                (_, ActionSet::Any) => None,
+                (ActionSet::Any, ActionSet::Named(_)) => Some("every action"),
+                (ActionSet::Named(asked), held) => asked.iter().map(String::as_str).find(|action| !held.contains(action)),
+            };
+            if let Some(beyond) = beyond {
+                return Err(Refusal::new(Code::WidensScope, format!("asks for {beyond} at {location}, which the parent does not hold")));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn some(authority: Authority) -> Result<Authority, Refusal> {
+    if authority.is_none() {
+        return Err(Refusal::new(Code::AuthorityEmpty, "nothing that is asked for here can be granted"));
+    }
+    Ok(authority)
+}
+
+fn lasts_longer(asked: UnixTime, parent_end: UnixTime) -> Refusal {
+    Refusal::new(Code::WidensLifetime, format!("asks to last until {asked}, after its parent's end {parent_end}"))
+}
+
+/// SPEC: C-02, AZ-06, N-AZ-06
+pub(crate) fn canonical(uri: &str) -> Result<String, Refusal> {
+    let unknown = |reason: &str| Refusal::new(Code::ResourceUnknown, reason);
+    let parsed = Url::parse(uri).map_err(|_| unknown("`resource` must be an absolute URI"))?;
+    if uri.contains('#') {
+        return Err(unknown("`resource` must have no fragment"));
+    }
+    let text = parsed.as_str();
+    Ok(if parsed.path() == "/" && parsed.query().is_none() { text.trim_end_matches('/').to_owned() } else { text.to_owned() })
+}
+
+fn lifetime(form: &Form) -> Result<Option<i64>, Refusal> {
+    let Some(text) = form.one("requested_lifetime") else { return Ok(None) };
+    match text.parse::<u32>() {
+        Ok(seconds) if seconds > 0 => Ok(Some(i64::from(seconds))),
+        _ => Err(Refusal::new(Code::RequestMalformed, "`requested_lifetime` must be a whole number of seconds above zero")),
+    }
+}
+
+fn purpose(form: &Form) -> Result<Option<String>, Refusal> {
+    let Some(text) = form.one("purpose") else { return Ok(None) };
+    if text.chars().count() > PURPOSE_LIMIT || text.chars().any(char::is_control) {
+        return Err(Refusal::new(Code::RequestMalformed, format!("`purpose` must be at most {PURPOSE_LIMIT} printable characters")));
+    }
+    Ok(Some(text.to_owned()))
+}

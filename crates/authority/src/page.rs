@@ -1,0 +1,119 @@
+//! The pages a person sees: plain HTML, no script, one stylesheet.
+//!
+//! Implements AZ-09 and AZ-11: the pages cannot be framed, cached, or made to load anything from elsewhere.
+
+use crate::{
+    Server,
+    error::{At, outward},
+};
+use askama::Template;
+use axum::{
+    body::Body,
+    http::{HeaderName, HeaderValue, Response, StatusCode, header},
+};
+use remit_model::{Code, Refusal};
+
+pub(crate) const STYLE: &str = include_str!("../templates/style.css");
+
+#[derive(Template)]
+#[template(path = "login.html")]
+pub(crate) struct Login<'a> {
+    pub(crate) agent_name: &'a str,
+    pub(crate) request: &'a str,
+    pub(crate) csrf: &'a str,
+    pub(crate) username: &'a str,
+    pub(crate) message: Option<&'a str>,
+}
+
+#[derive(Template)]
+#[template(path = "consent.html")]
+pub(crate) struct Consent<'a> {
+    pub(crate) agent_name: &'a str,
+    pub(crate) agent_subject: &'a str,
+    pub(crate) owner: &'a str,
+    pub(crate) human_name: &'a str,
+    pub(crate) human_subject: &'a str,
+    pub(crate) redirect_host: &'a str,
+    pub(crate) loopback: bool,
+    pub(crate) purpose: Option<&'a str>,
+    pub(crate) grants: Vec<String>,
+    pub(crate) until: &'a str,
+    pub(crate) sub_agents: &'a str,
+    pub(crate) request: &'a str,
+    pub(crate) csrf: &'a str,
+    pub(crate) shown: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "problem.html")]
+struct Problem<'a> {
+    title: &'a str,
+    reason: &'a str,
+    code: &'a str,
+    record: Option<&'a str>,
+}
+
+/// Renders a page; `form_action` is where its form may lead besides ourselves.
+pub(crate) fn html(status: StatusCode, page: &impl Template, form_action: &str) -> Response<Body> {
+    let text = match page.render() {
+        Ok(text) => text,
+        Err(error) => {
+            tracing::error!(%error, "a page could not be rendered");
+            String::from("We failed; the operator's log has the details.")
+        }
+    };
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin"));
+    let policy = format!(
+        "default-src 'none'; style-src 'self'; form-action 'self' {form_action}; frame-ancestors 'none'; base-uri 'none'"
+    );
+    // A redirect URI is printable ASCII, so this holds; without it the strict policy alone stays.
+    let policy = HeaderValue::from_str(&policy)
+        .unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    response
+}
+
+/// A page that says no, without a link to anywhere. SPEC: AZ-01
+pub(crate) fn problem(refusal: &Refusal, record: Option<&str>) -> Response<Body> {
+    let (status, _) = outward(refusal.code, At::Authorize);
+    let title = match refusal.code {
+        Code::RateLimited => "Too many attempts",
+        Code::Internal | Code::LedgerUnavailable => "Something is wrong on our side",
+        _ => "This request cannot go on",
+    };
+    let page = Problem { title, reason: &refusal.reason, code: refusal.code.as_str(), record };
+    let status = if status == StatusCode::UNAUTHORIZED { StatusCode::BAD_REQUEST } else { status };
+    let mut response = html(status, &page, "");
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
+    }
+    response
+}
+
+pub(crate) fn method_not_allowed(_server: &Server) -> Response<Body> {
+    let mut response = problem(&Refusal::new(Code::MethodNotAllowed, "use GET or POST"), None);
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
+    response
+}
+
+/// Always 303: the next request is a GET that carries none of this one's fields. SPEC: X-09
+pub(crate) fn see_other(location: &str) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    let Ok(value) = HeaderValue::from_str(location) else {
+        return problem(&Refusal::new(Code::RequestMalformed, "the address to return to cannot be used"), None);
+    };
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, value);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}

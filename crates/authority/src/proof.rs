@@ -1,0 +1,50 @@
+//! The proof of possession that comes with a request.
+//!
+//! Implements RFC 9449 §5 and §8 at our endpoints: DP-01 to DP-12. Agents prove a key at every grant; there is no
+//! bearer token here.
+
+use crate::Server;
+use axum::http::HeaderMap;
+use remit_model::{Code, Refusal, UnixTime};
+use remit_token::dpop::{self, NonceRule, Proof};
+
+/// The method and external URL the proof must name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) url: &'a str,
+}
+
+/// Verifies the one proof of a request and remembers it.
+pub(crate) fn proof(
+    server: &Server,
+    headers: &HeaderMap,
+    request: Request<'_>,
+    access_token: Option<&[u8; 32]>,
+    bound_to: Option<&str>,
+    now: UnixTime,
+) -> Result<Proof, Refusal> {
+    let values: Vec<&str> = headers
+        .get_all("dpop")
+        .iter()
+        .map(|value| value.to_str().map_err(|_| Refusal::new(Code::DpopProofInvalid, "the `DPoP` header is not ASCII")))
+        .collect::<Result<_, _>>()?;
+    let nonce = if server.settings.require_nonce {
+        NonceRule::Required(&server.nonces)
+    } else {
+        NonceRule::RequiredBefore(&server.nonces, server.started)
+    };
+    dpop::verify(
+        &values,
+        &dpop::Expect {
+            method: request.method,
+            url: request.url,
+            access_token,
+            bound_to,
+            nonce,
+            replay: Some(&server.replays),
+            now,
+            window_secs: server.settings.dpop_window,
+        },
+    )
+}

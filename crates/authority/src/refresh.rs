@@ -1,0 +1,122 @@
+//! `refresh_token`: the same consent, a new token, and everything checked again.
+//!
+//! Implements RFC 6749 §6 and RFC 9700 §4.14; rules RT-01 to RT-08. Every refresh rotates; a rotated token that comes
+//! back from its own client and key ends the whole family. The chain stays as it was agreed: a refresh adds no hop.
+
+use crate::{
+    code::{self, Renewable},
+    consult::{self, Proposal},
+    error::No,
+    issue::{self, Case, Grant},
+    narrow::{Asked, Target},
+    record::hash,
+    token::Call,
+};
+use remit_ledger::record::RecordType;
+use remit_model::{Chain, Code, Fault, Refusal};
+use remit_store::{Batch, Change, Revocation, StoredRefresh};
+use serde_json::{Value, json};
+
+pub(crate) async fn refresh(call: Call<'_>, case: &mut Case) -> Result<Value, No> {
+    let server = call.server;
+    let presented = call.form.required("refresh_token")?;
+    case.entry.fact("refresh_hash", hash(presented));
+    let stored = server.store.refresh(server.store.keyed_hash("refresh", presented.as_bytes())).await.map_err(Fault::new)?;
+    let (stored, renewable) = check(&call, case, stored)?;
+    case.entry.chain = Some(renewable.chain.clone());
+    case.entry.purpose.clone_from(&renewable.purpose);
+
+    let asked = Asked::read(call.form, &server.servers)?;
+    if asked.openid && !renewable.openid {
+        return Err(Refusal::new(Code::WidensScope, "`openid` was not agreed to").into());
+    }
+    let hop = renewable.chain.hops.last().ok_or_else(|| Fault::new("a refresh token without a hop"))?;
+    let (target, authority) = code::pick(&call, &asked, &renewable.targets, &hop.authority, renewable.openid)?;
+    reconsider(&call, case, &renewable, &target)?;
+
+    let grant = Grant {
+        record_type: RecordType::Token,
+        chain: renewable.chain.clone(),
+        authority,
+        target,
+        client: call.client.id(),
+        jkt: stored.jkt.clone(),
+        jti: server.entropy.token(16),
+        ancestors: Vec::new(),
+        issued: call.now,
+        // SPEC: RT-04: never beyond the end that was agreed to.
+        expires: asked.end(call.now, server.settings.access_token, Some(renewable.until))?,
+        auth_time: Some(renewable.auth_time),
+        openid: renewable.openid,
+        family: Some(stored.family.clone()),
+        purpose: renewable.purpose.clone(),
+    };
+    let token = server.entropy.token(32);
+    let next = StoredRefresh {
+        hash: server.store.keyed_hash("refresh", token.as_bytes()),
+        expires: call.now.plus(server.settings.refresh_idle).min(renewable.until),
+        ..stored.clone()
+    };
+    let batch = Batch::new(server.tenant.clone()).rotate_refresh(stored.hash, next);
+    let mut body = issue::issue(server, case, &grant, batch).await?;
+    if let Some(members) = body.as_object_mut() {
+        members.insert("refresh_token".to_owned(), json!(token));
+    }
+    Ok(body)
+}
+
+/// SPEC: RT-01, RT-02, RT-04, RT-08. The key is checked before reuse is punished, so that a thief without the key can
+/// neither use a stolen token nor end its owner's family.
+fn check(call: &Call<'_>, case: &mut Case, stored: Option<StoredRefresh>) -> Result<(StoredRefresh, Renewable), No> {
+    let invalid = |reason: &str| No::Refusal(Refusal::new(Code::GrantInvalid, reason));
+    let stored = stored.filter(|stored| stored.client == call.client.id()).ok_or_else(|| invalid("the refresh token is not known"))?;
+    if stored.jkt != call.proof.jkt() {
+        return Err(Refusal::new(Code::DpopKeyMismatch, "the refresh token is bound to another proof key").into());
+    }
+    let renewable: Renewable = serde_json::from_value(stored.payload.clone()).map_err(Fault::new)?;
+    let txn = &renewable.chain.id;
+    let ended = call.snapshot.is_revoked("", [], txn) || call.snapshot.has_revocation(&Revocation::Family(stored.family.clone()));
+    if ended {
+        return Err(invalid("this delegation was revoked"));
+    }
+    if !stored.current {
+        let until = renewable.until.plus(call.server.settings.access_token);
+        case.on_refusal = vec![
+            Change::Revoke { what: Revocation::Family(stored.family.clone()), until },
+            Change::Revoke { what: Revocation::Txn(txn.clone()), until },
+        ];
+        return Err(invalid("the refresh token was used before; the whole delegation is revoked"));
+    }
+    if stored.expires <= call.now {
+        return Err(invalid("the refresh token has expired"));
+    }
+    Ok((stored, renewable))
+}
+
+/// People, agents and policy may have changed since the consent. SPEC: RT-05, N-RT-06
+fn reconsider(call: &Call<'_>, case: &mut Case, renewable: &Renewable, target: &Target) -> Result<(), Refusal> {
+    let Some(hop) = renewable.chain.hops.last() else { return Ok(()) };
+    let most = consult::standing(&call.snapshot, &renewable.chain, &hop.authority)?;
+    if most.is_none() && !hop.authority.is_none() {
+        return Err(Refusal::new(Code::AuthorityEmpty, "nothing of what was agreed to is allowed any more"));
+    }
+    let consulted = consult::consult(
+        call.server.policy.current(),
+        &Proposal {
+            tenant: &call.server.tenant,
+            issuer: &call.server.issuer,
+            snapshot: &call.snapshot,
+            before: &Chain::new(renewable.chain.id.clone(), renewable.chain.root.clone()),
+            delegate: &hop.delegate,
+            authority: &hop.authority,
+            server: target.server(),
+            purpose: renewable.purpose.as_deref(),
+            expires: renewable.until,
+            auth_time: Some(renewable.auth_time),
+            now: call.now,
+        },
+    );
+    let verdict = consulted.allow();
+    case.entry.consulted = Some(consulted);
+    verdict
+}

@@ -1,0 +1,120 @@
+//! The token endpoint: authenticate, prove, dispatch, answer.
+//!
+//! Implements RFC 6749 §3.2 and §5; rules TK-01, TK-05, TK-06, X-02 to X-05. Each grant has a file of its own.
+
+use crate::{
+    Server,
+    client::{self, Client},
+    code, credentials,
+    error::{self, At, No},
+    exchange,
+    form::Form,
+    issue::{self, Case},
+    proof::{self, Request},
+    record::Caller,
+    refresh,
+};
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderValue, Response, StatusCode, header},
+};
+use remit_model::{AgentId, Code, Principal, Refusal, UnixTime};
+use remit_store::{JtiKind, Snapshot};
+use remit_token::dpop::Proof;
+use serde_json::Value;
+use std::sync::Arc;
+
+pub(crate) const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+/// What the token endpoint understands; the metadata lists exactly these. SPEC: N-MD-04
+pub(crate) const GRANTS: [&str; 4] = ["authorization_code", "refresh_token", "client_credentials", TOKEN_EXCHANGE];
+
+/// An authenticated, proven request for a token.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    pub(crate) server: &'a Server,
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) form: &'a Form,
+    pub(crate) client: Client,
+    pub(crate) proof: Proof,
+    pub(crate) now: UnixTime,
+}
+
+pub(crate) async fn token(server: &Server, headers: &HeaderMap, form: Result<Form, Refusal>) -> Response<Body> {
+    let mut case = Case::new(At::Token);
+    let now = server.now();
+    let mut response = match serve(server, headers, form, &mut case, now).await {
+        Ok(body) => error::json_response(StatusCode::OK, &body),
+        Err(no) => {
+            let at = case.at;
+            let mut response = issue::refuse(server, case, no).await;
+            challenge(headers, at, &mut response);
+            response
+        }
+    };
+    // SPEC: DP-07 (a fresh nonce rides on every answer), DP-15
+    if let Ok(nonce) = HeaderValue::from_str(&server.nonces.issue(now)) {
+        response.headers_mut().insert(error::DPOP_NONCE, nonce);
+    }
+    response
+}
+
+async fn serve(server: &Server, headers: &HeaderMap, form: Result<Form, Refusal>, case: &mut Case, now: UnixTime) -> Result<Value, No> {
+    let form = form?;
+    let snapshot = server.store.snapshot();
+    let client = identify(server, &snapshot, headers, &form, case, now)?;
+    let grant_type = form.required("grant_type")?;
+    if !GRANTS.contains(&grant_type) {
+        return Err(Refusal::new(Code::GrantTypeUnsupported, "this grant type is not offered").into());
+    }
+    case.entry.fact("grant_type", grant_type);
+    case.at = match grant_type {
+        TOKEN_EXCHANGE => At::Exchange,
+        "client_credentials" => At::ClientCredentials,
+        _ => At::Token,
+    };
+    let url = server.url("/oauth/token");
+    let proof = proof::proof(server, headers, Request { method: "POST", url: &url }, None, None, now)?;
+    if let Some(caller) = &mut case.entry.caller {
+        caller.proof = Some(proof.compact().to_owned());
+        caller.jkt = Some(proof.jkt().to_owned());
+    }
+    let call = Call { server, snapshot, form: &form, client, proof, now };
+    match grant_type {
+        "authorization_code" => code::redeem(call, case).await,
+        "refresh_token" => refresh::refresh(call, case).await,
+        "client_credentials" => credentials::grant(call, case).await,
+        _ => exchange::grant(call, case).await,
+    }
+}
+
+/// Authenticates the client, and notes who it says it is even when that fails. SPEC: TK-01, TK-04
+pub(crate) fn identify(
+    server: &Server,
+    snapshot: &Snapshot,
+    headers: &HeaderMap,
+    form: &Form,
+    case: &mut Case,
+    now: UnixTime,
+) -> Result<Client, Refusal> {
+    if let Some(id) = form.one("client_id").and_then(|id| AgentId::from_subject(id).ok()) {
+        case.entry.caller = Some(Caller::claimed(Principal::agent(&server.issuer, &id)));
+    }
+    let client = client::authenticate(server, snapshot, headers, form, now)?;
+    case.entry.caller = Some(Caller::client(&server.issuer, &client));
+    if let Some(assertion) = &client.assertion {
+        let key = format!("{} {}", assertion.client_id(), assertion.jti());
+        let until = assertion.expires().plus(server.settings.skew);
+        case.once.push((JtiKind::ClientAssertion, key, until));
+    }
+    Ok(client)
+}
+
+/// SPEC: X-07
+pub(crate) fn challenge(headers: &HeaderMap, at: At, response: &mut Response<Body>) {
+    if response.status() != StatusCode::UNAUTHORIZED {
+        return;
+    }
+    if let Some(value) = client::challenge(headers, at).and_then(|text| HeaderValue::from_str(&text).ok()) {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
+    }
+}

@@ -1,0 +1,432 @@
+//! A whole authorization server in one process: real store, real keys, a clock that moves by hand.
+
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderMap, Request, StatusCode},
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use http_body_util::BodyExt;
+use remit_authority::{Keys, Parts, Server, Settings, hash_password, router};
+use remit_model::{
+    Agent, AgentId, AgentStatus, Authority, Human, HumanStatus, Moment, ServerId, TenantId, ToolClass, ToolRule, UnixTime, json,
+};
+use remit_policy::{Bundle, Live};
+use remit_store::{
+    Batch, Change, Config, Secret, Store,
+    rim::{Clock, Entropy},
+};
+use remit_token::{
+    Algorithm, Delegation, PrivateKey, assertion,
+    dpop::{self, ProofFor},
+    statement,
+};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tempfile::TempDir;
+use tower::ServiceExt;
+
+pub(crate) const START: i64 = 1_800_000_000;
+pub(crate) const ISSUER: &str = "http://127.0.0.1:8420";
+pub(crate) const TOKEN: &str = "http://127.0.0.1:8420/oauth/token";
+pub(crate) const HELPDESK: &str = "http://127.0.0.1:8420/mcp/helpdesk";
+pub(crate) const FILES: &str = "http://127.0.0.1:8420/mcp/files";
+pub(crate) const DESK: &str = "https://desk.example/agent";
+pub(crate) const REDIRECT: &str = "https://app.example/cb";
+pub(crate) const PASSWORD: &str = "correct horse";
+pub(crate) const VERIFIER: &str = "0123456789012345678901234567890123456789abc";
+pub(crate) const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+pub(crate) const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+pub(crate) const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+
+const POLICY: &str = r#"
+@id("may-delegate") @reason("Delegation is allowed here.")
+permit (principal, action == Action::"delegate", resource);
+@id("never-for-mischief") @title("No mischief") @reason("This purpose is not allowed.")
+forbid (principal, action == Action::"delegate", resource) when { context has purpose && context.purpose == "mischief" };
+"#;
+
+static HASH: LazyLock<String> = LazyLock::new(|| hash_password(PASSWORD, &Entropy::seeded(9)).unwrap());
+static COUNTER: AtomicU64 = AtomicU64::new(0);
+
+/// A value no other test step uses.
+pub(crate) fn fresh() -> String {
+    format!("fresh-{:06}-padding", COUNTER.fetch_add(1, Ordering::Relaxed))
+}
+
+/// An agent's keys: one to authenticate with, one for its proofs.
+#[derive(Debug)]
+pub(crate) struct Actor {
+    pub(crate) sub: String,
+    pub(crate) auth: PrivateKey,
+    pub(crate) dpop: PrivateKey,
+}
+
+impl Actor {
+    pub(crate) fn new(name: &str) -> Self {
+        let seed = |what: &str| json::sha256(format!("{name} {what}").as_bytes());
+        Self {
+            sub: format!("agent:{name}"),
+            auth: PrivateKey::from_seed(Algorithm::Ed25519, &seed("auth")).unwrap(),
+            dpop: PrivateKey::from_seed(Algorithm::Es256, &seed("dpop")).unwrap(),
+        }
+    }
+
+    pub(crate) fn jkt(&self) -> &str {
+        self.dpop.public().thumbprint()
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+    pub(crate) app: Router,
+    pub(crate) signing: PrivateKey,
+    pub(crate) planner: Actor,
+    pub(crate) summarizer: Actor,
+    pub(crate) scribe: Actor,
+    pub(crate) public: Actor,
+    _dir: TempDir,
+}
+
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+    pub(crate) body: Value,
+}
+
+pub(crate) fn grants(details: &Value) -> Authority {
+    Authority::parse(details).unwrap()
+}
+
+/// What Alice may do, and so the most anyone may do for her.
+pub(crate) fn entitlements() -> Value {
+    json!([
+        {"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets.read", "tickets.search"],
+         "fields": ["/id", "/subject", "/customer/name"],
+         "delegate": {"to": ["agent:summarizer", "agent:scribe"], "depth": 3}},
+        {"type": "tool_access", "locations": [HELPDESK], "actions": ["refund.create"],
+         "arguments": {"/amount": {"max": 50}}, "limits": {"calls": 10},
+         "delegate": {"to": ["agent:summarizer"], "depth": 1}},
+        {"type": "tool_access", "locations": [FILES], "actions": ["read"]},
+    ])
+}
+
+fn ceiling() -> Value {
+    json!([
+        {"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets.read", "tickets.search", "refund.create"],
+         "delegate": {"to": ["*"], "depth": 7}},
+        {"type": "tool_access", "locations": [FILES], "actions": ["read"]},
+    ])
+}
+
+pub(crate) fn agent(actor: &Actor, public: bool) -> Agent {
+    let mut labels = BTreeMap::new();
+    if actor.sub == "agent:summarizer" {
+        labels.insert("endpoint".to_owned(), DESK.to_owned());
+    }
+    Agent {
+        id: AgentId::from_subject(&actor.sub).unwrap(),
+        display_name: format!("The {}", actor.sub),
+        owner: "user:olga".to_owned(),
+        status: AgentStatus::Active,
+        keys: if public { Vec::new() } else { vec![actor.auth.public().to_jwk()] },
+        redirect_uris: vec![REDIRECT.to_owned(), "http://127.0.0.1/cb".to_owned()],
+        ceiling: grants(&ceiling()),
+        labels,
+        registered: UnixTime(START),
+    }
+}
+
+pub(crate) fn human(name: &str) -> Human {
+    Human {
+        name: name.to_owned(),
+        display_name: format!("{name} Example"),
+        status: HumanStatus::Active,
+        password_hash: Some(HASH.clone()),
+        entitlements: grants(&entitlements()),
+    }
+}
+
+fn server(name: &str, location: &str, tools: &[(&str, ToolClass)]) -> Arc<remit_model::Server> {
+    Arc::new(remit_model::Server {
+        id: ServerId::parse(name).unwrap(),
+        title: name.to_owned(),
+        location: location.to_owned(),
+        tools: tools.iter().map(|(tool, class)| ((*tool).to_owned(), ToolRule { class: *class, ..ToolRule::default() })).collect(),
+    })
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with(Settings::default()).await
+    }
+
+    pub(crate) async fn with(settings: Settings) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Clock::manual(Moment::at(START));
+        let entropy = Entropy::seeded(7);
+        let signing = || PrivateKey::from_seed(Algorithm::Es256, &[5; 32]).unwrap();
+        let keys = Keys::new(signing());
+        let store = Store::open(Config {
+            data_dir: dir.path().join("data"),
+            ledger_dir: dir.path().join("ledger"),
+            tenant: TenantId::main(),
+            producer_id: "spiffe://remit.test/main/authority".to_owned(),
+            version: "0.0.0".to_owned(),
+            build_digest: format!("sha-256:{}", "0".repeat(64)),
+            record_key: Secret::new([1; 32]),
+            log_origin: "remit.test/main".to_owned(),
+            log_key: Secret::new([2; 32]),
+            pepper: Secret::new([3; 32]),
+            issuer_jwks: keys.set().to_jwks(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            publish_every: Duration::from_hours(1),
+            queue: Config::QUEUE,
+            queue_wait: Config::QUEUE_WAIT,
+        })
+        .unwrap();
+        let bundle = Bundle::parse(&[("test.cedar".to_owned(), POLICY.to_owned())]).unwrap();
+        let app = router(Arc::new(Server::new(Parts {
+            store: store.clone(),
+            policy: Arc::new(Live::new(bundle, UnixTime(START))),
+            clock: clock.clone(),
+            entropy,
+            issuer: ISSUER.to_owned(),
+            keys,
+            servers: vec![
+                server(
+                    "helpdesk",
+                    HELPDESK,
+                    &[
+                        ("tickets.read", ToolClass::Read),
+                        ("tickets.search", ToolClass::Read),
+                        ("refund.create", ToolClass::Payment),
+                        ("admin.reset", ToolClass::Admin),
+                    ],
+                ),
+                server("files", FILES, &[("read", ToolClass::Read)]),
+            ],
+            settings,
+        })));
+        let world = Self {
+            store,
+            clock,
+            app,
+            signing: signing(),
+            planner: Actor::new("planner"),
+            summarizer: Actor::new("summarizer"),
+            scribe: Actor::new("scribe"),
+            public: Actor::new("public"),
+            _dir: dir,
+        };
+        let batch = Batch::new(TenantId::main())
+            .change(Change::PutHuman(human("alice")))
+            .change(Change::PutHuman(human("bob")))
+            .change(Change::PutAgent(agent(&world.planner, false)))
+            .change(Change::PutAgent(agent(&world.summarizer, false)))
+            .change(Change::PutAgent(agent(&world.scribe, false)))
+            .change(Change::PutAgent(agent(&world.public, true)));
+        world.store.apply(batch).await.unwrap();
+        world
+    }
+
+    pub(crate) fn now(&self) -> UnixTime {
+        self.clock.unix()
+    }
+
+    pub(crate) fn advance(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    pub(crate) async fn change(&self, change: Change) {
+        self.store.apply(Batch::new(TenantId::main()).change(change)).await.unwrap();
+    }
+
+    pub(crate) async fn set_status(&self, actor: &Actor, status: AgentStatus) {
+        self.change(Change::SetAgentStatus { agent: AgentId::from_subject(&actor.sub).unwrap(), status }).await;
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Reply {
+        let response = self.app.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+        Reply { status: parts.status, headers: parts.headers, text, body }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        self.send(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, fields: &[(String, String)], headers: &[(&str, String)]) -> Reply {
+        let mut request = Request::post(path).header("content-type", "application/x-www-form-urlencoded");
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        self.send(request.body(Body::from(encode(fields))).unwrap()).await
+    }
+
+    pub(crate) fn assertion(&self, actor: &Actor) -> String {
+        assertion::create(&actor.auth, &actor.sub, ISSUER, &fresh(), self.now()).unwrap()
+    }
+
+    pub(crate) fn proof(&self, key: &PrivateKey) -> String {
+        self.proof_with(key, None)
+    }
+
+    pub(crate) fn proof_with(&self, key: &PrivateKey, delegation: Option<&Delegation>) -> String {
+        let jti = fresh();
+        dpop::create(
+            key,
+            &ProofFor { method: "POST", url: TOKEN, now: self.now(), jti: &jti, delegation, ..ProofFor::default() },
+        )
+        .unwrap()
+    }
+
+    /// The form fields with which this agent authenticates.
+    pub(crate) fn authenticated(&self, actor: &Actor) -> Vec<(String, String)> {
+        fields(&[("client_assertion_type", assertion::ASSERTION_TYPE), ("client_assertion", &self.assertion(actor))])
+    }
+
+    /// A token request by an agent with its keys.
+    pub(crate) async fn token(&self, actor: &Actor, more: &[(&str, &str)]) -> Reply {
+        self.token_with(actor, &self.proof(&actor.dpop), more).await
+    }
+
+    pub(crate) async fn token_with(&self, actor: &Actor, proof: &str, more: &[(&str, &str)]) -> Reply {
+        let mut form = self.authenticated(actor);
+        form.extend(fields(more));
+        self.post("/oauth/token", &form, &[("dpop", proof.to_owned())]).await
+    }
+
+    /// The agent's own token for one resource.
+    pub(crate) async fn own_token(&self, actor: &Actor, more: &[(&str, &str)]) -> String {
+        let mut all = vec![("grant_type", "client_credentials")];
+        all.extend_from_slice(more);
+        self.token(actor, &all).await.access_token()
+    }
+
+    /// The token with which a sub-agent shows itself.
+    pub(crate) async fn identity(&self, actor: &Actor) -> String {
+        self.own_token(actor, &[("resource", ISSUER)]).await
+    }
+
+    /// Exchanges the parent's token for a token of a named child.
+    pub(crate) async fn hand(&self, parent: &Actor, token: &str, child: &Actor, more: &[(&str, &str)]) -> Reply {
+        let actor_token = self.identity(child).await;
+        let mut all = vec![
+            ("grant_type", EXCHANGE),
+            ("subject_token", token),
+            ("subject_token_type", ACCESS_TOKEN),
+            ("actor_token", actor_token.as_str()),
+            ("actor_token_type", ACCESS_TOKEN),
+        ];
+        all.extend_from_slice(more);
+        self.token(parent, &all).await
+    }
+
+    pub(crate) async fn narrow(&self, holder: &Actor, token: &str, more: &[(&str, &str)]) -> Reply {
+        let mut all = vec![("grant_type", EXCHANGE), ("subject_token", token), ("subject_token_type", ACCESS_TOKEN)];
+        all.extend_from_slice(more);
+        self.token(holder, &all).await
+    }
+
+    pub(crate) fn statement(&self, parent: &Actor, token: &str, child: &Actor, details: &Value) -> String {
+        let delegation = Delegation {
+            delegate: child.sub.clone(),
+            jkt: child.jkt().to_owned(),
+            parent: claims(token)["jti"].as_str().unwrap().to_owned(),
+            authority: grants(details),
+            expires: self.now().plus(300),
+            purpose: Some("summaries".to_owned()),
+        };
+        statement::create(&parent.dpop, &parent.sub, ISSUER, &fresh(), self.now(), &delegation).unwrap()
+    }
+
+    /// The parent's proof of a call to the child's endpoint.
+    pub(crate) fn call_proof(&self, parent: &Actor, token: &str, url: &str) -> String {
+        let jti = fresh();
+        let request = ProofFor { method: "POST", url, now: self.now(), jti: &jti, access_token: Some(token), ..ProofFor::default() };
+        dpop::create(&parent.dpop, &request).unwrap()
+    }
+
+    pub(crate) async fn introspect(&self, caller: &Actor, token: &str) -> Reply {
+        let mut form = self.authenticated(caller);
+        form.extend(fields(&[("token", token)]));
+        self.post("/oauth/introspect", &form, &[]).await
+    }
+
+    pub(crate) async fn active(&self, caller: &Actor, token: &str) -> bool {
+        self.introspect(caller, token).await.body["active"].as_bool().unwrap()
+    }
+
+    /// The newest record, as the ledger holds it.
+    pub(crate) async fn last_record(&self) -> Value {
+        let record = self.store.record(self.store.len() - 1).await.unwrap().unwrap();
+        serde_json::from_slice(&record.bytes).unwrap()
+    }
+
+    /// The values the newest record commits to, by path.
+    pub(crate) async fn last_side(&self) -> Value {
+        self.store.record(self.store.len() - 1).await.unwrap().unwrap().side.unwrap_or(Value::Null)
+    }
+}
+
+impl Reply {
+    #[track_caller]
+    pub(crate) fn access_token(&self) -> String {
+        assert_eq!(self.status, StatusCode::OK, "{}", self.text);
+        self.body["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// Asserts a refusal with this OAuth error and this code of ours.
+    #[track_caller]
+    pub(crate) fn refused(&self, error: &str, code: &str) {
+        assert!(self.status.is_client_error(), "{} {}", self.status, self.text);
+        assert_eq!((self.body["error"].as_str(), self.body["remit_code"].as_str()), (Some(error), Some(code)), "{}", self.text);
+        assert_eq!(self.headers["cache-control"], "no-store");
+    }
+
+    #[track_caller]
+    pub(crate) fn location(&self) -> url::Url {
+        assert_eq!(self.status, StatusCode::SEE_OTHER, "{}", self.text);
+        url::Url::parse(self.headers["location"].to_str().unwrap()).unwrap()
+    }
+
+    pub(crate) fn record_id(&self) -> &str {
+        self.body["remit_record"].as_str().unwrap()
+    }
+}
+
+pub(crate) fn fields(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+pub(crate) fn encode(fields: &[(String, String)]) -> String {
+    url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
+}
+
+/// What a token says; the tests of signatures are elsewhere.
+pub(crate) fn claims(token: &str) -> Value {
+    let payload = token.split('.').nth(1).unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
+}
+
+pub(crate) fn challenge() -> String {
+    URL_SAFE_NO_PAD.encode(json::sha256(VERIFIER.as_bytes()))
+}
+
+pub(crate) fn query(url: &url::Url, name: &str) -> Option<String> {
+    url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+}
