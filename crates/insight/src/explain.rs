@@ -1,7 +1,16 @@
-//! One record as a person reads it.
+//! One record as a person reads it: who, what, why, how and when.
+//!
+//! Every sentence restates a field of the record or a disclosed value. What is withheld is said to be withheld, and
+//! nothing is guessed.
 
 use remit_ledger::{Record, Side};
+use remit_model::{Chain, Hop};
 use serde::Serialize;
+use serde_json::Value;
+use std::fmt;
+
+/// Longest value shown in full, in characters.
+const SHOWN: usize = 400;
 
 /// Who, what, why, how and when, each as lines of plain words.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -14,6 +23,321 @@ pub struct Explanation {
 }
 
 /// Explains a record. `side` holds the disclosed values; without them names and arguments are left out.
-pub fn explain(_record: &Record, _side: Option<&Side>) -> Explanation {
-    Explanation::default()
+pub fn explain(record: &Record, side: Option<&Side>) -> Explanation {
+    let view = View { record, side, chain: disclosed_chain(side) };
+    Explanation { who: view.who(), what: view.what(), why: view.why(), how: view.how(), when: view.when() }
+}
+
+struct View<'a> {
+    record: &'a Record,
+    side: Option<&'a Side>,
+    /// The chain of custody with its authorities, where the record keeps it.
+    chain: Option<Chain>,
+}
+
+impl View<'_> {
+    fn who(&self) -> Vec<String> {
+        let names: Vec<String> = (0..).zip(self.record.chain()).map(|(at, party)| self.party(at, party)).collect();
+        let mut lines = vec![names.join(" → ")];
+        let owner = self.value("/owner").and_then(|owner| Some(owner.get("sub")?.as_str()?.to_owned()));
+        if let Some(owner) = owner {
+            lines.push(format!("Accountable for the agent: {owner}."));
+        }
+        if let Some(origin) = self.record.chain().first() {
+            lines.extend(authentication(origin));
+        }
+        let involved = self.record.text("/human_in_loop").unwrap_or("none");
+        lines.push(match involved {
+            "none" => "No person took part in this step.".to_owned(),
+            other => format!("A person took part in this step: {}.", spaced(other)),
+        });
+        lines
+    }
+
+    fn party(&self, at: usize, party: &Value) -> String {
+        let subject = self.value(&format!("/chain/{at}/subject"));
+        let name = subject.as_ref().and_then(|subject| subject.get("sub")).and_then(Value::as_str);
+        let kind = match member(party, "/kind") {
+            "human" => "person",
+            "subagent" => "sub-agent",
+            "external_agent" => "unidentified caller",
+            other => other,
+        };
+        match name {
+            Some(name) => format!("{name} ({kind})"),
+            None => format!("{kind} {} (name withheld)", short(member(party, "/subject_ref"))),
+        }
+    }
+
+    fn what(&self) -> Vec<String> {
+        let mut lines = vec![self.act()];
+        if let Some(arguments) = self.value("/call/arguments").filter(|arguments| !arguments.is_null()) {
+            lines.push(format!("Arguments: {}", cut(&arguments.to_string())));
+        }
+        lines.extend((0..).zip(array(self.record.value(), "/resource")).map(|(at, resource)| self.resource(at, resource)));
+        lines.push(self.outcome());
+        lines
+    }
+
+    fn act(&self) -> String {
+        let record = self.record;
+        let (name, class) = (record.action(), record.text("/action/class").unwrap_or_default());
+        let token = |name: &str| record.ext("token").and_then(|token| token.get(name)).and_then(Value::as_str);
+        let at = record.text("/tool/server_id").map(|server| format!(" at server `{server}`")).unwrap_or_default();
+        match record.record_type() {
+            "delegation" => {
+                let audience = token("audience").unwrap_or("an unnamed audience");
+                format!("Authority was handed on: a token for {audience} (scope `{}`).", token("scope").unwrap_or_default())
+            }
+            "token" if token("audience").is_some() => {
+                let audience = token("audience").unwrap_or_default();
+                format!("A token was issued for {audience} (scope `{}`).", token("scope").unwrap_or_default())
+            }
+            "decision" => format!("Asked to do `{name}` ({class}){at}."),
+            "intent" => format!("About to do `{name}` ({class}){at}; this was written before it began."),
+            "effect" => format!("Did `{name}` ({class}){at}; this was written when it ended."),
+            kind => format!("{}: `{name}`.", capital(&spaced(kind))),
+        }
+    }
+
+    fn resource(&self, at: usize, resource: &Value) -> String {
+        let id = self.value(&format!("/resource/{at}/id"));
+        let id = id.as_ref().and_then(Value::as_str).map(|id| format!(" {id}")).unwrap_or_default();
+        let listed = |how: &str, fields: &[&str]| match fields {
+            [] => String::new(),
+            fields => format!("; fields {how}: {}", fields.join(", ")),
+        };
+        let masked: Vec<&str> = array(resource, "/fields_masked").iter().map(|field| member(field, "/ptr")).collect();
+        format!(
+            "On {}{id}, classified {}{}{}.",
+            member(resource, "/type"),
+            member(resource, "/classification"),
+            listed("returned", &pointers(resource, "/fields_returned")),
+            listed("masked", &masked)
+        )
+    }
+
+    fn outcome(&self) -> String {
+        let code = self.record.text("/outcome/code").map(|code| format!(" ({code})")).unwrap_or_default();
+        let confirmed = match self.record.text("/outcome/effect_confirmed") {
+            Some("observed") => "; the effect was observed",
+            Some("acked") => "; the other side confirmed it",
+            Some("dispatched_only") => "; it was sent, and whether it took effect is not known",
+            _ => "",
+        };
+        format!("Outcome: {}{code}{confirmed}.", spaced(self.record.outcome()))
+    }
+
+    fn why(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(decision) = self.record.decision() {
+            lines.extend(self.verdict(decision));
+            lines.extend(array(decision, "/policies").iter().map(rule));
+            lines.extend(array(decision, "/errors").iter().map(|error| {
+                format!("Policy `{}` could not be evaluated: {}.", member(error, "/policy_id"), member(error, "/message"))
+            }));
+        }
+        let grants = array(self.record.value(), "/ext/grants");
+        if !grants.is_empty() {
+            let grants: Vec<&str> = grants.iter().filter_map(Value::as_str).map(short).collect();
+            lines.push(format!("Covered by the caller's grant {}.", grants.join(", ")));
+        }
+        if let Some(chain) = &self.chain {
+            lines.extend((1..).zip(&chain.hops).flat_map(|(number, hop)| hop_lines(number, hop)));
+        }
+        if let Some(purpose) = self.record.text("/purpose/code") {
+            lines.push(format!("Purpose: {purpose}."));
+        }
+        lines
+    }
+
+    /// The result with the words of whoever decided: an annotation, or the algebra's own refusal, which names the value
+    /// that decided and the one that would have been enough.
+    fn verdict(&self, decision: &Value) -> Vec<String> {
+        let result = match member(decision, "/result") {
+            "allow" => "Allowed",
+            "deny" => "Refused",
+            "step_up" => "Held back until a step-up",
+            "mask" => "Allowed with fields masked",
+            "quota" => "Refused, a limit is used up",
+            "error_fail_closed" => "Refused, because a policy could not be evaluated",
+            other => other,
+        };
+        let code = decision.get("reason_code").and_then(Value::as_str);
+        let mut lines = vec![format!("{result}{}.", code.map(|code| format!(": {code}")).unwrap_or_default())];
+        let reason = self.value("/decision/reason");
+        let reason = reason.as_ref().and_then(Value::as_str).or_else(|| decision.get("explanation")?.as_str());
+        lines.extend(reason.map(str::to_owned));
+        lines
+    }
+
+    fn how(&self) -> Vec<String> {
+        let record = self.record;
+        let mut lines: Vec<String> = (0..).zip(record.chain()).flat_map(|(at, party)| self.evidence(at, party)).collect();
+        if let Some(decision) = record.decision().filter(|decision| decision.get("policy_set_digest").is_some()) {
+            lines.push(format!(
+                "Decided by {} {} with policy set {} and schema {}.",
+                member(decision, "/engine/name"),
+                member(decision, "/engine/version"),
+                short(member(decision, "/policy_set_digest")),
+                short(member(decision, "/schema_digest")),
+            ));
+            let shown = if self.value("/decision/input").is_some() { "disclosed" } else { "withheld" };
+            lines.push(format!("Inputs committed as {} ({shown}).", short(member(decision, "/input_hash"))));
+        }
+        lines.push(format!(
+            "Record {} of epoch {} by {} {}, hash {}, signed with key {}.",
+            record.seq(),
+            record.epoch(),
+            record.producer_id(),
+            record.text("/producer/version").unwrap_or_default(),
+            short(&record.record_hash().to_string()),
+            record.text("/sigs/0/kid").unwrap_or_default(),
+        ));
+        lines
+    }
+
+    /// What one party of the chain showed, and what was signed for it.
+    fn evidence(&self, at: usize, party: &Value) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(hash) = party.get("edge_proof").and_then(Value::as_str) {
+            let kind = self.value(&format!("/chain/{at}/edge"));
+            let kind = kind.as_ref().and_then(|edge| edge.get("kind")).and_then(Value::as_str).map(proof_kind);
+            lines.push(format!(
+                "Hop {at}: signed by the delegator ({}), proof {}.",
+                kind.unwrap_or("kind withheld"),
+                short(hash)
+            ));
+        }
+        let text = |pointer: &str| party.pointer(pointer).and_then(Value::as_str);
+        if let (Some(token), Some(key)) = (text("/token/jti_hash"), text("/cnf/jkt")) {
+            let proof = text("/cnf/proof_hash").map(|hash| format!(", shown by DPoP proof {}", short(hash)));
+            lines.push(format!("Token {} bound to key {key}{}.", short(token), proof.unwrap_or_default()));
+        }
+        lines
+    }
+
+    fn when(&self) -> Vec<String> {
+        let record = self.record;
+        let mut lines = vec![format!("{} ({}).", record.text("/time/wall").unwrap_or_default(), self.accuracy())];
+        if let (Some(start), Some(end)) = (record.number("/time/start_ns"), record.number("/time/end_ns")) {
+            lines.push(format!("Took {} microseconds.", end.saturating_sub(start) / 1_000));
+        }
+        if let Some(intent) = record.intent_id() {
+            lines.push(format!("Completes the intent in record {intent}."));
+        }
+        let causes: Vec<&str> = array(record.value(), "/caused_by").iter().filter_map(Value::as_str).collect();
+        if !causes.is_empty() && record.intent_id().is_none() {
+            lines.push(format!("Caused by {}.", causes.join(", ")));
+        }
+        lines
+    }
+
+    /// Resolution is not accuracy: the bound and the clock's own word are part of the time.
+    fn accuracy(&self) -> String {
+        let record = self.record;
+        let bound = match record.number("/time/error_bound_ns") {
+            Some(ns) if ns < u64::MAX => format!("within {} microseconds", ns.div_ceil(1_000)),
+            _ => "error not known".to_owned(),
+        };
+        let status = spaced(record.text("/time/clock_status").unwrap_or("unknown"));
+        let source = record.text("/time/source").filter(|source| *source != "none");
+        let source = source.map(|source| format!(" from {}", spaced(source))).unwrap_or_default();
+        format!("{bound}; clock {status}{source}")
+    }
+
+    fn value(&self, path: &str) -> Option<Value> {
+        self.side?.value(path)
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [("Who", &self.who), ("What", &self.what), ("Why", &self.why), ("How", &self.how), ("When", &self.when)];
+        for (word, lines) in parts {
+            for (number, line) in lines.iter().enumerate() {
+                writeln!(f, "{:<6}{line}", if number == 0 { word } else { "" })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn disclosed_chain(side: Option<&Side>) -> Option<Chain> {
+    serde_json::from_value(side?.value("/delegation/chain")?).ok()
+}
+
+fn authentication(origin: &Value) -> Option<String> {
+    let method = match member(origin, "/auth/method") {
+        "none" | "" => None,
+        method => Some(spaced(method)),
+    };
+    let time = origin.pointer("/auth/time").and_then(Value::as_str);
+    match (method, time) {
+        (Some(method), Some(time)) => Some(format!("Authenticated by {method} at {time}.")),
+        (Some(method), None) => Some(format!("Authenticated by {method}.")),
+        (None, Some(time)) => Some(format!("Authenticated at {time}, as the token says.")),
+        (None, None) => None,
+    }
+}
+
+fn hop_lines(number: usize, hop: &Hop) -> Vec<String> {
+    let head = format!("Hop {number}: {} handed to {}, until {}:", hop.delegator.sub, hop.delegate.sub, hop.expires);
+    let held = hop.authority.describe();
+    std::iter::once(head).chain(held.into_iter().map(|line| format!("  {line}"))).collect()
+}
+
+fn rule(policy: &Value) -> String {
+    let said = match member(policy, "/effect") {
+        "permit" => "permits it",
+        "forbid" => "forbids it",
+        "step_up" => "asks for a step-up",
+        other => other,
+    };
+    format!("Policy `{}` {said} ({}).", member(policy, "/id"), short(member(policy, "/digest")))
+}
+
+fn proof_kind(kind: &str) -> &str {
+    match kind {
+        "id_token" => "the identity provider's ID token with the consent in it",
+        "client_assertion" => "the agent's client assertion",
+        "dpop_at_token" => "its DPoP proof at the token endpoint",
+        "statement" => "a delegation statement",
+        "dpop_at_call" => "its DPoP proof on the call",
+        other => other,
+    }
+}
+
+fn member<'v>(value: &'v Value, pointer: &str) -> &'v str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn array<'v>(value: &'v Value, pointer: &str) -> &'v [Value] {
+    value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn pointers<'v>(value: &'v Value, pointer: &str) -> Vec<&'v str> {
+    array(value, pointer).iter().filter_map(Value::as_str).collect()
+}
+
+fn spaced(word: &str) -> String {
+    word.replace('_', " ")
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+/// Enough of a digest to find it: its label and twelve digits.
+fn short(digest: &str) -> &str {
+    let label = digest.find(':').map_or(0, |at| at + 1);
+    digest.get(..label + 12).unwrap_or(digest)
+}
+
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
+        None => text.to_owned(),
+    }
 }

@@ -12,7 +12,6 @@ mod explain;
 mod open;
 mod replay;
 
-pub use custody::{CustodyReport, consent_digest, custody};
+pub use custody::{Broken, CustodyReport, consent_digest, custody};
 pub use explain::{Explanation, explain};
-pub use remit_ledger::verify::Check;
 pub use replay::{Mismatch, ReplayReport, replay};

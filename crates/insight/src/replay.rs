@@ -3,6 +3,7 @@
 
 use crate::open::opened;
 use remit_ledger::{Hash, Reader, Record};
+use remit_model::{Code, UnixTime};
 use remit_policy::{Bundle, Decision, Effect, Question, RuleEffect};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -163,17 +164,25 @@ fn belongs(question: &Question, record: &Record) -> Result<(), String> {
     }
     let written = i64::try_from(record.wall_ns() / 1_000_000_000).unwrap_or(i64::MAX);
     let delay = written.saturating_sub(question.now.0);
-    if !(-1..=DELAY_SECS).contains(&delay) {
+    // A stream is recorded when it ends, long after it was decided on; then the record states the time of the decision.
+    let in_time = decided_at(record).map_or(delay <= DELAY_SECS, |stated| stated == question.now);
+    if delay < -1 || !in_time {
         return Err(format!("the question's time {} does not fit the record's {written}", question.now));
     }
     Ok(())
+}
+
+/// The `now` the decision was made with, where the record states it.
+pub(crate) fn decided_at(record: &Record) -> Option<UnixTime> {
+    let stated = record.decision()?.get("nondet")?.as_array()?;
+    stated.iter().find(|input| input.get("name").and_then(Value::as_str) == Some("now"))?.get("value")?.as_i64().map(UnixTime)
 }
 
 /// What came out differently, in words.
 fn differences(decision: &Decision, recorded: &Value) -> Vec<String> {
     let mut found = Vec::new();
     let result = recorded.get("result").and_then(Value::as_str).unwrap_or_default();
-    if !fits(decision, result) {
+    if !fits(decision, recorded) {
         found.push(format!("recorded `{result}`, decided again {:?}", decision.effect));
     }
     let policies: Value = decision
@@ -198,12 +207,16 @@ fn differences(decision: &Decision, recorded: &Value) -> Vec<String> {
     found
 }
 
-/// A permit may still have met a budget or lost fields to masking; what a policy denies is never anything else.
-fn fits(decision: &Decision, result: &str) -> bool {
+/// What policies permit may still be refused by a later check, which then gives its own code; what they deny is never
+/// recorded as anything else.
+fn fits(decision: &Decision, recorded: &Value) -> bool {
+    let text = |name: &str| recorded.get(name).and_then(Value::as_str).unwrap_or_default();
+    let codes = [Code::PolicyDenied, Code::PolicyError, Code::StepUpRequired];
+    let by_policy = codes.iter().any(|code| code.as_str() == text("reason_code"));
     match decision.effect {
-        Effect::Permit => matches!(result, "allow" | "mask" | "quota"),
-        Effect::Deny => matches!(result, "deny" | "error_fail_closed"),
-        Effect::StepUp => result == "step_up",
+        Effect::Permit => matches!(text("result"), "allow" | "mask" | "quota") || (text("result") != "step_up" && !by_policy),
+        Effect::Deny => matches!(text("result"), "deny" | "error_fail_closed") && by_policy,
+        Effect::StepUp => text("result") == "step_up",
     }
 }
 

@@ -160,43 +160,68 @@ pub fn verify_consistency(old: u64, old_root: &Hash, new: u64, new_root: &Hash, 
             (true, true) => Ok(()),
         };
     }
-    // A power of two is a perfect subtree of the new tree: the old root itself begins the proof.
-    let (first, rest) = if old.is_power_of_two() {
-        (old_root, proof)
-    } else {
-        let (first, rest) = proof.split_first().ok_or(ProofError::Length)?;
-        (first, rest)
-    };
-    if rest.is_empty() {
-        return Err(ProofError::Length);
+    verify_subtree(Range { start: 0, end: old }, old_root, new, new_root, proof)
+}
+
+/// Checks that the hash over leaves `start..end` is that of the tree (`size`, `root`): a consistency proof when the range
+/// starts at 0. The range must be one that a tree has: it starts at a multiple of the power of two not below its width.
+/// SPEC: RFC 9162 §2.1.4.2, generalised by draft-ietf-plants-merkle-tree-certs §4.4.
+pub fn verify_subtree(range: Range, hash: &Hash, size: u64, root: &Hash, proof: &[Hash]) -> Result<(), ProofError> {
+    if range.end > size {
+        return Err(ProofError::OutOfRange);
     }
-    let (mut node, mut last) = (old - 1, new - 1);
-    while node & 1 == 1 {
-        node >>= 1;
-        last >>= 1;
+    if range.start == range.end {
+        // Every tree has an empty range everywhere; nothing needs proof but that it is empty.
+        return match (proof.is_empty(), *hash == empty_root()) {
+            (false, _) => Err(ProofError::Length),
+            (true, false) => Err(ProofError::Root),
+            (true, true) => Ok(()),
+        };
     }
-    let (mut from_old, mut from_new) = (*first, *first);
+    if !is_subtree(range) {
+        return Err(ProofError::OutOfRange);
+    }
+    // `first` and `last` are the edges of the range, `end` that of the tree, as node numbers of one rising level.
+    let (mut first, mut last, mut end) = (range.start, range.end - 1, size - 1);
+    while first != last && (last == end || last & 1 == 1) {
+        (first, last, end) = (first >> 1, last >> 1, end >> 1);
+    }
+    // A perfect subtree of the tree begins the proof itself.
+    let (start, rest) = if first == last { (hash, proof) } else { proof.split_first().ok_or(ProofError::Length)? };
+    let (mut part, mut whole) = (*start, *start);
     for sibling in rest {
-        if last == 0 {
+        if end == 0 {
             return Err(ProofError::Length);
         }
-        if node & 1 == 1 || node == last {
-            from_old = node_hash(sibling, &from_old);
-            from_new = node_hash(sibling, &from_new);
-            while node & 1 == 0 && node != 0 {
-                node >>= 1;
-                last >>= 1;
+        if last & 1 == 1 || last == end {
+            if first < last {
+                part = node_hash(sibling, &part);
+            }
+            whole = node_hash(sibling, &whole);
+            while last & 1 == 0 && last != 0 {
+                (first, last, end) = (first >> 1, last >> 1, end >> 1);
             }
         } else {
-            from_new = node_hash(&from_new, sibling);
+            whole = node_hash(&whole, sibling);
         }
-        node >>= 1;
-        last >>= 1;
+        (first, last, end) = (first >> 1, last >> 1, end >> 1);
     }
-    if last != 0 {
+    if end != 0 {
         return Err(ProofError::Length);
     }
-    if from_old == *old_root && from_new == *new_root { Ok(()) } else { Err(ProofError::Root) }
+    if part == *hash && whole == *root { Ok(()) } else { Err(ProofError::Root) }
+}
+
+/// Checks that `leaf` stands at `index` of the tree inside the subtree over `range` with this hash.
+pub fn verify_subtree_inclusion(leaf: &Hash, index: u64, range: Range, proof: &[Hash], hash: &Hash) -> Result<(), ProofError> {
+    let inside = is_subtree(range).then(|| index.checked_sub(range.start)).flatten().ok_or(ProofError::OutOfRange)?;
+    verify_inclusion(leaf, inside, range.end - range.start, proof, hash)
+}
+
+/// Whether a tree has a subtree over exactly these leaves.
+fn is_subtree(range: Range) -> bool {
+    let width = range.end.checked_sub(range.start).and_then(u64::checked_next_power_of_two);
+    width.is_some_and(|width| range.start < range.end && range.start.is_multiple_of(width))
 }
 
 /// The right edge of a growing tree: enough to add leaves and know the root.

@@ -115,12 +115,11 @@ CREATE INDEX objects_unpublished ON objects (tenant) WHERE published = 0;
 
 -- The log. `idx` is gapless from 0.
 CREATE TABLE records (
-    tenant      TEXT NOT NULL,
-    idx         INTEGER NOT NULL,
-    record_id   TEXT NOT NULL,
-    record_hash TEXT NOT NULL,
-    leaf_hash   BLOB NOT NULL,
-    bytes       BLOB NOT NULL,
+    tenant    TEXT NOT NULL,
+    idx       INTEGER NOT NULL,
+    record_id TEXT NOT NULL,
+    leaf_hash BLOB NOT NULL,
+    bytes     BLOB NOT NULL,
     PRIMARY KEY (tenant, idx)
 );
 CREATE UNIQUE INDEX records_by_id ON records (tenant, record_id);

@@ -83,7 +83,7 @@ impl Work {
              ON CONFLICT (tenant, kind, key) DO UPDATE SET until_s = excluded.until_s, revision = excluded.revision",
         )?
         .execute(params![tenant, what.kind(), what.key(), until.0, revision])?;
-        self.snapshot.revoke(what.clone(), until);
+        self.snapshot.revoke(what, until);
         Ok(())
     }
 }

@@ -218,19 +218,10 @@ impl Work {
         let tenant = self.snapshot.tenant().as_str();
         let index = self.next_index;
         let idx = i64::try_from(index).map_err(|_| Halt::Group("the log is full".to_owned()))?;
-        conn.prepare_cached(
-            "INSERT INTO records (tenant, idx, record_id, record_hash, leaf_hash, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )?
-        .execute(params![
-            tenant,
-            idx,
-            sealed.record_id,
-            sealed.record_hash.to_string(),
-            sealed.leaf_hash.as_bytes(),
-            sealed.bytes
-        ])
-        // A place that is already taken is no fault of the batch: someone else wrote this log.
-        .map_err(|error| Halt::Group(error.to_string()))?;
+        conn.prepare_cached("INSERT INTO records (tenant, idx, record_id, leaf_hash, bytes) VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute(params![tenant, idx, sealed.record_id, sealed.leaf_hash.as_bytes(), sealed.bytes])
+            // A place that is already taken is no fault of the batch: someone else wrote this log.
+            .map_err(|error| Halt::Group(error.to_string()))?;
         if sealed.side.count() > 0 {
             conn.prepare_cached("INSERT INTO sides (tenant, idx, body) VALUES (?1, ?2, ?3)")?.execute(params![
                 tenant,

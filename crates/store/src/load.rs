@@ -23,7 +23,7 @@ pub(crate) fn snapshot(conn: &Connection, config: &Config) -> Result<Snapshot, S
     for row in revoked {
         let (kind, key, until) = row?;
         let what = Revocation::from_parts(&kind, key).ok_or_else(|| StoreError::Corrupt(format!("revocation kind `{kind}`")))?;
-        snapshot.revoke(what, UnixTime(until));
+        snapshot.revoke(&what, UnixTime(until));
     }
     let revision = meta(conn, tenant, "revision")?.unwrap_or_else(|| "0".to_owned());
     snapshot.set_revision(revision.parse().map_err(|_| StoreError::Corrupt(format!("revision `{revision}`")))?);

@@ -18,8 +18,18 @@ pub struct Snapshot {
     revision: u64,
     agents: HashTrieMapSync<AgentId, Arc<Agent>>,
     humans: HashTrieMapSync<Arc<str>, Arc<Human>>,
-    revoked: HashTrieMapSync<Revocation, UnixTime>,
+    revoked: Revoked,
 }
+
+/// Revocations by kind, so that a look-up on the path of a call allocates nothing.
+#[derive(Clone)]
+struct Revoked {
+    jti: Until,
+    txn: Until,
+    family: Until,
+}
+
+type Until = HashTrieMapSync<Arc<str>, UnixTime>;
 
 impl Snapshot {
     pub(crate) fn empty(tenant: TenantId) -> Self {
@@ -28,7 +38,7 @@ impl Snapshot {
             revision: 0,
             agents: HashTrieMapSync::new_sync(),
             humans: HashTrieMapSync::new_sync(),
-            revoked: HashTrieMapSync::new_sync(),
+            revoked: Revoked { jti: Until::new_sync(), txn: Until::new_sync(), family: Until::new_sync() },
         }
     }
 
@@ -60,26 +70,30 @@ impl Snapshot {
     }
 
     /// Whether this token, one it descends from, or its whole chain was revoked.
-    pub fn is_revoked<'a>(&self, jti: &'a str, ancestors: impl IntoIterator<Item = &'a str>, txn: &str) -> bool {
-        if self.revoked.is_empty() {
-            return false;
-        }
-        let jti_revoked = |jti: &str| self.revoked.contains_key(&Revocation::Jti(jti.to_owned()));
-        jti_revoked(jti) || self.revoked.contains_key(&Revocation::Txn(txn.to_owned())) || ancestors.into_iter().any(jti_revoked)
+    pub fn is_revoked<'a>(&self, jti: &str, ancestors: impl IntoIterator<Item = &'a str>, txn: &str) -> bool {
+        let jtis = &self.revoked.jti;
+        jtis.contains_key(jti)
+            || self.revoked.txn.contains_key(txn)
+            || (!jtis.is_empty() && ancestors.into_iter().any(|ancestor| jtis.contains_key(ancestor)))
     }
 
     /// Whether this revocation is in force.
     pub fn has_revocation(&self, what: &Revocation) -> bool {
-        self.revoked.contains_key(what)
-    }
-
-    pub(crate) fn revoked_until(&self, what: &Revocation) -> Option<UnixTime> {
-        self.revoked.get(what).copied()
+        self.revoked_until(what).is_some()
     }
 
     /// Revocations in force.
     pub fn revocations(&self) -> usize {
-        self.revoked.size()
+        self.revoked.jti.size() + self.revoked.txn.size() + self.revoked.family.size()
+    }
+
+    pub(crate) fn revoked_until(&self, what: &Revocation) -> Option<UnixTime> {
+        let kind = match what {
+            Revocation::Jti(_) => &self.revoked.jti,
+            Revocation::Txn(_) => &self.revoked.txn,
+            Revocation::Family(_) => &self.revoked.family,
+        };
+        kind.get(what.key()).copied()
     }
 
     pub(crate) fn put_agent(&mut self, agent: Agent) {
@@ -90,17 +104,27 @@ impl Snapshot {
         self.humans.insert_mut(Arc::from(human.name.as_str()), Arc::new(human));
     }
 
-    pub(crate) fn revoke(&mut self, what: Revocation, until: UnixTime) {
-        self.revoked.insert_mut(what, until);
+    pub(crate) fn revoke(&mut self, what: &Revocation, until: UnixTime) {
+        self.revoked.kind_mut(what).insert_mut(Arc::from(what.key()), until);
     }
 
     /// Forgets a revocation whose last token has expired.
     pub(crate) fn forget(&mut self, what: &Revocation) {
-        self.revoked.remove_mut(what);
+        self.revoked.kind_mut(what).remove_mut(what.key());
     }
 
     pub(crate) fn set_revision(&mut self, revision: u64) {
         self.revision = revision;
+    }
+}
+
+impl Revoked {
+    fn kind_mut(&mut self, what: &Revocation) -> &mut Until {
+        match what {
+            Revocation::Jti(_) => &mut self.jti,
+            Revocation::Txn(_) => &mut self.txn,
+            Revocation::Family(_) => &mut self.family,
+        }
     }
 }
 
@@ -111,7 +135,7 @@ impl fmt::Debug for Snapshot {
             .field("revision", &self.revision)
             .field("agents", &self.agents.size())
             .field("humans", &self.humans.size())
-            .field("revoked", &self.revoked.size())
+            .field("revoked", &self.revocations())
             .finish()
     }
 }

@@ -12,20 +12,26 @@ mod edge;
 mod report;
 
 pub use edge::consent_digest;
-pub use report::CustodyReport;
+pub use report::{Broken, CustodyReport};
 
-use crate::open::opened;
+use crate::{open::opened, replay::decided_at};
 use edge::{Keys, Link};
 use remit_ledger::{Reader, Record, Side};
 use remit_model::{Authority, Chain, EdgeProof, PrincipalKind, UnixTime, chain::HARD_DEPTH, json};
 use remit_token::{Actor, nested_act};
 use serde::Deserialize;
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Re-checks the custody of every authority in the log.
 pub fn custody(reader: &Reader) -> CustodyReport {
-    let mut custody = Custody { reader, keys: Keys::default(), tokens: HashMap::new(), report: CustodyReport::default() };
+    let mut custody = Custody {
+        reader,
+        keys: Keys::default(),
+        tokens: HashMap::new(),
+        chains: HashSet::new(),
+        report: CustodyReport::default(),
+    };
     for index in 0..reader.len() {
         match reader.record(index) {
             Ok(record) => custody.visit(index, &record),
@@ -40,6 +46,8 @@ struct Custody<'r> {
     keys: Keys,
     /// By the hash of their `jti`.
     tokens: HashMap<String, Issued>,
+    /// Ids of the chains seen.
+    chains: HashSet<String>,
     report: CustodyReport,
 }
 
@@ -83,7 +91,7 @@ impl Custody<'_> {
             "log_control" => self.keys.learn_issuer(record),
             "config_change" => self.keys.learn_agent(record),
             "token" | "delegation" => self.issued(index, record),
-            "decision" | "intent" => self.used(record),
+            "decision" | "intent" | "effect" => self.used(record),
             _ => Ok(()),
         };
         if let Err(why) = outcome {
@@ -99,14 +107,15 @@ impl Custody<'_> {
             return Ok(());
         }
         self.report.tokens += 1;
+        self.chains.extend(record.txn().map(str::to_owned));
+        self.report.chains = self.chains.len();
         let side = opened(self.reader, index, record)?;
         let read = side.as_ref().map(Opened::read).transpose()?.flatten();
-        let outcome = match (&read, &side) {
-            (Some(token), Some(side)) => self.check(record, &jti_hash, token, side),
-            _ => {
-                self.report.undisclosed += 1;
-                Ok(())
-            }
+        let outcome = if let (Some(token), Some(side)) = (&read, &side) {
+            self.check(record, &jti_hash, token, side)
+        } else {
+            self.report.undisclosed += 1;
+            Ok(())
         };
         let last = record.chain().last();
         let plain_jkt = last.and_then(|party| party.pointer("/cnf/jkt")).and_then(Value::as_str);
@@ -203,10 +212,10 @@ impl Custody<'_> {
         if record.text("/producer/kind") != Some("gateway") {
             return Ok(());
         }
+        let let_through = matches!(record.text("/decision/result"), Some("allow" | "mask"));
         let presented = record.chain().iter().rev().find_map(|party| party.pointer("/token/jti_hash")?.as_str());
         let Some(jti_hash) = presented else {
-            let let_through = matches!(record.text("/decision/result"), Some("allow" | "mask"));
-            return if let_through || record.record_type() == "intent" {
+            return if let_through || record.record_type() != "decision" {
                 Err("it was let through without a token".to_owned())
             } else {
                 Ok(()) // Refused before anyone was recognised.
@@ -221,8 +230,8 @@ impl Custody<'_> {
         if proved.is_some() && proved != issued.jkt.as_deref() {
             return Err("the key that was proved is not the one its token is bound to".to_owned());
         }
-        let late = issued.opened.as_ref().is_some_and(|token| token.claims.exp.plus(SKEW_SECS) < written(record));
-        if late && record.text("/decision/result") == Some("allow") {
+        let ends = issued.opened.as_ref().map(|token| token.claims.exp.plus(SKEW_SECS));
+        if ends.zip(decided_at(record)).is_some_and(|(ends, at)| at > ends) && let_through {
             return Err("its token had expired".to_owned());
         }
         Ok(())

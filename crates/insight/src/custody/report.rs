@@ -1,6 +1,5 @@
 //! What the custody check found.
 
-use remit_ledger::verify::Check;
 use remit_model::EdgeProof;
 use serde::Serialize;
 use std::{collections::BTreeMap, fmt};
@@ -8,10 +7,14 @@ use std::{collections::BTreeMap, fmt};
 /// The outcome of a custody check.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct CustodyReport {
+    /// Different chains that tokens were issued for.
+    pub chains: usize,
     /// Records that issued a token.
     pub tokens: u64,
-    /// Hops whose signature was checked, by the kind of proof.
-    pub hops: BTreeMap<&'static str, u64>,
+    /// Hops whose signature by the delegator was checked.
+    pub hops: u64,
+    /// The same by the kind of proof.
+    pub proofs: BTreeMap<&'static str, u64>,
     /// Agents on their own account whose assertion was checked.
     pub roots: u64,
     /// Decisions at a gateway whose token was traced to the record that issued it.
@@ -19,9 +22,16 @@ pub struct CustodyReport {
     /// Token records whose committed values are not with this copy.
     pub undisclosed: u64,
     /// One line for each record that fails.
-    pub failures: Vec<Check>,
+    pub failures: Vec<Broken>,
     /// What a signature does not cover, with the number of hops it is true of.
     pub notes: BTreeMap<&'static str, u64>,
+}
+
+/// A record whose custody does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Broken {
+    pub index: u64,
+    pub detail: String,
 }
 
 impl CustodyReport {
@@ -31,11 +41,12 @@ impl CustodyReport {
     }
 
     pub(super) fn fail(&mut self, index: u64, detail: String) {
-        self.failures.push(Check { name: "custody", ok: false, detail, index: Some(index) });
+        self.failures.push(Broken { index, detail });
     }
 
     pub(super) fn hop(&mut self, edge: &EdgeProof, note: Option<&'static str>) {
-        *self.hops.entry(edge.kind()).or_default() += 1;
+        self.hops += 1;
+        *self.proofs.entry(edge.kind()).or_default() += 1;
         if let Some(note) = note {
             *self.notes.entry(note).or_default() += 1;
         }
@@ -45,14 +56,17 @@ impl CustodyReport {
 impl fmt::Display for CustodyReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mark = if self.ok() { "ok  " } else { "FAIL" };
-        let hops: u64 = self.hops.values().sum();
-        write!(f, "{mark} custody: {hops} hops signed by their delegators, {} tokens, {} uses traced", self.tokens, self.uses)?;
+        write!(
+            f,
+            "{mark} custody: {} hops signed by their delegators, {} tokens, {} uses traced",
+            self.hops, self.tokens, self.uses
+        )?;
         if self.undisclosed > 0 {
             write!(f, ", {} undisclosed", self.undisclosed)?;
         }
         writeln!(f)?;
         for failure in &self.failures {
-            writeln!(f, "FAIL custody record {}: {}", failure.index.unwrap_or_default(), failure.detail)?;
+            writeln!(f, "FAIL custody record {}: {}", failure.index, failure.detail)?;
         }
         self.notes.iter().try_for_each(|(note, count)| writeln!(f, "note {note} ({count} hops)"))
     }

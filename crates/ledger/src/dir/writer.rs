@@ -200,7 +200,7 @@ impl Head {
             let unfinished = Tile::at(level, places / WIDTH, size);
             head.levels.push(unfinished.map_or(Ok(Vec::new()), |tile| reader.hashes(tile))?);
         }
-        if size % WIDTH > 0 {
+        if !size.is_multiple_of(WIDTH) {
             reader.bundle(size / WIDTH)?.as_slice().clone_into(&mut head.entries);
             for index in size - size % WIDTH..size {
                 if let Some(side) = reader.side(index)? {

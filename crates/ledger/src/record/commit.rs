@@ -210,11 +210,6 @@ impl Opening {
     }
 }
 
-/// The root that openings commit to: what a verifier compares with `commit.root`.
-pub fn committed_root(side: &Side) -> Hash {
-    side.root()
-}
-
 /// The value as it is hashed and stored, with its type name.
 fn committed_form(value: Value) -> (&'static str, Value) {
     if !numbers_are_exact(&value) || deeper_than(&value, DEPTH_LIMIT) {

@@ -1,8 +1,8 @@
 //! The members of `agent.audit.v1`, laid out from a draft. SPEC: record.md §1.11.
 
 use super::{
-    AuthMethod, CHAIN_LIMIT, DecisionFacts, Draft, EXPLANATION_LIMIT, Edge, FIELD_LIMIT, GrantKind, Identity, Party, PartyKind,
-    Pepper, Position, RESOURCE_LIMIT, Resource, Retention, SCHEMA, SealError, Side, TokenFacts, commit::numbers_are_exact,
+    AuthMethod, CHAIN_LIMIT, DecisionFacts, Draft, EXPLANATION_LIMIT, Edge, FIELD_LIMIT, Identity, Party, PartyKind, Pepper,
+    Position, RESOURCE_LIMIT, Resource, Retention, SCHEMA, SealError, Side, TokenFacts, commit::numbers_are_exact,
 };
 use crate::{
     hash::{Hash, hex},
@@ -53,9 +53,9 @@ pub(super) fn build(draft: Draft, place: &Place<'_>, side: &Side) -> Result<Valu
     record.put("chain", nodes);
     record.some("txn", draft.txn);
     record.put("owner_ref", owner_ref);
-    record.some("session", draft.session.id.map(id));
-    record.some("conversation", draft.session.conversation.map(id));
-    record.some("run", draft.session.run.map(id));
+    record.some("session", draft.session.id.map(|id| json!({ "id": id })));
+    record.some("conversation", draft.session.conversation.map(|id| json!({ "id": id })));
+    record.some("run", draft.session.run.map(|id| json!({ "id": id })));
     record.put("protocol", draft.protocol);
     record.put("action", json!({ "name": draft.action.name, "class": draft.action.class.as_str() }));
     record.some("tool", draft.tool);
@@ -120,7 +120,7 @@ fn check(draft: &Draft) -> Result<(), SealError> {
     if let Some((what, count, limit)) = bounds.into_iter().find(|(_, count, limit)| count > limit) {
         return Err(SealError::TooMany { what, count, limit });
     }
-    let plain = draft.ext.iter().map(|(name, value)| (name, value));
+    let plain = draft.ext.iter();
     let nondet = draft.decision.iter().flat_map(|facts| &facts.nondet).map(|(name, value)| (name, value));
     match plain.chain(nondet).find(|(_, value)| !numbers_are_exact(value)) {
         Some((name, _)) => Err(SealError::Number { member: name.clone() }),
@@ -199,7 +199,7 @@ fn node(index: usize, party: &Party, subject_ref: &str) -> Value {
         "grant",
         json!({
             "id": party.grant.id,
-            "type": grant_name(party.grant.kind),
+            "type": party.grant.kind,
             "parent_jti_hash": party.grant.parent_jti.as_ref().map(|jti| Hash::of(&[jti.as_bytes()])),
         }),
     );
@@ -214,10 +214,6 @@ fn node(index: usize, party: &Party, subject_ref: &str) -> Value {
     Value::Object(node.0)
 }
 
-fn grant_name(kind: GrantKind) -> Value {
-    json!(kind)
-}
-
 fn token(facts: &TokenFacts) -> Value {
     let mut token = Members::default();
     token.some("jti_hash", facts.jti.as_ref().map(|jti| Hash::of(&[jti.as_bytes()])));
@@ -228,10 +224,6 @@ fn token(facts: &TokenFacts) -> Value {
     token.some("iat", facts.issued.map(|at| at.to_string()));
     token.some("authorization_details_hash", facts.authorization_details_hash.as_ref());
     Value::Object(token.0)
-}
-
-fn id(id: String) -> Value {
-    json!({ "id": id })
 }
 
 fn resource_node(resource: Resource, tenant: &str, pepper: &Pepper) -> Value {

@@ -8,19 +8,22 @@
 mod commit;
 mod draft;
 mod envelope;
+mod facts;
 mod key;
 mod parse;
+mod party;
 mod seal;
 
-pub use commit::{Opening, Side, SideError, committed_root};
-pub use draft::{
-    Action, AgentFacts, Auth, AuthMethod, Classification, DecisionFacts, DecisionResult, Draft, Edge, EffectConfirmed, Engine,
-    GrantFacts, GrantKind, Http, HumanInLoop, Mask, Masked, Mcp, Outcome, OutcomeStatus, Party, PartyKind, PolicyFact,
-    PolicyFailure, ProducerKind, Protocol, Purpose, RecordType, Resource, Retention, Session, TokenFacts, Tool, Trace,
+pub use commit::{Opening, Side, SideError};
+pub use draft::{Draft, ProducerKind, RecordType};
+pub use facts::{
+    Action, Classification, DecisionFacts, DecisionResult, EffectConfirmed, Engine, Http, HumanInLoop, Mask, Masked, Mcp,
+    Outcome, OutcomeStatus, PolicyFact, PolicyFailure, Protocol, Purpose, Resource, Retention, Session, Tool, Trace,
 };
 pub use key::{Pepper, RecordKey, verify_record_signature};
 pub(crate) use parse::decimal;
 pub use parse::{Record, RecordError};
+pub use party::{AgentFacts, Auth, AuthMethod, Edge, GrantFacts, GrantKind, Party, PartyKind, TokenFacts};
 pub use seal::{Environment, Identity, Position, SealError, Sealed, Sealer};
 
 /// The value of `schema` in every record.

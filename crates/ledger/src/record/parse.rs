@@ -14,7 +14,7 @@ pub struct Record {
     wall_ns: u64,
     hlc: (u64, u64),
     prev_hash: Hash,
-    record_hash: Hash,
+    hash: Hash,
     commit_root: Hash,
 }
 
@@ -73,7 +73,7 @@ impl Record {
             wall_ns,
             hlc,
             prev_hash: hash("/prev_hash")?,
-            record_hash: hash("/record_hash")?,
+            hash: hash("/record_hash")?,
             commit_root: hash("/commit/root")?,
             value,
         })
@@ -164,7 +164,7 @@ impl Record {
 
     /// The hash as stated; [`Record::recomputed_hash`] is the hash as it is.
     pub fn record_hash(&self) -> Hash {
-        self.record_hash
+        self.hash
     }
 
     pub fn commit_root(&self) -> Hash {

@@ -11,15 +11,7 @@ mod tiles;
 
 pub use report::{Check, Report};
 
-use crate::{
-    checkpoint::Checkpoint,
-    dir::{ReadError, Reader},
-    hash::Hash,
-    note::VerifyingKey,
-    record::Record,
-    tile::WIDTH,
-    tree,
-};
+use crate::{checkpoint::Checkpoint, dir::Reader, hash::Hash, note::VerifyingKey, record::Record, tile::WIDTH, tree};
 use records::Records;
 use std::path::Path;
 use tiles::Tiles;
@@ -148,9 +140,4 @@ fn compare_earlier(earlier: Option<&Checkpoint>, frontier: &tree::Frontier, repo
         let detail = format!("the first {} entries are not those of the earlier checkpoint", earlier.size);
         report.fail("extension", None, detail);
     }
-}
-
-/// The side values, tolerant of their absence; a broken bundle is one line.
-fn side_of(reader: &Reader, index: u64) -> Result<Option<crate::record::Side>, ReadError> {
-    reader.side(index)
 }

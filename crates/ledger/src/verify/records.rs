@@ -1,6 +1,6 @@
 //! The checks on each record: hash, signature, place in its producer's sequence, commitments, intents, time.
 
-use super::{Report, side_of};
+use super::Report;
 use crate::{
     dir::Reader,
     hash::Hash,
@@ -84,7 +84,7 @@ impl<'a> Records<'a> {
         if self.broken_side == Some(index / WIDTH) {
             return;
         }
-        match side_of(self.reader, index) {
+        match self.reader.side(index) {
             Ok(None) => report.undisclosed += 1,
             Ok(Some(side)) => {
                 self.disclosed += 1;

@@ -99,6 +99,9 @@ impl fmt::Display for Report {
                 None => writeln!(f, "{mark} {}: {}", check.name, check.detail)?,
             }
         }
+        if !self.independent {
+            writeln!(f, "note not independent: no verifier key was given, so the log was only checked against itself")?;
+        }
         for note in &self.notes {
             writeln!(f, "note {note}")?;
         }

@@ -1,6 +1,7 @@
 //! Why one grant is not within another, dimension by dimension, in words a person can act on.
 
 use super::{
+    constraint::{Constraint, Number},
     field,
     grant::{Grant, Names},
     words::{Extent::Short, count},
@@ -72,6 +73,9 @@ fn names(code: Code, noun: &str, child: &Names, parent: &Names, apart: u32) -> O
 
 fn arguments(child: &Grant, parent: &Grant, found: &mut Vec<Widening>) {
     for (at, held) in parent.arguments.iter().filter(|(at, held)| !child.implies(at, held)) {
+        if only_for_want_of_a_total(child, parent, at, held) {
+            continue;
+        }
         let name = Short.argument(at);
         let held = held.words(Short);
         let reason = match child.arguments.get(at) {
@@ -80,6 +84,18 @@ fn arguments(child: &Grant, parent: &Grant, found: &mut Vec<Widening>) {
         };
         found.push(widening(Code::WidensArgument, reason));
     }
+}
+
+/// Whether the argument would be within the parent's if the child had the parent's total for it: a total also bounds
+/// every single amount. What widens then is the limit.
+fn only_for_want_of_a_total(child: &Grant, parent: &Grant, at: &str, held: &Constraint) -> bool {
+    let Some(most) = parent.spend.get(at) else { return false };
+    let spendable = Constraint::range(Number::ZERO, *most);
+    let totalled = match child.arguments.get(at) {
+        Some(asked) => spendable.and_then(|spendable| asked.meet(&spendable)),
+        None => spendable,
+    };
+    child.spend.get(at).is_none_or(|asked| asked > most) && totalled.is_some_and(|totalled| totalled.within(held))
 }
 
 fn fields(child: &Grant, parent: &Grant) -> Option<Widening> {

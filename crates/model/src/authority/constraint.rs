@@ -221,10 +221,7 @@ impl Constraint {
     pub(crate) fn words(&self, extent: Extent) -> String {
         match self {
             Self::Absent => "left out".to_owned(),
-            Self::OneOf(values) => {
-                let shown = extent.list(values.iter().map(|value| value.words(extent)), "or");
-                if values.len() == 1 { shown } else { format!("one of {shown}") }
-            }
+            Self::OneOf(values) => extent.list(values.iter().map(|value| value.words(extent)), "or"),
             Self::Range { min, max } if *min == Number::LEAST && *max == Number::GREATEST => "a number".to_owned(),
             Self::Range { min, max } if *min == Number::LEAST => format!("at most {max}"),
             Self::Range { min, max } if *max == Number::GREATEST => format!("at least {min}"),

@@ -25,6 +25,7 @@ const TASKS: u64 = 24;
 const BUDGETS: u64 = 8;
 const LIMIT: i64 = 40;
 const WHERE: &str = "REMIT_STORE_CRASH_DIR";
+const ROUND: &str = "REMIT_STORE_CRASH_ROUND";
 
 #[tokio::test]
 async fn n_lg_11_no_kill_loses_an_acknowledged_record_or_leaves_an_effect_without_its_intent() {
@@ -101,7 +102,7 @@ fn start(dir: &Path, round: u32) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["crash::child_under_load", "--exact", "--ignored", "--nocapture"])
         .env(WHERE, dir)
-        .env("REMIT_STORE_CRASH_ROUND", round.to_string())
+        .env(ROUND, round.to_string())
         .stdout(Stdio::null())
         .stderr(Stdio::inherit())
         .spawn()
@@ -137,10 +138,8 @@ fn lines(path: &Path) -> Vec<String> {
 #[test]
 #[ignore = "started by the crash test as a process of its own"]
 fn child_under_load() {
-    #[expect(clippy::disallowed_methods, reason = "how the parent tells its child where to work")]
-    let (dir, round) = (std::env::var(WHERE), std::env::var("REMIT_STORE_CRASH_ROUND"));
-    let (Ok(dir), Ok(round)) = (dir, round) else { return };
-    let (dir, round) = (PathBuf::from(dir), round.parse().unwrap());
+    let (Some(dir), Some(round)) = (std::env::var_os(WHERE), std::env::var_os(ROUND)) else { return };
+    let (dir, round) = (PathBuf::from(dir), round.to_str().unwrap().parse().unwrap());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let mut config = config(&dir);

@@ -1,0 +1,173 @@
+//! The nodes of the chain of custody, as a draft states them.
+
+use remit_model::{Chain, EdgeProof, Principal, PrincipalKind, UnixTime};
+use serde::Serialize;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PartyKind {
+    Human,
+    Agent,
+    Subagent,
+    Workload,
+    Service,
+    ExternalAgent,
+}
+
+/// One node of the chain of custody.
+#[derive(Clone, Debug)]
+pub struct Party {
+    pub kind: PartyKind,
+    pub issuer: String,
+    /// Plain subject; recorded as a pseudonym (`subject_ref`) and committed under `/chain/N/subject`.
+    pub subject: String,
+    pub agent: Option<AgentFacts>,
+    pub auth: Auth,
+    pub token: Option<TokenFacts>,
+    /// RFC 7638 thumbprint of the key this party proved.
+    pub jkt: Option<String>,
+    /// The DPoP proof seen, compact; only its hash is recorded.
+    pub proof: Option<String>,
+    pub grant: GrantFacts,
+    /// How this party came by its authority, signed by the delegator; `None` at index 0 or when not at hand.
+    pub edge: Option<Edge>,
+}
+
+impl Party {
+    pub fn new(kind: PartyKind, issuer: impl Into<String>, subject: impl Into<String>) -> Self {
+        Self {
+            kind,
+            issuer: issuer.into(),
+            subject: subject.into(),
+            agent: None,
+            auth: Auth::default(),
+            token: None,
+            jkt: None,
+            proof: None,
+            grant: GrantFacts::default(),
+            edge: None,
+        }
+    }
+
+    pub fn of(principal: &Principal) -> Self {
+        let kind = match principal.kind() {
+            PrincipalKind::Human => PartyKind::Human,
+            PrincipalKind::Agent => PartyKind::Agent,
+        };
+        Self::new(kind, &principal.iss, &principal.sub)
+    }
+
+    /// The whole chain of custody as the token service knows it: the root, then one party for each hop.
+    pub fn chain(chain: &Chain) -> Vec<Self> {
+        let mut root = Self::of(&chain.root);
+        let by_human = root.kind == PartyKind::Human;
+        if !by_human {
+            root.grant.kind = GrantKind::ClientCredentials;
+        }
+        let mut parties = vec![root];
+        let mut parent: Option<&str> = None;
+        for (depth, hop) in chain.hops.iter().enumerate() {
+            let mut party = Self::of(&hop.delegate);
+            if depth > 0 || !by_human {
+                party.kind = PartyKind::Subagent;
+            }
+            party.jkt = Some(hop.jkt.clone());
+            party.token = Some(TokenFacts {
+                jti: Some(hop.jti.clone()),
+                expires: Some(hop.expires),
+                authorization_details_hash: Some(hop.authority.digest()),
+                ..TokenFacts::default()
+            });
+            party.grant = GrantFacts {
+                id: hop.jti.clone(),
+                kind: if depth == 0 && by_human { GrantKind::Login } else { GrantKind::TokenExchange },
+                parent_jti: parent.map(str::to_owned),
+            };
+            party.edge = Some(Edge::Proof(hop.edge.clone()));
+            parent = Some(&hop.jti);
+            parties.push(party);
+        }
+        parties
+    }
+}
+
+/// The delegator's signature over one hop.
+#[derive(Clone, Debug)]
+pub enum Edge {
+    /// The proof itself: hashed into the record, committed under `/chain/N/edge`.
+    Proof(EdgeProof),
+    /// Only its hash (`sha-256:…`) is at hand; the delegation record holds the proof.
+    Hash(String),
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct AgentFacts {
+    pub uid: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance_uid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub charter_digest: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub framework: Option<String>,
+}
+
+/// How a party proved who it is. `password` and `none` are ours: the honest names for what they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthMethod {
+    Passkey,
+    Mfa,
+    Sso,
+    SpiffeSvid,
+    Wit,
+    ClientAssertion,
+    /// Legacy shared key.
+    ApiKey,
+    Password,
+    /// Known only from an upstream token, or not authenticated at all.
+    #[default]
+    None,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Auth {
+    pub method: AuthMethod,
+    pub time: Option<UnixTime>,
+    pub acr: Option<String>,
+    pub amr: Vec<String>,
+}
+
+/// Facts of the token a party held. The token itself is never recorded; `jti` is hashed.
+#[derive(Clone, Debug, Default)]
+pub struct TokenFacts {
+    pub jti: Option<String>,
+    pub issuer: Option<String>,
+    pub audience: Vec<String>,
+    pub scope: Vec<String>,
+    pub expires: Option<UnixTime>,
+    pub issued: Option<UnixTime>,
+    /// `sha-256:…` of the canonical authority.
+    pub authorization_details_hash: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GrantKind {
+    #[default]
+    Login,
+    TokenExchange,
+    Ciba,
+    ClientCredentials,
+    IdJag,
+    TxnToken,
+}
+
+/// The grant by which a party came into the chain. An empty id means none (a party that only presented itself).
+#[derive(Clone, Debug, Default)]
+pub struct GrantFacts {
+    pub id: String,
+    pub kind: GrantKind,
+    pub parent_jti: Option<String>,
+}

@@ -1,0 +1,92 @@
+//! Replays the committed fuzz corpus, and garbage besides.
+
+use crate::world::{World, files, log_key};
+use proptest::prelude::*;
+use remit_ledger::{fuzz, tile};
+use std::{fs, path::Path};
+
+type Target = fn(&[u8]);
+
+const TARGETS: [(&str, Target); 6] = [
+    ("note", fuzz::note),
+    ("checkpoint", fuzz::checkpoint),
+    ("tile_path", fuzz::tile_path),
+    ("bundle", fuzz::bundle),
+    ("record", fuzz::record),
+    ("side", fuzz::side),
+];
+
+#[test]
+fn the_corpus_breaks_nothing() {
+    for (name, target) in TARGETS {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(name);
+        let files: Vec<_> = fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();
+        assert!(files.len() >= 3, "{name} has {} files", files.len());
+        for file in files {
+            let seed = fs::read(&file).unwrap();
+            target(&seed);
+            // Close to what parses: cut at many places, and with one bit flipped in many bytes.
+            for at in (0..seed.len()).step_by(1 + seed.len() / 150) {
+                target(&seed[..at]);
+                let mut flipped = seed.clone();
+                flipped[at] ^= 1 << (at % 8);
+                target(&flipped);
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "writes the corpus; run after a change of format"]
+fn write_the_corpus() {
+    let world = World::of(5);
+    let files = files(&world.entries(), &world.sides());
+    let note = files["checkpoint"].clone();
+    let text = String::from_utf8(note.clone()).unwrap();
+    let bundle = |count: usize| {
+        let entries = world.sealed[..count].iter().map(|sealed| sealed.bytes.as_slice());
+        [vec![u8::try_from(count - 1).unwrap()], tile::encode_bundle(entries).unwrap()].concat()
+    };
+    let checkpoint = text.split("\n\n").next().unwrap();
+    let seeds: [(&str, Vec<Vec<u8>>); 6] = [
+        ("note", vec![note, log_key().sign("a\n\nb\n").unwrap(), text.replace('\n', "\r\n").into_bytes()]),
+        (
+            "checkpoint",
+            vec![
+                format!("{checkpoint}\n").into(),
+                "a\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n".into(),
+                "a\n01\n=\n".into(),
+            ],
+        ),
+        (
+            "tile_path",
+            vec![b"tile/0/x001/x234/067".to_vec(), b"tile/entries/273.p/112".to_vec(), b"tile/63/x001/067.p/0".to_vec()],
+        ),
+        ("bundle", vec![bundle(1), bundle(3), vec![0, 0, 0]]),
+        ("record", world.sealed.iter().map(|sealed| sealed.bytes.clone()).collect()),
+        ("side", world.sealed.iter().map(|sealed| sealed.side.to_bytes()).collect()),
+    ];
+    for (name, seeds) in seeds {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(name);
+        fs::create_dir_all(&folder).unwrap();
+        for (number, seed) in seeds.iter().enumerate() {
+            fs::write(folder.join(format!("{number:02}")), seed).unwrap();
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn garbage_breaks_nothing(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        for (_, target) in TARGETS {
+            target(&bytes);
+        }
+    }
+
+    #[test]
+    fn garbage_text_breaks_nothing(text in "(tile/|log\n|\u{2014} |\\{\"|[0-9x/.p+ \n\"\\}:,=]){0,30}") {
+        for (_, target) in TARGETS {
+            target(text.as_bytes());
+        }
+    }
+}

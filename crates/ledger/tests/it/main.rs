@@ -1,0 +1,11 @@
+//! The ledger through its public face.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod attacks;
+mod corpus;
+mod directory;
+mod note;
+mod proofs;
+mod record;
+mod world;

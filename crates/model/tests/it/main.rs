@@ -1,0 +1,12 @@
+//! The model's public face: laws, an independent oracle, and what must be refused.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+
+mod algebra;
+mod custody;
+mod documents;
+mod grants;
+mod masking;
+mod oracle;
+mod seeds;
+mod support;
+mod words;

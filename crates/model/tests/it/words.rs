@@ -1,0 +1,113 @@
+//! Names, scopes and times.
+
+use crate::support::read;
+use remit_model::{AgentId, Authority, Code, Principal, PrincipalKind, Server, ServerId, TenantId, ToolRule, UnixTime};
+use serde_json::json;
+
+fn server(id: &str, tools: &[&str]) -> Server {
+    Server {
+        id: ServerId::parse(id).unwrap(),
+        title: id.into(),
+        location: format!("https://gw.example/mcp/{id}"),
+        tools: tools.iter().map(|tool| ((*tool).to_owned(), ToolRule::default())).collect(),
+    }
+}
+
+#[test]
+fn scopes_expand_through_the_registration() {
+    let (desk, files) = (server("helpdesk", &["tickets.read", "refund.create"]), server("files", &[]));
+    let servers = [&desk, &files];
+    let expand = |scope: &str| Authority::from_scope(scope, &servers);
+    let two = expand("helpdesk:tickets.read helpdesk:refund.create").unwrap();
+    assert_eq!(
+        two,
+        read(&[json!({"type": "tool_access", "locations": [desk.location], "actions": ["refund.create", "tickets.read"]})])
+    );
+    assert_eq!(two.scopes(&servers), ["helpdesk:refund.create", "helpdesk:tickets.read"]);
+    let all = expand("helpdesk:tickets.read helpdesk:* files:mcp:resources/read").unwrap();
+    assert_eq!(all.scopes(&servers), ["files:mcp:resources/read", "helpdesk:*"]);
+    assert_eq!(expand("helpdesk:* helpdesk:*").unwrap(), expand("helpdesk:*").unwrap());
+    assert!(expand("").unwrap().is_none());
+    assert!(all.scopes(&[]).is_empty());
+    let everywhere = read(&[json!({"type": "tool_access"})]);
+    assert_eq!(everywhere.scopes(&servers), ["files:*", "helpdesk:*"]);
+    assert!(two.delegable_to(&Principal { iss: String::new(), sub: "agent:a".into() }).is_err());
+}
+
+#[test]
+fn n_tx_01_unknown_and_malformed_scopes_are_refused() {
+    let desk = server("helpdesk", &["tickets.read"]);
+    let many = vec!["helpdesk:*"; 257].join(" ");
+    for scope in [
+        "tickets.read",
+        "helpdesk",
+        "helpdesk:",
+        ":tickets.read",
+        "helpdesk:tickets",
+        "helpdesk:tickets.read2",
+        "helpdesk:tickets.*",
+        "HELPDESK:tickets.read",
+        "helpdesk:TICKETS.READ",
+        "other:*",
+        "*",
+        "*:*",
+        "helpdesk:tickets.read:x",
+        "helpdesk:mcp:",
+        " helpdesk:*",
+        "helpdesk:* ",
+        "helpdesk:*  helpdesk:*",
+        "helpdesk:*\thelpdesk:*",
+        "helpdesk:*,helpdesk:*",
+        "helpdesk:mcp:a\u{e4}",
+        " ",
+        many.as_str(),
+    ] {
+        assert_eq!(Authority::from_scope(scope, &[&desk]).expect_err(scope).code, Code::ScopeUnknown, "{scope:?}");
+    }
+}
+
+#[test]
+fn n_dc_16_names_are_plain_ascii() {
+    for name in ["", "-a", ".a", "_a", "A", "a b", "a/b", "a:b", "a*", "ä", "аgent", "a\0", "a\n", "*", &"a".repeat(65)] {
+        assert!(AgentId::parse(name).is_err(), "{name:?}");
+        assert!(ServerId::parse(name).is_err() && TenantId::parse(name).is_err(), "{name:?}");
+        assert!(serde_json::from_value::<AgentId>(json!(name)).is_err(), "{name:?}");
+        assert!(AgentId::from_subject(&format!("agent:{name}")).is_err(), "{name:?}");
+    }
+    for subject in
+        ["planner", "Agent:planner", "agent:", "user:planner", "agent:agent:planner", " agent:planner", "agent:planner "]
+    {
+        assert!(AgentId::from_subject(subject).is_err(), "{subject:?}");
+    }
+    assert_eq!(AgentId::from_subject("agent:planner-1.x_y").unwrap().as_str(), "planner-1.x_y");
+    assert!(AgentId::parse(&"a".repeat(64)).is_ok());
+}
+
+#[test]
+fn cc_01_an_agent_is_never_taken_for_a_human() {
+    let kind = |sub: &str| Principal { iss: "https://gw.example".into(), sub: sub.into() }.kind();
+    assert_eq!(kind("user:alice"), PrincipalKind::Human);
+    for sub in ["agent:alice", "alice", "User:alice", " user:alice", "", "spiffe://x/user:alice"] {
+        assert_eq!(kind(sub), PrincipalKind::Agent, "{sub:?}");
+    }
+}
+
+#[test]
+fn times_read_as_rfc_3339() {
+    for (seconds, text) in [
+        (0, "1970-01-01T00:00:00Z"),
+        (-1, "1969-12-31T23:59:59Z"),
+        (951_782_400, "2000-02-29T00:00:00Z"),
+        (951_868_799, "2000-02-29T23:59:59Z"),
+        (4_107_542_400, "2100-03-01T00:00:00Z"),
+        (1_798_761_600, "2027-01-01T00:00:00Z"),
+        (1_709_164_800, "2024-02-29T00:00:00Z"),
+        (253_402_300_799, "9999-12-31T23:59:59Z"),
+        (-62_167_219_200, "0000-01-01T00:00:00Z"),
+        (253_402_300_800, "253402300800 seconds since 1970"),
+        (i64::MAX, "9223372036854775807 seconds since 1970"),
+        (i64::MIN, "-9223372036854775808 seconds since 1970"),
+    ] {
+        assert_eq!(UnixTime(seconds).utc(), text);
+    }
+}
