@@ -217,6 +217,11 @@ impl Constraint {
         })
     }
 
+    /// How many values this lists.
+    pub(crate) fn weight(&self) -> usize {
+        if let Self::OneOf(values) = self { values.len() } else { 1 }
+    }
+
     /// As in "the argument must be …".
     pub(crate) fn words(&self, extent: Extent) -> String {
         match self {

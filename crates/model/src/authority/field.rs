@@ -89,12 +89,25 @@ pub(crate) fn normal(paths: &BTreeSet<FieldPath>) -> Fields {
     Some(paths.iter().filter(|path| !covered(path)).cloned().collect())
 }
 
-/// What both show.
-pub(crate) fn meet(a: &Fields, b: &Fields) -> Fields {
-    match (a, b) {
-        (None, fields) | (fields, None) => fields.clone(),
-        (Some(a), Some(b)) => normal(&a.iter().flat_map(|x| b.iter().filter_map(|y| x.meet(y))).collect()),
+/// Most overlaps of two sets of pointers that are looked at.
+const OVERLAP_LIMIT: usize = 512;
+
+/// What both show; `None` when their overlap has too many parts to be worth its cost.
+pub(crate) fn meet(a: &Fields, b: &Fields) -> Option<Fields> {
+    let (Some(a), Some(b)) = (a, b) else { return Some(a.clone().or_else(|| b.clone())) };
+    let covered = |path: &FieldPath, by: &BTreeSet<FieldPath>| by.iter().any(|other| other.covers(path));
+    let (ours, a_rest): (BTreeSet<_>, BTreeSet<_>) = a.iter().cloned().partition(|path| covered(path, b));
+    let (theirs, b_rest): (BTreeSet<_>, BTreeSet<_>) = b.iter().cloned().partition(|path| covered(path, a));
+    let mut parts = BTreeSet::new();
+    for part in a_rest.iter().flat_map(|x| b_rest.iter().filter_map(|y| x.meet(y))) {
+        parts.insert(part);
+        if parts.len() > OVERLAP_LIMIT {
+            return None;
+        }
     }
+    parts.extend(ours);
+    parts.extend(theirs);
+    Some(normal(&parts))
 }
 
 /// What either shows.

@@ -21,7 +21,7 @@ pub const ACTION_LIMIT: usize = 1024;
 /// Most arguments one grant may constrain.
 pub const ARGUMENT_LIMIT: usize = 64;
 /// Most field pointers in one grant.
-pub const FIELD_LIMIT: usize = 128;
+pub const FIELD_LIMIT: usize = 64;
 /// Most arguments one grant may sum up.
 pub const SPEND_LIMIT: usize = 16;
 /// Most delegates one grant may name.
@@ -183,6 +183,16 @@ impl Grant {
             && self.delegate.as_ref().is_none_or(|d| d.to.fits(DELEGATE_LIMIT) && usize::from(d.depth) <= HARD_DEPTH)
     }
 
+    /// How much this grant lists, as a measure of what comparing it costs; field pointers are compared token by token.
+    pub(crate) fn weight(&self) -> usize {
+        let named = |names: &Names| names.named().map_or(1, BTreeSet::len);
+        named(&self.locations)
+            + named(&self.actions)
+            + self.arguments.values().map(Constraint::weight).sum::<usize>()
+            + self.fields.as_ref().map_or(0, |fields| 8 * fields.len())
+            + self.delegate.as_ref().map_or(0, |delegate| named(&delegate.to))
+    }
+
     /// The greatest grant below both; `None` when nothing is.
     pub(crate) fn meet(&self, other: &Self) -> Option<Self> {
         let locations = self.locations.meet(&other.locations);
@@ -207,7 +217,7 @@ impl Grant {
             locations,
             actions,
             arguments,
-            fields: field::meet(&self.fields, &other.fields),
+            fields: field::meet(&self.fields, &other.fields)?,
             calls: lesser(self.calls, other.calls),
             spend,
             delegate: delegate.map(|(a, b)| Delegate { to: a.to.meet(&b.to), depth: a.depth.min(b.depth) }),

@@ -44,6 +44,10 @@ use words::Extent::Short;
 /// Most grants of one authority. A meet that would have more keeps the first in canonical order, which only narrows.
 pub const GRANT_LIMIT: usize = 64;
 
+/// Most that one authority may list altogether: names, values and, eightfold, field pointers. Bounds the cost of every
+/// comparison; a meet beyond it narrows in the same way.
+pub const WEIGHT_LIMIT: usize = 4096;
+
 /// A finite set of grants.
 ///
 /// INVARIANT: canonical: sorted, no grant within another, none that permits nothing. Equal meaning grant by grant is
@@ -89,7 +93,7 @@ impl Authority {
                 continue;
             }
             kept.retain(|other| !other.within(&grant));
-            if kept.len() < GRANT_LIMIT {
+            if kept.len() < GRANT_LIMIT && weight(&kept) + grant.weight() <= WEIGHT_LIMIT {
                 kept.push(grant);
             }
         }
@@ -268,6 +272,10 @@ impl Authority {
     pub fn describe(&self) -> Vec<String> {
         self.grants.iter().map(describe::describe).collect()
     }
+}
+
+fn weight(grants: &[Grant]) -> usize {
+    grants.iter().map(Grant::weight).sum()
 }
 
 /// The permit of the covering grants, of which those that show nothing new are not used.

@@ -3,13 +3,14 @@
 //! SPEC: RFC 9396 §2, §5; AZ-08: an unknown type, member, JSON type or value is refused, never ignored.
 
 use super::{
-    GRANT_LIMIT,
+    GRANT_LIMIT, WEIGHT_LIMIT,
     constraint::{Constraint, EXACT, Number, Scalar},
     field::{self, FieldPath},
     grant::{
         ACTION_LIMIT, ARGUMENT_LIMIT, DELEGATE_LIMIT, Delegate, FIELD_LIMIT, Grant, LOCATION_LIMIT, Names, SPEND_LIMIT,
         SPEND_MOST,
     },
+    weight,
     words::Extent,
 };
 use crate::{
@@ -47,6 +48,11 @@ pub(crate) fn parse(details: &Value) -> Result<Vec<Grant>, Refusal> {
     for (index, detail) in details.iter().enumerate() {
         let read = grant(detail).map_err(|no| Refusal::new(no.code, format!("authorization_details[{index}]: {}", no.reason)))?;
         grants.extend(read);
+    }
+    if weight(&grants) > WEIGHT_LIMIT {
+        return Err(invalid(format!(
+            "`authorization_details` list more than {WEIGHT_LIMIT} names, values and fields altogether"
+        )));
     }
     Ok(grants)
 }

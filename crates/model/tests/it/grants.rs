@@ -461,6 +461,29 @@ fn a_consent_page_leaves_nothing_out() {
 }
 
 #[test]
+fn x_10_an_authority_lists_only_so_much_altogether() {
+    let fields = |g: usize, count: usize| (0..count).map(|n| format!("/f{g}/x{n}")).collect::<Vec<_>>();
+    let grants = |count: usize| -> Value {
+        (0..count).map(|g| json!({"type": "tool_access", "actions": [format!("a{g}")], "fields": fields(g, 62)})).collect()
+    };
+    // Each weighs 1 + 1 + 8 * 62 = 498.
+    assert!(Authority::parse(&grants(8)).is_ok());
+    assert_eq!(refusal(&grants(9)), Code::AuthorizationDetailsInvalid);
+}
+
+#[test]
+fn fields_that_cross_are_their_own_meet() {
+    let crossing: Vec<String> = (0..30).flat_map(|n| [format!("/{n}/*"), format!("/*/{n}")]).collect();
+    let authority = read(&[json!({"type": "tool_access", "fields": crossing})]);
+    assert_eq!(authority.meet(&authority), authority);
+    let rows = read(&[json!({"type": "tool_access", "fields": crossing.iter().step_by(2).collect::<Vec<_>>()})]);
+    let columns = read(&[json!({"type": "tool_access", "fields": crossing.iter().skip(1).step_by(2).collect::<Vec<_>>()})]);
+    // Nine hundred single items are beyond the limit: nothing is left, rather than too much.
+    assert!(rows.meet(&columns).is_none());
+    assert_eq!(rows.meet(&authority), rows);
+}
+
+#[test]
 fn a_meet_beyond_the_limits_narrows_and_still_reads_back() {
     let many = |prefix: &str| -> Vec<Value> {
         let grant = |n: usize| json!({"type": "tool_access", "arguments": {format!("/{prefix}{n}"): {"max": 1}}});

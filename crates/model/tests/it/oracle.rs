@@ -5,6 +5,7 @@ use crate::support::{ACTIONS, ENDS, FIELDS, LOCATIONS, constraint, detail, read}
 use proptest::prelude::*;
 use remit_model::{Authority, Call, UnixTime};
 use serde_json::{Value, json};
+use std::cmp::Ordering;
 
 const ELSEWHERE: &str = "https://elsewhere.example/";
 
@@ -32,7 +33,7 @@ fn allows(detail: &Value, call: &Call<'_>) -> bool {
 fn meets(kind: &str, bound: &Value, found: Option<&Value>) -> bool {
     let Some(found) = found else { return kind == "absent" };
     let equal = |a: &Value, b: &Value| match (a.as_f64(), b.as_f64()) {
-        (Some(a), Some(b)) => a >= b && a <= b,
+        (Some(a), Some(b)) => a.partial_cmp(&b) == Some(Ordering::Equal),
         _ => a == b,
     };
     let ordered = |holds: fn(f64, f64) -> bool| found.as_f64().zip(bound.as_f64()).is_some_and(|(a, b)| holds(a, b));

@@ -1,7 +1,9 @@
 //! Names, scopes and times.
 
 use crate::support::read;
-use remit_model::{AgentId, Authority, Code, Principal, PrincipalKind, Server, ServerId, TenantId, ToolRule, UnixTime};
+use remit_model::{
+    AgentId, Authority, Code, Principal, PrincipalKind, Server, ServerId, TenantId, ToolClass, ToolRule, UnixTime,
+};
 use serde_json::json;
 
 fn server(id: &str, tools: &[&str]) -> Server {
@@ -110,4 +112,18 @@ fn times_read_as_rfc_3339() {
     ] {
         assert_eq!(UnixTime(seconds).utc(), text);
     }
+}
+
+#[test]
+fn an_unclassified_tool_is_taken_for_one_that_changes_things() {
+    let desk = server("helpdesk", &["tickets.read"]);
+    assert_eq!(desk.class_of("tickets.read"), ToolClass::Execute);
+    assert_eq!(desk.class_of("unheard.of"), ToolClass::Execute);
+    assert!(desk.class_of("unheard.of").mutates() && !ToolClass::Read.mutates());
+    for class in ["read", "write", "delete", "execute", "admin", "identity", "payment"] {
+        let parsed: ToolClass = serde_json::from_value(json!(class)).unwrap();
+        assert_eq!((parsed.as_str(), parsed.mutates()), (class, class != "read"));
+    }
+    assert!(serde_json::from_value::<ToolRule>(json!({"class": "safe"})).is_err());
+    assert!(serde_json::from_value::<ToolRule>(json!({"clas": "read"})).is_err());
 }
