@@ -41,6 +41,8 @@ pub struct Settings {
     pub keep_alive: Duration,
     /// Refused requests per second that are recorded although nobody could be named; the rest is only counted.
     pub anonymous_records: u32,
+    /// Answer denials with HTTP 403 and an `insufficient_scope` challenge instead of a JSON-RPC error under HTTP 200.
+    pub denials_as_http: bool,
     /// Refuse mutations when the clock's state is unknown (record.md §1.5).
     pub clock_required: bool,
 }
@@ -70,6 +72,7 @@ impl Settings {
             recheck: Duration::from_millis(500),
             keep_alive: Duration::from_secs(15),
             anonymous_records: 20,
+            denials_as_http: false,
             clock_required: false,
         }
     }
