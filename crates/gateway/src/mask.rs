@@ -1,0 +1,249 @@
+//! Shows of an answer only the fields that were granted.
+//!
+//! Field pointers address the structured part of an answer: `structuredContent`, and text that is itself JSON. Where
+//! only some fields are granted, whatever has no fields (prose, images, files, links) is withheld with a visible
+//! marker: fail closed. With no field restriction nothing is touched.
+
+use crate::mcp::{Incoming, Notification, RpcError};
+use remit_model::{
+    fields,
+    json::{self, Limits},
+};
+use serde_json::{Map, Value, json};
+
+/// Stands where something was withheld.
+pub(crate) const WITHHELD: &str = "[withheld: only some fields of this answer are granted, and this part has no fields]";
+
+/// An answer as the caller may see it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Shown {
+    pub(crate) value: Value,
+    pub(crate) returned: Vec<String>,
+    pub(crate) masked: Vec<String>,
+    /// Parts that have no fields and were withheld whole.
+    pub(crate) withheld: usize,
+}
+
+impl Shown {
+    /// Everything, because nothing restricts the fields.
+    pub(crate) fn whole(value: Value) -> Self {
+        Self { value, returned: Vec::new(), masked: Vec::new(), withheld: 0 }
+    }
+}
+
+/// Masks the result of a method.
+pub(crate) fn project(method: &str, result: Value, fields: Option<&[String]>, limits: &Limits) -> Shown {
+    let Some(fields) = fields else { return Shown::whole(result) };
+    let mut masker = Masker { fields, limits, shown: Shown::whole(Value::Null) };
+    let value = match (method, result) {
+        ("tools/call", Value::Object(result)) => masker.tool_result(result),
+        ("resources/read", Value::Object(result)) => masker.contents(result),
+        ("prompts/get", Value::Object(result)) => masker.prompt(result),
+        (_, result) => masker.value(result),
+    };
+    let mut shown = masker.shown;
+    shown.value = value;
+    for pointers in [&mut shown.returned, &mut shown.masked] {
+        pointers.sort();
+        pointers.dedup();
+    }
+    shown
+}
+
+struct Masker<'a> {
+    fields: &'a [String],
+    limits: &'a Limits,
+    shown: Shown,
+}
+
+impl Masker<'_> {
+    fn value(&mut self, value: Value) -> Value {
+        let projection = fields::project(value, self.fields);
+        self.shown.returned.extend(projection.returned);
+        self.shown.masked.extend(projection.masked);
+        projection.value
+    }
+
+    /// Only the members we know; anything else could carry what the fields leave out.
+    fn tool_result(&mut self, mut result: Map<String, Value>) -> Value {
+        let mut kept = Map::new();
+        if let Some(content) = result.remove("content") {
+            kept.insert("content".to_owned(), self.blocks(content));
+        }
+        if let Some(structured) = result.remove("structuredContent") {
+            kept.insert("structuredContent".to_owned(), self.value(structured));
+        }
+        for name in ["isError", "resultType"] {
+            kept.extend(result.remove_entry(name).filter(|(_, value)| value.is_boolean() || value.is_string()));
+        }
+        Value::Object(kept)
+    }
+
+    fn contents(&mut self, mut result: Map<String, Value>) -> Value {
+        let contents = match result.remove("contents") {
+            Some(Value::Array(contents)) => contents.into_iter().map(|content| self.resource(content)).collect(),
+            _ => Vec::new(),
+        };
+        json!({"contents": contents})
+    }
+
+    fn prompt(&mut self, mut result: Map<String, Value>) -> Value {
+        let messages = match result.remove("messages") {
+            Some(Value::Array(messages)) => messages,
+            _ => Vec::new(),
+        };
+        let messages: Vec<Value> = messages
+            .into_iter()
+            .map(|mut message| {
+                let content = message.get_mut("content").map(Value::take).unwrap_or_default();
+                json!({"role": message.get("role"), "content": self.block(content)})
+            })
+            .collect();
+        json!({"messages": messages})
+    }
+
+    fn blocks(&mut self, content: Value) -> Value {
+        match content {
+            Value::Array(blocks) => blocks.into_iter().map(|block| self.block(block)).collect(),
+            _ => Value::Array(vec![self.withhold()]),
+        }
+    }
+
+    fn block(&mut self, mut block: Value) -> Value {
+        match block.get("type").and_then(Value::as_str) {
+            Some("text") => match block.get("text").and_then(Value::as_str).and_then(|text| self.text(text)) {
+                Some(text) => json!({"type": "text", "text": text}),
+                None => self.withhold(),
+            },
+            Some("resource") => {
+                let resource = block.get_mut("resource").map(Value::take).unwrap_or_default();
+                json!({"type": "resource", "resource": self.resource(resource)})
+            }
+            _ => self.withhold(),
+        }
+    }
+
+    /// A resource's contents: its name stays, because the caller asked for it; its text only by fields.
+    fn resource(&mut self, resource: Value) -> Value {
+        let text = match resource.get("text").and_then(Value::as_str).and_then(|text| self.text(text)) {
+            Some(text) => text,
+            None => {
+                self.shown.withheld += 1;
+                WITHHELD.to_owned()
+            }
+        };
+        json!({"uri": resource.get("uri"), "mimeType": "application/json", "text": text})
+    }
+
+    /// Text that is one JSON object or array, masked; `None` for anything else.
+    fn text(&mut self, text: &str) -> Option<String> {
+        let value = json::parse(text.as_bytes(), self.limits).ok().filter(|value| value.is_object() || value.is_array())?;
+        Some(self.value(value).to_string())
+    }
+
+    fn withhold(&mut self) -> Value {
+        self.shown.withheld += 1;
+        json!({"type": "text", "text": WITHHELD})
+    }
+}
+
+/// What of a message on the way may be passed to someone who sees only some fields: that something moves, not what.
+pub(crate) fn passing(message: Incoming, restricted: bool) -> Option<Incoming> {
+    if !restricted {
+        return Some(message);
+    }
+    let Incoming::Notification(mut note) = message else { return None };
+    match note.method.as_str() {
+        "notifications/progress" => {
+            note.params.retain(|name, value| matches!(name.as_str(), "progressToken") || (matches!(name.as_str(), "progress" | "total") && value.is_number()));
+            Some(Incoming::Notification(note))
+        }
+        "notifications/tools/list_changed" | "notifications/prompts/list_changed" | "notifications/resources/list_changed" => {
+            Some(Incoming::Notification(Notification { method: note.method, params: Map::new() }))
+        }
+        _ => None,
+    }
+}
+
+/// An upstream's error, in its own words only for someone who may see everything.
+pub(crate) fn error(error: RpcError, restricted: bool) -> RpcError {
+    if restricted { RpcError::new(error.code, "the upstream server refused the request; its words are withheld") } else { error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn show(method: &str, result: Value, fields: &[&str]) -> Shown {
+        let fields: Vec<String> = fields.iter().map(|&field| field.to_owned()).collect();
+        project(method, result, Some(&fields), &Limits::RESPONSE)
+    }
+
+    #[test]
+    fn structured_content_and_json_text_show_only_granted_fields() {
+        let ticket = json!({"id": "T-1", "customer": {"name": "Ann", "email": "ann@example.com"}});
+        let result = json!({"content": [{"type": "text", "text": ticket.to_string()}], "structuredContent": ticket, "isError": false});
+        let shown = show("tools/call", result, &["/id", "/customer/name"]);
+        let expected = json!({"id": "T-1", "customer": {"name": "Ann"}});
+        assert_eq!(shown.value["structuredContent"], expected);
+        assert_eq!(serde_json::from_str::<Value>(shown.value["content"][0]["text"].as_str().unwrap()).unwrap(), expected);
+        assert_eq!(shown.masked, ["/customer/email"]);
+        assert_eq!(shown.returned, ["/customer/name", "/id"]);
+        assert!(!shown.value.to_string().contains("example.com"));
+    }
+
+    #[test]
+    fn what_has_no_fields_is_withheld_with_a_marker() {
+        let secret = "ann@example.com";
+        for block in [
+            json!({"type": "text", "text": format!("The e-mail is {secret}")}),
+            json!({"type": "text", "text": format!("\"{secret}\"")}),
+            json!({"type": "text", "text": format!("{{\"id\":1,\"id\":\"{secret}\"}}")}),
+            json!({"type": "image", "data": secret, "mimeType": "image/png"}),
+            json!({"type": "audio", "data": secret}),
+            json!({"type": "resource_link", "uri": secret, "name": secret}),
+            json!({"type": "resource", "resource": {"uri": "x", "blob": secret}}),
+            json!({"type": "resource", "resource": {"uri": "x", "text": secret}}),
+            json!({"type": "new-kind", "x": secret}),
+            json!({"text": secret}),
+            json!(secret),
+        ] {
+            let shown = show("tools/call", json!({"content": [block], "_meta": {"x": secret}, "extra": secret}), &["/id"]);
+            assert!(!shown.value.to_string().contains(secret), "{}", shown.value);
+            assert!(shown.value.to_string().contains("withheld"));
+            assert_eq!(shown.withheld, 1);
+        }
+        let shown = show("tools/call", json!({"content": secret}), &["/id"]);
+        assert!(!shown.value.to_string().contains(secret));
+    }
+
+    #[test]
+    fn resources_prompts_and_unknown_results_are_masked_too() {
+        let text = r#"{"id":1,"mail":"ann@example.com"}"#;
+        let read = show("resources/read", json!({"contents": [{"uri": "u", "text": text}, {"uri": "u", "blob": "YW5u"}]}), &["/id"]);
+        assert_eq!(read.value["contents"][0]["text"], r#"{"id":1}"#);
+        assert_eq!(read.value["contents"][1]["text"], WITHHELD);
+        let prompt = show("prompts/get", json!({"description": "ann@", "messages": [{"role": "user", "content": {"type": "text", "text": "ann@"}}]}), &["/id"]);
+        assert!(!prompt.value.to_string().contains("ann@"));
+        let other = show("tasks/result", json!({"id": 1, "mail": "ann@"}), &["/id"]);
+        assert_eq!(other.value, json!({"id": 1}));
+    }
+
+    #[test]
+    fn without_field_restriction_nothing_is_touched() {
+        let result = json!({"content": [{"type": "text", "text": "hello"}], "extra": 1});
+        assert_eq!(project("tools/call", result.clone(), None, &Limits::RESPONSE).value, result);
+    }
+
+    #[test]
+    fn messages_on_the_way_do_not_leak_what_the_answer_masks() {
+        let progress = json!({"progressToken": "p", "progress": 1, "total": 2, "message": "reading ann@example.com"});
+        let note = Notification { method: "notifications/progress".into(), params: progress.as_object().unwrap().clone() };
+        let Some(Incoming::Notification(passed)) = passing(Incoming::Notification(note.clone()), true) else { panic!() };
+        assert_eq!(Value::Object(passed.params), json!({"progressToken": "p", "progress": 1, "total": 2}));
+        let log = Notification { method: "notifications/message".into(), ..note };
+        assert_eq!(passing(Incoming::Notification(log.clone()), true), None);
+        assert!(passing(Incoming::Notification(log), false).is_some());
+        assert!(!error(RpcError::new(-32602, "no such customer ann@example.com"), true).message.contains("ann@"));
+    }
+}

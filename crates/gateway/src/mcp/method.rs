@@ -1,0 +1,191 @@
+//! What a request asks to do: one action with exact arguments, whatever the method.
+//!
+//! A tool call is the tool's own action. Everything else is `mcp:METHOD`, so that an authority can name it and a method
+//! we have never heard of is refused unless someone granted it. SPEC: MG-05, MG-14.
+
+use crate::mcp::Request;
+use remit_model::{
+    refusal::{Code, Refusal},
+    resource::{Server, ToolClass},
+};
+use serde_json::{Map, Value, json};
+
+/// Longest tool name. SPEC: MG-14.
+const NAME_LIMIT: usize = 128;
+/// What a tool call's parameters may hold; anything else would reach the upstream unseen by authority and policy.
+const CALL_MEMBERS: [&str; 5] = ["name", "arguments", "_meta", "inputResponses", "requestState"];
+
+/// One parsed request.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Act {
+    /// The action's name in grants, policies and records.
+    pub(crate) action: String,
+    pub(crate) kind: Kind,
+    pub(crate) class: ToolClass,
+    /// What constraints and policies look at. For a tool call, the very value that is forwarded.
+    pub(crate) arguments: Value,
+    /// What is acted upon, for the record: kind and identifier.
+    pub(crate) resource: (&'static str, String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Needs a grant for its action and arguments; its answer is masked.
+    Gated,
+    /// Needs any grant at the server; its answer is filtered to what the caller could use.
+    List(List),
+}
+
+/// A list: where its items are and which action using an item would be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum List {
+    Tools,
+    Prompts,
+    Resources,
+    Templates,
+}
+
+impl List {
+    pub(crate) fn member(self) -> &'static str {
+        match self {
+            Self::Tools => "tools",
+            Self::Prompts => "prompts",
+            Self::Resources => "resources",
+            Self::Templates => "resourceTemplates",
+        }
+    }
+}
+
+/// Methods that existed only before the stateless era.
+pub(crate) fn is_legacy_only(method: &str) -> bool {
+    matches!(method, "initialize" | "ping" | "logging/setLevel" | "resources/subscribe" | "resources/unsubscribe")
+}
+
+/// Reads what a request asks for.
+///
+/// # Errors
+/// `request_malformed` when the parameters are not those of the method.
+pub(crate) fn read(request: &Request, server: &Server) -> Result<Act, Refusal> {
+    let params = &request.params;
+    let list = match request.method.as_str() {
+        "tools/list" => Some(List::Tools),
+        "prompts/list" => Some(List::Prompts),
+        "resources/list" => Some(List::Resources),
+        "resources/templates/list" => Some(List::Templates),
+        _ => None,
+    };
+    if let Some(list) = list {
+        let arguments = params.get("cursor").map_or_else(|| json!({}), |cursor| json!({"cursor": cursor}));
+        return Ok(other(request, server, Kind::List(list), ToolClass::Read, arguments, "mcp.list"));
+    }
+    match request.method.as_str() {
+        "tools/call" => tool_call(params, server),
+        "resources/read" | "resources/subscribe" | "resources/unsubscribe" => {
+            let arguments = json!({"uri": text(params, "uri")?});
+            Ok(other(request, server, Kind::Gated, ToolClass::Read, arguments, "mcp.resource"))
+        }
+        "prompts/get" => {
+            let arguments = json!({"name": text(params, "name")?, "arguments": object(params, "arguments")?});
+            Ok(other(request, server, Kind::Gated, ToolClass::Read, arguments, "mcp.prompt"))
+        }
+        "completion/complete" => Ok(other(request, server, Kind::Gated, ToolClass::Read, rest(params), "mcp.completion")),
+        "subscriptions/listen" => Ok(other(request, server, Kind::Gated, ToolClass::Read, rest(params), "mcp.subscription")),
+        _ => Ok(other(request, server, Kind::Gated, ToolClass::Execute, rest(params), "mcp.method")),
+    }
+}
+
+fn tool_call(params: &Map<String, Value>, server: &Server) -> Result<Act, Refusal> {
+    let name = text(params, "name")?;
+    if name.is_empty() || name.len() > NAME_LIMIT || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-/".contains(&byte)) {
+        return Err(malformed(format!("a tool's name is 1 to {NAME_LIMIT} of A-Z, a-z, 0-9, '_', '.', '-' and '/'")));
+    }
+    if let Some(member) = params.keys().find(|member| !CALL_MEMBERS.contains(&member.as_str())) {
+        return Err(malformed(format!("`params.{}` is not accepted in a tool call", member.escape_debug())));
+    }
+    Ok(Act {
+        action: name.clone(),
+        kind: Kind::Gated,
+        class: server.class_of(&name),
+        arguments: object(params, "arguments")?,
+        resource: ("mcp.tool", name),
+    })
+}
+
+fn other(request: &Request, server: &Server, kind: Kind, class: ToolClass, arguments: Value, resource: &'static str) -> Act {
+    let action = format!("mcp:{}", request.method);
+    let class = server.tools.get(&action).map_or(class, |rule| rule.class);
+    let id = ["uri", "name"].iter().find_map(|key| arguments.get(key)?.as_str()).unwrap_or(&request.method).to_owned();
+    Act { action, kind, class, arguments, resource: (resource, id) }
+}
+
+fn text(params: &Map<String, Value>, name: &str) -> Result<String, Refusal> {
+    let text = params.get(name).and_then(Value::as_str).map(str::to_owned);
+    text.ok_or_else(|| malformed(format!("`params.{name}` must be a string")))
+}
+
+fn object(params: &Map<String, Value>, name: &str) -> Result<Value, Refusal> {
+    match params.get(name) {
+        None => Ok(json!({})),
+        Some(value @ Value::Object(_)) => Ok(value.clone()),
+        Some(_) => Err(malformed(format!("`params.{name}` must be an object"))),
+    }
+}
+
+/// The parameters without what is about the exchange itself.
+fn rest(params: &Map<String, Value>) -> Value {
+    Value::Object(params.iter().filter(|(key, _)| *key != "_meta").map(|(key, value)| (key.clone(), value.clone())).collect())
+}
+
+fn malformed(reason: impl Into<String>) -> Refusal {
+    Refusal::new(Code::RequestMalformed, reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use remit_model::{id::ServerId, resource::ToolRule};
+
+    fn act(method: &str, params: Value) -> Result<Act, Refusal> {
+        let rule = ToolRule { class: ToolClass::Read, ..ToolRule::default() };
+        let server = Server {
+            id: ServerId::parse("s").unwrap(),
+            title: "S".into(),
+            location: "https://gw.example/mcp/s".into(),
+            tools: [("tickets.read".to_owned(), rule)].into(),
+        };
+        read(&Request { id: json!(1), method: method.into(), params: params.as_object().unwrap().clone() }, &server)
+    }
+
+    #[test]
+    fn a_tool_call_is_the_tools_own_action_and_an_unclassified_tool_changes_things() {
+        let read = act("tools/call", json!({"name": "tickets.read", "arguments": {"id": 1}})).unwrap();
+        assert_eq!((read.action.as_str(), read.class, &read.arguments), ("tickets.read", ToolClass::Read, &json!({"id": 1})));
+        assert!(act("tools/call", json!({"name": "refund"})).unwrap().class.mutates());
+    }
+
+    #[test]
+    fn what_policy_cannot_see_is_not_accepted_in_a_tool_call() {
+        for params in [
+            json!({}),
+            json!({"name": 1}),
+            json!({"name": ""}),
+            json!({"name": "mcp:resources/read"}),
+            json!({"name": "a b"}),
+            json!({"name": "x".repeat(129)}),
+            json!({"name": "t", "arguments": [1]}),
+            json!({"name": "t", "arguments": null}),
+            json!({"name": "t", "task": {"ttl": 1}}),
+            json!({"name": "t", "Arguments": {}}),
+        ] {
+            assert_eq!(act("tools/call", params.clone()).unwrap_err().code, Code::RequestMalformed, "{params}");
+        }
+    }
+
+    #[test]
+    fn other_methods_are_actions_of_their_own() {
+        let read = act("resources/read", json!({"uri": "file:///a", "_meta": {"x": 1}})).unwrap();
+        assert_eq!((read.action.as_str(), &read.arguments), ("mcp:resources/read", &json!({"uri": "file:///a"})));
+        assert_eq!(act("tasks/result", json!({"taskId": "1"})).unwrap().class, ToolClass::Execute);
+        assert_eq!(act("tools/list", json!({})).unwrap().kind, Kind::List(List::Tools));
+    }
+}

@@ -1,0 +1,196 @@
+//! Sessions of the older era: a name for a conversation, never an authority.
+//!
+//! SPEC: MG-13, MG-16, N-MG-14, N-MG-18: a session belongs to the party that opened it, by the chain it held; every
+//! request is identified anew. The map is bounded and forgets what nobody uses.
+
+use crate::{
+    identify::Caller,
+    mcp::{Response, Revision, era::ClientFace},
+    upstream::Link,
+};
+use remit_model::refusal::{Code, Refusal};
+use serde_json::Value;
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+use tokio::sync::Notify;
+
+/// Most sessions of one owner.
+const OWNER_LIMIT: usize = 64;
+/// Most unanswered questions of the upstream to one client.
+const ASKED_LIMIT: usize = 64;
+
+/// Whose session it is: the acting party and the chain its authority came by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    holder: String,
+    subject: String,
+    /// The chain; for an agent on its own account, whose every token begins a chain, its key instead.
+    chain: String,
+}
+
+impl Owner {
+    pub(crate) fn of(caller: &Caller) -> Self {
+        let token = &caller.token;
+        let chain = match (&token.act, &token.cnf_jkt) {
+            (None, Some(jkt)) => format!("jkt:{jkt}"),
+            _ => format!("txn:{}", token.txn),
+        };
+        Self { holder: caller.holder().to_owned(), subject: token.sub.clone(), chain }
+    }
+}
+
+/// One session.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) id: String,
+    owner: Owner,
+    server: String,
+    pub(crate) revision: Revision,
+    pub(crate) face: ClientFace,
+    used: AtomicU64,
+    /// Requests under way, by the JSON text of their id; notified to cancel.
+    running: Mutex<HashMap<String, Arc<Notify>>>,
+    /// Questions passed on to the client: our id to the upstream's id and link.
+    asked: Mutex<HashMap<String, (Value, Arc<Link>)>>,
+    next: AtomicU64,
+}
+
+impl Session {
+    /// Notes a request under way, for as long as the guard lives.
+    pub(crate) fn running(self: &Arc<Self>, id: &Value) -> Running {
+        let cancelled = Arc::new(Notify::new());
+        let key = id.to_string();
+        lock(&self.running).insert(key.clone(), Arc::clone(&cancelled));
+        Running { session: Arc::clone(self), key, cancelled }
+    }
+
+    /// Cancels a request the client no longer wants.
+    pub(crate) fn cancel(&self, id: &Value) {
+        if let Some(cancelled) = lock(&self.running).get(&id.to_string()) {
+            cancelled.notify_one();
+        }
+    }
+
+    /// Gives a question of the upstream an id of ours; `None` when too many are open.
+    pub(crate) fn ask(&self, upstream_id: &Value, link: &Arc<Link>) -> Option<String> {
+        let mut asked = lock(&self.asked);
+        if asked.len() >= ASKED_LIMIT {
+            return None;
+        }
+        let id = format!("remit-{}", self.next.fetch_add(1, Ordering::Relaxed));
+        asked.insert(id.clone(), (upstream_id.clone(), Arc::clone(link)));
+        Some(id)
+    }
+
+    /// Where a client's answer goes; `None` for an answer to nothing.
+    pub(crate) fn answered(&self, response: Response) -> Option<(Response, Arc<Link>)> {
+        let (id, link) = lock(&self.asked).remove(response.id.as_str()?)?;
+        Some((Response { id, ..response }, link))
+    }
+}
+
+/// A request under way.
+#[derive(Debug)]
+pub(crate) struct Running {
+    session: Arc<Session>,
+    key: String,
+    pub(crate) cancelled: Arc<Notify>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        lock(&self.session.running).remove(&self.key);
+    }
+}
+
+/// All sessions of the process.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    map: Mutex<HashMap<String, Arc<Session>>>,
+    limit: usize,
+    idle_ns: u64,
+}
+
+/// What a new session begins with.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) id: String,
+    pub(crate) server: String,
+    pub(crate) revision: Revision,
+    pub(crate) face: ClientFace,
+}
+
+impl Sessions {
+    pub(crate) fn new(limit: usize, idle_ns: u64) -> Self {
+        Self { map: Mutex::default(), limit, idle_ns }
+    }
+
+    /// Opens a session; an owner with too many loses its oldest. Returns the sessions that made room.
+    pub(crate) fn open(&self, opening: Opening, caller: &Caller, now_ns: u64) -> Result<(Arc<Session>, Vec<Arc<Session>>), Refusal> {
+        let owner = Owner::of(caller);
+        let mut map = lock(&self.map);
+        let mut gone = sweep(&mut map, now_ns.saturating_sub(self.idle_ns));
+        let own: Vec<_> = map.values().filter(|session| session.owner == owner).map(|s| (s.used.load(Ordering::Relaxed), s.id.clone())).collect();
+        if own.len() >= OWNER_LIMIT
+            && let Some((_, oldest)) = own.iter().min()
+        {
+            gone.extend(map.remove(oldest));
+        }
+        if map.len() >= self.limit {
+            return Err(Refusal::new(Code::RateLimited, "too many sessions are open; try again later"));
+        }
+        let Opening { id, server, revision, face } = opening;
+        let session = Arc::new(Session {
+            id: id.clone(),
+            owner,
+            server,
+            revision,
+            face,
+            used: AtomicU64::new(now_ns),
+            running: Mutex::default(),
+            asked: Mutex::default(),
+            next: AtomicU64::new(1),
+        });
+        map.insert(id, Arc::clone(&session));
+        Ok((session, gone))
+    }
+
+    /// The session of this id, if it is this caller's.
+    ///
+    /// # Errors
+    /// `session_unknown`, `session_foreign`.
+    pub(crate) fn find(&self, id: &str, server: &str, caller: &Caller, now_ns: u64) -> Result<Arc<Session>, Refusal> {
+        let session = lock(&self.map).get(id).cloned();
+        let session = session
+            .filter(|session| session.server == server && now_ns.saturating_sub(session.used.load(Ordering::Relaxed)) <= self.idle_ns)
+            .ok_or_else(|| Refusal::new(Code::SessionUnknown, "there is no such session; initialize again"))?;
+        if session.owner != Owner::of(caller) {
+            return Err(Refusal::new(Code::SessionForeign, "this session was opened by another party or for another delegation"));
+        }
+        session.used.store(now_ns, Ordering::Relaxed);
+        Ok(session)
+    }
+
+    pub(crate) fn close(&self, id: &str) {
+        lock(&self.map).remove(id);
+    }
+
+    /// Takes out the sessions nobody uses.
+    pub(crate) fn sweep(&self, now_ns: u64) -> Vec<Arc<Session>> {
+        sweep(&mut lock(&self.map), now_ns.saturating_sub(self.idle_ns))
+    }
+}
+
+fn sweep(map: &mut HashMap<String, Arc<Session>>, before_ns: u64) -> Vec<Arc<Session>> {
+    let idle: Vec<_> = map.values().filter(|session| session.used.load(Ordering::Relaxed) < before_ns).map(|s| s.id.clone()).collect();
+    idle.iter().filter_map(|id| map.remove(id)).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
