@@ -22,7 +22,13 @@ use std::collections::BTreeSet;
 const BUDGET_KEPT_SECS: i64 = 90 * 24 * 3600;
 
 /// Whether the caller's authority covers the act, leaving out grants whose budget is used up.
-pub(crate) fn authorise(caller: &Caller, act: &Act, server: &Server, now: UnixTime, exhausted: &BTreeSet<String>) -> Result<Permit, Refusal> {
+pub(crate) fn authorise(
+    caller: &Caller,
+    act: &Act,
+    server: &Server,
+    now: UnixTime,
+    exhausted: &BTreeSet<String>,
+) -> Result<Permit, Refusal> {
     let authority = &caller.authority.authority;
     match act.kind {
         Kind::Gated => {
@@ -39,7 +45,14 @@ pub(crate) fn authorise(caller: &Caller, act: &Act, server: &Server, now: UnixTi
 }
 
 /// The question put to the policies: everything they may look at.
-pub(crate) fn question(caller: &Caller, act: &Act, server: &Server, tenant: &TenantId, world: &Snapshot, now: UnixTime) -> Question {
+pub(crate) fn question(
+    caller: &Caller,
+    act: &Act,
+    server: &Server,
+    tenant: &TenantId,
+    world: &Snapshot,
+    now: UnixTime,
+) -> Question {
     let token = &caller.token;
     let parties = identify::parties(token);
     let root = Principal { iss: token.iss.clone(), sub: token.sub.clone() };
@@ -87,7 +100,14 @@ pub(crate) struct Charges {
     pub(crate) above: Vec<Budget>,
 }
 
-pub(crate) async fn charges(store: &Store, caller: &Caller, act: &Act, server: &Server, permit: &Permit, now: UnixTime) -> Result<Charges, No> {
+pub(crate) async fn charges(
+    store: &Store,
+    caller: &Caller,
+    act: &Act,
+    server: &Server,
+    permit: &Permit,
+    now: UnixTime,
+) -> Result<Charges, No> {
     if permit.charges.is_empty() {
         return Ok(Charges::default());
     }

@@ -62,7 +62,9 @@ impl No {
         match self {
             Self::Refusal(refusal) => refusal.clone(),
             Self::Fault(_) => Refusal::new(Code::Internal, "something went wrong on our side"),
-            Self::Upstream(error) => Refusal::new(Code::UpstreamUnavailable, format!("the upstream answered with error {}", error.code)),
+            Self::Upstream(error) => {
+                Refusal::new(Code::UpstreamUnavailable, format!("the upstream answered with error {}", error.code))
+            }
             Self::Timeout => Refusal::new(Code::UpstreamUnavailable, "the upstream did not answer in time"),
             Self::Gone => Refusal::new(Code::UpstreamUnavailable, "the request was cancelled"),
         }
@@ -178,7 +180,11 @@ pub(crate) fn is_authentication(code: Code) -> bool {
 fn is_proof(code: Code) -> bool {
     matches!(
         code,
-        Code::DpopProofMissing | Code::DpopProofInvalid | Code::DpopProofReplayed | Code::DpopNonceRequired | Code::DpopKeyMismatch
+        Code::DpopProofMissing
+            | Code::DpopProofInvalid
+            | Code::DpopProofReplayed
+            | Code::DpopNonceRequired
+            | Code::DpopKeyMismatch
     )
 }
 
@@ -195,7 +201,11 @@ fn challenge(headers: &mut HeaderMap, code: Code, context: &Context<'_>) {
     let bearer_error = error.map_or_else(String::new, |_| ", error=\"invalid_token\"".to_owned());
     append(headers, header::WWW_AUTHENTICATE, &format!("Bearer {common}{bearer_error}"));
     let error = error.map_or_else(String::new, |error| format!(", error=\"{error}\", error_description=\"{code}\""));
-    append(headers, header::WWW_AUTHENTICATE, &format!("DPoP algs=\"{}\", {common}{error}", crate::metadata::PROOF_ALGS.join(" ")));
+    append(
+        headers,
+        header::WWW_AUTHENTICATE,
+        &format!("DPoP algs=\"{}\", {common}{error}", crate::metadata::PROOF_ALGS.join(" ")),
+    );
     append(headers, header::CACHE_CONTROL, "no-store");
     if let Some(nonce) = context.nonce {
         append(headers, HeaderName::from_static("dpop-nonce"), nonce);
@@ -262,7 +272,8 @@ mod tests {
 
     #[test]
     fn denials_are_http_200_so_that_the_session_lives() {
-        for code in [Code::ToolNotGranted, Code::ArgumentNotGranted, Code::PolicyDenied, Code::LimitExhausted, Code::GrantExpired] {
+        for code in [Code::ToolNotGranted, Code::ArgumentNotGranted, Code::PolicyDenied, Code::LimitExhausted, Code::GrantExpired]
+        {
             assert_eq!(place(code, None).0, StatusCode::OK);
         }
     }
@@ -270,12 +281,22 @@ mod tests {
     #[test]
     fn n_pr_04_the_challenges_are_one_per_scheme_and_quoted() {
         let (settings, server) = (Settings::new("https://gw.example"), server());
-        let context = Context { settings: &settings, server: &server, revision: None, receipt: None, scope: Some("helpdesk:a \"b\\"), nonce: Some("n1") };
+        let context = Context {
+            settings: &settings,
+            server: &server,
+            revision: None,
+            receipt: None,
+            scope: Some("helpdesk:a \"b\\"),
+            nonce: Some("n1"),
+        };
         let refused = refuse(&Refusal::new(Code::DpopNonceRequired, "x").into(), &context);
         let challenges: Vec<_> = refused.headers.get_all("www-authenticate").iter().map(|v| v.to_str().unwrap()).collect();
         assert_eq!(challenges.len(), 2);
         let metadata = "https://gw.example/.well-known/oauth-protected-resource/mcp/helpdesk";
-        assert_eq!(challenges[0], format!("Bearer resource_metadata=\"{metadata}\", scope=\"helpdesk:a b\", error=\"invalid_token\""));
+        assert_eq!(
+            challenges[0],
+            format!("Bearer resource_metadata=\"{metadata}\", scope=\"helpdesk:a b\", error=\"invalid_token\"")
+        );
         assert!(challenges[1].starts_with("DPoP algs=\"ES256 "), "{}", challenges[1]);
         assert!(challenges[1].contains("error=\"use_dpop_nonce\""));
         assert_eq!(refused.headers["dpop-nonce"], "n1");

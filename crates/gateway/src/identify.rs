@@ -108,7 +108,13 @@ impl Gatekeeper {
     }
 
     /// Identifies the caller of one HTTP request.
-    pub(crate) fn identify(&self, arrival: &Arrival<'_>, settings: &Settings, world: &Snapshot, now: UnixTime) -> Result<Caller, Unidentified> {
+    pub(crate) fn identify(
+        &self,
+        arrival: &Arrival<'_>,
+        settings: &Settings,
+        world: &Snapshot,
+        now: UnixTime,
+    ) -> Result<Caller, Unidentified> {
         let credential = credential(arrival.headers).map_err(Unidentified::nobody)?;
         let digest = access::digest(credential.token);
         let token = self.token(credential.token, &digest, arrival.server, settings, now).map_err(Unidentified::nobody)?;
@@ -119,7 +125,14 @@ impl Gatekeeper {
         Ok(Caller { proof: Some(Arc::new(proof)), authority, token })
     }
 
-    fn token(&self, compact: &str, digest: &[u8; 32], server: &Server, settings: &Settings, now: UnixTime) -> Result<Arc<AccessToken>, Refusal> {
+    fn token(
+        &self,
+        compact: &str,
+        digest: &[u8; 32],
+        server: &Server,
+        settings: &Settings,
+        now: UnixTime,
+    ) -> Result<Arc<AccessToken>, Refusal> {
         let skew = Skew::seconds(settings.skew);
         let known = self.tokens().get(digest).map(|known| known.token);
         let token = match known {
@@ -133,7 +146,10 @@ impl Gatekeeper {
             }
         };
         if token.aud != server.location {
-            return Err(Refusal::new(Code::TokenAudienceWrong, format!("the token is for `{}`, not for `{}`", token.aud, server.location)));
+            return Err(Refusal::new(
+                Code::TokenAudienceWrong,
+                format!("the token is for `{}`, not for `{}`", token.aud, server.location),
+            ));
         }
         if now >= token.exp.plus(skew.as_seconds()) {
             return Err(Refusal::new(Code::TokenExpired, format!("the token expired at {}; it is {now}", token.exp)));
@@ -141,13 +157,23 @@ impl Gatekeeper {
         Ok(token)
     }
 
-    fn proof(&self, arrival: &Arrival<'_>, credential: &Credential<'_>, token: &AccessToken, settings: &Settings, now: UnixTime) -> Result<Proof, Refusal> {
+    fn proof(
+        &self,
+        arrival: &Arrival<'_>,
+        credential: &Credential<'_>,
+        token: &AccessToken,
+        settings: &Settings,
+        now: UnixTime,
+    ) -> Result<Proof, Refusal> {
         let Some(bound_to) = token.cnf_jkt.as_deref() else {
             return Err(Refusal::new(Code::DpopKeyMismatch, "the token is bound to no key; this server takes only bound tokens"));
         };
         if credential.scheme == Scheme::Bearer {
             // SPEC: DP-11: whoever sends a bound token as Bearer shows no key.
-            return Err(Refusal::new(Code::DpopProofMissing, "the token is bound to a key and must be sent with the `DPoP` scheme and a proof"));
+            return Err(Refusal::new(
+                Code::DpopProofMissing,
+                "the token is bound to a key and must be sent with the `DPoP` scheme and a proof",
+            ));
         }
         let mut values = Vec::new();
         for value in arrival.headers.get_all("dpop") {
@@ -232,7 +258,8 @@ fn credential(headers: &HeaderMap) -> Result<Credential<'_>, Refusal> {
         return Err(malformed("the request has more than one `Authorization` header"));
     }
     let value = value.to_str().ok().filter(|value| value.len() <= CREDENTIAL_LIMIT);
-    let (scheme, token) = value.and_then(|value| value.split_once(' ')).ok_or_else(|| malformed("`Authorization` is not readable"))?;
+    let (scheme, token) =
+        value.and_then(|value| value.split_once(' ')).ok_or_else(|| malformed("`Authorization` is not readable"))?;
     let scheme = if scheme.eq_ignore_ascii_case("DPoP") {
         Scheme::Dpop
     } else if scheme.eq_ignore_ascii_case("Bearer") {
@@ -275,9 +302,10 @@ fn agent(world: &Snapshot, party: &Principal) -> Result<(), Refusal> {
     let agent = registered(world, party);
     match agent.map(|agent| agent.status) {
         Some(AgentStatus::Active) => Ok(()),
-        Some(AgentStatus::Quarantined) => {
-            Err(Refusal::new(Code::AgentQuarantined, format!("`{}` is quarantined, and with it everything it handed on", party.sub)))
-        }
+        Some(AgentStatus::Quarantined) => Err(Refusal::new(
+            Code::AgentQuarantined,
+            format!("`{}` is quarantined, and with it everything it handed on", party.sub),
+        )),
         Some(AgentStatus::Retired) => Err(Refusal::new(Code::AgentRetired, format!("`{}` is retired", party.sub))),
         None => Err(Refusal::new(Code::ClientUnknown, format!("`{}` is not registered", party.sub))),
     }

@@ -7,8 +7,22 @@
 //! Speaks MCP 2026-07-28 and 2025-11-25/2025-06-18 on both sides. It does not issue tokens, hold policy rules or
 //! keep state beyond bounded, disposable sessions.
 
+mod call;
+mod decide;
+mod error;
+mod forward;
+mod gate;
 mod http;
+mod identify;
+mod mask;
+mod mcp;
+mod metadata;
+mod record;
+mod reply;
+mod seal;
 mod settings;
+mod upstream;
 
-pub use http::{Gateway, Parts, router};
+pub use gate::{Gateway, Parts};
+pub use http::router;
 pub use settings::{Route, Settings, Upstream};

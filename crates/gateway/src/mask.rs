@@ -155,7 +155,9 @@ pub(crate) fn passing(message: Incoming, restricted: bool) -> Option<Incoming> {
     let Incoming::Notification(mut note) = message else { return None };
     match note.method.as_str() {
         "notifications/progress" => {
-            note.params.retain(|name, value| matches!(name.as_str(), "progressToken") || (matches!(name.as_str(), "progress" | "total") && value.is_number()));
+            note.params.retain(|name, value| {
+                matches!(name.as_str(), "progressToken") || (matches!(name.as_str(), "progress" | "total") && value.is_number())
+            });
             Some(Incoming::Notification(note))
         }
         "notifications/tools/list_changed" | "notifications/prompts/list_changed" | "notifications/resources/list_changed" => {
@@ -182,7 +184,8 @@ mod tests {
     #[test]
     fn structured_content_and_json_text_show_only_granted_fields() {
         let ticket = json!({"id": "T-1", "customer": {"name": "Ann", "email": "ann@example.com"}});
-        let result = json!({"content": [{"type": "text", "text": ticket.to_string()}], "structuredContent": ticket, "isError": false});
+        let result =
+            json!({"content": [{"type": "text", "text": ticket.to_string()}], "structuredContent": ticket, "isError": false});
         let shown = show("tools/call", result, &["/id", "/customer/name"]);
         let expected = json!({"id": "T-1", "customer": {"name": "Ann"}});
         assert_eq!(shown.value["structuredContent"], expected);
@@ -220,10 +223,15 @@ mod tests {
     #[test]
     fn resources_prompts_and_unknown_results_are_masked_too() {
         let text = r#"{"id":1,"mail":"ann@example.com"}"#;
-        let read = show("resources/read", json!({"contents": [{"uri": "u", "text": text}, {"uri": "u", "blob": "YW5u"}]}), &["/id"]);
+        let read =
+            show("resources/read", json!({"contents": [{"uri": "u", "text": text}, {"uri": "u", "blob": "YW5u"}]}), &["/id"]);
         assert_eq!(read.value["contents"][0]["text"], r#"{"id":1}"#);
         assert_eq!(read.value["contents"][1]["text"], WITHHELD);
-        let prompt = show("prompts/get", json!({"description": "ann@", "messages": [{"role": "user", "content": {"type": "text", "text": "ann@"}}]}), &["/id"]);
+        let prompt = show(
+            "prompts/get",
+            json!({"description": "ann@", "messages": [{"role": "user", "content": {"type": "text", "text": "ann@"}}]}),
+            &["/id"],
+        );
         assert!(!prompt.value.to_string().contains("ann@"));
         let other = show("tasks/result", json!({"id": 1, "mail": "ann@"}), &["/id"]);
         assert_eq!(other.value, json!({"id": 1}));

@@ -167,7 +167,8 @@ mod tests {
 
     #[test]
     fn the_envelope_is_taken_out_and_put_in_without_touching_the_rest() {
-        let mut params = object(json!({"name": "t", "_meta": {META_VERSION: "2026-07-28", META_CAPABILITIES: {}, META_CLIENT: {},
+        let mut params =
+            object(json!({"name": "t", "_meta": {META_VERSION: "2026-07-28", META_CAPABILITIES: {}, META_CLIENT: {},
             META_LOG_LEVEL: "debug", "baggage": "user=alice", "traceparent": "00-1", "progressToken": 4}}));
         strip_envelope(&mut params);
         assert_eq!(Value::Object(params.clone()), json!({"name": "t", "_meta": {"traceparent": "00-1", "progressToken": 4}}));
@@ -179,7 +180,8 @@ mod tests {
 
     #[test]
     fn mg_09_a_filtered_list_is_private_in_the_new_era_and_says_nothing_in_the_old() {
-        let upstream = json!({"tools": [{"name": "a", "execution": {}}], "cacheScope": "public", "ttlMs": 9, "resultType": "complete"});
+        let upstream =
+            json!({"tools": [{"name": "a", "execution": {}}], "cacheScope": "public", "ttlMs": 9, "resultType": "complete"});
         let modern = adapt_result("tools/list", upstream.clone(), Revision::V2026July);
         assert_eq!(modern, json!({"tools": [{"name": "a"}], "cacheScope": "private", "ttlMs": 9, "resultType": "complete"}));
         let legacy = adapt_result("tools/list", upstream, Revision::V2025November);

@@ -4,7 +4,7 @@
 
 use crate::mcp::{
     Message, Revision,
-    era::{META_CAPABILITIES, META_LOG_LEVEL, META_VERSION, ClientFace, claims_modern},
+    era::{ClientFace, META_CAPABILITIES, META_LOG_LEVEL, META_VERSION, claims_modern},
 };
 use axum::http::HeaderMap;
 use base64::{
@@ -62,7 +62,10 @@ pub(crate) fn check(headers: &HeaderMap, message: &Message) -> Result<Era, Refus
         return Err(mismatch("`MCP-Protocol-Version` must be present and equal to the version in `_meta`"));
     }
     if Revision::parse(claim).is_none_or(|revision| !revision.is_modern()) {
-        return Err(Refusal::new(Code::ProtocolVersionUnsupported, format!("protocol version `{}` is not supported", claim.escape_debug())));
+        return Err(Refusal::new(
+            Code::ProtocolVersionUnsupported,
+            format!("protocol version `{}` is not supported", claim.escape_debug()),
+        ));
     }
     if !mirrored.method {
         return Err(mismatch("`Mcp-Method` is missing"));
@@ -248,8 +251,14 @@ mod tests {
         assert_eq!(code(&[V, M, ("mcp-name", "safe")], &call("dangerous")), Some(Code::HeaderBodyMismatch));
         assert_eq!(code(&[V, M], &call("dangerous")), Some(Code::HeaderBodyMismatch));
         assert_eq!(code(&[V, ("mcp-name", "dangerous")], &call("dangerous")), Some(Code::HeaderBodyMismatch));
-        assert_eq!(code(&[V, M, ("mcp-name", "dangerous"), ("mcp-name", "dangerous")], &call("dangerous")), Some(Code::HeaderBodyMismatch));
-        assert_eq!(code(&[V, ("mcp-method", "tools/list"), ("mcp-name", "dangerous")], &call("dangerous")), Some(Code::HeaderBodyMismatch));
+        assert_eq!(
+            code(&[V, M, ("mcp-name", "dangerous"), ("mcp-name", "dangerous")], &call("dangerous")),
+            Some(Code::HeaderBodyMismatch)
+        );
+        assert_eq!(
+            code(&[V, ("mcp-method", "tools/list"), ("mcp-name", "dangerous")], &call("dangerous")),
+            Some(Code::HeaderBodyMismatch)
+        );
     }
 
     #[test]
@@ -270,11 +279,18 @@ mod tests {
         let bare = Message::Request(Request { id: json!(1), method: "tools/list".into(), params: Map::new() });
         assert_eq!(code(&[V, ("mcp-method", "tools/list")], &bare), Some(Code::ProtocolMetaMissing));
         let future = json!({"_meta": {META_VERSION: "2027-01-01", META_CAPABILITIES: {}}});
-        let future = Message::Request(Request { id: json!(1), method: "ping".into(), params: future.as_object().unwrap().clone() });
-        assert_eq!(code(&[("mcp-protocol-version", "2027-01-01"), ("mcp-method", "ping")], &future), Some(Code::ProtocolVersionUnsupported));
+        let future =
+            Message::Request(Request { id: json!(1), method: "ping".into(), params: future.as_object().unwrap().clone() });
+        assert_eq!(
+            code(&[("mcp-protocol-version", "2027-01-01"), ("mcp-method", "ping")], &future),
+            Some(Code::ProtocolVersionUnsupported)
+        );
         let no_capabilities = json!({"_meta": {META_VERSION: "2026-07-28"}});
-        let no_capabilities =
-            Message::Request(Request { id: json!(1), method: "ping".into(), params: no_capabilities.as_object().unwrap().clone() });
+        let no_capabilities = Message::Request(Request {
+            id: json!(1),
+            method: "ping".into(),
+            params: no_capabilities.as_object().unwrap().clone(),
+        });
         assert_eq!(code(&[V, ("mcp-method", "ping")], &no_capabilities), Some(Code::ProtocolMetaMissing));
     }
 

@@ -34,6 +34,8 @@ pub(crate) enum Kind {
     Gated,
     /// Needs any grant at the server; its answer is filtered to what the caller could use.
     List(List),
+    /// Needs any grant at the server; what is listened to is authorised piece by piece.
+    Listen,
 }
 
 /// A list: where its items are and which action using an item would be.
@@ -89,14 +91,17 @@ pub(crate) fn read(request: &Request, server: &Server) -> Result<Act, Refusal> {
             Ok(other(request, server, Kind::Gated, ToolClass::Read, arguments, "mcp.prompt"))
         }
         "completion/complete" => Ok(other(request, server, Kind::Gated, ToolClass::Read, rest(params), "mcp.completion")),
-        "subscriptions/listen" => Ok(other(request, server, Kind::Gated, ToolClass::Read, rest(params), "mcp.subscription")),
+        "subscriptions/listen" => Ok(other(request, server, Kind::Listen, ToolClass::Read, rest(params), "mcp.subscription")),
         _ => Ok(other(request, server, Kind::Gated, ToolClass::Execute, rest(params), "mcp.method")),
     }
 }
 
 fn tool_call(params: &Map<String, Value>, server: &Server) -> Result<Act, Refusal> {
     let name = text(params, "name")?;
-    if name.is_empty() || name.len() > NAME_LIMIT || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-/".contains(&byte)) {
+    if name.is_empty()
+        || name.len() > NAME_LIMIT
+        || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-/".contains(&byte))
+    {
         return Err(malformed(format!("a tool's name is 1 to {NAME_LIMIT} of A-Z, a-z, 0-9, '_', '.', '-' and '/'")));
     }
     if let Some(member) = params.keys().find(|member| !CALL_MEMBERS.contains(&member.as_str())) {

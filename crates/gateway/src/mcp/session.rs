@@ -25,7 +25,7 @@ const OWNER_LIMIT: usize = 64;
 const ASKED_LIMIT: usize = 64;
 
 /// Whose session it is: the acting party and the chain its authority came by.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Owner {
     holder: String,
     subject: String,
@@ -131,11 +131,20 @@ impl Sessions {
     }
 
     /// Opens a session; an owner with too many loses its oldest. Returns the sessions that made room.
-    pub(crate) fn open(&self, opening: Opening, caller: &Caller, now_ns: u64) -> Result<(Arc<Session>, Vec<Arc<Session>>), Refusal> {
+    pub(crate) fn open(
+        &self,
+        opening: Opening,
+        caller: &Caller,
+        now_ns: u64,
+    ) -> Result<(Arc<Session>, Vec<Arc<Session>>), Refusal> {
         let owner = Owner::of(caller);
         let mut map = lock(&self.map);
         let mut gone = sweep(&mut map, now_ns.saturating_sub(self.idle_ns));
-        let own: Vec<_> = map.values().filter(|session| session.owner == owner).map(|s| (s.used.load(Ordering::Relaxed), s.id.clone())).collect();
+        let own: Vec<_> = map
+            .values()
+            .filter(|session| session.owner == owner)
+            .map(|s| (s.used.load(Ordering::Relaxed), s.id.clone()))
+            .collect();
         if own.len() >= OWNER_LIMIT
             && let Some((_, oldest)) = own.iter().min()
         {
@@ -167,7 +176,9 @@ impl Sessions {
     pub(crate) fn find(&self, id: &str, server: &str, caller: &Caller, now_ns: u64) -> Result<Arc<Session>, Refusal> {
         let session = lock(&self.map).get(id).cloned();
         let session = session
-            .filter(|session| session.server == server && now_ns.saturating_sub(session.used.load(Ordering::Relaxed)) <= self.idle_ns)
+            .filter(|session| {
+                session.server == server && now_ns.saturating_sub(session.used.load(Ordering::Relaxed)) <= self.idle_ns
+            })
             .ok_or_else(|| Refusal::new(Code::SessionUnknown, "there is no such session; initialize again"))?;
         if session.owner != Owner::of(caller) {
             return Err(Refusal::new(Code::SessionForeign, "this session was opened by another party or for another delegation"));
@@ -187,7 +198,8 @@ impl Sessions {
 }
 
 fn sweep(map: &mut HashMap<String, Arc<Session>>, before_ns: u64) -> Vec<Arc<Session>> {
-    let idle: Vec<_> = map.values().filter(|session| session.used.load(Ordering::Relaxed) < before_ns).map(|s| s.id.clone()).collect();
+    let idle: Vec<_> =
+        map.values().filter(|session| session.used.load(Ordering::Relaxed) < before_ns).map(|s| s.id.clone()).collect();
     idle.iter().filter_map(|id| map.remove(id)).collect()
 }
 

@@ -114,15 +114,20 @@ impl HttpLink {
 
     async fn discover(target: Target, dialer: &Dialer) -> Result<Option<Self>, Broken> {
         let mut inner = Inner::new(target, dialer, true);
-        let probe =
-            Outgoing { method: "server/discover".to_owned(), params: Map::new(), face: ClientFace::silent(), mirrored: Vec::new() };
+        let probe = Outgoing {
+            method: "server/discover".to_owned(),
+            params: Map::new(),
+            face: ClientFace::silent(),
+            mirrored: Vec::new(),
+        };
         let mut exchange = start(Arc::new(inner.clone_for_probe()), probe);
         loop {
             match exchange.next().await {
                 Arrival::Answer(Ok(result)) => {
-                    let speaks = result.get("supportedVersions").and_then(Value::as_array).is_some_and(|versions| {
-                        versions.iter().any(|version| version == Revision::V2026July.as_str())
-                    });
+                    let speaks = result
+                        .get("supportedVersions")
+                        .and_then(Value::as_array)
+                        .is_some_and(|versions| versions.iter().any(|version| version == Revision::V2026July.as_str()));
                     inner.about = About::read(&result);
                     return Ok(speaks.then(|| Self(Arc::new(inner))));
                 }
@@ -144,7 +149,9 @@ impl HttpLink {
         let result = loop {
             match exchange.next().await {
                 Arrival::Answer(Ok(result)) => break result,
-                Arrival::Answer(Err(error)) => return Err(Broken::Unavailable(format!("initialize was refused: {}", error.message))),
+                Arrival::Answer(Err(error)) => {
+                    return Err(Broken::Unavailable(format!("initialize was refused: {}", error.message)));
+                }
                 Arrival::Broken(broken) => return Err(broken),
                 Arrival::Message(_) => {}
             }
@@ -366,7 +373,9 @@ async fn read(inner: &Inner, response: Response<Body>, id: u64, progress: Option
 fn whole_answer(inner: &Inner, status: StatusCode, bytes: &[u8], id: u64) -> Arrival {
     match envelope::parse(bytes, &limits(&inner.target.settings)) {
         Ok(Message::Response(response)) if response.id.as_u64() == Some(id) => Arrival::Answer(response.outcome),
-        Ok(_) if status.is_success() => Arrival::Broken(Broken::Malformed("the body is not the answer to our request".to_owned())),
+        Ok(_) if status.is_success() => {
+            Arrival::Broken(Broken::Malformed("the body is not the answer to our request".to_owned()))
+        }
         Err(refusal) if status.is_success() => Arrival::Broken(Broken::Malformed(refusal.to_string())),
         // A refusal outside JSON-RPC, or with `id: null`: the era is wrong, the credentials are, or the server is down.
         _ if status.is_client_error() && status != StatusCode::UNAUTHORIZED && status != StatusCode::FORBIDDEN => {

@@ -1,7 +1,7 @@
 //! The open links to one upstream: bounded, each used by one legacy session or one chain of delegation, idle ones closed.
 
 use crate::{
-    mcp::era::ClientFace,
+    mcp::{era::ClientFace, session::Owner},
     settings::{Settings, Upstream},
     upstream::{Broken, Dialer, Link},
 };
@@ -22,8 +22,8 @@ pub(crate) enum Key {
     Shared,
     /// A legacy client session.
     Session(String),
-    /// A stateless client: the holder and the chain its authority came by.
-    Chain { holder: String, txn: String },
+    /// A stateless client: the party and the chain its authority came by.
+    Owner(Owner),
 }
 
 /// Links to one upstream.

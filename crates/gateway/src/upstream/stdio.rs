@@ -110,8 +110,12 @@ impl StdioLink {
 
     async fn discover(&mut self) -> Option<About> {
         self.modern = true;
-        let probe =
-            Outgoing { method: "server/discover".to_owned(), params: Map::new(), face: ClientFace::silent(), mirrored: Vec::new() };
+        let probe = Outgoing {
+            method: "server/discover".to_owned(),
+            params: Map::new(),
+            face: ClientFace::silent(),
+            mirrored: Vec::new(),
+        };
         let answer = tokio::time::timeout(PROBE, self.ask(probe)).await;
         self.modern = false;
         let result = answer.ok()?.ok()?;
@@ -172,7 +176,9 @@ impl StdioLink {
             let _ = stopped.await;
             let unanswered = inner.waiting().remove(&id).is_some();
             if unanswered {
-                let _ = inner.write(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}})).await;
+                let _ = inner
+                    .write(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}}))
+                    .await;
             }
         });
         self.write(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})).await?;

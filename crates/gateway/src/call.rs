@@ -1,0 +1,215 @@
+//! The road of every request that reaches an upstream.
+//!
+//! identify → read strictly → authority covers it? → policy → budget → intent durable → forward exactly what was
+//! authorised → mask → record the outcome → reply. A refusal leaves the road early and ends in the same record.
+
+use crate::{
+    decide,
+    error::{self, No},
+    forward,
+    gate::{Gateway, Mount},
+    identify::Caller,
+    mask::{self, Shown},
+    mcp::{
+        Request, Revision,
+        era::{self, ClientFace},
+        headers, lists,
+        method::{self, Act, Kind},
+        session::Session,
+    },
+    record::Entry,
+    reply::Outlet,
+};
+use axum::http::HeaderMap;
+use remit_ledger::record::Draft;
+use remit_model::{
+    Permit,
+    refusal::{Code, Refusal},
+    time::{ClockStatus, Moment},
+};
+use remit_store::{ApplyError, Batch, Precondition, Receipt};
+use serde_json::{Value, json};
+use std::{collections::BTreeSet, sync::Arc};
+
+/// How many used-up grants are set aside before the call is refused.
+const BUDGET_TRIES: usize = 8;
+
+/// One identified request.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    pub(crate) mount: Arc<Mount>,
+    pub(crate) caller: Caller,
+    pub(crate) request: Request,
+    pub(crate) revision: Revision,
+    pub(crate) face: ClientFace,
+    pub(crate) session: Option<Arc<Session>>,
+    pub(crate) headers: HeaderMap,
+}
+
+/// Serves one request. Runs in a task of its own: it outlives a client that goes away, to record what became of it.
+pub(crate) async fn run(gate: Arc<Gateway>, ask: Ask, mut outlet: Outlet) {
+    let now = gate.clock.now();
+    let mut entry = Entry::open(&gate.settings, &ask.mount.server, &now);
+    entry.caller(&ask.caller, &gate.store.snapshot());
+    entry.request(&ask.request, ask.revision);
+    if let Some(session) = &ask.session {
+        entry.session(&session.id);
+    }
+    let outcome = serve(&gate, &ask, &mut entry, &mut outlet, &now).await;
+    let draft = entry.close(&outcome, &gate.clock.now());
+    // No record, no reply: what is not durable was not served.
+    let (outcome, receipt) = match commit(&gate, draft).await {
+        Ok(receipt) => (outcome, receipt),
+        Err(refusal) => (Err(refusal.into()), None),
+    };
+    respond(&gate, &ask, outcome, receipt.as_ref(), outlet).await;
+}
+
+async fn serve(gate: &Arc<Gateway>, ask: &Ask, entry: &mut Entry, outlet: &mut Outlet, now: &Moment) -> Result<Shown, No> {
+    let world = gate.store.snapshot();
+    let server = &ask.mount.server;
+    let act = method::read(&ask.request, server)?;
+    entry.act(&act, server);
+    if ask.request.method == "tools/call" {
+        headers::check_params(&ask.headers, &ask.mount.declared(&act.action), &act.arguments)?;
+    }
+    let permit = decide::authorise(&ask.caller, &act, server, now.unix(), &BTreeSet::new())?;
+    entry.permit(&permit);
+    let question = decide::question(&ask.caller, &act, server, &gate.settings.tenant, &world, now.unix());
+    let decision = gate.policy.current().decide(&question);
+    entry.decision(&question, &decision);
+    decision.into_result()?;
+    let state = gate.seals.open(ask, &act, now.unix())?;
+    let permit = reserve(gate, ask, &act, permit, entry, now).await?;
+    // CRASH: a mutation's intent is on disk; without its effect record it counts as "outcome unknown".
+    let result = match act.kind {
+        Kind::Listen => return forward::listen(gate, ask, &act, entry, outlet).await,
+        Kind::Gated | Kind::List(_) => forward::call(gate, ask, &act, state, entry, outlet).await?,
+    };
+    show(gate, ask, &act, &permit, result, now)
+}
+
+/// Counts the call against its budgets and makes the intent of a mutation durable, in one batch.
+async fn reserve(
+    gate: &Gateway,
+    ask: &Ask,
+    act: &Act,
+    mut permit: Permit,
+    entry: &mut Entry,
+    now: &Moment,
+) -> Result<Permit, No> {
+    if entry.mutates()
+        && (now.status == ClockStatus::Disrupted || gate.settings.clock_required && now.status == ClockStatus::Unknown)
+    {
+        return Err(Refusal::new(Code::ClockUnknown, "the time is not known well enough to change anything").into());
+    }
+    let mut exhausted = BTreeSet::new();
+    for _ in 0..BUDGET_TRIES {
+        let charges = decide::charges(&gate.store, &ask.caller, act, &ask.mount.server, &permit, now.unix()).await?;
+        let budgets = charges.own.iter().map(|(_, budget)| budget).chain(&charges.above);
+        let mut batch = Batch::new(gate.settings.tenant.clone());
+        batch.require = budgets.cloned().map(Precondition::Budget).collect();
+        if entry.mutates() {
+            batch = batch.record(entry.intent());
+        }
+        if batch.require.is_empty() && batch.records.is_empty() {
+            return Ok(permit);
+        }
+        let spent = match gate.store.apply(batch).await {
+            Ok(applied) => {
+                if let Some(receipt) = applied.receipts.first() {
+                    entry.intended(&receipt.record_id);
+                }
+                return Ok(permit);
+            }
+            Err(ApplyError::Conflict(Precondition::Budget(spent))) => spent,
+            Err(error) => return Err(unavailable(&error).into()),
+        };
+        let Some((grant, _)) = charges.own.into_iter().find(|(_, budget)| *budget == spent) else {
+            return Err(Refusal::new(Code::LimitExhausted, "a limit of a grant this authority comes from is used up").into());
+        };
+        exhausted.insert(grant);
+        permit = decide::authorise(&ask.caller, act, &ask.mount.server, now.unix(), &exhausted)?;
+        entry.permit(&permit);
+    }
+    Err(Refusal::new(Code::LimitExhausted, "the limits of the granted authority are used up").into())
+}
+
+/// What of the result the caller may see, in the words of its era.
+fn show(gate: &Gateway, ask: &Ask, act: &Act, permit: &Permit, mut result: Value, now: &Moment) -> Result<Shown, No> {
+    let limits = remit_model::json::Limits { bytes: gate.settings.response_bytes, ..remit_model::json::Limits::RESPONSE };
+    if let Kind::List(list) = act.kind {
+        ask.mount.learn(list, &result);
+        let authority = &ask.caller.authority.authority;
+        lists::filter(&mut result, list, authority, &ask.mount.server.location, now.unix());
+    }
+    if result.get("resultType").and_then(Value::as_str) == Some("input_required") {
+        result = input_required(gate, ask, act, permit, result, now)?;
+        return Ok(Shown::whole(result));
+    }
+    let mut shown = mask::project(&ask.request.method, result, permit.fields.as_deref(), &limits);
+    shown.value = era::adapt_result(&ask.request.method, shown.value, ask.revision);
+    Ok(shown)
+}
+
+/// The upstream needs something from the client before it goes on. SPEC: MG-10, MG-11.
+fn input_required(gate: &Gateway, ask: &Ask, act: &Act, permit: &Permit, mut result: Value, now: &Moment) -> Result<Value, No> {
+    let asks = matches!(ask.request.method.as_str(), "tools/call" | "prompts/get" | "resources/read");
+    if !asks || !ask.revision.is_modern() || permit.fields.is_some() {
+        let reason = "the upstream server asked for further input, which cannot be passed on to this caller";
+        return Err(Refusal::new(Code::UpstreamMalformed, reason).into());
+    }
+    if let Some(Value::Object(requests)) = result.get_mut("inputRequests") {
+        requests.retain(|_, request| {
+            let capability = match request.get("method").and_then(Value::as_str) {
+                Some("elicitation/create") => "elicitation",
+                Some("sampling/createMessage") => "sampling",
+                Some("roots/list") => "roots",
+                _ => return false,
+            };
+            ask.face.declares(capability)
+        });
+    }
+    let state = result.get_mut("requestState").map(Value::take);
+    if let Value::Object(members) = &mut result {
+        members.insert("requestState".to_owned(), json!(gate.seals.seal(ask, act, state.as_ref(), now.unix(), &gate.entropy)));
+    }
+    Ok(result)
+}
+
+/// Makes a record durable. The receipt says where it is.
+pub(crate) async fn commit(gate: &Gateway, draft: Draft) -> Result<Option<Receipt>, Refusal> {
+    let batch = Batch::new(gate.settings.tenant.clone()).record(draft);
+    match gate.store.apply(batch).await {
+        Ok(applied) => Ok(applied.receipts.into_iter().next()),
+        Err(error) => Err(unavailable(&error)),
+    }
+}
+
+fn unavailable(error: &ApplyError) -> Refusal {
+    tracing::error!(%error, "a record could not be made durable");
+    Refusal::new(Code::LedgerUnavailable, "the audit ledger is not available, so nothing is served")
+}
+
+async fn respond(gate: &Gateway, ask: &Ask, outcome: Result<Shown, No>, receipt: Option<&Receipt>, outlet: Outlet) {
+    let no = match outcome {
+        Ok(shown) => {
+            let answer = json!({"jsonrpc": "2.0", "id": ask.request.id, "result": shown.value});
+            return outlet.answer(answer).await;
+        }
+        Err(no) => no,
+    };
+    if let No::Fault(fault) = &no {
+        tracing::error!(%fault, record = receipt.map(|receipt| receipt.record_id.as_str()), "a call failed");
+    }
+    let scope = format!("{}:{}", ask.mount.server.id, ask.request.params.get("name").and_then(Value::as_str).unwrap_or("*"));
+    let context = error::Context {
+        settings: &gate.settings,
+        server: &ask.mount.server,
+        revision: Some(ask.revision),
+        receipt,
+        scope: Some(&scope),
+        nonce: None,
+    };
+    outlet.refuse(&ask.request.id, error::refuse(&no, &context)).await;
+}

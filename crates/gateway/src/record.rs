@@ -1,0 +1,362 @@
+//! What is recorded of a request: who, what, why and how it went. Every road ends in exactly one final record.
+//!
+//! SPEC: record.md §1.11. Values that may be personal (arguments, the policy's input, reasons that quote an argument) are
+//! committed and kept beside the log; the record itself holds names, codes and digests.
+
+use crate::{
+    error::No,
+    identify::{self, Caller},
+    mask::Shown,
+    mcp::{Request, Revision, method::Act},
+    settings::Settings,
+};
+use remit_ledger::record::{
+    AgentFacts, Classification, DecisionFacts, DecisionResult, Draft, EffectConfirmed, Engine, GrantFacts, GrantKind, Mcp,
+    Outcome, OutcomeStatus, Party, PartyKind, PolicyFact, PolicyFailure, ProducerKind, Protocol, Purpose, RecordType, Resource,
+    TokenFacts, Tool, Trace,
+};
+use remit_model::{
+    Permit,
+    id::{Principal, PrincipalKind},
+    refusal::{Code, Refusal},
+    resource::Server,
+    time::Moment,
+};
+use remit_policy::{Decision, Effect, Question, RuleEffect};
+use remit_store::Snapshot;
+use remit_token::access::AccessToken;
+use serde_json::{Value, json};
+
+/// The record of one request as it grows along the road.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    draft: Draft,
+    resource: Resource,
+    decision: Option<DecisionFacts>,
+    mutates: bool,
+    /// `record_id` of the durable intent, once there is one.
+    intent: Option<String>,
+    /// `record_id` of the opening of a stream.
+    stream: Option<String>,
+    /// The request was handed to the upstream.
+    dispatched: bool,
+    began_ns: u64,
+    fields: Option<Vec<String>>,
+    rule: String,
+}
+
+impl Entry {
+    /// Begins a record for a request at a server.
+    pub(crate) fn open(settings: &Settings, server: &Server, now: &Moment) -> Self {
+        let draft = Draft::new(settings.tenant.clone(), ProducerKind::Gateway, RecordType::Decision)
+            .protocol(Protocol::Mcp)
+            .action("mcp:request", remit_model::ToolClass::Execute);
+        let mut entry = Self {
+            draft,
+            resource: Resource::new("mcp.server", Some(server.location.clone())),
+            decision: None,
+            mutates: false,
+            intent: None,
+            stream: None,
+            dispatched: false,
+            began_ns: now.wall_ns,
+            fields: None,
+            rule: String::new(),
+        };
+        entry.draft.tool = Some(Tool { server_id: server.id.to_string(), name: String::new(), ..Tool::default() });
+        entry
+    }
+
+    /// Somebody whose token did not even verify.
+    pub(crate) fn anonymous(&mut self) {
+        let mut party = Party::new(PartyKind::ExternalAgent, "urn:remit:unknown", "unidentified");
+        party.grant = GrantFacts::default();
+        self.draft.chain = vec![party];
+    }
+
+    /// The chain as the token tells it, with the key that was shown.
+    pub(crate) fn token(&mut self, token: &AccessToken, proof: Option<&remit_token::dpop::Proof>, world: &Snapshot) {
+        let parties = identify::parties(token);
+        let last = parties.len().saturating_sub(1);
+        self.draft.chain = parties.iter().enumerate().map(|(depth, principal)| node(depth, principal, token)).collect();
+        if let Some(caller) = self.draft.chain.get_mut(last) {
+            caller.jkt.clone_from(&token.cnf_jkt);
+            caller.proof = proof.map(|proof| proof.compact().to_owned());
+            caller.token = Some(TokenFacts {
+                jti: Some(token.jti.clone()),
+                issuer: Some(token.iss.clone()),
+                audience: vec![token.aud.clone()],
+                scope: token.scope.split_ascii_whitespace().map(str::to_owned).collect(),
+                expires: Some(token.exp),
+                issued: Some(token.iat),
+                authorization_details_hash: Some(token.authority.digest()),
+            });
+            caller.grant = GrantFacts {
+                id: token.jti.clone(),
+                kind: if token.act.is_none() {
+                    GrantKind::ClientCredentials
+                } else if last > 1 {
+                    GrantKind::TokenExchange
+                } else {
+                    GrantKind::Login
+                },
+                parent_jti: token.ancestors.first().cloned(),
+            };
+        }
+        self.draft.txn = Some(token.txn.clone());
+        self.draft.owner = parties
+            .last()
+            .and_then(|holder| identify::registered(world, holder))
+            .map(|agent| Principal { iss: token.iss.clone(), sub: agent.owner.clone() });
+        self.draft.purpose = token.purpose.clone().map(|code| Purpose { code, ..Purpose::default() });
+    }
+
+    pub(crate) fn caller(&mut self, caller: &Caller, world: &Snapshot) {
+        self.token(&caller.token, caller.proof.as_deref(), world);
+        self.draft.ext.insert("authority".to_owned(), json!(caller.authority.digest));
+    }
+
+    pub(crate) fn session(&mut self, id: &str) {
+        self.draft.session.id = Some(id.to_owned());
+    }
+
+    pub(crate) fn request(&mut self, request: &Request, revision: Revision) {
+        let id = request.id.as_str().map_or_else(|| request.id.to_string(), str::to_owned);
+        self.draft.mcp = Some(Mcp {
+            method: request.method.clone(),
+            request_id: Some(id),
+            protocol_version: Some(revision.as_str().to_owned()),
+        });
+        self.draft.action.name = format!("mcp:{}", request.method);
+        let parent = request.params.get("_meta").and_then(|meta| meta.get("traceparent")).and_then(Value::as_str);
+        self.draft.trace = parent.and_then(trace);
+    }
+
+    pub(crate) fn act(&mut self, act: &Act, server: &Server) {
+        self.mutates = act.class.mutates();
+        self.draft.action.name.clone_from(&act.action);
+        self.draft.action.class = act.class;
+        if let Some(tool) = &mut self.draft.tool {
+            tool.name.clone_from(&act.action);
+        }
+        let (kind, id) = &act.resource;
+        self.resource = Resource::new(*kind, Some(id.clone()));
+        let word = server.tools.get(&act.action).and_then(|rule| rule.classification.as_deref());
+        self.resource.classification = word.and_then(Classification::parse).unwrap_or_default();
+        self.draft.committed.push(("/call/arguments".to_owned(), act.arguments.clone()));
+    }
+
+    pub(crate) fn permit(&mut self, permit: &Permit) {
+        self.fields.clone_from(&permit.fields);
+        self.rule = permit.grants.first().cloned().unwrap_or_default();
+        self.draft.ext.insert("grants".to_owned(), json!(permit.grants));
+        if !permit.charges.is_empty() {
+            self.draft.ext.insert("charges".to_owned(), json!(permit.charges));
+        }
+        if let Some(fields) = &permit.fields {
+            self.resource.fields.clone_from(fields);
+        }
+    }
+
+    pub(crate) fn decision(&mut self, question: &Question, decision: &Decision) {
+        let mut facts = DecisionFacts::new(match decision.effect {
+            Effect::Permit => DecisionResult::Allow,
+            _ if !decision.errors.is_empty() => DecisionResult::ErrorFailClosed,
+            Effect::Deny => DecisionResult::Deny,
+            Effect::StepUp => DecisionResult::StepUp,
+        });
+        facts.reason_code = decision.code().map(|code| code.as_str().to_owned());
+        facts.policies = decision
+            .policies
+            .iter()
+            .map(|policy| PolicyFact {
+                id: policy.id.clone(),
+                version: policy.source.clone(),
+                effect: effect(policy.effect).to_owned(),
+                digest: policy.digest.clone(),
+            })
+            .collect();
+        facts.errors = decision
+            .errors
+            .iter()
+            .map(|error| PolicyFailure { policy_id: error.id.clone(), message: error.message.clone() })
+            .collect();
+        facts.policy_set_digest = Some(decision.policy_set_digest.clone());
+        facts.schema_digest = Some(decision.schema_digest.clone());
+        facts.engine =
+            Some(Engine { name: decision.engine_name.clone(), version: decision.engine_version.clone(), build_digest: None });
+        facts.input = serde_json::to_value(question).ok();
+        facts.nondet = vec![("now".to_owned(), json!(question.now))];
+        facts.explanation = Some(decision.explanation.clone());
+        self.decision = Some(facts);
+    }
+
+    pub(crate) fn mutates(&self) -> bool {
+        self.mutates
+    }
+
+    /// The intent, to be durable before the upstream hears of it.
+    pub(crate) fn intent(&self) -> Draft {
+        let mut draft = self.draft.clone();
+        draft.record_type = RecordType::Intent;
+        draft.decision.clone_from(&self.decision);
+        draft.resources = vec![self.resource.clone()];
+        draft.outcome = Outcome::default();
+        draft
+    }
+
+    pub(crate) fn intended(&mut self, record_id: &str) {
+        self.intent = Some(record_id.to_owned());
+    }
+
+    /// A stream that is about to open, to be durable before it does.
+    pub(crate) fn opening(&self) -> Draft {
+        Draft { record_type: RecordType::SessionOpen, ..self.intent() }
+    }
+
+    pub(crate) fn opened(&mut self, record_id: &str) {
+        self.stream = Some(record_id.to_owned());
+        self.dispatched = true;
+    }
+
+    pub(crate) fn dispatched(&mut self) {
+        self.dispatched = true;
+    }
+
+    /// The final record.
+    pub(crate) fn close(mut self, outcome: &Result<Shown, No>, now: &Moment) -> Draft {
+        if let Some(intent) = self.intent.take() {
+            // The decision and its inputs are in the intent; this says what became of it.
+            self.draft.record_type = RecordType::Effect;
+            self.draft.intent_id = Some(intent.clone());
+            self.draft.caused_by.push(intent);
+            self.draft.committed.clear();
+            self.decision = None;
+            self.draft.span_ns = Some((self.began_ns, now.wall_ns.max(self.began_ns)));
+        }
+        if let Some(opening) = self.stream.take() {
+            self.draft.record_type = RecordType::SessionClose;
+            self.draft.caused_by.push(opening);
+            self.draft.committed.clear();
+            self.decision = None;
+        }
+        match outcome {
+            Ok(shown) => self.succeeded(shown),
+            Err(no) => self.failed(no),
+        }
+        self.draft.decision = self.decision;
+        self.draft.resources.push(self.resource);
+        self.draft
+    }
+
+    fn succeeded(&mut self, shown: &Shown) {
+        let tool_error = shown.value.get("isError").and_then(Value::as_bool) == Some(true);
+        let partial = shown.value.get("resultType").and_then(Value::as_str) == Some("input_required");
+        self.draft.outcome = Outcome {
+            status: if tool_error {
+                OutcomeStatus::Failure
+            } else if partial {
+                OutcomeStatus::Partial
+            } else {
+                OutcomeStatus::Success
+            },
+            effect_confirmed: if self.mutates && !tool_error { EffectConfirmed::Acked } else { EffectConfirmed::None },
+            error_type: tool_error.then(|| "tool_error".to_owned()),
+            code: None,
+        };
+        self.resource.bytes = u64::try_from(shown.value.to_string().len()).ok();
+        if self.fields.is_some() {
+            let resource = std::mem::take(&mut self.resource);
+            self.resource = resource.projected(shown.returned.clone(), shown.masked.clone(), &self.rule);
+            self.draft.ext.insert("withheld".to_owned(), json!(shown.withheld));
+        }
+    }
+
+    fn failed(&mut self, no: &No) {
+        let effect_confirmed =
+            if self.dispatched && self.mutates { EffectConfirmed::DispatchedOnly } else { EffectConfirmed::None };
+        let refusal = no.refusal();
+        let code = refusal.code.as_str().to_owned();
+        let (status, error_type) = match no {
+            No::Gone => (OutcomeStatus::Cancelled, None),
+            No::Timeout => (OutcomeStatus::Timeout, Some("upstream_timeout")),
+            No::Upstream(error) => {
+                self.draft.outcome.code = Some(error.code.to_string());
+                (OutcomeStatus::Failure, Some("upstream_error"))
+            }
+            No::Fault(_) => (OutcomeStatus::Failure, Some("internal")),
+            No::Refusal(_) if self.dispatched => (OutcomeStatus::Failure, None),
+            No::Refusal(_) => (OutcomeStatus::Denied, None),
+        };
+        self.draft.outcome = Outcome {
+            status,
+            effect_confirmed,
+            error_type: error_type.map(str::to_owned),
+            code: self.draft.outcome.code.take().or(Some(code)),
+        };
+        if let No::Refusal(refusal) = no
+            && !self.dispatched
+        {
+            self.refused(refusal);
+        }
+    }
+
+    /// Why it was refused. A policy's denial is already there.
+    fn refused(&mut self, refusal: &Refusal) {
+        let code = refusal.code.as_str().to_owned();
+        let facts = self.decision.get_or_insert_with(|| DecisionFacts::refused(refusal));
+        if facts.reason_code.as_deref() != Some(code.as_str()) {
+            facts.result = DecisionResult::Deny;
+            facts.reason_code = Some(code);
+            facts.explanation = Some(refusal.reason.clone());
+        }
+        if refusal.code == Code::LimitExhausted {
+            facts.result = DecisionResult::Quota;
+        }
+        if quotes_arguments(refusal.code) {
+            self.draft.committed.push(("/decision/reason".to_owned(), json!(refusal.reason)));
+            facts.explanation =
+                Some("The arguments are outside what was granted; the values are kept beside the log.".to_owned());
+        }
+    }
+}
+
+fn quotes_arguments(code: Code) -> bool {
+    matches!(code, Code::ArgumentNotGranted | Code::RequestMalformed | Code::HeaderBodyMismatch)
+}
+
+fn node(depth: usize, principal: &Principal, token: &AccessToken) -> Party {
+    let mut party = Party::of(principal);
+    if principal.kind() == PrincipalKind::Agent {
+        party.agent = Some(AgentFacts { uid: principal.sub.clone(), ..AgentFacts::default() });
+        if depth > 1 {
+            party.kind = PartyKind::Subagent;
+        }
+    }
+    if depth == 0 {
+        party.auth.time = token.auth_time;
+        party.auth.acr.clone_from(&token.acr);
+        party.auth.amr.clone_from(&token.amr);
+    }
+    party
+}
+
+fn effect(effect: RuleEffect) -> &'static str {
+    match effect {
+        RuleEffect::Permit => "permit",
+        RuleEffect::Forbid => "forbid",
+        RuleEffect::StepUp => "step_up",
+    }
+}
+
+/// W3C trace context, when well-formed. SPEC: MG-15.
+fn trace(parent: &str) -> Option<Trace> {
+    let parts: Vec<&str> = parent.split('-').collect();
+    let [_, trace_id, span_id, flags] = parts.as_slice() else { return None };
+    let hex = |text: &str, length: usize| text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    (hex(trace_id, 32) && hex(span_id, 16) && hex(flags, 2)).then(|| Trace {
+        trace_id: (*trace_id).to_owned(),
+        span_id: (*span_id).to_owned(),
+        flags: (*flags).to_owned(),
+    })
+}
