@@ -1,7 +1,7 @@
 // openid-client against Remit: discovery, code with PKCE, DPoP with nonce retry, refresh, token exchange – with a person at
 // a real browser for the part that is theirs. Prints one JSON object.
 //
-// Script: {issuer, resource, scope, agent, agent_key, child, child_key, user, password, shots} with key files in PEM.
+// Script: {issuer, resource, details, agent, agent_key, child, child_key, user, password, shots} with key files in PEM.
 import { createPrivateKey, webcrypto } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import * as oidc from 'openid-client';
@@ -52,7 +52,7 @@ const planner = await client(script.agent, script.agent_key);
 const to = await callback();
 const [verifier, state, nonce] = [oidc.randomPKCECodeVerifier(), oidc.randomState(), oidc.randomNonce()];
 const url = oidc.buildAuthorizationUrl(planner.config, {
-  redirect_uri: to.uri, scope: `openid ${script.scope}`, resource: script.resource, state, nonce,
+  redirect_uri: to.uri, scope: 'openid', authorization_details: JSON.stringify(script.details), resource: script.resource, state, nonce,
   code_challenge: await oidc.calculatePKCECodeChallenge(verifier), code_challenge_method: 'S256',
 });
 const decided = await consent(url.href, to, script);

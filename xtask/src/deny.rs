@@ -74,7 +74,19 @@ pub(crate) fn check() -> Result<()> {
 
 /// The packages that some build of ours compiles: a lock file also names those of features that nobody turns on.
 fn used(packages: &[Value]) -> Result<Vec<Value>> {
-    let shape = ["tree", "--workspace", "--target", "all", "--edges", "normal,build,dev", "--prefix", "none", "--format", "{p}", "--locked"];
+    let shape = [
+        "tree",
+        "--workspace",
+        "--target",
+        "all",
+        "--edges",
+        "normal,build,dev",
+        "--prefix",
+        "none",
+        "--format",
+        "{p}",
+        "--locked",
+    ];
     let tree = run::output(&run::cargo(), &shape)?;
     let mut named = BTreeSet::new();
     for line in tree.lines().filter(|line| !line.is_empty()) {

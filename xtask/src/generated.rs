@@ -24,7 +24,7 @@ pub(crate) fn generate(mode: Mode) -> Result<()> {
     let files = [
         ("schema/policy.cedarschema", fs::read_to_string(run::root().join("crates/policy/src/schema.cedarschema"))?),
         ("schema/config.json", run::output(&binary.display().to_string(), &["config", "schema"])?),
-        ("docs/cli.md", manual(&binary)?),
+        ("docs/cli.md", run::output(&binary.display().to_string(), &["reference"])?),
     ];
     let mut stale = Vec::new();
     for (name, text) in &files {
@@ -50,41 +50,4 @@ fn write(path: &Path, text: &str) -> Result<()> {
     }
     println!("schemas: writing {}", path.display());
     Ok(fs::write(path, text)?)
-}
-
-/// Every command's `--help`, in the order in which the binary lists them.
-fn manual(binary: &Path) -> Result<String> {
-    let mut text = "# Commands\n\nGenerated from the binary by `cargo xtask schemas`.\n".to_owned();
-    let mut open = vec![Vec::<String>::new()];
-    while let Some(command) = open.pop() {
-        let mut arguments: Vec<&str> = command.iter().map(String::as_str).collect();
-        arguments.push("--help");
-        let help = run::output(&binary.display().to_string(), &arguments)?;
-        let title: Vec<&str> = ["remit"].into_iter().chain(command.iter().map(String::as_str)).collect();
-        text.push_str("\n## `");
-        text.push_str(&title.join(" "));
-        text.push_str("`\n\n```text\n");
-        text.push_str(help.trim_end());
-        text.push_str("\n```\n");
-        for name in subcommands(&help).into_iter().rev() {
-            open.push(command.iter().cloned().chain([name]).collect());
-        }
-    }
-    Ok(text)
-}
-
-/// The names under `Commands:` in a help text.
-fn subcommands(help: &str) -> Vec<String> {
-    let section = help.lines().skip_while(|line| *line != "Commands:").skip(1);
-    let lines = section.take_while(|line| !line.is_empty()).filter(|line| line.starts_with("  ") && !line.starts_with("   "));
-    lines.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").map(str::to_owned).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn commands_are_read_from_help() {
-        let help = "Usage\n\nCommands:\n  init   Writes\n         more\n  serve  Runs\n  help   Print\n\nOptions:\n  -h\n";
-        assert_eq!(super::subcommands(help), ["init", "serve"]);
-    }
 }

@@ -1,0 +1,339 @@
+//! A server as a user would set one up: `remit init`, `remit serve`, `remit agent add`, in a folder of its own.
+
+use remit_helpdesk::Desk;
+use serde_json::{Value, json};
+use std::{
+    env, fs,
+    io::{BufRead, BufReader, Read},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// How long a program may take to say that it is ready.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The binary under test: named by `REMIT_BIN`, else built.
+pub(crate) fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        if let Some(named) = env::var_os("REMIT_BIN") {
+            return PathBuf::from(named);
+        }
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let built = Command::new(cargo).args(["build", "--quiet", "--package", "remit"]).current_dir(root()).status().unwrap();
+        assert!(built.success(), "remit does not build");
+        // This test lies in TARGET/debug/deps.
+        env::current_exe().unwrap().ancestors().nth(2).unwrap().join("remit")
+    })
+}
+
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// A file of `e2e/clients`, whose packages must be there.
+pub(crate) fn client(file: &str) -> PathBuf {
+    let place = root().join("e2e/clients");
+    assert!(place.join("node_modules").is_dir(), "npm packages are missing: run `cargo xtask setup`");
+    place.join(file)
+}
+
+/// The Python that has the packages of `e2e/clients/requirements.txt`.
+pub(crate) fn python() -> PathBuf {
+    let named = env::var_os("REMIT_E2E_PYTHON").map(PathBuf::from);
+    let python = named.unwrap_or_else(|| env::current_exe().unwrap().ancestors().nth(3).unwrap().join("e2e-python/bin/python"));
+    assert!(python.is_file(), "Python packages are missing: run `cargo xtask setup`");
+    python
+}
+
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A running program that ends with the test.
+pub(crate) struct Running {
+    child: Child,
+}
+
+impl Running {
+    /// Starts a program and waits for a line that contains `ready`, on standard output or standard error.
+    pub(crate) fn start(mut command: Command, ready: &str) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        for stream in [Box::new(child.stdout.take().unwrap()) as Box<dyn Read + Send>, Box::new(child.stderr.take().unwrap())] {
+            let (tell, ready) = (tell.clone(), ready.to_owned());
+            thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    let _ = tell.send((line.contains(&ready), line));
+                }
+            });
+        }
+        drop(tell);
+        let (began, mut heard) = (Instant::now(), Vec::new());
+        while let Ok((is_ready, line)) = told.recv_timeout(PATIENCE.saturating_sub(began.elapsed())) {
+            heard.push(line);
+            if is_ready {
+                // Keeps both pipes empty until the program ends.
+                thread::spawn(move || told.iter().for_each(drop));
+                return Self { child };
+            }
+        }
+        let _ = child.kill();
+        panic!("{command:?} did not say {ready:?} but:\n{}", heard.join("\n"));
+    }
+
+    /// SIGKILL: no goodbye.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, and whether the program then ended well.
+    pub(crate) fn stop(&mut self) -> bool {
+        let signal = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(signal.success());
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.success();
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        false
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A server's folder before it is started.
+pub(crate) struct Setup {
+    folder: TempDir,
+    port: u16,
+    password: String,
+    vkey: String,
+    yaml: String,
+    entitlements: Vec<String>,
+}
+
+impl Setup {
+    /// `remit init` in a fresh folder.
+    pub(crate) fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let port = free_port();
+        let listen = format!("127.0.0.1:{port}");
+        let told = succeed(remit(&["init", "--dir", text(folder.path()), "--listen", &listen, "--json"]));
+        let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+        let yaml = fs::read_to_string(folder.path().join("remit.yaml")).unwrap();
+        let word = |name: &str| told[name].as_str().unwrap().to_owned();
+        Self { port, password: word("password"), vkey: word("vkey"), yaml, folder, entitlements: vec!["helpdesk:*".to_owned()] }
+    }
+
+    /// Puts this desk in place of the built-in one, so that the test sees what reaches it.
+    pub(crate) fn desk(self, url: &str) -> Self {
+        self.replace("    sample: helpdesk\n", &format!("    url: {url}\n"))
+    }
+
+    /// One more upstream: the YAML of its settings, on one line each. Alice may do everything there.
+    pub(crate) fn upstream(mut self, name: &str, settings: &[&str]) -> Self {
+        let lines: String = settings.iter().map(|line| format!("    {line}\n")).collect();
+        self.entitlements.push(format!("{name}:*"));
+        self.replace("mcp_servers:\n", &format!("mcp_servers:\n  {name}:\n{lines}"))
+    }
+
+    /// A further section of `remit.yaml`.
+    pub(crate) fn section(mut self, yaml: &str) -> Self {
+        self.yaml.push_str(yaml);
+        self
+    }
+
+    fn replace(mut self, old: &str, new: &str) -> Self {
+        assert!(self.yaml.contains(old), "remit.yaml has no {old:?}:\n{}", self.yaml);
+        self.yaml = self.yaml.replacen(old, new, 1);
+        self
+    }
+
+    /// `remit serve`, once it says that it is ready.
+    pub(crate) fn start(self) -> Remit {
+        let entitlements = json!(self.entitlements).to_string();
+        let setup = self.replace("entitlements: [\"helpdesk:*\"]", &format!("entitlements: {entitlements}"));
+        fs::write(setup.folder.path().join("remit.yaml"), &setup.yaml).unwrap();
+        let issuer = format!("http://127.0.0.1:{}", setup.port);
+        let server = serve(setup.folder.path());
+        Remit { folder: setup.folder, issuer, password: setup.password, vkey: setup.vkey, server }
+    }
+}
+
+fn serve(folder: &Path) -> Running {
+    let mut command = Command::new(binary());
+    command.args(["serve", "-c", text(&folder.join("remit.yaml"))]);
+    Running::start(command, "remit ready")
+}
+
+/// A running server.
+pub(crate) struct Remit {
+    folder: TempDir,
+    pub(crate) issuer: String,
+    /// Alice's.
+    pub(crate) password: String,
+    pub(crate) vkey: String,
+    server: Running,
+}
+
+impl Remit {
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        self.folder().join("remit.yaml")
+    }
+
+    pub(crate) fn ledger(&self) -> PathBuf {
+        self.folder().join("ledger")
+    }
+
+    pub(crate) fn resource(&self, server: &str) -> String {
+        format!("{}/mcp/{server}", self.issuer)
+    }
+
+    /// Runs a command against this server's configuration; it must succeed.
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
+        let output = succeed(self.command(arguments));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = remit(arguments);
+        command.args(["-c", text(&self.config())]);
+        command
+    }
+
+    /// `remit agent add`; the file with the agent's private key.
+    pub(crate) fn agent(&self, name: &str, scopes: &[&str]) -> PathBuf {
+        let mut arguments = vec!["agent", "add", name];
+        arguments.extend(scopes.iter().flat_map(|scope| ["--scope", scope]));
+        self.run(&arguments);
+        self.folder().join(format!("agents/{name}.pem"))
+    }
+
+    /// An access token of an agent's own for one server, bound to its key.
+    pub(crate) fn token(&self, agent: &str, server: &str) -> String {
+        self.run(&["token", "exchange", "--agent", agent, "--server", server]).trim().to_owned()
+    }
+
+    /// The way of [`play`] through `remit connect`.
+    pub(crate) fn through_connect(&self, agent: &str, server: &str) -> Value {
+        json!({ "command": binary(), "args": ["connect", server, "--agent", agent, "-c", self.config()] })
+    }
+
+    /// The way of [`play`] straight to the gateway, with a DPoP-bound token.
+    pub(crate) fn directly(&self, agent: &str, server: &str) -> Value {
+        let key = self.folder().join(format!("agents/{agent}.pem"));
+        json!({ "url": self.resource(server), "token": self.token(agent, server), "key_file": key })
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.server.kill();
+    }
+
+    pub(crate) fn stop(&mut self) -> bool {
+        self.server.stop()
+    }
+
+    pub(crate) fn restart(&mut self) {
+        self.server = serve(self.folder());
+    }
+}
+
+/// A helpdesk in this process; returns the desk and its MCP endpoint.
+pub(crate) fn desk() -> (Desk, String) {
+    let desk = Desk::seeded().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+    let router = remit_helpdesk::router(desk.clone());
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), router).await })
+    });
+    (desk, url)
+}
+
+/// The four official clients, each in one era.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Player {
+    TypeScriptLegacy,
+    TypeScriptModern,
+    PythonLegacy,
+    PythonModern,
+}
+
+impl Player {
+    pub(crate) fn protocol(self) -> &'static str {
+        match self {
+            Self::TypeScriptLegacy | Self::PythonLegacy => "2025-11-25",
+            Self::TypeScriptModern | Self::PythonModern => "2026-07-28",
+        }
+    }
+}
+
+/// Plays calls through a client in one session; see `e2e/clients/play.mjs`.
+pub(crate) fn play(player: Player, connect: &Value, calls: &Value) -> Value {
+    let script = json!({ "connect": connect, "calls": calls });
+    match player {
+        Player::TypeScriptLegacy => node("legacy.mjs", &script),
+        Player::TypeScriptModern => node("modern.mjs", &script),
+        Player::PythonLegacy => run_script(Command::new(python()), "client.py", &script, &["legacy"]),
+        Player::PythonModern => run_script(Command::new(python()), "client.py", &script, &["modern"]),
+    }
+}
+
+/// Runs a Node program of `e2e/clients` on a script; what it prints.
+pub(crate) fn node(program: &str, script: &Value) -> Value {
+    run_script(Command::new("node"), program, script, &[])
+}
+
+fn run_script(mut command: Command, program: &str, script: &Value, more: &[&str]) -> Value {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("script.json");
+    fs::write(&file, script.to_string()).unwrap();
+    let output = succeed({
+        command.arg(client(program)).arg(&file).args(more).stdin(Stdio::null());
+        command
+    });
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{program}: {error}\n{}", String::from_utf8_lossy(&output.stdout)))
+}
+
+pub(crate) fn remit(arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary());
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// Runs a command that must succeed.
+pub(crate) fn succeed(mut command: Command) -> Output {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}

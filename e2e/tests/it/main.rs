@@ -1,0 +1,19 @@
+//! Drives the real binary. [`harness`] starts it; each other module is one thing that must hold.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test stops at the first surprise, and runs in real time"
+)]
+
+mod browser;
+mod clients;
+mod commands;
+mod crash;
+mod demo;
+mod documents;
+mod harness;
+mod ledger;
+mod openid;
