@@ -15,7 +15,7 @@ use std::{
 use tempfile::TempDir;
 
 /// How long a program may take to say that it is ready.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The binary under test: named by `REMIT_BIN`, else built.
 pub(crate) fn binary() -> &'static Path {
@@ -63,9 +63,13 @@ pub(crate) struct Running {
 impl Running {
     /// Starts a program and waits for a line that contains `ready`, on standard output or standard error.
     pub(crate) fn start(mut command: Command, ready: &str) -> Self {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut running = Self { child };
         let (tell, told) = std::sync::mpsc::channel();
-        for stream in [Box::new(child.stdout.take().unwrap()) as Box<dyn Read + Send>, Box::new(child.stderr.take().unwrap())] {
+        for stream in [
+            Box::new(running.child.stdout.take().unwrap()) as Box<dyn Read + Send>,
+            Box::new(running.child.stderr.take().unwrap()),
+        ] {
             let (tell, ready) = (tell.clone(), ready.to_owned());
             thread::spawn(move || {
                 for line in BufReader::new(stream).lines().map_while(Result::ok) {
@@ -80,10 +84,9 @@ impl Running {
             if is_ready {
                 // Keeps both pipes empty until the program ends.
                 thread::spawn(move || told.iter().for_each(drop));
-                return Self { child };
+                return running;
             }
         }
-        let _ = child.kill();
         panic!("{command:?} did not say {ready:?} but:\n{}", heard.join("\n"));
     }
 
@@ -145,9 +148,9 @@ impl Setup {
 
     /// One more upstream: the YAML of its settings, on one line each. Alice may do everything there.
     pub(crate) fn upstream(mut self, name: &str, settings: &[&str]) -> Self {
-        let lines: String = settings.iter().map(|line| format!("    {line}\n")).collect();
+        let lines = settings.join("\n    ");
         self.entitlements.push(format!("{name}:*"));
-        self.replace("mcp_servers:\n", &format!("mcp_servers:\n  {name}:\n{lines}"))
+        self.replace("mcp_servers:\n", &format!("mcp_servers:\n  {name}:\n    {lines}\n"))
     }
 
     /// A further section of `remit.yaml`.

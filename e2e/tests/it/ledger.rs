@@ -68,12 +68,15 @@ fn a_second_implementation_agrees() {
     assert_eq!(records[0]["record_type"], "log_control");
 }
 
+/// What is done to a copy, and how.
+type Tampering = (&'static str, fn(&Path));
+
 /// Whatever is changed, both verifiers say no.
 #[test]
 fn tampered_copies_are_refused_by_both() {
     let past = Past::new();
     let vkey = &past.remit.vkey;
-    let tampering: [(&str, fn(&Path)); 6] = [
+    let tampering: [Tampering; 6] = [
         ("a bit of an entry flipped", |ledger| flip(&some_file(ledger, "tile/entries"), 40)),
         ("a bit of a hash tile flipped", |ledger| flip(&some_file(ledger, "tile/0"), 5)),
         ("the last entry dropped", drop_last_entry),
@@ -155,9 +158,9 @@ fn copy_folder(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let target = to.join(entry.file_name());
         if entry.path().is_dir() {
-            copy_folder(&entry.path(), &target)
+            copy_folder(&entry.path(), &target);
         } else {
-            fs::copy(entry.path(), target).map(drop).unwrap()
+            fs::copy(entry.path(), target).unwrap();
         }
     }
 }

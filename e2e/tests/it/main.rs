@@ -1,7 +1,6 @@
 //! Drives the real binary. [`harness`] starts it; each other module is one thing that must hold.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
