@@ -189,8 +189,22 @@ def unique_members(pairs):
     return members
 
 
+def number(value):
+    """A double as ECMAScript prints it."""
+    if value == int(value) and abs(value) < 1e21:
+        return str(int(value))
+    mantissa, _, exponent = repr(value).partition("e")
+    power = int(exponent or 0)
+    if -7 < power < 0:
+        digits = mantissa.replace(".", "").lstrip("-")
+        return ("-" if value < 0 else "") + "0." + "0" * (-power - 1) + digits
+    return mantissa + (f"e{power:+d}" if power else "")
+
+
 def canonical(value):
-    """RFC 8785 for what records contain: no fractions, so Python's integers print as they must."""
+    """RFC 8785, member by member."""
+    if isinstance(value, float):
+        return number(value)
     if isinstance(value, dict):
         ordered = sorted(value.items(), key=lambda member: member[0].encode("utf-16-be"))
         return "{" + ",".join(f"{canonical(name)}:{canonical(member)}" for name, member in ordered) + "}"
@@ -199,25 +213,147 @@ def canonical(value):
     return json.dumps(value, ensure_ascii=False)
 
 
-def parse_record(index, entry):
+def parse_strict(text, what):
     try:
-        record = json.loads(entry, object_pairs_hook=unique_members)
+        return json.loads(text, object_pairs_hook=unique_members)
     except ValueError as error:
-        raise Wrong(f"record {index} is not JSON: {error}") from None
+        raise Wrong(f"{what} is not JSON: {error}") from None
+
+
+def hash_text(digest):
+    return "sha-256:" + digest.hex()
+
+
+def unbase64url(text):
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def parse_record(index, entry):
+    record = parse_strict(entry, f"record {index}")
     if canonical(record).encode() != entry:
         raise Wrong(f"record {index} is not canonical JSON")
+    if record.get("schema") != "agent.audit.v1":
+        raise Wrong(f"record {index} has another schema")
+    hashed = {name: member for name, member in record.items() if name not in ("record_hash", "sigs", "log")}
+    if record["record_hash"] != hash_text(sha256(canonical(hashed).encode())):
+        raise Wrong(f"record {index} does not hash to its record_hash")
     return record
 
 
+def is_start(record):
+    return record["record_type"] == "log_control" and record["action"]["name"] == "start"
+
+
+class Sequence:
+    """The records of one producer: gapless, chained, signed by the key that the epoch's start record states."""
+
+    def __init__(self):
+        self.last, self.key, self.kid = None, None, None
+
+    def follow(self, index, record):
+        epoch, seq = int(record["producer"]["epoch"]), int(record["seq"])
+        if is_start(record) != (seq == 0):
+            raise Wrong(f"record {index}: sequence 0 and start records must be the same")
+        if self.last is None:
+            expected = (1, 0, hash_text(bytes(32)))
+        elif seq == 0:
+            expected = (int(self.last["producer"]["epoch"]) + 1, 0, self.last["record_hash"])
+        else:
+            expected = (int(self.last["producer"]["epoch"]), int(self.last["seq"]) + 1, self.last["record_hash"])
+        if (epoch, seq, record["prev_hash"]) != expected:
+            raise Wrong(f"record {index} does not follow the one before it")
+        if seq == 0:
+            jwk = record["ext"]["keys"]["record"]
+            self.key = Ed25519PublicKey.from_public_bytes(unbase64url(jwk["x"]))
+            # RFC 7638: required members, in order, without spaces.
+            thumbprint = sha256(canonical({"crv": jwk["crv"], "kty": jwk["kty"], "x": jwk["x"]}).encode())
+            self.kid = base64.urlsafe_b64encode(thumbprint).rstrip(b"=").decode()
+        self.check_signature(index, record)
+        self.last = record
+
+    def check_signature(self, index, record):
+        ours = [sig for sig in record["sigs"] if (sig["role"], sig["alg"], sig["kid"]) == ("producer", "ed25519", self.kid)]
+        if not ours:
+            raise Wrong(f"record {index} is not signed by its producer's key")
+        try:
+            self.key.verify(unbase64url(ours[0]["value"]), f"agent.audit.v1 record\n{record['record_hash']}".encode())
+        except InvalidSignature:
+            raise Wrong(f"record {index}'s signature does not verify") from None
+
+
+def check_outcomes(records):
+    """Each effect belongs to one earlier intent; returns how many intents have no recorded outcome."""
+    open_intents, closed = set(), set()
+    for index, record in enumerate(records):
+        if record["record_type"] == "intent":
+            open_intents.add(record["record_id"])
+        if record["record_type"] == "effect":
+            if record["intent_id"] not in open_intents or record["intent_id"] in closed:
+                raise Wrong(f"record {index} is the effect of no open intent")
+            closed.add(record["intent_id"])
+    return len(open_intents - closed)
+
+
+# Where an opening's leaf must also be found in the record.
+BOUND = {
+    "/call/arguments": lambda record: record["request"]["hash"],
+    "/response/body": lambda record: record["response"]["hash"],
+    "/decision/input": lambda record: record["decision"]["input_hash"],
+}
+
+
+def leaf_of(path, field):
+    if "leaf" in field:
+        return bytes.fromhex(field["leaf"].removeprefix("sha-256:"))
+    return sha256(b"\x00" + canonical([field["salt"], path, field["type"], field["value"]]).encode())
+
+
+def check_edges(record, opened):
+    """A disclosed edge proof is the one whose hash the chain's node names."""
+    for at, node_ in enumerate(record["chain"]):
+        edge = opened["fields"].get(f"/chain/{at}/edge", {})
+        if "value" in edge and node_.get("edge_proof") != hash_text(sha256(edge["value"]["jws"].encode())):
+            raise Wrong(f"record {opened['index']}: the edge proof of node {at} is another one")
+
+
+def check_openings(directory, records):
+    """Every disclosed value is the one the record committed to; what is withheld is no failure. Returns how many lines."""
+    count = 0
+    for number, _ in widths(len(records)):
+        file = directory / tile_path("side", number, WIDTH).removeprefix("tile/")
+        if not file.is_file():
+            continue
+        for line in file.read_text("utf-8").splitlines():
+            opened = parse_strict(line, f"a line of {file.name}")
+            if int(opened["index"]) >= len(records):
+                continue
+            record = records[int(opened["index"])]
+            fields = sorted(opened["fields"].items(), key=lambda field: field[0].encode())
+            leaves = [leaf_of(path, field) for path, field in fields]
+            for (path, _), leaf in zip(fields, leaves):
+                if path in BOUND and BOUND[path](record) != hash_text(leaf):
+                    raise Wrong(f"record {opened['index']}: {path} is not what the record says")
+            check_edges(record, opened)
+            leaves += [bytes.fromhex(decoy.removeprefix("sha-256:")) for decoy in opened["decoys"]]
+            if (len(leaves), hash_text(root_of(leaves))) != (record["commit"]["count_padded"], record["commit"]["root"]):
+                raise Wrong(f"record {opened['index']}: its openings do not make its commitment")
+            count += 1
+    return count
+
+
 def verify(directory, vkey):
-    """The ledger's records, once everything about them held."""
+    """The ledger's records, with how many were disclosed and how many intents are open, once everything held."""
     size, root = checkpoint(directory, vkey)
     raw = list(entries(directory, size))
     leaves = [sha256(b"\x00" + entry) for entry in raw]
     if root_of(leaves) != root:
         raise Wrong("the entries do not make the root that the checkpoint signs")
     check_hash_tiles(directory, leaves)
-    return [parse_record(index, entry) for index, entry in enumerate(raw)]
+    records = [parse_record(index, entry) for index, entry in enumerate(raw)]
+    producers = {}
+    for index, record in enumerate(records):
+        producers.setdefault(record["producer"]["id"], Sequence()).follow(index, record)
+    return records, check_openings(directory, records), check_outcomes(records)
 
 
 def main(arguments):
@@ -226,15 +362,18 @@ def main(arguments):
         print(__doc__, file=sys.stderr)
         return 2
     try:
-        records = verify(pathlib.Path(words[0]), words[1])
-    except (Wrong, UnicodeDecodeError) as wrong:
+        records, disclosed, unknown = verify(pathlib.Path(words[0]), words[1])
+    except KeyError as missing:
+        print(f"FAILED: a record lacks {missing}", file=sys.stderr)
+        return 1
+    except (Wrong, ValueError, TypeError, AttributeError, ArithmeticError) as wrong:
         print(f"FAILED: {wrong}", file=sys.stderr)
         return 1
     if flags:
         for record in records:
             print(canonical(record))
     else:
-        print(f"good: {len(records)} records")
+        print(f"good: {len(records)} records, {disclosed} with disclosed values, {unknown} intents without a known outcome")
     return 0
 
 
