@@ -3,8 +3,13 @@
 //! Every sentence restates a field of the record or a disclosed value. What is withheld is said to be withheld, and
 //! nothing is guessed.
 
-use remit_ledger::{Record, Side};
-use remit_model::{Chain, Hop};
+use crate::{
+    open::{opened, written},
+    replay::decided_at,
+};
+use jiff::Timestamp;
+use remit_ledger::{Reader, Record, Side, dir::ReadError};
+use remit_model::{Call, Chain, Hop};
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt;
@@ -24,18 +29,42 @@ pub struct Explanation {
 
 /// Explains a record. `side` holds the disclosed values; without them names and arguments are left out.
 pub fn explain(record: &Record, side: Option<&Side>) -> Explanation {
-    let view = View { record, side, chain: disclosed_chain(side) };
-    Explanation { who: view.who(), what: view.what(), why: view.why(), how: view.how(), when: view.when() }
+    let altered = side.is_some_and(|side| side.root() != record.commit_root());
+    let side = side.filter(|_| !altered);
+    let mut explanation = View { record, side, held: None }.explain();
+    if altered {
+        explanation.how.push("The values beside this record are not those it commits to, so none is shown.".to_owned());
+    }
+    explanation
+}
+
+/// Explains record `index` with what the rest of the log says about it: for a call, which hop of the delegation that its
+/// token rests on covers it, and which does not.
+///
+/// # Errors
+/// When the record cannot be read.
+pub fn explain_at(reader: &Reader, index: u64) -> Result<Explanation, ReadError> {
+    let record = reader.record(index)?;
+    let side = reader.side(index)?;
+    let held = presented_token(&record).and_then(|jti_hash| delegation(reader, index, jti_hash));
+    if side.as_ref().is_none_or(|side| side.root() != record.commit_root()) {
+        return Ok(explain(&record, side.as_ref()));
+    }
+    Ok(View { record: &record, side: side.as_ref(), held: held.as_ref() }.explain())
 }
 
 struct View<'a> {
     record: &'a Record,
     side: Option<&'a Side>,
-    /// The chain of custody with its authorities, where the record keeps it.
-    chain: Option<Chain>,
+    /// For a call: the record its token was issued in, and the chain stated there.
+    held: Option<&'a (u64, Chain)>,
 }
 
 impl View<'_> {
+    fn explain(&self) -> Explanation {
+        Explanation { who: self.who(), what: self.what(), why: self.why(), how: self.how(), when: self.when() }
+    }
+
     fn who(&self) -> Vec<String> {
         let names: Vec<String> = (0..).zip(self.record.chain()).map(|(at, party)| self.party(at, party)).collect();
         let mut lines = vec![names.join(" → ")];
@@ -142,9 +171,10 @@ impl View<'_> {
             let grants: Vec<&str> = grants.iter().filter_map(Value::as_str).map(short).collect();
             lines.push(format!("Covered by the caller's grant {}.", grants.join(", ")));
         }
-        if let Some(chain) = &self.chain {
+        if let Some(chain) = disclosed_chain(self.side) {
             lines.extend((1..).zip(&chain.hops).flat_map(|(number, hop)| hop_lines(number, hop)));
         }
+        lines.extend(self.coverage());
         if let Some(purpose) = self.record.text("/purpose/code") {
             lines.push(format!("Purpose: {purpose}."));
         }
@@ -167,8 +197,28 @@ impl View<'_> {
         let mut lines = vec![format!("{result}{}.", code.map(|code| format!(": {code}")).unwrap_or_default())];
         let reason = self.value("/decision/reason");
         let reason = reason.as_ref().and_then(Value::as_str).or_else(|| decision.get("explanation")?.as_str());
-        lines.extend(reason.map(str::to_owned));
+        lines.extend(reason.map(sentence));
         lines
+    }
+
+    /// Which hop covers the call and which does not, in the algebra's words.
+    fn coverage(&self) -> Vec<String> {
+        let Some((issued, chain)) = self.held else { return Vec::new() };
+        let location = self.record.chain().last().and_then(|party| party.pointer("/token/aud/0")?.as_str());
+        let (Some(location), Some(arguments)) = (location, self.value("/call/arguments")) else { return Vec::new() };
+        let now = decided_at(self.record).unwrap_or_else(|| written(self.record));
+        let call = Call { location, action: self.record.action(), arguments: &arguments, now };
+        let told = (1..).zip(&chain.hops).map(|(number, hop)| {
+            let names = format!("Hop {number}, {} to {},", hop.delegator.sub, hop.delegate.sub);
+            match hop.authority.permits(&call) {
+                Ok(permit) => format!(
+                    "{names} covers it with grant {}.",
+                    permit.grants.iter().map(|grant| short(grant)).collect::<Vec<_>>().join(", ")
+                ),
+                Err(refusal) => format!("{names} does not cover it: {}.", refusal.reason),
+            }
+        });
+        std::iter::once(format!("The delegation it rests on is in record {issued}.")).chain(told).collect()
     }
 
     fn how(&self) -> Vec<String> {
@@ -267,6 +317,21 @@ fn disclosed_chain(side: Option<&Side>) -> Option<Chain> {
     serde_json::from_value(side?.value("/delegation/chain")?).ok()
 }
 
+/// Hash of the `jti` of the token a call was made with.
+fn presented_token(record: &Record) -> Option<&str> {
+    let call = matches!(record.record_type(), "decision" | "intent" | "effect");
+    call.then(|| record.chain().last()?.pointer("/token/jti_hash")?.as_str()).flatten()
+}
+
+/// The earlier record that issued this token, and the chain it states; `None` when withheld.
+fn delegation(reader: &Reader, before: u64, jti_hash: &str) -> Option<(u64, Chain)> {
+    let issues = |record: &Record| record.text("/ext/token/jti_hash") == Some(jti_hash);
+    let (index, record) =
+        (0..before).rev().filter_map(|index| Some((index, reader.record(index).ok()?))).find(|(_, record)| issues(record))?;
+    let side = opened(reader, index, &record).ok()??;
+    Some((index, disclosed_chain(Some(&side))?))
+}
+
 fn authentication(origin: &Value) -> Option<String> {
     let method = match member(origin, "/auth/method") {
         "none" | "" => None,
@@ -282,7 +347,8 @@ fn authentication(origin: &Value) -> Option<String> {
 }
 
 fn hop_lines(number: usize, hop: &Hop) -> Vec<String> {
-    let head = format!("Hop {number}: {} handed to {}, until {}:", hop.delegator.sub, hop.delegate.sub, hop.expires);
+    let until = Timestamp::from_second(hop.expires.0).map_or_else(|_| hop.expires.to_string(), |end| end.to_string());
+    let head = format!("Hop {number}: {} handed to {}, until {until}:", hop.delegator.sub, hop.delegate.sub);
     let held = hop.authority.describe();
     std::iter::once(head).chain(held.into_iter().map(|line| format!("  {line}"))).collect()
 }
@@ -322,6 +388,10 @@ fn pointers<'v>(value: &'v Value, pointer: &str) -> Vec<&'v str> {
 
 fn spaced(word: &str) -> String {
     word.replace('_', " ")
+}
+
+fn sentence(text: &str) -> String {
+    if text.ends_with(['.', '…']) { text.to_owned() } else { format!("{text}.") }
 }
 
 fn capital(text: &str) -> String {

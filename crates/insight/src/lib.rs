@@ -13,5 +13,5 @@ mod open;
 mod replay;
 
 pub use custody::{Broken, CustodyReport, consent_digest, custody};
-pub use explain::{Explanation, explain};
+pub use explain::{Explanation, explain, explain_at};
 pub use replay::{Mismatch, ReplayReport, replay};

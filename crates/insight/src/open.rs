@@ -1,6 +1,7 @@
-//! Side values, believed only when they add up to what the record commits to.
+//! Side values, believed only when they add up to what the record commits to; and the record's own time.
 
 use remit_ledger::{Reader, Record, Side};
+use remit_model::UnixTime;
 
 /// The openings of record `index`, checked against its `commit.root`; `None` when they are not with this copy.
 ///
@@ -14,4 +15,9 @@ pub(crate) fn opened(reader: &Reader, index: u64, record: &Record) -> Result<Opt
         Ok(side) => Ok(side),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// When the record was written, by its own clock.
+pub(crate) fn written(record: &Record) -> UnixTime {
+    UnixTime(i64::try_from(record.wall_ns() / 1_000_000_000).unwrap_or(i64::MAX))
 }

@@ -1,7 +1,7 @@
 //! Decision replay: every recorded decision is made again from its pinned policies and its committed question, and must
 //! come out the same. SPEC: record.md §1.8 (R2), CE-04, CE-05.
 
-use crate::open::opened;
+use crate::open::{opened, written};
 use remit_ledger::{Hash, Reader, Record};
 use remit_model::{Code, UnixTime};
 use remit_policy::{Bundle, Decision, Effect, Question, RuleEffect};
@@ -162,8 +162,8 @@ fn belongs(question: &Question, record: &Record) -> Result<(), String> {
     if tool.is_some() && record.text("/tool/name").is_some() && tool != record.text("/tool/name") {
         return Err("the question is about another tool than the record".to_owned());
     }
-    let written = i64::try_from(record.wall_ns() / 1_000_000_000).unwrap_or(i64::MAX);
-    let delay = written.saturating_sub(question.now.0);
+    let written = written(record);
+    let delay = written.since(question.now);
     // A stream is recorded when it ends, long after it was decided on; then the record states the time of the decision.
     let in_time = decided_at(record).map_or(delay <= DELAY_SECS, |stated| stated == question.now);
     if delay < -1 || !in_time {

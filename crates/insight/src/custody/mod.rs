@@ -14,7 +14,10 @@ mod report;
 pub use edge::consent_digest;
 pub use report::{Broken, CustodyReport};
 
-use crate::{open::opened, replay::decided_at};
+use crate::{
+    open::{opened, written},
+    replay::decided_at,
+};
 use edge::{Keys, Link};
 use remit_ledger::{Reader, Record, Side};
 use remit_model::{Authority, Chain, EdgeProof, PrincipalKind, UnixTime, chain::HARD_DEPTH, json};
@@ -301,11 +304,6 @@ fn well_formed(chain: &Chain) -> Result<(), String> {
 fn parties(record: &Record) -> Vec<String> {
     let subject = |party: &Value| party.get("subject_ref").and_then(Value::as_str).unwrap_or_default().to_owned();
     record.chain().iter().map(subject).collect()
-}
-
-/// When the record was written, by its own clock.
-fn written(record: &Record) -> UnixTime {
-    UnixTime(i64::try_from(record.wall_ns() / 1_000_000_000).unwrap_or(i64::MAX))
 }
 
 fn hash(jti: &str) -> String {

@@ -1,0 +1,287 @@
+use crate::world::{ISS, Proposal, Token, Way, World, authority, broad, jkt, key};
+use remit_insight::{CustodyReport, custody};
+use remit_ledger::{
+    Trust,
+    record::{Draft, Party, PartyKind, ProducerKind, RecordType},
+    verify,
+};
+use remit_model::{EdgeProof, Principal, TenantId, ToolClass, UnixTime, resource::ToolClass::Read};
+use remit_token::{Delegation, dpop, statement};
+use serde_json::json;
+
+const WAYS: [Way; 4] = [Way::Named, Way::Unstated, Way::Statement, Way::Call];
+
+/// What is expected to be said of a thing spoilt so.
+type Spoil<T> = (&'static str, fn(&mut T));
+
+fn as_is(_: &mut Proposal) {}
+
+fn report(world: &World) -> CustodyReport {
+    custody(&world.publish().reader())
+}
+
+/// The only failure, at the last record.
+#[track_caller]
+fn broken(world: &World, expected: &str) {
+    let reader = world.publish().reader();
+    let report = custody(&reader);
+    let [failure] = report.failures.as_slice() else { panic!("one failure was expected: {report}") };
+    assert_eq!(failure.index, reader.len() - 1);
+    assert!(failure.detail.contains(expected), "{}", failure.detail);
+}
+
+#[test]
+fn an_honest_log_holds_in_every_way() {
+    let mut world = World::new();
+    let planner = world.login(as_is);
+    let refreshed = world.again(&planner, false);
+    let narrowed = world.again(&refreshed, true);
+    for way in WAYS {
+        for parent in [&planner, &refreshed, &narrowed] {
+            let child = world.hand(way, parent, as_is);
+            world.call(&child, "tickets.read", Read, &json!({}), |_| {});
+        }
+    }
+    let own = world.own("planner", as_is);
+    let narrowed = world.again(&own, true);
+    world.hand(Way::Statement, &narrowed, as_is);
+    world.call(&own, "tickets.read", Read, &json!({}), |_| {});
+
+    let log = world.publish();
+    assert!(verify(log.path(), &Trust::default()).ok(), "{}", verify(log.path(), &Trust::default()));
+    let report = custody(&log.reader());
+    assert!(report.ok(), "{report}");
+    assert_eq!((report.chains, report.tokens, report.hops, report.roots, report.uses), (2, 18, 14, 1, 13));
+    assert_eq!(report.undisclosed, 0);
+    insta::assert_snapshot!(report);
+}
+
+#[test]
+fn n_dc_01_a_hop_signed_with_another_key_is_found() {
+    for way in WAYS {
+        let mut world = World::new();
+        let planner = world.login(as_is);
+        let other = world.own("summarizer", as_is);
+        // Signed by the summarizer where the planner should have.
+        let mut forged = None;
+        let mut elsewhere = World::new();
+        elsewhere.hand(way, &other, |proposal| forged = proposal.chain.hops.last().map(|hop| hop.edge.clone()));
+        world.hand(way, &planner, |proposal| proposal.chain.hops[1].edge = forged.clone().unwrap());
+        broken(&world, "key");
+    }
+}
+
+#[test]
+fn a_statement_for_something_else_is_found() {
+    let cases: [Spoil<Delegation>; 4] = [
+        ("another delegate", |stated| stated.delegate = "agent:other".to_owned()),
+        ("another delegate, key", |stated| stated.jkt = jkt("planner")),
+        ("or token", |stated| stated.parent = "jti-of-another".to_owned()),
+        ("signed for an end", |stated| stated.expires = UnixTime(stated.expires.0 - 1)),
+    ];
+    for (expected, spoil) in cases {
+        let mut world = World::new();
+        let planner = world.login(as_is);
+        let now = UnixTime(world.now);
+        world.hand(Way::Statement, &planner, |proposal| {
+            let hop = &mut proposal.chain.hops[1];
+            let mut stated = Delegation {
+                delegate: hop.delegate.sub.clone(),
+                jkt: hop.jkt.clone(),
+                parent: planner.claims.jti.clone(),
+                authority: hop.authority.clone(),
+                expires: hop.expires,
+                purpose: None,
+            };
+            spoil(&mut stated);
+            let jws = statement::create(&key("dpop planner"), "agent:planner", ISS, "s-1", now, &stated).unwrap();
+            hop.edge = EdgeProof::Statement(jws);
+        });
+        broken(&world, expected);
+    }
+}
+
+#[test]
+fn n_dc_10_a_wider_child_is_found() {
+    let mut world = World::new();
+    let planner = world.login(as_is);
+    let wide = authority(&json!([{"type": "tool_access", "actions": ["*"]}]));
+    world.hand(Way::Unstated, &planner, |proposal| {
+        proposal.chain.hops[1].authority = wide.clone();
+        proposal.claims.authority = wide;
+    });
+    let report = report(&world);
+    assert_eq!(report.failures.len(), 1, "{report}");
+    assert!(report.failures[0].detail.contains("the chain does not hold: widens_"), "{report}");
+}
+
+#[test]
+fn a_token_wider_than_its_own_hop_is_found() {
+    let mut world = World::new();
+    let planner = world.login(as_is);
+    world.hand(Way::Named, &planner, |proposal| proposal.claims.authority = broad());
+    broken(&world, "wider than its delegation");
+}
+
+#[test]
+fn n_dc_11_a_child_that_outlives_its_parent_is_found() {
+    let mut world = World::new();
+    let planner = world.login(as_is);
+    world.hand(Way::Unstated, &planner, |proposal| {
+        let late = UnixTime(planner.claims.exp.0 + 1);
+        (proposal.chain.hops[1].expires, proposal.claims.exp) = (late, late);
+    });
+    broken(&world, "its parent token at");
+}
+
+#[test]
+fn a_hop_the_person_did_not_agree_to_is_found() {
+    let mut world = World::new();
+    world.login(|proposal| proposal.chain.hops[0].expires = UnixTime(proposal.chain.hops[0].expires.0 + 1));
+    broken(&world, "agreed to something else");
+    let mut world = World::new();
+    world.login(|proposal| {
+        let mallory = Principal::human(ISS, "mallory");
+        proposal.claims.sub.clone_from(&mallory.sub);
+        (proposal.chain.root, proposal.chain.hops[0].delegator) = (mallory.clone(), mallory);
+    });
+    broken(&world, "about another person");
+}
+
+#[test]
+fn a_forged_first_hop_is_found() {
+    let mut world = World::new();
+    let mut foreign = None;
+    World::new().login(|proposal| foreign = Some(proposal.chain.hops[0].edge.jws().to_owned()));
+    // The same words, and one bit of the signature turned.
+    let mut jws = foreign.unwrap();
+    let last = if jws.ends_with('A') { "Q" } else { "A" };
+    jws.replace_range(jws.len() - 1.., last);
+    world.login(|proposal| proposal.chain.hops[0].edge = EdgeProof::IdToken(jws.clone()));
+    assert_eq!(report(&world).failures.len(), 1);
+}
+
+#[test]
+fn n_dc_07_a_rewritten_past_is_found() {
+    let mut world = World::new();
+    let planner = world.login(as_is);
+    world.hand(Way::Statement, &planner, |proposal| proposal.chain.hops[0].purpose = None);
+    broken(&world, "not the parent token's chain continued");
+    let mut world = World::new();
+    let planner = world.login(as_is);
+    world.hand(Way::Statement, &planner, |proposal| {
+        if let Some(actor) = &mut proposal.claims.act {
+            actor.act = None;
+        }
+    });
+    broken(&world, "do not say what the chain says");
+}
+
+#[test]
+fn a_token_without_a_recorded_parent_is_found() {
+    let mut world = World::new();
+    let planner = World::new().login(as_is);
+    world.hand(Way::Statement, &planner, as_is);
+    broken(&world, "issued by no earlier record");
+}
+
+#[test]
+fn a_proof_for_another_endpoint_or_time_is_found() {
+    let proof = |url: &str, now: i64| {
+        let request = dpop::ProofFor { method: "POST", url, now: UnixTime(now), jti: "p", ..dpop::ProofFor::default() };
+        EdgeProof::DpopAtToken(dpop::create(&key("dpop planner"), &request).unwrap())
+    };
+    let mut world = World::new();
+    let planner = world.login(as_is);
+    let now = world.now;
+    world.hand(Way::Unstated, &planner, |proposal| proposal.chain.hops[1].edge = proof("https://other.example/oauth/token", now));
+    broken(&world, "not for the token endpoint");
+    let mut world = World::new();
+    let planner = world.login(as_is);
+    world.hand(Way::Unstated, &planner, |proposal| {
+        proposal.chain.hops[1].edge = proof("https://remit.example/oauth/token", now - 86_400);
+    });
+    broken(&world, "the delegator's proof is of");
+}
+
+#[test]
+fn a_proof_of_a_call_with_another_token_is_found() {
+    let mut world = World::new();
+    let planner = world.login(as_is);
+    world.hand(Way::Call, &planner, |proposal| {
+        proposal.facts.insert("subject_token_hash".to_owned(), json!("sha-256:00"));
+    });
+    broken(&world, "covers another token");
+}
+
+#[test]
+fn an_agent_nobody_registered_is_found() {
+    let mut world = World::new();
+    world.own("stranger", as_is);
+    broken(&world, "no registration");
+    let mut world = World::new();
+    world.own("planner", |proposal| proposal.assertion = None);
+    broken(&world, "client assertion is not with its record");
+}
+
+#[test]
+fn a_call_that_no_token_stands_behind_is_found() {
+    let mut world = World::new();
+    let planner = world.login(as_is);
+    let stranger = World::new().own("planner", as_is);
+    world.call(&stranger, "tickets.read", Read, &json!({}), |_| {});
+    broken(&world, "issued by no earlier record");
+
+    let spoils: [Spoil<Draft>; 4] = [
+        ("without a token", |draft| draft.chain[1].token = None),
+        ("not the one its token was issued to", |draft| draft.chain[1].subject = "agent:other".to_owned()),
+        ("not the one its token was issued to", |draft| draft.txn = Some("another".to_owned())),
+        ("not the one its token is bound to", |draft| draft.chain[1].jkt = Some(jkt("summarizer"))),
+    ];
+    for (expected, spoil) in spoils {
+        let mut world = World::new();
+        let planner = world.login(as_is);
+        world.call(&planner, "tickets.read", Read, &json!({}), spoil);
+        broken(&world, expected);
+    }
+    let mut world = World::new();
+    let again: Token = world.login(as_is);
+    world.now += 4000;
+    world.call(&again, "tickets.read", Read, &json!({}), |_| {});
+    broken(&world, "had expired");
+    assert_ne!(planner.claims.jti, stranger.claims.jti);
+}
+
+#[test]
+fn a_refusal_of_an_unknown_caller_needs_no_token() {
+    let mut world = World::new();
+    let draft = Draft::new(TenantId::main(), ProducerKind::Gateway, RecordType::Decision)
+        .action("mcp:request", ToolClass::Execute)
+        .chain(vec![Party::new(PartyKind::ExternalAgent, "urn:remit:unknown", "unidentified")]);
+    world.record(draft);
+    assert!(report(&world).ok());
+}
+
+#[test]
+fn withheld_values_are_counted_and_plain_facts_still_compared() {
+    let mut world = World::new();
+    let planner = world.login(as_is);
+    let child = world.hand(Way::Statement, &planner, as_is);
+    world.call(&child, "tickets.read", Read, &json!({}), |_| {});
+    world.call(&child, "tickets.read", Read, &json!({}), |draft| draft.chain[1].subject = "agent:other".to_owned());
+    let log = world.publish();
+    log.withhold();
+    let report = custody(&log.reader());
+    assert_eq!((report.tokens, report.undisclosed, report.hops, report.uses), (2, 2, 0, 2));
+    assert_eq!(report.failures.len(), 1, "{report}");
+}
+
+#[test]
+fn altered_values_are_found() {
+    let mut world = World::new();
+    world.login(as_is);
+    let log = world.publish();
+    log.rewrite_side("Close ticket T-1", "Close ticket T-2");
+    let report = custody(&log.reader());
+    assert!(report.failures[0].detail.contains("not those it commits to"), "{report}");
+}

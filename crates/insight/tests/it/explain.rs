@@ -1,0 +1,103 @@
+use crate::world::{Way, World};
+use remit_insight::{explain, explain_at};
+use remit_ledger::record::{DecisionFacts, DecisionResult, OutcomeStatus};
+use remit_model::{
+    Call, UnixTime,
+    resource::ToolClass::{Payment, Read},
+};
+use serde_json::json;
+
+fn explained(world: &World, index: u64) -> String {
+    explain_at(&world.publish().reader(), index).unwrap().to_string()
+}
+
+#[test]
+fn a_delegation() {
+    let mut world = World::new();
+    let planner = world.login(|_| {});
+    world.hand(Way::Named, &planner, |_| {});
+    insta::assert_snapshot!(explained(&world, 4));
+}
+
+#[test]
+fn a_call_that_a_policy_refuses() {
+    let mut world = World::new();
+    let planner = world.login(|_| {});
+    let index = world.call(&planner, "refund.create", Payment, &json!({"amount": 500, "currency": "EUR"}), |_| {});
+    insta::assert_snapshot!(explained(&world, index));
+}
+
+#[test]
+fn a_call_that_the_authority_does_not_cover() {
+    let mut world = World::new();
+    let planner = world.login(|_| {});
+    let arguments = json!({"amount": 80});
+    let call =
+        Call { location: crate::world::HELPDESK, action: "refund.create", arguments: &arguments, now: UnixTime(world.now) };
+    let refusal = planner.claims.authority.permits(&call).unwrap_err();
+    let index = world.call(&planner, "refund.create", Payment, &arguments, |draft| {
+        draft.decision = Some(DecisionFacts {
+            explanation: Some("The arguments are outside what was granted; the values are kept beside the log.".to_owned()),
+            ..DecisionFacts::refused(&refusal)
+        });
+        draft.committed.push(("/decision/reason".to_owned(), json!(refusal.reason)));
+        draft.outcome.status = OutcomeStatus::Denied;
+        draft.outcome.code = Some(refusal.code.as_str().to_owned());
+    });
+    insta::assert_snapshot!(explained(&world, index));
+}
+
+#[test]
+fn an_answer_with_fields_masked() {
+    let mut world = World::new();
+    let planner = world.login(|_| {});
+    let child = world.hand(Way::Statement, &planner, |_| {});
+    let index = world.call(&child, "tickets.read", Read, &json!({"id": "T-1"}), |draft| {
+        draft.decision.as_mut().unwrap().result = DecisionResult::Mask;
+        draft.ext.insert("grants".to_owned(), json!([child.claims.authority.grants()[0].digest()]));
+        let returned = vec!["/id".to_owned(), "/subject".to_owned()];
+        let resource = draft.resources.remove(0).projected(returned, vec!["/customer/email".to_owned()], "grant");
+        draft.resources.push(resource);
+    });
+    insta::assert_snapshot!(explained(&world, index));
+}
+
+#[test]
+fn what_is_withheld_is_said_to_be() {
+    let mut world = World::new();
+    let planner = world.login(|_| {});
+    let index = world.call(&planner, "tickets.read", Read, &json!({"id": "T-1"}), |_| {});
+    let reader = world.publish().reader();
+    let told = explain(&reader.record(index).unwrap(), None).to_string();
+    assert!(!told.contains("T-1") && !told.contains("alice") && !told.contains("planner"), "{told}");
+    insta::assert_snapshot!(told);
+}
+
+#[test]
+fn the_hop_that_does_not_cover_it_is_named() {
+    let mut world = World::new();
+    let planner = world.login(|_| {});
+    let child = world.hand(Way::Statement, &planner, |_| {});
+    let index = world.call(&child, "refund.create", Payment, &json!({"amount": 40}), |_| {});
+    let why = explain_at(&world.publish().reader(), index).unwrap().why;
+    insta::assert_snapshot!(why.join("\n"));
+}
+
+#[test]
+fn altered_values_are_not_shown() {
+    let mut world = World::new();
+    let planner = world.login(|_| {});
+    let index = world.call(&planner, "tickets.read", Read, &json!({"id": "T-1"}), |_| {});
+    let log = world.publish();
+    log.rewrite_side("T-1", "T-2");
+    let told = explain_at(&log.reader(), index).unwrap().to_string();
+    assert!(!told.contains("T-2") && told.contains("not those it commits to"), "{told}");
+}
+
+#[test]
+fn the_same_as_json() {
+    let world = World::new();
+    let reader = world.publish().reader();
+    let value = serde_json::to_value(explain(&reader.record(0).unwrap(), None)).unwrap();
+    insta::assert_snapshot!(serde_json::to_string_pretty(&value).unwrap());
+}

@@ -1,0 +1,7 @@
+//! Insight over ledgers that were written for the purpose, honest and otherwise.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod custody;
+mod explain;
+mod replay;
+mod world;
