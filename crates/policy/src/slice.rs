@@ -472,6 +472,8 @@ pub(crate) mod tests {
                     tool.classification = None;
                 }
             }
+            let stored = serde_json::to_vec(&question).unwrap();
+            prop_assert_eq!(&serde_json::from_slice::<Question>(&stored).unwrap(), &question);
             let (schema, _) = Schema::from_cedarschema_str(SCHEMA).unwrap();
             let slice = Slice::new(&Types::new().unwrap(), &question).unwrap();
             let context = slice.request.context().unwrap().clone();
