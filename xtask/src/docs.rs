@@ -1,8 +1,8 @@
 //! Documents: the ones every project needs are there, their links lead somewhere, every crate says what it is.
 
 use crate::run;
-use anyhow::Result;
-use std::{fs, path::Path};
+use anyhow::{Context, Result};
+use std::{collections::BTreeSet, fs, path::Path};
 
 const NEEDED: [&str; 6] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "LICENSE"];
 
@@ -29,7 +29,23 @@ pub(crate) fn check() -> Result<()> {
             }
         }
     }
+    findings.extend(undocumented_refusals(&root)?);
     run::verdict("docs", &format!("{} files", files.len()), &findings)
+}
+
+/// Every refusal code has its row in `docs/refusals.md`, and every row is a code.
+fn undocumented_refusals(root: &Path) -> Result<Vec<String>> {
+    let source = fs::read_to_string(root.join("crates/model/src/refusal.rs")).context("the registry of refusal codes")?;
+    let page = fs::read_to_string(root.join("docs/refusals.md")).unwrap_or_default();
+    let codes: BTreeSet<&str> = source.lines().filter_map(|line| between(line, " => \"", "\",")).collect();
+    let rows: BTreeSet<&str> = page.lines().filter_map(|line| between(line, "| `", "` |")).collect();
+    let missing = codes.difference(&rows).map(|code| format!("docs/refusals.md has no row for {code}"));
+    let unknown = rows.difference(&codes).map(|row| format!("docs/refusals.md explains {row}, which is no code"));
+    Ok(missing.chain(unknown).collect())
+}
+
+fn between<'t>(line: &'t str, before: &str, after: &str) -> Option<&'t str> {
+    line.split_once(before)?.1.split_once(after).map(|(found, _)| found)
 }
 
 /// Relative targets of `[text](target)` that are not there.

@@ -76,10 +76,16 @@ type Tampering = (&'static str, fn(&Path));
 fn tampered_copies_are_refused_by_both() {
     let past = Past::new();
     let vkey = &past.remit.vkey;
-    let tampering: [Tampering; 6] = [
+    let tampering: [Tampering; 7] = [
         ("a bit of an entry flipped", |ledger| flip(&some_file(ledger, "tile/entries"), 40)),
         ("a bit of a hash tile flipped", |ledger| flip(&some_file(ledger, "tile/0"), 5)),
         ("the last entry dropped", drop_last_entry),
+        ("a disclosed value changed", |ledger| {
+            let file = some_file(ledger, "side");
+            let text = String::from_utf8(read(&file)).unwrap();
+            assert!(text.contains("T-1003"));
+            write(&file, text.replacen("T-1003", "T-1004", 1).as_bytes());
+        }),
         ("a hash tile truncated", |ledger| {
             let file = some_file(ledger, "tile/0");
             let bytes = read(&file);
