@@ -38,7 +38,8 @@ fn undocumented_refusals(root: &Path) -> Result<Vec<String>> {
     let source = fs::read_to_string(root.join("crates/model/src/refusal.rs")).context("the registry of refusal codes")?;
     let page = fs::read_to_string(root.join("docs/refusals.md")).unwrap_or_default();
     let codes: BTreeSet<&str> = source.lines().filter_map(|line| between(line, " => \"", "\",")).collect();
-    let rows: BTreeSet<&str> = page.lines().filter_map(|line| between(line, "| `", "` |")).collect();
+    let rows: BTreeSet<&str> =
+        page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |")).map(|(code, _)| code).collect();
     let missing = codes.difference(&rows).map(|code| format!("docs/refusals.md has no row for {code}"));
     let unknown = rows.difference(&codes).map(|row| format!("docs/refusals.md explains {row}, which is no code"));
     Ok(missing.chain(unknown).collect())
