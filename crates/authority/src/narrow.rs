@@ -108,6 +108,11 @@ impl Asked {
         self.details.is_none() && self.scope.is_none()
     }
 
+    /// Everything that is asked for by name, allowed or not.
+    fn named(&self) -> Authority {
+        Authority::from_grants([&self.details, &self.scope].into_iter().flatten().flat_map(|part| part.grants().to_vec()))
+    }
+
     /// The authority asked for under `parent`, or why it asks for too much. SPEC: TX-04, DC-07, N-TX-01, N-DC-10
     pub(crate) fn under(&self, parent: &Authority, target: &Target) -> Result<Authority, Refusal> {
         let parent = match target {
@@ -173,7 +178,7 @@ impl Asked {
         Ok(now.plus(self.lifetime.unwrap_or(most).min(most)).min(parent_end))
     }
 
-    /// The one audience of the token. `held` is what it may be taken from; `inherited` the parent token's audience.
+    /// The one audience of the token. `held` is what it may be taken from, `inherited` the parent token's audience.
     /// SPEC: TK-08, AZ-06
     pub(crate) fn target(&self, world: &Targets<'_>, held: &Authority, inherited: Option<&str>) -> Result<Target, Refusal> {
         self.target_of(world, held, inherited, self.openid)
@@ -189,7 +194,8 @@ impl Asked {
     ) -> Result<Target, Refusal> {
         match self.targets.as_slice() {
             [one] => world.find(one),
-            [] => world.default_for(held, inherited, openid),
+            [] if self.nothing_named() => world.default_for(held, inherited, openid),
+            [] => world.default_for(&self.named(), inherited, openid),
             _ => Err(Refusal::new(Code::ResourceUnknown, "a token is for one resource; name one with `resource`")),
         }
     }

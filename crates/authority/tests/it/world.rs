@@ -379,7 +379,9 @@ impl World {
 
     /// The values the newest record commits to, by path.
     pub(crate) async fn last_side(&self) -> Value {
-        self.store.record(self.store.len() - 1).await.unwrap().unwrap().side.unwrap_or(Value::Null)
+        let record = self.store.record(self.store.len() - 1).await.unwrap().unwrap();
+        let side = record.side.unwrap();
+        Value::Object(side.fields.keys().map(|path| (path.clone(), side.value(path).unwrap())).collect())
     }
 }
 

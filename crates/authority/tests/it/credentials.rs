@@ -1,0 +1,378 @@
+//! Client authentication and `client_credentials`.
+
+use crate::world::*;
+use axum::{
+    body::Body,
+    http::{Request, StatusCode},
+};
+use remit_model::AgentStatus;
+use remit_token::{Algorithm, PrivateKey, assertion, sign_jws};
+use serde_json::{Value, json};
+
+const CC: (&str, &str) = ("grant_type", "client_credentials");
+
+/// An assertion with some claims replaced.
+fn assertion(world: &World, actor: &Actor, key: &PrivateKey, change: &Value) -> String {
+    let mut body = json!({
+        "iss": actor.sub, "sub": actor.sub, "aud": ISSUER, "jti": fresh(), "iat": world.now(), "exp": world.now().plus(60),
+    });
+    for (name, value) in change.as_object().unwrap() {
+        if value.is_null() {
+            body.as_object_mut().unwrap().remove(name);
+        } else {
+            body[name] = value.clone();
+        }
+    }
+    sign_jws(assertion::TYP, key, None, &body).unwrap()
+}
+
+async fn with_assertion(world: &World, actor: &Actor, compact: &str, more: &[(&str, &str)]) -> Reply {
+    let mut form = fields(&[CC, ("client_assertion_type", assertion::ASSERTION_TYPE), ("client_assertion", compact), ("scope", "files:read")]);
+    form.extend(fields(more));
+    world.post("/oauth/token", &form, &[("dpop", world.proof(&actor.dpop))]).await
+}
+
+#[tokio::test]
+async fn an_agent_gets_a_token_for_itself() {
+    let world = World::new().await;
+    let reply = world.token(&world.planner, &[CC, ("scope", "helpdesk:tickets.read")]).await;
+    let claims = claims(&reply.access_token());
+    assert_eq!(reply.body["token_type"], "DPoP");
+    assert_eq!(reply.body["scope"], "helpdesk:tickets.read");
+    assert_eq!(reply.body["expires_in"], 600);
+    assert!(reply.body.get("refresh_token").is_none(), "RT-06");
+    assert!(reply.headers.contains_key("dpop-nonce"));
+    assert_eq!(claims["sub"], "agent:planner");
+    assert_eq!(claims["client_id"], "agent:planner");
+    assert_eq!(claims["aud"], HELPDESK);
+    assert_eq!(claims["cnf"]["jkt"], world.planner.jkt());
+    assert!(claims.get("act").is_none(), "CC-01");
+    let record = world.last_record().await;
+    assert_eq!(record["record_type"], "token");
+    assert_eq!(record["decision"]["result"], "allow");
+    let side = world.last_side().await.to_string();
+    assert!(side.contains("/delegation/chain") && side.contains("/token/access") && side.contains("/chain/0/edge"), "{side}");
+    assert!(!side.contains(&reply.access_token()), "the token itself is never kept");
+    assert!(!record.to_string().contains("agent:planner"), "no subject in the plain record");
+}
+
+#[tokio::test]
+async fn n_tk_01_two_ways_to_authenticate_are_refused() {
+    let world = World::new().await;
+    world.token(&world.planner, &[CC, ("client_secret", "x")]).await.refused("invalid_request", "request_malformed");
+    let mut form = world.authenticated(&world.planner);
+    form.extend(fields(&[CC]));
+    let headers = [("dpop", world.proof(&world.planner.dpop)), ("authorization", "Basic eDp5".to_owned())];
+    world.post("/oauth/token", &form, &headers).await.refused("invalid_request", "request_malformed");
+}
+
+#[tokio::test]
+async fn n_tk_02_an_assertion_for_the_token_endpoint_is_refused() {
+    let world = World::new().await;
+    let compact = assertion(&world, &world.planner, &world.planner.auth, &json!({"aud": TOKEN}));
+    let reply = with_assertion(&world, &world.planner, &compact, &[]).await;
+    reply.refused("invalid_client", "client_unauthenticated");
+    assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn n_tk_03_an_assertion_for_two_audiences_is_refused() {
+    let world = World::new().await;
+    let compact = assertion(&world, &world.planner, &world.planner.auth, &json!({"aud": [ISSUER, "https://other.example"]}));
+    with_assertion(&world, &world.planner, &compact, &[]).await.refused("invalid_client", "client_unauthenticated");
+}
+
+#[tokio::test]
+async fn n_tk_04_an_assertion_is_good_once() {
+    let world = World::new().await;
+    let compact = world.assertion(&world.planner);
+    with_assertion(&world, &world.planner, &compact, &[]).await.access_token();
+    let reply = with_assertion(&world, &world.planner, &compact, &[]).await;
+    reply.refused("invalid_client", "assertion_replayed");
+    let record = world.last_record().await;
+    assert_eq!(record["record_id"], reply.record_id());
+    assert_eq!(record["decision"]["reason_code"], "assertion_replayed");
+}
+
+#[tokio::test]
+async fn n_tk_04_a_refused_request_uses_its_assertion_up_too() {
+    let world = World::new().await;
+    let compact = world.assertion(&world.planner);
+    let reply = with_assertion(&world, &world.planner, &compact, &[("resource", "https://nowhere.example")]).await;
+    reply.refused("invalid_target", "resource_unknown");
+    with_assertion(&world, &world.planner, &compact, &[]).await.refused("invalid_client", "assertion_replayed");
+}
+
+#[tokio::test]
+async fn n_tk_05_the_assertion_of_one_client_with_the_id_of_another() {
+    let world = World::new().await;
+    let compact = world.assertion(&world.planner);
+    let reply = with_assertion(&world, &world.planner, &compact, &[("client_id", "agent:summarizer")]).await;
+    reply.refused("invalid_client", "client_unauthenticated");
+}
+
+#[tokio::test]
+async fn n_tk_06_wrong_algorithms_and_keys() {
+    let world = World::new().await;
+    let planner = &world.planner;
+    let stranger = PrivateKey::from_seed(Algorithm::Ed25519, &[77; 32]).unwrap();
+    let foreign = assertion(&world, planner, &stranger, &json!({}));
+    with_assertion(&world, planner, &foreign, &[]).await.refused("invalid_client", "client_unauthenticated");
+    let other_kind = assertion(&world, planner, &PrivateKey::from_seed(Algorithm::Es256, &[7; 32]).unwrap(), &json!({}));
+    with_assertion(&world, planner, &other_kind, &[]).await.refused("invalid_client", "client_unauthenticated");
+    let good = world.assertion(planner);
+    let (_, rest) = good.split_once('.').unwrap();
+    for alg in ["none", "NonE", "HS256"] {
+        let header = json!({"alg": alg, "typ": "JWT"}).to_string();
+        let header = base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, header);
+        let forged = format!("{header}.{rest}");
+        with_assertion(&world, planner, &forged, &[]).await.refused("invalid_client", "client_unauthenticated");
+    }
+}
+
+#[tokio::test]
+async fn n_tk_07_expired_far_future_or_endless_assertions() {
+    let world = World::new().await;
+    for change in [json!({"exp": START - 120}), json!({"exp": START + 3600}), json!({"exp": null}), json!({"jti": null})] {
+        let compact = assertion(&world, &world.planner, &world.planner.auth, &change);
+        with_assertion(&world, &world.planner, &compact, &[]).await.refused("invalid_client", "client_unauthenticated");
+    }
+}
+
+#[tokio::test]
+async fn n_tk_08_an_agent_with_keys_cannot_fall_back_to_none() {
+    let world = World::new().await;
+    for client in ["agent:planner", "agent:nobody", "not-an-agent"] {
+        let form = fields(&[CC, ("client_id", client)]);
+        let reply = world.post("/oauth/token", &form, &[("dpop", world.proof(&world.planner.dpop))]).await;
+        reply.refused("invalid_client", "client_unauthenticated");
+        assert_eq!(reply.body["error_description"], "client authentication failed", "X-11: the same words");
+    }
+}
+
+#[tokio::test]
+async fn x_07_basic_credentials_get_a_basic_challenge() {
+    let world = World::new().await;
+    let headers = [("dpop", world.proof(&world.planner.dpop)), ("authorization", "Basic eDp5".to_owned())];
+    let reply = world.post("/oauth/token", &fields(&[CC]), &headers).await;
+    reply.refused("invalid_client", "client_unauthenticated");
+    assert_eq!(reply.headers["www-authenticate"], "Basic realm=\"remit\"");
+}
+
+#[tokio::test]
+async fn n_tk_09_get_is_405() {
+    let world = World::new().await;
+    for path in ["/oauth/token", "/oauth/introspect", "/oauth/revoke"] {
+        let reply = world.get(path).await;
+        assert_eq!(reply.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
+        assert_eq!(reply.headers["allow"], "POST");
+        reply.refused("invalid_request", "method_not_allowed");
+    }
+}
+
+#[tokio::test]
+async fn n_tk_10_a_json_body_is_415() {
+    let world = World::new().await;
+    for path in ["/oauth/token", "/oauth/introspect", "/oauth/revoke"] {
+        let request = Request::post(path).header("content-type", "application/json").body(Body::from("{}")).unwrap();
+        let reply = world.send(request).await;
+        assert_eq!(reply.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{path}");
+        reply.refused("invalid_request", "media_type_unsupported");
+    }
+}
+
+#[tokio::test]
+async fn x_10_a_body_over_the_limit_is_413() {
+    let world = World::new().await;
+    let form = fields(&[("x", &"y".repeat(70_000))]);
+    let reply = world.post("/oauth/token", &form, &[]).await;
+    assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn n_tk_11_nothing_is_cached() {
+    let world = World::new().await;
+    let reply = world.token(&world.planner, &[CC, ("scope", "files:read")]).await;
+    reply.access_token();
+    assert_eq!(reply.headers["cache-control"], "no-store");
+    let reply = world.post("/oauth/token", &[], &[]).await;
+    assert_eq!(reply.headers["cache-control"], "no-store");
+}
+
+#[tokio::test]
+async fn x_03_a_repeated_parameter_is_refused() {
+    let world = World::new().await;
+    let mut form = world.authenticated(&world.planner);
+    form.extend(fields(&[CC, CC]));
+    world.post("/oauth/token", &form, &[]).await.refused("invalid_request", "request_malformed");
+}
+
+#[tokio::test]
+async fn x_04_credentials_in_the_url_are_refused() {
+    let world = World::new().await;
+    let reply = world.post("/oauth/token?client_id=agent:planner", &fields(&[CC]), &[]).await;
+    reply.refused("invalid_request", "request_malformed");
+}
+
+#[tokio::test]
+async fn n_md_04_a_grant_that_is_not_offered_is_unsupported() {
+    let world = World::new().await;
+    for grant in ["password", "urn:ietf:params:oauth:grant-type:jwt-bearer", "urn:ietf:params:oauth:grant-type:device_code"] {
+        world.token(&world.planner, &[("grant_type", grant)]).await.refused("unsupported_grant_type", "grant_type_unsupported");
+    }
+}
+
+#[tokio::test]
+async fn n_cc_01_a_public_client_is_refused() {
+    let world = World::new().await;
+    let form = fields(&[CC, ("client_id", "agent:public")]);
+    let reply = world.post("/oauth/token", &form, &[("dpop", world.proof(&world.public.dpop))]).await;
+    reply.refused("unauthorized_client", "client_not_allowed");
+}
+
+#[tokio::test]
+async fn n_cc_02_openid_is_refused() {
+    let world = World::new().await;
+    world.token(&world.planner, &[CC, ("scope", "openid files:read")]).await.refused("invalid_scope", "scope_unknown");
+}
+
+#[tokio::test]
+async fn n_cc_03_scope_outside_the_registration() {
+    let world = World::new().await;
+    world.token(&world.planner, &[CC, ("scope", "helpdesk:admin.reset")]).await.refused("invalid_scope", "widens_scope");
+    world.token(&world.planner, &[CC, ("scope", "helpdesk:*")]).await.refused("invalid_scope", "widens_scope");
+    world.token(&world.planner, &[CC, ("scope", "helpdesk:unknown")]).await.refused("invalid_scope", "scope_unknown");
+    world.token(&world.planner, &[CC, ("scope", "elsewhere:read")]).await.refused("invalid_scope", "scope_unknown");
+}
+
+#[tokio::test]
+async fn n_cc_04_an_agent_can_never_have_a_persons_subject() {
+    let world = World::new().await;
+    let form = fields(&[CC, ("client_id", "user:alice")]);
+    let reply = world.post("/oauth/token", &form, &[("dpop", world.proof(&world.planner.dpop))]).await;
+    reply.refused("invalid_client", "client_unauthenticated");
+}
+
+#[tokio::test]
+async fn dp_12_an_agent_without_a_proof_gets_nothing() {
+    let world = World::new().await;
+    let mut form = world.authenticated(&world.planner);
+    form.extend(fields(&[CC]));
+    world.post("/oauth/token", &form, &[]).await.refused("invalid_dpop_proof", "dpop_proof_missing");
+    let proof = world.proof(&world.planner.dpop);
+    let mut form = world.authenticated(&world.planner);
+    form.extend(fields(&[CC]));
+    let reply = world.post("/oauth/token", &form, &[("dpop", proof.clone()), ("dpop", proof)]).await;
+    reply.refused("invalid_dpop_proof", "dpop_proof_invalid");
+}
+
+#[tokio::test]
+async fn n_dp_09_a_replayed_proof_is_refused() {
+    let world = World::new().await;
+    let proof = world.proof(&world.planner.dpop);
+    world.token_with(&world.planner, &proof, &[CC, ("scope", "files:read")]).await.access_token();
+    let reply = world.token_with(&world.planner, &proof, &[CC, ("scope", "files:read")]).await;
+    reply.refused("invalid_dpop_proof", "dpop_proof_replayed");
+}
+
+#[tokio::test]
+async fn dp_07_a_required_nonce_is_asked_for_and_then_accepted() {
+    let settings = remit_authority::Settings { require_nonce: true, ..Default::default() };
+    let world = World::with(settings).await;
+    let reply = world.token(&world.planner, &[CC, ("scope", "files:read")]).await;
+    reply.refused("use_dpop_nonce", "dpop_nonce_required");
+    let nonce = reply.headers["dpop-nonce"].to_str().unwrap().to_owned();
+    let jti = fresh();
+    let proof = remit_token::dpop::create(
+        &world.planner.dpop,
+        &remit_token::dpop::ProofFor {
+            method: "POST",
+            url: TOKEN,
+            now: world.now(),
+            jti: &jti,
+            nonce: Some(&nonce),
+            ..Default::default()
+        },
+    )
+    .unwrap();
+    world.token_with(&world.planner, &proof, &[CC, ("scope", "files:read")]).await.access_token();
+}
+
+#[tokio::test]
+async fn a_proof_older_than_the_process_needs_a_nonce() {
+    let world = World::new().await;
+    let jti = fresh();
+    let early = remit_token::dpop::ProofFor {
+        method: "POST",
+        url: TOKEN,
+        now: remit_model::UnixTime(START - 10),
+        jti: &jti,
+        ..Default::default()
+    };
+    let proof = remit_token::dpop::create(&world.planner.dpop, &early).unwrap();
+    world.token_with(&world.planner, &proof, &[CC]).await.refused("use_dpop_nonce", "dpop_nonce_required");
+}
+
+#[tokio::test]
+async fn dc_13_a_stopped_agent_gets_nothing() {
+    let world = World::new().await;
+    world.set_status(&world.planner, AgentStatus::Quarantined).await;
+    let reply = world.token(&world.planner, &[CC, ("scope", "files:read")]).await;
+    assert_eq!(reply.body["remit_code"], "agent_quarantined");
+    world.set_status(&world.planner, AgentStatus::Retired).await;
+    let reply = world.token(&world.planner, &[CC, ("scope", "files:read")]).await;
+    assert_eq!(reply.body["remit_code"], "agent_retired");
+}
+
+#[tokio::test]
+async fn details_beyond_the_ceiling_are_refused_by_dimension() {
+    let world = World::new().await;
+    let ask = |detail: Value| json!([detail]).to_string();
+    let cases = [
+        (json!({"type": "tool_access", "locations": [HELPDESK], "actions": ["admin.reset"]}), "invalid_scope", "widens_scope"),
+        (json!({"type": "tool_access", "actions": ["read"], "locations": ["https://x.example"]}), "invalid_target", "widens_resource"),
+        (json!({"type": "other", "locations": [HELPDESK]}), "invalid_authorization_details", "authorization_details_invalid"),
+        (
+            json!({"type": "tool_access", "locations": [FILES], "actions": ["read"], "delegate": {"to": ["*"], "depth": 1}}),
+            "invalid_authorization_details",
+            "widens_delegation",
+        ),
+    ];
+    for (detail, error, code) in cases {
+        let resource = if detail["locations"][0] == FILES { FILES } else { HELPDESK };
+        let details = ask(detail);
+        let reply = world.token(&world.planner, &[CC, ("authorization_details", &details), ("resource", resource)]).await;
+        reply.refused(error, code);
+    }
+}
+
+#[tokio::test]
+async fn tk_08_one_token_is_for_one_resource() {
+    let world = World::new().await;
+    world.token(&world.planner, &[CC]).await.refused("invalid_target", "resource_unknown");
+    let reply = world.token(&world.planner, &[CC, ("resource", HELPDESK), ("resource", FILES)]).await;
+    reply.refused("invalid_target", "resource_unknown");
+    let reply = world.token(&world.planner, &[CC, ("resource", "HTTP://127.0.0.1:8420/mcp/files")]).await;
+    assert_eq!(claims(&reply.access_token())["aud"], FILES, "C-02: scheme and host in any case");
+}
+
+#[tokio::test]
+async fn requested_lifetime_shortens_and_must_be_a_number() {
+    let world = World::new().await;
+    let reply = world.token(&world.planner, &[CC, ("resource", FILES), ("requested_lifetime", "60")]).await;
+    assert_eq!(reply.body["expires_in"], 60);
+    for wrong in ["0", "-5", "1e3", "99999999999999999999"] {
+        let reply = world.token(&world.planner, &[CC, ("resource", FILES), ("requested_lifetime", wrong)]).await;
+        reply.refused("invalid_request", "request_malformed");
+    }
+}
+
+#[tokio::test]
+async fn without_the_ledger_nothing_is_issued() {
+    let world = World::new().await;
+    world.store.close().await.unwrap();
+    let reply = world.token(&world.planner, &[CC, ("resource", FILES)]).await;
+    assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(reply.body["remit_code"], "ledger_unavailable");
+    assert!(reply.body.get("access_token").is_none(), "TK-10");
+}
