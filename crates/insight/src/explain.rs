@@ -124,7 +124,7 @@ impl View<'_> {
             }
             "decision" => format!("Asked to do `{name}` ({class}){at}."),
             "intent" => format!("About to do `{name}` ({class}){at}; this was written before it began."),
-            "effect" => format!("Did `{name}` ({class}){at}; this was written when it ended."),
+            "effect" => format!("What became of `{name}` ({class}){at}; this was written when it ended."),
             kind => format!("{}: `{name}`.", capital(&spaced(kind))),
         }
     }

@@ -23,6 +23,9 @@ pub const SCHEMA: &str = include_str!("schema.cedarschema");
 /// What [`Bundle::pinned`] writes.
 const PINNED_FORMAT: &str = "remit.policies.v1";
 
+/// Longest `@id`: it is in every record of a decision the policy determines.
+const ID_LIMIT: usize = 128;
+
 /// How far a policy may follow attributes from the request: `principal.owner` is one step.
 const DEREFERENCES: u32 = 1;
 
@@ -274,7 +277,9 @@ fn read_policy(file: &str, line: usize, ordinal: usize, source: &str, policy: &P
         (Effect::Permit, Some(_)) => return Err(wrong("`@effect` belongs on a forbid".to_owned())),
     };
     let id = match policy.annotation("id") {
-        Some("") => return Err(wrong("`@id` is empty".to_owned())),
+        Some(id) if id.is_empty() || id.len() > ID_LIMIT || id.contains(char::is_control) => {
+            return Err(wrong(format!("`@id` is 1 to {ID_LIMIT} bytes of text on one line")));
+        }
         Some(id) => id.to_owned(),
         None => format!("{file}#{}", ordinal + 1),
     };

@@ -6,7 +6,7 @@
 //!
 //! Keys come from the log: the issuer's from start records, agents' from their registrations, proof keys from the
 //! tokens they were bound to. What a token carried is in committed values; without them a record counts as undisclosed
-//! and only its plain facts are compared.
+//! and only its plain facts are compared. Whether a token had been revoked when it was used is not checked here.
 
 mod edge;
 mod report;
@@ -274,6 +274,9 @@ impl Opened {
     fn says_what_its_chain_says(&self) -> Result<(), String> {
         if self.claims.sub != self.chain.root.sub || self.claims.act != nested_act(&self.chain) {
             return Err("`sub` or `act` of the token do not say what the chain says".to_owned());
+        }
+        if self.jkt.is_none() {
+            return Err("the token is bound to no key".to_owned());
         }
         let Some(last) = self.chain.hops.last() else { return Ok(()) };
         if self.jkt.as_deref() != Some(last.jkt.as_str()) {

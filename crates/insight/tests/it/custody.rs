@@ -225,6 +225,17 @@ fn an_agent_nobody_registered_is_found() {
 }
 
 #[test]
+fn a_token_bound_to_no_key_is_found() {
+    let mut world = World::new();
+    world.own("planner", |proposal| proposal.claims.cnf_jkt = None);
+    broken(&world, "bound to no key");
+    let mut world = World::new();
+    let planner = world.login(as_is);
+    world.hand(Way::Named, &planner, |proposal| proposal.claims.cnf_jkt = Some(jkt("planner")));
+    broken(&world, "another key than its holder's");
+}
+
+#[test]
 fn a_call_that_no_token_stands_behind_is_found() {
     let mut world = World::new();
     let planner = world.login(as_is);

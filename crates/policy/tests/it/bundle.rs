@@ -29,6 +29,7 @@ fn what_cannot_be_meant_is_refused() {
         errors("@id(\"a\") permit (principal, action, resource);\n@id(\"a\") forbid (principal, action, resource);"),
         errors("@effect(\"step_up\") permit (principal, action, resource);"),
         errors("@effect(\"maybe\") forbid (principal, action, resource);"),
+        errors("@id(\"\") permit (principal, action, resource);"),
         errors("permit (principal == ?principal, action, resource);"),
         errors("permit (principal, action == Action::\"call\", resource) when { context.input.getTag(\"/amount\").long > 5 };"),
         errors("permit (principal, action == Action::\"call\", resource) when { context.input.hasTag(\"/amount\") && context.input.getTag(\"/amount\").long > 5 };"),
