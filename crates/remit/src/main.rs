@@ -1,1 +1,100 @@
-fn main() {}
+//! The `remit` binary: configuration, wiring, commands. It holds no rules; those live in the parts it wires.
+//!
+//! Exit status: 0 good, 1 a check failed or the work could not be done, 2 used wrongly.
+
+mod agent;
+mod audit;
+mod caller;
+mod cli;
+mod config;
+mod connect;
+mod demo;
+mod init;
+mod keys;
+mod reference;
+mod reload;
+mod rim;
+mod serve;
+mod token;
+mod web;
+mod wire;
+
+use anyhow::Result;
+use clap::Parser as _;
+use cli::{Cli, Command, ConfigArg, ConfigCommand};
+use rim::Rim;
+use serde_json::json;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let quiet = !matches!(cli.command, Command::Serve(_));
+    let done = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(anyhow::Error::from).and_then(|runtime| {
+        let done = runtime.block_on(run(cli.command));
+        // Standard input may still be held by a blocking read; nothing is owed to it.
+        runtime.shutdown_timeout(std::time::Duration::from_millis(100));
+        done
+    });
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            if quiet {
+                eprintln!("remit: {error:#}");
+            } else {
+                tracing::error!("{error:#}");
+            }
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// Runs one command; `false` means that a check failed.
+async fn run(command: Command) -> Result<bool> {
+    let rim = Rim::system();
+    match command {
+        Command::Demo(args) => {
+            logs("warn");
+            return demo::run(&args, &rim).await;
+        }
+        Command::Init(args) => init::run(&args, &rim).await?,
+        Command::Serve(args) => {
+            let loaded = config::load(&args.config).map_err(config::report)?;
+            logs(&loaded.config.observe.log);
+            serve::run(&loaded, args.json, &rim).await?;
+        }
+        Command::Config(ConfigCommand::Schema { .. }) => print!("{}", config::schema()),
+        Command::Config(ConfigCommand::Check(args)) => return Ok(check(&args)),
+        Command::Agent(command) => agent::run(&command, &rim).await?,
+        Command::Connect(args) => {
+            logs("warn");
+            connect::run(&args, &rim).await?;
+        }
+        Command::Token(command) => token::run(&command, &rim).await?,
+        Command::Audit(command) => return audit::run(&command).await,
+        Command::Reference => print!("{}", reference::markdown()),
+    }
+    Ok(true)
+}
+
+fn check(args: &ConfigArg) -> bool {
+    let problems = config::load(&args.config).err().unwrap_or_default();
+    if args.json {
+        let list: Vec<_> = problems.iter().map(|problem| json!({"file": problem.file, "line": problem.line, "reason": problem.reason})).collect();
+        println!("{}", json!({"ok": problems.is_empty(), "problems": list}));
+    } else if problems.is_empty() {
+        println!("{}: fine", args.config.display());
+    } else {
+        for problem in &problems {
+            eprintln!("{problem}");
+        }
+    }
+    problems.is_empty()
+}
+
+/// Logs go to standard error, so that standard output stays the command's answer.
+fn logs(filter: &str) {
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
+}

@@ -1,0 +1,198 @@
+//! The agent registry.
+
+use crate::{
+    Console,
+    admin::{Admin, record},
+    error::No,
+};
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, Path, State},
+    routing::{get, post},
+};
+use http::StatusCode;
+use remit_model::{Agent, AgentId, AgentStatus, Authority, Code, Refusal, Server, json};
+use remit_store::{ApplyError, Batch, Change, Precondition};
+use remit_token::PublicKey;
+use serde::Deserialize;
+use serde_json::{Value, json as object};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Largest request body, in bytes.
+const BODY_LIMIT: usize = 256 << 10;
+/// Most keys, redirect URIs or labels of one agent.
+const LIST_LIMIT: usize = 16;
+
+pub(crate) fn routes() -> Router<Arc<Console>> {
+    Router::new()
+        .route("/admin/v1/agents", get(list).post(add))
+        .route("/admin/v1/agents/{name}", get(show))
+        .route("/admin/v1/agents/{name}/quarantine", post(quarantine))
+        .route("/admin/v1/agents/{name}/activate", post(activate))
+        .route("/admin/v1/agents/{name}/retire", post(retire))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+}
+
+/// What `POST /admin/v1/agents` takes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Registration {
+    name: String,
+    display_name: Option<String>,
+    owner: String,
+    /// Public JWKs.
+    #[serde(default)]
+    keys: Vec<Value>,
+    #[serde(default)]
+    redirect_uris: Vec<String>,
+    /// The ceiling as scope shorthand …
+    scope: Option<String>,
+    /// … or as RFC 9396 authorization details.
+    authorization_details: Option<Value>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+}
+
+async fn add(admin: Admin, State(console): State<Arc<Console>>, body: Bytes) -> Result<(StatusCode, Json<Value>), No> {
+    let value = json::parse(&body, &json::Limits { bytes: BODY_LIMIT, ..json::Limits::default() })?;
+    let asked: Registration = serde_json::from_value(value).map_err(|error| Refusal::new(Code::RequestMalformed, error.to_string()))?;
+    let agent = register(&console, asked)?;
+    let shown = view(&agent);
+    let draft = admin.change(&console, "agent.add").ext("config", object!({"agent": agent.id.subject(), "keys": agent.keys, "ceiling": agent.ceiling.digest()})).commit("/agent", shown.clone());
+    let batch = Batch::new(console.tenant.clone()).require(Precondition::NewAgent(agent.id.clone())).change(Change::PutAgent(agent.clone())).record(draft);
+    let applied = console.store.apply(batch).await.map_err(|error| match error {
+        ApplyError::Conflict(_) => Refusal::new(Code::RequestMalformed, format!("there is, or was, an agent `{}`; names are never reused", agent.id)).into(),
+        other => No::from(other),
+    })?;
+    let record = applied.receipts.first().map(|receipt| receipt.record_id.clone());
+    Ok((StatusCode::CREATED, Json(object!({"agent": shown, "record": record}))))
+}
+
+fn register(console: &Console, asked: Registration) -> Result<Agent, Refusal> {
+    let id = AgentId::parse(&asked.name)?;
+    if asked.keys.len() > LIST_LIMIT || asked.redirect_uris.len() > LIST_LIMIT || asked.labels.len() > LIST_LIMIT {
+        return Err(Refusal::new(Code::RequestTooLarge, format!("at most {LIST_LIMIT} keys, redirect URIs and labels")));
+    }
+    // Kept as our own rendering of the public half, so that nothing else a JWK may carry is stored.
+    let keys = asked.keys.iter().map(|jwk| PublicKey::from_jwk(jwk).map(|key| key.to_jwk())).collect::<Result<Vec<_>, _>>()?;
+    for uri in &asked.redirect_uris {
+        redirect_uri(uri)?;
+    }
+    let owner = asked.owner.strip_prefix("user:").filter(|name| console.store.snapshot().human(name).is_some());
+    if owner.is_none() {
+        return Err(Refusal::new(Code::RequestMalformed, format!("owner `{}` is not an account; name one as user:NAME", asked.owner.escape_debug())));
+    }
+    let servers: Vec<&Server> = console.servers.iter().map(AsRef::as_ref).collect();
+    let ceiling = match (&asked.scope, &asked.authorization_details) {
+        (Some(scope), None) => Authority::from_scope(scope, &servers)?,
+        (None, Some(details)) => Authority::parse(details)?,
+        _ => return Err(Refusal::new(Code::RequestMalformed, "give the ceiling as either `scope` or `authorization_details`")),
+    };
+    Ok(Agent {
+        display_name: asked.display_name.unwrap_or_else(|| id.to_string()),
+        id,
+        owner: asked.owner,
+        status: AgentStatus::Active,
+        keys,
+        redirect_uris: asked.redirect_uris,
+        ceiling,
+        labels: asked.labels,
+        registered: console.clock.unix(),
+    })
+}
+
+/// SPEC: AZ-03: https, loopback http, or a private-use scheme with a dot; no fragment.
+fn redirect_uri(uri: &str) -> Result<(), Refusal> {
+    let scheme = uri.split_once(':').map_or("", |(scheme, _)| scheme);
+    let loopback = ["http://127.0.0.1", "http://[::1]", "http://localhost"].iter().any(|host| {
+        uri.strip_prefix(host).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ':']))
+    });
+    let fine = uri.len() <= 512 && !uri.contains('#') && uri.bytes().all(|byte| byte.is_ascii_graphic()) && !uri.contains('@');
+    if fine && (uri.starts_with("https://") || loopback || (scheme.contains('.') && uri.starts_with(&format!("{scheme}:/")))) {
+        return Ok(());
+    }
+    Err(Refusal::new(Code::RedirectUriMismatch, format!("`{}` cannot be a redirect URI: use https, loopback http, or a private scheme with a dot, without a fragment", uri.escape_debug())))
+}
+
+async fn list(_admin: Admin, State(console): State<Arc<Console>>) -> Json<Value> {
+    let snapshot = console.store.snapshot();
+    let mut agents: Vec<_> = snapshot.agents().collect();
+    agents.sort_by(|a, b| a.id.cmp(&b.id));
+    Json(object!({"agents": agents.into_iter().map(|agent| view(agent)).collect::<Vec<_>>()}))
+}
+
+async fn show(_admin: Admin, State(console): State<Arc<Console>>, Path(name): Path<String>) -> Result<Json<Value>, No> {
+    Ok(Json(object!({"agent": view(&known(&console, &name)?)})))
+}
+
+async fn quarantine(admin: Admin, console: State<Arc<Console>>, name: Path<String>) -> Result<Json<Value>, No> {
+    set(admin, console, name, AgentStatus::Quarantined, "agent.quarantine").await
+}
+
+async fn activate(admin: Admin, console: State<Arc<Console>>, name: Path<String>) -> Result<Json<Value>, No> {
+    set(admin, console, name, AgentStatus::Active, "agent.activate").await
+}
+
+async fn retire(admin: Admin, console: State<Arc<Console>>, name: Path<String>) -> Result<Json<Value>, No> {
+    set(admin, console, name, AgentStatus::Retired, "agent.retire").await
+}
+
+/// SPEC: DC-13: when this answers, the snapshot that every check reads already shows the new status.
+async fn set(admin: Admin, State(console): State<Arc<Console>>, Path(name): Path<String>, status: AgentStatus, action: &str) -> Result<Json<Value>, No> {
+    let agent = known(&console, &name)?;
+    if agent.status == AgentStatus::Retired {
+        return Err(Refusal::new(Code::AgentRetired, format!("`{name}` is retired, and that is for good")).into());
+    }
+    let draft = admin.change(&console, action).ext("config", object!({"agent": agent.id.subject(), "from": agent.status, "to": status}));
+    let batch = Batch::new(console.tenant.clone()).change(Change::SetAgentStatus { agent: agent.id.clone(), status }).record(draft);
+    let record = record(&console, batch).await?;
+    Ok(Json(object!({"agent": view(&known(&console, &name)?), "record": record})))
+}
+
+fn known(console: &Console, name: &str) -> Result<Arc<Agent>, Refusal> {
+    let id = AgentId::parse(name)?;
+    console.store.snapshot().agent(&id).cloned().ok_or_else(|| Refusal::new(Code::NotFound, format!("there is no agent `{id}`")))
+}
+
+fn view(agent: &Agent) -> Value {
+    object!({
+        "name": agent.id,
+        "client_id": agent.id.subject(),
+        "display_name": agent.display_name,
+        "owner": agent.owner,
+        "status": agent.status,
+        "keys": agent.keys,
+        "redirect_uris": agent.redirect_uris,
+        "authorization_details": agent.ceiling.to_value(),
+        "may": agent.ceiling.describe(),
+        "labels": agent.labels,
+        "registered": agent.registered,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::redirect_uri;
+
+    #[test]
+    fn az_03_only_safe_redirect_uris_are_registered() {
+        for fine in ["https://app.example/cb", "http://127.0.0.1/callback", "http://localhost:3000/cb", "http://[::1]/cb", "com.example.app:/cb"] {
+            assert!(redirect_uri(fine).is_ok(), "{fine}");
+        }
+        for bad in [
+            "http://app.example/cb",
+            "https://app.example/cb#x",
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "http://127.0.0.1.evil.example/cb",
+            "http://localhost.evil/cb",
+            "https://good@evil.example/",
+            "myapp:/cb",
+            "https://app.example/ cb",
+            "",
+        ] {
+            assert!(redirect_uri(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! `remit agent …`: a client of the admin API.
+
+use crate::{
+    caller::told,
+    cli::{AgentAdd, AgentCommand, ConfigArg},
+    config, keys,
+    rim::Rim,
+    web::Web,
+};
+use anyhow::{Context as _, Result, bail};
+use comfy_table::{ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
+use http::Method;
+use remit_token::{Algorithm, PrivateKey};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// Runs the command.
+pub(crate) async fn run(command: &AgentCommand, rim: &Rim) -> Result<()> {
+    match command {
+        AgentCommand::Add(args) => add(args, rim).await,
+        AgentCommand::List(config) => {
+            let answer = Admin::of(config)?.send(Method::GET, "agents", None).await?;
+            if config.json { print(&answer) } else { list(&answer) }
+        }
+        AgentCommand::Show(args) => show(&Admin::of(&args.config)?.send(Method::GET, &format!("agents/{}", args.name), None).await?, args.config.json),
+        AgentCommand::Quarantine(args) => change(&args.config, &args.name, "quarantine").await,
+        AgentCommand::Activate(args) => change(&args.config, &args.name, "activate").await,
+        AgentCommand::Retire(args) => change(&args.config, &args.name, "retire").await,
+    }
+}
+
+/// The admin API as the configuration reaches it.
+#[derive(Debug)]
+pub(crate) struct Admin {
+    web: Web,
+    url: String,
+    credential: String,
+    base: PathBuf,
+    first_account: Option<String>,
+}
+
+impl Admin {
+    pub(crate) fn of(args: &ConfigArg) -> Result<Self> {
+        let loaded = config::load(&args.config).map_err(config::report)?;
+        let credential = keys::read_secret(&loaded.at(&loaded.config.server.admin_token_file))?;
+        let accounts = loaded.config.identity_providers.iter().flat_map(|config::IdentityProvider::Local { accounts }| accounts);
+        let first_account = accounts.into_iter().next().map(|account| format!("user:{}", account.name));
+        Ok(Self { web: Web::new()?, url: loaded.config.server.public_url.clone(), credential, base: loaded.base, first_account })
+    }
+
+    /// One request; anything but success is an error that says the server's reason.
+    pub(crate) async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
+        let authorization = format!("Bearer {}", self.credential);
+        let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let answer = self.web.send(method, &format!("{}/admin/v1/{path}", self.url), &headers, body).await?;
+        let value = answer.json()?;
+        if !answer.status.is_success() {
+            bail!("refused: {}", told(answer.status, &value));
+        }
+        Ok(value)
+    }
+}
+
+async fn add(args: &AgentAdd, rim: &Rim) -> Result<()> {
+    let admin = Admin::of(&args.config)?;
+    let owner = args.owner.clone().or_else(|| admin.first_account.clone()).context("name the accountable human with --owner user:NAME")?;
+    let (jwk, made) = if let Some(file) = &args.public_key {
+        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        (serde_json::from_str(&text).with_context(|| format!("{} is not a JWK", file.display()))?, None)
+    } else {
+        let key = PrivateKey::generate(Algorithm::Ed25519, &mut |bytes| rim.entropy.fill(bytes)).map_err(|fault| anyhow::anyhow!("{fault}"))?;
+        let file = args.key.clone().unwrap_or_else(|| admin.base.join(format!("agents/{}.pem", args.name)));
+        (key.public().to_jwk(), Some((key, file)))
+    };
+    if let Some((_, file)) = &made
+        && file.exists()
+    {
+        bail!("{} is already there; remove it or choose another --key", file.display());
+    }
+    let mut asked = json!({"name": args.name, "display_name": args.display_name, "owner": owner, "keys": [jwk], "redirect_uris": redirect_uris(args)});
+    if let (Some(file), Some(asked)) = (&args.authorization_details, asked.as_object_mut()) {
+        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        asked.insert("authorization_details".into(), serde_json::from_str(&text).with_context(|| format!("{} is not JSON", file.display()))?);
+    } else if let Some(asked) = asked.as_object_mut() {
+        if args.scopes.is_empty() {
+            bail!("say what the agent may do at most: --scope SERVER:TOOL (or SERVER:*), or --authorization-details FILE");
+        }
+        asked.insert("scope".into(), args.scopes.join(" ").into());
+    }
+    let answer = admin.send(Method::POST, "agents", Some(&asked)).await?;
+    if let Some((key, file)) = &made {
+        if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            keys::private_folder(folder)?;
+        }
+        keys::write_private(file, key.to_pkcs8_pem().map_err(|fault| anyhow::anyhow!("{fault}"))?.trim_end().as_bytes())?;
+        if !args.config.json {
+            println!("Private key: {}", file.display());
+        }
+    }
+    show(&answer, args.config.json)
+}
+
+/// Loopback by default, so that `remit connect --login` works; its port is free (RFC 8252 section 7.3).
+fn redirect_uris(args: &AgentAdd) -> Vec<String> {
+    if args.redirect_uris.is_empty() { vec!["http://127.0.0.1/callback".to_owned()] } else { args.redirect_uris.clone() }
+}
+
+async fn change(config: &ConfigArg, name: &str, verb: &str) -> Result<()> {
+    let answer = Admin::of(config)?.send(Method::POST, &format!("agents/{name}/{verb}"), None).await?;
+    show(&answer, config.json)
+}
+
+fn show(answer: &Value, json: bool) -> Result<()> {
+    if json {
+        return print(answer);
+    }
+    let text = |name: &str| answer["agent"][name].as_str().unwrap_or_default();
+    println!("{} ({}), {}, owner {}", text("client_id"), text("display_name"), text("status"), text("owner"));
+    for line in answer["agent"]["may"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        println!("  may at most: {line}");
+    }
+    if let Some(record) = answer["record"].as_str() {
+        println!("  recorded as {record}");
+    }
+    Ok(())
+}
+
+fn list(answer: &Value) -> Result<()> {
+    let mut table = Table::new();
+    table.load_preset(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_header(["agent", "status", "owner", "may at most"]);
+    for agent in answer["agents"].as_array().into_iter().flatten() {
+        let text = |name: &str| agent[name].as_str().unwrap_or_default().to_owned();
+        let may: Vec<&str> = agent["may"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        table.add_row([text("name"), text("status"), text("owner"), may.join("\n")]);
+    }
+    println!("{table}");
+    Ok(())
+}
+
+pub(crate) fn print(value: &Value) -> Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}

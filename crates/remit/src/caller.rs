@@ -1,0 +1,213 @@
+//! An agent at work: its key, its tokens, and a DPoP proof on everything it sends (RFC 9449).
+//!
+//! `remit connect`, `remit token` and the demo all speak through this; it is an ordinary OAuth client and uses nothing
+//! but the server's public endpoints.
+
+use crate::{rim::Rim, web::Web};
+use anyhow::{Context as _, Result, bail};
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use hyper::body::Incoming;
+use remit_token::{PrivateKey, assertion, dpop};
+use serde_json::Value;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Seconds before its end at which a token is renewed.
+const RENEW_BEFORE: i64 = 30;
+pub(crate) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+pub(crate) const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+pub(crate) const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+pub(crate) const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+
+/// What a successful token request gave.
+#[derive(Clone, Debug)]
+pub(crate) struct Granted {
+    pub(crate) access_token: String,
+    pub(crate) refresh_token: Option<String>,
+    pub(crate) expires_at: i64,
+    /// The whole answer, for people who debug.
+    pub(crate) answer: Value,
+}
+
+/// A refusal as the server told it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) status: u16,
+    pub(crate) code: String,
+    pub(crate) reason: String,
+    pub(crate) record: Option<String>,
+}
+
+impl std::fmt::Display for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.code, self.reason)?;
+        self.record.as_ref().map_or(Ok(()), |record| write!(f, " (record {record})"))
+    }
+}
+
+/// How a caller comes by a token when it has none.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    /// As itself (RFC 6749 section 4.4), for this resource and these scopes.
+    Itself { resource: String, scope: Option<String> },
+    /// With the refresh token of a sign-in.
+    Refresh { token: Arc<Mutex<String>>, resource: String, keep: Option<std::path::PathBuf> },
+}
+
+/// One agent and its key.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    pub(crate) web: Web,
+    pub(crate) issuer: String,
+    pub(crate) client_id: String,
+    key: Arc<PrivateKey>,
+    rim: Rim,
+    source: Source,
+    held: Arc<tokio::sync::Mutex<Option<Granted>>>,
+    nonce: Arc<Mutex<Option<String>>>,
+}
+
+impl Caller {
+    pub(crate) fn new(web: Web, issuer: &str, client_id: &str, key: Arc<PrivateKey>, source: Source, rim: Rim) -> Self {
+        Self { web, issuer: issuer.to_owned(), client_id: client_id.to_owned(), key, rim, source, held: Arc::default(), nonce: Arc::default() }
+    }
+
+    pub(crate) fn key(&self) -> &PrivateKey {
+        &self.key
+    }
+
+    /// A DPoP proof for one request.
+    pub(crate) fn proof(&self, method: &Method, url: &str, access_token: Option<&str>) -> Result<String> {
+        let nonce = self.nonce.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let proof = dpop::create(&self.key, method.as_str(), url, self.rim.clock.unix(), &self.rim.entropy.token(16), nonce.as_deref(), access_token);
+        proof.map_err(|fault| anyhow::anyhow!("cannot sign a DPoP proof: {fault}"))
+    }
+
+    /// Asks the token endpoint, authenticated with a client assertion and bound to this agent's key.
+    pub(crate) async fn token(&self, fields: &[(&str, &str)]) -> Result<Result<Granted, Told>> {
+        let url = format!("{}/oauth/token", self.issuer);
+        for attempt in 0..2 {
+            let now = self.rim.clock.unix();
+            let assertion = assertion::create(&self.key, &self.client_id, &self.issuer, now, &self.rim.entropy.token(16));
+            let assertion = assertion.map_err(|fault| anyhow::anyhow!("cannot sign a client assertion: {fault}"))?;
+            let proof = self.proof(&Method::POST, &url, None)?;
+            let mut form = fields.to_vec();
+            form.extend([("client_id", self.client_id.as_str()), ("client_assertion_type", ASSERTION_TYPE), ("client_assertion", &assertion)]);
+            let answer = self.web.form(&url, &[("dpop", &proof)], &form).await?;
+            self.remember_nonce(answer.header("dpop-nonce"));
+            let body = answer.json()?;
+            if answer.status == StatusCode::OK {
+                return Ok(Ok(granted(body, now.0)?));
+            }
+            if attempt == 0 && body["error"] == "use_dpop_nonce" {
+                continue;
+            }
+            return Ok(Err(told(answer.status, &body)));
+        }
+        bail!("the server asks for a new nonce again and again")
+    }
+
+    /// A first token for this agent itself.
+    pub(crate) async fn itself(&self, resource: &str, scope: Option<&str>, details: Option<&str>) -> Result<Result<Granted, Told>> {
+        let mut fields = vec![("grant_type", "client_credentials"), ("resource", resource)];
+        fields.extend(scope.map(|scope| ("scope", scope)));
+        fields.extend(details.map(|details| ("authorization_details", details)));
+        self.token(&fields).await
+    }
+
+    /// Sends a request with a token that is renewed when it must be, and one retry for a nonce or an ended token.
+    pub(crate) async fn call(&self, method: Method, url: &str, headers: &[(String, String)], body: Bytes) -> Result<http::Response<Incoming>> {
+        let mut renewed = false;
+        for _ in 0..3 {
+            let token = self.current(renewed).await?;
+            let answer = self.call_with(&token, method.clone(), url, headers, body.clone()).await?;
+            if answer.status() != StatusCode::UNAUTHORIZED {
+                return Ok(answer);
+            }
+            let challenge: Vec<&str> = answer.headers().get_all("www-authenticate").iter().filter_map(|value| value.to_str().ok()).collect();
+            if challenge.iter().any(|value| value.contains("use_dpop_nonce")) {
+                continue;
+            }
+            if renewed {
+                return Ok(answer);
+            }
+            renewed = true;
+        }
+        bail!("the server refuses every token and nonce")
+    }
+
+    /// Sends a request with this very token.
+    pub(crate) async fn call_with(&self, token: &str, method: Method, url: &str, headers: &[(String, String)], body: Bytes) -> Result<http::Response<Incoming>> {
+        let proof = self.proof(&method, url, Some(token))?;
+        let authorization = format!("DPoP {token}");
+        let mut all = vec![("authorization", authorization.as_str()), ("dpop", proof.as_str())];
+        all.extend(headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let answer = self.web.open(method, url, &all, body).await?;
+        self.remember_nonce(answer.headers().get("dpop-nonce").and_then(|value| value.to_str().ok()));
+        Ok(answer)
+    }
+
+    async fn current(&self, renew: bool) -> Result<String> {
+        let mut held = self.held.lock().await;
+        let now = self.rim.clock.unix().0;
+        if let Some(granted) = held.as_ref().filter(|granted| !renew && granted.expires_at - RENEW_BEFORE > now) {
+            return Ok(granted.access_token.clone());
+        }
+        let granted = match &self.source {
+            Source::Itself { resource, scope } => self.itself(resource, scope.as_deref(), None).await?,
+            Source::Refresh { token, resource, keep } => {
+                let current = token.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let granted = self.token(&[("grant_type", "refresh_token"), ("refresh_token", &current), ("resource", resource)]).await?;
+                if let Some(next) = granted.as_ref().ok().and_then(|granted| granted.refresh_token.clone()) {
+                    // The old one is dead from here on, so the new one is kept before it is used.
+                    if let Some(file) = keep {
+                        keep_refresh(file, &next)?;
+                    }
+                    *token.lock().unwrap_or_else(PoisonError::into_inner) = next;
+                }
+                granted
+            }
+        };
+        let granted = granted.map_err(|told| anyhow::anyhow!("no token for {}: {told}", self.client_id))?;
+        let token = granted.access_token.clone();
+        *held = Some(granted);
+        Ok(token)
+    }
+
+    fn remember_nonce(&self, nonce: Option<&str>) {
+        if let Some(nonce) = nonce {
+            *self.nonce.lock().unwrap_or_else(PoisonError::into_inner) = Some(nonce.to_owned());
+        }
+    }
+}
+
+/// Keeps a refresh token in a file that its owner alone can read, replaced in one step.
+pub(crate) fn keep_refresh(file: &std::path::Path, token: &str) -> Result<()> {
+    let fresh = file.with_extension("new");
+    let _ = std::fs::remove_file(&fresh);
+    crate::keys::write_private(&fresh, token.as_bytes())?;
+    std::fs::rename(&fresh, file).with_context(|| format!("cannot write {}", file.display()))
+}
+
+pub(crate) fn granted(answer: Value, now: i64) -> Result<Granted> {
+    let text = |name: &str| answer[name].as_str().map(str::to_owned);
+    Ok(Granted {
+        access_token: text("access_token").context("the answer has no access_token")?,
+        refresh_token: text("refresh_token"),
+        expires_at: now + answer["expires_in"].as_i64().unwrap_or(0),
+        answer,
+    })
+}
+
+/// Reads a refusal from an OAuth error, an admin error, or a JSON-RPC error.
+pub(crate) fn told(status: StatusCode, body: &Value) -> Told {
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+    let data = body.pointer("/error/data");
+    let code = text(body.get("remit_code")).or_else(|| text(data.and_then(|data| data.get("code")))).or_else(|| text(body.get("error")));
+    let reason = text(body.get("error_description"))
+        .or_else(|| text(data.and_then(|data| data.get("reason"))))
+        .or_else(|| text(body.get("reason")))
+        .or_else(|| text(body.pointer("/error/message")));
+    let record = text(body.get("remit_record")).or_else(|| text(data.and_then(|data| data.get("record")))).or_else(|| text(body.get("record")));
+    Told { status: status.as_u16(), code: code.unwrap_or_else(|| "unknown".into()), reason: reason.unwrap_or_else(|| body.to_string()), record }
+}

@@ -1,0 +1,301 @@
+//! Reading `remit.yaml`: every problem in one go, each with its line and a reason a person can act on.
+
+use super::{Account, Config, IdentityProvider, McpServer, tree::Node};
+use remit_model::{Authority, Server, ServerId};
+use serde::de::DeserializeOwned;
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+};
+use url::{Host, Url};
+
+/// Largest configuration file that is read, in bytes.
+const SIZE_LIMIT: u64 = 1 << 20;
+
+/// One thing wrong with the configuration.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub(crate) file: PathBuf,
+    pub(crate) line: Option<u64>,
+    pub(crate) reason: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{}:{line}: {}", self.file.display(), self.reason),
+            None => write!(f, "{}: {}", self.file.display(), self.reason),
+        }
+    }
+}
+
+/// A configuration without problems, and the folder its paths are relative to.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) config: Config,
+    pub(crate) base: PathBuf,
+}
+
+impl Loaded {
+    /// `path` as seen from the configuration file's folder.
+    pub(crate) fn at(&self, path: &Path) -> PathBuf {
+        self.base.join(path)
+    }
+
+    /// The resources this configuration registers, in name order.
+    pub(crate) fn servers(&self) -> Vec<Server> {
+        self.config.mcp_servers.iter().filter_map(|(name, server)| register(&self.config.server.public_url, name, server)).collect()
+    }
+}
+
+/// Reads and checks a configuration file.
+///
+/// # Errors
+/// Every problem found, in the file's order as far as it has one.
+pub(crate) fn load(file: &Path) -> Result<Loaded, Vec<Problem>> {
+    let problem = |reason: String| vec![Problem { file: file.to_owned(), line: None, reason }];
+    let size = std::fs::metadata(file).map_err(|error| problem(format!("cannot read it: {error}; `remit init` writes one")))?.len();
+    if size > SIZE_LIMIT {
+        return Err(problem(format!("it has {size} bytes; the limit is {SIZE_LIMIT}")));
+    }
+    let text = std::fs::read_to_string(file).map_err(|error| problem(format!("cannot read it: {error}")))?;
+    let root = Node::parse(&text).map_err(problem)?;
+    let base = match file.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let mut check = Check { file, base: &base, problems: Vec::new() };
+    let config = check.sections(&root);
+    check.meaning(&config, &root);
+    if check.problems.is_empty() { Ok(Loaded { config, base }) } else { Err(check.problems) }
+}
+
+/// The resource a configured upstream is: `PUBLIC_URL/mcp/NAME`.
+fn register(public_url: &str, name: &str, server: &McpServer) -> Option<Server> {
+    let id = ServerId::parse(name).ok()?;
+    let title = server.title.clone().unwrap_or_else(|| name.to_owned());
+    let tools = server.tools.iter().map(|(tool, rule)| (tool.clone(), rule.rule())).collect();
+    Some(Server { location: format!("{public_url}/mcp/{id}"), id, title, tools })
+}
+
+struct Check<'a> {
+    file: &'a Path,
+    base: &'a Path,
+    problems: Vec<Problem>,
+}
+
+impl Check<'_> {
+    /// Shape: each section, each server and each account on its own, so that one mistake does not hide the next.
+    fn sections(&mut self, root: &Node) -> Config {
+        let mut config = Config {
+            server: self.section(root, "server"),
+            storage: self.section(root, "storage"),
+            ledger: self.section(root, "ledger"),
+            identity_providers: Vec::new(),
+            agents: self.section(root, "agents"),
+            mcp_servers: BTreeMap::new(),
+            policies: self.section(root, "policies"),
+            observe: self.section(root, "observe"),
+        };
+        for (key, node) in root.members() {
+            match key.as_str() {
+                "server" | "storage" | "ledger" | "agents" | "policies" | "observe" => {}
+                "identity_providers" => config.identity_providers = node.items().iter().filter_map(|item| self.part(item, key)).collect(),
+                "mcp_servers" => {
+                    config.mcp_servers = node.members().iter().filter_map(|(name, item)| Some((name.clone(), self.part(item, &format!("mcp_servers.{name}"))?))).collect();
+                }
+                unknown => self.complain(
+                    Some(node.line),
+                    format!("unknown section `{unknown}`; there are server, storage, ledger, identity_providers, agents, mcp_servers, policies and observe"),
+                ),
+            }
+        }
+        config
+    }
+
+    fn section<T: DeserializeOwned + Default>(&mut self, root: &Node, key: &str) -> T {
+        root.member(key).and_then(|node| self.part(node, key)).unwrap_or_default()
+    }
+
+    fn part<T: DeserializeOwned>(&mut self, node: &Node, path: &str) -> Option<T> {
+        match serde_json::from_value(node.to_value()) {
+            Ok(part) => Some(part),
+            Err(error) => {
+                let reason = error.to_string();
+                let named = reason.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()).and_then(|key| node.line_of(key));
+                self.complain(Some(named.unwrap_or(node.line)), format!("{path}: {reason}"));
+                None
+            }
+        }
+    }
+
+    /// Meaning: what the shape cannot say.
+    fn meaning(&mut self, config: &Config, root: &Node) {
+        let line = |section: &str, key: &str| root.member(section).and_then(|node| node.line_of(key).or(Some(node.line)));
+        if let Err(reason) = public_url(&config.server.public_url) {
+            self.complain(line("server", "public_url"), format!("server.public_url: {reason}"));
+        }
+        if let Err(error) = config.server.listen.parse::<SocketAddr>() {
+            self.complain(line("server", "listen"), format!("server.listen: `{}` is not ADDRESS:PORT ({error})", config.server.listen));
+        }
+        if !(60..=3600).contains(&config.agents.access_token_lifetime) {
+            self.complain(line("agents", "access_token_lifetime"), "agents.access_token_lifetime: must be 60 to 3600 seconds".into());
+        }
+        if !(1..=8).contains(&config.agents.chain_depth) {
+            self.complain(line("agents", "chain_depth"), "agents.chain_depth: must be 1 to 8".into());
+        }
+        if !(10..=10_000).contains(&config.ledger.publish_every_ms) {
+            self.complain(line("ledger", "publish_every_ms"), "ledger.publish_every_ms: must be 10 to 10000".into());
+        }
+        for (name, server) in &config.mcp_servers {
+            let line = root.member("mcp_servers").and_then(|node| node.member(name)).map(|node| node.line);
+            self.server(name, server, line);
+        }
+        let servers: Vec<Server> = config.mcp_servers.iter().filter_map(|(name, server)| register(&config.server.public_url, name, server)).collect();
+        let servers: Vec<&Server> = servers.iter().collect();
+        for IdentityProvider::Local { accounts } in &config.identity_providers {
+            for account in accounts {
+                self.account(account, &servers, root.line_of("accounts"));
+            }
+        }
+    }
+
+    fn server(&mut self, name: &str, server: &McpServer, line: Option<u64>) {
+        if let Err(refusal) = ServerId::parse(name) {
+            self.complain(line, format!("mcp_servers: {}", refusal.reason));
+        }
+        let upstreams = [server.url.is_some(), server.command.is_some(), server.sample.is_some()];
+        if upstreams.into_iter().filter(|given| *given).count() != 1 {
+            self.complain(line, format!("mcp_servers.{name}: give exactly one of `url`, `command` and `sample`"));
+        }
+        if let Some(url) = &server.url
+            && !Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some() && url.username().is_empty())
+        {
+            self.complain(line, format!("mcp_servers.{name}.url: `{url}` is not an http or https URL"));
+        }
+        if server.command.as_ref().is_some_and(Vec::is_empty) {
+            self.complain(line, format!("mcp_servers.{name}.command: name a program"));
+        }
+        if let Some(sample) = server.sample.as_deref().filter(|sample| *sample != "helpdesk") {
+            self.complain(line, format!("mcp_servers.{name}.sample: there is no sample `{sample}`; there is `helpdesk`"));
+        }
+        for file in server.header_files.values() {
+            self.readable(file, line, &format!("mcp_servers.{name}.header_files"));
+        }
+    }
+
+    fn account(&mut self, account: &Account, servers: &[&Server], line: Option<u64>) {
+        if let Err(refusal) = remit_model::AgentId::parse(&account.name) {
+            self.complain(line, format!("identity_providers: account {}", refusal.reason));
+        }
+        self.readable(&account.password_hash_file, line, &format!("account {}: password_hash_file", account.name));
+        if let Err(refusal) = entitlements(account, servers) {
+            self.complain(line, format!("account {}: {refusal}", account.name));
+        }
+    }
+
+    fn readable(&mut self, file: &Path, line: Option<u64>, what: &str) {
+        if let Err(error) = std::fs::File::open(self.base.join(file)) {
+            self.complain(line, format!("{what}: cannot read `{}`: {error}", file.display()));
+        }
+    }
+
+    fn complain(&mut self, line: Option<u64>, reason: String) {
+        self.problems.push(Problem { file: self.file.to_owned(), line, reason });
+    }
+}
+
+/// What an account may do: its scopes and its authorization details together.
+pub(crate) fn entitlements(account: &Account, servers: &[&Server]) -> Result<Authority, remit_model::Refusal> {
+    let scoped = if account.entitlements.is_empty() { Authority::none() } else { Authority::from_scope(&account.entitlements.join(" "), servers)? };
+    let detailed = account.authorization_details.as_ref().map(Authority::parse).transpose()?.unwrap_or_else(Authority::none);
+    Ok(Authority::from_grants(scoped.grants().iter().chain(detailed.grants()).cloned()))
+}
+
+/// SPEC: C-01 (issuer form), X-01 (https, or loopback for development).
+fn public_url(text: &str) -> Result<(), String> {
+    let url = Url::parse(text).map_err(|error| format!("`{text}` is not a URL: {error}"))?;
+    let loopback = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
+        None => return Err("it has no host".into()),
+    };
+    if !(url.scheme() == "https" || (url.scheme() == "http" && loopback)) {
+        return Err("must be https, or http on a loopback address".into());
+    }
+    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || text.ends_with('/') || url.path() != "/" {
+        return Err("must be a scheme, host and port alone, without a trailing slash".into());
+    }
+    if url.as_str().trim_end_matches('/') != text {
+        return Err(format!("write it in canonical form: {}", url.as_str().trim_end_matches('/')));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complaints(yaml: &str) -> Vec<String> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("remit.yaml");
+        std::fs::write(&file, yaml).unwrap();
+        match load(&file) {
+            Ok(_) => Vec::new(),
+            Err(problems) => problems.iter().map(|problem| format!("{}: {}", problem.line.unwrap_or(0), problem.reason)).collect(),
+        }
+    }
+
+    #[test]
+    fn an_empty_mapping_is_a_configuration() {
+        assert_eq!(complaints("{}\n"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once_with_its_line() {
+        let found = complaints(
+            "server:\n  listen: nowhere\n  public_url: http://example.com\n  lisen: typo\nagents:\n  chain_depth: 9\nmcp_servers:\n  desk:\n    url: ftp://x\n  Bad Name:\n    url: http://127.0.0.1:1\n  two:\n    url: http://127.0.0.1:1\n    command: [x]\nnonsense: 1\n",
+        );
+        assert!(found.iter().any(|text| text.starts_with("4: server: unknown field `lisen`")), "{found:?}");
+        assert!(found.iter().any(|text| text.starts_with("15: unknown section `nonsense`")), "{found:?}");
+        assert!(found.iter().any(|text| text.starts_with("6: agents.chain_depth")), "{found:?}");
+        assert!(found.iter().any(|text| text.contains("mcp_servers.desk.url")), "{found:?}");
+        assert!(found.iter().any(|text| text.contains("Bad Name")), "{found:?}");
+        assert!(found.iter().any(|text| text.contains("mcp_servers.two: give exactly one")), "{found:?}");
+    }
+
+    #[test]
+    fn x_01_plain_http_is_for_loopback_alone() {
+        for (url, fine) in [
+            ("http://127.0.0.1:8420", true),
+            ("http://localhost:8420", true),
+            ("http://[::1]:8420", true),
+            ("https://remit.example", true),
+            ("http://remit.example", false),
+            ("http://10.0.0.1:8420", false),
+            ("https://remit.example/", false),
+            ("https://remit.example/t", false),
+            ("https://REMIT.example", false),
+            ("https://remit.example?x", false),
+            ("https://u@remit.example", false),
+            ("ftp://localhost", false),
+        ] {
+            assert_eq!(public_url(url).is_ok(), fine, "{url}");
+        }
+    }
+
+    #[test]
+    fn duplicate_keys_are_refused() {
+        assert!(!complaints("server:\n  listen: 127.0.0.1:1\nserver:\n  listen: 127.0.0.1:2\n").is_empty());
+    }
+
+    #[test]
+    fn an_account_needs_its_hash_file_and_known_scopes() {
+        let found = complaints("identity_providers:\n  - type: local\n    accounts:\n      - name: alice\n        password_hash_file: nothing\n        entitlements: ['nowhere:*']\n");
+        assert!(found.iter().any(|text| text.contains("cannot read `nothing`")), "{found:?}");
+        assert!(found.iter().any(|text| text.contains("scope_unknown")), "{found:?}");
+    }
+}

@@ -1,0 +1,95 @@
+//! `remit init`: everything a first server needs, written once and never overwritten.
+
+use crate::{cli::Init, keys, rim::Rim};
+use anyhow::{Context as _, Result, bail};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// What was written, and the two secrets that are shown once.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) config: PathBuf,
+    pub(crate) account: String,
+    pub(crate) password: String,
+    pub(crate) vkey: String,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: &Init, rim: &Rim) -> Result<()> {
+    let written = write(&args.dir, &args.listen, &args.account, rim).await?;
+    if args.json {
+        println!("{}", json!({"config": written.config, "account": written.account, "password": written.password, "vkey": written.vkey}));
+        return Ok(());
+    }
+    let config = written.config.display();
+    println!("Wrote {config}, keys, a first policy and an admin credential.\n");
+    println!("  Sign-in account   {} (password, shown this once: {})", written.account, written.password);
+    println!("  Ledger key        {}\n                    give it to your auditor; `remit audit verify` takes it as --vkey\n", written.vkey);
+    println!("Next:\n  remit serve -c {config}\n  remit agent add planner -c {config} --scope 'helpdesk:*'\n  remit connect helpdesk --agent planner -c {config}");
+    Ok(())
+}
+
+/// Writes a fresh folder for a server on `listen`.
+///
+/// # Errors
+/// When `remit.yaml` is already there, or the folder cannot be written.
+pub(crate) async fn write(dir: &Path, listen: &str, account: &str, rim: &Rim) -> Result<Written> {
+    let config = dir.join("remit.yaml");
+    if config.exists() {
+        bail!("{} is already there; remove it or choose another --dir", config.display());
+    }
+    let account = remit_model::AgentId::parse(account).map_err(|refusal| anyhow::anyhow!("--account: {}", refusal.reason))?.to_string();
+    listen.parse::<std::net::SocketAddr>().with_context(|| format!("--listen: `{listen}` is not ADDRESS:PORT"))?;
+    for folder in ["", "keys", "policies", "agents"] {
+        keys::private_folder(&dir.join(folder))?;
+    }
+    let vkey = keys::create(&dir.join("keys"), &origin(listen), rim)?;
+    let password = rim.entropy.token(15);
+    let hash = remit_authority::hash_password(&password, &rim.entropy).await.map_err(|fault| anyhow::anyhow!("{fault}"))?;
+    keys::write_private(&dir.join(format!("keys/{account}.argon2")), hash.as_bytes())?;
+    for (name, text) in remit_policy::Bundle::starter() {
+        std::fs::write(dir.join("policies").join(name), text).with_context(|| format!("cannot write policies/{name}"))?;
+    }
+    std::fs::write(&config, template(listen, &account)).with_context(|| format!("cannot write {}", config.display()))?;
+    Ok(Written { config, account, password, vkey })
+}
+
+/// The log's default name: where the server is reached, without a scheme (LG-13).
+pub(crate) fn origin(authority: &str) -> String {
+    format!("{authority}/log")
+}
+
+fn template(listen: &str, account: &str) -> String {
+    format!(
+        r#"# Every key, with its meaning: `remit config schema`. Problems with this file: `remit config check`.
+server:
+  listen: {listen}
+  public_url: http://{listen}
+
+identity_providers:
+  - type: local
+    accounts:
+      - name: {account}
+        password_hash_file: keys/{account}.argon2
+        entitlements: ["helpdesk:*"]
+
+mcp_servers:
+  # The built-in sample: tickets, customers with personal data, refunds. Put your own beside it, with `url` for a
+  # streamable HTTP server or `command` for a stdio one.
+  helpdesk:
+    title: Helpdesk
+    sample: helpdesk
+    tools:
+      tickets.list: {{ class: read, classification: internal, title: List support tickets }}
+      tickets.read: {{ class: read, classification: confidential, title: Read a support ticket }}
+      tickets.update: {{ class: write, classification: internal, title: Change a ticket's status or note }}
+      tickets.export: {{ class: read, classification: confidential, title: Export all tickets }}
+      customers.read: {{ class: read, classification: pii, title: Read a customer's personal data }}
+      refund.create: {{ class: payment, classification: confidential, title: Pay money back to a customer }}
+      admin.purge: {{ class: admin, classification: confidential, title: Delete all helpdesk data }}
+
+policies:
+  dir: policies
+"#
+    )
+}

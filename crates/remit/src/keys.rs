@@ -1,0 +1,94 @@
+//! The server's and the agents' private keys: one file a purpose, readable by the owner alone (JW-03).
+
+use crate::rim::Rim;
+use anyhow::{Context as _, Result, bail};
+use remit_token::{Algorithm, PrivateKey};
+use std::{
+    fs::{self, OpenOptions},
+    io::Write as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::Path,
+};
+
+/// What `serve` signs with.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    /// Access and ID tokens; public half in the JWKS.
+    pub(crate) issuer: PrivateKey,
+    /// Audit records.
+    pub(crate) record: [u8; 32],
+    /// Ledger checkpoints; never in the JWKS.
+    pub(crate) log: [u8; 32],
+    /// Keyed pseudonyms in records, and keyed hashes of codes and refresh tokens.
+    pub(crate) pepper: [u8; 32],
+}
+
+/// Makes every key of a server and its admin credential; returns the log's verifier key.
+pub(crate) fn create(dir: &Path, origin: &str, rim: &Rim) -> Result<String> {
+    let issuer = PrivateKey::generate(Algorithm::Es256, &mut |bytes| rim.entropy.fill(bytes)).map_err(|fault| anyhow::anyhow!("{fault}"))?;
+    write_private(&dir.join("issuer.pem"), issuer.to_pkcs8_pem().map_err(|fault| anyhow::anyhow!("{fault}"))?.trim_end().as_bytes())?;
+    for name in ["record.seed", "log.seed", "pepper.seed"] {
+        let mut seed = [0; 32];
+        rim.entropy.fill(&mut seed);
+        write_private(&dir.join(name), hex(&seed).as_bytes())?;
+    }
+    write_private(&dir.join("admin.token"), rim.entropy.token(32).as_bytes())?;
+    vkey(dir, origin)
+}
+
+/// The verifier key (C2SP signed-note vkey) of the log whose seed lies in `dir`.
+pub(crate) fn vkey(dir: &Path, origin: &str) -> Result<String> {
+    let seed = read_seed(&dir.join("log.seed"))?;
+    Ok(remit_ledger::note::vkey(origin, &seed))
+}
+
+/// Reads the keys that `create` wrote.
+pub(crate) fn read(dir: &Path) -> Result<Keys> {
+    Ok(Keys {
+        issuer: read_key(&dir.join("issuer.pem"))?,
+        record: read_seed(&dir.join("record.seed"))?,
+        log: read_seed(&dir.join("log.seed"))?,
+        pepper: read_seed(&dir.join("pepper.seed"))?,
+    })
+}
+
+/// Reads a PKCS#8 PEM private key.
+pub(crate) fn read_key(file: &Path) -> Result<PrivateKey> {
+    let pem = read_secret(file)?;
+    PrivateKey::from_pkcs8_pem(&pem).map_err(|fault| anyhow::anyhow!("{}: {fault}", file.display()))
+}
+
+/// Reads a secret text file, without its trailing newline; one that others can read is refused.
+pub(crate) fn read_secret(file: &Path) -> Result<String> {
+    let mode = fs::metadata(file).with_context(|| format!("cannot read {}", file.display()))?.permissions().mode();
+    if mode & 0o077 != 0 {
+        bail!("{} can be read by others (mode {:o}); `chmod 600` it", file.display(), mode & 0o777);
+    }
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(text.trim_end().to_owned())
+}
+
+/// Writes a new file that only its owner can read; never overwrites one.
+pub(crate) fn write_private(file: &Path, bytes: &[u8]) -> Result<()> {
+    let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).with_context(|| format!("cannot write {}", file.display()))?;
+    out.write_all(bytes).and_then(|()| out.write_all(b"\n")).and_then(|()| out.sync_all()).with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// Makes a folder, and those above it, that only its owner can enter.
+pub(crate) fn private_folder(dir: &Path) -> Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).with_context(|| format!("cannot make {}", dir.display()))
+}
+
+fn read_seed(file: &Path) -> Result<[u8; 32]> {
+    let text = read_secret(file)?;
+    let bytes: Option<Vec<u8>> = (0..text.len()).step_by(2).map(|at| text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok())).collect();
+    bytes.and_then(|bytes| bytes.try_into().ok()).with_context(|| format!("{} is not 64 hexadecimal digits", file.display()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

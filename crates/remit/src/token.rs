@@ -1,0 +1,88 @@
+//! `remit token …`: for people who debug.
+
+use crate::{
+    agent::print,
+    caller::{ACCESS_TOKEN, Caller, Granted, Source, TOKEN_EXCHANGE},
+    cli::{Exchange, TokenCommand},
+    connect::Who,
+    keys,
+    rim::Rim,
+};
+use anyhow::{Context as _, Result, bail};
+use remit_token::inspect_unverified;
+use serde_json::json;
+use std::{io::Read as _, sync::Arc};
+
+/// Longest token read from standard input, in bytes.
+const TOKEN_LIMIT: u64 = 64 << 10;
+
+/// Runs the command.
+pub(crate) async fn run(command: &TokenCommand, rim: &Rim) -> Result<()> {
+    match command {
+        TokenCommand::Inspect { token, json } => inspect(token, *json),
+        TokenCommand::Exchange(args) => exchange(args, rim).await,
+    }
+}
+
+fn inspect(token: &str, json: bool) -> Result<()> {
+    let token = if token == "-" { stdin()? } else { token.to_owned() };
+    let seen = inspect_unverified(token.trim()).map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
+    if !json {
+        eprintln!("Not verified: anyone can write such a token. The server alone says whether it holds.");
+    }
+    print(&json!({"header": seen.header, "claims": seen.claims}))
+}
+
+async fn exchange(args: &Exchange, rim: &Rim) -> Result<()> {
+    let who = Who::of(&args.caller)?;
+    let resource = format!("{}/mcp/{}", who.url, args.server);
+    let details = args.authorization_details.as_ref().map(|file| std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))).transpose()?;
+    let source = |resource: &str| Source::Itself { resource: resource.to_owned(), scope: None };
+    let caller = Caller::new(who.web.clone(), &who.url, &who.client_id, Arc::clone(&who.key), source(&resource), rim.clone());
+    let granted = if args.subject_token {
+        let subject = stdin()?;
+        let child = match (&args.child, &args.child_key) {
+            (Some(name), Some(file)) => {
+                let key = Arc::new(keys::read_key(file)?);
+                let child = Caller::new(who.web.clone(), &who.url, &format!("agent:{name}"), key, source(&who.url), rim.clone());
+                Some(child.itself(&who.url, None, None).await?.map_err(|told| anyhow::anyhow!("no identity token for agent:{name}: {told}"))?)
+            }
+            _ => None,
+        };
+        narrow(&caller, subject.trim(), child.as_ref(), &resource, args.scope.as_deref(), details.as_deref()).await?
+    } else {
+        caller.itself(&resource, args.scope.as_deref(), details.as_deref()).await?
+    };
+    match granted {
+        Ok(granted) if args.json => print(&granted.answer),
+        Ok(granted) => {
+            println!("{}", granted.access_token);
+            Ok(())
+        }
+        Err(told) => bail!("refused: {told}"),
+    }
+}
+
+/// One exchange (RFC 8693): narrows a token, for itself or for a named child.
+pub(crate) async fn narrow(
+    caller: &Caller,
+    subject: &str,
+    child: Option<&Granted>,
+    resource: &str,
+    scope: Option<&str>,
+    details: Option<&str>,
+) -> Result<Result<Granted, crate::caller::Told>> {
+    let mut fields = vec![("grant_type", TOKEN_EXCHANGE), ("subject_token", subject), ("subject_token_type", ACCESS_TOKEN), ("resource", resource)];
+    if let Some(child) = child {
+        fields.extend([("actor_token", child.access_token.as_str()), ("actor_token_type", ACCESS_TOKEN)]);
+    }
+    fields.extend(scope.map(|scope| ("scope", scope)));
+    fields.extend(details.map(|details| ("authorization_details", details)));
+    caller.token(&fields).await
+}
+
+fn stdin() -> Result<String> {
+    let mut text = String::new();
+    std::io::stdin().take(TOKEN_LIMIT).read_to_string(&mut text).context("cannot read the token from standard input")?;
+    Ok(text)
+}
