@@ -47,35 +47,39 @@ where
     Told: Future<Output = Result<Bundle>>,
 {
     let mut seen = files(&dir).unwrap_or_default();
+    let refuse = |message: String| {
+        let error = PolicyError { file: dir.display().to_string(), line: 0, message };
+        live.replace(Err(vec![error]), clock.unix());
+    };
     loop {
         tokio::time::sleep(EVERY).await;
         let now = match files(&dir) {
             Ok(now) if now == seen => continue,
             Ok(now) => now,
             Err(error) => {
-                live.reject(format!("{error:#}"), clock.unix());
+                refuse(format!("{error:#}"));
                 continue;
             }
         };
-        seen.clone_from(&now);
         match Bundle::parse(&now) {
             Ok(bundle) => match changed(bundle).await {
                 Ok(bundle) => {
                     tracing::info!(digest = bundle.digest(), "policies reloaded");
-                    live.accept(bundle, clock.unix());
+                    live.replace(Ok(bundle), clock.unix());
                 }
                 Err(error) => {
+                    // Nothing may decide that is not recorded, so this set is tried again at the next look.
                     tracing::error!("the new policies are not in force: {error:#}");
-                    live.reject(format!("{error:#}"), clock.unix());
-                    seen.clear();
+                    refuse(format!("{error:#}"));
+                    continue;
                 }
             },
             Err(errors) => {
-                let errors = listed(&errors);
-                tracing::error!("the changed policies have mistakes; the last good ones stay in force:\n{errors}");
-                live.reject(errors, clock.unix());
+                tracing::error!("the changed policies have mistakes; the last good ones stay in force:\n{}", listed(&errors));
+                live.replace(Err(errors), clock.unix());
             }
         }
+        seen = now;
     }
 }
 

@@ -1,0 +1,110 @@
+//! `remit serve`: listen, say so in one line, and on SIGTERM finish what is begun and close the ledger cleanly.
+
+use crate::{config::Loaded, reload, rim::Rim, wire};
+use anyhow::{Context as _, Result};
+use axum::Router;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto::Builder, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use serde_json::json;
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+/// A client gets this long to send a request's head.
+const HEAD_WAIT: Duration = Duration::from_secs(10);
+/// Largest request head, in bytes.
+const HEAD_LIMIT: usize = 64 << 10;
+/// What is begun gets this long to finish after SIGTERM.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Runs the command until SIGTERM or SIGINT.
+pub(crate) async fn run(loaded: &Loaded, json: bool, rim: &Rim) -> Result<()> {
+    let listen = &loaded.config.server.listen;
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    let running = wire::start(loaded, rim).await?;
+    let (stop, stopped) = watch::channel(false);
+    let serving = tokio::spawn(serve(listener, running.router.clone(), stopped));
+    let watching = tokio::spawn(watch_policies(&running, rim));
+    println!("{}", ready(loaded, &running.vkey, json));
+    asked_to_stop().await?;
+    tracing::info!("stopping: finishing what is begun");
+    let _ = stop.send(true);
+    watching.abort();
+    serving.await.context("the listener failed")?;
+    running.store.close().await.context("the ledger could not be closed cleanly")?;
+    Ok(())
+}
+
+/// Keeps the policies in force fresh.
+pub(crate) fn watch_policies(running: &wire::Running, rim: &Rim) -> impl Future<Output = ()> + use<> {
+    let (store, policy, dir, clock) = (running.store.clone(), Arc::clone(&running.policy), running.policies.clone(), rim.clock.clone());
+    async move {
+        reload::watch(PathBuf::clone(&dir), policy, clock, |bundle| {
+            let store = store.clone();
+            async move { wire::pin(&store, bundle).await }
+        })
+        .await;
+    }
+}
+
+/// Accepts connections until told to stop, then waits for those that are busy.
+pub(crate) async fn serve(listener: TcpListener, router: Router, mut stopped: watch::Receiver<bool>) {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_WAIT).max_buf_size(HEAD_LIMIT);
+    builder.http2().timer(TokioTimer::new()).max_header_list_size(u32::try_from(HEAD_LIMIT).unwrap_or(u32::MAX));
+    let graceful = GracefulShutdown::new();
+    loop {
+        let socket = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((socket, _)) => socket,
+                Err(error) => {
+                    // Out of file descriptors, most likely: waiting lets some close.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            },
+            _ = stopped.changed() => break,
+        };
+        let _ = socket.set_nodelay(true);
+        let service = TowerToHyperService::new(router.clone());
+        let connection = graceful.watch(builder.serve_connection(TokioIo::new(socket), service).into_owned());
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended badly");
+            }
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some streams were still open and were cut");
+    }
+}
+
+async fn asked_to_stop() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// The one line that says the server is up, with its URLs.
+pub(crate) fn ready(loaded: &Loaded, vkey: &str, json: bool) -> String {
+    let issuer = &loaded.config.server.public_url;
+    let servers = loaded.servers();
+    if json {
+        let servers: Vec<_> = servers.iter().map(|server| &server.location).collect();
+        return json!({"ready": true, "issuer": issuer, "mcp": servers, "admin": format!("{issuer}/admin/v1"), "log": format!("{issuer}/log"), "vkey": vkey}).to_string();
+    }
+    let mcp: Vec<_> = servers.iter().map(|server| server.location.as_str()).collect();
+    format!("remit ready: issuer {issuer}  mcp {}  admin {issuer}/admin/v1  log {issuer}/log", mcp.join(","))
+}

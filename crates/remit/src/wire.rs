@@ -1,0 +1,237 @@
+//! From configuration to running parts. Nothing here decides anything: it opens, hands over and mounts.
+
+use crate::{
+    config::{self, IdentityProvider, Loaded, McpServer},
+    init, keys, reload,
+    rim::Rim,
+};
+use anyhow::{Context as _, Result};
+use axum::Router;
+use remit_authority as authority;
+use remit_console::Console;
+use remit_gateway::{self as gateway, Route, Upstream};
+use remit_helpdesk::Desk;
+use remit_ledger::record::{Draft, EffectConfirmed, OutcomeStatus, ProducerKind, RecordType};
+use remit_model::{Human, HumanStatus, Server, TenantId, ToolClass};
+use remit_policy::{Bundle, Live};
+use remit_store::{Batch, Change, Config as StoreConfig, Secret, Store};
+use serde_json::json;
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use tokio::net::TcpListener;
+
+/// A whole server, ready to be listened for.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) router: Router,
+    pub(crate) store: Store,
+    pub(crate) policy: Arc<Live>,
+    pub(crate) policies: PathBuf,
+    /// The sample upstreams that run inside this process, by server name.
+    pub(crate) desks: BTreeMap<String, Desk>,
+    pub(crate) vkey: String,
+}
+
+/// Opens the store, reads keys and policies, starts sample upstreams and mounts every route.
+pub(crate) async fn start(loaded: &Loaded, rim: &Rim) -> Result<Running> {
+    let config = &loaded.config;
+    let issuer = config.server.public_url.clone();
+    let keys = keys::read(&loaded.at(&config.server.keys_dir)).context("no keys; `remit init` makes them")?;
+    let admin = keys::read_secret(&loaded.at(&config.server.admin_token_file))?;
+    let policies = loaded.at(&config.policies.dir);
+    let bundle = reload::read(&policies).with_context(|| format!("the policies in {} have mistakes", policies.display()))?;
+    let signing = authority::Keys::new(keys.issuer);
+    let origin = config.ledger.origin.clone().unwrap_or_else(|| init::origin(host(&issuer)));
+    let ledger_dir = loaded.at(&config.ledger.dir);
+    let store = Store::open(StoreConfig {
+        data_dir: loaded.at(&config.storage.data_dir),
+        ledger_dir: ledger_dir.clone(),
+        tenant: TenantId::main(),
+        producer_id: format!("spiffe://{}/main/remit", host(&issuer).split(':').next().unwrap_or("remit")),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        build_digest: build_digest(),
+        record_key: Secret::new(keys.record),
+        log_origin: origin.clone(),
+        log_key: Secret::new(keys.log),
+        pepper: Secret::new(keys.pepper),
+        issuer_jwks: signing.set().to_jwks(),
+        clock: rim.clock.clone(),
+        entropy: rim.entropy.clone(),
+        publish_every: Duration::from_millis(config.ledger.publish_every_ms),
+        queue: StoreConfig::QUEUE,
+        queue_wait: StoreConfig::QUEUE_WAIT,
+    })?;
+    let servers: Vec<Arc<Server>> = loaded.servers().into_iter().map(Arc::new).collect();
+    register(loaded, &servers, &store).await?;
+    let bundle = pin(&store, bundle).await?;
+    let policy = Arc::new(Live::new(bundle, rim.clock.unix()));
+    let (routes, desks) = upstreams(loaded, &servers).await?;
+    let router = mount(loaded, rim, &store, &policy, signing, &servers, routes, &admin)?;
+    let vkey = keys::vkey(&loaded.at(&config.server.keys_dir), &origin)?;
+    Ok(Running { router, store, policy, policies, desks, vkey })
+}
+
+#[expect(clippy::too_many_arguments, reason = "the one place where every part is handed what it needs")]
+fn mount(
+    loaded: &Loaded,
+    rim: &Rim,
+    store: &Store,
+    policy: &Arc<Live>,
+    signing: authority::Keys,
+    servers: &[Arc<Server>],
+    routes: Vec<Route>,
+    admin: &str,
+) -> Result<Router> {
+    let config = &loaded.config;
+    let issuer = config.server.public_url.clone();
+    let verifying = signing.set();
+    let authority = authority::Server::new(authority::Parts {
+        store: store.clone(),
+        policy: Arc::clone(policy),
+        clock: rim.clock.clone(),
+        entropy: rim.entropy.clone(),
+        issuer: issuer.clone(),
+        keys: signing,
+        servers: servers.to_vec(),
+        settings: authority::Settings {
+            access_token: config.agents.access_token_lifetime.into(),
+            chain_depth: config.agents.chain_depth.into(),
+            require_nonce: config.agents.require_dpop_nonce,
+            consent: i64::from(config.agents.delegation_days) * 86_400,
+            ..authority::Settings::default()
+        },
+    });
+    let mut settings = gateway::Settings::new(&issuer);
+    settings.hosts.extend(config.server.allowed_hosts.iter().cloned());
+    settings.origins.extend(config.server.allowed_origins.iter().cloned());
+    settings.nonce_required = config.agents.require_dpop_nonce;
+    let gateway = gateway::Gateway::new(gateway::Parts {
+        store: store.clone(),
+        policy: Arc::clone(policy),
+        clock: rim.clock.clone(),
+        entropy: rim.entropy.clone(),
+        issuer_keys: verifying,
+        routes,
+        settings,
+    })
+    .map_err(|fault| anyhow::anyhow!("{fault}"))?;
+    let console = Console {
+        tenant: TenantId::main(),
+        issuer,
+        store: store.clone(),
+        policy: Arc::clone(policy),
+        clock: rim.clock.clone(),
+        servers: servers.to_vec(),
+        admin_digest: Console::digest(admin),
+        ledger_dir: store.ledger_dir().to_owned(),
+    };
+    Ok(Router::new().merge(authority::router(Arc::new(authority))).merge(gateway::router(Arc::new(gateway))).merge(remit_console::router(Arc::new(console))))
+}
+
+/// Brings the accounts of the configuration into the store; one that is gone from the file is disabled.
+async fn register(loaded: &Loaded, servers: &[Arc<Server>], store: &Store) -> Result<()> {
+    let servers: Vec<&Server> = servers.iter().map(AsRef::as_ref).collect();
+    let snapshot = store.snapshot();
+    let mut batch = Batch::new(TenantId::main());
+    let mut named = Vec::new();
+    for IdentityProvider::Local { accounts } in &loaded.config.identity_providers {
+        for account in accounts {
+            let human = Human {
+                name: account.name.clone(),
+                display_name: account.display_name.clone().unwrap_or_else(|| account.name.clone()),
+                status: if account.disabled { HumanStatus::Disabled } else { HumanStatus::Active },
+                password_hash: Some(keys::read_secret(&loaded.at(&account.password_hash_file))?),
+                entitlements: config::entitlements(account, &servers).map_err(|refusal| anyhow::anyhow!("account {}: {refusal}", account.name))?,
+            };
+            named.push(account.name.clone());
+            if snapshot.human(&account.name).is_none_or(|known| **known != human) {
+                batch = batch.change(Change::PutHuman(human));
+            }
+        }
+    }
+    for gone in snapshot.humans().filter(|human| human.status == HumanStatus::Active && !named.contains(&human.name)) {
+        batch = batch.change(Change::PutHuman(Human { status: HumanStatus::Disabled, ..(**gone).clone() }));
+    }
+    if !batch.changes.is_empty() {
+        let draft = changed(RecordType::ConfigChange, "accounts.load").ext("config", json!({"accounts_changed": batch.changes.len()}));
+        store.apply(batch.record(draft)).await?;
+    }
+    Ok(())
+}
+
+/// Pins a policy set in the ledger, so that its decisions can be replayed, and records that it is in force.
+pub(crate) async fn pin(store: &Store, bundle: Bundle) -> Result<Bundle> {
+    let draft = changed(RecordType::PolicyChange, "policy.load").ext("policy", json!({"digest": bundle.digest(), "schema": bundle.schema_digest(), "policies": bundle.len()}));
+    let batch = Batch::new(TenantId::main())
+        .change(Change::PutObject(bundle.canonical_bytes()))
+        .change(Change::PutObject(remit_policy::SCHEMA.as_bytes().to_vec()))
+        .record(draft);
+    store.apply(batch).await?;
+    Ok(bundle)
+}
+
+fn changed(kind: RecordType, action: &str) -> Draft {
+    Draft::new(TenantId::main(), ProducerKind::AuthzServer, kind).action(action, ToolClass::Admin).outcome(OutcomeStatus::Success, EffectConfirmed::Observed)
+}
+
+async fn upstreams(loaded: &Loaded, servers: &[Arc<Server>]) -> Result<(Vec<Route>, BTreeMap<String, Desk>)> {
+    let mut desks = BTreeMap::new();
+    let mut routes = Vec::new();
+    for server in servers {
+        let name = server.id.as_str();
+        let Some(settings) = loaded.config.mcp_servers.get(name) else { continue };
+        let upstream = if settings.sample.is_some() {
+            let (url, desk) = sample(loaded, name).await?;
+            desks.insert(name.to_owned(), desk);
+            Upstream::Http { url, headers: Vec::new() }
+        } else {
+            upstream(loaded, settings).with_context(|| format!("mcp_servers.{name}"))?
+        };
+        routes.push(Route { server: Arc::clone(server), upstream });
+    }
+    Ok((routes, desks))
+}
+
+fn upstream(loaded: &Loaded, settings: &McpServer) -> Result<Upstream> {
+    if let Some(url) = &settings.url {
+        let header = |(name, file): (&String, &PathBuf)| Ok((name.clone(), keys::read_secret(&loaded.at(file))?));
+        let headers = settings.header_files.iter().map(header).collect::<Result<Vec<_>>>()?;
+        return Ok(Upstream::Http { url: url.clone(), headers });
+    }
+    let (program, args) = settings.command.as_deref().and_then(<[String]>::split_first).context("neither url nor command")?;
+    let mut env = settings.env.clone();
+    for name in ["PATH", "HOME"] {
+        #[expect(clippy::disallowed_methods, reason = "a child needs to find its programs; nothing else is inherited")]
+        let value = std::env::var(name);
+        if let Ok(value) = value {
+            env.entry(name.to_owned()).or_insert(value);
+        }
+    }
+    let cwd = settings.cwd.as_ref().map(|dir| loaded.at(dir));
+    Ok(Upstream::Stdio { command: program.into(), args: args.to_vec(), env, cwd })
+}
+
+/// Runs the built-in helpdesk on a loopback port of its own: the gateway reaches it as it reaches any upstream.
+async fn sample(loaded: &Loaded, name: &str) -> Result<(String, Desk)> {
+    let file = loaded.at(&loaded.config.storage.data_dir).join(format!("sample-{name}.db"));
+    let desk = Desk::open(&file).with_context(|| format!("cannot open {}", file.display()))?;
+    let listener = TcpListener::bind("127.0.0.1:0").await.context("no loopback port for the sample upstream")?;
+    let url = format!("http://{}/mcp", listener.local_addr()?);
+    let router = remit_helpdesk::router(desk.clone());
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, router).await {
+            tracing::error!(%error, "the sample upstream stopped");
+        }
+    });
+    Ok((url, desk))
+}
+
+/// Host and port of a URL.
+fn host(url: &str) -> &str {
+    url.split_once("://").map_or(url, |(_, rest)| rest)
+}
+
+/// The running program's SHA-256, so that a record says exactly what wrote it.
+fn build_digest() -> String {
+    let program = std::env::current_exe().and_then(std::fs::read);
+    program.map_or_else(|_| "unknown".to_owned(), |bytes| remit_model::json::sha256_label(&bytes))
+}
