@@ -79,7 +79,9 @@ impl Caller {
     /// A DPoP proof for one request.
     pub(crate) fn proof(&self, method: &Method, url: &str, access_token: Option<&str>) -> Result<String> {
         let nonce = self.nonce.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let proof = dpop::create(&self.key, method.as_str(), url, self.rim.clock.unix(), &self.rim.entropy.token(16), nonce.as_deref(), access_token);
+        let jti = self.rim.entropy.token(16);
+        let request = dpop::ProofFor { method: method.as_str(), url, now: self.rim.clock.unix(), jti: &jti, nonce: nonce.as_deref(), access_token, delegation: None };
+        let proof = dpop::create(&self.key, &request);
         proof.map_err(|fault| anyhow::anyhow!("cannot sign a DPoP proof: {fault}"))
     }
 
@@ -88,7 +90,7 @@ impl Caller {
         let url = format!("{}/oauth/token", self.issuer);
         for attempt in 0..2 {
             let now = self.rim.clock.unix();
-            let assertion = assertion::create(&self.key, &self.client_id, &self.issuer, now, &self.rim.entropy.token(16));
+            let assertion = assertion::create(&self.key, &self.client_id, &self.issuer, &self.rim.entropy.token(16), now);
             let assertion = assertion.map_err(|fault| anyhow::anyhow!("cannot sign a client assertion: {fault}"))?;
             let proof = self.proof(&Method::POST, &url, None)?;
             let mut form = fields.to_vec();

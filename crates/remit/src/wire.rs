@@ -162,7 +162,7 @@ async fn register(loaded: &Loaded, servers: &[Arc<Server>], store: &Store) -> Re
 pub(crate) async fn pin(store: &Store, bundle: Bundle) -> Result<Bundle> {
     let draft = changed(RecordType::PolicyChange, "policy.load").ext("policy", json!({"digest": bundle.digest(), "schema": bundle.schema_digest(), "policies": bundle.len()}));
     let batch = Batch::new(TenantId::main())
-        .change(Change::PutObject(bundle.canonical_bytes()))
+        .change(Change::PutObject(bundle.pinned()))
         .change(Change::PutObject(remit_policy::SCHEMA.as_bytes().to_vec()))
         .record(draft);
     store.apply(batch).await?;

@@ -1,7 +1,7 @@
 //! Reading `remit.yaml`: every problem in one go, each with its line and a reason a person can act on.
 
 use super::{Account, Config, IdentityProvider, McpServer, tree::Node};
-use remit_model::{Authority, Server, ServerId};
+use remit_model::{Authority, Server, ServerId, chain::HARD_DEPTH};
 use serde::de::DeserializeOwned;
 use std::{
     collections::BTreeMap,
@@ -207,9 +207,15 @@ impl Check<'_> {
     }
 }
 
-/// What an account may do: its scopes and its authorization details together.
+/// What an account may do: its scopes and its authorization details together. What stands there as a scope may be handed
+/// on, as deep as the server allows; authorization details say so themselves (`delegate`).
 pub(crate) fn entitlements(account: &Account, servers: &[&Server]) -> Result<Authority, remit_model::Refusal> {
     let scoped = if account.entitlements.is_empty() { Authority::none() } else { Authority::from_scope(&account.entitlements.join(" "), servers)? };
+    let mut scoped = scoped.to_value();
+    for grant in scoped.as_array_mut().into_iter().flatten().filter_map(serde_json::Value::as_object_mut) {
+        grant.insert("delegate".to_owned(), serde_json::json!({"to": ["*"], "depth": HARD_DEPTH}));
+    }
+    let scoped = Authority::parse(&scoped)?;
     let detailed = account.authorization_details.as_ref().map(Authority::parse).transpose()?.unwrap_or_else(Authority::none);
     Ok(Authority::from_grants(scoped.grants().iter().chain(detailed.grants()).cloned()))
 }

@@ -1,0 +1,147 @@
+//! The second half of the story: everything that must not work, tried for real.
+
+use super::{
+    agents::{Mcp, Said, Tokens, request, summarizer_grants},
+    tell::{Teller, Told},
+    world::World,
+};
+use crate::{
+    caller::{self, Granted, JWT, TOKEN_EXCHANGE},
+    token::narrow,
+};
+use anyhow::Result;
+use http::Method;
+use remit_model::{Authority, UnixTime};
+use remit_token::{Delegation, statement};
+use serde_json::{Value, json};
+
+pub(super) async fn tell(tell: &mut Teller, world: &World, tokens: &Tokens) -> Result<()> {
+    tell.chapter("What must not work: stolen and replayed proof");
+    stolen(tell, world, tokens).await?;
+    replayed(tell, world, tokens).await?;
+    tell.chapter("What must not work: a sub-agent asking for more than its parent has");
+    widened(tell, world, tokens).await?;
+    tell.chapter("What must not work: calls beyond the authority");
+    beyond(tell, world, tokens).await?;
+    tell.chapter("What must not work: acting after being stopped");
+    stopped(tell, world, tokens).await?;
+    let (refunds, purges) = (world.ran("refund.create"), world.ran("admin.purge"));
+    tell.step(
+        "None of the refused calls reached the helpdesk",
+        Told { shown: vec![format!("refund.create ran {refunds} time (the granted one), admin.purge {purges} times")], held: (refunds, purges) == (1, 0), result: "no effect".into(), record: None },
+    );
+    Ok(())
+}
+
+async fn stolen(tell: &mut Teller, world: &World, tokens: &Tokens) -> Result<()> {
+    let token = tokens.planner.access_token.as_str();
+    let said = Mcp::of(&world.thief, token, &world.helpdesk).tool("tickets.read", json!({"id": "T-1001"})).await?;
+    refused(tell, world, "A thief uses the planner's token with a key of its own", &["dpop_key_mismatch"], said.refusal()).await?;
+    let (mut headers, body) = request("tools/call", json!({"name": "tickets.read", "arguments": {"id": "T-1001"}}));
+    headers.push(("authorization".into(), format!("Bearer {token}")));
+    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let said = Said::of(world.web.open(Method::POST, &world.helpdesk, &headers, body).await?).await?;
+    refused(tell, world, "The thief sends it as a plain bearer token, without any proof", &["dpop_proof_missing"], said.refusal()).await
+}
+
+async fn replayed(tell: &mut Teller, world: &World, tokens: &Tokens) -> Result<()> {
+    let token = tokens.planner.access_token.as_str();
+    let proof = world.planner.proof(&Method::POST, &world.helpdesk, Some(token))?;
+    let (mut headers, body) = request("tools/call", json!({"name": "tickets.read", "arguments": {"id": "T-1001"}}));
+    headers.extend([("authorization".to_owned(), format!("DPoP {token}")), ("dpop".to_owned(), proof)]);
+    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let first = Said::of(world.web.open(Method::POST, &world.helpdesk, &headers, body.clone()).await?).await?;
+    let second = Said::of(world.web.open(Method::POST, &world.helpdesk, &headers, body).await?).await?;
+    let mut refusal = second.refusal();
+    if first.body.get("result").is_none() {
+        refusal.code = format!("first use failed: {}", first.refusal());
+    }
+    refused(tell, world, "A captured request is sent a second time, proof and all", &["dpop_proof_replayed"], refusal).await
+}
+
+/// Four dimensions, each through the delegation statement the planner signed for less.
+async fn widened(tell: &mut Teller, world: &World, tokens: &Tokens) -> Result<()> {
+    let grants = |change: &dyn Fn(&mut Value)| {
+        let mut grants = json!([{"type": "tool_access", "locations": [world.helpdesk], "actions": ["tickets.read"],
+            "arguments": {"/id": {"eq": "T-1001"}}, "fields": ["/id", "/subject", "/messages"]}]);
+        grants.as_array_mut().into_iter().flatten().for_each(change);
+        grants
+    };
+    let scope = grants(&|grant| grant["actions"] = json!(["tickets.read", "customers.read"]));
+    let field = grants(&|grant| grant["fields"] = json!(["/id", "/subject", "/messages", "/customer/email"]));
+    let argument = json!([{"type": "tool_access", "locations": [world.helpdesk], "actions": ["refund.create"], "arguments": {"/amount": {"max": 5000}, "/currency": {"in": ["EUR"]}}, "limits": {"calls": 3}}]);
+    let lifetime = grants(&|grant| grant["not_after"] = json!(tokens.planner.expires_at + 86_400));
+    for (title, code, asked) in [
+        ("… a tool the planner was never given (scope)", "widens_scope", scope),
+        ("… refunds up to 5000 where the planner has 50 (argument limit)", "widens_argument", argument),
+        ("… the customer's e-mail address, masked for the planner (field)", "widens_field", field),
+        ("… a day more than the planner's own token lives (lifetime)", "widens_lifetime", lifetime),
+    ] {
+        let told = match ask(world, tokens, &asked).await? {
+            Err(told) => told,
+            Ok(_) => caller::Told { code: "issued".into(), reason: "a wider token was issued".into(), ..caller::Told::default() },
+        };
+        refused(tell, world, &format!("The summarizer asks for more: {title}"), &[code], told).await?;
+    }
+    Ok(())
+}
+
+/// The sub-agent's own request (form B): it presents the planner's signed statement and asks for `asked`.
+async fn ask(world: &World, tokens: &Tokens, asked: &Value) -> Result<std::result::Result<Granted, caller::Told>> {
+    let held = remit_token::inspect_unverified(&tokens.planner.access_token).map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
+    let parent = held.claims.get("jti").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let given = Authority::parse(&summarizer_grants(&world.helpdesk)).map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
+    let delegation = Delegation {
+        delegate: "agent:summarizer".into(),
+        jkt: world.summarizer.key().public().thumbprint().to_owned(),
+        parent,
+        authority: given,
+        expires: UnixTime(tokens.planner.expires_at - 5),
+        purpose: Some("summarise one ticket".into()),
+    };
+    let now = world.rim.clock.unix();
+    let signed = statement::create(world.planner.key(), "agent:planner", &world.issuer, &delegation, &world.rim.entropy.token(16), now);
+    let signed = signed.map_err(|fault| anyhow::anyhow!("{fault}"))?;
+    let details = asked.to_string();
+    let fields = [("grant_type", TOKEN_EXCHANGE), ("subject_token", signed.as_str()), ("subject_token_type", JWT), ("resource", &world.helpdesk), ("authorization_details", &details)];
+    world.summarizer.token(&fields).await
+}
+
+async fn beyond(tell: &mut Teller, world: &World, tokens: &Tokens) -> Result<()> {
+    let planner = Mcp::of(&world.planner, &tokens.planner.access_token, &world.helpdesk);
+    let asked = json!({"ticket_id": "T-1001", "amount": 500, "currency": "EUR", "reason": "generous", "idempotency_key": "demo-2"});
+    let said = planner.tool("refund.create", asked).await?;
+    refused(tell, world, "The planner refunds 500 EUR where it was granted 50", &["argument_not_granted"], said.refusal()).await?;
+    let said = Mcp::of(&world.planner, &tokens.planner.access_token, &world.payroll).tool("tickets.read", json!({"id": "T-1001"})).await?;
+    refused(tell, world, "The helpdesk token is presented at the payroll server", &["token_audience_wrong"], said.refusal()).await?;
+    let said = planner.tool("admin.purge", json!({"confirm": "purge"})).await?;
+    refused(tell, world, "The planner calls a tool that its authority does not name", &["tool_not_granted"], said.refusal()).await?;
+    let wider = narrow(&world.summarizer, &tokens.summarizer.access_token, None, &world.helpdesk, Some("helpdesk:tickets.list"), None).await?;
+    let told = wider.err().unwrap_or_else(|| caller::Told { code: "issued".into(), ..caller::Told::default() });
+    refused(tell, world, "The summarizer tries to exchange its own token for another tool", &["widens_scope"], told).await
+}
+
+async fn stopped(tell: &mut Teller, world: &World, tokens: &Tokens) -> Result<()> {
+    let answer = world.admin.send(Method::POST, "agents/planner/quarantine", None).await?;
+    let record = world.record_number(answer["record"].as_str()).await?;
+    tell.step(
+        "The operator quarantines the planner; nobody takes its tokens away, and they have minutes to live",
+        Told { shown: vec![format!("agent:planner is {}", answer["agent"]["status"])], held: answer["agent"]["status"] == "quarantined", result: "quarantined".into(), record },
+    );
+    let said = Mcp::of(&world.planner, &tokens.planner.access_token, &world.helpdesk).tool("tickets.read", json!({"id": "T-1001"})).await?;
+    refused(tell, world, "The planner calls with its unexpired token", &["agent_quarantined"], said.refusal()).await?;
+    let said = Mcp::of(&world.summarizer, &tokens.summarizer.access_token, &world.helpdesk).tool("tickets.read", json!({"id": "T-1001"})).await?;
+    refused(tell, world, "Its sub-agent, itself in good standing, falls with it", &["agent_quarantined"], said.refusal()).await
+}
+
+/// Tells a refusal: it must have this code, a reason, and a record.
+async fn refused(tell: &mut Teller, world: &World, title: &str, codes: &[&str], told: caller::Told) -> Result<()> {
+    let record = world.record_number(told.record.as_deref()).await?;
+    let held = codes.contains(&told.code.as_str()) && !told.reason.is_empty() && record.is_some();
+    let mut shown = vec![format!("{} {}: {}", told.status, told.code, told.reason)];
+    if !held {
+        shown.push(format!("expected {}", codes.join(" or ")));
+    }
+    tell.step(title, Told { shown, held, result: told.code, record });
+    Ok(())
+}
