@@ -217,7 +217,7 @@ pub(crate) struct Exchange {
     pub(crate) json: bool,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(crate) enum AuditCommand {
     /// Show one record, or the latest ones
     Show(AuditRecord),
@@ -244,7 +244,7 @@ pub(crate) enum AuditCommand {
     },
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct AuditRecord {
     /// Record id or index; without it, the latest records
     pub(crate) record: Option<String>,
