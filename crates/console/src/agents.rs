@@ -123,7 +123,7 @@ async fn list(_admin: Admin, State(console): State<Arc<Console>>) -> Json<Value>
 }
 
 async fn show(_admin: Admin, State(console): State<Arc<Console>>, Path(name): Path<String>) -> Result<Json<Value>, No> {
-    Ok(Json(object!({"agent": view(&known(&console, &name)?)})))
+    Ok(Json(object!({"agent": view(known(&console, &name)?.as_ref())})))
 }
 
 async fn quarantine(admin: Admin, console: State<Arc<Console>>, name: Path<String>) -> Result<Json<Value>, No> {
@@ -147,7 +147,7 @@ async fn set(admin: Admin, State(console): State<Arc<Console>>, Path(name): Path
     let draft = admin.change(&console, action).ext("config", object!({"agent": agent.id.subject(), "from": agent.status, "to": status}));
     let batch = Batch::new(console.tenant.clone()).change(Change::SetAgentStatus { agent: agent.id.clone(), status }).record(draft);
     let record = record(&console, batch).await?;
-    Ok(Json(object!({"agent": view(&known(&console, &name)?), "record": record})))
+    Ok(Json(object!({"agent": view(known(&console, &name)?.as_ref()), "record": record})))
 }
 
 fn known(console: &Console, name: &str) -> Result<Arc<Agent>, Refusal> {

@@ -11,7 +11,7 @@ use axum::{
     routing::get,
 };
 use http::header;
-use remit_ledger::tile;
+use remit_ledger::tile::Tile;
 use remit_model::{Code, Fault, Refusal};
 use std::{path::Path as FilePath, sync::Arc};
 
@@ -37,7 +37,7 @@ async fn entries(_admin: Admin, State(console): State<Arc<Console>>, Path(path):
 
 async fn serve(console: &Console, path: &str, cache: &'static str) -> Result<Response, No> {
     // INVARIANT: only a well-formed tile path (N-LG-15) reaches the file system, so no path can leave the folder.
-    let path = tile::Path::parse(path).map_err(|_| missing())?.to_string();
+    let path = Tile::parse(path).map_err(|_| missing())?.path();
     let bytes = read(&console.ledger_dir.join(path)).await?;
     Ok(([(header::CONTENT_TYPE, "application/octet-stream"), (header::CACHE_CONTROL, cache)], bytes).into_response())
 }

@@ -128,7 +128,7 @@ fn show(answer: &Value, json: bool) -> Result<()> {
 
 fn list(answer: &Value) -> Result<()> {
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_header(["agent", "status", "owner", "may at most"]);
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_width(120).set_header(["agent", "status", "owner", "may at most"]);
     for agent in answer["agents"].as_array().into_iter().flatten() {
         let text = |name: &str| agent[name].as_str().unwrap_or_default().to_owned();
         let may: Vec<&str> = agent["may"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();

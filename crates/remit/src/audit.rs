@@ -101,13 +101,13 @@ fn show(args: &AuditRecord) -> Result<()> {
     let reader = open(&folder(args)?)?;
     if let Some(wanted) = &args.record {
         let (index, record) = find(&reader, wanted)?;
-        let side = reader.side(index)?;
+        let side = reader.side(index)?.and_then(|side| serde_json::from_slice::<Value>(&side.to_bytes()).ok());
         let value = json!({"index": index, "record": record.value(), "side": side});
         println!("{}", serde_json::to_string_pretty(&value)?);
         return Ok(());
     }
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_header(["#", "time", "type", "action", "outcome", "code"]);
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_width(120).set_header(["#", "time", "type", "action", "outcome", "code"]);
     let mut rows = Vec::new();
     for index in reader.len().saturating_sub(LATEST)..reader.len() {
         let record = reader.record(index)?;

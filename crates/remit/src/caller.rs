@@ -64,12 +64,13 @@ pub(crate) struct Caller {
     rim: Rim,
     source: Source,
     held: Arc<tokio::sync::Mutex<Option<Granted>>>,
-    nonce: Arc<Mutex<Option<String>>>,
+    /// The latest nonce of the token endpoint, and of the resources: two spaces (RFC 9449 section 9).
+    nonces: Arc<Mutex<[Option<String>; 2]>>,
 }
 
 impl Caller {
     pub(crate) fn new(web: Web, issuer: &str, client_id: &str, key: Arc<PrivateKey>, source: Source, rim: Rim) -> Self {
-        Self { web, issuer: issuer.to_owned(), client_id: client_id.to_owned(), key, rim, source, held: Arc::default(), nonce: Arc::default() }
+        Self { web, issuer: issuer.to_owned(), client_id: client_id.to_owned(), key, rim, source, held: Arc::default(), nonces: Arc::default() }
     }
 
     pub(crate) fn key(&self) -> &PrivateKey {
@@ -78,7 +79,8 @@ impl Caller {
 
     /// A DPoP proof for one request.
     pub(crate) fn proof(&self, method: &Method, url: &str, access_token: Option<&str>) -> Result<String> {
-        let nonce = self.nonce.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let [at_issuer, at_resource] = self.nonces.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let nonce = if access_token.is_some() { at_resource } else { at_issuer };
         let jti = self.rim.entropy.token(16);
         let request = dpop::ProofFor { method: method.as_str(), url, now: self.rim.clock.unix(), jti: &jti, nonce: nonce.as_deref(), access_token, delegation: None };
         let proof = dpop::create(&self.key, &request);
@@ -96,7 +98,7 @@ impl Caller {
             let mut form = fields.to_vec();
             form.extend([("client_id", self.client_id.as_str()), ("client_assertion_type", ASSERTION_TYPE), ("client_assertion", &assertion)]);
             let answer = self.web.form(&url, &[("dpop", &proof)], &form).await?;
-            self.remember_nonce(answer.header("dpop-nonce"));
+            self.remember_nonce(answer.header("dpop-nonce"), false);
             let body = answer.json()?;
             if answer.status == StatusCode::OK {
                 return Ok(Ok(granted(body, now.0)?));
@@ -119,33 +121,32 @@ impl Caller {
 
     /// Sends a request with a token that is renewed when it must be, and one retry for a nonce or an ended token.
     pub(crate) async fn call(&self, method: Method, url: &str, headers: &[(String, String)], body: Bytes) -> Result<http::Response<Incoming>> {
-        let mut renewed = false;
-        for _ in 0..3 {
-            let token = self.current(renewed).await?;
-            let answer = self.call_with(&token, method.clone(), url, headers, body.clone()).await?;
-            if answer.status() != StatusCode::UNAUTHORIZED {
-                return Ok(answer);
-            }
-            let challenge: Vec<&str> = answer.headers().get_all("www-authenticate").iter().filter_map(|value| value.to_str().ok()).collect();
-            if challenge.iter().any(|value| value.contains("use_dpop_nonce")) {
-                continue;
-            }
-            if renewed {
-                return Ok(answer);
-            }
-            renewed = true;
+        let token = self.current(false).await?;
+        let answer = self.call_with(&token, method.clone(), url, headers, body.clone()).await?;
+        if answer.status() != StatusCode::UNAUTHORIZED {
+            return Ok(answer);
         }
-        bail!("the server refuses every token and nonce")
+        let token = self.current(true).await?;
+        self.call_with(&token, method, url, headers, body).await
     }
 
-    /// Sends a request with this very token.
+    /// Sends a request with this very token, and once more when the server wants its nonce in the proof.
     pub(crate) async fn call_with(&self, token: &str, method: Method, url: &str, headers: &[(String, String)], body: Bytes) -> Result<http::Response<Incoming>> {
+        let answer = self.send(token, method.clone(), url, headers, body.clone()).await?;
+        let mut challenges = answer.headers().get_all("www-authenticate").iter().filter_map(|value| value.to_str().ok());
+        if answer.status() == StatusCode::UNAUTHORIZED && challenges.any(|value| value.contains("use_dpop_nonce")) {
+            return self.send(token, method, url, headers, body).await;
+        }
+        Ok(answer)
+    }
+
+    async fn send(&self, token: &str, method: Method, url: &str, headers: &[(String, String)], body: Bytes) -> Result<http::Response<Incoming>> {
         let proof = self.proof(&method, url, Some(token))?;
         let authorization = format!("DPoP {token}");
         let mut all = vec![("authorization", authorization.as_str()), ("dpop", proof.as_str())];
         all.extend(headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let answer = self.web.open(method, url, &all, body).await?;
-        self.remember_nonce(answer.headers().get("dpop-nonce").and_then(|value| value.to_str().ok()));
+        self.remember_nonce(answer.headers().get("dpop-nonce").and_then(|value| value.to_str().ok()), true);
         Ok(answer)
     }
 
@@ -176,9 +177,11 @@ impl Caller {
         Ok(token)
     }
 
-    fn remember_nonce(&self, nonce: Option<&str>) {
+    fn remember_nonce(&self, nonce: Option<&str>, resource: bool) {
+        let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
+        let [at_issuer, at_resource] = &mut *nonces;
         if let Some(nonce) = nonce {
-            *self.nonce.lock().unwrap_or_else(PoisonError::into_inner) = Some(nonce.to_owned());
+            *(if resource { at_resource } else { at_issuer }) = Some(nonce.to_owned());
         }
     }
 }

@@ -45,7 +45,7 @@ pub(crate) async fn write(dir: &Path, listen: &str, account: &str, rim: &Rim) ->
     }
     let vkey = keys::create(&dir.join("keys"), &origin(listen), rim)?;
     let password = rim.entropy.token(15);
-    let hash = remit_authority::hash_password(&password, &rim.entropy).await.map_err(|fault| anyhow::anyhow!("{fault}"))?;
+    let hash = remit_authority::hash_password(&password, &rim.entropy).map_err(|fault| anyhow::anyhow!("{fault}"))?;
     keys::write_private(&dir.join(format!("keys/{account}.argon2")), hash.as_bytes())?;
     for (name, text) in remit_policy::Bundle::starter() {
         std::fs::write(dir.join("policies").join(name), text).with_context(|| format!("cannot write policies/{name}"))?;

@@ -2,6 +2,7 @@
 
 use crate::rim::Rim;
 use anyhow::{Context as _, Result, bail};
+use remit_ledger::note;
 use remit_token::{Algorithm, PrivateKey};
 use std::{
     fs::{self, OpenOptions},
@@ -39,7 +40,8 @@ pub(crate) fn create(dir: &Path, origin: &str, rim: &Rim) -> Result<String> {
 /// The verifier key (C2SP signed-note vkey) of the log whose seed lies in `dir`.
 pub(crate) fn vkey(dir: &Path, origin: &str) -> Result<String> {
     let seed = read_seed(&dir.join("log.seed"))?;
-    Ok(remit_ledger::note::vkey(origin, &seed))
+    let key = note::SigningKey::from_seed(origin, &seed).map_err(|fault| anyhow::anyhow!("{fault}"))?;
+    Ok(key.public().to_string())
 }
 
 /// Reads the keys that `create` wrote.

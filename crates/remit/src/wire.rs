@@ -109,11 +109,10 @@ fn mount(
         policy: Arc::clone(policy),
         clock: rim.clock.clone(),
         entropy: rim.entropy.clone(),
-        issuer_keys: verifying,
+        keys: verifying,
         routes,
         settings,
-    })
-    .map_err(|fault| anyhow::anyhow!("{fault}"))?;
+    });
     let console = Console {
         tenant: TenantId::main(),
         issuer,
@@ -124,7 +123,7 @@ fn mount(
         admin_digest: Console::digest(admin),
         ledger_dir: store.ledger_dir().to_owned(),
     };
-    Ok(Router::new().merge(authority::router(Arc::new(authority))).merge(gateway::router(Arc::new(gateway))).merge(remit_console::router(Arc::new(console))))
+    Ok(Router::new().merge(authority::router(Arc::new(authority))).merge(gateway::router(gateway)).merge(remit_console::router(Arc::new(console))))
 }
 
 /// Brings the accounts of the configuration into the store; one that is gone from the file is disabled.

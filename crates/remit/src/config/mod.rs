@@ -6,7 +6,7 @@
 mod load;
 mod tree;
 
-pub(crate) use load::{Loaded, Problem, load};
+pub(crate) use load::{Loaded, Problem, entitlements, load};
 
 use remit_model::{ToolClass, ToolRule};
 use schemars::JsonSchema;

@@ -21,7 +21,6 @@ use serde_json::{Value, json};
 pub(super) struct Tokens {
     pub(super) planner: Granted,
     pub(super) summarizer: Granted,
-    pub(super) identity: Granted,
 }
 
 pub(super) async fn tell(tell: &mut Teller, world: &mut World) -> Result<Tokens> {
@@ -33,12 +32,12 @@ pub(super) async fn tell(tell: &mut Teller, world: &mut World) -> Result<Tokens>
     tell.chapter("The agent hands a narrower part to a sub-agent");
     let identity = world.summarizer.itself(&world.issuer, None, None).await?.map_err(|told| anyhow::anyhow!("no identity token for the summarizer: {told}"))?;
     tell.step(
-        "The summarizer proves who it is: its own key, its own identity token, no authority yet",
-        Told { shown: claims(&identity.access_token), held: true, result: "identified".into(), record: world.record_number(identity.answer["remit_record"].as_str()).await? },
+        "The summarizer proves who it is: its own key and identity token, no authority yet",
+        Told { shown: claims(&identity.access_token), held: true, result: "identified".into(), record: world.latest().await? },
     );
     let summarizer = exchange(tell, world, &planner, &identity).await?;
     sub_read(tell, world, &summarizer).await?;
-    Ok(Tokens { planner, summarizer, identity })
+    Ok(Tokens { planner, summarizer })
 }
 
 /// What Alice gives the planner: reading, and refunds up to 50 EUR; the summarizer may get a part of it.
@@ -76,14 +75,14 @@ async fn sign_in(tell: &mut Teller, world: &mut World) -> Result<Granted> {
     let given = world.human.consent(url.as_str(), CALLBACK).await?;
     let code = given.get("code").with_context(|| format!("no code came back: {given:?}"))?;
     let answered = given.get("state") == Some(&state) && given.get("iss") == Some(&world.issuer);
-    let read: Vec<String> = world.human.read.iter().map(|line| format!("the page said: {line}")).collect();
+    let read: Vec<String> = world.human.read.iter().filter(|line| line.len() > 32).map(|line| format!("the page says: {line}")).collect();
     let granted = world.planner.token(&[("grant_type", "authorization_code"), ("code", code), ("code_verifier", &verifier), ("redirect_uri", CALLBACK)]).await?;
     let granted = granted.map_err(|told| anyhow::anyhow!("the code was refused: {told}"))?;
     tell.step(
         "Alice signs in, reads what is asked, and consents",
         Told { shown: read, held: answered, result: "consented".into(), record: None },
     );
-    let record = world.record_number(granted.answer["remit_record"].as_str()).await?;
+    let record = world.latest().await?;
     let bound = granted.answer["token_type"] == "DPoP";
     tell.step("The planner gets a token that only its own key can use", Told { shown: claims(&granted.access_token), held: bound, result: "issued".into(), record });
     Ok(granted)
@@ -96,7 +95,7 @@ async fn list(tell: &mut Teller, world: &World, token: &Granted) -> Result<()> {
     sorted.sort_unstable();
     let held = sorted == ["refund.create", "tickets.list", "tickets.read"];
     tell.step(
-        "The planner lists the helpdesk's tools and sees only those it could call",
+        "The planner lists the tools and sees only those it could call",
         Told { shown: vec![names.join(", ")], held, result: format!("{} of 7 tools", names.len()), record: None },
     );
     Ok(())
@@ -106,9 +105,9 @@ async fn read(tell: &mut Teller, world: &World, token: &Granted) -> Result<()> {
     let said = Mcp::of(&world.planner, &token.access_token, &world.helpdesk).tool("tickets.read", json!({"id": "T-1001"})).await?;
     let ticket = said.structured();
     let held = ticket.pointer("/customer/name").is_some_and(Value::is_string) && ticket.pointer("/customer/email").is_none();
-    let record = world.record_number(said.record().as_deref()).await?;
+    let record = world.latest().await?;
     tell.step(
-        "The planner reads a ticket; the customer's e-mail address is masked, the name is granted",
+        "The planner reads a ticket: the customer's name is granted, the rest is masked",
         Told { shown: shown(&ticket), held, result: "allowed".into(), record },
     );
     Ok(())
@@ -118,7 +117,7 @@ async fn refund(tell: &mut Teller, world: &World, token: &Granted) -> Result<()>
     let asked = json!({"ticket_id": "T-1001", "amount": 20, "currency": "EUR", "reason": "charged twice", "idempotency_key": "demo-1"});
     let said = Mcp::of(&world.planner, &token.access_token, &world.helpdesk).tool("refund.create", asked).await?;
     let held = said.body.pointer("/result/isError").and_then(Value::as_bool) != Some(true) && world.ran("refund.create") == 1;
-    let record = world.record_number(said.record().as_deref()).await?;
+    let record = world.latest().await?;
     tell.step(
         "The planner refunds 20 EUR; the intent was on disk before the money moved",
         Told { shown: shown(&said.structured()), held, result: "allowed".into(), record },
@@ -137,8 +136,8 @@ async fn exchange(tell: &mut Teller, world: &World, planner: &Granted, identity:
     let mut shown = vec![format!("request: grant_type={TOKEN_EXCHANGE}"), format!("         subject_token=(planner's), actor_token=(summarizer's), types {ACCESS_TOKEN}")];
     shown.extend(claims(&given.access_token));
     shown.push(format!("{:<22}{}", "chain", chain.map(Option::unwrap_or_default).join(" → ")));
-    let record = world.record_number(given.answer["remit_record"].as_str()).await?;
-    tell.step("Token exchange (RFC 8693): the chain grows by one and the authority shrinks, bound to the summarizer's key", Told { shown, held, result: "narrowed".into(), record });
+    let record = world.latest().await?;
+    tell.step("Token exchange (RFC 8693): the chain grows by one, the authority shrinks, the key changes", Told { shown, held, result: "narrowed".into(), record });
     Ok(given)
 }
 
@@ -146,7 +145,7 @@ async fn sub_read(tell: &mut Teller, world: &World, token: &Granted) -> Result<(
     let said = Mcp::of(&world.summarizer, &token.access_token, &world.helpdesk).tool("tickets.read", json!({"id": "T-1001"})).await?;
     let ticket = said.structured();
     let held = ticket["subject"].is_string() && ticket.get("customer").is_none_or(|customer| customer.as_object().is_some_and(serde_json::Map::is_empty));
-    let record = world.record_number(said.record().as_deref()).await?;
+    let record = world.latest().await?;
     tell.step("The summarizer reads the same ticket and sees no customer at all", Told { shown: shown(&ticket), held, result: "allowed".into(), record });
     Ok(())
 }
@@ -170,7 +169,6 @@ pub(super) struct Mcp<'a> {
 pub(super) struct Said {
     pub(super) status: StatusCode,
     pub(super) body: Value,
-    record: Option<String>,
 }
 
 impl<'a> Mcp<'a> {
@@ -207,21 +205,15 @@ pub(super) fn request(method: &str, mut params: Value) -> (Vec<(String, String)>
 impl Said {
     pub(super) async fn of(answer: http::Response<hyper::body::Incoming>) -> Result<Self> {
         let (head, body) = answer.into_parts();
-        let record = head.headers.get("remit-record").and_then(|value| value.to_str().ok()).map(str::to_owned);
         let bytes = body.collect().await.context("cannot read the answer")?.to_bytes();
         let text = String::from_utf8_lossy(&bytes);
         let last = text.lines().rev().find_map(|line| line.strip_prefix("data:")).unwrap_or(&text);
         let body = serde_json::from_str(last.trim()).unwrap_or(Value::Null);
-        Ok(Self { status: head.status, body, record })
+        Ok(Self { status: head.status, body })
     }
 
     pub(super) fn structured(&self) -> Value {
         self.body.pointer("/result/structuredContent").cloned().unwrap_or_else(|| self.body.clone())
-    }
-
-    /// The record's id: in the header of an answer, in the data of a refusal.
-    pub(super) fn record(&self) -> Option<String> {
-        self.record.clone().or_else(|| self.refusal().record)
     }
 
     pub(super) fn refusal(&self) -> crate::caller::Told {

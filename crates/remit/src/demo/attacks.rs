@@ -69,28 +69,36 @@ async fn widened(tell: &mut Teller, world: &World, tokens: &Tokens) -> Result<()
     };
     let scope = grants(&|grant| grant["actions"] = json!(["tickets.read", "customers.read"]));
     let field = grants(&|grant| grant["fields"] = json!(["/id", "/subject", "/messages", "/customer/email"]));
-    let argument = json!([{"type": "tool_access", "locations": [world.helpdesk], "actions": ["refund.create"], "arguments": {"/amount": {"max": 5000}, "/currency": {"in": ["EUR"]}}, "limits": {"calls": 3}}]);
+    let argument = json!([refunds_up_to(5000, &world.helpdesk)]);
     let lifetime = grants(&|grant| grant["not_after"] = json!(tokens.planner.expires_at + 86_400));
     for (title, code, asked) in [
-        ("… a tool the planner was never given (scope)", "widens_scope", scope),
-        ("… refunds up to 5000 where the planner has 50 (argument limit)", "widens_argument", argument),
-        ("… the customer's e-mail address, masked for the planner (field)", "widens_field", field),
-        ("… a day more than the planner's own token lives (lifetime)", "widens_lifetime", lifetime),
+        ("a tool its parent was never given", "widens_scope", scope),
+        ("refunds up to 5000 where its parent has 50", "widens_argument", argument),
+        ("the e-mail address its parent cannot see", "widens_field", field),
+        ("a day more than its parent's token lives", "widens_lifetime", lifetime),
     ] {
         let told = match ask(world, tokens, &asked).await? {
             Err(told) => told,
             Ok(_) => caller::Told { code: "issued".into(), reason: "a wider token was issued".into(), ..caller::Told::default() },
         };
-        refused(tell, world, &format!("The summarizer asks for more: {title}"), &[code], told).await?;
+        refused(tell, world, &format!("The summarizer asks for {title}"), &[code], told).await?;
     }
     Ok(())
+}
+
+fn refunds_up_to(amount: u32, helpdesk: &str) -> Value {
+    json!({"type": "tool_access", "locations": [helpdesk], "actions": ["refund.create"], "arguments": {"/amount": {"max": amount}, "/currency": {"in": ["EUR"]}}, "limits": {"calls": 3}})
 }
 
 /// The sub-agent's own request (form B): it presents the planner's signed statement and asks for `asked`.
 async fn ask(world: &World, tokens: &Tokens, asked: &Value) -> Result<std::result::Result<Granted, caller::Told>> {
     let held = remit_token::inspect_unverified(&tokens.planner.access_token).map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
     let parent = held.claims.get("jti").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let given = Authority::parse(&summarizer_grants(&world.helpdesk)).map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
+    let mut given = summarizer_grants(&world.helpdesk);
+    if let Some(grants) = given.as_array_mut() {
+        grants.push(refunds_up_to(50, &world.helpdesk));
+    }
+    let given = Authority::parse(&given).map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
     let delegation = Delegation {
         delegate: "agent:summarizer".into(),
         jkt: world.summarizer.key().public().thumbprint().to_owned(),
@@ -100,7 +108,7 @@ async fn ask(world: &World, tokens: &Tokens, asked: &Value) -> Result<std::resul
         purpose: Some("summarise one ticket".into()),
     };
     let now = world.rim.clock.unix();
-    let signed = statement::create(world.planner.key(), "agent:planner", &world.issuer, &delegation, &world.rim.entropy.token(16), now);
+    let signed = statement::create(world.planner.key(), "agent:planner", &world.issuer, &world.rim.entropy.token(16), now, &delegation);
     let signed = signed.map_err(|fault| anyhow::anyhow!("{fault}"))?;
     let details = asked.to_string();
     let fields = [("grant_type", TOKEN_EXCHANGE), ("subject_token", signed.as_str()), ("subject_token_type", JWT), ("resource", &world.helpdesk), ("authorization_details", &details)];
@@ -125,7 +133,7 @@ async fn stopped(tell: &mut Teller, world: &World, tokens: &Tokens) -> Result<()
     let answer = world.admin.send(Method::POST, "agents/planner/quarantine", None).await?;
     let record = world.record_number(answer["record"].as_str()).await?;
     tell.step(
-        "The operator quarantines the planner; nobody takes its tokens away, and they have minutes to live",
+        "The operator quarantines the planner; its tokens still have minutes to live",
         Told { shown: vec![format!("agent:planner is {}", answer["agent"]["status"])], held: answer["agent"]["status"] == "quarantined", result: "quarantined".into(), record },
     );
     let said = Mcp::of(&world.planner, &tokens.planner.access_token, &world.helpdesk).tool("tickets.read", json!({"id": "T-1001"})).await?;

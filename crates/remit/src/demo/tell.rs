@@ -1,6 +1,5 @@
 //! Telling the story: one numbered step at a time, on standard output, and the table at the end.
 
-use comfy_table::{Cell, Color, ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
 use serde_json::{Value, json};
 
 /// What a step came to.
@@ -68,14 +67,11 @@ impl Teller {
             println!("{}", json!({"held": self.all_held(), "steps": self.rows.len()}));
             return;
         }
-        let mut table = Table::new();
-        table.load_preset(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_header(["", "step", "result", "record"]);
+        println!("\n    step{:<88}result{:<18}record", "", "");
         for (number, (title, told)) in self.rows.iter().enumerate() {
-            let mark = if told.held { Cell::new("✓").fg(Color::Green) } else { Cell::new("✗").fg(Color::Red) };
             let record = told.record.map(|index| index.to_string()).unwrap_or_default();
-            table.add_row([mark, Cell::new(format!("{:>2}  {title}", number + 1)), Cell::new(&told.result), Cell::new(record)]);
+            println!("{} {:>2} {title:<88} {:<24} {record:>5}", if told.held { "✓" } else { "✗" }, number + 1, told.result);
         }
-        println!("\n{table}");
     }
 }
 

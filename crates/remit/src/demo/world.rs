@@ -98,6 +98,11 @@ impl World {
         Ok(self.admin.send(Method::GET, &format!("records/{id}"), None).await?["index"].as_u64())
     }
 
+    /// The number of the latest record: that of the step that has just ended, since the story has one thread.
+    pub(super) async fn latest(&self) -> Result<Option<u64>> {
+        Ok(self.admin.send(Method::GET, "records?limit=1", None).await?.pointer("/records/0/index").and_then(Value::as_u64))
+    }
+
     /// Stops the server as SIGTERM would.
     pub(super) async fn close(self) -> Result<()> {
         let _ = self.stop.send(true);
