@@ -7,7 +7,8 @@ use axum::{
 };
 use http::header;
 use remit_ledger::record::{
-    Auth, AuthMethod, DecisionFacts, DecisionResult, Draft, EffectConfirmed, Http, OutcomeStatus, Party, PartyKind, ProducerKind, Protocol, RecordType,
+    Auth, AuthMethod, DecisionFacts, DecisionResult, Draft, EffectConfirmed, Http, OutcomeStatus, Party, PartyKind, ProducerKind,
+    Protocol, RecordType,
 };
 use remit_model::{Code, Refusal, ToolClass};
 use remit_store::Batch;
@@ -27,13 +28,22 @@ impl FromRequestParts<Arc<Console>> for Admin {
         let route = parts.extensions.get::<MatchedPath>().map(|path| path.as_str().to_owned());
         let http = Http { method: parts.method.to_string(), route, ..Http::default() };
         let given = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let credential = given.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        let credential =
+            given.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         // SPEC: X-11: the digests have one length, so the comparison takes one time.
         if credential.is_some_and(|(_, token)| bool::from(Console::digest(token.trim()).ct_eq(&console.admin_digest))) {
             return Ok(Self { http });
         }
-        let refusal = Refusal::new(Code::AdminUnauthenticated, "send the admin credential that `remit init` wrote as `Authorization: Bearer …`");
-        let mut draft = draft(console, RecordType::Decision, "admin.authenticate", Party::new(PartyKind::Service, &console.issuer, "admin:unknown"));
+        let refusal = Refusal::new(
+            Code::AdminUnauthenticated,
+            "send the admin credential that `remit init` wrote as `Authorization: Bearer …`",
+        );
+        let mut draft = draft(
+            console,
+            RecordType::Decision,
+            "admin.authenticate",
+            Party::new(PartyKind::Service, &console.issuer, "admin:unknown"),
+        );
         draft.http = Some(http);
         draft.decision = Some(DecisionFacts::refused(&refusal));
         draft.outcome.status = OutcomeStatus::Denied;
@@ -47,7 +57,8 @@ impl Admin {
     pub(crate) fn change(self, console: &Console, action: &str) -> Draft {
         let mut party = Party::new(PartyKind::Service, &console.issuer, "admin:bootstrap");
         party.auth = Auth { method: AuthMethod::ApiKey, ..Auth::default() };
-        let mut draft = draft(console, RecordType::ConfigChange, action, party).outcome(OutcomeStatus::Success, EffectConfirmed::Observed);
+        let mut draft =
+            draft(console, RecordType::ConfigChange, action, party).outcome(OutcomeStatus::Success, EffectConfirmed::Observed);
         draft.http = Some(self.http);
         draft.decision = Some(DecisionFacts::new(DecisionResult::Allow));
         draft
@@ -55,7 +66,10 @@ impl Admin {
 }
 
 fn draft(console: &Console, kind: RecordType, action: &str, party: Party) -> Draft {
-    Draft::new(console.tenant.clone(), ProducerKind::AuthzServer, kind).action(action, ToolClass::Admin).protocol(Protocol::Http).chain(vec![party])
+    Draft::new(console.tenant.clone(), ProducerKind::AuthzServer, kind)
+        .action(action, ToolClass::Admin)
+        .protocol(Protocol::Http)
+        .chain(vec![party])
 }
 
 /// Commits a batch and returns the id of its record.

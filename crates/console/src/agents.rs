@@ -56,13 +56,23 @@ struct Registration {
 
 async fn add(admin: Admin, State(console): State<Arc<Console>>, body: Bytes) -> Result<(StatusCode, Json<Value>), No> {
     let value = json::parse(&body, &json::Limits { bytes: BODY_LIMIT, ..json::Limits::default() })?;
-    let asked: Registration = serde_json::from_value(value).map_err(|error| Refusal::new(Code::RequestMalformed, error.to_string()))?;
+    let asked: Registration =
+        serde_json::from_value(value).map_err(|error| Refusal::new(Code::RequestMalformed, error.to_string()))?;
     let agent = register(&console, asked)?;
     let shown = view(&agent);
-    let draft = admin.change(&console, "agent.add").ext("config", object!({"agent": agent.id.subject(), "keys": agent.keys, "ceiling": agent.ceiling.digest()})).commit("/agent", shown.clone());
-    let batch = Batch::new(console.tenant.clone()).require(Precondition::NewAgent(agent.id.clone())).change(Change::PutAgent(agent.clone())).record(draft);
+    let draft = admin
+        .change(&console, "agent.add")
+        .ext("config", object!({"agent": agent.id.subject(), "keys": agent.keys, "ceiling": agent.ceiling.digest()}))
+        .commit("/agent", shown.clone());
+    let batch = Batch::new(console.tenant.clone())
+        .require(Precondition::NewAgent(agent.id.clone()))
+        .change(Change::PutAgent(agent.clone()))
+        .record(draft);
     let applied = console.store.apply(batch).await.map_err(|error| match error {
-        ApplyError::Conflict(_) => Refusal::new(Code::RequestMalformed, format!("there is, or was, an agent `{}`; names are never reused", agent.id)).into(),
+        ApplyError::Conflict(_) => {
+            Refusal::new(Code::RequestMalformed, format!("there is, or was, an agent `{}`; names are never reused", agent.id))
+                .into()
+        }
         other => No::from(other),
     })?;
     let record = applied.receipts.first().map(|receipt| receipt.record_id.clone());
@@ -81,7 +91,10 @@ fn register(console: &Console, asked: Registration) -> Result<Agent, Refusal> {
     }
     let owner = asked.owner.strip_prefix("user:").filter(|name| console.store.snapshot().human(name).is_some());
     if owner.is_none() {
-        return Err(Refusal::new(Code::RequestMalformed, format!("owner `{}` is not an account; name one as user:NAME", asked.owner.escape_debug())));
+        return Err(Refusal::new(
+            Code::RequestMalformed,
+            format!("owner `{}` is not an account; name one as user:NAME", asked.owner.escape_debug()),
+        ));
     }
     let servers: Vec<&Server> = console.servers.iter().map(AsRef::as_ref).collect();
     let ceiling = match (&asked.scope, &asked.authorization_details) {
@@ -105,14 +118,20 @@ fn register(console: &Console, asked: Registration) -> Result<Agent, Refusal> {
 /// SPEC: AZ-03: https, loopback http, or a private-use scheme with a dot; no fragment.
 fn redirect_uri(uri: &str) -> Result<(), Refusal> {
     let scheme = uri.split_once(':').map_or("", |(scheme, _)| scheme);
-    let loopback = ["http://127.0.0.1", "http://[::1]", "http://localhost"].iter().any(|host| {
-        uri.strip_prefix(host).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ':']))
-    });
+    let loopback = ["http://127.0.0.1", "http://[::1]", "http://localhost"]
+        .iter()
+        .any(|host| uri.strip_prefix(host).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ':'])));
     let fine = uri.len() <= 512 && !uri.contains('#') && uri.bytes().all(|byte| byte.is_ascii_graphic()) && !uri.contains('@');
     if fine && (uri.starts_with("https://") || loopback || (scheme.contains('.') && uri.starts_with(&format!("{scheme}:/")))) {
         return Ok(());
     }
-    Err(Refusal::new(Code::RedirectUriMismatch, format!("`{}` cannot be a redirect URI: use https, loopback http, or a private scheme with a dot, without a fragment", uri.escape_debug())))
+    Err(Refusal::new(
+        Code::RedirectUriMismatch,
+        format!(
+            "`{}` cannot be a redirect URI: use https, loopback http, or a private scheme with a dot, without a fragment",
+            uri.escape_debug()
+        ),
+    ))
 }
 
 async fn list(_admin: Admin, State(console): State<Arc<Console>>) -> Json<Value> {
@@ -139,13 +158,21 @@ async fn retire(admin: Admin, console: State<Arc<Console>>, name: Path<String>) 
 }
 
 /// SPEC: DC-13: when this answers, the snapshot that every check reads already shows the new status.
-async fn set(admin: Admin, State(console): State<Arc<Console>>, Path(name): Path<String>, status: AgentStatus, action: &str) -> Result<Json<Value>, No> {
+async fn set(
+    admin: Admin,
+    State(console): State<Arc<Console>>,
+    Path(name): Path<String>,
+    status: AgentStatus,
+    action: &str,
+) -> Result<Json<Value>, No> {
     let agent = known(&console, &name)?;
     if agent.status == AgentStatus::Retired {
         return Err(Refusal::new(Code::AgentRetired, format!("`{name}` is retired, and that is for good")).into());
     }
-    let draft = admin.change(&console, action).ext("config", object!({"agent": agent.id.subject(), "from": agent.status, "to": status}));
-    let batch = Batch::new(console.tenant.clone()).change(Change::SetAgentStatus { agent: agent.id.clone(), status }).record(draft);
+    let draft =
+        admin.change(&console, action).ext("config", object!({"agent": agent.id.subject(), "from": agent.status, "to": status}));
+    let batch =
+        Batch::new(console.tenant.clone()).change(Change::SetAgentStatus { agent: agent.id.clone(), status }).record(draft);
     let record = record(&console, batch).await?;
     Ok(Json(object!({"agent": view(known(&console, &name)?.as_ref()), "record": record})))
 }
@@ -177,7 +204,13 @@ mod tests {
 
     #[test]
     fn az_03_only_safe_redirect_uris_are_registered() {
-        for fine in ["https://app.example/cb", "http://127.0.0.1/callback", "http://localhost:3000/cb", "http://[::1]/cb", "com.example.app:/cb"] {
+        for fine in [
+            "https://app.example/cb",
+            "http://127.0.0.1/callback",
+            "http://localhost:3000/cb",
+            "http://[::1]/cb",
+            "com.example.app:/cb",
+        ] {
             assert!(redirect_uri(fine).is_ok(), "{fine}");
         }
         for bad in [

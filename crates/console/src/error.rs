@@ -27,9 +27,12 @@ impl From<ApplyError> for No {
         match error {
             ApplyError::Unavailable(reason) => {
                 tracing::error!(%reason, "the store is unavailable");
-                Refusal::new(Code::LedgerUnavailable, "nothing can be recorded now, so nothing is done; see the server's log").into()
+                Refusal::new(Code::LedgerUnavailable, "nothing can be recorded now, so nothing is done; see the server's log")
+                    .into()
             }
-            error @ (ApplyError::Conflict(_) | ApplyError::Invalid(_)) => Refusal::new(Code::RequestMalformed, error.to_string()).into(),
+            error @ (ApplyError::Conflict(_) | ApplyError::Invalid(_)) => {
+                Refusal::new(Code::RequestMalformed, error.to_string()).into()
+            }
         }
     }
 }

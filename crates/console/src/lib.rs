@@ -48,7 +48,12 @@ impl Console {
 
 /// Every route of this crate.
 pub fn router(console: Arc<Console>) -> Router {
-    Router::new().merge(agents::routes()).merge(records::routes()).merge(log::routes()).merge(health::routes()).with_state(console)
+    Router::new()
+        .merge(agents::routes())
+        .merge(records::routes())
+        .merge(log::routes())
+        .merge(health::routes())
+        .with_state(console)
 }
 
 /// Every (method, path) of the admin API, for the test that none is left open.

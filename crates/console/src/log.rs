@@ -16,7 +16,10 @@ use remit_model::{Code, Fault, Refusal};
 use std::{path::Path as FilePath, sync::Arc};
 
 pub(crate) fn routes() -> Router<Arc<Console>> {
-    Router::new().route("/log/checkpoint", get(checkpoint)).route("/log/tile/entries/{*path}", get(entries)).route("/log/tile/{*path}", get(hashes))
+    Router::new()
+        .route("/log/checkpoint", get(checkpoint))
+        .route("/log/tile/entries/{*path}", get(entries))
+        .route("/log/tile/{*path}", get(hashes))
 }
 
 /// SPEC: LG-06.

@@ -46,5 +46,7 @@ async fn one(_admin: Admin, State(console): State<Arc<Console>>, Path(id): Path<
 
 fn view(stored: &StoredRecord) -> Result<Value, No> {
     let record: Value = serde_json::from_slice(&stored.bytes).map_err(|error| No::Broken(remit_model::Fault::new(error)))?;
-    Ok(json!({"index": stored.index, "record": record, "side": stored.side.as_ref().and_then(|side| serde_json::from_slice::<Value>(&side.to_bytes()).ok())}))
+    Ok(
+        json!({"index": stored.index, "record": record, "side": stored.side.as_ref().and_then(|side| serde_json::from_slice::<Value>(&side.to_bytes()).ok())}),
+    )
 }

@@ -22,7 +22,9 @@ pub(crate) async fn run(command: &AgentCommand, rim: &Rim) -> Result<()> {
             let answer = Admin::of(config)?.send(Method::GET, "agents", None).await?;
             if config.json { print(&answer) } else { list(&answer) }
         }
-        AgentCommand::Show(args) => show(&Admin::of(&args.config)?.send(Method::GET, &format!("agents/{}", args.name), None).await?, args.config.json),
+        AgentCommand::Show(args) => {
+            show(&Admin::of(&args.config)?.send(Method::GET, &format!("agents/{}", args.name), None).await?, args.config.json)
+        }
         AgentCommand::Quarantine(args) => change(&args.config, &args.name, "quarantine").await,
         AgentCommand::Activate(args) => change(&args.config, &args.name, "activate").await,
         AgentCommand::Retire(args) => change(&args.config, &args.name, "retire").await,
@@ -64,12 +66,17 @@ impl Admin {
 
 async fn add(args: &AgentAdd, rim: &Rim) -> Result<()> {
     let admin = Admin::of(&args.config)?;
-    let owner = args.owner.clone().or_else(|| admin.first_account.clone()).context("name the accountable human with --owner user:NAME")?;
+    let owner = args
+        .owner
+        .clone()
+        .or_else(|| admin.first_account.clone())
+        .context("name the accountable human with --owner user:NAME")?;
     let (jwk, made) = if let Some(file) = &args.public_key {
         let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         (serde_json::from_str(&text).with_context(|| format!("{} is not a JWK", file.display()))?, None)
     } else {
-        let key = PrivateKey::generate(Algorithm::Ed25519, &mut |bytes| rim.entropy.fill(bytes)).map_err(|fault| anyhow::anyhow!("{fault}"))?;
+        let key = PrivateKey::generate(Algorithm::Ed25519, &mut |bytes| rim.entropy.fill(bytes))
+            .map_err(|fault| anyhow::anyhow!("{fault}"))?;
         let file = args.key.clone().unwrap_or_else(|| admin.base.join(format!("agents/{}.pem", args.name)));
         (key.public().to_jwk(), Some((key, file)))
     };
@@ -81,7 +88,10 @@ async fn add(args: &AgentAdd, rim: &Rim) -> Result<()> {
     let mut asked = json!({"name": args.name, "display_name": args.display_name, "owner": owner, "keys": [jwk], "redirect_uris": redirect_uris(args)});
     if let (Some(file), Some(asked)) = (&args.authorization_details, asked.as_object_mut()) {
         let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-        asked.insert("authorization_details".into(), serde_json::from_str(&text).with_context(|| format!("{} is not JSON", file.display()))?);
+        asked.insert(
+            "authorization_details".into(),
+            serde_json::from_str(&text).with_context(|| format!("{} is not JSON", file.display()))?,
+        );
     } else if let Some(asked) = asked.as_object_mut() {
         if args.scopes.is_empty() {
             bail!("say what the agent may do at most: --scope SERVER:TOOL (or SERVER:*), or --authorization-details FILE");
@@ -128,7 +138,12 @@ fn show(answer: &Value, json: bool) -> Result<()> {
 
 fn list(answer: &Value) -> Result<()> {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_width(120).set_header(["agent", "status", "owner", "may at most"]);
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_width(120).set_header([
+        "agent",
+        "status",
+        "owner",
+        "may at most",
+    ]);
     for agent in answer["agents"].as_array().into_iter().flatten() {
         let text = |name: &str| agent[name].as_str().unwrap_or_default().to_owned();
         let may: Vec<&str> = agent["may"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();

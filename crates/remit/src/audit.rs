@@ -22,12 +22,20 @@ pub(crate) async fn run(command: &AuditCommand) -> Result<bool> {
         AuditCommand::Explain(args) => explained(args).map(|()| true),
         AuditCommand::Verify { dir, vkey, json } => {
             let proof = prove(dir, vkey.clone());
-            if *json { println!("{}", serde_json::to_string_pretty(&proof.to_value())?) } else { proof.lines().iter().for_each(|line| println!("{line}")) }
+            if *json {
+                println!("{}", serde_json::to_string_pretty(&proof.to_value())?)
+            } else {
+                proof.lines().iter().for_each(|line| println!("{line}"))
+            }
             Ok(proof.holds())
         }
         AuditCommand::Replay { dir, json } => {
             let report = replay(&open(dir)?);
-            if *json { println!("{}", serde_json::to_string_pretty(&report)?) } else { replay_lines(&report).iter().for_each(|line| println!("{line}")) }
+            if *json {
+                println!("{}", serde_json::to_string_pretty(&report)?)
+            } else {
+                replay_lines(&report).iter().for_each(|line| println!("{line}"))
+            }
             Ok(report.ok())
         }
     })
@@ -52,7 +60,9 @@ pub(crate) fn prove(dir: &Path, vkey: Option<String>) -> Proof {
 
 impl Proof {
     pub(crate) fn holds(&self) -> bool {
-        self.log.ok() && self.custody.as_ref().is_some_and(CustodyReport::ok) && self.replay.as_ref().is_some_and(ReplayReport::ok)
+        self.log.ok()
+            && self.custody.as_ref().is_some_and(CustodyReport::ok)
+            && self.replay.as_ref().is_some_and(ReplayReport::ok)
     }
 
     pub(crate) fn to_value(&self) -> Value {
@@ -73,7 +83,10 @@ impl Proof {
             lines.extend(replay_lines(replay));
         }
         if !self.log.unknown_outcomes.is_empty() {
-            lines.push(format!("note an intent has no effect record, so its outcome is unknown: records {:?}", self.log.unknown_outcomes));
+            lines.push(format!(
+                "note an intent has no effect record, so its outcome is unknown: records {:?}",
+                self.log.unknown_outcomes
+            ));
         }
         lines.extend(self.log.notes.iter().map(|note| format!("note {note}")));
         if !self.log.independent {
@@ -86,14 +99,31 @@ impl Proof {
 }
 
 fn custody_lines(report: &CustodyReport) -> Vec<String> {
-    let mut lines: Vec<String> = report.failures.iter().map(|failure| format!("FAIL custody at record {}: {}", failure.index, failure.detail)).collect();
-    lines.push(format!("{} custody: {} chains, {} hops re-checked by the delegators' signatures, {} undisclosed", if report.ok() { "ok  " } else { "FAIL" }, report.chains, report.hops, report.undisclosed));
+    let mut lines: Vec<String> =
+        report.failures.iter().map(|failure| format!("FAIL custody at record {}: {}", failure.index, failure.detail)).collect();
+    lines.push(format!(
+        "{} custody: {} chains, {} hops re-checked by the delegators' signatures, {} undisclosed",
+        if report.ok() { "ok  " } else { "FAIL" },
+        report.chains,
+        report.hops,
+        report.undisclosed
+    ));
     lines
 }
 
 fn replay_lines(report: &ReplayReport) -> Vec<String> {
-    let mut lines: Vec<String> = report.mismatches.iter().map(|mismatch| format!("FAIL replay at record {}: {}", mismatch.index, mismatch.detail)).collect();
-    lines.push(format!("{} replay: {} of {} decisions agree, {} undisclosed", if report.ok() { "ok  " } else { "FAIL" }, report.agree, report.decisions, report.undisclosed));
+    let mut lines: Vec<String> = report
+        .mismatches
+        .iter()
+        .map(|mismatch| format!("FAIL replay at record {}: {}", mismatch.index, mismatch.detail))
+        .collect();
+    lines.push(format!(
+        "{} replay: {} of {} decisions agree, {} undisclosed",
+        if report.ok() { "ok  " } else { "FAIL" },
+        report.agree,
+        report.decisions,
+        report.undisclosed
+    ));
     lines
 }
 
@@ -107,16 +137,31 @@ fn show(args: &AuditRecord) -> Result<()> {
         return Ok(());
     }
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_width(120).set_header(["#", "time", "type", "action", "outcome", "code"]);
+    table
+        .load_style(UTF8_HORIZONTAL_ONLY)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(120)
+        .set_header(["#", "time", "type", "action", "outcome", "code"]);
     let mut rows = Vec::new();
     for index in reader.len().saturating_sub(LATEST)..reader.len() {
         let record = reader.record(index)?;
         let code = record.text("/decision/reason_code").unwrap_or_default().to_owned();
         let time = record.text("/time/wall").unwrap_or_default().to_owned();
         rows.push(json!({"index": index, "record_id": record.record_id(), "time": time, "type": record.record_type(), "action": record.action(), "outcome": record.outcome(), "code": code}));
-        table.add_row([index.to_string(), time.get(..19).unwrap_or_default().to_owned(), record.record_type().to_owned(), record.action().to_owned(), record.outcome().to_owned(), code]);
+        table.add_row([
+            index.to_string(),
+            time.get(..19).unwrap_or_default().to_owned(),
+            record.record_type().to_owned(),
+            record.action().to_owned(),
+            record.outcome().to_owned(),
+            code,
+        ]);
     }
-    if args.config.json { println!("{}", serde_json::to_string_pretty(&rows)?) } else { println!("{table}") }
+    if args.config.json {
+        println!("{}", serde_json::to_string_pretty(&rows)?)
+    } else {
+        println!("{table}")
+    }
     Ok(())
 }
 
@@ -131,7 +176,13 @@ fn explained(args: &AuditRecord) -> Result<()> {
         return Ok(());
     }
     println!("Record {index} ({})", record.record_id());
-    for (word, lines) in [("Who", &explanation.who), ("What", &explanation.what), ("Why", &explanation.why), ("How", &explanation.how), ("When", &explanation.when)] {
+    for (word, lines) in [
+        ("Who", &explanation.who),
+        ("What", &explanation.what),
+        ("Why", &explanation.why),
+        ("How", &explanation.how),
+        ("When", &explanation.when),
+    ] {
         for (number, line) in lines.iter().enumerate() {
             println!("{:<6}{line}", if number == 0 { word } else { "" });
         }

@@ -70,7 +70,16 @@ pub(crate) struct Caller {
 
 impl Caller {
     pub(crate) fn new(web: Web, issuer: &str, client_id: &str, key: Arc<PrivateKey>, source: Source, rim: Rim) -> Self {
-        Self { web, issuer: issuer.to_owned(), client_id: client_id.to_owned(), key, rim, source, held: Arc::default(), nonces: Arc::default() }
+        Self {
+            web,
+            issuer: issuer.to_owned(),
+            client_id: client_id.to_owned(),
+            key,
+            rim,
+            source,
+            held: Arc::default(),
+            nonces: Arc::default(),
+        }
     }
 
     pub(crate) fn key(&self) -> &PrivateKey {
@@ -82,7 +91,15 @@ impl Caller {
         let [at_issuer, at_resource] = self.nonces.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let nonce = if access_token.is_some() { at_resource } else { at_issuer };
         let jti = self.rim.entropy.token(16);
-        let request = dpop::ProofFor { method: method.as_str(), url, now: self.rim.clock.unix(), jti: &jti, nonce: nonce.as_deref(), access_token, delegation: None };
+        let request = dpop::ProofFor {
+            method: method.as_str(),
+            url,
+            now: self.rim.clock.unix(),
+            jti: &jti,
+            nonce: nonce.as_deref(),
+            access_token,
+            delegation: None,
+        };
         let proof = dpop::create(&self.key, &request);
         proof.map_err(|fault| anyhow::anyhow!("cannot sign a DPoP proof: {fault}"))
     }
@@ -96,7 +113,11 @@ impl Caller {
             let assertion = assertion.map_err(|fault| anyhow::anyhow!("cannot sign a client assertion: {fault}"))?;
             let proof = self.proof(&Method::POST, &url, None)?;
             let mut form = fields.to_vec();
-            form.extend([("client_id", self.client_id.as_str()), ("client_assertion_type", ASSERTION_TYPE), ("client_assertion", &assertion)]);
+            form.extend([
+                ("client_id", self.client_id.as_str()),
+                ("client_assertion_type", ASSERTION_TYPE),
+                ("client_assertion", &assertion),
+            ]);
             let answer = self.web.form(&url, &[("dpop", &proof)], &form).await?;
             self.remember_nonce(answer.header("dpop-nonce"), false);
             let body = answer.json()?;
@@ -112,7 +133,12 @@ impl Caller {
     }
 
     /// A first token for this agent itself.
-    pub(crate) async fn itself(&self, resource: &str, scope: Option<&str>, details: Option<&str>) -> Result<Result<Granted, Told>> {
+    pub(crate) async fn itself(
+        &self,
+        resource: &str,
+        scope: Option<&str>,
+        details: Option<&str>,
+    ) -> Result<Result<Granted, Told>> {
         let mut fields = vec![("grant_type", "client_credentials"), ("resource", resource)];
         fields.extend(scope.map(|scope| ("scope", scope)));
         fields.extend(details.map(|details| ("authorization_details", details)));
@@ -120,7 +146,13 @@ impl Caller {
     }
 
     /// Sends a request with a token that is renewed when it must be, and one retry for a nonce or an ended token.
-    pub(crate) async fn call(&self, method: Method, url: &str, headers: &[(String, String)], body: Bytes) -> Result<http::Response<Incoming>> {
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &[(String, String)],
+        body: Bytes,
+    ) -> Result<http::Response<Incoming>> {
         let token = self.current(false).await?;
         let answer = self.call_with(&token, method.clone(), url, headers, body.clone()).await?;
         if answer.status() != StatusCode::UNAUTHORIZED {
@@ -131,7 +163,14 @@ impl Caller {
     }
 
     /// Sends a request with this very token, and once more when the server wants its nonce in the proof.
-    pub(crate) async fn call_with(&self, token: &str, method: Method, url: &str, headers: &[(String, String)], body: Bytes) -> Result<http::Response<Incoming>> {
+    pub(crate) async fn call_with(
+        &self,
+        token: &str,
+        method: Method,
+        url: &str,
+        headers: &[(String, String)],
+        body: Bytes,
+    ) -> Result<http::Response<Incoming>> {
         let answer = self.send(token, method.clone(), url, headers, body.clone()).await?;
         let mut challenges = answer.headers().get_all("www-authenticate").iter().filter_map(|value| value.to_str().ok());
         if answer.status() == StatusCode::UNAUTHORIZED && challenges.any(|value| value.contains("use_dpop_nonce")) {
@@ -140,7 +179,14 @@ impl Caller {
         Ok(answer)
     }
 
-    async fn send(&self, token: &str, method: Method, url: &str, headers: &[(String, String)], body: Bytes) -> Result<http::Response<Incoming>> {
+    async fn send(
+        &self,
+        token: &str,
+        method: Method,
+        url: &str,
+        headers: &[(String, String)],
+        body: Bytes,
+    ) -> Result<http::Response<Incoming>> {
         let proof = self.proof(&method, url, Some(token))?;
         let authorization = format!("DPoP {token}");
         let mut all = vec![("authorization", authorization.as_str()), ("dpop", proof.as_str())];
@@ -160,7 +206,8 @@ impl Caller {
             Source::Itself { resource, scope } => self.itself(resource, scope.as_deref(), None).await?,
             Source::Refresh { token, resource, keep } => {
                 let current = token.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let granted = self.token(&[("grant_type", "refresh_token"), ("refresh_token", &current), ("resource", resource)]).await?;
+                let granted =
+                    self.token(&[("grant_type", "refresh_token"), ("refresh_token", &current), ("resource", resource)]).await?;
                 if let Some(next) = granted.as_ref().ok().and_then(|granted| granted.refresh_token.clone()) {
                     // The old one is dead from here on, so the new one is kept before it is used.
                     if let Some(file) = keep {
@@ -208,11 +255,19 @@ pub(crate) fn granted(answer: Value, now: i64) -> Result<Granted> {
 pub(crate) fn told(status: StatusCode, body: &Value) -> Told {
     let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
     let data = body.pointer("/error/data");
-    let code = text(body.get("remit_code")).or_else(|| text(data.and_then(|data| data.get("code")))).or_else(|| text(body.get("error")));
+    let code =
+        text(body.get("remit_code")).or_else(|| text(data.and_then(|data| data.get("code")))).or_else(|| text(body.get("error")));
     let reason = text(body.get("error_description"))
         .or_else(|| text(data.and_then(|data| data.get("reason"))))
         .or_else(|| text(body.get("reason")))
         .or_else(|| text(body.pointer("/error/message")));
-    let record = text(body.get("remit_record")).or_else(|| text(data.and_then(|data| data.get("record")))).or_else(|| text(body.get("record")));
-    Told { status: status.as_u16(), code: code.unwrap_or_else(|| "unknown".into()), reason: reason.unwrap_or_else(|| body.to_string()), record }
+    let record = text(body.get("remit_record"))
+        .or_else(|| text(data.and_then(|data| data.get("record"))))
+        .or_else(|| text(body.get("record")));
+    Told {
+        status: status.as_u16(),
+        code: code.unwrap_or_else(|| "unknown".into()),
+        reason: reason.unwrap_or_else(|| body.to_string()),
+        record,
+    }
 }

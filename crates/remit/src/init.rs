@@ -18,14 +18,22 @@ pub(crate) struct Written {
 pub(crate) async fn run(args: &Init, rim: &Rim) -> Result<()> {
     let written = write(&args.dir, &args.listen, &args.account, rim).await?;
     if args.json {
-        println!("{}", json!({"config": written.config, "account": written.account, "password": written.password, "vkey": written.vkey}));
+        println!(
+            "{}",
+            json!({"config": written.config, "account": written.account, "password": written.password, "vkey": written.vkey})
+        );
         return Ok(());
     }
     let config = written.config.display();
     println!("Wrote {config}, keys, a first policy and an admin credential.\n");
     println!("  Sign-in account   {} (password, shown this once: {})", written.account, written.password);
-    println!("  Ledger key        {}\n                    give it to your auditor; `remit audit verify` takes it as --vkey\n", written.vkey);
-    println!("Next:\n  remit serve -c {config}\n  remit agent add planner -c {config} --scope 'helpdesk:*'\n  remit connect helpdesk --agent planner -c {config}");
+    println!(
+        "  Ledger key        {}\n                    give it to your auditor; `remit audit verify` takes it as --vkey\n",
+        written.vkey
+    );
+    println!(
+        "Next:\n  remit serve -c {config}\n  remit agent add planner -c {config} --scope 'helpdesk:*'\n  remit connect helpdesk --agent planner -c {config}"
+    );
     Ok(())
 }
 
@@ -38,7 +46,8 @@ pub(crate) async fn write(dir: &Path, listen: &str, account: &str, rim: &Rim) ->
     if config.exists() {
         bail!("{} is already there; remove it or choose another --dir", config.display());
     }
-    let account = remit_model::AgentId::parse(account).map_err(|refusal| anyhow::anyhow!("--account: {}", refusal.reason))?.to_string();
+    let account =
+        remit_model::AgentId::parse(account).map_err(|refusal| anyhow::anyhow!("--account: {}", refusal.reason))?.to_string();
     listen.parse::<std::net::SocketAddr>().with_context(|| format!("--listen: `{listen}` is not ADDRESS:PORT"))?;
     for folder in ["", "keys", "policies", "agents"] {
         keys::private_folder(&dir.join(folder))?;

@@ -26,8 +26,12 @@ pub(crate) struct Keys {
 
 /// Makes every key of a server and its admin credential; returns the log's verifier key.
 pub(crate) fn create(dir: &Path, origin: &str, rim: &Rim) -> Result<String> {
-    let issuer = PrivateKey::generate(Algorithm::Es256, &mut |bytes| rim.entropy.fill(bytes)).map_err(|fault| anyhow::anyhow!("{fault}"))?;
-    write_private(&dir.join("issuer.pem"), issuer.to_pkcs8_pem().map_err(|fault| anyhow::anyhow!("{fault}"))?.trim_end().as_bytes())?;
+    let issuer = PrivateKey::generate(Algorithm::Es256, &mut |bytes| rim.entropy.fill(bytes))
+        .map_err(|fault| anyhow::anyhow!("{fault}"))?;
+    write_private(
+        &dir.join("issuer.pem"),
+        issuer.to_pkcs8_pem().map_err(|fault| anyhow::anyhow!("{fault}"))?.trim_end().as_bytes(),
+    )?;
     for name in ["record.seed", "log.seed", "pepper.seed"] {
         let mut seed = [0; 32];
         rim.entropy.fill(&mut seed);
@@ -72,8 +76,16 @@ pub(crate) fn read_secret(file: &Path) -> Result<String> {
 
 /// Writes a new file that only its owner can read; never overwrites one.
 pub(crate) fn write_private(file: &Path, bytes: &[u8]) -> Result<()> {
-    let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).with_context(|| format!("cannot write {}", file.display()))?;
-    out.write_all(bytes).and_then(|()| out.write_all(b"\n")).and_then(|()| out.sync_all()).with_context(|| format!("cannot write {}", file.display()))
+    let mut out = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    out.write_all(bytes)
+        .and_then(|()| out.write_all(b"\n"))
+        .and_then(|()| out.sync_all())
+        .with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// Makes a folder, and those above it, that only its owner can enter.
@@ -83,7 +95,8 @@ pub(crate) fn private_folder(dir: &Path) -> Result<()> {
 
 fn read_seed(file: &Path) -> Result<[u8; 32]> {
     let text = read_secret(file)?;
-    let bytes: Option<Vec<u8>> = (0..text.len()).step_by(2).map(|at| text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok())).collect();
+    let bytes: Option<Vec<u8>> =
+        (0..text.len()).step_by(2).map(|at| text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok())).collect();
     bytes.and_then(|bytes| bytes.try_into().ok()).with_context(|| format!("{} is not 64 hexadecimal digits", file.display()))
 }
 

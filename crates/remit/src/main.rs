@@ -30,12 +30,13 @@ use tracing_subscriber::EnvFilter;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let quiet = !matches!(cli.command, Command::Serve(_));
-    let done = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(anyhow::Error::from).and_then(|runtime| {
-        let done = runtime.block_on(run(cli.command));
-        // Standard input may still be held by a blocking read; nothing is owed to it.
-        runtime.shutdown_timeout(std::time::Duration::from_millis(100));
-        done
-    });
+    let done =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(anyhow::Error::from).and_then(|runtime| {
+            let done = runtime.block_on(run(cli.command));
+            // Standard input may still be held by a blocking read; nothing is owed to it.
+            runtime.shutdown_timeout(std::time::Duration::from_millis(100));
+            done
+        });
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
@@ -81,7 +82,10 @@ async fn run(command: Command) -> Result<bool> {
 fn check(args: &ConfigArg) -> bool {
     let problems = config::load(&args.config).err().unwrap_or_default();
     if args.json {
-        let list: Vec<_> = problems.iter().map(|problem| json!({"file": problem.file, "line": problem.line, "reason": problem.reason})).collect();
+        let list: Vec<_> = problems
+            .iter()
+            .map(|problem| json!({"file": problem.file, "line": problem.line, "reason": problem.reason}))
+            .collect();
         println!("{}", json!({"ok": problems.is_empty(), "problems": list}));
     } else if problems.is_empty() {
         println!("{}: fine", args.config.display());

@@ -29,7 +29,10 @@ pub(crate) fn files(dir: &Path) -> Result<Vec<(String, String)>> {
     }
     paths.sort();
     let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    paths.iter().map(|path| Ok((name(path), fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?))).collect()
+    paths
+        .iter()
+        .map(|path| Ok((name(path), fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?)))
+        .collect()
 }
 
 /// Reads and validates the folder's policies.

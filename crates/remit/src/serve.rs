@@ -43,7 +43,8 @@ pub(crate) async fn run(loaded: &Loaded, json: bool, rim: &Rim) -> Result<()> {
 
 /// Keeps the policies in force fresh.
 pub(crate) fn watch_policies(running: &wire::Running, rim: &Rim) -> impl Future<Output = ()> + use<> {
-    let (store, policy, dir, clock) = (running.store.clone(), Arc::clone(&running.policy), running.policies.clone(), rim.clock.clone());
+    let (store, policy, dir, clock) =
+        (running.store.clone(), Arc::clone(&running.policy), running.policies.clone(), rim.clock.clone());
     async move {
         reload::watch(PathBuf::clone(&dir), policy, clock, |bundle| {
             let store = store.clone();

@@ -36,7 +36,11 @@ fn inspect(token: &str, json: bool) -> Result<()> {
 async fn exchange(args: &Exchange, rim: &Rim) -> Result<()> {
     let who = Who::of(&args.caller)?;
     let resource = format!("{}/mcp/{}", who.url, args.server);
-    let details = args.authorization_details.as_ref().map(|file| std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))).transpose()?;
+    let details = args
+        .authorization_details
+        .as_ref()
+        .map(|file| std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display())))
+        .transpose()?;
     let source = |resource: &str| Source::Itself { resource: resource.to_owned(), scope: None };
     let caller = Caller::new(who.web.clone(), &who.url, &who.client_id, Arc::clone(&who.key), source(&resource), rim.clone());
     let granted = if args.subject_token {
@@ -45,7 +49,12 @@ async fn exchange(args: &Exchange, rim: &Rim) -> Result<()> {
             (Some(name), Some(file)) => {
                 let key = Arc::new(keys::read_key(file)?);
                 let child = Caller::new(who.web.clone(), &who.url, &format!("agent:{name}"), key, source(&who.url), rim.clone());
-                Some(child.itself(&who.url, None, None).await?.map_err(|told| anyhow::anyhow!("no identity token for agent:{name}: {told}"))?)
+                Some(
+                    child
+                        .itself(&who.url, None, None)
+                        .await?
+                        .map_err(|told| anyhow::anyhow!("no identity token for agent:{name}: {told}"))?,
+                )
             }
             _ => None,
         };
@@ -72,7 +81,12 @@ pub(crate) async fn narrow(
     scope: Option<&str>,
     details: Option<&str>,
 ) -> Result<Result<Granted, crate::caller::Told>> {
-    let mut fields = vec![("grant_type", TOKEN_EXCHANGE), ("subject_token", subject), ("subject_token_type", ACCESS_TOKEN), ("resource", resource)];
+    let mut fields = vec![
+        ("grant_type", TOKEN_EXCHANGE),
+        ("subject_token", subject),
+        ("subject_token_type", ACCESS_TOKEN),
+        ("resource", resource),
+    ];
     if let Some(child) = child {
         fields.extend([("actor_token", child.access_token.as_str()), ("actor_token_type", ACCESS_TOKEN)]);
     }

@@ -39,7 +39,13 @@ impl Web {
     }
 
     /// Sends a request and reads the whole answer, whatever its status.
-    pub(crate) async fn send(&self, method: Method, url: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Result<Answer> {
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Result<Answer> {
         let answer = self.open(method, url, headers, body).await?;
         let (head, body) = answer.into_parts();
         let body = Limited::new(body, ANSWER_LIMIT).collect().await;
@@ -48,7 +54,13 @@ impl Web {
     }
 
     /// Sends a request and hands back the answer unread, for streams.
-    pub(crate) async fn open(&self, method: Method, url: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Result<http::Response<hyper::body::Incoming>> {
+    pub(crate) async fn open(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Result<http::Response<hyper::body::Incoming>> {
         let mut request = Request::builder().method(method).uri(url);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -71,7 +83,13 @@ impl Web {
 
 impl Answer {
     pub(crate) fn json(&self) -> Result<Value> {
-        serde_json::from_slice(&self.body).with_context(|| format!("the answer (status {}) is not JSON: {}", self.status, String::from_utf8_lossy(&self.body).chars().take(200).collect::<String>()))
+        serde_json::from_slice(&self.body).with_context(|| {
+            format!(
+                "the answer (status {}) is not JSON: {}",
+                self.status,
+                String::from_utf8_lossy(&self.body).chars().take(200).collect::<String>()
+            )
+        })
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {

@@ -123,7 +123,10 @@ fn mount(
         admin_digest: Console::digest(admin),
         ledger_dir: store.ledger_dir().to_owned(),
     };
-    Ok(Router::new().merge(authority::router(Arc::new(authority))).merge(gateway::router(gateway)).merge(remit_console::router(Arc::new(console))))
+    Ok(Router::new()
+        .merge(authority::router(Arc::new(authority)))
+        .merge(gateway::router(gateway))
+        .merge(remit_console::router(Arc::new(console))))
 }
 
 /// Brings the accounts of the configuration into the store; one that is gone from the file is disabled.
@@ -139,7 +142,8 @@ async fn register(loaded: &Loaded, servers: &[Arc<Server>], store: &Store) -> Re
                 display_name: account.display_name.clone().unwrap_or_else(|| account.name.clone()),
                 status: if account.disabled { HumanStatus::Disabled } else { HumanStatus::Active },
                 password_hash: Some(keys::read_secret(&loaded.at(&account.password_hash_file))?),
-                entitlements: config::entitlements(account, &servers).map_err(|refusal| anyhow::anyhow!("account {}: {refusal}", account.name))?,
+                entitlements: config::entitlements(account, &servers)
+                    .map_err(|refusal| anyhow::anyhow!("account {}: {refusal}", account.name))?,
             };
             named.push(account.name.clone());
             if snapshot.human(&account.name).is_none_or(|known| **known != human) {
@@ -151,7 +155,8 @@ async fn register(loaded: &Loaded, servers: &[Arc<Server>], store: &Store) -> Re
         batch = batch.change(Change::PutHuman(Human { status: HumanStatus::Disabled, ..(**gone).clone() }));
     }
     if !batch.changes.is_empty() {
-        let draft = changed(RecordType::ConfigChange, "accounts.load").ext("config", json!({"accounts_changed": batch.changes.len()}));
+        let draft =
+            changed(RecordType::ConfigChange, "accounts.load").ext("config", json!({"accounts_changed": batch.changes.len()}));
         store.apply(batch.record(draft)).await?;
     }
     Ok(())
@@ -159,7 +164,8 @@ async fn register(loaded: &Loaded, servers: &[Arc<Server>], store: &Store) -> Re
 
 /// Pins a policy set in the ledger, so that its decisions can be replayed, and records that it is in force.
 pub(crate) async fn pin(store: &Store, bundle: Bundle) -> Result<Bundle> {
-    let draft = changed(RecordType::PolicyChange, "policy.load").ext("policy", json!({"digest": bundle.digest(), "schema": bundle.schema_digest(), "policies": bundle.len()}));
+    let draft = changed(RecordType::PolicyChange, "policy.load")
+        .ext("policy", json!({"digest": bundle.digest(), "schema": bundle.schema_digest(), "policies": bundle.len()}));
     let batch = Batch::new(TenantId::main())
         .change(Change::PutObject(bundle.pinned()))
         .change(Change::PutObject(remit_policy::SCHEMA.as_bytes().to_vec()))
@@ -169,7 +175,9 @@ pub(crate) async fn pin(store: &Store, bundle: Bundle) -> Result<Bundle> {
 }
 
 fn changed(kind: RecordType, action: &str) -> Draft {
-    Draft::new(TenantId::main(), ProducerKind::AuthzServer, kind).action(action, ToolClass::Admin).outcome(OutcomeStatus::Success, EffectConfirmed::Observed)
+    Draft::new(TenantId::main(), ProducerKind::AuthzServer, kind)
+        .action(action, ToolClass::Admin)
+        .outcome(OutcomeStatus::Success, EffectConfirmed::Observed)
 }
 
 async fn upstreams(loaded: &Loaded, servers: &[Arc<Server>]) -> Result<(Vec<Route>, BTreeMap<String, Desk>)> {

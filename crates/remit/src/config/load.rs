@@ -46,7 +46,11 @@ impl Loaded {
 
     /// The resources this configuration registers, in name order.
     pub(crate) fn servers(&self) -> Vec<Server> {
-        self.config.mcp_servers.iter().filter_map(|(name, server)| register(&self.config.server.public_url, name, server)).collect()
+        self.config
+            .mcp_servers
+            .iter()
+            .filter_map(|(name, server)| register(&self.config.server.public_url, name, server))
+            .collect()
     }
 }
 
@@ -56,7 +60,8 @@ impl Loaded {
 /// Every problem found, in the file's order as far as it has one.
 pub(crate) fn load(file: &Path) -> Result<Loaded, Vec<Problem>> {
     let problem = |reason: String| vec![Problem { file: file.to_owned(), line: None, reason }];
-    let size = std::fs::metadata(file).map_err(|error| problem(format!("cannot read it: {error}; `remit init` writes one")))?.len();
+    let size =
+        std::fs::metadata(file).map_err(|error| problem(format!("cannot read it: {error}; `remit init` writes one")))?.len();
     if size > SIZE_LIMIT {
         return Err(problem(format!("it has {size} bytes; the limit is {SIZE_LIMIT}")));
     }
@@ -124,7 +129,10 @@ impl Check<'_> {
             Ok(part) => Some(part),
             Err(error) => {
                 let reason = error.to_string();
-                let named = reason.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()).and_then(|key| node.line_of(key));
+                let named = reason
+                    .strip_prefix("unknown field `")
+                    .and_then(|rest| rest.split('`').next())
+                    .and_then(|key| node.line_of(key));
                 self.complain(Some(named.unwrap_or(node.line)), format!("{path}: {reason}"));
                 None
             }
@@ -138,10 +146,16 @@ impl Check<'_> {
             self.complain(line("server", "public_url"), format!("server.public_url: {reason}"));
         }
         if let Err(error) = config.server.listen.parse::<SocketAddr>() {
-            self.complain(line("server", "listen"), format!("server.listen: `{}` is not ADDRESS:PORT ({error})", config.server.listen));
+            self.complain(
+                line("server", "listen"),
+                format!("server.listen: `{}` is not ADDRESS:PORT ({error})", config.server.listen),
+            );
         }
         if !(60..=3600).contains(&config.agents.access_token_lifetime) {
-            self.complain(line("agents", "access_token_lifetime"), "agents.access_token_lifetime: must be 60 to 3600 seconds".into());
+            self.complain(
+                line("agents", "access_token_lifetime"),
+                "agents.access_token_lifetime: must be 60 to 3600 seconds".into(),
+            );
         }
         if !(1..=8).contains(&config.agents.chain_depth) {
             self.complain(line("agents", "chain_depth"), "agents.chain_depth: must be 1 to 8".into());
@@ -153,7 +167,8 @@ impl Check<'_> {
             let line = root.member("mcp_servers").and_then(|node| node.member(name)).map(|node| node.line);
             self.server(name, server, line);
         }
-        let servers: Vec<Server> = config.mcp_servers.iter().filter_map(|(name, server)| register(&config.server.public_url, name, server)).collect();
+        let servers: Vec<Server> =
+            config.mcp_servers.iter().filter_map(|(name, server)| register(&config.server.public_url, name, server)).collect();
         let servers: Vec<&Server> = servers.iter().collect();
         for IdentityProvider::Local { accounts } in &config.identity_providers {
             for account in accounts {
@@ -171,7 +186,8 @@ impl Check<'_> {
             self.complain(line, format!("mcp_servers.{name}: give exactly one of `url`, `command` and `sample`"));
         }
         if let Some(url) = &server.url
-            && !Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some() && url.username().is_empty())
+            && !Url::parse(url)
+                .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some() && url.username().is_empty())
         {
             self.complain(line, format!("mcp_servers.{name}.url: `{url}` is not an http or https URL"));
         }
@@ -210,7 +226,11 @@ impl Check<'_> {
 /// What an account may do: its scopes and its authorization details together. What stands there as a scope may be handed
 /// on, as deep as the server allows; authorization details say so themselves (`delegate`).
 pub(crate) fn entitlements(account: &Account, servers: &[&Server]) -> Result<Authority, remit_model::Refusal> {
-    let scoped = if account.entitlements.is_empty() { Authority::none() } else { Authority::from_scope(&account.entitlements.join(" "), servers)? };
+    let scoped = if account.entitlements.is_empty() {
+        Authority::none()
+    } else {
+        Authority::from_scope(&account.entitlements.join(" "), servers)?
+    };
     let mut scoped = scoped.to_value();
     for grant in scoped.as_array_mut().into_iter().flatten().filter_map(serde_json::Value::as_object_mut) {
         grant.insert("delegate".to_owned(), serde_json::json!({"to": ["*"], "depth": HARD_DEPTH}));
@@ -232,7 +252,8 @@ fn public_url(text: &str) -> Result<(), String> {
     if !(url.scheme() == "https" || (url.scheme() == "http" && loopback)) {
         return Err("must be https, or http on a loopback address".into());
     }
-    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || text.ends_with('/') || url.path() != "/" {
+    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || text.ends_with('/') || url.path() != "/"
+    {
         return Err("must be a scheme, host and port alone, without a trailing slash".into());
     }
     if url.as_str().trim_end_matches('/') != text {
@@ -251,7 +272,9 @@ mod tests {
         std::fs::write(&file, yaml).unwrap();
         match load(&file) {
             Ok(_) => Vec::new(),
-            Err(problems) => problems.iter().map(|problem| format!("{}: {}", problem.line.unwrap_or(0), problem.reason)).collect(),
+            Err(problems) => {
+                problems.iter().map(|problem| format!("{}: {}", problem.line.unwrap_or(0), problem.reason)).collect()
+            }
         }
     }
 
@@ -300,7 +323,9 @@ mod tests {
 
     #[test]
     fn an_account_needs_its_hash_file_and_known_scopes() {
-        let found = complaints("identity_providers:\n  - type: local\n    accounts:\n      - name: alice\n        password_hash_file: nothing\n        entitlements: ['nowhere:*']\n");
+        let found = complaints(
+            "identity_providers:\n  - type: local\n    accounts:\n      - name: alice\n        password_hash_file: nothing\n        entitlements: ['nowhere:*']\n",
+        );
         assert!(found.iter().any(|text| text.contains("cannot read `nothing`")), "{found:?}");
         assert!(found.iter().any(|text| text.contains("scope_unknown")), "{found:?}");
     }

@@ -257,5 +257,10 @@ pub(crate) fn schema() -> String {
 /// The problems of a configuration as one error, a line each.
 pub(crate) fn report(problems: Vec<Problem>) -> anyhow::Error {
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    anyhow::anyhow!("the configuration has {} problem{}:\n{}", lines.len(), if lines.len() == 1 { "" } else { "s" }, lines.join("\n"))
+    anyhow::anyhow!(
+        "the configuration has {} problem{}:\n{}",
+        lines.len(),
+        if lines.len() == 1 { "" } else { "s" },
+        lines.join("\n")
+    )
 }

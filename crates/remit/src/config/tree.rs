@@ -33,7 +33,9 @@ impl Node {
         match &self.tree {
             Tree::Scalar(value) => value.clone(),
             Tree::List(items) => Value::Array(items.iter().map(Self::to_value).collect()),
-            Tree::Map(members) => Value::Object(members.iter().map(|(key, node)| (key.clone(), node.to_value())).collect::<Map<_, _>>()),
+            Tree::Map(members) => {
+                Value::Object(members.iter().map(|(key, node)| (key.clone(), node.to_value())).collect::<Map<_, _>>())
+            }
         }
     }
 

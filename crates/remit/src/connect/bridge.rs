@@ -91,11 +91,19 @@ async fn write_lines(mut lines: mpsc::Receiver<String>) {
 
 impl Bridge {
     async fn carry(self: Arc<Self>, message: Vec<u8>, head: Value) {
-        let sent = if message.len() > LINE_LIMIT { Err(anyhow::anyhow!("the message has {} bytes; the limit is {LINE_LIMIT}", message.len())) } else { self.post(message, &head).await };
+        let sent = if message.len() > LINE_LIMIT {
+            Err(anyhow::anyhow!("the message has {} bytes; the limit is {LINE_LIMIT}", message.len()))
+        } else {
+            self.post(message, &head).await
+        };
         if let Err(error) = sent {
             tracing::warn!("{error:#}");
             if let Some(id) = head.get("id").filter(|_| head.get("method").is_some()) {
-                self.say(json!({"jsonrpc": "2.0", "id": id, "error": {"code": UNREACHABLE, "message": format!("{error:#}")}}).to_string()).await;
+                self.say(
+                    json!({"jsonrpc": "2.0", "id": id, "error": {"code": UNREACHABLE, "message": format!("{error:#}")}})
+                        .to_string(),
+                )
+                .await;
             }
         }
     }
@@ -107,7 +115,9 @@ impl Bridge {
             if let Some(id) = &session.id {
                 headers.push(("mcp-session-id".to_owned(), id.clone()));
             }
-            if let Some(version) = session.version.as_ref().filter(|_| !headers.iter().any(|(name, _)| name == "mcp-protocol-version")) {
+            if let Some(version) =
+                session.version.as_ref().filter(|_| !headers.iter().any(|(name, _)| name == "mcp-protocol-version"))
+            {
                 headers.push(("mcp-protocol-version".to_owned(), version.clone()));
             }
         }
@@ -141,7 +151,10 @@ impl Bridge {
                 Ok(())
             }
             Some(problem) => anyhow::bail!("the server answered {status}: {problem}"),
-            None => anyhow::bail!("the server answered {status}: {}", String::from_utf8_lossy(&body).chars().take(300).collect::<String>()),
+            None => anyhow::bail!(
+                "the server answered {status}: {}",
+                String::from_utf8_lossy(&body).chars().take(300).collect::<String>()
+            ),
         }
     }
 
@@ -152,7 +165,10 @@ impl Bridge {
         while let Some(frame) = body.frame().await {
             let Ok(bytes) = frame.context("the stream broke")?.into_data() else { continue };
             pending.extend_from_slice(&bytes);
-            anyhow::ensure!(pending.len() <= LINE_LIMIT && data.len() <= LINE_LIMIT, "the server sent an event over {LINE_LIMIT} bytes");
+            anyhow::ensure!(
+                pending.len() <= LINE_LIMIT && data.len() <= LINE_LIMIT,
+                "the server sent an event over {LINE_LIMIT} bytes"
+            );
             while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = pending.drain(..=end).collect();
                 let line = String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned();
@@ -217,7 +233,9 @@ impl Bridge {
 
 /// The headers a 2026-07-28 request mirrors from its body (MG-04); none for older requests.
 fn mirrored(head: &Value) -> Vec<(String, String)> {
-    let Some(version) = head.pointer("/params/_meta/io.modelcontextprotocol~1protocolVersion").and_then(Value::as_str) else { return Vec::new() };
+    let Some(version) = head.pointer("/params/_meta/io.modelcontextprotocol~1protocolVersion").and_then(Value::as_str) else {
+        return Vec::new();
+    };
     let mut headers = vec![("mcp-protocol-version".to_owned(), version.to_owned())];
     if let Some(method) = head.get("method").and_then(Value::as_str) {
         headers.push(("mcp-method".to_owned(), method.to_owned()));
@@ -235,8 +253,15 @@ fn mirrored(head: &Value) -> Vec<(String, String)> {
 
 /// Text as a header value: as it is when it is visible ASCII, else in the base64 form of MCP 2026-07-28.
 fn header_text(text: &str) -> String {
-    let plain = !text.is_empty() && text.bytes().all(|byte| matches!(byte, 0x21..=0x7e | b' ')) && text.trim() == text && !text.starts_with("=?base64?");
-    if plain { text.to_owned() } else { format!("=?base64?{}?=", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text)) }
+    let plain = !text.is_empty()
+        && text.bytes().all(|byte| matches!(byte, 0x21..=0x7e | b' '))
+        && text.trim() == text
+        && !text.starts_with("=?base64?");
+    if plain {
+        text.to_owned()
+    } else {
+        format!("=?base64?{}?=", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text))
+    }
 }
 
 /// An error that could not be tied to its request keeps the session alive by taking the request's id.
@@ -258,7 +283,11 @@ mod tests {
         let modern = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "caf\u{e9}", "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}}});
         assert_eq!(
             mirrored(&modern),
-            [("mcp-protocol-version".into(), "2026-07-28".into()), ("mcp-method".into(), "tools/call".into()), ("mcp-name".into(), "=?base64?Y2Fmw6k=?=".into())]
+            [
+                ("mcp-protocol-version".into(), "2026-07-28".into()),
+                ("mcp-method".into(), "tools/call".into()),
+                ("mcp-name".into(), "=?base64?Y2Fmw6k=?=".into())
+            ]
         );
         assert!(mirrored(&json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})).is_empty());
     }

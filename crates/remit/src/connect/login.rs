@@ -29,11 +29,18 @@ const REQUEST_LIMIT: usize = 16 << 10;
 /// A refresh token, from an earlier sign-in if it still serves, else from a new one.
 pub(super) async fn source(who: &Who, resource: &str, args: &Connect, rim: &Rim) -> Result<Source> {
     let keep = who.key_file.with_extension(format!("{}.refresh", args.server));
-    let source = |token: String| Source::Refresh { token: Arc::new(Mutex::new(token)), resource: resource.to_owned(), keep: Some(keep.clone()) };
+    let source = |token: String| Source::Refresh {
+        token: Arc::new(Mutex::new(token)),
+        resource: resource.to_owned(),
+        keep: Some(keep.clone()),
+    };
     if keep.exists() {
         let token = keys::read_secret(&keep)?;
-        let probe = Caller::new(who.web.clone(), &who.url, &who.client_id, Arc::clone(&who.key), source(token.clone()), rim.clone());
-        if let Ok(granted) = probe.token(&[("grant_type", "refresh_token"), ("refresh_token", &token), ("resource", resource)]).await? {
+        let probe =
+            Caller::new(who.web.clone(), &who.url, &who.client_id, Arc::clone(&who.key), source(token.clone()), rim.clone());
+        if let Ok(granted) =
+            probe.token(&[("grant_type", "refresh_token"), ("refresh_token", &token), ("resource", resource)]).await?
+        {
             let next = granted.refresh_token.unwrap_or(token);
             caller::keep_refresh(&keep, &next)?;
             return Ok(source(next));
@@ -64,17 +71,28 @@ async fn sign_in(who: &Who, resource: &str, scope: Option<&str>, rim: &Rim) -> R
     let server = resource.rsplit('/').next().unwrap_or_default();
     url.query_pairs_mut().append_pair("scope", scope.unwrap_or(&format!("{server}:*")));
     eprintln!("Sign in and consent here:\n\n  {url}\n");
-    let answer = tokio::time::timeout(PATIENCE, callback(&listener, &state)).await.context("nobody signed in within five minutes")??;
+    let answer =
+        tokio::time::timeout(PATIENCE, callback(&listener, &state)).await.context("nobody signed in within five minutes")??;
     if answer.get("iss").map(String::as_str) != Some(who.url.as_str()) {
         bail!("the answer does not come from {}", who.url); // SPEC: RFC 9207 §2.4
     }
     let code = match (answer.get("code"), answer.get("error")) {
         (Some(code), None) => code,
-        (_, Some(error)) => bail!("no authority was given: {error}: {}", answer.get("error_description").map_or("", String::as_str)),
+        (_, Some(error)) => {
+            bail!("no authority was given: {error}: {}", answer.get("error_description").map_or("", String::as_str))
+        }
         (None, None) => bail!("the browser's answer holds neither a code nor an error"),
     };
-    let caller = Caller::new(who.web.clone(), &who.url, &who.client_id, Arc::clone(&who.key), Source::Itself { resource: resource.to_owned(), scope: None }, rim.clone());
-    let fields = [("grant_type", "authorization_code"), ("code", code), ("code_verifier", &verifier), ("redirect_uri", &redirect)];
+    let caller = Caller::new(
+        who.web.clone(),
+        &who.url,
+        &who.client_id,
+        Arc::clone(&who.key),
+        Source::Itself { resource: resource.to_owned(), scope: None },
+        rim.clone(),
+    );
+    let fields =
+        [("grant_type", "authorization_code"), ("code", code), ("code_verifier", &verifier), ("redirect_uri", &redirect)];
     let granted = caller.token(&fields).await?.map_err(|told| anyhow::anyhow!("the code was refused: {told}"))?;
     granted.refresh_token.context("the server gave no refresh token")
 }
@@ -93,11 +111,16 @@ async fn callback(listener: &TcpListener, state: &str) -> Result<BTreeMap<String
         }
         let line = String::from_utf8_lossy(&request).lines().next().unwrap_or_default().to_owned();
         let target = line.split(' ').nth(1).unwrap_or_default();
-        let answer: BTreeMap<String, String> =
-            Url::parse(&format!("http://127.0.0.1{target}")).map(|url| url.query_pairs().into_owned().collect()).unwrap_or_default();
+        let answer: BTreeMap<String, String> = Url::parse(&format!("http://127.0.0.1{target}"))
+            .map(|url| url.query_pairs().into_owned().collect())
+            .unwrap_or_default();
         let ours = target.starts_with("/callback?") && answer.get("state").map(String::as_str) == Some(state);
-        let (status, text) = if ours { ("200 OK", "Done. You can close this window.") } else { ("404 Not Found", "Nothing here.") };
-        let page = format!("HTTP/1.1 {status}\r\ncontent-type: text/plain\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{text}", text.len());
+        let (status, text) =
+            if ours { ("200 OK", "Done. You can close this window.") } else { ("404 Not Found", "Nothing here.") };
+        let page = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: text/plain\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{text}",
+            text.len()
+        );
         let _ = socket.write_all(page.as_bytes()).await;
         if ours {
             return Ok(answer);

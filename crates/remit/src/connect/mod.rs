@@ -45,7 +45,8 @@ impl Who {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => config::load(&args.config).map_err(config::report)?.config.server.public_url,
         };
-        let key = keys::read_key(&key_file).with_context(|| format!("no key for agent `{id}`; `remit agent add {id}` makes one"))?;
+        let key =
+            keys::read_key(&key_file).with_context(|| format!("no key for agent `{id}`; `remit agent add {id}` makes one"))?;
         Ok(Self { web: Web::new()?, url, client_id: id.subject(), key: Arc::new(key), key_file })
     }
 }

@@ -30,7 +30,11 @@ pub(super) async fn tell(tell: &mut Teller, world: &mut World) -> Result<Tokens>
     read(tell, world, &planner).await?;
     refund(tell, world, &planner).await?;
     tell.chapter("The agent hands a narrower part to a sub-agent");
-    let identity = world.summarizer.itself(&world.issuer, None, None).await?.map_err(|told| anyhow::anyhow!("no identity token for the summarizer: {told}"))?;
+    let identity = world
+        .summarizer
+        .itself(&world.issuer, None, None)
+        .await?
+        .map_err(|told| anyhow::anyhow!("no identity token for the summarizer: {told}"))?;
     tell.step(
         "The summarizer proves who it is: its own key and identity token, no authority yet",
         Told { shown: claims(&identity.access_token), held: true, result: "identified".into(), record: world.latest().await? },
@@ -75,8 +79,12 @@ async fn sign_in(tell: &mut Teller, world: &mut World) -> Result<Granted> {
     let given = world.human.consent(url.as_str(), CALLBACK).await?;
     let code = given.get("code").with_context(|| format!("no code came back: {given:?}"))?;
     let answered = given.get("state") == Some(&state) && given.get("iss") == Some(&world.issuer);
-    let read: Vec<String> = world.human.read.iter().filter(|line| line.len() > 32).map(|line| format!("the page says: {line}")).collect();
-    let granted = world.planner.token(&[("grant_type", "authorization_code"), ("code", code), ("code_verifier", &verifier), ("redirect_uri", CALLBACK)]).await?;
+    let read: Vec<String> =
+        world.human.read.iter().filter(|line| line.len() > 32).map(|line| format!("the page says: {line}")).collect();
+    let granted = world
+        .planner
+        .token(&[("grant_type", "authorization_code"), ("code", code), ("code_verifier", &verifier), ("redirect_uri", CALLBACK)])
+        .await?;
     let granted = granted.map_err(|told| anyhow::anyhow!("the code was refused: {told}"))?;
     tell.step(
         "Alice signs in, reads what is asked, and consents",
@@ -84,13 +92,23 @@ async fn sign_in(tell: &mut Teller, world: &mut World) -> Result<Granted> {
     );
     let record = world.latest().await?;
     let bound = granted.answer["token_type"] == "DPoP";
-    tell.step("The planner gets a token that only its own key can use", Told { shown: claims(&granted.access_token), held: bound, result: "issued".into(), record });
+    tell.step(
+        "The planner gets a token that only its own key can use",
+        Told { shown: claims(&granted.access_token), held: bound, result: "issued".into(), record },
+    );
     Ok(granted)
 }
 
 async fn list(tell: &mut Teller, world: &World, token: &Granted) -> Result<()> {
     let said = Mcp::of(&world.planner, &token.access_token, &world.helpdesk).send("tools/list", json!({})).await?;
-    let names: Vec<&str> = said.body.pointer("/result/tools").and_then(Value::as_array).into_iter().flatten().filter_map(|tool| tool["name"].as_str()).collect();
+    let names: Vec<&str> = said
+        .body
+        .pointer("/result/tools")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(|tool| tool["name"].as_str())
+        .collect();
     let mut sorted = names.clone();
     sorted.sort_unstable();
     let held = sorted == ["refund.create", "tickets.list", "tickets.read"];
@@ -102,7 +120,8 @@ async fn list(tell: &mut Teller, world: &World, token: &Granted) -> Result<()> {
 }
 
 async fn read(tell: &mut Teller, world: &World, token: &Granted) -> Result<()> {
-    let said = Mcp::of(&world.planner, &token.access_token, &world.helpdesk).tool("tickets.read", json!({"id": "T-1001"})).await?;
+    let said =
+        Mcp::of(&world.planner, &token.access_token, &world.helpdesk).tool("tickets.read", json!({"id": "T-1001"})).await?;
     let ticket = said.structured();
     let held = ticket.pointer("/customer/name").is_some_and(Value::is_string) && ticket.pointer("/customer/email").is_none();
     let record = world.latest().await?;
@@ -114,7 +133,8 @@ async fn read(tell: &mut Teller, world: &World, token: &Granted) -> Result<()> {
 }
 
 async fn refund(tell: &mut Teller, world: &World, token: &Granted) -> Result<()> {
-    let asked = json!({"ticket_id": "T-1001", "amount": 20, "currency": "EUR", "reason": "charged twice", "idempotency_key": "demo-1"});
+    let asked =
+        json!({"ticket_id": "T-1001", "amount": 20, "currency": "EUR", "reason": "charged twice", "idempotency_key": "demo-1"});
     let said = Mcp::of(&world.planner, &token.access_token, &world.helpdesk).tool("refund.create", asked).await?;
     let held = said.body.pointer("/result/isError").and_then(Value::as_bool) != Some(true) && world.ran("refund.create") == 1;
     let record = world.latest().await?;
@@ -129,24 +149,41 @@ async fn exchange(tell: &mut Teller, world: &World, planner: &Granted, identity:
     let details = summarizer_grants(&world.helpdesk).to_string();
     let given = narrow(&world.planner, &planner.access_token, Some(identity), &world.helpdesk, None, Some(&details)).await?;
     let given = given.map_err(|told| anyhow::anyhow!("the exchange was refused: {told}"))?;
-    let seen = remit_token::inspect_unverified(&given.access_token).map(|seen| serde_json::to_value(&seen.claims).unwrap_or_default()).unwrap_or_default();
-    let chain = [seen["sub"].as_str(), seen.pointer("/act/act/sub").and_then(Value::as_str), seen.pointer("/act/sub").and_then(Value::as_str)];
+    let seen = remit_token::inspect_unverified(&given.access_token)
+        .map(|seen| serde_json::to_value(&seen.claims).unwrap_or_default())
+        .unwrap_or_default();
+    let chain = [
+        seen["sub"].as_str(),
+        seen.pointer("/act/act/sub").and_then(Value::as_str),
+        seen.pointer("/act/sub").and_then(Value::as_str),
+    ];
     let held = chain == [Some("user:alice"), Some("agent:planner"), Some("agent:summarizer")]
         && seen.pointer("/cnf/jkt").and_then(Value::as_str) == Some(world.summarizer.key().public().thumbprint());
-    let mut shown = vec![format!("request: grant_type={TOKEN_EXCHANGE}"), format!("         subject_token=(planner's), actor_token=(summarizer's), types {ACCESS_TOKEN}")];
+    let mut shown = vec![
+        format!("request: grant_type={TOKEN_EXCHANGE}"),
+        format!("         subject_token=(planner's), actor_token=(summarizer's), types {ACCESS_TOKEN}"),
+    ];
     shown.extend(claims(&given.access_token));
     shown.push(format!("{:<22}{}", "chain", chain.map(Option::unwrap_or_default).join(" → ")));
     let record = world.latest().await?;
-    tell.step("Token exchange (RFC 8693): the chain grows by one, the authority shrinks, the key changes", Told { shown, held, result: "narrowed".into(), record });
+    tell.step(
+        "Token exchange (RFC 8693): the chain grows by one, the authority shrinks, the key changes",
+        Told { shown, held, result: "narrowed".into(), record },
+    );
     Ok(given)
 }
 
 async fn sub_read(tell: &mut Teller, world: &World, token: &Granted) -> Result<()> {
-    let said = Mcp::of(&world.summarizer, &token.access_token, &world.helpdesk).tool("tickets.read", json!({"id": "T-1001"})).await?;
+    let said =
+        Mcp::of(&world.summarizer, &token.access_token, &world.helpdesk).tool("tickets.read", json!({"id": "T-1001"})).await?;
     let ticket = said.structured();
-    let held = ticket["subject"].is_string() && ticket.get("customer").is_none_or(|customer| customer.as_object().is_some_and(serde_json::Map::is_empty));
+    let held = ticket["subject"].is_string()
+        && ticket.get("customer").is_none_or(|customer| customer.as_object().is_some_and(serde_json::Map::is_empty));
     let record = world.latest().await?;
-    tell.step("The summarizer reads the same ticket and sees no customer at all", Told { shown: shown(&ticket), held, result: "allowed".into(), record });
+    tell.step(
+        "The summarizer reads the same ticket and sees no customer at all",
+        Told { shown: shown(&ticket), held, result: "allowed".into(), record },
+    );
     Ok(())
 }
 
@@ -189,9 +226,14 @@ impl<'a> Mcp<'a> {
 
 /// Headers and body of one MCP 2026-07-28 request.
 pub(super) fn request(method: &str, mut params: Value) -> (Vec<(String, String)>, Bytes) {
-    let mut headers: Vec<(String, String)> = [("content-type", "application/json"), ("accept", "application/json, text/event-stream"), ("mcp-protocol-version", "2026-07-28"), ("mcp-method", method)]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into();
+    let mut headers: Vec<(String, String)> = [
+        ("content-type", "application/json"),
+        ("accept", "application/json, text/event-stream"),
+        ("mcp-protocol-version", "2026-07-28"),
+        ("mcp-method", method),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into();
     if let Some(name) = params["name"].as_str() {
         headers.push(("mcp-name".to_owned(), name.to_owned()));
     }

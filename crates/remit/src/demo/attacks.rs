@@ -28,7 +28,12 @@ pub(super) async fn tell(tell: &mut Teller, world: &World, tokens: &Tokens) -> R
     let (refunds, purges) = (world.ran("refund.create"), world.ran("admin.purge"));
     tell.step(
         "None of the refused calls reached the helpdesk",
-        Told { shown: vec![format!("refund.create ran {refunds} time (the granted one), admin.purge {purges} times")], held: (refunds, purges) == (1, 0), result: "no effect".into(), record: None },
+        Told {
+            shown: vec![format!("refund.create ran {refunds} time (the granted one), admin.purge {purges} times")],
+            held: (refunds, purges) == (1, 0),
+            result: "no effect".into(),
+            record: None,
+        },
     );
     Ok(())
 }
@@ -36,12 +41,14 @@ pub(super) async fn tell(tell: &mut Teller, world: &World, tokens: &Tokens) -> R
 async fn stolen(tell: &mut Teller, world: &World, tokens: &Tokens) -> Result<()> {
     let token = tokens.planner.access_token.as_str();
     let said = Mcp::of(&world.thief, token, &world.helpdesk).tool("tickets.read", json!({"id": "T-1001"})).await?;
-    refused(tell, world, "A thief uses the planner's token with a key of its own", &["dpop_key_mismatch"], said.refusal()).await?;
+    refused(tell, world, "A thief uses the planner's token with a key of its own", &["dpop_key_mismatch"], said.refusal())
+        .await?;
     let (mut headers, body) = request("tools/call", json!({"name": "tickets.read", "arguments": {"id": "T-1001"}}));
     headers.push(("authorization".into(), format!("Bearer {token}")));
     let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let said = Said::of(world.web.open(Method::POST, &world.helpdesk, &headers, body).await?).await?;
-    refused(tell, world, "The thief sends it as a plain bearer token, without any proof", &["dpop_proof_missing"], said.refusal()).await
+    refused(tell, world, "The thief sends it as a plain bearer token, without any proof", &["dpop_proof_missing"], said.refusal())
+        .await
 }
 
 async fn replayed(tell: &mut Teller, world: &World, tokens: &Tokens) -> Result<()> {
@@ -108,23 +115,38 @@ async fn ask(world: &World, tokens: &Tokens, asked: &Value) -> Result<std::resul
         purpose: Some("summarise one ticket".into()),
     };
     let now = world.rim.clock.unix();
-    let signed = statement::create(world.planner.key(), "agent:planner", &world.issuer, &world.rim.entropy.token(16), now, &delegation);
+    let signed =
+        statement::create(world.planner.key(), "agent:planner", &world.issuer, &world.rim.entropy.token(16), now, &delegation);
     let signed = signed.map_err(|fault| anyhow::anyhow!("{fault}"))?;
     let details = asked.to_string();
-    let fields = [("grant_type", TOKEN_EXCHANGE), ("subject_token", signed.as_str()), ("subject_token_type", JWT), ("resource", &world.helpdesk), ("authorization_details", &details)];
+    let fields = [
+        ("grant_type", TOKEN_EXCHANGE),
+        ("subject_token", signed.as_str()),
+        ("subject_token_type", JWT),
+        ("resource", &world.helpdesk),
+        ("authorization_details", &details),
+    ];
     world.summarizer.token(&fields).await
 }
 
 async fn beyond(tell: &mut Teller, world: &World, tokens: &Tokens) -> Result<()> {
     let planner = Mcp::of(&world.planner, &tokens.planner.access_token, &world.helpdesk);
-    let asked = json!({"ticket_id": "T-1001", "amount": 500, "currency": "EUR", "reason": "generous", "idempotency_key": "demo-2"});
+    let asked =
+        json!({"ticket_id": "T-1001", "amount": 500, "currency": "EUR", "reason": "generous", "idempotency_key": "demo-2"});
     let said = planner.tool("refund.create", asked).await?;
-    refused(tell, world, "The planner refunds 500 EUR where it was granted 50", &["argument_not_granted"], said.refusal()).await?;
-    let said = Mcp::of(&world.planner, &tokens.planner.access_token, &world.payroll).tool("tickets.read", json!({"id": "T-1001"})).await?;
-    refused(tell, world, "The helpdesk token is presented at the payroll server", &["token_audience_wrong"], said.refusal()).await?;
+    refused(tell, world, "The planner refunds 500 EUR where it was granted 50", &["argument_not_granted"], said.refusal())
+        .await?;
+    let said = Mcp::of(&world.planner, &tokens.planner.access_token, &world.payroll)
+        .tool("tickets.read", json!({"id": "T-1001"}))
+        .await?;
+    refused(tell, world, "The helpdesk token is presented at the payroll server", &["token_audience_wrong"], said.refusal())
+        .await?;
     let said = planner.tool("admin.purge", json!({"confirm": "purge"})).await?;
-    refused(tell, world, "The planner calls a tool that its authority does not name", &["tool_not_granted"], said.refusal()).await?;
-    let wider = narrow(&world.summarizer, &tokens.summarizer.access_token, None, &world.helpdesk, Some("helpdesk:tickets.list"), None).await?;
+    refused(tell, world, "The planner calls a tool that its authority does not name", &["tool_not_granted"], said.refusal())
+        .await?;
+    let wider =
+        narrow(&world.summarizer, &tokens.summarizer.access_token, None, &world.helpdesk, Some("helpdesk:tickets.list"), None)
+            .await?;
     let told = wider.err().unwrap_or_else(|| caller::Told { code: "issued".into(), ..caller::Told::default() });
     refused(tell, world, "The summarizer tries to exchange its own token for another tool", &["widens_scope"], told).await
 }
@@ -134,11 +156,20 @@ async fn stopped(tell: &mut Teller, world: &World, tokens: &Tokens) -> Result<()
     let record = world.record_number(answer["record"].as_str()).await?;
     tell.step(
         "The operator quarantines the planner; its tokens still have minutes to live",
-        Told { shown: vec![format!("agent:planner is {}", answer["agent"]["status"])], held: answer["agent"]["status"] == "quarantined", result: "quarantined".into(), record },
+        Told {
+            shown: vec![format!("agent:planner is {}", answer["agent"]["status"])],
+            held: answer["agent"]["status"] == "quarantined",
+            result: "quarantined".into(),
+            record,
+        },
     );
-    let said = Mcp::of(&world.planner, &tokens.planner.access_token, &world.helpdesk).tool("tickets.read", json!({"id": "T-1001"})).await?;
+    let said = Mcp::of(&world.planner, &tokens.planner.access_token, &world.helpdesk)
+        .tool("tickets.read", json!({"id": "T-1001"}))
+        .await?;
     refused(tell, world, "The planner calls with its unexpired token", &["agent_quarantined"], said.refusal()).await?;
-    let said = Mcp::of(&world.summarizer, &tokens.summarizer.access_token, &world.helpdesk).tool("tickets.read", json!({"id": "T-1001"})).await?;
+    let said = Mcp::of(&world.summarizer, &tokens.summarizer.access_token, &world.helpdesk)
+        .tool("tickets.read", json!({"id": "T-1001"}))
+        .await?;
     refused(tell, world, "Its sub-agent, itself in good standing, falls with it", &["agent_quarantined"], said.refusal()).await
 }
 

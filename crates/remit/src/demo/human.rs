@@ -88,7 +88,10 @@ fn form(page: &str) -> Option<Form> {
     let action = attribute(body.split('>').next()?, "action").unwrap_or_default();
     let inputs = body.split("<input").skip(1).filter_map(|input| input.split('>').next());
     let hidden = inputs.filter(|input| attribute(input, "type").as_deref() == Some("hidden"));
-    Some(Form { action, hidden: hidden.filter_map(|input| Some((attribute(input, "name")?, attribute(input, "value")?))).collect() })
+    Some(Form {
+        action,
+        hidden: hidden.filter_map(|input| Some((attribute(input, "name")?, attribute(input, "value")?))).collect(),
+    })
 }
 
 fn attribute(tag: &str, name: &str) -> Option<String> {
@@ -100,11 +103,25 @@ fn attribute(tag: &str, name: &str) -> Option<String> {
 /// What the main part of a page says: its text, a line for each piece between tags.
 fn words(page: &str) -> Vec<String> {
     let main = page.split_once("<main").map_or(page, |(_, rest)| rest);
-    main.split('<').filter_map(|piece| piece.split_once('>')).map(|(_, text)| unescape(text.trim())).filter(|text| !text.is_empty()).collect()
+    main.split('<')
+        .filter_map(|piece| piece.split_once('>'))
+        .map(|(_, text)| unescape(text.trim()))
+        .filter(|text| !text.is_empty())
+        .collect()
 }
 
 fn unescape(text: &str) -> String {
-    [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#34;", "\""), ("&#39;", "'"), ("&#38;", "&"), ("&#60;", "<"), ("&#62;", ">"), ("&amp;", "&")]
-        .iter()
-        .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+    [
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", "\""),
+        ("&#34;", "\""),
+        ("&#39;", "'"),
+        ("&#38;", "&"),
+        ("&#60;", "<"),
+        ("&#62;", ">"),
+        ("&amp;", "&"),
+    ]
+    .iter()
+    .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
 }

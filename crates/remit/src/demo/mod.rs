@@ -28,7 +28,8 @@ pub(crate) async fn run(args: &Demo, rim: &Rim) -> Result<bool> {
         println!("Remit: one human, two agents, one helpdesk, and a ledger that proves what happened.");
         println!("Everything below happens over HTTP against the server that `remit serve` runs. Kept in {}", dir.display());
     }
-    let mut world = World::build(&dir, rim).await.with_context(|| format!("cannot build the demo's world in {}", dir.display()))?;
+    let mut world =
+        World::build(&dir, rim).await.with_context(|| format!("cannot build the demo's world in {}", dir.display()))?;
     let tokens = agents::tell(&mut tell, &mut world).await?;
     attacks::tell(&mut tell, &world, &tokens).await?;
     proof::tell(&mut tell, &world, &dir).await?;
@@ -36,7 +37,11 @@ pub(crate) async fn run(args: &Demo, rim: &Rim) -> Result<bool> {
     let held = tell.all_held();
     if !args.json {
         println!("\n{}", if held { "All of it held." } else { "Something did not hold; see the marks above." });
-        println!("Look again:  remit audit explain RECORD --dir {0}/ledger    remit audit verify {0}/ledger --vkey '{1}'", dir.display(), world.running.vkey);
+        println!(
+            "Look again:  remit audit explain RECORD --dir {0}/ledger    remit audit verify {0}/ledger --vkey '{1}'",
+            dir.display(),
+            world.running.vkey
+        );
     }
     if !args.once {
         println!("\n{}  (Ctrl-C stops it)", serve::ready(&world.loaded, &world.running.vkey, false));

@@ -28,19 +28,33 @@ pub(super) async fn tell(tell: &mut Teller, world: &World, dir: &Path) -> Result
 fn log(tell: &mut Teller, proof: &Proof) {
     let failures: Vec<String> = proof.log.failures().map(|check| format!("{}: {}", check.name, check.detail)).collect();
     let checks = proof.log.checks.iter().filter(|check| check.ok).map(|check| check.name).collect::<Vec<_>>().join(", ");
-    let mut shown = vec![format!("{} records; hold: {checks}", proof.log.records), format!("root {}", proof.log.root.map(|root| root.to_string()).unwrap_or_default())];
+    let mut shown = vec![
+        format!("{} records; hold: {checks}", proof.log.records),
+        format!("root {}", proof.log.root.map(|root| root.to_string()).unwrap_or_default()),
+    ];
     shown.extend(failures);
     tell.step(
         "The copied ledger verifies offline: signature, tree, tiles, every record",
-        Told { shown, held: proof.log.ok() && proof.log.independent && proof.log.unknown_outcomes.is_empty(), result: "verified".into(), record: None },
+        Told {
+            shown,
+            held: proof.log.ok() && proof.log.independent && proof.log.unknown_outcomes.is_empty(),
+            result: "verified".into(),
+            record: None,
+        },
     );
 }
 
 fn custody(tell: &mut Teller, proof: &Proof) {
     let Some(report) = &proof.custody else { return };
-    let mut shown = vec![format!("{} chains, {} hops: each signed by its delegator, each only narrower and no longer", report.chains, report.hops)];
+    let mut shown = vec![format!(
+        "{} chains, {} hops: each signed by its delegator, each only narrower and no longer",
+        report.chains, report.hops
+    )];
     shown.extend(report.failures.iter().map(|failure| format!("record {}: {}", failure.index, failure.detail)));
-    tell.step("The chain of custody holds, hop by hop", Told { shown, held: report.ok() && report.hops >= 2 && report.undisclosed == 0, result: "holds".into(), record: None });
+    tell.step(
+        "The chain of custody holds, hop by hop",
+        Told { shown, held: report.ok() && report.hops >= 2 && report.undisclosed == 0, result: "holds".into(), record: None },
+    );
 }
 
 fn replay(tell: &mut Teller, proof: &Proof) {
@@ -49,7 +63,12 @@ fn replay(tell: &mut Teller, proof: &Proof) {
     shown.extend(report.mismatches.iter().map(|mismatch| format!("record {}: {}", mismatch.index, mismatch.detail)));
     tell.step(
         "Every decision is re-evaluated from its pinned policies and inputs",
-        Told { shown, held: report.ok() && report.decisions > 0 && report.undisclosed == 0, result: format!("{} agree", report.agree), record: None },
+        Told {
+            shown,
+            held: report.ok() && report.decisions > 0 && report.undisclosed == 0,
+            result: format!("{} agree", report.agree),
+            record: None,
+        },
     );
 }
 
@@ -71,7 +90,10 @@ fn recorded(tell: &mut Teller, copy: &Path) -> Result<()> {
     let held = wrong.is_empty() && checked >= 10;
     let mut shown = vec![format!("{checked} refusals in the ledger, each with the code its caller was told")];
     shown.extend(wrong);
-    tell.step("Every refusal above is a record of its own", Told { shown, held, result: format!("{checked} recorded"), record: None });
+    tell.step(
+        "Every refusal above is a record of its own",
+        Told { shown, held, result: format!("{checked} recorded"), record: None },
+    );
     Ok(())
 }
 

@@ -39,7 +39,10 @@ impl Teller {
     pub(crate) fn step(&mut self, title: &str, told: Told) {
         let number = self.rows.len() + 1;
         if self.json {
-            println!("{}", json!({"step": number, "title": title, "held": told.held, "result": told.result, "record": told.record, "shown": told.shown}));
+            println!(
+                "{}",
+                json!({"step": number, "title": title, "held": told.held, "result": told.result, "record": told.record, "shown": told.shown})
+            );
         } else {
             println!("\n[{number:>2}/{}] {title}", self.total);
             for line in &told.shown {

@@ -63,7 +63,14 @@ impl World {
         let cast = Cast { web: &web, issuer: &issuer, rim };
         let (planner, summarizer, thief) = (cast.agent("planner")?, cast.agent("summarizer")?, cast.agent("planner")?);
         cast.register(&admin, "planner", "Planner", &planner, json!(["helpdesk:*"])).await?;
-        cast.register(&admin, "summarizer", "Summarizer", &summarizer, json!(["helpdesk:tickets.list", "helpdesk:tickets.read", "helpdesk:refund.create"])).await?;
+        cast.register(
+            &admin,
+            "summarizer",
+            "Summarizer",
+            &summarizer,
+            json!(["helpdesk:tickets.list", "helpdesk:tickets.read", "helpdesk:refund.create"]),
+        )
+        .await?;
         Ok(Self {
             helpdesk: format!("{issuer}/mcp/helpdesk"),
             payroll: format!("{issuer}/mcp/payroll"),
@@ -120,7 +127,8 @@ struct Cast<'a> {
 
 impl Cast<'_> {
     fn agent(&self, name: &str) -> Result<Caller> {
-        let key = PrivateKey::generate(Algorithm::Ed25519, &mut |bytes| self.rim.entropy.fill(bytes)).map_err(|fault| anyhow::anyhow!("{fault}"))?;
+        let key = PrivateKey::generate(Algorithm::Ed25519, &mut |bytes| self.rim.entropy.fill(bytes))
+            .map_err(|fault| anyhow::anyhow!("{fault}"))?;
         let source = Source::Itself { resource: self.issuer.to_owned(), scope: None };
         Ok(Caller::new(self.web.clone(), self.issuer, &format!("agent:{name}"), Arc::new(key), source, self.rim.clone()))
     }
