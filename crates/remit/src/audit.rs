@@ -66,7 +66,7 @@ impl Proof {
     }
 
     pub(crate) fn to_value(&self) -> Value {
-        json!({"ok": self.holds(), "log": self.log, "custody": self.custody, "replay": self.replay})
+        json!({"ok": self.holds(), "disclosed": self.custody.as_ref().is_some_and(|report| report.undisclosed == 0) && self.replay.as_ref().is_some_and(|report| report.undisclosed == 0), "log": self.log, "custody": self.custody, "replay": self.replay})
     }
 
     /// One line for each check that holds or fails, then what is worth knowing.
@@ -93,7 +93,13 @@ impl Proof {
             lines.push("note the log's key was taken from the log itself: this shows that it is whole, not whose it is; give --vkey from a source you trust".to_owned());
         }
         let root = self.log.root.map(|root| format!(", root {root}")).unwrap_or_default();
-        lines.push(format!("{}: {} records{root}", if self.holds() { "VERIFIED" } else { "NOT VERIFIED" }, self.log.records));
+        let hidden = self.custody.as_ref().map_or(0, |report| report.undisclosed) + self.replay.as_ref().map_or(0, |report| report.undisclosed);
+        let verdict = match (self.holds(), hidden) {
+            (true, 0) => "VERIFIED",
+            (true, _) => "VERIFIED as far as this copy discloses (see the undisclosed custody and decisions above)",
+            (false, _) => "NOT VERIFIED",
+        };
+        lines.push(format!("{verdict}: {} records{root}", self.log.records));
         lines
     }
 }

@@ -24,7 +24,7 @@ use clap::Parser as _;
 use cli::{Cli, Command, ConfigArg, ConfigCommand};
 use rim::Rim;
 use serde_json::json;
-use std::process::ExitCode;
+use std::{io::IsTerminal as _, process::ExitCode};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -100,5 +100,5 @@ fn check(args: &ConfigArg) -> bool {
 /// Logs go to standard error, so that standard output stays the command's answer.
 fn logs(filter: &str) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init();
 }

@@ -33,3 +33,34 @@ fn describe(text: &mut String, command: &mut Command) {
         lines.join("\n").trim_end()
     );
 }
+
+#[cfg(test)]
+mod tests {
+    //! Lists of things are complete: every refusal code and every configuration key has its line in the documentation.
+
+    use remit_model::Code;
+    use serde_json::Value;
+
+    #[test]
+    fn every_refusal_code_has_a_row() {
+        let page = include_str!("../../../docs/refusals.md");
+        for code in Code::ALL {
+            assert!(page.contains(&format!("\n| `{code}` |")), "docs/refusals.md says nothing of {code}");
+        }
+    }
+
+    #[test]
+    fn every_configuration_key_has_a_row() {
+        let page = include_str!("../../../docs/configuration.md");
+        let schema: Value = serde_json::from_str(&crate::config::schema()).unwrap();
+        let definitions = schema["$defs"].as_object().unwrap().values();
+        let mut keys = Vec::new();
+        for definition in definitions {
+            keys.extend(definition["properties"].as_object().into_iter().flatten().map(|(key, _)| key.clone()));
+        }
+        assert!(keys.len() > 25, "{keys:?}");
+        for key in keys {
+            assert!(page.contains(&format!(".{key}` |")) || page.contains(&format!(".{key}`")), "docs/configuration.md says nothing of {key}");
+        }
+    }
+}
