@@ -20,7 +20,11 @@ pub(crate) async fn run(command: &AgentCommand, rim: &Rim) -> Result<()> {
         AgentCommand::Add(args) => add(args, rim).await,
         AgentCommand::List(config) => {
             let answer = Admin::of(config)?.send(Method::GET, "agents", None).await?;
-            if config.json { print(&answer) } else { list(&answer) }
+            if config.json {
+                return print(&answer);
+            }
+            list(&answer);
+            Ok(())
         }
         AgentCommand::Show(args) => {
             show(&Admin::of(&args.config)?.send(Method::GET, &format!("agents/{}", args.name), None).await?, args.config.json)
@@ -43,7 +47,7 @@ pub(crate) struct Admin {
 
 impl Admin {
     pub(crate) fn of(args: &ConfigArg) -> Result<Self> {
-        let loaded = config::load(&args.config).map_err(config::report)?;
+        let loaded = config::load(&args.config).map_err(|problems| config::report(&problems))?;
         let credential = keys::read_secret(&loaded.at(&loaded.config.server.admin_token_file))?;
         let accounts = loaded.config.identity_providers.iter().flat_map(|config::IdentityProvider::Local { accounts }| accounts);
         let first_account = accounts.into_iter().next().map(|account| format!("user:{}", account.name));
@@ -125,18 +129,18 @@ fn show(answer: &Value, json: bool) -> Result<()> {
     if json {
         return print(answer);
     }
-    let text = |name: &str| answer["agent"][name].as_str().unwrap_or_default();
+    let text = |name: &str| answer.get("agent").and_then(|value| value.get(name)).and_then(Value::as_str).unwrap_or_default();
     println!("{} ({}), {}, owner {}", text("client_id"), text("display_name"), text("status"), text("owner"));
-    for line in answer["agent"]["may"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+    for line in answer.pointer("/agent/may").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
         println!("  may at most: {line}");
     }
-    if let Some(record) = answer["record"].as_str() {
+    if let Some(record) = answer.get("record").and_then(Value::as_str) {
         println!("  recorded as {record}");
     }
     Ok(())
 }
 
-fn list(answer: &Value) -> Result<()> {
+fn list(answer: &Value) {
     let mut table = Table::new();
     table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_width(120).set_header([
         "agent",
@@ -144,13 +148,12 @@ fn list(answer: &Value) -> Result<()> {
         "owner",
         "may at most",
     ]);
-    for agent in answer["agents"].as_array().into_iter().flatten() {
-        let text = |name: &str| agent[name].as_str().unwrap_or_default().to_owned();
-        let may: Vec<&str> = agent["may"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    for agent in answer.get("agents").and_then(Value::as_array).into_iter().flatten() {
+        let text = |name: &str| agent.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let may: Vec<&str> = agent.get("may").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
         table.add_row([text("name"), text("status"), text("owner"), may.join("\n")]);
     }
     println!("{table}");
-    Ok(())
 }
 
 pub(crate) fn print(value: &Value) -> Result<()> {

@@ -1,6 +1,7 @@
 //! `remit audit …`: reads a ledger folder. Needs neither the server nor its database.
 
 use crate::{
+    agent::print,
     cli::{AuditCommand, AuditRecord},
     config,
 };
@@ -23,18 +24,18 @@ pub(crate) async fn run(command: &AuditCommand) -> Result<bool> {
         AuditCommand::Verify { dir, vkey, json } => {
             let proof = prove(dir, vkey.clone());
             if *json {
-                println!("{}", serde_json::to_string_pretty(&proof.to_value())?)
+                print(&proof.to_value())?;
             } else {
-                proof.lines().iter().for_each(|line| println!("{line}"))
+                say(&proof.lines());
             }
             Ok(proof.holds())
         }
         AuditCommand::Replay { dir, json } => {
             let report = replay(&open(dir)?);
             if *json {
-                println!("{}", serde_json::to_string_pretty(&report)?)
+                print(&serde_json::to_value(&report)?)?;
             } else {
-                replay_lines(&report).iter().for_each(|line| println!("{line}"))
+                say(&replay_lines(&report));
             }
             Ok(report.ok())
         }
@@ -93,7 +94,8 @@ impl Proof {
             lines.push("note the log's key was taken from the log itself: this shows that it is whole, not whose it is; give --vkey from a source you trust".to_owned());
         }
         let root = self.log.root.map(|root| format!(", root {root}")).unwrap_or_default();
-        let hidden = self.custody.as_ref().map_or(0, |report| report.undisclosed) + self.replay.as_ref().map_or(0, |report| report.undisclosed);
+        let hidden = self.custody.as_ref().map_or(0, |report| report.undisclosed)
+            + self.replay.as_ref().map_or(0, |report| report.undisclosed);
         let verdict = match (self.holds(), hidden) {
             (true, 0) => "VERIFIED",
             (true, _) => "VERIFIED as far as this copy discloses (see the undisclosed custody and decisions above)",
@@ -133,14 +135,19 @@ fn replay_lines(report: &ReplayReport) -> Vec<String> {
     lines
 }
 
+fn say(lines: &[String]) {
+    for line in lines {
+        println!("{line}");
+    }
+}
+
 fn show(args: &AuditRecord) -> Result<()> {
     let reader = open(&folder(args)?)?;
     if let Some(wanted) = &args.record {
         let (index, record) = find(&reader, wanted)?;
         let side = reader.side(index)?.and_then(|side| serde_json::from_slice::<Value>(&side.to_bytes()).ok());
         let value = json!({"index": index, "record": record.value(), "side": side});
-        println!("{}", serde_json::to_string_pretty(&value)?);
-        return Ok(());
+        return print(&value);
     }
     let mut table = Table::new();
     table
@@ -164,10 +171,9 @@ fn show(args: &AuditRecord) -> Result<()> {
         ]);
     }
     if args.config.json {
-        println!("{}", serde_json::to_string_pretty(&rows)?)
-    } else {
-        println!("{table}")
+        return print(&Value::Array(rows));
     }
+    println!("{table}");
     Ok(())
 }
 
@@ -178,8 +184,7 @@ fn explained(args: &AuditRecord) -> Result<()> {
     let side = reader.side(index)?;
     let explanation = explain(&record, side.as_ref());
     if args.config.json {
-        println!("{}", serde_json::to_string_pretty(&explanation)?);
-        return Ok(());
+        return print(&serde_json::to_value(&explanation)?);
     }
     println!("Record {index} ({})", record.record_id());
     for (word, lines) in [
@@ -204,7 +209,7 @@ fn folder(args: &AuditRecord) -> Result<PathBuf> {
     if let Some(dir) = &args.dir {
         return Ok(dir.clone());
     }
-    let loaded = config::load(&args.config.config).map_err(config::report)?;
+    let loaded = config::load(&args.config.config).map_err(|problems| config::report(&problems))?;
     Ok(loaded.at(&loaded.config.ledger.dir))
 }
 

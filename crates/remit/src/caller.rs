@@ -124,7 +124,7 @@ impl Caller {
             if answer.status == StatusCode::OK {
                 return Ok(Ok(granted(body, now.0)?));
             }
-            if attempt == 0 && body["error"] == "use_dpop_nonce" {
+            if attempt == 0 && body.get("error").is_some_and(|value| value == "use_dpop_nonce") {
                 continue;
             }
             return Ok(Err(told(answer.status, &body)));
@@ -242,11 +242,11 @@ pub(crate) fn keep_refresh(file: &std::path::Path, token: &str) -> Result<()> {
 }
 
 pub(crate) fn granted(answer: Value, now: i64) -> Result<Granted> {
-    let text = |name: &str| answer[name].as_str().map(str::to_owned);
+    let text = |name: &str| answer.get(name).and_then(Value::as_str).map(str::to_owned);
     Ok(Granted {
         access_token: text("access_token").context("the answer has no access_token")?,
         refresh_token: text("refresh_token"),
-        expires_at: now + answer["expires_in"].as_i64().unwrap_or(0),
+        expires_at: now + answer.get("expires_in").and_then(Value::as_i64).unwrap_or(0),
         answer,
     })
 }

@@ -15,8 +15,8 @@ pub(crate) struct Written {
 }
 
 /// Runs the command.
-pub(crate) async fn run(args: &Init, rim: &Rim) -> Result<()> {
-    let written = write(&args.dir, &args.listen, &args.account, rim).await?;
+pub(crate) fn run(args: &Init, rim: &Rim) -> Result<()> {
+    let written = write(&args.dir, &args.listen, &args.account, rim)?;
     if args.json {
         println!(
             "{}",
@@ -41,7 +41,7 @@ pub(crate) async fn run(args: &Init, rim: &Rim) -> Result<()> {
 ///
 /// # Errors
 /// When `remit.yaml` is already there, or the folder cannot be written.
-pub(crate) async fn write(dir: &Path, listen: &str, account: &str, rim: &Rim) -> Result<Written> {
+pub(crate) fn write(dir: &Path, listen: &str, account: &str, rim: &Rim) -> Result<Written> {
     let config = dir.join("remit.yaml");
     if config.exists() {
         bail!("{} is already there; remove it or choose another --dir", config.display());

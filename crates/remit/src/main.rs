@@ -59,9 +59,9 @@ async fn run(command: Command) -> Result<bool> {
             logs("warn");
             return demo::run(&args, &rim).await;
         }
-        Command::Init(args) => init::run(&args, &rim).await?,
+        Command::Init(args) => init::run(&args, &rim)?,
         Command::Serve(args) => {
-            let loaded = config::load(&args.config).map_err(config::report)?;
+            let loaded = config::load(&args.config).map_err(|problems| config::report(&problems))?;
             logs(&loaded.config.observe.log);
             serve::run(&loaded, args.json, &rim).await?;
         }
@@ -100,5 +100,10 @@ fn check(args: &ConfigArg) -> bool {
 /// Logs go to standard error, so that standard output stays the command's answer.
 fn logs(filter: &str) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .try_init();
 }

@@ -60,7 +60,10 @@ mod tests {
         }
         assert!(keys.len() > 25, "{keys:?}");
         for key in keys {
-            assert!(page.contains(&format!(".{key}` |")) || page.contains(&format!(".{key}`")), "docs/configuration.md says nothing of {key}");
+            assert!(
+                page.contains(&format!(".{key}` |")) || page.contains(&format!(".{key}`")),
+                "docs/configuration.md says nothing of {key}"
+            );
         }
     }
 }

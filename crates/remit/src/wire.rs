@@ -65,7 +65,7 @@ pub(crate) async fn start(loaded: &Loaded, rim: &Rim) -> Result<Running> {
     let bundle = pin(&store, bundle).await?;
     let policy = Arc::new(Live::new(bundle, rim.clock.unix()));
     let (routes, desks) = upstreams(loaded, &servers).await?;
-    let router = mount(loaded, rim, &store, &policy, signing, &servers, routes, &admin)?;
+    let router = mount(loaded, rim, &store, &policy, signing, &servers, routes, &admin);
     let vkey = keys::vkey(&loaded.at(&config.server.keys_dir), &origin)?;
     Ok(Running { router, store, policy, policies, desks, vkey })
 }
@@ -80,7 +80,7 @@ fn mount(
     servers: &[Arc<Server>],
     routes: Vec<Route>,
     admin: &str,
-) -> Result<Router> {
+) -> Router {
     let config = &loaded.config;
     let issuer = config.server.public_url.clone();
     let verifying = signing.set();
@@ -123,10 +123,10 @@ fn mount(
         admin_digest: Console::digest(admin),
         ledger_dir: store.ledger_dir().to_owned(),
     };
-    Ok(Router::new()
+    Router::new()
         .merge(authority::router(Arc::new(authority)))
         .merge(gateway::router(gateway))
-        .merge(remit_console::router(Arc::new(console))))
+        .merge(remit_console::router(Arc::new(console)))
 }
 
 /// Brings the accounts of the configuration into the store; one that is gone from the file is disabled.

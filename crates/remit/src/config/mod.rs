@@ -255,7 +255,7 @@ pub(crate) fn schema() -> String {
 }
 
 /// The problems of a configuration as one error, a line each.
-pub(crate) fn report(problems: Vec<Problem>) -> anyhow::Error {
+pub(crate) fn report(problems: &[Problem]) -> anyhow::Error {
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
     anyhow::anyhow!(
         "the configuration has {} problem{}:\n{}",

@@ -57,7 +57,7 @@ impl Node {
     pub(crate) fn line_of(&self, key: &str) -> Option<u64> {
         self.member(key).map(|node| node.line).or_else(|| {
             let below = self.members().iter().map(|(_, node)| node).chain(self.items());
-            below.filter_map(|node| node.line_of(key)).next()
+            below.filter_map(|node| node.line_of(key)).min()
         })
     }
 }

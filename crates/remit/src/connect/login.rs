@@ -22,7 +22,7 @@ use tokio::{
 use url::Url;
 
 /// How long the human may take.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 /// Longest request line taken from the browser, in bytes.
 const REQUEST_LIMIT: usize = 16 << 10;
 

@@ -43,7 +43,7 @@ impl Who {
         let key_file = args.key.clone().unwrap_or_else(|| base.join(format!("agents/{id}.pem")));
         let url = match &args.url {
             Some(url) => url.trim_end_matches('/').to_owned(),
-            None => config::load(&args.config).map_err(config::report)?.config.server.public_url,
+            None => config::load(&args.config).map_err(|problems| config::report(&problems))?.config.server.public_url,
         };
         let key =
             keys::read_key(&key_file).with_context(|| format!("no key for agent `{id}`; `remit agent add {id}` makes one"))?;

@@ -91,7 +91,7 @@ async fn sign_in(tell: &mut Teller, world: &mut World) -> Result<Granted> {
         Told { shown: read, held: answered, result: "consented".into(), record: None },
     );
     let record = world.latest().await?;
-    let bound = granted.answer["token_type"] == "DPoP";
+    let bound = granted.answer.get("token_type").is_some_and(|value| value == "DPoP");
     tell.step(
         "The planner gets a token that only its own key can use",
         Told { shown: claims(&granted.access_token), held: bound, result: "issued".into(), record },
@@ -107,7 +107,7 @@ async fn list(tell: &mut Teller, world: &World, token: &Granted) -> Result<()> {
         .and_then(Value::as_array)
         .into_iter()
         .flatten()
-        .filter_map(|tool| tool["name"].as_str())
+        .filter_map(|tool| tool.get("name").and_then(Value::as_str))
         .collect();
     let mut sorted = names.clone();
     sorted.sort_unstable();
@@ -153,7 +153,7 @@ async fn exchange(tell: &mut Teller, world: &World, planner: &Granted, identity:
         .map(|seen| serde_json::to_value(&seen.claims).unwrap_or_default())
         .unwrap_or_default();
     let chain = [
-        seen["sub"].as_str(),
+        seen.get("sub").and_then(Value::as_str),
         seen.pointer("/act/act/sub").and_then(Value::as_str),
         seen.pointer("/act/sub").and_then(Value::as_str),
     ];
@@ -177,7 +177,7 @@ async fn sub_read(tell: &mut Teller, world: &World, token: &Granted) -> Result<(
     let said =
         Mcp::of(&world.summarizer, &token.access_token, &world.helpdesk).tool("tickets.read", json!({"id": "T-1001"})).await?;
     let ticket = said.structured();
-    let held = ticket["subject"].is_string()
+    let held = ticket.get("subject").is_some_and(Value::is_string)
         && ticket.get("customer").is_none_or(|customer| customer.as_object().is_some_and(serde_json::Map::is_empty));
     let record = world.latest().await?;
     tell.step(
@@ -234,7 +234,7 @@ pub(super) fn request(method: &str, mut params: Value) -> (Vec<(String, String)>
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into();
-    if let Some(name) = params["name"].as_str() {
+    if let Some(name) = params.get("name").and_then(Value::as_str) {
         headers.push(("mcp-name".to_owned(), name.to_owned()));
     }
     if let Some(members) = params.as_object_mut() {

@@ -68,16 +68,18 @@ async fn replayed(tell: &mut Teller, world: &World, tokens: &Tokens) -> Result<(
 
 /// Four dimensions, each through the delegation statement the planner signed for less.
 async fn widened(tell: &mut Teller, world: &World, tokens: &Tokens) -> Result<()> {
-    let grants = |change: &dyn Fn(&mut Value)| {
+    let changed = |name: &str, value: Value| {
         let mut grants = json!([{"type": "tool_access", "locations": [world.helpdesk], "actions": ["tickets.read"],
             "arguments": {"/id": {"eq": "T-1001"}}, "fields": ["/id", "/subject", "/messages"]}]);
-        grants.as_array_mut().into_iter().flatten().for_each(change);
+        for grant in grants.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+            grant.insert(name.to_owned(), value.clone());
+        }
         grants
     };
-    let scope = grants(&|grant| grant["actions"] = json!(["tickets.read", "customers.read"]));
-    let field = grants(&|grant| grant["fields"] = json!(["/id", "/subject", "/messages", "/customer/email"]));
+    let scope = changed("actions", json!(["tickets.read", "customers.read"]));
+    let field = changed("fields", json!(["/id", "/subject", "/messages", "/customer/email"]));
     let argument = json!([refunds_up_to(5000, &world.helpdesk)]);
-    let lifetime = grants(&|grant| grant["not_after"] = json!(tokens.planner.expires_at + 86_400));
+    let lifetime = changed("not_after", json!(tokens.planner.expires_at + 86_400));
     for (title, code, asked) in [
         ("a tool its parent was never given", "widens_scope", scope),
         ("refunds up to 5000 where its parent has 50", "widens_argument", argument),
@@ -153,12 +155,12 @@ async fn beyond(tell: &mut Teller, world: &World, tokens: &Tokens) -> Result<()>
 
 async fn stopped(tell: &mut Teller, world: &World, tokens: &Tokens) -> Result<()> {
     let answer = world.admin.send(Method::POST, "agents/planner/quarantine", None).await?;
-    let record = world.record_number(answer["record"].as_str()).await?;
+    let record = world.record_number(answer.get("record").and_then(Value::as_str)).await?;
     tell.step(
         "The operator quarantines the planner; its tokens still have minutes to live",
         Told {
-            shown: vec![format!("agent:planner is {}", answer["agent"]["status"])],
-            held: answer["agent"]["status"] == "quarantined",
+            shown: vec![format!("agent:planner is {}", answer.pointer("/agent/status").unwrap_or(&Value::Null))],
+            held: answer.pointer("/agent/status").is_some_and(|value| value == "quarantined"),
             result: "quarantined".into(),
             record,
         },

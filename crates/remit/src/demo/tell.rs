@@ -88,7 +88,7 @@ pub(crate) fn claims(token: &str) -> Vec<String> {
             lines.push(format!("{name:<22}{value}"));
         }
     }
-    for grant in claims["authorization_details"].as_array().into_iter().flatten() {
+    for grant in claims.get("authorization_details").and_then(Value::as_array).into_iter().flatten() {
         let mut grant = grant.clone();
         if let Some(members) = grant.as_object_mut() {
             members.retain(|name, _| name != "type" && name != "locations");

@@ -51,9 +51,9 @@ impl World {
     pub(super) async fn build(dir: &Path, rim: &Rim) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no free loopback port")?;
         let listen = listener.local_addr()?.to_string();
-        let written = init::write(dir, &listen, "alice", rim).await?;
+        let written = init::write(dir, &listen, "alice", rim)?;
         second_server(&written.config)?;
-        let loaded = config::load(&written.config).map_err(config::report)?;
+        let loaded = config::load(&written.config).map_err(|problems| config::report(&problems))?;
         let running = wire::start(&loaded, rim).await?;
         let (stop, stopped) = watch::channel(false);
         let serving = tokio::spawn(serve::serve(listener, running.router.clone(), stopped));
@@ -102,7 +102,7 @@ impl World {
     /// The number of a record, from its id.
     pub(super) async fn record_number(&self, id: Option<&str>) -> Result<Option<u64>> {
         let Some(id) = id else { return Ok(None) };
-        Ok(self.admin.send(Method::GET, &format!("records/{id}"), None).await?["index"].as_u64())
+        Ok(self.admin.send(Method::GET, &format!("records/{id}"), None).await?.get("index").and_then(Value::as_u64))
     }
 
     /// The number of the latest record: that of the step that has just ended, since the story has one thread.
