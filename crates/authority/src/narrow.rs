@@ -4,7 +4,8 @@
 //! `requested_lifetime`; rules TK-08, TX-04, TX-05, DC-07. Asking for more than the parent has is refused with the
 //! code of the dimension that widens; it is never cut silently. Comparing is left to the model's algebra.
 //!
-//! `scope` names actions only, so it says nothing about arguments, fields or limits: those come from the parent.
+//! `scope` names actions only, so it says nothing about arguments, fields or limits: those come from the parent. What is
+//! asked for by `scope` may not be handed on.
 //! `authorization_details` says everything, so a dimension it leaves out is asked for without a limit.
 
 use crate::form::Form;
@@ -116,7 +117,7 @@ impl Asked {
     /// The authority asked for under `parent`, or why it asks for too much. SPEC: TX-04, DC-07, N-TX-01, N-DC-10
     pub(crate) fn under(&self, parent: &Authority, target: &Target) -> Result<Authority, Refusal> {
         let parent = match target {
-            Target::Server(server) => parent.at_location(&server.location),
+            Target::Server(server) => here(parent, server)?,
             Target::Issuer(_) => return self.nothing_to_hand(),
             Target::Endpoint(_) => parent.clone(),
         };
@@ -241,6 +242,15 @@ impl Targets<'_> {
 /// Where an agent is called by other agents, if it is: its registered label `endpoint`, an absolute URI.
 pub(crate) fn endpoint(agent: &Agent) -> Option<&str> {
     agent.labels.get("endpoint").map(String::as_str)
+}
+
+/// What the parent holds at the server that is asked for. SPEC: N-TX-03
+fn here(parent: &Authority, server: &Server) -> Result<Authority, Refusal> {
+    let here = parent.at_location(&server.location);
+    if here.is_none() && !parent.is_none() {
+        return Err(Refusal::new(Code::WidensResource, format!("the parent holds nothing at {}", server.location)));
+    }
+    Ok(here)
 }
 
 /// The authority at the target. What names another resource is refused, not dropped.

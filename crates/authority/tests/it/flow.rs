@@ -1,0 +1,140 @@
+//! A person with a browser: from the authorization request to the code, and to tokens.
+
+use crate::world::*;
+use axum::{body::Body, http::Request};
+use serde_json::Value;
+
+/// A browser with at most one cookie of ours.
+#[derive(Clone, Default)]
+pub(crate) struct Browser {
+    pub(crate) cookie: Option<String>,
+}
+
+/// The parameters of a good authorization request; tests change what they are about.
+pub(crate) fn request() -> Vec<(String, String)> {
+    fields(&[
+        ("response_type", "code"),
+        ("client_id", "agent:planner"),
+        ("redirect_uri", REDIRECT),
+        ("state", "s-1"),
+        ("code_challenge", &challenge()),
+        ("code_challenge_method", "S256"),
+        ("resource", HELPDESK),
+    ])
+}
+
+/// As [`request`], with some parameters replaced, added, or (with an empty value) left out.
+pub(crate) fn request_with(changes: &[(&str, &str)]) -> Vec<(String, String)> {
+    let mut all = request();
+    for (name, value) in changes {
+        all.retain(|(key, _)| key != name);
+        if !value.is_empty() {
+            all.push(((*name).to_owned(), (*value).to_owned()));
+        }
+    }
+    all
+}
+
+impl Browser {
+    pub(crate) async fn get(&mut self, world: &World, path: &str) -> Reply {
+        let mut get = Request::get(path);
+        if let Some(cookie) = &self.cookie {
+            get = get.header("cookie", cookie);
+        }
+        let reply = world.send(get.body(Body::empty()).unwrap()).await;
+        self.keep(&reply);
+        reply
+    }
+
+    pub(crate) async fn post(&mut self, world: &World, path: &str, form: &[(String, String)]) -> Reply {
+        let headers: Vec<(&str, String)> = self.cookie.iter().map(|cookie| ("cookie", cookie.clone())).collect();
+        let reply = world.post(path, form, &headers).await;
+        self.keep(&reply);
+        reply
+    }
+
+    fn keep(&mut self, reply: &Reply) {
+        if let Some(cookie) = reply.headers.get("set-cookie") {
+            self.cookie = Some(cookie.to_str().unwrap().split(';').next().unwrap().to_owned());
+        }
+    }
+
+    /// Starts a request and returns the page it leads to.
+    pub(crate) async fn begin(&mut self, world: &World, parameters: &[(String, String)]) -> Reply {
+        let reply = self.get(world, &format!("/oauth/authorize?{}", encode(parameters))).await;
+        let next = reply.location();
+        self.get(world, &format!("{}?{}", next.path(), next.query().unwrap())).await
+    }
+
+    /// Signs in on the sign-in page that `page` is.
+    pub(crate) async fn sign_in(&mut self, world: &World, page: &Reply, name: &str, password: &str) -> Reply {
+        let mut form = fields(&[("username", name), ("password", password)]);
+        form.extend(hidden(&page.text, &["request", "csrf"]));
+        self.post(world, "/oauth/login", &form).await
+    }
+
+    /// Begins, signs in, and returns the consent page.
+    pub(crate) async fn consent_page(&mut self, world: &World, user: &str, parameters: &[(String, String)]) -> Reply {
+        let login = self.begin(world, parameters).await;
+        let next = self.sign_in(world, &login, user, PASSWORD).await.location();
+        self.get(world, &format!("{}?{}", next.path(), next.query().unwrap())).await
+    }
+
+    pub(crate) async fn decide(&mut self, world: &World, page: &Reply, decision: &str) -> Reply {
+        let mut form = fields(&[("decision", decision)]);
+        form.extend(hidden(&page.text, &["request", "csrf", "shown"]));
+        self.post(world, "/oauth/consent", &form).await
+    }
+}
+
+/// Values of the page's hidden fields.
+pub(crate) fn hidden(page: &str, names: &[&str]) -> Vec<(String, String)> {
+    let value = |name: &str| {
+        let (_, rest) = page.split_once(&format!("name=\"{name}\" value=\"")).unwrap_or_else(|| panic!("no {name} in {page}"));
+        rest.split_once('"').unwrap().0.to_owned()
+    };
+    names.iter().map(|name| ((*name).to_owned(), value(name))).collect()
+}
+
+impl World {
+    /// A fresh person's consent to these parameters, as a code.
+    pub(crate) async fn code(&self, user: &str, parameters: &[(String, String)]) -> String {
+        let mut browser = Browser::default();
+        let page = browser.consent_page(self, user, parameters).await;
+        let back = browser.decide(self, &page, "allow").await.location();
+        query(&back, "code").unwrap_or_else(|| panic!("no code in {back}"))
+    }
+
+    pub(crate) async fn redeem(&self, actor: &Actor, code: &str, more: &[(&str, &str)]) -> Reply {
+        let mut all = vec![("grant_type", "authorization_code"), ("code", code), ("redirect_uri", REDIRECT)];
+        if !more.iter().any(|(name, _)| *name == "code_verifier") {
+            all.push(("code_verifier", VERIFIER));
+        }
+        all.retain(|(name, _)| !more.iter().any(|(other, _)| other == name));
+        all.extend(more.iter().filter(|(_, value)| !value.is_empty()));
+        self.token(actor, &all).await
+    }
+
+    /// The planner's token for a person, for the whole of what both may.
+    pub(crate) async fn delegated(&self, user: &str) -> Value {
+        self.delegated_with(user, &[]).await
+    }
+
+    pub(crate) async fn delegated_with(&self, user: &str, changes: &[(&str, &str)]) -> Value {
+        let code = self.code(user, &request_with(changes)).await;
+        let reply = self.redeem(&self.planner, &code, &[]).await;
+        reply.access_token();
+        reply.body
+    }
+
+    pub(crate) async fn refresh(&self, actor: &Actor, token: &str, more: &[(&str, &str)]) -> Reply {
+        let mut all = vec![("grant_type", "refresh_token"), ("refresh_token", token)];
+        all.extend_from_slice(more);
+        self.token(actor, &all).await
+    }
+}
+
+/// A string member of a reply's body.
+pub(crate) fn text<'a>(body: &'a Value, name: &str) -> &'a str {
+    body[name].as_str().unwrap_or_else(|| panic!("no {name} in {body}"))
+}
