@@ -114,13 +114,12 @@ impl View<'_> {
         let token = |name: &str| record.ext("token").and_then(|token| token.get(name)).and_then(Value::as_str);
         let at = record.text("/tool/server_id").map(|server| format!(" at server `{server}`")).unwrap_or_default();
         match record.record_type() {
-            "delegation" => {
-                let audience = token("audience").unwrap_or("an unnamed audience");
-                format!("Authority was handed on: a token for {audience} (scope `{}`).", token("scope").unwrap_or_default())
-            }
-            "token" if token("audience").is_some() => {
+            "delegation" | "token" if token("audience").is_some() => {
+                let said =
+                    if record.record_type() == "delegation" { "Authority was handed on: a token" } else { "A token was issued" };
                 let audience = token("audience").unwrap_or_default();
-                format!("A token was issued for {audience} (scope `{}`).", token("scope").unwrap_or_default())
+                let scope = token("scope").filter(|scope| !scope.is_empty());
+                format!("{said} for {audience}{}.", scope.map(|scope| format!(" (scope `{scope}`)")).unwrap_or_default())
             }
             "decision" => format!("Asked to do `{name}` ({class}){at}."),
             "intent" => format!("About to do `{name}` ({class}){at}; this was written before it began."),
