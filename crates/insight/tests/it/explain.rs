@@ -8,7 +8,14 @@ use remit_model::{
 use serde_json::json;
 
 fn explained(world: &World, index: u64) -> String {
-    explain_at(&world.publish().reader(), index).unwrap().to_string()
+    without_digests(&explain_at(&world.publish().reader(), index).unwrap().to_string())
+}
+
+/// Digests change with every word of a policy or the schema; what is said of them does not.
+fn without_digests(text: &str) -> String {
+    let mut parts = text.split("sha-256:");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + "sha-256:[…]" + part.trim_start_matches(|c: char| c.is_ascii_hexdigit()))
 }
 
 #[test]
@@ -70,7 +77,7 @@ fn what_is_withheld_is_said_to_be() {
     let reader = world.publish().reader();
     let told = explain(&reader.record(index).unwrap(), None).to_string();
     assert!(!told.contains("T-1") && !told.contains("alice") && !told.contains("planner"), "{told}");
-    insta::assert_snapshot!(told);
+    insta::assert_snapshot!(without_digests(&told));
 }
 
 #[test]
@@ -80,7 +87,7 @@ fn the_hop_that_does_not_cover_it_is_named() {
     let child = world.hand(Way::Statement, &planner, |_| {});
     let index = world.call(&child, "refund.create", Payment, &json!({"amount": 40}), |_| {});
     let why = explain_at(&world.publish().reader(), index).unwrap().why;
-    insta::assert_snapshot!(why.join("\n"));
+    insta::assert_snapshot!(without_digests(&why.join("\n")));
 }
 
 #[test]
@@ -99,5 +106,5 @@ fn the_same_as_json() {
     let world = World::new();
     let reader = world.publish().reader();
     let value = serde_json::to_value(explain(&reader.record(0).unwrap(), None)).unwrap();
-    insta::assert_snapshot!(serde_json::to_string_pretty(&value).unwrap());
+    insta::assert_snapshot!(without_digests(&serde_json::to_string_pretty(&value).unwrap()));
 }

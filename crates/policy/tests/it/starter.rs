@@ -41,6 +41,7 @@ fn the_demo_is_not_in_its_way() {
     delegate.action = Action::Delegate { to: "agent:summarizer".to_owned(), depth: 0, lifetime: 3600 };
     assert!(bundle.decide(&delegate).permits());
     (delegate.principal, delegate.chain) = (party("user:alice"), Vec::new());
+    delegate.action = Action::Delegate { to: "agent:planner".to_owned(), depth: 1, lifetime: 30 * 86_400 };
     assert!(bundle.decide(&delegate).permits(), "the person's own hop");
 }
 
@@ -59,6 +60,8 @@ fn what_the_starter_forbids_it_explains() {
     alone.on_behalf_of = alone.principal.clone();
     let mut long = refund(json!(5));
     long.action = Action::Delegate { to: "agent:summarizer".to_owned(), depth: 0, lifetime: 90_000 };
+    let mut consent = call(&[], "", Admin, Value::Null);
+    consent.action = Action::Delegate { to: "agent:planner".to_owned(), depth: 1, lifetime: 31 * 86_400 };
     let told: Vec<String> = [
         refund(json!(200.01)),
         refund(json!("5")),
@@ -67,6 +70,7 @@ fn what_the_starter_forbids_it_explains() {
         secret,
         stale,
         long,
+        consent,
     ]
     .iter()
     .map(|question| bundle.decide(question))
