@@ -1,0 +1,104 @@
+//! Metadata and keys: what is advertised works, and what does not work is not advertised.
+
+use crate::world::*;
+use axum::{body::Body, http::Request};
+use serde_json::Value;
+
+async fn document(world: &World) -> Value {
+    let reply = world.get("/.well-known/oauth-authorization-server").await;
+    assert_eq!(reply.headers["content-type"], "application/json");
+    assert_eq!(reply.headers["access-control-allow-origin"], "*");
+    reply.body
+}
+
+#[tokio::test]
+async fn md_01_md_02_the_document_says_who_and_where() {
+    let world = World::new().await;
+    let document = document(&world).await;
+    assert_eq!(document["issuer"], ISSUER);
+    assert_eq!(document["token_endpoint"], TOKEN);
+    assert_eq!(document["authorization_response_iss_parameter_supported"], true);
+    assert_eq!(document["response_types_supported"], serde_json::json!(["code"]));
+    assert_eq!(document["protected_resources"], serde_json::json!([HELPDESK, FILES]));
+    assert_eq!(world.get("/.well-known/openid-configuration").await.body, document);
+}
+
+#[tokio::test]
+async fn n_md_01_other_paths_are_not_reflected() {
+    let world = World::new().await;
+    for path in ["/.well-known/oauth-authorization-server/t/evil", "/t/evil/.well-known/openid-configuration"] {
+        assert_eq!(world.get(path).await.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn n_md_02_no_header_alters_a_url() {
+    let world = World::new().await;
+    let request = Request::get("/.well-known/oauth-authorization-server")
+        .header("host", "evil.example")
+        .header("x-forwarded-host", "evil.example")
+        .header("forwarded", "host=evil.example")
+        .body(Body::empty())
+        .unwrap();
+    assert_eq!(world.send(request).await.body, document(&world).await);
+}
+
+#[tokio::test]
+async fn n_md_03_only_s256() {
+    let world = World::new().await;
+    assert_eq!(document(&world).await["code_challenge_methods_supported"], serde_json::json!(["S256"]));
+}
+
+#[tokio::test]
+async fn n_md_04_every_advertised_endpoint_answers_and_no_other_is_named() {
+    let world = World::new().await;
+    let document = document(&world).await;
+    let endpoints: Vec<&str> = document
+        .as_object()
+        .unwrap()
+        .iter()
+        .filter(|(name, _)| name.ends_with("_endpoint") || *name == "jwks_uri")
+        .map(|(_, url)| url.as_str().unwrap().strip_prefix(ISSUER).unwrap())
+        .collect();
+    assert_eq!(endpoints.len(), 6);
+    for path in endpoints {
+        assert_ne!(world.get(path).await.status, 404, "{path}");
+    }
+    for absent in ["registration_endpoint", "pushed_authorization_request_endpoint", "device_authorization_endpoint"] {
+        assert!(document.get(absent).is_none(), "MD-06: {absent}");
+    }
+}
+
+#[tokio::test]
+async fn n_md_04_every_advertised_grant_is_known() {
+    let world = World::new().await;
+    for grant in document(&world).await["grant_types_supported"].as_array().unwrap() {
+        let reply = world.token(&world.planner, &[("grant_type", grant.as_str().unwrap())]).await;
+        assert_ne!(reply.body["error"], "unsupported_grant_type", "{grant}");
+    }
+}
+
+#[tokio::test]
+async fn n_jw_01_only_public_members_are_published() {
+    let world = World::new().await;
+    let reply = world.get("/.well-known/jwks.json").await;
+    let keys = reply.body["keys"].as_array().unwrap();
+    assert_eq!(keys.len(), 1);
+    for key in keys {
+        assert_eq!((key["use"].as_str(), key["kid"].as_str()), (Some("sig"), Some(world.signing.public().thumbprint())));
+        for private in ["d", "p", "q", "dp", "dq", "qi", "k"] {
+            assert!(key.get(private).is_none());
+        }
+    }
+}
+
+#[tokio::test]
+async fn x_09_browser_clients_may_call_the_token_endpoint() {
+    let world = World::new().await;
+    let request = Request::options("/oauth/token").header("origin", "https://app.example").body(Body::empty()).unwrap();
+    let reply = world.send(request).await;
+    assert_eq!(reply.status, 204);
+    assert!(reply.headers["access-control-allow-headers"].to_str().unwrap().contains("dpop"));
+    let reply = world.get("/oauth/authorize").await;
+    assert!(reply.headers.get("access-control-allow-origin").is_none(), "never on the pages");
+}
