@@ -1,0 +1,224 @@
+//! The operator's side over HTTP, in process: no door without a lock, every change a record.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+use axum::{Router, body::Body};
+use http::{Method, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use remit_console::{ADMIN_ROUTES, Console, router};
+use remit_model::{Authority, Human, HumanStatus, Moment, Server, ServerId, TenantId};
+use remit_policy::{Bundle, Live};
+use remit_store::{
+    Batch, Change, Config, Secret, Store,
+    rim::{Clock, Entropy},
+};
+use remit_token::{Algorithm, PrivateKey};
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, sync::Arc};
+use tempfile::TempDir;
+use tower::ServiceExt as _;
+
+const ISSUER: &str = "http://127.0.0.1:8420";
+const CREDENTIAL: &str = "the-admin-credential";
+
+struct World {
+    router: Router,
+    store: Store,
+    _dir: TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        let dir = TempDir::new().unwrap();
+        let (clock, entropy) = (Clock::manual(Moment::at(1_800_000_000)), Entropy::seeded(1));
+        let store = Store::open(Config {
+            data_dir: dir.path().join("data"),
+            ledger_dir: dir.path().join("ledger"),
+            tenant: TenantId::main(),
+            producer_id: "spiffe://test/main/remit".into(),
+            version: "0".into(),
+            build_digest: "sha-256:0".into(),
+            record_key: Secret::new([1; 32]),
+            log_origin: "test/log".into(),
+            log_key: Secret::new([2; 32]),
+            pepper: Secret::new([3; 32]),
+            issuer_jwks: json!({"keys": []}),
+            clock: clock.clone(),
+            entropy,
+            publish_every: Config::PUBLISH_EVERY,
+            queue: Config::QUEUE,
+            queue_wait: Config::QUEUE_WAIT,
+        })
+        .unwrap();
+        let alice = Human {
+            name: "alice".into(),
+            display_name: "Alice".into(),
+            status: HumanStatus::Active,
+            password_hash: None,
+            entitlements: Authority::none(),
+        };
+        store.apply(Batch::new(TenantId::main()).change(Change::PutHuman(alice))).await.unwrap();
+        let server = Server {
+            id: ServerId::parse("helpdesk").unwrap(),
+            title: "Helpdesk".into(),
+            location: format!("{ISSUER}/mcp/helpdesk"),
+            tools: BTreeMap::new(),
+        };
+        let console = Console {
+            tenant: TenantId::main(),
+            issuer: ISSUER.into(),
+            store: store.clone(),
+            policy: Arc::new(Live::new(Bundle::parse(&[]).unwrap(), clock.unix())),
+            clock,
+            servers: vec![Arc::new(server)],
+            admin_digest: Console::digest(CREDENTIAL),
+            ledger_dir: store.ledger_dir().to_owned(),
+        };
+        Self { router: router(Arc::new(console)), store, _dir: dir }
+    }
+
+    async fn send(&self, method: &str, path: &str, credential: Option<&str>, body: &str) -> (StatusCode, Value) {
+        let mut request = Request::builder().method(Method::from_bytes(method.as_bytes()).unwrap()).uri(path);
+        if let Some(credential) = credential {
+            request = request.header("authorization", credential);
+        }
+        let answer = self.router.clone().oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap();
+        let status = answer.status();
+        let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&bytes).unwrap_or_else(|_| json!(String::from_utf8_lossy(&bytes))))
+    }
+
+    async fn admin(&self, method: &str, path: &str, body: &Value) -> (StatusCode, Value) {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        self.send(method, path, Some(&format!("Bearer {CREDENTIAL}")), &body).await
+    }
+}
+
+fn registration(name: &str) -> Value {
+    let key = PrivateKey::from_seed(Algorithm::Ed25519, &[7; 32]).unwrap();
+    json!({"name": name, "owner": "user:alice", "keys": [key.public().to_jwk()], "scope": "helpdesk:tickets.read"})
+}
+
+#[tokio::test]
+async fn no_admin_route_answers_without_the_credential_and_each_refusal_is_a_record() {
+    let world = World::new().await;
+    for (method, route) in ADMIN_ROUTES {
+        let path = route.replace("{name}", "planner").replace("{id}", "0").replace("{path}", "000");
+        for credential in [
+            None,
+            Some("Bearer wrong"),
+            Some("Basic the-admin-credential"),
+            Some("the-admin-credential"),
+            Some("Bearer "),
+            Some("DPoP the-admin-credential"),
+        ] {
+            let before = world.store.len();
+            let (status, body) = world.send(method, &path, credential, "").await;
+            assert_eq!(
+                (status, body["error"].as_str()),
+                (StatusCode::UNAUTHORIZED, Some("admin_unauthenticated")),
+                "{method} {path} {credential:?}"
+            );
+            assert_eq!(world.store.len(), before + 1);
+            let record = world.store.record_by_id(body["record"].as_str().unwrap()).await.unwrap().unwrap();
+            let record: Value = serde_json::from_slice(&record.bytes).unwrap();
+            assert_eq!(
+                (record["outcome"]["status"].as_str(), record["http"]["route"].as_str().is_some()),
+                (Some("denied"), true)
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_agent_is_registered_shown_stopped_and_retired_and_each_step_is_recorded() {
+    let world = World::new().await;
+    let (status, added) = world.admin("POST", "/admin/v1/agents", &registration("planner")).await;
+    assert_eq!(status, StatusCode::CREATED, "{added}");
+    assert_eq!(added["agent"]["status"], "active");
+    for (verb, expected) in [("quarantine", "quarantined"), ("activate", "active"), ("retire", "retired")] {
+        let (status, body) = world.admin("POST", &format!("/admin/v1/agents/planner/{verb}"), &Value::Null).await;
+        assert_eq!((status, body["agent"]["status"].as_str()), (StatusCode::OK, Some(expected)), "{body}");
+        let (_, record) =
+            world.admin("GET", &format!("/admin/v1/records/{}", body["record"].as_str().unwrap()), &Value::Null).await;
+        assert_eq!(record["record"]["action"]["name"], format!("agent.{verb}"));
+    }
+    let (status, body) = world.admin("POST", "/admin/v1/agents/planner/activate", &Value::Null).await;
+    assert_eq!((status, body["error"].as_str()), (StatusCode::BAD_REQUEST, Some("agent_retired")), "retired is for good");
+    let (status, _) = world.admin("POST", "/admin/v1/agents", &registration("planner")).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "names are never reused");
+}
+
+#[tokio::test]
+async fn bad_registrations_are_refused_and_leave_nothing() {
+    let world = World::new().await;
+    let with = |name: &str, value: Value| {
+        let mut body = registration("planner");
+        body[name] = value;
+        body
+    };
+    let mut private = registration("planner");
+    private["keys"][0]["d"] = json!("AAAA");
+    let mut both = registration("planner");
+    both["authorization_details"] = json!([]);
+    for (body, code) in [
+        (with("name", json!("Plan ner")), "name_malformed"),
+        (with("owner", json!("user:nobody")), "request_malformed"),
+        (with("owner", json!("agent:planner")), "request_malformed"),
+        (with("scope", json!("nowhere:*")), "scope_unknown"),
+        (with("redirect_uris", json!(["javascript:alert(1)"])), "redirect_uri_mismatch"),
+        (with("surprise", json!(1)), "request_malformed"),
+        (with("keys", json!([{"kty": "oct", "k": "AAAA"}])), "request_malformed"),
+        (private, "request_malformed"),
+        (both, "request_malformed"),
+    ] {
+        let (status, answer) = world.admin("POST", "/admin/v1/agents", &body).await;
+        assert_eq!((status, answer["error"].as_str()), (StatusCode::BAD_REQUEST, Some(code)), "{body} {answer}");
+    }
+    let (status, answer) =
+        world.send("POST", "/admin/v1/agents", Some(&format!("Bearer {CREDENTIAL}")), r#"{"name":"a","name":"b"}"#).await;
+    assert_eq!((status, answer["error"].as_str()), (StatusCode::BAD_REQUEST, Some("json_duplicate_member")));
+    assert!(world.store.snapshot().agents().next().is_none());
+    for missing in ["/admin/v1/agents/nobody", "/admin/v1/records/999999", "/admin/v1/records/nothing"] {
+        assert_eq!(world.admin("GET", missing, &Value::Null).await.0, StatusCode::NOT_FOUND, "{missing}");
+    }
+}
+
+#[tokio::test]
+async fn n_lg_15_only_tiles_leave_the_log_folder_and_entries_only_for_the_operator() {
+    let world = World::new().await;
+    world.store.publish().await.unwrap();
+    let (status, note) = world.send("GET", "/log/checkpoint", None, "").await;
+    assert_eq!(status, StatusCode::OK);
+    let size: u64 = note.as_str().unwrap().lines().nth(1).unwrap().parse().unwrap();
+    assert_eq!(world.send("GET", &format!("/log/tile/0/000.p/{size}"), None, "").await.0, StatusCode::OK);
+    assert_eq!(world.send("GET", &format!("/log/tile/entries/000.p/{size}"), None, "").await.0, StatusCode::UNAUTHORIZED);
+    assert_eq!(world.admin("GET", &format!("/log/tile/entries/000.p/{size}"), &Value::Null).await.0, StatusCode::OK);
+    for path in [
+        "x001/067",
+        "0/x001/067x",
+        "0/../../checkpoint",
+        "..%2f..%2fcheckpoint",
+        "0/000.p/0",
+        "0/000.p/257",
+        "64/000",
+        "0/00",
+        "%00",
+        "entries",
+        "side/000",
+    ] {
+        let (status, _) = world.send("GET", &format!("/log/tile/{path}"), None, "").await;
+        assert!(matches!(status, StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED), "{path}: {status}");
+    }
+    for path in ["/log/side/000", "/log/objects/x", "/log/../keys/admin.token"] {
+        assert_eq!(world.send("GET", path, None, "").await.0, StatusCode::NOT_FOUND, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn health_is_open_and_says_nothing_else() {
+    let world = World::new().await;
+    assert_eq!(world.send("GET", "/healthz", None, "").await, (StatusCode::OK, json!("ok\n")));
+    assert_eq!(world.send("GET", "/readyz", None, "").await, (StatusCode::OK, json!("ready\n")));
+    let (status, body) = world.admin("GET", "/admin/v1/status", &Value::Null).await;
+    assert_eq!((status, body["policy"]["digest"].is_string()), (StatusCode::OK, true));
+}
