@@ -7,7 +7,7 @@ use crate::{
 };
 use anyhow::{Context as _, Result, bail};
 use comfy_table::{ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
-use remit_insight::{CustodyReport, ReplayReport, custody, explain, replay};
+use remit_insight::{CustodyReport, ReplayReport, custody, explain_at, replay};
 use remit_ledger::{Reader, Record, Report, Trust, verify};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -181,8 +181,7 @@ fn explained(args: &AuditRecord) -> Result<()> {
     let reader = open(&folder(args)?)?;
     let Some(wanted) = &args.record else { bail!("name a record: its id or its number") };
     let (index, record) = find(&reader, wanted)?;
-    let side = reader.side(index)?;
-    let explanation = explain(&record, side.as_ref());
+    let explanation = explain_at(&reader, index)?;
     if args.config.json {
         return print(&serde_json::to_value(&explanation)?);
     }
