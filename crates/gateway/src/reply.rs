@@ -99,13 +99,6 @@ impl Outlet {
         }
     }
 
-    /// A status without a body.
-    pub(crate) fn status(mut self, status: StatusCode) {
-        if let Some(head) = self.head.take() {
-            let _ = head.send(Head::Whole(status, std::mem::take(&mut self.headers), None));
-        }
-    }
-
     /// Resolves when the client has gone.
     pub(crate) async fn gone(&mut self) {
         match (&mut self.head, &self.frames) {

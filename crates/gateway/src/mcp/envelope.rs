@@ -170,7 +170,7 @@ impl RpcError {
 mod tests {
     use super::*;
 
-    const LIMITS: json::Limits = json::Limits { bytes: 1 << 16, depth: 32, members: 1000 };
+    const LIMITS: json::Limits = json::Limits::REQUEST;
 
     fn refused(text: &str) {
         assert!(parse(text.as_bytes(), &LIMITS).is_err(), "{text}");

@@ -148,7 +148,7 @@ pub(crate) fn adapt_error(mut error: RpcError, client: Revision) -> RpcError {
         error.code = match error.code {
             -32002 => -32602,
             // Left over from older servers, or reserved and not ours to pass on.
-            -32019..=-32000 | -32099..=-32023 | -32042 => crate::error::UPSTREAM,
+            -32099..=-32023 | -32019..=-32000 => crate::error::UPSTREAM,
             // About our own exchange with the upstream, not about the client's with us.
             -32022..=-32020 => crate::error::UPSTREAM,
             code => code,

@@ -1,0 +1,165 @@
+//! What a call may do: authority, policy, budgets, and denials that do not end the conversation.
+
+use crate::world::{Wish, World};
+use serde_json::json;
+
+#[tokio::test]
+async fn a_granted_call_reaches_the_upstream_with_the_authorised_arguments() {
+    for modern_upstream in [true, false] {
+        let world = World::new(modern_upstream).await;
+        let reply = world.all().call("refund", json!({"amount": 5, "note": "ü", "big": 9_007_199_254_740_991_u64})).await;
+        let expected = json!({"amount": 5, "note": "ü", "big": 9_007_199_254_740_991_u64});
+        assert_eq!(reply.result()["structuredContent"], json!({"done": true, "arguments": expected}));
+        assert_eq!(reply.result()["resultType"], "complete");
+        let seen = world.fake.received("tools/call");
+        assert_eq!(seen[0].body["params"]["arguments"], expected);
+    }
+}
+
+#[tokio::test]
+async fn n_mg_11_a_tool_that_is_not_granted_is_denied_and_never_called() {
+    let world = World::new(true).await;
+    let client = world.planner(world.grant(json!({"actions": ["ticket.read"]})));
+    let reply = client.call("secret.tool", json!({})).await;
+    reply.refused(200, "tool_not_granted");
+    assert_eq!(reply.body["id"], 11);
+    let code = reply.body["error"]["code"].as_i64().unwrap();
+    assert!(!(-32768..=-32000).contains(&code), "MG-07");
+    assert_eq!(world.fake.calls(), 0);
+}
+
+#[tokio::test]
+async fn arguments_outside_the_grant_are_denied() {
+    let world = World::new(true).await;
+    let client = world.planner(world.grant(json!({"actions": ["refund"], "arguments": {"/amount": {"max": 50}}})));
+    client.call("refund", json!({"amount": 51})).await.refused(200, "argument_not_granted");
+    client.call("refund", json!({"amount": "50"})).await.refused(200, "argument_not_granted");
+    client.call("refund", json!({})).await.refused(200, "argument_not_granted");
+    assert_eq!(world.fake.calls(), 0);
+    client.call("refund", json!({"amount": 50})).await.result();
+}
+
+#[tokio::test]
+async fn a_grant_that_ended_is_denied_though_the_token_lives() {
+    let world = World::new(true).await;
+    let client = world.planner(world.grant(json!({"actions": ["refund"], "not_after": crate::world::NOW + 10})));
+    client.call("refund", json!({})).await.result();
+    world.clock.advance(std::time::Duration::from_secs(11));
+    client.call("refund", json!({})).await.refused(200, "grant_expired");
+}
+
+#[tokio::test]
+async fn a_limit_on_calls_and_on_what_is_spent_is_kept() {
+    let world = World::new(true).await;
+    let client = world.planner(world.grants(&[
+        json!({"actions": ["ticket.read"], "limits": {"calls": 2}}),
+        json!({"actions": ["refund"], "limits": {"spend": {"/amount": 100}}}),
+    ]));
+    client.call("ticket.read", json!({})).await.result();
+    client.call("ticket.read", json!({})).await.result();
+    client.call("ticket.read", json!({})).await.refused(200, "limit_exhausted");
+    client.call("refund", json!({"amount": 60})).await.result();
+    client.call("refund", json!({"amount": 40.5})).await.refused(200, "limit_exhausted");
+    client.call("refund", json!({"amount": 40})).await.result();
+    client.call("refund", json!({"amount": -1})).await.body["error"].as_object().unwrap();
+    assert_eq!(world.fake.calls(), 4);
+}
+
+#[tokio::test]
+async fn the_ceiling_of_every_agent_and_the_entitlements_of_the_human_narrow_a_call() {
+    let world = World::new(true).await;
+    let ceiling = world.grant(json!({"actions": ["ticket.read"]}));
+    let change = remit_store::Change::PutAgent(crate::world::agent("planner", ceiling));
+    world.store.apply(remit_store::Batch::new(remit_model::TenantId::main()).change(change)).await.unwrap();
+    let all = world.grant(json!({"actions": ["*"]}));
+    world.planner(all.clone()).call("refund", json!({})).await.refused(200, "tool_not_granted");
+    world.helper(all).call("refund", json!({})).await.refused(200, "tool_not_granted");
+    world.all().call("ticket.read", json!({})).await.result();
+}
+
+#[tokio::test]
+async fn policy_denies_what_authority_covers_and_an_empty_policy_denies_everything() {
+    let forbid = "@id(\"all\")\npermit (principal, action, resource);\n@id(\"no-refunds\")\n@reason(\"No refunds today.\")\nforbid (principal, action == Action::\"call\", resource == Tool::\"helpdesk/refund\");";
+    let world = Wish { policy: vec![("p.cedar".into(), forbid.into())], ..Wish::new(true) }.build().await;
+    let client = world.all();
+    let reply = client.call("refund", json!({})).await;
+    reply.refused(200, "policy_denied");
+    assert!(reply.body["error"]["message"].as_str().unwrap().contains("No refunds today."));
+    client.call("ticket.read", json!({})).await.result();
+    let empty = Wish { policy: vec![], ..Wish::new(true) }.build().await;
+    empty.all().call("ticket.read", json!({})).await.refused(200, "policy_denied");
+    assert_eq!(empty.fake.calls(), 0);
+}
+
+#[tokio::test]
+async fn a_session_survives_denials() {
+    let world = World::new(false).await;
+    let mut client = world.planner(world.grant(json!({"actions": ["ticket.read"]})));
+    client.initialize().await.result();
+    client.legacy_call("refund", json!({})).await.refused(200, "tool_not_granted");
+    client.legacy_call("nothing", json!({})).await.refused(200, "tool_not_granted");
+    client.legacy_call("ticket.read", json!({})).await.result();
+}
+
+#[tokio::test]
+async fn mg_01_denials_can_be_http_403_with_the_scope_that_would_do() {
+    let world = Wish::new(true).settings(|settings| settings.denials_as_http = true).build().await;
+    let client = world.planner(world.grant(json!({"actions": ["ticket.read"]})));
+    let reply = client.call("refund", json!({})).await;
+    reply.refused(403, "tool_not_granted");
+    let challenge = reply.headers["www-authenticate"].to_str().unwrap();
+    assert!(challenge.contains("error=\"insufficient_scope\"") && challenge.contains("scope=\"helpdesk:refund\""), "{challenge}");
+}
+
+#[tokio::test]
+async fn other_methods_need_a_grant_of_their_own() {
+    let world = World::new(true).await;
+    let client = world.planner(
+        world.grant(json!({"actions": ["ticket.read", "mcp:resources/read"], "arguments": {"/uri": {"prefix": "doc://"}}})),
+    );
+    client.modern("resources/read", json!({"uri": "doc://a"})).await.result();
+    client.modern("resources/read", json!({"uri": "file:///etc/passwd"})).await.refused(200, "argument_not_granted");
+    client.modern("prompts/get", json!({"name": "p"})).await.refused(200, "tool_not_granted");
+    client.modern("tasks/result", json!({"taskId": "1", "name": "1"})).await.refused(400, "header_body_mismatch");
+    client.modern("made/up", json!({})).await.refused(200, "tool_not_granted");
+}
+
+#[tokio::test]
+async fn what_the_upstream_needs_from_the_client_is_bound_to_caller_and_arguments() {
+    let world = World::new(true).await;
+    let client = world.all();
+    let first = client.call("ask", json!({"a": 1})).await;
+    let result = first.result();
+    assert_eq!(result["resultType"], "input_required");
+    assert!(result["inputRequests"].get("form").is_some());
+    assert!(result["inputRequests"].get("sample").is_none(), "MG-11: not declared");
+    let state = result["requestState"].as_str().unwrap();
+    assert_ne!(state, "upstream-state");
+    let retry = |tool: &str, state: &str, a: i64| json!({"name": tool, "arguments": {"a": a}, "requestState": state, "inputResponses": {"form": {"action": "accept"}}});
+    let tampered = format!("{}A{}", &state[..4], &state[5..]);
+    client.modern("tools/call", retry("ask", &tampered, 1)).await.refused(400, "request_malformed");
+    client.modern("tools/call", retry("ask", "upstream-state", 1)).await.refused(400, "request_malformed");
+    client.modern("tools/call", retry("ask", state, 2)).await.refused(400, "request_malformed");
+    client.modern("tools/call", retry("refund", state, 1)).await.refused(400, "request_malformed");
+    let other = world.helper(world.grant(json!({"actions": ["*"]})));
+    other.modern("tools/call", retry("ask", state, 1)).await.refused(400, "request_malformed");
+    let no_state = json!({"name": "ask", "arguments": {"a": 1}, "inputResponses": {}});
+    client.modern("tools/call", no_state).await.refused(400, "request_malformed");
+    let done = client.modern("tools/call", retry("ask", state, 1)).await;
+    assert_eq!(done.result()["content"][0]["text"], "state was \"upstream-state\"", "N-MG-08");
+    client.modern("tools/call", retry("ask", state, 1)).await.refused(400, "request_malformed");
+    let again = client.call("ask", json!({"a": 1})).await;
+    let late = again.result()["requestState"].as_str().unwrap().to_owned();
+    world.clock.advance(std::time::Duration::from_secs(599));
+    let client = world.client(crate::world::key(7), &fresh(&world));
+    client.call("ticket.read", json!({})).await.result();
+    world.clock.advance(std::time::Duration::from_secs(2));
+    client.modern("tools/call", retry("ask", &late, 1)).await.refused(400, "request_malformed");
+}
+
+fn fresh(world: &World) -> remit_token::access::Claims {
+    let mut claims = world.claims(world.grant(json!({"actions": ["*"]})), crate::world::key(7).public().thumbprint());
+    claims.iat = remit_model::UnixTime(crate::world::NOW + 599);
+    claims.exp = remit_model::UnixTime(crate::world::NOW + 1100);
+    claims
+}

@@ -1,0 +1,159 @@
+//! Before anyone is asked who they are, and how requests are read.
+
+use crate::world::{Wish, World, whole};
+use hyper::Method;
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn n_pr_01_02_03_metadata_is_the_registered_resource_whatever_the_host_says() {
+    let world = World::new(true).await;
+    let client = world.all();
+    let get = |path: &str, host: Option<&'static str>| {
+        let mut client = world.all();
+        client.url = format!("{}{path}", world.base);
+        async move {
+            let headers = host.map(|host| ("host".to_owned(), host.to_owned())).into_iter().collect();
+            whole(client.raw(Method::GET, headers, "").await).await
+        }
+    };
+    let found = get("/.well-known/oauth-protected-resource/mcp/helpdesk", None).await;
+    assert_eq!(found.body["resource"], Value::from(world.location.clone()));
+    assert_eq!(found.body["authorization_servers"], json!([world.base]));
+    assert_eq!(found.body["dpop_bound_access_tokens_required"], true);
+    assert!(!found.body["scopes_supported"].to_string().contains("offline_access"), "PR-04");
+    assert_eq!(get("/.well-known/oauth-protected-resource/mcp/nothing", None).await.status, 404);
+    assert_eq!(get("/.well-known/oauth-protected-resource/mcp/helpdesk", Some("evil.example")).await.status, 403);
+    assert_eq!(get("/mcp/nothing", None).await.status, 404);
+    drop(client);
+}
+
+#[tokio::test]
+async fn n_mg_12_foreign_origins_and_rebound_hosts_get_nothing() {
+    let world = World::new(true).await;
+    let client = world.all();
+    for (name, value, code, status) in [
+        ("origin", "https://evil.example", "origin_not_allowed", 403),
+        ("origin", "null", "origin_not_allowed", 403),
+        ("host", "evil.example", "host_not_allowed", 421),
+    ] {
+        let (mut headers, body) = client.modern_request("tools/list", json!({}));
+        headers.push((name.into(), value.into()));
+        client.send(headers, &body).await.refused(status, code);
+    }
+    let (mut headers, body) = client.modern_request("tools/list", json!({}));
+    headers.push(("origin".into(), world.base.clone()));
+    client.send(headers, &body).await.result();
+}
+
+#[tokio::test]
+async fn x_10_size_and_depth_have_limits() {
+    let world = Wish::new(true)
+        .settings(|settings| {
+            settings.request_bytes = 2000;
+            settings.request_depth = 10;
+        })
+        .build()
+        .await;
+    let client = world.all();
+    let padded = |n: usize| json!({"x": "y".repeat(n)});
+    client.call("ticket.read", padded(1000)).await.result();
+    client.call("ticket.read", padded(2000)).await.refused(413, "request_too_large");
+    let deep = (0..12).fold(json!(1), |inner, _| json!([inner]));
+    client.call("ticket.read", json!({"deep": deep})).await.refused(400, "json_too_deep");
+}
+
+#[tokio::test]
+async fn n_mg_04_05_17_bodies_with_two_meanings_are_refused() {
+    let world = World::new(true).await;
+    let client = world.all();
+    for (body, code) in [
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","method":"tools/call","params":{"name":"refund"}}"#,
+            "json_duplicate_member",
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"ticket.read","arguments":{"a":1,"a":2}}}"#,
+            "json_duplicate_member",
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"ticket.read","\u006eame":"refund"}}"#,
+            "json_duplicate_member",
+        ),
+        (r#"[{"jsonrpc":"2.0","id":1,"method":"tools/list"}]"#, "request_malformed"),
+        (r#"{"jsonrpc":"2.0","id":null,"method":"tools/list"}"#, "request_malformed"),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"} {"#, "request_malformed"),
+        ("", "request_malformed"),
+        ("{", "request_malformed"),
+    ] {
+        let headers = client.headers(&Method::POST);
+        let reply = whole(client.raw(Method::POST, headers, body).await).await;
+        reply.refused(400, code);
+    }
+    assert_eq!(world.fake.calls(), 0);
+}
+
+#[tokio::test]
+async fn n_mg_03_06_headers_that_disagree_with_the_body_are_refused() {
+    let world = World::new(true).await;
+    let client = world.all();
+    let change = |name: &'static str, value: Option<&'static str>| {
+        let (mut headers, body) = client.modern_request("tools/call", json!({"name": "refund", "arguments": {}}));
+        headers.retain(|(header, _)| header != name);
+        headers.extend(value.map(|value| (name.to_owned(), value.to_owned())));
+        (headers, body)
+    };
+    for (name, value) in [
+        ("mcp-name", Some("ticket.read")),
+        ("mcp-name", None),
+        ("mcp-name", Some("=?BASE64?cmVmdW5k?=")),
+        ("mcp-method", Some("tools/list")),
+        ("mcp-method", None),
+        ("mcp-protocol-version", Some("2025-11-25")),
+        ("mcp-protocol-version", None),
+    ] {
+        let (headers, body) = change(name, value);
+        let reply = client.send(headers, &body).await;
+        reply.refused(400, "header_body_mismatch");
+        assert_eq!(reply.body["error"]["code"], -32020);
+        assert_eq!(reply.body["id"], 11);
+    }
+    assert_eq!(world.fake.calls(), 0);
+    let (headers, body) = change("mcp-name", Some("=?base64?cmVmdW5k?="));
+    client.send(headers, &body).await.result();
+}
+
+#[tokio::test]
+async fn mg_06_the_envelope_is_complete_and_the_version_known() {
+    let world = World::new(true).await;
+    let client = world.all();
+    let (headers, mut body) = client.modern_request("tools/list", json!({}));
+    body["params"]["_meta"].as_object_mut().unwrap().remove("io.modelcontextprotocol/clientCapabilities");
+    let reply = client.send(headers, &body).await;
+    reply.refused(400, "protocol_meta_missing");
+    assert_eq!(reply.body["error"]["code"], -32602);
+    let (mut headers, mut body) = client.modern_request("tools/list", json!({}));
+    headers.retain(|(name, _)| name != "mcp-protocol-version");
+    headers.push(("mcp-protocol-version".into(), "2027-01-01".into()));
+    body["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!("2027-01-01");
+    let reply = client.send(headers, &body).await;
+    reply.refused(400, "protocol_version_unsupported");
+    assert_eq!(reply.body["error"]["code"], -32022);
+    assert_eq!(reply.body["error"]["data"]["supported"][0], "2026-07-28");
+    let reply = client.modern("ping", json!({})).await;
+    reply.refused(404, "rpc_method_unknown");
+    assert_eq!(reply.body["error"]["code"], -32601);
+}
+
+#[tokio::test]
+async fn only_json_posts_are_read_and_other_methods_are_refused() {
+    let world = World::new(true).await;
+    let client = world.all();
+    let (mut headers, body) = client.modern_request("tools/list", json!({}));
+    headers.retain(|(name, _)| name != "content-type");
+    headers.push(("content-type".into(), "text/plain".into()));
+    client.send(headers, &body).await.refused(415, "media_type_unsupported");
+    let reply = whole(client.raw(Method::PUT, client.headers(&Method::PUT), "").await).await;
+    reply.refused(405, "method_not_allowed");
+    let reply = whole(client.raw(Method::GET, client.headers(&Method::GET), "").await).await;
+    reply.refused(405, "method_not_allowed");
+}

@@ -1,0 +1,16 @@
+//! The gateway through its public face: a real store, real keys and tokens, real upstreams on loopback.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod calls;
+mod dpop;
+mod eras;
+mod fake;
+mod front;
+mod lists;
+mod masking;
+mod records;
+mod sessions;
+mod stdio;
+mod streams;
+mod upstreams;
+mod world;
