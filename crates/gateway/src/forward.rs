@@ -10,7 +10,7 @@ use crate::{
     mcp::{
         Incoming, Notification, Response, RpcError,
         era::{self, ClientFace, META_SUBSCRIPTION},
-        method::{self, Act},
+        method::{self, Act, List},
         session::Owner,
     },
     record::Entry,
@@ -28,6 +28,9 @@ use tokio::{
     sync::Notify,
     time::{MissedTickBehavior, interval},
 };
+
+/// What an upstream of the stateless era answers when headers do not mirror the body.
+const HEADER_MISMATCH: i64 = -32020;
 
 /// The link a request goes over: its session's own, or that of its party and chain.
 pub(crate) async fn link(gate: &Gateway, ask: &Ask) -> Result<(Key, Arc<Link>), Refusal> {
@@ -50,7 +53,7 @@ pub(crate) async fn call(
 ) -> Result<Value, No> {
     let running = ask.session.as_ref().map(|session| session.running(&ask.request.id));
     let cancelled = running.as_ref().map_or_else(Arc::default, |running| Arc::clone(&running.cancelled));
-    let mut retried = false;
+    let (mut retried, mut relearnt) = (false, false);
     loop {
         let (key, link) = link(gate, ask).await?;
         if link.is_modern() && method::is_legacy_only(&ask.request.method) {
@@ -71,8 +74,23 @@ pub(crate) async fn call(
             }
             Err(Stop::Forgotten) => return Err(Broken::Forgotten.refusal(ask.mount.server.id.as_str()).into()),
             Err(Stop::No(no)) => return Err(no),
+            // Refused before it ran, because the tool wants parameter headers we had not seen declared.
+            Ok(Err(error)) if error.code == HEADER_MISMATCH && link.is_modern() && !relearnt => {
+                relearnt = true;
+                relearn(ask, &link).await;
+            }
             Ok(answer) => return answer.map_err(|error| No::Upstream(mask::error(error, ask.caller.sees_only_fields()))),
         }
+    }
+}
+
+/// Asks a stateless upstream for its tools, to see which parameters they want mirrored in headers. SPEC: MG-04.
+async fn relearn(ask: &Ask, link: &Link) {
+    let method = "tools/list".to_owned();
+    let message = Outgoing { method, params: Map::new(), face: ClientFace::silent(), mirrored: Vec::new() };
+    let Ok(mut exchange) = link.send(message).await else { return };
+    if let Arrival::Answer(Ok(result)) = exchange.next().await {
+        ask.mount.learn(List::Tools, &result);
     }
 }
 

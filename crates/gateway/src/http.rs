@@ -22,7 +22,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Path, State},
-    http::{HeaderMap, HeaderName, Method, StatusCode, header, request},
+    http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header, request, uri::Authority},
     response::{IntoResponse, Response},
     routing::{any, get},
 };
@@ -46,8 +46,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .with_state(gateway)
 }
 
-async fn resource_metadata(State(gate): State<Arc<Gateway>>, Path(name): Path<String>, headers: HeaderMap) -> Response {
-    if let Err(refusal) = origin(&gate, &headers) {
+async fn resource_metadata(State(gate): State<Arc<Gateway>>, Path(name): Path<String>, uri: Uri, headers: HeaderMap) -> Response {
+    if let Err(refusal) = origin(&gate, &uri, &headers) {
         return (StatusCode::FORBIDDEN, refusal.reason).into_response();
     }
     match gate.mounts.get(&name) {
@@ -89,7 +89,7 @@ impl Inbound {
     async fn admit(self) -> Result<(Identified, Method, Body), Response> {
         let Self { gate, mount, parts, body } = self;
         let plain = |refusal: Refusal| refused(&gate, &mount, &refusal.into(), None, None);
-        origin(&gate, &parts.headers).map_err(plain)?;
+        origin(&gate, &parts.uri, &parts.headers).map_err(plain)?;
         if ![Method::POST, Method::GET, Method::DELETE].contains(&parts.method) {
             return Err(plain(Refusal::new(Code::MethodNotAllowed, "use POST")));
         }
@@ -108,13 +108,15 @@ impl Inbound {
 }
 
 /// SPEC: MG-03, N-MG-12: a page of another site, or one that rebinds its name to us, gets nothing.
-fn origin(gate: &Gateway, headers: &HeaderMap) -> Result<(), Refusal> {
-    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let host = text(header::HOST);
-    if host.is_some_and(|host| !gate.settings.hosts.iter().any(|known| known.eq_ignore_ascii_case(host))) {
+fn origin(gate: &Gateway, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+    let all = |name| headers.get_all(name).iter().map(|value| value.to_str().unwrap_or("?"));
+    // HTTP/2 names the host in the request's authority, HTTP/1.1 in `Host`; whatever is there must be ours.
+    let mut hosts = all(header::HOST).chain(uri.authority().map(Authority::as_str)).peekable();
+    let known = |list: &[String], value: &str| list.iter().any(|known| known.eq_ignore_ascii_case(value));
+    if hosts.peek().is_none() || !hosts.all(|host| known(&gate.settings.hosts, host)) {
         return Err(Refusal::new(Code::HostNotAllowed, "this server is not reached under that `Host`"));
     }
-    if text(header::ORIGIN).is_some_and(|origin| !gate.settings.origins.iter().any(|known| known.eq_ignore_ascii_case(origin))) {
+    if !all(header::ORIGIN).all(|origin| known(&gate.settings.origins, origin)) {
         return Err(Refusal::new(Code::OriginNotAllowed, "requests from this `Origin` are not accepted"));
     }
     Ok(())

@@ -11,9 +11,9 @@ use crate::{
     settings::Settings,
 };
 use remit_ledger::record::{
-    AgentFacts, Classification, DecisionFacts, DecisionResult, Draft, EffectConfirmed, Engine, GrantFacts, GrantKind, Mcp,
-    Outcome, OutcomeStatus, Party, PartyKind, PolicyFact, PolicyFailure, ProducerKind, Protocol, Purpose, RecordType, Resource,
-    TokenFacts, Tool, Trace,
+    AgentFacts, AuthMethod, Classification, DecisionFacts, DecisionResult, Draft, EffectConfirmed, Engine, GrantFacts, GrantKind,
+    Mcp, Outcome, OutcomeStatus, Party, PartyKind, PolicyFact, PolicyFailure, ProducerKind, Protocol, Purpose, RecordType,
+    Resource, TokenFacts, Tool, Trace,
 };
 use remit_model::{
     Permit,
@@ -337,6 +337,7 @@ fn node(depth: usize, principal: &Principal, token: &AccessToken) -> Party {
         party.auth.time = token.auth_time;
         party.auth.acr.clone_from(&token.acr);
         party.auth.amr.clone_from(&token.amr);
+        party.auth.method = if token.amr.iter().any(|method| method == "pwd") { AuthMethod::Password } else { AuthMethod::None };
     }
     party
 }

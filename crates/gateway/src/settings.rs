@@ -67,7 +67,7 @@ impl Settings {
             sessions: 10_000,
             session_idle: Duration::from_secs(30 * 60),
             links: 256,
-            connect_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(30),
             call_timeout: Duration::from_secs(300),
             recheck: Duration::from_millis(500),
             keep_alive: Duration::from_secs(15),

@@ -128,7 +128,7 @@ impl Link {
             }
             Upstream::Stdio { command, args, env, cwd } => {
                 let child = stdio::Spawn { command, args, env, cwd: cwd.as_deref() };
-                stdio::StdioLink::open(&child, settings, face).await.map(Self::Stdio)
+                stdio::StdioLink::open(&child, settings, face, known).await.map(Self::Stdio)
             }
         }
     }

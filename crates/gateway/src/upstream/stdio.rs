@@ -28,7 +28,7 @@ use tokio::{
 };
 
 /// How long a child may take to answer the question which era it speaks; older ones may not answer at all.
-const PROBE: Duration = Duration::from_secs(2);
+const PROBE: Duration = Duration::from_secs(5);
 /// Longest line of the child's standard error that is logged.
 const LOG_LIMIT: u64 = 4096;
 
@@ -68,9 +68,16 @@ struct Waiting {
 
 impl StdioLink {
     /// Starts the child and finds out which era it speaks.
-    pub(crate) async fn open(spawn: &Spawn<'_>, settings: &Arc<Settings>, face: &ClientFace) -> Result<Self, Broken> {
+    pub(crate) async fn open(
+        spawn: &Spawn<'_>,
+        settings: &Arc<Settings>,
+        face: &ClientFace,
+        known: Option<bool>,
+    ) -> Result<Self, Broken> {
         let mut link = Self::spawn(spawn, settings)?;
-        if let Some(about) = link.discover().await {
+        if known != Some(false)
+            && let Some(about) = link.discover().await
+        {
             link.modern = true;
             link.about = about;
             return Ok(link);

@@ -82,6 +82,14 @@ async fn n_mg_16_declared_parameter_headers_are_checked_and_written_anew() {
 }
 
 #[tokio::test]
+async fn parameter_headers_an_upstream_wants_are_learnt_when_it_says_so() {
+    let world = World::new(true).await;
+    let reply = world.all().call("regional", json!({"region": "eu"})).await;
+    assert_eq!(reply.result()["structuredContent"]["done"], true);
+    assert_eq!(world.fake.received("tools/list").len(), 1);
+}
+
+#[tokio::test]
 async fn mg_15_baggage_does_not_cross_and_the_clients_envelope_is_replaced() {
     let world = World::new(true).await;
     let client = world.all();

@@ -43,7 +43,6 @@ pub(crate) struct State_ {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
-    pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Value,
 }
@@ -91,7 +90,7 @@ impl Fake {
 
 async fn elsewhere(State(fake): State<Fake>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
-    fake.seen.lock().unwrap().push(Seen { method: parts.method, headers: parts.headers, body: json!({"method": "elsewhere"}) });
+    fake.seen.lock().unwrap().push(Seen { headers: parts.headers, body: json!({"method": "elsewhere"}) });
     StatusCode::OK.into_response()
 }
 
@@ -99,7 +98,7 @@ async fn endpoint(State(fake): State<Fake>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     let body: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-    fake.seen.lock().unwrap().push(Seen { method: parts.method.clone(), headers: parts.headers.clone(), body: body.clone() });
+    fake.seen.lock().unwrap().push(Seen { headers: parts.headers.clone(), body: body.clone() });
     match parts.method {
         Method::GET => return if fake.modern { StatusCode::METHOD_NOT_ALLOWED.into_response() } else { standing_stream() },
         Method::DELETE => return StatusCode::OK.into_response(),
