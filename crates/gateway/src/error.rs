@@ -14,7 +14,7 @@ use remit_model::{
     resource::Server,
 };
 use remit_store::Receipt;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// Application codes of JSON-RPC errors; `data.code` is the stable, finer one.
 pub(crate) const UNAUTHENTICATED: i64 = -31401;
@@ -117,15 +117,17 @@ pub(crate) fn refuse(no: &No, context: &Context<'_>) -> Refused {
 }
 
 fn data(refusal: &Refusal, context: &Context<'_>) -> Value {
-    let mut data = json!({"code": refusal.code.as_str(), "reason": refusal.reason});
+    let mut data = Map::new();
+    data.insert("code".to_owned(), json!(refusal.code));
+    data.insert("reason".to_owned(), json!(refusal.reason));
     if let Some(receipt) = context.receipt {
-        data["record"] = json!(receipt.record_id);
-        data["index"] = json!(receipt.index);
+        data.insert("record".to_owned(), json!(receipt.record_id));
+        data.insert("index".to_owned(), json!(receipt.index));
     }
     if refusal.code == Code::ProtocolVersionUnsupported {
-        data["supported"] = json!(era::supported());
+        data.insert("supported".to_owned(), json!(era::supported()));
     }
-    data
+    Value::Object(data)
 }
 
 /// HTTP status and JSON-RPC code of every refusal.

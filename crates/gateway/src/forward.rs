@@ -6,6 +6,7 @@ use crate::{
     call::{Ask, commit},
     error::No,
     gate::Gateway,
+    identify,
     mask::{self, Shown},
     mcp::{
         Incoming, Notification, Response, RpcError,
@@ -153,7 +154,7 @@ async fn converse(
             () = outlet.gone() => return Err(No::Gone.into()),
             () = cancelled.notified() => return Err(No::Gone.into()),
             _ = tick.tick() => {
-                gate.gatekeeper.recheck(&ask.caller, settings, &gate.store.snapshot()).map_err(No::from)?;
+                identify::recheck(&ask.caller, settings, &gate.store.snapshot()).map_err(No::from)?;
                 unheard += settings.recheck;
                 unspoken += settings.recheck;
                 if unheard > settings.call_timeout {
@@ -244,7 +245,7 @@ pub(crate) async fn listen(gate: &Gateway, ask: &Ask, act: &Act, entry: &mut Ent
     }
     let mut acknowledged = Notification { method: "notifications/subscriptions/acknowledged".to_owned(), params: Map::new() };
     acknowledged.params.insert("notifications".to_owned(), filter);
-    outlet.event(&subscribed(acknowledged, &ask.request.id)).await.map_err(|_| No::Gone)?;
+    outlet.event(&stamp(acknowledged.to_value(), &ask.request.id)).await.map_err(|_| No::Gone)?;
     stream(gate, ask, &link, Source::Listening(listening), outlet).await
 }
 
@@ -307,7 +308,7 @@ pub(crate) async fn stream(
             }
             () = outlet.gone() => return Err(No::Gone),
             _ = tick.tick() => {
-                gate.gatekeeper.recheck(&ask.caller, settings, &gate.store.snapshot())?;
+                identify::recheck(&ask.caller, settings, &gate.store.snapshot())?;
                 unspoken += settings.recheck;
                 if gate.clock.unix() >= ask.caller.token.exp {
                     return Err(Refusal::new(Code::TokenExpired, "the token expired while the stream was open").into());
@@ -321,10 +322,6 @@ pub(crate) async fn stream(
     }
     let meta = json!({META_SUBSCRIPTION: ask.request.id});
     Ok(Shown::whole(json!({"resultType": "complete", "_meta": meta})))
-}
-
-fn subscribed(note: Notification, id: &Value) -> Value {
-    stamp(note.to_value(), id)
 }
 
 /// Puts the client's own subscription id into a message; the upstream's is its name for our request.

@@ -18,7 +18,7 @@ use serde_json::Value;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicI64, AtomicU32, Ordering},
     },
     time::Duration,
@@ -57,16 +57,19 @@ pub struct Gateway {
     quota: Quota,
 }
 
+/// Parameter headers of one tool: name, and path into the arguments.
+type Declared = Vec<(String, Vec<String>)>;
+
 /// One server and the links to its upstream.
 #[derive(Debug)]
 pub(crate) struct Mount {
     pub(crate) server: Arc<Server>,
     pub(crate) pool: Pool,
-    declared: Mutex<HashMap<String, Vec<(String, Vec<String>)>>>,
+    declared: Mutex<HashMap<String, Declared>>,
 }
 
 impl Gateway {
-    /// Puts the parts together. Nothing is opened before the first request needs it.
+    /// Puts the parts together, inside a Tokio runtime. Nothing is opened before the first request needs it.
     pub fn new(parts: Parts) -> Arc<Self> {
         let Parts { store, policy, clock, entropy, keys, routes, settings } = parts;
         let settings = Arc::new(settings);
@@ -74,7 +77,7 @@ impl Gateway {
             let pool = Pool::new(route.upstream, Arc::clone(&settings));
             (route.server.id.to_string(), Arc::new(Mount { server: route.server, pool, declared: Mutex::default() }))
         });
-        Arc::new(Self {
+        let gate = Arc::new(Self {
             gatekeeper: Gatekeeper::new(keys, &entropy.bytes(), &settings, clock.unix()),
             sessions: Sessions::new(settings.sessions, nanos(settings.session_idle)),
             seals: Seals::new(&entropy.bytes()),
@@ -90,13 +93,13 @@ impl Gateway {
             clock,
             entropy,
             settings,
-        })
+        });
+        tokio::spawn(Self::sweep(Arc::downgrade(&gate)));
+        gate
     }
 
-    /// Closes idle sessions and links every so often, for as long as the gateway lives. Run it as a task.
-    pub async fn sweep(self: Arc<Self>) {
-        let gate = Arc::downgrade(&self);
-        drop(self);
+    /// Closes idle sessions and links every so often, for as long as the gateway lives.
+    async fn sweep(gate: Weak<Self>) {
         let mut tick = tokio::time::interval(SWEEP);
         loop {
             tick.tick().await;
@@ -127,7 +130,7 @@ impl Gateway {
 
 impl Mount {
     /// The parameter headers a tool declares, as far as its list was seen.
-    pub(crate) fn declared(&self, tool: &str) -> Vec<(String, Vec<String>)> {
+    pub(crate) fn declared(&self, tool: &str) -> Declared {
         self.declared.lock().unwrap_or_else(PoisonError::into_inner).get(tool).cloned().unwrap_or_default()
     }
 

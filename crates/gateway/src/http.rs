@@ -249,7 +249,9 @@ impl Identified {
         };
         let session = match opened {
             Ok((session, evicted)) => {
-                evicted.iter().for_each(|old| self.gate.forget(&old.id));
+                for old in evicted {
+                    self.gate.forget(&old.id);
+                }
                 session
             }
             Err(refusal) => return self.refuse(refusal, None, Some(&Message::Request(request))).await,

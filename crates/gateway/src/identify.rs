@@ -16,7 +16,7 @@ use remit_model::{
 };
 use remit_store::Snapshot;
 use remit_token::{
-    KeySet, Skew,
+    Actor, KeySet, Skew,
     access::{self, AccessToken},
     dpop::{self, NonceRule, Nonces, Proof, ReplaySet},
 };
@@ -135,15 +135,14 @@ impl Gatekeeper {
     ) -> Result<Arc<AccessToken>, Refusal> {
         let skew = Skew::seconds(settings.skew);
         let known = self.tokens().get(digest).map(|known| known.token);
-        let token = match known {
-            Some(token) => token,
-            None => {
-                // The audience is compared below, on both paths; the cache is shared by all servers.
-                let expect = access::Expect { issuer: &settings.issuer, audience: None };
-                let token = Arc::new(access::verify(compact, &self.keys, &expect, now, skew)?);
-                self.tokens().insert(*digest, Known { token: Arc::clone(&token), effective: None });
-                token
-            }
+        let token = if let Some(token) = known {
+            token
+        } else {
+            // The audience is compared below, on both paths; the cache is shared by all servers.
+            let expect = access::Expect { issuer: &settings.issuer, audience: None };
+            let token = Arc::new(access::verify(compact, &self.keys, &expect, now, skew)?);
+            self.tokens().insert(*digest, Known { token: Arc::clone(&token), effective: None });
+            token
         };
         if token.aud != server.location {
             return Err(Refusal::new(
@@ -209,14 +208,6 @@ impl Gatekeeper {
         effective
     }
 
-    /// Checks again, in the middle of something long, that the caller may go on. SPEC: MG-12.
-    pub(crate) fn recheck(&self, caller: &Caller, settings: &Settings, world: &Snapshot) -> Result<(), Refusal> {
-        if caller.authority.revision == world.revision() {
-            return Ok(());
-        }
-        standing(world, &caller.token, &settings.issuer)
-    }
-
     fn tokens(&self) -> MutexGuard<'_, Generations> {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -270,6 +261,14 @@ fn credential(headers: &HeaderMap) -> Result<Credential<'_>, Refusal> {
     Ok(Credential { scheme, token: token.trim_matches(' ') })
 }
 
+/// Checks again, in the middle of something long, that the caller may go on. SPEC: MG-12.
+pub(crate) fn recheck(caller: &Caller, settings: &Settings, world: &Snapshot) -> Result<(), Refusal> {
+    if caller.authority.revision == world.revision() {
+        return Ok(());
+    }
+    standing(world, &caller.token, &settings.issuer)
+}
+
 /// Whether everyone the authority came through may still act. SPEC: DC-13.
 ///
 /// # Errors
@@ -317,8 +316,7 @@ pub(crate) fn registered<'w>(world: &'w Snapshot, party: &Principal) -> Option<&
 
 /// The chain as principals: the subject first, the caller last.
 pub(crate) fn parties(token: &AccessToken) -> Vec<Principal> {
-    let mut actors: Vec<Principal> =
-        token.act.iter().flat_map(|actor| actor.chain()).map(remit_token::Actor::principal).collect();
+    let mut actors: Vec<Principal> = token.act.iter().flat_map(Actor::chain).map(Actor::principal).collect();
     actors.push(Principal { iss: token.iss.clone(), sub: token.sub.clone() });
     actors.reverse();
     actors

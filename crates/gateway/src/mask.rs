@@ -81,7 +81,7 @@ impl Masker<'_> {
 
     fn contents(&mut self, mut result: Map<String, Value>) -> Value {
         let contents = match result.remove("contents") {
-            Some(Value::Array(contents)) => contents.into_iter().map(|content| self.resource(content)).collect(),
+            Some(Value::Array(contents)) => contents.iter().map(|content| self.resource(content)).collect(),
             _ => Vec::new(),
         };
         json!({"contents": contents})
@@ -93,10 +93,10 @@ impl Masker<'_> {
             _ => Vec::new(),
         };
         let messages: Vec<Value> = messages
-            .into_iter()
-            .map(|mut message| {
-                let content = message.get_mut("content").map(Value::take).unwrap_or_default();
-                json!({"role": message.get("role"), "content": self.block(content)})
+            .iter()
+            .map(|message| {
+                let content = self.block(message.get("content").unwrap_or(&Value::Null));
+                json!({"role": message.get("role"), "content": content})
             })
             .collect();
         json!({"messages": messages})
@@ -104,34 +104,30 @@ impl Masker<'_> {
 
     fn blocks(&mut self, content: Value) -> Value {
         match content {
-            Value::Array(blocks) => blocks.into_iter().map(|block| self.block(block)).collect(),
+            Value::Array(blocks) => blocks.iter().map(|block| self.block(block)).collect(),
             _ => Value::Array(vec![self.withhold()]),
         }
     }
 
-    fn block(&mut self, mut block: Value) -> Value {
+    fn block(&mut self, block: &Value) -> Value {
         match block.get("type").and_then(Value::as_str) {
             Some("text") => match block.get("text").and_then(Value::as_str).and_then(|text| self.text(text)) {
                 Some(text) => json!({"type": "text", "text": text}),
                 None => self.withhold(),
             },
             Some("resource") => {
-                let resource = block.get_mut("resource").map(Value::take).unwrap_or_default();
-                json!({"type": "resource", "resource": self.resource(resource)})
+                json!({"type": "resource", "resource": self.resource(block.get("resource").unwrap_or(&Value::Null))})
             }
             _ => self.withhold(),
         }
     }
 
     /// A resource's contents: its name stays, because the caller asked for it; its text only by fields.
-    fn resource(&mut self, resource: Value) -> Value {
-        let text = match resource.get("text").and_then(Value::as_str).and_then(|text| self.text(text)) {
-            Some(text) => text,
-            None => {
-                self.shown.withheld += 1;
-                WITHHELD.to_owned()
-            }
-        };
+    fn resource(&mut self, resource: &Value) -> Value {
+        let text = resource.get("text").and_then(Value::as_str).and_then(|text| self.text(text)).unwrap_or_else(|| {
+            self.shown.withheld += 1;
+            WITHHELD.to_owned()
+        });
         json!({"uri": resource.get("uri"), "mimeType": "application/json", "text": text})
     }
 

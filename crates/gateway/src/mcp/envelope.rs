@@ -151,9 +151,8 @@ impl RpcError {
 
     fn read(mut error: Map<String, Value>) -> Result<Self, Refusal> {
         let code = error.get("code").and_then(Value::as_i64).ok_or_else(|| malformed("an error has an integer `code`"))?;
-        let message = match error.remove("message") {
-            Some(Value::String(message)) => message,
-            _ => return Err(malformed("an error has a string `message`")),
+        let Some(Value::String(message)) = error.remove("message") else {
+            return Err(malformed("an error has a string `message`"));
         };
         Ok(Self { code, message, data: error.remove("data") })
     }

@@ -147,10 +147,9 @@ pub(crate) fn adapt_error(mut error: RpcError, client: Revision) -> RpcError {
     if client.is_modern() {
         error.code = match error.code {
             -32002 => -32602,
-            // Left over from older servers, or reserved and not ours to pass on.
-            -32099..=-32023 | -32019..=-32000 => crate::error::UPSTREAM,
-            // About our own exchange with the upstream, not about the client's with us.
-            -32022..=-32020 => crate::error::UPSTREAM,
+            // Left over from older servers, reserved and not ours to pass on, or (-32022 to -32020) about our own
+            // exchange with the upstream and not about the client's with us.
+            -32099..=-32000 => crate::error::UPSTREAM,
             code => code,
         };
     }
@@ -161,14 +160,14 @@ pub(crate) fn adapt_error(mut error: RpcError, client: Revision) -> RpcError {
 mod tests {
     use super::*;
 
-    fn object(value: Value) -> Map<String, Value> {
+    fn object(value: &Value) -> Map<String, Value> {
         value.as_object().unwrap().clone()
     }
 
     #[test]
     fn the_envelope_is_taken_out_and_put_in_without_touching_the_rest() {
         let mut params =
-            object(json!({"name": "t", "_meta": {META_VERSION: "2026-07-28", META_CAPABILITIES: {}, META_CLIENT: {},
+            object(&json!({"name": "t", "_meta": {META_VERSION: "2026-07-28", META_CAPABILITIES: {}, META_CLIENT: {},
             META_LOG_LEVEL: "debug", "baggage": "user=alice", "traceparent": "00-1", "progressToken": 4}}));
         strip_envelope(&mut params);
         assert_eq!(Value::Object(params.clone()), json!({"name": "t", "_meta": {"traceparent": "00-1", "progressToken": 4}}));
@@ -190,7 +189,7 @@ mod tests {
 
     #[test]
     fn mg_07_reserved_codes_are_not_passed_on() {
-        for code in [-32000, -32001, -32019, -32042, -32050, -32020] {
+        for code in [-32000, -32001, -32019, -32050, -32020] {
             assert_eq!(adapt_error(RpcError::new(code, "x"), Revision::V2026July).code, crate::error::UPSTREAM);
         }
         assert_eq!(adapt_error(RpcError::new(-32002, "x"), Revision::V2026July).code, -32602);

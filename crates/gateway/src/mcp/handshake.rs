@@ -34,19 +34,16 @@ pub(crate) fn hello(request: &Request) -> Result<Hello, Refusal> {
 }
 
 pub(crate) fn welcome(about: &About, server: &Server, revision: Revision) -> Value {
-    let mut result = json!({
+    let result = json!({
         "protocolVersion": revision.as_str(),
         "capabilities": capabilities(about),
         "serverInfo": server_info(about, server),
     });
-    if let Some(instructions) = &about.instructions {
-        result["instructions"] = instructions.clone();
-    }
-    result
+    instructed(result, about)
 }
 
 pub(crate) fn discovered(about: &About, server: &Server) -> Value {
-    let mut result = json!({
+    let result = json!({
         "resultType": "complete",
         "supportedVersions": era::supported(),
         "capabilities": capabilities(about),
@@ -54,8 +51,12 @@ pub(crate) fn discovered(about: &About, server: &Server) -> Value {
         "cacheScope": "private",
         "_meta": {"io.modelcontextprotocol/serverInfo": server_info(about, server)},
     });
-    if let Some(instructions) = &about.instructions {
-        result["instructions"] = instructions.clone();
+    instructed(result, about)
+}
+
+fn instructed(mut result: Value, about: &About) -> Value {
+    if let (Value::Object(members), Some(instructions)) = (&mut result, &about.instructions) {
+        members.insert("instructions".to_owned(), instructions.clone());
     }
     result
 }

@@ -150,7 +150,7 @@ mod tests {
     use super::*;
     use remit_model::{id::ServerId, resource::ToolRule};
 
-    fn act(method: &str, params: Value) -> Result<Act, Refusal> {
+    fn act(method: &str, params: &Value) -> Result<Act, Refusal> {
         let rule = ToolRule { class: ToolClass::Read, ..ToolRule::default() };
         let server = Server {
             id: ServerId::parse("s").unwrap(),
@@ -163,9 +163,9 @@ mod tests {
 
     #[test]
     fn a_tool_call_is_the_tools_own_action_and_an_unclassified_tool_changes_things() {
-        let read = act("tools/call", json!({"name": "tickets.read", "arguments": {"id": 1}})).unwrap();
+        let read = act("tools/call", &json!({"name": "tickets.read", "arguments": {"id": 1}})).unwrap();
         assert_eq!((read.action.as_str(), read.class, &read.arguments), ("tickets.read", ToolClass::Read, &json!({"id": 1})));
-        assert!(act("tools/call", json!({"name": "refund"})).unwrap().class.mutates());
+        assert!(act("tools/call", &json!({"name": "refund"})).unwrap().class.mutates());
     }
 
     #[test]
@@ -182,15 +182,15 @@ mod tests {
             json!({"name": "t", "task": {"ttl": 1}}),
             json!({"name": "t", "Arguments": {}}),
         ] {
-            assert_eq!(act("tools/call", params.clone()).unwrap_err().code, Code::RequestMalformed, "{params}");
+            assert_eq!(act("tools/call", &params).unwrap_err().code, Code::RequestMalformed, "{params}");
         }
     }
 
     #[test]
     fn other_methods_are_actions_of_their_own() {
-        let read = act("resources/read", json!({"uri": "file:///a", "_meta": {"x": 1}})).unwrap();
+        let read = act("resources/read", &json!({"uri": "file:///a", "_meta": {"x": 1}})).unwrap();
         assert_eq!((read.action.as_str(), &read.arguments), ("mcp:resources/read", &json!({"uri": "file:///a"})));
-        assert_eq!(act("tasks/result", json!({"taskId": "1"})).unwrap().class, ToolClass::Execute);
-        assert_eq!(act("tools/list", json!({})).unwrap().kind, Kind::List(List::Tools));
+        assert_eq!(act("tasks/result", &json!({"taskId": "1"})).unwrap().class, ToolClass::Execute);
+        assert_eq!(act("tools/list", &json!({})).unwrap().kind, Kind::List(List::Tools));
     }
 }

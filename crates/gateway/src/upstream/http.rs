@@ -206,7 +206,7 @@ impl HttpLink {
         if self.0.modern {
             return Ok(None);
         }
-        let request = self.0.request(Method::GET, Bytes::new(), &HeaderMap::new())?;
+        let request = self.0.request(Method::GET, Bytes::new(), &HeaderMap::new());
         let response = self.0.dialer.request(request).await?;
         if response.status() != StatusCode::OK || !is_event_stream(&response) {
             return Ok(None);
@@ -225,9 +225,8 @@ impl HttpLink {
 
     pub(crate) async fn close(&self) {
         self.0.open.store(false, Ordering::Relaxed);
-        if self.0.session.get().is_some()
-            && let Ok(request) = self.0.request(Method::DELETE, Bytes::new(), &HeaderMap::new())
-        {
+        if self.0.session.get().is_some() {
+            let request = self.0.request(Method::DELETE, Bytes::new(), &HeaderMap::new());
             let _ = tokio::time::timeout(self.0.target.settings.connect_timeout, self.0.dialer.request(request)).await;
         }
     }
@@ -263,7 +262,7 @@ impl Inner {
         Self::new(self.target.clone(), &self.dialer, self.modern)
     }
 
-    fn request(&self, method: Method, body: Bytes, extra: &HeaderMap) -> Result<Request<Full<Bytes>>, Broken> {
+    fn request(&self, method: Method, body: Bytes, extra: &HeaderMap) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(body));
         let accept = if method == Method::GET { "text/event-stream" } else { "application/json, text/event-stream" };
         *request.method_mut() = method;
@@ -281,11 +280,11 @@ impl Inner {
             map.insert(SESSION, session.clone());
         }
         map.extend(extra.clone());
-        Ok(request)
+        request
     }
 
     async fn post(&self, message: &Value, extra: &HeaderMap) -> Result<Response<Body>, Broken> {
-        let request = self.request(Method::POST, Bytes::from(message.to_string()), extra)?;
+        let request = self.request(Method::POST, Bytes::from(message.to_string()), extra);
         self.dialer.request(request).await
     }
 }

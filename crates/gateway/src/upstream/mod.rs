@@ -109,7 +109,7 @@ pub(crate) struct About {
 #[derive(Debug)]
 pub(crate) enum Link {
     Http(http::HttpLink),
-    Stdio(stdio::StdioLink),
+    Stdio(Box<stdio::StdioLink>),
 }
 
 impl Link {
@@ -128,7 +128,7 @@ impl Link {
             }
             Upstream::Stdio { command, args, env, cwd } => {
                 let child = stdio::Spawn { command, args, env, cwd: cwd.as_deref() };
-                stdio::StdioLink::open(&child, settings, face, known).await.map(Self::Stdio)
+                stdio::StdioLink::open(&child, settings, face, known).await.map(|link| Self::Stdio(Box::new(link)))
             }
         }
     }
@@ -187,7 +187,7 @@ impl Link {
     pub(crate) async fn listen(&self) -> Result<Option<Listening>, Broken> {
         match self {
             Self::Http(link) => link.listen().await,
-            Self::Stdio(link) => Ok(link.listen()),
+            Self::Stdio(link) => Ok(Some(link.listen())),
         }
     }
 

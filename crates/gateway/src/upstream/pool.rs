@@ -99,7 +99,7 @@ impl Pool {
                 .min_by_key(|(_, slot)| slot.used)
                 .map(|(key, _)| key.clone());
             match idle.and_then(|key| slots.remove(&key)) {
-                Some(slot) => close_later(slot),
+                Some(slot) => close_later(&slot),
                 None => return Err(Refusal::new(Code::RateLimited, "too many sessions with this upstream are in use")),
             }
         }
@@ -116,14 +116,14 @@ impl Pool {
             .map(|(key, _)| key.clone())
             .collect();
         for slot in idle.iter().filter_map(|key| slots.remove(key)) {
-            close_later(slot);
+            close_later(&slot);
         }
     }
 
     /// Closes the link of a key.
     pub(crate) fn drop_link(&self, key: &Key) {
         if let Some(slot) = self.lock().remove(key) {
-            close_later(slot);
+            close_later(&slot);
         }
     }
 
@@ -153,7 +153,7 @@ impl Pool {
     }
 }
 
-fn close_later(slot: Slot) {
+fn close_later(slot: &Slot) {
     if let Some(link) = slot.cell.get().cloned() {
         tokio::spawn(async move { link.close().await });
     }

@@ -197,10 +197,10 @@ impl StdioLink {
     }
 
     /// Messages outside any exchange. A new listener takes the place of an earlier one.
-    pub(crate) fn listen(&self) -> Option<Listening> {
+    pub(crate) fn listen(&self) -> Listening {
         let (sender, messages) = mpsc::channel(BACKLOG);
         *self.inner.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
-        Some(Listening { messages, _stop: None })
+        Listening { messages, _stop: None }
     }
 }
 

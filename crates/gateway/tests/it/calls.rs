@@ -121,7 +121,7 @@ async fn other_methods_need_a_grant_of_their_own() {
     client.modern("resources/read", json!({"uri": "file:///etc/passwd"})).await.refused(200, "argument_not_granted");
     client.modern("prompts/get", json!({"name": "p"})).await.refused(200, "tool_not_granted");
     client.modern("tasks/result", json!({"taskId": "1", "name": "1"})).await.refused(200, "tool_not_granted");
-    client.modern("tasks/result", json!({"taskId": "1", "name": "2"})).await.refused(400, "header_body_mismatch");
+    client.modern("tasks/get", json!({"taskId": "1", "name": "2"})).await.refused(400, "header_body_mismatch");
     client.modern("tools/call", json!({"name": "ticket.read", "task": {"ttl": 1}})).await.refused(400, "request_malformed");
     client.call("ticket.read", json!({"big": 9_007_199_254_740_993_u64})).await.refused(400, "request_malformed");
     client.modern("made/up", json!({})).await.refused(200, "tool_not_granted");
@@ -139,7 +139,8 @@ async fn what_the_upstream_needs_from_the_client_is_bound_to_caller_and_argument
     let state = result["requestState"].as_str().unwrap();
     assert_ne!(state, "upstream-state");
     let retry = |tool: &str, state: &str, a: i64| json!({"name": tool, "arguments": {"a": a}, "requestState": state, "inputResponses": {"form": {"action": "accept"}}});
-    let tampered = format!("{}A{}", &state[..4], &state[5..]);
+    let tampered: String =
+        state.chars().enumerate().map(|(at, c)| if at == 4 { if c == 'A' { 'B' } else { 'A' } } else { c }).collect();
     client.modern("tools/call", retry("ask", &tampered, 1)).await.refused(400, "request_malformed");
     client.modern("tools/call", retry("ask", "upstream-state", 1)).await.refused(400, "request_malformed");
     client.modern("tools/call", retry("ask", state, 2)).await.refused(400, "request_malformed");

@@ -136,7 +136,7 @@ async fn endpoint(State(fake): State<Fake>, request: Request) -> Response {
             json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32001, "message": "Session not found"}}),
         );
     }
-    dispatch(fake, id, &method, &body).await
+    dispatch(&fake, id, &method, &body)
 }
 
 fn modern_rules(headers: &HeaderMap, body: &Value, method: &str) -> Option<Response> {
@@ -173,7 +173,7 @@ pub(crate) fn tools() -> Value {
     json!({"tools": names.iter().map(tool).collect::<Vec<_>>()})
 }
 
-async fn dispatch(fake: Fake, id: Value, method: &str, body: &Value) -> Response {
+fn dispatch(fake: &Fake, id: Value, method: &str, body: &Value) -> Response {
     let complete = |mut result: Value| {
         if fake.modern {
             result["resultType"] = json!("complete");
@@ -195,20 +195,20 @@ async fn dispatch(fake: Fake, id: Value, method: &str, body: &Value) -> Response
         "resources/read" => json!({"contents": [{"uri": params["uri"], "text": ticket().to_string()}]}),
         "prompts/get" => json!({"messages": [{"role": "user", "content": {"type": "text", "text": "hi"}}]}),
         "subscriptions/listen" => return subscription(id),
-        "tools/call" => return tool(fake.clone(), id, params).await,
+        "tools/call" => return tool(fake, id, params),
         "resources/subscribe" | "logging/setLevel" => json!({}),
         _ => return rpc(StatusCode::OK, json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32601, "message": "unknown"}})),
     };
-    answer(&fake, &id, complete(result))
+    answer(fake, &id, &complete(result))
 }
 
-fn answer(fake: &Fake, id: &Value, result: Value) -> Response {
+fn answer(fake: &Fake, id: &Value, result: &Value) -> Response {
     let message = json!({"jsonrpc": "2.0", "id": id, "result": result});
-    if fake.events { events(vec![message]) } else { rpc(StatusCode::OK, message) }
+    if fake.events { events(&message) } else { rpc(StatusCode::OK, message) }
 }
 
-fn events(messages: Vec<Value>) -> Response {
-    let text: String = messages.iter().map(|message| format!("event: message\ndata: {message}\n\n")).collect();
+fn events(message: &Value) -> Response {
+    let text = format!("id: 1\ndata: \n\nevent: message\ndata: {message}\n\n");
     ([("content-type", "text/event-stream")], text).into_response()
 }
 
@@ -246,7 +246,7 @@ fn subscription(id: Value) -> Response {
     response
 }
 
-async fn tool(fake: Fake, id: Value, params: &Value) -> Response {
+fn tool(fake: &Fake, id: Value, params: &Value) -> Response {
     let complete = |mut result: Value| {
         if fake.modern {
             result["resultType"] = json!("complete");
@@ -280,7 +280,7 @@ async fn tool(fake: Fake, id: Value, params: &Value) -> Response {
         }
         other => text(&format!("called {other}")),
     };
-    answer(&fake, &id, complete(result))
+    answer(fake, &id, &complete(result))
 }
 
 fn raw(id: &Value, result: &str) -> Response {

@@ -27,7 +27,7 @@ async fn n_mg_14_18_a_session_of_one_party_is_nothing_to_another() {
 
 #[tokio::test]
 async fn sessions_end_by_delete_and_by_idleness_and_unknown_ones_are_refused() {
-    let world = Wish::new(false).settings(|settings| settings.session_idle = Duration::from_secs(60)).build().await;
+    let world = Wish::new(false).settings(|settings| settings.session_idle = Duration::from_mins(1)).build().await;
     let mut client = world.all();
     client.legacy_call("ticket.read", json!({})).await.refused(400, "request_malformed");
     client.session = Some("made-up".into());
