@@ -91,7 +91,9 @@ fn back(agent: &Agent, form: &Form) -> Result<Back, Refusal> {
 pub(crate) fn unable(agent: &Agent) -> Option<Refusal> {
     match agent.status {
         AgentStatus::Active => None,
-        AgentStatus::Quarantined => Some(Refusal::new(Code::AgentQuarantined, format!("`{}` is quarantined", agent.id.subject()))),
+        AgentStatus::Quarantined => {
+            Some(Refusal::new(Code::AgentQuarantined, format!("`{}` is quarantined", agent.id.subject())))
+        }
         AgentStatus::Retired => Some(Refusal::new(Code::AgentRetired, format!("`{}` is retired", agent.id.subject()))),
     }
 }
@@ -133,7 +135,11 @@ fn challenge(form: &Form) -> Result<String, Refusal> {
     if form.one("code_challenge_method") != Some("S256") {
         return Err(required("`code_challenge_method` must be `S256`"));
     }
-    if is_digest(challenge) { Ok(challenge.to_owned()) } else { Err(required("`code_challenge` must be 43 base64url characters")) }
+    if is_digest(challenge) {
+        Ok(challenge.to_owned())
+    } else {
+        Err(required("`code_challenge` must be 43 base64url characters"))
+    }
 }
 
 fn jkt(form: &Form) -> Result<Option<String>, Refusal> {
@@ -154,11 +160,10 @@ fn prompt(form: &Form) -> Result<Prompt, Refusal> {
     for value in &values {
         match *value {
             "none" => prompt.none = true,
-            "login" => prompt.login = true,
+            // There is one account in a browser session: choosing another is signing in again.
+            "login" | "select_account" => prompt.login = true,
             // Consent is asked every time.
             "consent" => {}
-            // There is one account in a browser session: choosing another is signing in again.
-            "select_account" => prompt.login = true,
             _ => return Err(malformed("`prompt` has an unknown value")),
         }
     }
@@ -170,7 +175,9 @@ fn prompt(form: &Form) -> Result<Prompt, Refusal> {
 
 fn max_age(form: &Form) -> Result<Option<i64>, Refusal> {
     let Some(text) = form.one("max_age") else { return Ok(None) };
-    text.parse::<u32>().map(|seconds| Some(i64::from(seconds))).map_err(|_| malformed("`max_age` must be a whole number of seconds"))
+    text.parse::<u32>()
+        .map(|seconds| Some(i64::from(seconds)))
+        .map_err(|_| malformed("`max_age` must be a whole number of seconds"))
 }
 
 fn short(form: &Form, name: &str) -> Result<Option<String>, Refusal> {

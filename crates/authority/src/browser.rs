@@ -109,7 +109,8 @@ impl Browsers {
 
     /// Remembers a request under `id` for this session. SPEC: AZ-14
     pub(crate) fn wait(&self, id: String, ask: Ask, session: &Session, now: UnixTime) -> Result<(), Refusal> {
-        let pending = Pending { ask, just_signed_in: false, shown: None, session: session.key, expires: now.plus(PENDING_SECONDS) };
+        let pending =
+            Pending { ask, just_signed_in: false, shown: None, session: session.key, expires: now.plus(PENDING_SECONDS) };
         self.with(|memory| {
             if memory.pending.len() >= MEMORY {
                 memory.pending.retain(|_, pending| pending.expires > now);
@@ -205,7 +206,10 @@ impl fmt::Debug for Session {
 }
 
 fn unknown_request() -> Refusal {
-    Refusal::new(Code::SessionForeign, "this request is not open in this browser; start again from the program that sent you here")
+    Refusal::new(
+        Code::SessionForeign,
+        "this request is not open in this browser; start again from the program that sent you here",
+    )
 }
 
 fn full() -> Refusal {

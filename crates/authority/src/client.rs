@@ -81,12 +81,13 @@ fn by_assertion(server: &Server, snapshot: &Snapshot, form: &Form, compact: &str
     let agent = find(snapshot, &claimed)?;
     let keys = KeySet::from_keys(&agent.keys).map_err(|_| failed())?;
     let expect = assertion::Expect { client_id: &claimed, issuer: &server.issuer };
-    let assertion = assertion::verify(compact, &keys, &expect, now, Skew::seconds(server.settings.skew)).map_err(|refusal| {
-        match refusal.code {
-            Code::TokenSignatureInvalid => failed(),
-            _ => unauthenticated(&refusal.reason),
-        }
-    })?;
+    let assertion =
+        assertion::verify(compact, &keys, &expect, now, Skew::seconds(server.settings.skew)).map_err(
+            |refusal| match refusal.code {
+                Code::TokenSignatureInvalid => failed(),
+                _ => unauthenticated(&refusal.reason),
+            },
+        )?;
     Ok(Client { agent, assertion: Some(assertion) })
 }
 

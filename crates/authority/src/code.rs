@@ -58,60 +58,22 @@ pub(crate) fn consent_digest(agent: &str, authority: &Authority, until: UnixTime
 }
 
 pub(crate) async fn redeem(call: Call<'_>, case: &mut Case) -> Result<Value, No> {
-    let Call { server, form, now, .. } = &call;
-    let (server, now) = (*server, *now);
-    let presented = form.required("code")?;
-    let code = server.store.keyed_hash("code", presented.as_bytes());
+    let server = call.server;
+    let presented = call.form.required("code")?;
     case.entry.fact("code_hash", hash(presented));
-    let stored = server.store.code(code).await.map_err(Fault::new)?;
+    let stored = server.store.code(server.store.keyed_hash("code", presented.as_bytes())).await.map_err(Fault::new)?;
     let (stored, consented) = check(&call, case, stored)?;
-
-    let human = Principal::human(&server.issuer, &consented.user);
-    let delegate = Principal::agent(&server.issuer, &call.client.agent.id);
-    let root = Chain::new(server.entropy.token(16), human);
+    let root = Chain::new(server.entropy.token(16), Principal::human(&server.issuer, &consented.user));
     case.entry.chain = Some(root.clone());
     case.entry.purpose.clone_from(&consented.purpose);
     case.entry.human_in_loop = HumanInLoop::Approved;
     case.entry.fact("consent", consented.digest.clone());
 
-    let asked = Asked::read(form, &server.servers)?;
-    let (target, authority) = select(&call, &asked, &consented)?;
-    // SPEC: RT-05 and DC-07 hold at the first issue too: what was agreed to must still be theirs to hand over.
-    let most = consult::standing(&call.snapshot, &root, &consult::ceiling(&call.snapshot, &delegate)?)?;
-    consented.authority.within(&most)?;
-    let consulted = consult::consult(
-        server.policy.current(),
-        &Proposal {
-            tenant: &server.tenant,
-            issuer: &server.issuer,
-            snapshot: &call.snapshot,
-            before: &root,
-            delegate: &delegate,
-            authority: &consented.authority,
-            server: target.server(),
-            purpose: consented.purpose.as_deref(),
-            expires: consented.until,
-            auth_time: Some(consented.auth_time),
-            now,
-        },
-    );
-    let verdict = consulted.allow();
-    case.entry.consulted = Some(consulted);
-    verdict?;
-
+    let asked = Asked::read(call.form, &server.servers)?;
+    let (target, authority) = pick(&call, &asked, &consented.targets, &consented.authority, consented.openid)?;
     let jti = server.entropy.token(16);
-    let id_token = id_token(server, &delegate, &consented, now)?;
-    let hop = Hop {
-        delegator: root.root.clone(),
-        delegate,
-        jkt: call.proof.jkt().to_owned(),
-        authority: consented.authority.clone(),
-        purpose: consented.purpose.clone(),
-        expires: consented.until,
-        jti: jti.clone(),
-        edge: EdgeProof::IdToken(id_token.clone()),
-    };
-    let chain = root.extend(hop, server.settings.chain_depth)?;
+    let id_token = id_token(&call, &consented)?;
+    let chain = hand_over(&call, case, root, &consented, &target, (&jti, &id_token))?;
     case.entry.chain = Some(chain.clone());
     let grant = Grant {
         record_type: RecordType::Delegation,
@@ -121,8 +83,8 @@ pub(crate) async fn redeem(call: Call<'_>, case: &mut Case) -> Result<Value, No>
         jkt: call.proof.jkt().to_owned(),
         jti,
         ancestors: Vec::new(),
-        issued: now,
-        expires: asked.end(now, server.settings.access_token, Some(consented.until))?,
+        issued: call.now,
+        expires: asked.end(call.now, server.settings.access_token, Some(consented.until))?,
         auth_time: Some(consented.auth_time),
         openid: consented.openid,
         family: Some(chain.id.clone()),
@@ -141,6 +103,51 @@ pub(crate) async fn redeem(call: Call<'_>, case: &mut Case) -> Result<Value, No>
         }
     }
     Ok(body)
+}
+
+/// The first hop, if what was agreed to is still the person's to give and policy agrees. SPEC: DC-07, TK-09
+fn hand_over(
+    call: &Call<'_>,
+    case: &mut Case,
+    root: Chain,
+    consented: &Consented,
+    target: &Target,
+    (jti, id_token): (&str, &str),
+) -> Result<Chain, Refusal> {
+    let server = call.server;
+    let delegate = Principal::agent(&server.issuer, &call.client.agent.id);
+    let most = consult::standing(&call.snapshot, &root, &consult::ceiling(&call.snapshot, &delegate)?)?;
+    consented.authority.within(&most)?;
+    let consulted = consult::consult(
+        server.policy.current(),
+        &Proposal {
+            tenant: &server.tenant,
+            issuer: &server.issuer,
+            snapshot: &call.snapshot,
+            before: &root,
+            delegate: &delegate,
+            authority: &consented.authority,
+            server: target.server(),
+            purpose: consented.purpose.as_deref(),
+            expires: consented.until,
+            auth_time: Some(consented.auth_time),
+            now: call.now,
+        },
+    );
+    let verdict = consulted.allow();
+    case.entry.consulted = Some(consulted);
+    verdict?;
+    let hop = Hop {
+        delegator: root.root.clone(),
+        delegate,
+        jkt: call.proof.jkt().to_owned(),
+        authority: consented.authority.clone(),
+        purpose: consented.purpose.clone(),
+        expires: consented.until,
+        jti: jti.to_owned(),
+        edge: EdgeProof::IdToken(id_token.to_owned()),
+    };
+    root.extend(hop, server.settings.chain_depth)
 }
 
 /// SPEC: AC-01 to AC-05. What a wrong attempt costs is put into the case: a failure counted, or the family's end.
@@ -194,12 +201,7 @@ fn verifier(verifier: Option<&str>, challenge: &str) -> Result<(), Refusal> {
     }
 }
 
-/// The one resource of this token, and the part of the consent that is for it. SPEC: TK-08, N-RT-04
-fn select(call: &Call<'_>, asked: &Asked, consented: &Consented) -> Result<(Target, Authority), Refusal> {
-    pick(call, asked, &consented.targets, &consented.authority, consented.openid)
-}
-
-/// As [`select`], for a refresh too.
+/// The one resource of a token, and the part of the consent that is for it. SPEC: TK-08, N-RT-04
 pub(crate) fn pick(
     call: &Call<'_>,
     asked: &Asked,
@@ -225,21 +227,19 @@ pub(crate) fn pick(
 }
 
 /// The person's signed consent: the edge proof of the first hop, and the ID token when `openid` was asked.
-fn id_token(server: &Server, delegate: &Principal, consented: &Consented, now: UnixTime) -> Result<String, Fault> {
-    id_token::mint(
-        &server.keys.signing,
-        &id_token::Claims {
-            iss: server.issuer.clone(),
-            sub: format!("user:{}", consented.user),
-            aud: delegate.sub.clone(),
-            nonce: consented.nonce.clone(),
-            iat: now,
-            exp: now.plus(ID_TOKEN),
-            auth_time: Some(consented.auth_time),
-            acr: None,
-            consent: Some(consented.digest.clone()),
-        },
-    )
+fn id_token(call: &Call<'_>, consented: &Consented) -> Result<String, Fault> {
+    let claims = id_token::Claims {
+        iss: call.server.issuer.clone(),
+        sub: format!("user:{}", consented.user),
+        aud: call.client.id(),
+        nonce: consented.nonce.clone(),
+        iat: call.now,
+        exp: call.now.plus(ID_TOKEN),
+        auth_time: Some(consented.auth_time),
+        acr: None,
+        consent: Some(consented.digest.clone()),
+    };
+    id_token::mint(&call.server.keys.signing, &claims)
 }
 
 fn first_refresh(server: &Server, refresh: &str, grant: &Grant, consented: &Consented) -> Result<StoredRefresh, Fault> {

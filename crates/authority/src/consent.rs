@@ -53,14 +53,12 @@ pub(crate) async fn begin(server: &Server, headers: &HeaderMap, form: Result<For
 }
 
 fn wait(server: &Server, session: Option<Session>, ask: Ask, now: UnixTime) -> Result<Response<Body>, Refusal> {
-    let (session, cookie) = match session {
-        Some(session) => (session, None),
-        None => {
-            let token = server.entropy.token(32);
-            let csrf = server.entropy.token(16);
-            let session = server.browsers.open(&token, csrf, None, now.plus(server.settings.session), now)?;
-            (session, Some(browser::set_cookie(&server.issuer, &token)))
-        }
+    let (session, cookie) = if let Some(session) = session {
+        (session, None)
+    } else {
+        let token = server.entropy.token(32);
+        let session = server.browsers.open(&token, server.entropy.token(16), None, now.plus(server.settings.session), now)?;
+        (session, Some(browser::set_cookie(&server.issuer, &token)))
     };
     let id = server.entropy.token(16);
     let page = if must_sign_in(&session, &ask, false, now) { "login" } else { "consent" };
@@ -184,18 +182,14 @@ fn when(time: UnixTime) -> String {
 fn sub_agents(authority: &Authority) -> String {
     let details = authority.to_value();
     let named = |detail: &Value| detail.pointer("/delegate/to").and_then(Value::as_array).cloned().unwrap_or_default();
-    let names: BTreeSet<String> = details
-        .as_array()
-        .into_iter()
-        .flatten()
-        .flat_map(named)
-        .filter_map(|name| name.as_str().map(str::to_owned))
-        .collect();
+    let names: BTreeSet<String> =
+        details.as_array().into_iter().flatten().flat_map(named).filter_map(|name| name.as_str().map(str::to_owned)).collect();
     let depth = consult::further(authority);
     if names.is_empty() || depth == 0 {
         return "It may not hand any of this on to other agents.".to_owned();
     }
-    let whom = if names.contains("*") { "any registered agent".to_owned() } else { names.into_iter().collect::<Vec<_>>().join(", ") };
+    let whom =
+        if names.contains("*") { "any registered agent".to_owned() } else { names.into_iter().collect::<Vec<_>>().join(", ") };
     let far = if depth == 1 { "who may not hand it on further".to_owned() } else { format!("over at most {depth} steps") };
     format!("It may hand parts of this on to {whom}, {far}.")
 }
@@ -260,10 +254,10 @@ async fn hand_over(server: &Server, case: &Case, ask: &Ask, shown: Shown, user: 
         used: None,
         failures: 0,
     };
-    let record = case
-        .entry
-        .happened(&server.tenant, RecordType::Approval, At::Authorize)
-        .commit("/approval/shown", serde_json::json!({"agent": ask.client.subject(), "authority": authority, "until": consented.until}));
+    let record = case.entry.happened(&server.tenant, RecordType::Approval, At::Authorize).commit(
+        "/approval/shown",
+        serde_json::json!({"agent": ask.client.subject(), "authority": authority, "until": consented.until}),
+    );
     let batch = Batch::new(server.tenant.clone()).change(Change::PutCode(stored)).record(record);
     issue::commit(server, case, batch).await?;
     Ok(redirect::with(&ask.back.redirect_uri, &[("code", &code)], ask.back.state.as_deref(), &server.issuer))
@@ -294,11 +288,8 @@ async fn stop(server: &Server, mut case: Case, stopped: Stopped) -> Response<Bod
     let Some(back) = back else { return page::problem(&refusal, record.as_deref()) };
     let (_, usual) = error::outward(refusal.code, At::Authorize);
     let reason = error::printable(&refusal.reason);
-    let mut parameters = vec![
-        ("error", oauth.unwrap_or(usual)),
-        ("error_description", reason.as_str()),
-        ("remit_code", refusal.code.as_str()),
-    ];
+    let mut parameters =
+        vec![("error", oauth.unwrap_or(usual)), ("error_description", reason.as_str()), ("remit_code", refusal.code.as_str())];
     if let Some(record) = &record {
         parameters.push(("remit_record", record));
     }

@@ -2,9 +2,7 @@
 //!
 //! Implements TK-09: Cedar is asked after every protocol check and before anything is issued. It can only take away.
 
-use remit_model::{
-    Agent, AgentId, Authority, Chain, Human, Principal, PrincipalKind, Refusal, TenantId, UnixTime,
-};
+use remit_model::{Agent, AgentId, Authority, Chain, Human, Principal, PrincipalKind, Refusal, TenantId, UnixTime};
 use remit_policy::{Action, Bundle, Decision, Party, Question};
 use remit_store::Snapshot;
 use serde_json::Value;

@@ -75,6 +75,9 @@ impl No {
 /// The OAuth error code and HTTP status of a refusal. SPEC: TK-07, TX-11, TK-09
 pub(crate) fn outward(code: Code, at: At) -> (StatusCode, &'static str) {
     let bad = StatusCode::BAD_REQUEST;
+    if let (At::UserInfo, Some(answer)) = (at, at_resource(code)) {
+        return answer;
+    }
     match code {
         Code::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "invalid_request"),
         Code::MediaTypeUnsupported => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request"),
@@ -86,10 +89,6 @@ pub(crate) fn outward(code: Code, at: At) -> (StatusCode, &'static str) {
         }
         Code::ClientNotAllowed => (bad, "unauthorized_client"),
         Code::GrantTypeUnsupported => (bad, "unsupported_grant_type"),
-        Code::DpopNonceRequired if at == At::UserInfo => (StatusCode::UNAUTHORIZED, "use_dpop_nonce"),
-        Code::DpopProofMissing | Code::DpopProofInvalid | Code::DpopProofReplayed | Code::DpopKeyMismatch if at == At::UserInfo => {
-            (StatusCode::UNAUTHORIZED, "invalid_dpop_proof")
-        }
         Code::DpopNonceRequired => (bad, "use_dpop_nonce"),
         Code::DpopProofMissing | Code::DpopProofInvalid | Code::DpopProofReplayed | Code::DpopKeyMismatch => {
             (bad, "invalid_dpop_proof")
@@ -106,27 +105,11 @@ pub(crate) fn outward(code: Code, at: At) -> (StatusCode, &'static str) {
         | Code::WidensField
         | Code::WidensLimit
         | Code::WidensDelegation => (bad, "invalid_authorization_details"),
-        Code::TokenMissing
-        | Code::TokenMalformed
-        | Code::TokenSignatureInvalid
-        | Code::TokenExpired
-        | Code::TokenNotYetValid
-        | Code::TokenRevoked
-        | Code::TokenTypeWrong
-        | Code::TokenAudienceWrong
-        | Code::TokenIssuerUnknown
-            if at == At::UserInfo =>
-        {
-            (StatusCode::UNAUTHORIZED, "invalid_token")
-        }
-        Code::DelegationNotAllowed if at == At::UserInfo => (StatusCode::FORBIDDEN, "insufficient_scope"),
         Code::AgentQuarantined | Code::AgentRetired | Code::HumanDisabled => match at {
             At::Exchange => (bad, "invalid_request"),
-            At::ClientCredentials => (bad, "unauthorized_client"),
-            At::UserInfo => (StatusCode::UNAUTHORIZED, "invalid_token"),
+            At::ClientCredentials | At::Authorize => (bad, "unauthorized_client"),
             At::Introspect | At::Revoke => (StatusCode::UNAUTHORIZED, "invalid_client"),
-            At::Authorize => (bad, "unauthorized_client"),
-            At::Token => (bad, "invalid_grant"),
+            At::Token | At::UserInfo => (bad, "invalid_grant"),
         },
         Code::PolicyDenied | Code::PolicyError | Code::PolicyUnavailable | Code::StepUpRequired => match at {
             At::Exchange => (bad, "invalid_request"),
@@ -137,6 +120,28 @@ pub(crate) fn outward(code: Code, at: At) -> (StatusCode, &'static str) {
         Code::LedgerUnavailable | Code::ClockUnknown => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
         Code::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "server_error"),
         _ => (bad, "invalid_request"),
+    }
+}
+
+/// Where we are a resource server ourselves. SPEC: UI-04, RFC 6750 §3.1, RFC 9449 §7.1
+fn at_resource(code: Code) -> Option<(StatusCode, &'static str)> {
+    let unauthorized = StatusCode::UNAUTHORIZED;
+    match code {
+        Code::DpopNonceRequired => Some((unauthorized, "use_dpop_nonce")),
+        Code::DpopProofMissing | Code::DpopProofInvalid | Code::DpopProofReplayed | Code::DpopKeyMismatch => {
+            Some((unauthorized, "invalid_dpop_proof"))
+        }
+        Code::TokenMissing
+        | Code::TokenMalformed
+        | Code::TokenSignatureInvalid
+        | Code::TokenExpired
+        | Code::TokenNotYetValid
+        | Code::TokenRevoked
+        | Code::TokenTypeWrong
+        | Code::TokenAudienceWrong
+        | Code::TokenIssuerUnknown => Some((unauthorized, "invalid_token")),
+        Code::DelegationNotAllowed => Some((StatusCode::FORBIDDEN, "insufficient_scope")),
+        _ => None,
     }
 }
 
@@ -218,7 +223,8 @@ mod tests {
 
     #[test]
     fn tx_11_bad_tokens_and_refused_actors_are_invalid_request_at_exchange() {
-        for code in [Code::TokenExpired, Code::ActorTokenInvalid, Code::ChainSpliced, Code::DelegateNotNamed, Code::PolicyDenied] {
+        for code in [Code::TokenExpired, Code::ActorTokenInvalid, Code::ChainSpliced, Code::DelegateNotNamed, Code::PolicyDenied]
+        {
             assert_eq!(outward(code, At::Exchange), (StatusCode::BAD_REQUEST, "invalid_request"));
         }
     }

@@ -26,16 +26,20 @@ pub(crate) enum Step {
     /// The holder narrows its own token; the chain is copied unchanged. SPEC: DC-03
     Narrow,
     /// One hop more.
-    Hand {
-        delegate: Principal,
-        /// Thumbprint of the delegate's own key.
-        jkt: String,
-        edge: EdgeProof,
-        /// What the delegator signed about content, when it did.
-        stated: Option<Delegation>,
-        /// End of the credential that showed the delegate. SPEC: TX-05
-        shown_until: Option<UnixTime>,
-    },
+    Hand(Box<Hand>),
+}
+
+/// To whom authority goes, and how the delegator showed that it wants that.
+#[derive(Debug)]
+pub(crate) struct Hand {
+    pub(crate) delegate: Principal,
+    /// Thumbprint of the delegate's own key.
+    pub(crate) jkt: String,
+    pub(crate) edge: EdgeProof,
+    /// What the delegator signed about content, when it did.
+    pub(crate) stated: Option<Delegation>,
+    /// End of the credential that showed the delegate. SPEC: TX-05
+    pub(crate) shown_until: Option<UnixTime>,
 }
 
 impl Step {
@@ -51,15 +55,15 @@ impl Step {
     /// `end`, and no later than the credential that showed the delegate. SPEC: TX-05
     pub(crate) fn cap(&self, end: UnixTime) -> UnixTime {
         match self {
-            Self::Hand { shown_until: Some(until), .. } => end.min(*until),
-            Self::Hand { .. } | Self::Narrow => end,
+            Self::Narrow => end,
+            Self::Hand(hand) => hand.shown_until.map_or(end, |until| end.min(until)),
         }
     }
 
     fn stated(&self) -> Option<&Delegation> {
         match self {
             Self::Narrow => None,
-            Self::Hand { stated, .. } => stated.as_ref(),
+            Self::Hand(hand) => hand.stated.as_ref(),
         }
     }
 }
@@ -83,7 +87,9 @@ pub(crate) async fn gather(call: &Call<'_>) -> Result<Evidence, No> {
     let kind = form.required("subject_token_type")?;
     let actor = match (form.one("actor_token"), form.one("actor_token_type")) {
         (Some(actor), Some(ACCESS_TOKEN)) => Some(actor),
-        (Some(_), Some(_)) => return Err(Refusal::new(Code::ActorTokenInvalid, "an `actor_token` must be an access token").into()),
+        (Some(_), Some(_)) => {
+            return Err(Refusal::new(Code::ActorTokenInvalid, "an `actor_token` must be an access token").into());
+        }
         (None, None) => None,
         _ => return Err(malformed("`actor_token` and `actor_token_type` come together or not at all").into()),
     };
@@ -107,7 +113,8 @@ async fn named(call: &Call<'_>, subject: &str, actor: &str) -> Result<Evidence, 
     let (token, parent) = own(call, subject).await?;
     held_by_caller(call, &token)?;
     let invalid = |reason: &str| Refusal::new(Code::ActorTokenInvalid, reason);
-    let actor = verify(call, actor).map_err(|refusal| invalid(&format!("the actor token is not acceptable: {}", refusal.reason)))?;
+    let actor =
+        verify(call, actor).map_err(|refusal| invalid(&format!("the actor token is not acceptable: {}", refusal.reason)))?;
     // (1) the actor token names its actor at the top level and carries no `act`. SPEC: N-DC-03
     if actor.act.is_some() {
         return Err(invalid("the actor token must be the sub-agent's own, without `act`").into());
@@ -140,13 +147,13 @@ async fn named(call: &Call<'_>, subject: &str, actor: &str) -> Result<Evidence, 
         }
     }
     Ok(Evidence {
-        step: Step::Hand {
+        step: Step::Hand(Box::new(Hand {
             delegate,
             jkt,
             edge: EdgeProof::DpopAtToken(call.proof.compact().to_owned()),
             stated,
             shown_until: Some(actor.exp),
-        },
+        })),
         facts: vec![("proved_by", "dpop_at_token".into()), ("actor_jti_hash", hash(&actor.jti).into())],
         once: Vec::new(),
         ancestors: ancestors(&token)?,
@@ -183,13 +190,13 @@ async fn stated(call: &Call<'_>, compact: &str) -> Result<Evidence, No> {
         ancestors,
         facts: vec![("proved_by", "statement".into()), ("statement_jti_hash", hash(statement.jti()).into())],
         once: vec![(JtiKind::Statement, format!("{} {}", statement.jkt(), statement.jti()), delegation.expires)],
-        step: Step::Hand {
+        step: Step::Hand(Box::new(Hand {
             delegate,
             jkt: call.proof.jkt().to_owned(),
             edge: EdgeProof::Statement(compact.to_owned()),
             stated: Some(delegation.clone()),
             shown_until: None,
-        },
+        })),
         parent,
     })
 }
@@ -216,13 +223,13 @@ async fn called(call: &Call<'_>, subject: &str, proof: &str) -> Result<Evidence,
     let seen = dpop::verify(&[proof], &expect)
         .map_err(|refusal| edge(&format!("`subject_token_proof` is not the parent's proof of its call: {}", refusal.reason)))?;
     Ok(Evidence {
-        step: Step::Hand {
+        step: Step::Hand(Box::new(Hand {
             delegate: Principal::agent(&call.server.issuer, &call.client.agent.id),
             jkt: call.proof.jkt().to_owned(),
             edge: EdgeProof::DpopAtCall(seen.compact().to_owned()),
             stated: None,
             shown_until: None,
-        },
+        })),
         facts: vec![("proved_by", "dpop_at_call".into())],
         // SPEC: N-DC-18: one call proves one hop.
         once: vec![(JtiKind::DpopAtCall, format!("{} {}", seen.jkt(), seen.jti), seen.iat.plus(2 * window))],

@@ -14,13 +14,13 @@
 use crate::{
     consult::{self, Consulted, Proposal},
     error::No,
-    evidence::{self, Evidence, Step},
+    evidence::{self, Evidence, Hand, Step},
     issue::{self, Case, Grant},
-    narrow::{Asked, Targets},
+    narrow::{Asked, Target, Targets},
     token::Call,
 };
 use remit_ledger::record::RecordType;
-use remit_model::{Authority, Code, Hop, Refusal, TenantId, UnixTime};
+use remit_model::{Authority, Chain, Code, Hop, Refusal, TenantId, UnixTime};
 use remit_policy::Bundle;
 use remit_store::{Batch, Snapshot, StoredToken};
 use serde_json::{Value, json};
@@ -120,50 +120,15 @@ pub(crate) fn exchange(world: &World<'_>, ask: &Exchange<'_>) -> Outcome {
 fn decide(world: &World<'_>, ask: &Exchange<'_>, consulted: &mut Option<Consulted>) -> Result<Grant, Refusal> {
     let parent = ask.parent;
     consult::standing(world.snapshot, &parent.chain, &parent.authority)?;
-    let held = held(ask.step, &parent.authority)?;
-    let targets = Targets { issuer: world.issuer, servers: world.servers, snapshot: world.snapshot };
-    let target = ask.asked.target(&targets, &held, Some(&parent.audience))?;
-    let authority = bounded(world, ask, ask.asked.under(&held, &target)?)?;
-    let parent_end = ask.step.expires().map_or(parent.expires, |end| end.min(parent.expires));
-    let expires = ask.step.cap(ask.asked.end(world.now, world.access_token, Some(parent_end))?);
-    let purpose = ask.asked.purpose.clone().or_else(|| ask.step.purpose().map(str::to_owned));
-
+    let terms = terms(world, ask)?;
     let (chain, jkt, record_type) = match ask.step {
         Step::Narrow => (parent.chain.clone(), parent.jkt.clone(), RecordType::Token),
-        Step::Hand { delegate, jkt, edge, .. } => {
-            let hop = Hop {
-                delegator: parent.chain.holder().clone(),
-                delegate: delegate.clone(),
-                jkt: jkt.clone(),
-                authority: authority.clone(),
-                purpose: purpose.clone(),
-                expires,
-                jti: ask.jti.to_owned(),
-                edge: edge.clone(),
-            };
-            let chain = parent.chain.clone().extend(hop, world.chain_depth)?;
-            let asked = consult::consult(
-                Arc::clone(&world.policy),
-                &Proposal {
-                    tenant: world.tenant,
-                    issuer: world.issuer,
-                    snapshot: world.snapshot,
-                    before: &parent.chain,
-                    delegate,
-                    authority: &authority,
-                    server: target.server(),
-                    purpose: purpose.as_deref(),
-                    expires,
-                    auth_time: ask.auth_time,
-                    now: world.now,
-                },
-            );
-            let verdict = asked.allow();
-            *consulted = Some(asked);
-            verdict?;
-            (chain, jkt.clone(), RecordType::Delegation)
+        Step::Hand(hand) => {
+            let chain = hand_over(world, ask, hand, &terms, consulted)?;
+            (chain, hand.jkt.clone(), RecordType::Delegation)
         }
     };
+    let Terms { authority, target, expires, purpose } = terms;
     Ok(Grant {
         record_type,
         chain,
@@ -183,14 +148,79 @@ fn decide(world: &World<'_>, ask: &Exchange<'_>, consulted: &mut Option<Consulte
     })
 }
 
+/// What is handed over, where it counts, until when and what for.
+struct Terms {
+    authority: Authority,
+    target: Target,
+    expires: UnixTime,
+    purpose: Option<String>,
+}
+
+/// SPEC: TX-04, TX-05
+fn terms(world: &World<'_>, ask: &Exchange<'_>) -> Result<Terms, Refusal> {
+    let parent = ask.parent;
+    let held = held(ask.step, &parent.authority)?;
+    let targets = Targets { issuer: world.issuer, servers: world.servers, snapshot: world.snapshot };
+    let target = ask.asked.target(&targets, &held, Some(&parent.audience))?;
+    let authority = bounded(world, ask, &ask.asked.under(&held, &target)?)?;
+    let end = ask.step.expires().map_or(parent.expires, |stated| stated.min(parent.expires));
+    Ok(Terms {
+        authority,
+        target,
+        expires: ask.step.cap(ask.asked.end(world.now, world.access_token, Some(end))?),
+        purpose: ask.asked.purpose.clone().or_else(|| ask.step.purpose().map(str::to_owned)),
+    })
+}
+
+/// The chain with its new hop, if it may grow so and policy agrees. SPEC: DC-03, DC-08, TK-09
+fn hand_over(
+    world: &World<'_>,
+    ask: &Exchange<'_>,
+    hand: &Hand,
+    terms: &Terms,
+    consulted: &mut Option<Consulted>,
+) -> Result<Chain, Refusal> {
+    let before = &ask.parent.chain;
+    let hop = Hop {
+        delegator: before.holder().clone(),
+        delegate: hand.delegate.clone(),
+        jkt: hand.jkt.clone(),
+        authority: terms.authority.clone(),
+        purpose: terms.purpose.clone(),
+        expires: terms.expires,
+        jti: ask.jti.to_owned(),
+        edge: hand.edge.clone(),
+    };
+    let chain = before.clone().extend(hop, world.chain_depth)?;
+    let answer = consult::consult(
+        Arc::clone(&world.policy),
+        &Proposal {
+            tenant: world.tenant,
+            issuer: world.issuer,
+            snapshot: world.snapshot,
+            before,
+            delegate: &hand.delegate,
+            authority: &terms.authority,
+            server: terms.target.server(),
+            purpose: terms.purpose.as_deref(),
+            expires: terms.expires,
+            auth_time: ask.auth_time,
+            now: world.now,
+        },
+    );
+    let verdict = answer.allow();
+    *consulted = Some(answer);
+    verdict.map(|()| chain)
+}
+
 /// What the parent may give in this step: all it holds when it narrows its own token, else the part that its grants let
 /// it hand to this very child, and no more than it stated. SPEC: DC-05 (6), DC-10
 fn held(step: &Step, authority: &Authority) -> Result<Authority, Refusal> {
     match step {
         Step::Narrow => Ok(authority.clone()),
-        Step::Hand { delegate, stated, .. } => {
-            let delegable = authority.delegable_to(delegate)?;
-            match stated {
+        Step::Hand(hand) => {
+            let delegable = authority.delegable_to(&hand.delegate)?;
+            match &hand.stated {
                 Some(stated) => {
                     stated.authority.within(&delegable)?;
                     Ok(stated.authority.clone())
@@ -202,10 +232,10 @@ fn held(step: &Step, authority: &Authority) -> Result<Authority, Refusal> {
 }
 
 /// No more than everyone in the chain, and the child itself, may do at this moment. SPEC: DC-07, TX-04
-fn bounded(world: &World<'_>, ask: &Exchange<'_>, authority: Authority) -> Result<Authority, Refusal> {
-    let mut most = consult::standing(world.snapshot, &ask.parent.chain, &authority)?;
-    if let Step::Hand { delegate, .. } = ask.step {
-        most = most.meet(&consult::ceiling(world.snapshot, delegate)?);
+fn bounded(world: &World<'_>, ask: &Exchange<'_>, authority: &Authority) -> Result<Authority, Refusal> {
+    let mut most = consult::standing(world.snapshot, &ask.parent.chain, authority)?;
+    if let Step::Hand(hand) = ask.step {
+        most = most.meet(&consult::ceiling(world.snapshot, &hand.delegate)?);
     }
     if most.is_none() && !authority.is_none() {
         return Err(Refusal::new(Code::AuthorityEmpty, "nothing that is asked for is within what everyone in the chain may do"));

@@ -66,7 +66,9 @@ async fn login_page(State(server): State<Arc<Server>>, request: Request) -> Resp
 async fn consent_page(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
     match parts.method {
-        Method::GET => consent::show(&server, &parts.headers, Form::parse(parts.uri.query().unwrap_or_default().as_bytes())).await,
+        Method::GET => {
+            consent::show(&server, &parts.headers, Form::parse(parts.uri.query().unwrap_or_default().as_bytes())).await
+        }
         Method::POST => consent::decide(&server, &parts.headers, read(&parts.headers, body).await).await,
         _ => page::method_not_allowed(&server),
     }
@@ -98,7 +100,9 @@ async fn revoke_endpoint(State(server): State<Arc<Server>>, request: Request) ->
 
 async fn userinfo_endpoint(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
     match *request.method() {
-        Method::GET | Method::POST => userinfo::userinfo(&server, request.method().as_str(), request.headers(), request.uri().query()).await,
+        Method::GET | Method::POST => {
+            userinfo::userinfo(&server, request.method().as_str(), request.headers(), request.uri().query()).await
+        }
         Method::OPTIONS => preflight().await,
         _ => error::reply(&Refusal::new(Code::MethodNotAllowed, "use GET or POST"), At::UserInfo, None),
     }
@@ -115,7 +119,9 @@ where
         Method::POST => {
             // SPEC: X-04: nothing is read from the query, and a client that puts credentials there learns it.
             let form = match parts.uri.query() {
-                Some(query) if !query.is_empty() => Err(Refusal::new(Code::RequestMalformed, "parameters belong in the body, not in the URL")),
+                Some(query) if !query.is_empty() => {
+                    Err(Refusal::new(Code::RequestMalformed, "parameters belong in the body, not in the URL"))
+                }
                 _ => read(&parts.headers, body).await,
             };
             serve(Arc::clone(server), parts.headers, form).await
@@ -161,7 +167,10 @@ async fn preflight() -> Response<Body> {
     let headers = response.headers_mut();
     cors(headers);
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
-    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, content-type, dpop, mcp-protocol-version"));
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("authorization, content-type, dpop, mcp-protocol-version"),
+    );
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     response
 }

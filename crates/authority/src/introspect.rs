@@ -34,7 +34,13 @@ pub(crate) async fn introspect(server: &Server, headers: &HeaderMap, form: Resul
     }
 }
 
-async fn serve(server: &Server, headers: &HeaderMap, form: Result<Form, Refusal>, case: &mut Case, now: UnixTime) -> Result<Value, No> {
+async fn serve(
+    server: &Server,
+    headers: &HeaderMap,
+    form: Result<Form, Refusal>,
+    case: &mut Case,
+    now: UnixTime,
+) -> Result<Value, No> {
     let form = form?;
     let snapshot = server.store.snapshot();
     let client = token::identify(server, &snapshot, headers, &form, case, now)?;

@@ -22,10 +22,7 @@ use axum::{
 };
 use remit_ledger::record::{Auth, AuthMethod, HumanInLoop, RecordType};
 use remit_model::{Code, Fault, Human, HumanStatus, Principal, Refusal, UnixTime};
-use remit_store::{
-    Batch,
-    rim::Entropy,
-};
+use remit_store::{Batch, rim::Entropy};
 use std::{fmt, sync::Arc};
 use tokio::sync::Semaphore;
 
@@ -98,7 +95,12 @@ pub(crate) fn open(
     form: &Form,
     now: UnixTime,
 ) -> Result<(String, Session, Pending), Refusal> {
-    let foreign = || Refusal::new(Code::SessionForeign, "this page was not opened in this browser; start again from the program that sent you here");
+    let foreign = || {
+        Refusal::new(
+            Code::SessionForeign,
+            "this page was not opened in this browser; start again from the program that sent you here",
+        )
+    };
     let session = server.browsers.session(browser::read_cookie(headers, &server.issuer), now).ok_or_else(foreign)?;
     let id = form.required("request")?.to_owned();
     let pending = server.browsers.pending(&id, &session, now)?;
@@ -146,8 +148,7 @@ pub(crate) async fn sign_in(server: &Server, headers: &HeaderMap, form: Result<F
 async fn signed_in(server: &Server, old: &Session, id: &str, name: &str, now: UnixTime) -> Result<Response<Body>, Refusal> {
     let token = server.entropy.token(32);
     let user = SignedIn { name: name.to_owned(), at: now };
-    let session =
-        server.browsers.open(&token, server.entropy.token(16), Some(user), now.plus(server.settings.session), now)?;
+    let session = server.browsers.open(&token, server.entropy.token(16), Some(user), now.plus(server.settings.session), now)?;
     let mut case = Case::new(At::Authorize);
     case.entry.caller = Some(person(server, name, now));
     case.entry.human_in_loop = HumanInLoop::Approved;

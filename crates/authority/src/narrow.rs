@@ -279,7 +279,10 @@ fn actions_within(asked: &Authority, parent: &Authority) -> Result<(), Refusal> 
                 (ActionSet::Named(asked), held) => asked.iter().map(String::as_str).find(|action| !held.contains(action)),
             };
             if let Some(beyond) = beyond {
-                return Err(Refusal::new(Code::WidensScope, format!("asks for {beyond} at {location}, which the parent does not hold")));
+                return Err(Refusal::new(
+                    Code::WidensScope,
+                    format!("asks for {beyond} at {location}, which the parent does not hold"),
+                ));
             }
         }
     }
@@ -319,7 +322,10 @@ fn lifetime(form: &Form) -> Result<Option<i64>, Refusal> {
 fn purpose(form: &Form) -> Result<Option<String>, Refusal> {
     let Some(text) = form.one("purpose") else { return Ok(None) };
     if text.chars().count() > PURPOSE_LIMIT || text.chars().any(char::is_control) {
-        return Err(Refusal::new(Code::RequestMalformed, format!("`purpose` must be at most {PURPOSE_LIMIT} printable characters")));
+        return Err(Refusal::new(
+            Code::RequestMalformed,
+            format!("`purpose` must be at most {PURPOSE_LIMIT} printable characters"),
+        ));
     }
     Ok(Some(text.to_owned()))
 }

@@ -75,8 +75,9 @@ pub(crate) fn html(status: StatusCode, page: &impl Template, form_action: &str) 
         "default-src 'none'; style-src 'self'; form-action 'self' {form_action}; frame-ancestors 'none'; base-uri 'none'"
     );
     // A redirect URI is printable ASCII, so this holds; without it the strict policy alone stays.
-    let policy = HeaderValue::from_str(&policy)
-        .unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'"));
+    let policy = HeaderValue::from_str(&policy).unwrap_or_else(|_| {
+        HeaderValue::from_static("default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'")
+    });
     headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     response
 }

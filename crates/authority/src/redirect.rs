@@ -127,7 +127,8 @@ mod tests {
 
     #[test]
     fn az_03_only_https_loopback_and_private_schemes_even_when_registered() {
-        for uri in ["javascript:alert(1)", "data:text/html,x", "http://app.example/cb", "app:/cb", "https://a.example/#f", "/cb"] {
+        for uri in ["javascript:alert(1)", "data:text/html,x", "http://app.example/cb", "app:/cb", "https://a.example/#f", "/cb"]
+        {
             assert!(!ok(uri, uri), "{uri}");
         }
         assert!(ok("com.example.app:/cb", "com.example.app:/cb"));

@@ -69,7 +69,8 @@ pub(crate) async fn refresh(call: Call<'_>, case: &mut Case) -> Result<Value, No
 /// neither use a stolen token nor end its owner's family.
 fn check(call: &Call<'_>, case: &mut Case, stored: Option<StoredRefresh>) -> Result<(StoredRefresh, Renewable), No> {
     let invalid = |reason: &str| No::Refusal(Refusal::new(Code::GrantInvalid, reason));
-    let stored = stored.filter(|stored| stored.client == call.client.id()).ok_or_else(|| invalid("the refresh token is not known"))?;
+    let stored =
+        stored.filter(|stored| stored.client == call.client.id()).ok_or_else(|| invalid("the refresh token is not known"))?;
     if stored.jkt != call.proof.jkt() {
         return Err(Refusal::new(Code::DpopKeyMismatch, "the refresh token is bound to another proof key").into());
     }

@@ -36,7 +36,13 @@ pub(crate) async fn revoke(server: &Server, headers: &HeaderMap, form: Result<Fo
     }
 }
 
-async fn serve(server: &Server, headers: &HeaderMap, form: Result<Form, Refusal>, case: &mut Case, now: UnixTime) -> Result<(), No> {
+async fn serve(
+    server: &Server,
+    headers: &HeaderMap,
+    form: Result<Form, Refusal>,
+    case: &mut Case,
+    now: UnixTime,
+) -> Result<(), No> {
     let form = form?;
     let snapshot = server.store.snapshot();
     let client = token::identify(server, &snapshot, headers, &form, case, now)?;

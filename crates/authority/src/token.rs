@@ -58,7 +58,13 @@ pub(crate) async fn token(server: &Server, headers: &HeaderMap, form: Result<For
     response
 }
 
-async fn serve(server: &Server, headers: &HeaderMap, form: Result<Form, Refusal>, case: &mut Case, now: UnixTime) -> Result<Value, No> {
+async fn serve(
+    server: &Server,
+    headers: &HeaderMap,
+    form: Result<Form, Refusal>,
+    case: &mut Case,
+    now: UnixTime,
+) -> Result<Value, No> {
     let form = form?;
     let snapshot = server.store.snapshot();
     let client = identify(server, &snapshot, headers, &form, case, now)?;

@@ -34,7 +34,16 @@ async fn the_consent_page_says_it_all_in_words() {
     let mut browser = Browser::default();
     let page = browser.consent_page(&world, "alice", &request_with(&[("purpose", "weekly <report>")])).await;
     assert_eq!(page.status, StatusCode::OK);
-    for shown in ["The agent:planner", "user:olga", "app.example", "tickets.read", "50", "agent:summarizer", "weekly &#60;report&#62;", "2027-01-16"] {
+    for shown in [
+        "The agent:planner",
+        "user:olga",
+        "app.example",
+        "tickets.read",
+        "50",
+        "agent:summarizer",
+        "weekly &#60;report&#62;",
+        "2027-01-16",
+    ] {
         assert!(page.text.contains(shown), "{shown} is missing in {}", page.text);
     }
     assert!(!page.text.contains("<script"));
@@ -107,7 +116,8 @@ async fn az_01_an_unknown_client_is_stopped_here() {
 #[tokio::test]
 async fn n_az_02_loopback_with_another_port_but_not_another_path() {
     let world = World::new().await;
-    let reply = world.get(&format!("/oauth/authorize?{}", encode(&request_with(&[("redirect_uri", "http://127.0.0.1:50123/cb")])))).await;
+    let reply =
+        world.get(&format!("/oauth/authorize?{}", encode(&request_with(&[("redirect_uri", "http://127.0.0.1:50123/cb")])))).await;
     assert_eq!(reply.location().path(), "/oauth/login");
     stopped_here(&world, &request_with(&[("redirect_uri", "http://127.0.0.1:50123/other")]), "redirect_uri_mismatch").await;
 }

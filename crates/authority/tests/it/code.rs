@@ -10,7 +10,9 @@ use serde_json::json;
 #[tokio::test]
 async fn a_person_delegates_to_an_agent() {
     let world = World::new().await;
-    let code = world.code("alice", &request_with(&[("scope", "openid helpdesk:tickets.read"), ("nonce", "n-1"), ("purpose", "triage")])).await;
+    let code = world
+        .code("alice", &request_with(&[("scope", "openid helpdesk:tickets.read"), ("nonce", "n-1"), ("purpose", "triage")]))
+        .await;
     let reply = world.redeem(&world.planner, &code, &[]).await;
     let token = claims(&reply.access_token());
     assert_eq!(token["sub"], "user:alice");
@@ -29,7 +31,8 @@ async fn a_person_delegates_to_an_agent() {
     assert_eq!(id.sub, "user:alice");
     let side = world.last_side().await;
     let hop = &side["/delegation/chain"]["hops"][0];
-    let shown = remit_model::json::digest(&json!({"agent": "agent:planner", "authority": hop["authority"], "until": hop["expires"]}));
+    let shown =
+        remit_model::json::digest(&json!({"agent": "agent:planner", "authority": hop["authority"], "until": hop["expires"]}));
     assert_eq!(id.consent.as_deref(), Some(shown.as_str()), "an auditor recomputes what was agreed to");
     assert_eq!(hop["edge"]["jws"], id.compact());
     let record = world.last_record().await;

@@ -27,7 +27,12 @@ fn assertion(world: &World, actor: &Actor, key: &PrivateKey, change: &Value) -> 
 }
 
 async fn with_assertion(world: &World, actor: &Actor, compact: &str, more: &[(&str, &str)]) -> Reply {
-    let mut form = fields(&[CC, ("client_assertion_type", assertion::ASSERTION_TYPE), ("client_assertion", compact), ("scope", "files:read")]);
+    let mut form = fields(&[
+        CC,
+        ("client_assertion_type", assertion::ASSERTION_TYPE),
+        ("client_assertion", compact),
+        ("scope", "files:read"),
+    ]);
     form.extend(fields(more));
     world.post("/oauth/token", &form, &[("dpop", world.proof(&actor.dpop))]).await
 }
@@ -330,7 +335,11 @@ async fn details_beyond_the_ceiling_are_refused_by_dimension() {
     let ask = |detail: Value| json!([detail]).to_string();
     let cases = [
         (json!({"type": "tool_access", "locations": [HELPDESK], "actions": ["admin.reset"]}), "invalid_scope", "widens_scope"),
-        (json!({"type": "tool_access", "actions": ["read"], "locations": ["https://x.example"]}), "invalid_target", "widens_resource"),
+        (
+            json!({"type": "tool_access", "actions": ["read"], "locations": ["https://x.example"]}),
+            "invalid_target",
+            "widens_resource",
+        ),
         (json!({"type": "other", "locations": [HELPDESK]}), "invalid_authorization_details", "authorization_details_invalid"),
         (
             json!({"type": "tool_access", "locations": [FILES], "actions": ["read"], "delegate": {"to": ["*"], "depth": 1}}),

@@ -85,7 +85,8 @@ async fn a_child_brings_the_parents_call() {
     let for_child = world.narrow(&world.planner, &token, &[("resource", DESK)]).await.access_token();
     assert_eq!(claims(&for_child)["aud"], DESK);
     let proof = world.call_proof(&world.planner, &for_child, DESK);
-    let reply = by_call(&world, &world.summarizer, &for_child, &proof, &[("authorization_details", &read_only().to_string())]).await;
+    let reply =
+        by_call(&world, &world.summarizer, &for_child, &proof, &[("authorization_details", &read_only().to_string())]).await;
     let after = claims(&reply.access_token());
     assert_eq!((after["aud"].as_str(), after["act"]["sub"].as_str()), (Some(HELPDESK), Some("agent:summarizer")));
     assert_eq!(after["urn:remit:ancestors"].as_array().unwrap().len(), 2);
@@ -128,7 +129,8 @@ async fn n_tx_01_asking_for_more_is_refused_in_every_dimension() {
         }
         json!([grant])
     };
-    let fields = |fields: Value| json!([{"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets.read"], "fields": fields}]);
+    let fields =
+        |fields: Value| json!([{"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets.read"], "fields": fields}]);
     let details = "invalid_authorization_details";
     let cases = [
         (grant(json!({"actions": ["admin.reset"]})), "invalid_scope", "widens_scope"),
@@ -144,7 +146,10 @@ async fn n_tx_01_asking_for_more_is_refused_in_every_dimension() {
     for (ask, error, code) in cases {
         hand_details(&world, &token, &ask).await.refused(error, code);
         let record = world.last_record().await;
-        assert_eq!((record["decision"]["result"].as_str(), record["decision"]["reason_code"].as_str()), (Some("deny"), Some(code)));
+        assert_eq!(
+            (record["decision"]["result"].as_str(), record["decision"]["reason_code"].as_str()),
+            (Some("deny"), Some(code))
+        );
     }
     hand_details(&world, &token, &grant(json!({}))).await.access_token();
 }
@@ -165,7 +170,10 @@ async fn n_tx_02_n_dc_10_no_hierarchy_and_no_wildcard_widens() {
         world.hand(&world.planner, &token, &world.summarizer, &[("scope", scope)]).await.refused("invalid_scope", "widens_scope");
     }
     for scope in ["helpdesk:tickets", "HELPDESK:tickets.read", "helpdesk:tickets.*", "helpdesk:tickets.read\tx"] {
-        world.hand(&world.planner, &token, &world.summarizer, &[("scope", scope)]).await.refused("invalid_scope", "scope_unknown");
+        world
+            .hand(&world.planner, &token, &world.summarizer, &[("scope", scope)])
+            .await
+            .refused("invalid_scope", "scope_unknown");
     }
 }
 
@@ -469,7 +477,10 @@ async fn n_tx_18_only_access_tokens_are_issued() {
     let token = parent(&world).await;
     for kind in ["refresh_token", "id_token", "jwt"] {
         let kind = format!("urn:ietf:params:oauth:token-type:{kind}");
-        world.narrow(&world.planner, &token, &[("requested_token_type", &kind)]).await.refused("invalid_request", "request_malformed");
+        world
+            .narrow(&world.planner, &token, &[("requested_token_type", &kind)])
+            .await
+            .refused("invalid_request", "request_malformed");
     }
 }
 

@@ -1,10 +1,13 @@
 //! The authorization server through its router: every rule with its name, refusals first.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod authorize;
 mod code;
 mod credentials;
+mod custody;
 mod exchange;
 mod flow;
 mod metadata;
+mod property;
 mod tokens;
 mod world;

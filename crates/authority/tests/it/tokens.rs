@@ -19,7 +19,21 @@ async fn in_03_in_04_an_active_token_is_described_whole() {
     let said = claims(&child);
     assert_eq!(body["active"], true);
     assert_eq!(body["token_type"], "DPoP");
-    for name in ["iss", "sub", "aud", "client_id", "exp", "iat", "jti", "scope", "act", "cnf", "authorization_details", "txn", "auth_time"] {
+    for name in [
+        "iss",
+        "sub",
+        "aud",
+        "client_id",
+        "exp",
+        "iat",
+        "jti",
+        "scope",
+        "act",
+        "cnf",
+        "authorization_details",
+        "txn",
+        "auth_time",
+    ] {
         assert_eq!(body[name], said[name], "{name}");
     }
     assert_eq!(body["chain_complete"], true);

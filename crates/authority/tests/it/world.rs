@@ -161,8 +161,49 @@ fn server(name: &str, location: &str, tools: &[(&str, ToolClass)]) -> Arc<remit_
         id: ServerId::parse(name).unwrap(),
         title: name.to_owned(),
         location: location.to_owned(),
-        tools: tools.iter().map(|(tool, class)| ((*tool).to_owned(), ToolRule { class: *class, ..ToolRule::default() })).collect(),
+        tools: tools
+            .iter()
+            .map(|(tool, class)| ((*tool).to_owned(), ToolRule { class: *class, ..ToolRule::default() }))
+            .collect(),
     })
+}
+
+fn open_store(dir: &TempDir, clock: &Clock, entropy: &Entropy, keys: &Keys) -> Store {
+    Store::open(Config {
+        data_dir: dir.path().join("data"),
+        ledger_dir: dir.path().join("ledger"),
+        tenant: TenantId::main(),
+        producer_id: "spiffe://remit.test/main/authority".to_owned(),
+        version: "0.0.0".to_owned(),
+        build_digest: format!("sha-256:{}", "0".repeat(64)),
+        record_key: Secret::new([1; 32]),
+        log_origin: "remit.test/main".to_owned(),
+        log_key: Secret::new([2; 32]),
+        pepper: Secret::new([3; 32]),
+        issuer_jwks: keys.set().to_jwks(),
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+        publish_every: Duration::from_hours(1),
+        queue: Config::QUEUE,
+        queue_wait: Config::QUEUE_WAIT,
+    })
+    .unwrap()
+}
+
+fn servers() -> Vec<Arc<remit_model::Server>> {
+    vec![
+        server(
+            "helpdesk",
+            HELPDESK,
+            &[
+                ("tickets.read", ToolClass::Read),
+                ("tickets.search", ToolClass::Read),
+                ("refund.create", ToolClass::Payment),
+                ("admin.reset", ToolClass::Admin),
+            ],
+        ),
+        server("files", FILES, &[("read", ToolClass::Read)]),
+    ]
 }
 
 impl World {
@@ -176,25 +217,7 @@ impl World {
         let entropy = Entropy::seeded(7);
         let signing = || PrivateKey::from_seed(Algorithm::Es256, &[5; 32]).unwrap();
         let keys = Keys::new(signing());
-        let store = Store::open(Config {
-            data_dir: dir.path().join("data"),
-            ledger_dir: dir.path().join("ledger"),
-            tenant: TenantId::main(),
-            producer_id: "spiffe://remit.test/main/authority".to_owned(),
-            version: "0.0.0".to_owned(),
-            build_digest: format!("sha-256:{}", "0".repeat(64)),
-            record_key: Secret::new([1; 32]),
-            log_origin: "remit.test/main".to_owned(),
-            log_key: Secret::new([2; 32]),
-            pepper: Secret::new([3; 32]),
-            issuer_jwks: keys.set().to_jwks(),
-            clock: clock.clone(),
-            entropy: entropy.clone(),
-            publish_every: Duration::from_hours(1),
-            queue: Config::QUEUE,
-            queue_wait: Config::QUEUE_WAIT,
-        })
-        .unwrap();
+        let store = open_store(&dir, &clock, &entropy, &keys);
         let bundle = Bundle::parse(&[("test.cedar".to_owned(), POLICY.to_owned())]).unwrap();
         let app = router(Arc::new(Server::new(Parts {
             store: store.clone(),
@@ -203,19 +226,7 @@ impl World {
             entropy,
             issuer: ISSUER.to_owned(),
             keys,
-            servers: vec![
-                server(
-                    "helpdesk",
-                    HELPDESK,
-                    &[
-                        ("tickets.read", ToolClass::Read),
-                        ("tickets.search", ToolClass::Read),
-                        ("refund.create", ToolClass::Payment),
-                        ("admin.reset", ToolClass::Admin),
-                    ],
-                ),
-                server("files", FILES, &[("read", ToolClass::Read)]),
-            ],
+            servers: servers(),
             settings,
         })));
         let world = Self {
@@ -287,11 +298,8 @@ impl World {
 
     pub(crate) fn proof_with(&self, key: &PrivateKey, delegation: Option<&Delegation>) -> String {
         let jti = fresh();
-        dpop::create(
-            key,
-            &ProofFor { method: "POST", url: TOKEN, now: self.now(), jti: &jti, delegation, ..ProofFor::default() },
-        )
-        .unwrap()
+        dpop::create(key, &ProofFor { method: "POST", url: TOKEN, now: self.now(), jti: &jti, delegation, ..ProofFor::default() })
+            .unwrap()
     }
 
     /// The form fields with which this agent authenticates.
@@ -357,7 +365,8 @@ impl World {
     /// The parent's proof of a call to the child's endpoint.
     pub(crate) fn call_proof(&self, parent: &Actor, token: &str, url: &str) -> String {
         let jti = fresh();
-        let request = ProofFor { method: "POST", url, now: self.now(), jti: &jti, access_token: Some(token), ..ProofFor::default() };
+        let request =
+            ProofFor { method: "POST", url, now: self.now(), jti: &jti, access_token: Some(token), ..ProofFor::default() };
         dpop::create(&parent.dpop, &request).unwrap()
     }
 

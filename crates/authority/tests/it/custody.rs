@@ -1,0 +1,59 @@
+//! What this server writes convinces an auditor who has only the ledger directory.
+
+use crate::{flow::*, world::*};
+use remit_insight::{custody, replay};
+use remit_ledger::{
+    Reader,
+    record::{Draft, ProducerKind, RecordType},
+};
+use remit_model::{TenantId, ToolClass};
+use remit_store::Batch;
+use serde_json::json;
+
+#[tokio::test]
+async fn every_hop_and_decision_can_be_checked_offline() {
+    let world = World::new().await;
+    // The admin API registers agents with such a record.
+    for actor in [&world.planner, &world.summarizer, &world.scribe] {
+        let record = Draft::new(TenantId::main(), ProducerKind::AuthzServer, RecordType::ConfigChange)
+            .action("agent.add", ToolClass::Admin)
+            .ext("config", json!({"agent": actor.sub, "keys": [actor.auth.public().to_jwk()]}));
+        world.store.apply(Batch::new(TenantId::main()).record(record)).await.unwrap();
+    }
+    let body = world.delegated_with("alice", &[("purpose", "triage")]).await;
+    let token = text(&body, "access_token");
+    let narrow = world.narrow(&world.planner, token, &[("requested_lifetime", "300")]).await.access_token();
+    let child = world.hand(&world.planner, &narrow, &world.summarizer, &[]).await.access_token();
+    world.hand(&world.summarizer, &child, &world.scribe, &[]).await.access_token();
+    let details = json!([{"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets.read"], "fields": ["/id"]}]);
+    let statement = world.statement(&world.planner, token, &world.scribe, &details);
+    world
+        .token(&world.scribe, &[("grant_type", EXCHANGE), ("subject_token", &statement), ("subject_token_type", JWT)])
+        .await
+        .access_token();
+    let for_child = world.narrow(&world.planner, token, &[("resource", DESK)]).await.access_token();
+    let proof = world.call_proof(&world.planner, &for_child, DESK);
+    let call = [
+        ("grant_type", EXCHANGE),
+        ("subject_token", for_child.as_str()),
+        ("subject_token_type", ACCESS_TOKEN),
+        ("subject_token_proof", proof.as_str()),
+        ("resource", HELPDESK),
+    ];
+    world.token(&world.summarizer, &call).await.access_token();
+    world.advance(700);
+    world.refresh(&world.planner, text(&body, "refresh_token"), &[]).await.access_token();
+    let own = world.own_token(&world.planner, &[("resource", HELPDESK)]).await;
+    world.hand(&world.planner, &own, &world.summarizer, &[]).await.access_token();
+    world
+        .hand(&world.planner, &own, &world.summarizer, &[("purpose", "mischief")])
+        .await
+        .refused("invalid_request", "policy_denied");
+
+    world.store.publish().await.unwrap();
+    let reader = Reader::open(world.store.ledger_dir()).unwrap();
+    let report = custody(&reader);
+    assert!(report.ok(), "{report:?}");
+    let report = replay(&reader);
+    assert!(report.ok(), "{report:?}");
+}
