@@ -5,7 +5,7 @@ use axum::{Router, body::Body};
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use remit_console::{ADMIN_ROUTES, Console, router};
-use remit_model::{Authority, Human, HumanStatus, Moment, Server, ServerId, TenantId};
+use remit_model::{Authority, Human, HumanStatus, Moment, Server, ServerId, TenantId, ToolRule};
 use remit_policy::{Bundle, Live};
 use remit_store::{
     Batch, Change, Config, Secret, Store,
@@ -61,7 +61,7 @@ impl World {
             id: ServerId::parse("helpdesk").unwrap(),
             title: "Helpdesk".into(),
             location: format!("{ISSUER}/mcp/helpdesk"),
-            tools: BTreeMap::new(),
+            tools: BTreeMap::from([("tickets.read".to_owned(), ToolRule::default())]),
         };
         let console = Console {
             tenant: TenantId::main(),

@@ -44,7 +44,9 @@ fn resolve<'s>(token: &'s str, servers: &[&'s Server]) -> Result<(&'s str, &'s s
     let (id, action) = token.split_once(':').ok_or_else(|| unknown("a scope is written SERVER:ACTION".to_owned()))?;
     let server = servers.iter().find(|server| server.id.as_str() == id);
     let server = server.ok_or_else(|| unknown(format!("no server is named {}", Short.quote(id))))?;
-    let known = action == "*" || server.tools.contains_key(action) || action.strip_prefix(METHOD).is_some_and(|m| !m.is_empty());
+    // A server without any tool rule is one whose tools nobody listed: any name may be a tool of it.
+    let listed = server.tools.is_empty() || server.tools.contains_key(action);
+    let known = action == "*" || listed || action.strip_prefix(METHOD).is_some_and(|m| !m.is_empty());
     if known && wire::action(action) {
         return Ok((&server.location, action));
     }
