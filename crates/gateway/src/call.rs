@@ -105,7 +105,9 @@ async fn reserve(
     }
     let mut exhausted = BTreeSet::new();
     for _ in 0..BUDGET_TRIES {
-        let charges = decide::charges(&gate.store, &ask.caller, act, &ask.mount.server, &permit, now.unix()).await?;
+        let charges =
+            decide::charges(&gate.store, &gate.store.snapshot(), &ask.caller, act, &ask.mount.server, &permit, now.unix())
+                .await?;
         let budgets = charges.own.iter().map(|(_, budget)| budget).chain(&charges.above);
         let mut batch = Batch::new(gate.settings.tenant.clone());
         batch.require = budgets.cloned().map(Precondition::Budget).collect();

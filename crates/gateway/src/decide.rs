@@ -102,6 +102,7 @@ pub(crate) struct Charges {
 
 pub(crate) async fn charges(
     store: &Store,
+    world: &Snapshot,
     caller: &Caller,
     act: &Act,
     server: &Server,
@@ -119,16 +120,22 @@ pub(crate) async fn charges(
         limit: charge.limit,
         until,
     };
-    let own = permit.charges.iter().map(|charge| (charge.grant.clone(), budget(caller.holder(), charge))).collect();
-    let mut above = Vec::new();
-    if !token.ancestors.is_empty() {
-        let unreadable = || Refusal::new(Code::LedgerUnavailable, "the chain's budgets cannot be read");
-        let stored = store.token(&token.jti).await.map_err(|_| unreadable())?.ok_or_else(unreadable)?;
-        let call = Call { location: &server.location, action: &act.action, arguments: &act.arguments, now };
-        for hop in stored.chain.hops.iter().filter(|hop| hop.delegate.sub != caller.holder()) {
-            let permit = hop.authority.permits(&call)?;
-            above.extend(permit.charges.iter().map(|charge| budget(&hop.delegate.sub, charge)));
-        }
+    let own: Vec<(String, Budget)> =
+        permit.charges.iter().map(|charge| (charge.grant.clone(), budget(caller.holder(), charge))).collect();
+    let call = Call { location: &server.location, action: &act.action, arguments: &act.arguments, now };
+    let mut above: Vec<Budget> = Vec::new();
+    for jti in &token.ancestors {
+        let unreadable = || Refusal::new(Code::LedgerUnavailable, "the budgets of the chain cannot be read");
+        let parent = store.token(jti).await.map_err(|_| unreadable())?.ok_or_else(unreadable)?;
+        let mut parties = vec![parent.chain.root.clone()];
+        parties.extend(parent.chain.hops.iter().map(|hop| hop.delegate.clone()));
+        // As the parent's own calls count it, so that both draw on one budget.
+        let authority = identify::within_limits(world, parent.authority, &parties).at_location(&server.location);
+        let drawn = authority.permits(&call)?.charges;
+        above.extend(drawn.iter().map(|charge| budget(&parent.chain.holder().sub, charge)));
     }
+    above.retain(|budget| !own.iter().any(|(_, own)| own.key == budget.key));
+    above.sort_by(|one, other| one.key.cmp(&other.key));
+    above.dedup_by(|one, other| one.key == other.key);
     Ok(Charges { own, above })
 }

@@ -71,7 +71,8 @@ pub(crate) struct Mount {
 impl Gateway {
     /// Puts the parts together, inside a Tokio runtime. Nothing is opened before the first request needs it.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { store, policy, clock, entropy, keys, routes, settings } = parts;
+        let Parts { store, policy, clock, entropy, keys, routes, mut settings } = parts;
+        settings.recheck = settings.recheck.max(Duration::from_millis(1));
         let settings = Arc::new(settings);
         let mounts = routes.into_iter().map(|route| {
             let pool = Pool::new(route.upstream, Arc::clone(&settings));

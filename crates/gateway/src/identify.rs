@@ -324,13 +324,17 @@ pub(crate) fn parties(token: &AccessToken) -> Vec<Principal> {
 
 /// Token ∧ every agent's ceiling ∧ the human's entitlements. SPEC: DC-07.
 fn narrowed(world: &Snapshot, token: &AccessToken) -> Authority {
-    let mut authority = token.authority.clone();
-    for party in parties(token) {
+    within_limits(world, token.authority.clone(), &parties(token))
+}
+
+/// An authority as far as everyone it came through may hold it now.
+pub(crate) fn within_limits(world: &Snapshot, mut authority: Authority, parties: &[Principal]) -> Authority {
+    for party in parties {
         let limit = match party.kind() {
             PrincipalKind::Human => {
                 world.human(party.sub.strip_prefix("user:").unwrap_or_default()).map(|human| &human.entitlements)
             }
-            PrincipalKind::Agent => registered(world, &party).map(|agent| &agent.ceiling),
+            PrincipalKind::Agent => registered(world, party).map(|agent| &agent.ceiling),
         };
         authority = limit.map_or_else(Authority::none, |limit| authority.meet(limit));
     }

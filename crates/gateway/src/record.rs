@@ -93,7 +93,7 @@ impl Entry {
             });
             caller.grant = GrantFacts {
                 id: token.jti.clone(),
-                kind: if token.act.is_none() {
+                kind: if token.act.is_none() && last == 0 && token.sub.starts_with("agent:") {
                     GrantKind::ClientCredentials
                 } else if last > 1 {
                     GrantKind::TokenExchange

@@ -13,6 +13,9 @@ use remit_model::{
 };
 use serde_json::{Map, Value, json};
 
+/// Most bytes of declarations kept for a session.
+const CAPABILITIES_LIMIT: usize = 16 * 1024;
+
 /// What a client asks for with `initialize`.
 #[derive(Debug)]
 pub(crate) struct Hello {
@@ -29,6 +32,9 @@ pub(crate) fn hello(request: &Request) -> Result<Hello, Refusal> {
     if let Value::Object(members) = &mut capabilities {
         // Only what the gateway can carry: questions of the upstream to the client.
         members.retain(|name, _| matches!(name.as_str(), "roots" | "sampling" | "elicitation"));
+    }
+    if capabilities.to_string().len() > CAPABILITIES_LIMIT {
+        return Err(Refusal::new(Code::RequestTooLarge, format!("`params.capabilities` has at most {CAPABILITIES_LIMIT} bytes")));
     }
     Ok(Hello { revision, face: ClientFace { capabilities, log_level: None } })
 }

@@ -105,14 +105,14 @@ impl HttpLink {
     /// Asks `server/discover` first, unless the era is known, and falls back to `initialize`.
     pub(crate) async fn open(target: Target, dialer: &Dialer, face: &ClientFace, known: Option<bool>) -> Result<Self, Broken> {
         if known != Some(false)
-            && let Some(link) = Self::discover(target.clone(), dialer).await?
+            && let Some(link) = Self::discover(target.clone(), dialer).await
         {
             return Ok(link);
         }
         Self::initialize(target, dialer, face).await
     }
 
-    async fn discover(target: Target, dialer: &Dialer) -> Result<Option<Self>, Broken> {
+    async fn discover(target: Target, dialer: &Dialer) -> Option<Self> {
         let mut inner = Inner::new(target, dialer, true);
         let probe = Outgoing {
             method: "server/discover".to_owned(),
@@ -129,11 +129,11 @@ impl HttpLink {
                         .and_then(Value::as_array)
                         .is_some_and(|versions| versions.iter().any(|version| version == Revision::V2026July.as_str()));
                     inner.about = About::read(&result);
-                    return Ok(speaks.then(|| Self(Arc::new(inner))));
+                    return speaks.then(|| Self(Arc::new(inner)));
                 }
                 Arrival::Message(_) => {}
-                Arrival::Broken(Broken::Unavailable(detail)) => return Err(Broken::Unavailable(detail)),
-                Arrival::Answer(Err(_)) | Arrival::Broken(_) => return Ok(None),
+                // Older servers refuse the question in many ways; one that is not there refuses `initialize` as well.
+                Arrival::Answer(Err(_)) | Arrival::Broken(_) => return None,
             }
         }
     }

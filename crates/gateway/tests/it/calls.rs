@@ -167,3 +167,21 @@ fn fresh(world: &World) -> remit_token::access::Claims {
     claims.exp = remit_model::UnixTime(crate::world::NOW + 1100);
     claims
 }
+
+#[tokio::test]
+async fn handing_on_does_not_multiply_a_limit() {
+    let world = World::new(true).await;
+    let limited = world.grant(json!({"actions": ["ticket.read"], "limits": {"calls": 3}}));
+    world.issued("parent-jti", &limited).await;
+    let (planner, helper) = (world.planner(limited.clone()), world.helper(limited.clone()));
+    helper.call("ticket.read", json!({})).await.result();
+    planner.call("ticket.read", json!({})).await.result();
+    world.helper(limited).call("ticket.read", json!({})).await.result();
+    helper.call("ticket.read", json!({})).await.refused(200, "limit_exhausted");
+    planner.call("ticket.read", json!({})).await.refused(200, "limit_exhausted");
+    assert_eq!(world.fake.calls(), 3);
+    let unknown = world.grant(json!({"actions": ["refund"], "limits": {"calls": 3}}));
+    let mut claims = world.claims(unknown, crate::world::key(7).public().thumbprint());
+    claims.ancestors = vec!["never-issued".into()];
+    world.client(crate::world::key(7), &claims).call("refund", json!({})).await.refused(200, "ledger_unavailable");
+}

@@ -10,11 +10,12 @@ use hyper_util::{
 };
 use remit_gateway::{Gateway, Parts, Route, Settings, Upstream, router};
 use remit_model::{
-    Agent, AgentId, AgentStatus, Authority, Human, HumanStatus, Moment, Server, ServerId, TenantId, ToolClass, ToolRule, UnixTime,
+    Agent, AgentId, AgentStatus, Authority, Chain, EdgeProof, Hop, Human, HumanStatus, Moment, Principal, Server, ServerId,
+    TenantId, ToolClass, ToolRule, UnixTime,
 };
 use remit_policy::{Bundle, Live};
 use remit_store::{
-    Batch, Change, Config, Revocation, Secret, Store,
+    Batch, Change, Config, Revocation, Secret, Store, StoredToken,
     rim::{Clock, Entropy},
 };
 use remit_token::{Actor, Algorithm, KeySet, PrivateKey, access, dpop};
@@ -223,6 +224,36 @@ impl World {
         claims.ancestors = vec!["parent-jti".into()];
         claims.act = Some(actor(&self.base, "agent:helper", Some(actor(&self.base, "agent:planner", None))));
         self.client(key, &claims)
+    }
+
+    /// The planner's token of this id, as the authorization server stored it.
+    pub(crate) async fn issued(&self, jti: &str, authority: &Authority) {
+        let planner = Principal { iss: self.base.clone(), sub: "agent:planner".into() };
+        let root = Principal { iss: self.base.clone(), sub: "user:alice".into() };
+        let mut chain = Chain::new("chain-1".into(), root.clone());
+        chain.hops.push(Hop {
+            delegator: root,
+            delegate: planner,
+            jkt: String::new(),
+            authority: authority.clone(),
+            purpose: None,
+            expires: UnixTime(NOW + 600),
+            jti: jti.into(),
+            edge: EdgeProof::IdToken(String::new()),
+        });
+        let token = StoredToken {
+            jti: jti.into(),
+            chain,
+            authority: authority.clone(),
+            parent: None,
+            client: "agent:planner".into(),
+            jkt: String::new(),
+            audience: self.location.clone(),
+            issued: UnixTime(NOW),
+            expires: UnixTime(NOW + 600),
+            family: None,
+        };
+        self.store.apply(Batch::new(TenantId::main()).change(Change::IssueToken(token))).await.unwrap();
     }
 
     pub(crate) async fn quarantine(&self, name: &str) {
