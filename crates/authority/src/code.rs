@@ -117,7 +117,9 @@ fn hand_over(
     let server = call.server;
     let delegate = Principal::agent(&server.issuer, &call.client.agent.id);
     let most = consult::standing(&call.snapshot, &root, &consult::ceiling(&call.snapshot, &delegate)?)?;
-    consented.authority.within(&most)?;
+    consented.authority.within(&most).map_err(|wider| {
+        Refusal::new(Code::GrantInvalid, format!("what was agreed to is not the person's to give any more: {}", wider.reason))
+    })?;
     let consulted = consult::consult(
         server.policy.current(),
         &Proposal {

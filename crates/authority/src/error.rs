@@ -160,7 +160,8 @@ pub(crate) fn reply(refusal: &Refusal, at: At, record: Option<&str>) -> Response
     let headers = response.headers_mut();
     match status {
         StatusCode::METHOD_NOT_ALLOWED => {
-            headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
+            let allowed = if at == At::UserInfo { "GET, POST" } else { "POST" };
+            headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
         }
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));

@@ -49,7 +49,7 @@ async fn authorize_endpoint(State(server): State<Arc<Server>>, request: Request)
     let form = match parts.method {
         Method::GET => Form::parse(parts.uri.query().unwrap_or_default().as_bytes()),
         Method::POST => read(&parts.headers, body).await,
-        _ => return page::method_not_allowed(&server),
+        _ => return page::method_not_allowed(),
     };
     consent::begin(&server, &parts.headers, form).await
 }
@@ -59,7 +59,7 @@ async fn login_page(State(server): State<Arc<Server>>, request: Request) -> Resp
     match parts.method {
         Method::GET => login::show(&server, &parts.headers, Form::parse(parts.uri.query().unwrap_or_default().as_bytes())),
         Method::POST => login::sign_in(&server, &parts.headers, read(&parts.headers, body).await).await,
-        _ => page::method_not_allowed(&server),
+        _ => page::method_not_allowed(),
     }
 }
 
@@ -70,7 +70,7 @@ async fn consent_page(State(server): State<Arc<Server>>, request: Request) -> Re
             consent::show(&server, &parts.headers, Form::parse(parts.uri.query().unwrap_or_default().as_bytes())).await
         }
         Method::POST => consent::decide(&server, &parts.headers, read(&parts.headers, body).await).await,
-        _ => page::method_not_allowed(&server),
+        _ => page::method_not_allowed(),
     }
 }
 
@@ -99,13 +99,15 @@ async fn revoke_endpoint(State(server): State<Arc<Server>>, request: Request) ->
 }
 
 async fn userinfo_endpoint(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
-    match *request.method() {
+    let mut response = match *request.method() {
         Method::GET | Method::POST => {
             userinfo::userinfo(&server, request.method().as_str(), request.headers(), request.uri().query()).await
         }
-        Method::OPTIONS => preflight().await,
+        Method::OPTIONS => return preflight().await,
         _ => error::reply(&Refusal::new(Code::MethodNotAllowed, "use GET or POST"), At::UserInfo, None),
-    }
+    };
+    cors(response.headers_mut());
+    response
 }
 
 /// One endpoint that takes a posted form. SPEC: X-02, N-TK-09, N-IN-03

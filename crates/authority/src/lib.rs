@@ -6,6 +6,16 @@
 //! names are those of our conformance checklist. What it deliberately does not do: opaque access tokens, the implicit
 //! and password grants, client secrets, dynamic registration.
 //!
+//! Parameters of our own, beside the standard ones:
+//!
+//! | Parameter | Where | Means |
+//! |---|---|---|
+//! | `requested_lifetime` | authorize, token | seconds the consent, or the token, should last; more than the parent has is refused |
+//! | `purpose` | authorize, exchange, client credentials | what it is for, in words; shown, put into tokens and records, and seen by policy |
+//! | `subject_token_proof` | exchange | the parent's DPoP proof of the call with which it gave the subject token |
+//!
+//! An error carries `remit_code` (our stable code) and `remit_record` (the id of its record) beside the standard members.
+//!
 //! Every token, and every refusal, is one store batch with its record: nothing leaves before it is durable (TK-10).
 
 mod authorize;

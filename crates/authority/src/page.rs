@@ -2,10 +2,7 @@
 //!
 //! Implements AZ-09 and AZ-11: the pages cannot be framed, cached, or made to load anything from elsewhere.
 
-use crate::{
-    Server,
-    error::{At, outward},
-};
+use crate::error::{At, outward};
 use askama::Template;
 use axum::{
     body::Body,
@@ -99,7 +96,7 @@ pub(crate) fn problem(refusal: &Refusal, record: Option<&str>) -> Response<Body>
     response
 }
 
-pub(crate) fn method_not_allowed(_server: &Server) -> Response<Body> {
+pub(crate) fn method_not_allowed() -> Response<Body> {
     let mut response = problem(&Refusal::new(Code::MethodNotAllowed, "use GET or POST"), None);
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
     response

@@ -13,7 +13,7 @@ use crate::{
     token::Call,
 };
 use remit_ledger::record::RecordType;
-use remit_model::{Chain, Code, Fault, Refusal};
+use remit_model::{Authority, Chain, Code, Fault, Refusal};
 use remit_store::{Batch, Change, Revocation, StoredRefresh};
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ pub(crate) async fn refresh(call: Call<'_>, case: &mut Case) -> Result<Value, No
     }
     let hop = renewable.chain.hops.last().ok_or_else(|| Fault::new("a refresh token without a hop"))?;
     let (target, authority) = code::pick(&call, &asked, &renewable.targets, &hop.authority, renewable.openid)?;
-    reconsider(&call, case, &renewable, &target)?;
+    let authority = reconsider(&call, case, &renewable, &target, &authority)?;
 
     let grant = Grant {
         record_type: RecordType::Token,
@@ -94,20 +94,27 @@ fn check(call: &Call<'_>, case: &mut Case, stored: Option<StoredRefresh>) -> Res
     Ok((stored, renewable))
 }
 
-/// People, agents and policy may have changed since the consent. SPEC: RT-05, N-RT-06
-fn reconsider(call: &Call<'_>, case: &mut Case, renewable: &Renewable, target: &Target) -> Result<(), Refusal> {
-    let Some(hop) = renewable.chain.hops.last() else { return Ok(()) };
-    let most = consult::standing(&call.snapshot, &renewable.chain, &hop.authority)?;
-    if most.is_none() && !hop.authority.is_none() {
+/// People, agents and policy may have changed since the consent: what is still allowed of `authority`. SPEC: RT-05, N-RT-06
+fn reconsider(
+    call: &Call<'_>,
+    case: &mut Case,
+    renewable: &Renewable,
+    target: &Target,
+    authority: &Authority,
+) -> Result<Authority, Refusal> {
+    let chain = &renewable.chain;
+    let still = consult::standing(&call.snapshot, chain, authority)?;
+    if still.is_none() && !authority.is_none() {
         return Err(Refusal::new(Code::AuthorityEmpty, "nothing of what was agreed to is allowed any more"));
     }
+    let Some(hop) = chain.hops.last() else { return Ok(still) };
     let consulted = consult::consult(
         call.server.policy.current(),
         &Proposal {
             tenant: &call.server.tenant,
             issuer: &call.server.issuer,
             snapshot: &call.snapshot,
-            before: &Chain::new(renewable.chain.id.clone(), renewable.chain.root.clone()),
+            before: &Chain::new(chain.id.clone(), chain.root.clone()),
             delegate: &hop.delegate,
             authority: &hop.authority,
             server: target.server(),
@@ -119,5 +126,5 @@ fn reconsider(call: &Call<'_>, case: &mut Case, renewable: &Renewable, target: &
     );
     let verdict = consulted.allow();
     case.entry.consulted = Some(consulted);
-    verdict
+    verdict.map(|()| still)
 }

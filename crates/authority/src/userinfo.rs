@@ -1,52 +1,73 @@
 //! UserInfo: who the person is, for a client that was granted `openid` and asked for nothing else.
 //!
 //! Implements OpenID Connect Core §5.3; rules UI-01 to UI-04. The token must be for this issuer: a token for a tool
-//! server says nothing here. Sub-agents are refused: they do not need the person's profile (UI-03).
+//! server says nothing here. Sub-agents are refused: they do not need the person's profile (UI-03). Looking at a person
+//! is recorded like any other use of authority.
 
 use crate::{
     Server, consult,
-    error::{self, At},
+    error::{self, At, No},
     introspect,
+    issue::{self, Case},
     proof::{self, Request},
+    record::Caller,
 };
 use axum::{
     body::Body,
-    http::{HeaderMap, Response, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Response, StatusCode, header},
 };
-use remit_model::{Code, Principal, Refusal};
+use remit_ledger::record::RecordType;
+use remit_model::{Code, Principal, Refusal, UnixTime};
+use remit_store::Batch;
 use serde_json::{Value, json};
 
 pub(crate) async fn userinfo(server: &Server, method: &str, headers: &HeaderMap, query: Option<&str>) -> Response<Body> {
-    match serve(server, method, headers, query).await {
+    let mut case = Case::new(At::UserInfo);
+    let now = server.now();
+    let mut response = match serve(server, method, headers, query, &mut case, now).await {
         Ok(body) => error::json_response(StatusCode::OK, &body),
-        Err(refusal) => error::reply(&refusal, At::UserInfo, None),
+        Err(no) => issue::refuse(server, case, no).await,
+    };
+    if let Ok(nonce) = HeaderValue::from_str(&server.nonces.issue(now)) {
+        response.headers_mut().insert(error::DPOP_NONCE, nonce);
     }
+    response
 }
 
-async fn serve(server: &Server, method: &str, headers: &HeaderMap, query: Option<&str>) -> Result<Value, Refusal> {
+async fn serve(
+    server: &Server,
+    method: &str,
+    headers: &HeaderMap,
+    query: Option<&str>,
+    case: &mut Case,
+    now: UnixTime,
+) -> Result<Value, No> {
+    // SPEC: X-04, N-UI-03
     if query.is_some_and(|query| !query.is_empty()) {
-        return Err(Refusal::new(Code::RequestMalformed, "parameters do not belong in the URL"));
+        return Err(Refusal::new(Code::RequestMalformed, "parameters do not belong in the URL").into());
     }
-    let now = server.now();
     let presented = bound_token(headers)?;
     let snapshot = server.store.snapshot();
     let refused = || Refusal::new(Code::TokenRevoked, "the token does not count here");
-    let token = introspect::current(server, &snapshot, presented, now)
-        .await
-        .map_err(|fault| error::No::Fault(fault).into_refusal())?
-        .ok_or_else(refused)?;
+    let token = introspect::current(server, &snapshot, presented, now).await?.ok_or_else(refused)?;
     let url = server.url("/oauth/userinfo");
-    let request = Request { method, url: &url };
-    proof::proof(server, headers, request, Some(token.digest()), token.cnf_jkt.as_deref(), now)?;
+    let proof =
+        proof::proof(server, headers, Request { method, url: &url }, Some(token.digest()), token.cnf_jkt.as_deref(), now)?;
+    let caller = Principal { iss: server.issuer.clone(), sub: token.actor().to_owned() };
+    case.entry.chain = server.store.token(&token.jti).await.map_err(remit_model::Fault::new)?.map(|stored| stored.chain);
+    case.entry.caller =
+        Some(Caller { proof: Some(proof.compact().to_owned()), jkt: Some(proof.jkt().to_owned()), ..Caller::claimed(caller) });
     if token.aud != server.issuer {
-        return Err(Refusal::new(Code::TokenAudienceWrong, "the token is for another resource"));
+        return Err(Refusal::new(Code::TokenAudienceWrong, "the token is for another resource").into());
     }
     let sub_agent = token.act.as_ref().is_some_and(|actor| actor.act.is_some());
     if sub_agent || !token.scope.split(' ').any(|scope| scope == "openid") {
-        return Err(Refusal::new(Code::DelegationNotAllowed, "the token was not granted `openid`"));
+        return Err(Refusal::new(Code::DelegationNotAllowed, "the token was not granted `openid`").into());
     }
     let principal = Principal { iss: server.issuer.clone(), sub: token.sub.clone() };
     let human = consult::human(&snapshot, &principal).ok_or_else(refused)?;
+    let record = case.entry.happened(&server.tenant, RecordType::Decision, At::UserInfo);
+    issue::commit(server, case, Batch::new(server.tenant.clone()).record(record)).await?;
     Ok(json!({"sub": token.sub, "name": human.display_name}))
 }
 

@@ -78,6 +78,7 @@ async fn openid_alone_gives_a_token_for_userinfo_only() {
     };
     let reply = world.send(get("DPoP", token, proof(token))).await;
     assert_eq!(reply.body, json!({"sub": "user:alice", "name": "alice Example"}));
+    assert_eq!(world.last_record().await["action"]["name"], "authority.userinfo");
     let bearer = world.send(get("Bearer", token, proof(token))).await;
     assert_eq!((bearer.status.as_u16(), bearer.body["error"].as_str()), (401, Some("invalid_token")), "N-UI-05");
     let tool = world.delegated("alice").await;
@@ -342,6 +343,19 @@ async fn n_rt_06_after_the_person_or_the_agent_was_stopped() {
     assert_eq!(world.refresh(&world.planner, token, &[]).await.body["remit_code"], "agent_quarantined");
     world.set_status(&world.planner, AgentStatus::Active).await;
     world.refresh(&world.planner, token, &[]).await.access_token();
+}
+
+#[tokio::test]
+async fn rt_05_a_refresh_gives_only_what_everyone_may_do_now() {
+    let world = World::new().await;
+    let body = world.delegated("alice").await;
+    let less = json!([{"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets.read"], "fields": ["/id"]}]);
+    world.change(Change::PutHuman(Human { entitlements: grants(&less), ..human("alice") })).await;
+    let reply = world.refresh(&world.planner, text(&body, "refresh_token"), &[]).await;
+    assert_eq!(claims(&reply.access_token())["authorization_details"], grants(&less).to_value());
+    let code = world.code("bob", &request()).await;
+    world.change(Change::PutHuman(Human { entitlements: grants(&less), ..human("bob") })).await;
+    world.redeem(&world.planner, &code, &[]).await.refused("invalid_grant", "grant_invalid");
 }
 
 #[tokio::test]
