@@ -1,5 +1,5 @@
 //! The operator's side over HTTP, in process: no door without a lock, every change a record.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use axum::{Router, body::Body};
 use http::{Method, Request, StatusCode};
