@@ -94,7 +94,7 @@ pub(crate) async fn show(server: &Server, headers: &HeaderMap, form: Result<Form
     let snapshot = server.store.snapshot();
     match offer(server, &snapshot, &pending.ask, user, &mut case, now) {
         Ok((agent, human, shown)) => {
-            let page = render(&id, &session, &pending, &agent, &human, &shown);
+            let page = render(server, (&id, &session, &pending), (&agent, &human), &shown);
             server.browsers.show(&id, shown);
             page
         }
@@ -153,7 +153,12 @@ fn parties(snapshot: &Snapshot, ask: &Ask, user: &str) -> Result<(Arc<Agent>, Ar
     Ok((agent, human))
 }
 
-fn render(id: &str, session: &Session, pending: &Pending, agent: &Agent, human: &Human, shown: &Shown) -> Response<Body> {
+fn render(
+    server: &Server,
+    (id, session, pending): (&str, &Session, &Pending),
+    (agent, human): (&Agent, &Human),
+    shown: &Shown,
+) -> Response<Body> {
     let uri = &pending.ask.back.redirect_uri;
     let consent = page::Consent {
         agent_name: &agent.display_name,
@@ -164,8 +169,9 @@ fn render(id: &str, session: &Session, pending: &Pending, agent: &Agent, human: 
         redirect_host: &redirect::host(uri),
         loopback: redirect::is_loopback(uri),
         purpose: pending.ask.asked.purpose.as_deref(),
-        grants: shown.authority.describe(),
-        until: &when(shown.until),
+        grants: shown.authority.describe().iter().map(|line| phrases(server, line)).collect(),
+        until: &when(shown.until, "%Y-%m-%dT%H:%M:%SZ"),
+        until_words: &when(shown.until, "%e %B %Y, %H:%M UTC"),
         sub_agents: &sub_agents(&shown.authority),
         request: id,
         csrf: &session.csrf,
@@ -174,8 +180,17 @@ fn render(id: &str, session: &Session, pending: &Pending, agent: &Agent, human: 
     page::html(StatusCode::OK, &consent, &redirect::form_action(uri))
 }
 
-fn when(time: UnixTime) -> String {
-    jiff::Timestamp::from_second(time.0).map_or_else(|_| time.to_string(), |time| time.to_string())
+/// A sentence of the model quotes names in backticks; a server's address becomes the title people know it by.
+fn phrases(server: &Server, line: &str) -> Vec<page::Phrase> {
+    let phrase = |(at, text): (usize, &str)| match server.servers.iter().find(|known| at % 2 == 1 && known.location == text) {
+        Some(known) => page::Phrase { text: known.title.clone(), exact: false },
+        None => page::Phrase { text: text.to_owned(), exact: at % 2 == 1 },
+    };
+    line.split('`').enumerate().map(phrase).collect()
+}
+
+fn when(time: UnixTime, format: &str) -> String {
+    jiff::Timestamp::from_second(time.0).map_or_else(|_| time.to_string(), |time| time.strftime(format).to_string())
 }
 
 /// Whether other agents may come to hold a part of this. SPEC: AZ-09

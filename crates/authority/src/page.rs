@@ -33,12 +33,19 @@ pub(crate) struct Consent<'a> {
     pub(crate) redirect_host: &'a str,
     pub(crate) loopback: bool,
     pub(crate) purpose: Option<&'a str>,
-    pub(crate) grants: Vec<String>,
+    pub(crate) grants: Vec<Vec<Phrase>>,
     pub(crate) until: &'a str,
+    pub(crate) until_words: &'a str,
     pub(crate) sub_agents: &'a str,
     pub(crate) request: &'a str,
     pub(crate) csrf: &'a str,
     pub(crate) shown: &'a str,
+}
+
+/// A piece of a sentence: words, or something to be read to the letter.
+pub(crate) struct Phrase {
+    pub(crate) text: String,
+    pub(crate) exact: bool,
 }
 
 #[derive(Template)]

@@ -42,7 +42,8 @@ async fn the_consent_page_says_it_all_in_words() {
         "50",
         "agent:summarizer",
         "weekly &#60;report&#62;",
-        "2027-01-16",
+        "2027-01-16T08:00:00Z",
+        "16 January 2027",
     ] {
         assert!(page.text.contains(shown), "{shown} is missing in {}", page.text);
     }
