@@ -52,11 +52,6 @@ pub(crate) struct Renewable {
     pub(crate) purpose: Option<String>,
 }
 
-/// The digest of what a person was shown: who may act, what it may do, until when. An auditor recomputes it from the hop.
-pub(crate) fn consent_digest(agent: &str, authority: &Authority, until: UnixTime) -> String {
-    json::digest(&json!({"agent": agent, "authority": authority.to_value(), "until": until}))
-}
-
 pub(crate) async fn redeem(call: Call<'_>, case: &mut Case) -> Result<Value, No> {
     let server = call.server;
     let presented = call.form.required("code")?;

@@ -7,7 +7,7 @@ use crate::{
     Server,
     authorize::{self, Ask, Stopped},
     browser::{self, Pending, Session, Shown, SignedIn},
-    code::{self, Consented},
+    code::Consented,
     consult::{self, Proposal},
     error::{self, At, No},
     form::Form,
@@ -23,6 +23,7 @@ use axum::{
 use remit_ledger::record::{HumanInLoop, RecordType};
 use remit_model::{Agent, Authority, Chain, Code, Fault, Human, HumanStatus, Principal, Refusal, UnixTime};
 use remit_store::{Batch, Change, Snapshot, StoredCode};
+use remit_token::id_token;
 use serde_json::Value;
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -138,7 +139,7 @@ fn offer(
     let verdict = consulted.allow();
     case.entry.consulted = Some(consulted);
     verdict?;
-    let digest = code::consent_digest(&delegate.sub, &authority, until);
+    let digest = id_token::consent_digest(&delegate.sub, &authority, until);
     Ok((agent, human, Shown { user: user.name.clone(), authority, until, digest }))
 }
 

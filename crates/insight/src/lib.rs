@@ -12,6 +12,6 @@ mod explain;
 mod open;
 mod replay;
 
-pub use custody::{Broken, CustodyReport, consent_digest, custody};
+pub use custody::{Broken, CustodyReport, custody};
 pub use explain::{Explanation, explain, explain_at};
 pub use replay::{Mismatch, ReplayReport, replay};

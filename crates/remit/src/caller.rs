@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use hyper::body::Incoming;
-use remit_token::{PrivateKey, assertion, dpop};
+use remit_token::{Delegation, PrivateKey, assertion, dpop};
 use serde_json::Value;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -88,6 +88,17 @@ impl Caller {
 
     /// A DPoP proof for one request.
     pub(crate) fn proof(&self, method: &Method, url: &str, access_token: Option<&str>) -> Result<String> {
+        self.proof_of(method, url, access_token, None)
+    }
+
+    /// A DPoP proof that also signs what is handed to whom, when the request hands something on.
+    fn proof_of(
+        &self,
+        method: &Method,
+        url: &str,
+        access_token: Option<&str>,
+        delegation: Option<&Delegation>,
+    ) -> Result<String> {
         let [at_issuer, at_resource] = self.nonces.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let nonce = if access_token.is_some() { at_resource } else { at_issuer };
         let jti = self.rim.entropy.token(16);
@@ -98,7 +109,7 @@ impl Caller {
             jti: &jti,
             nonce: nonce.as_deref(),
             access_token,
-            delegation: None,
+            delegation,
         };
         let proof = dpop::create(&self.key, &request);
         proof.map_err(|fault| anyhow::anyhow!("cannot sign a DPoP proof: {fault}"))
@@ -106,12 +117,21 @@ impl Caller {
 
     /// Asks the token endpoint, authenticated with a client assertion and bound to this agent's key.
     pub(crate) async fn token(&self, fields: &[(&str, &str)]) -> Result<Result<Granted, Told>> {
+        self.hand_on(fields, None).await
+    }
+
+    /// The same, with the delegation signed into the DPoP proof, so that the hop's evidence names child and authority.
+    pub(crate) async fn hand_on(
+        &self,
+        fields: &[(&str, &str)],
+        delegation: Option<&Delegation>,
+    ) -> Result<Result<Granted, Told>> {
         let url = format!("{}/oauth/token", self.issuer);
         for attempt in 0..2 {
             let now = self.rim.clock.unix();
             let assertion = assertion::create(&self.key, &self.client_id, &self.issuer, &self.rim.entropy.token(16), now);
             let assertion = assertion.map_err(|fault| anyhow::anyhow!("cannot sign a client assertion: {fault}"))?;
-            let proof = self.proof(&Method::POST, &url, None)?;
+            let proof = self.proof_of(&Method::POST, &url, None, delegation)?;
             let mut form = fields.to_vec();
             form.extend([
                 ("client_id", self.client_id.as_str()),

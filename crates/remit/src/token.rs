@@ -9,8 +9,9 @@ use crate::{
     rim::Rim,
 };
 use anyhow::{Context as _, Result, bail};
-use remit_token::inspect_unverified;
-use serde_json::json;
+use remit_model::{Authority, UnixTime};
+use remit_token::{Delegation, inspect_unverified};
+use serde_json::{Value, json};
 use std::{io::Read as _, sync::Arc};
 
 /// Longest token read from standard input, in bytes.
@@ -92,7 +93,25 @@ pub(crate) async fn narrow(
     }
     fields.extend(scope.map(|scope| ("scope", scope)));
     fields.extend(details.map(|details| ("authorization_details", details)));
-    caller.token(&fields).await
+    let delegation = child.zip(details).map(|(child, details)| signed(subject, child, details)).transpose()?;
+    caller.hand_on(&fields, delegation.as_ref()).await
+}
+
+/// What the parent signs when it says exactly what it hands on.
+fn signed(subject: &str, child: &Granted, details: &str) -> Result<Delegation> {
+    let claims = |token: &str| {
+        inspect_unverified(token).map(|seen| Value::Object(seen.claims)).map_err(|refusal| anyhow::anyhow!("{refusal}"))
+    };
+    let (parent, child) = (claims(subject)?, claims(&child.access_token)?);
+    let text = |claims: &Value, pointer: &str| claims.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    Ok(Delegation {
+        delegate: text(&child, "/sub").context("the child's token has no subject")?,
+        jkt: text(&child, "/cnf/jkt").context("the child's token is bound to no key")?,
+        parent: text(&parent, "/jti").context("the parent's token has no jti")?,
+        authority: Authority::parse(&serde_json::from_str(details)?).map_err(|refusal| anyhow::anyhow!("{refusal}"))?,
+        expires: UnixTime(parent.pointer("/exp").and_then(Value::as_i64).context("the parent's token has no end")?),
+        purpose: None,
+    })
 }
 
 fn stdin() -> Result<String> {

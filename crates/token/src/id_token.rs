@@ -9,7 +9,7 @@ use crate::{
     key::PrivateKey,
     keyset::KeySet,
 };
-use remit_model::{Code, Fault, Refusal, UnixTime};
+use remit_model::{Authority, Code, Fault, Refusal, UnixTime, json::digest};
 use serde_json::json;
 use std::ops::Deref;
 
@@ -30,6 +30,11 @@ pub struct Claims {
     pub acr: Option<String>,
     /// Digest of what was shown: agent, authority and end.
     pub consent: Option<String>,
+}
+
+/// The digest of what a person was shown: who may act, what it may do, until when. An auditor recomputes it from the hop.
+pub fn consent_digest(agent: &str, authority: &Authority, until: UnixTime) -> String {
+    digest(&json!({"agent": agent, "authority": authority.to_value(), "until": until}))
 }
 
 /// A verified ID token.

@@ -1,9 +1,9 @@
 //! One hop's signature, by the delegator's own key.
 
 use remit_ledger::Record;
-use remit_model::{Authority, EdgeProof, Hop, Principal, Refusal, UnixTime, json};
+use remit_model::{EdgeProof, Hop, Principal, Refusal, UnixTime};
 use remit_token::{Delegation, KeySet, Skew, assertion, dpop, id_token, statement};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::HashMap;
 
 /// How far a proof's own time may be from its record's: the window a server may be configured with, and its skew.
@@ -27,12 +27,6 @@ pub(super) struct Link<'a> {
     pub(super) delegator_jkt: Option<&'a str>,
     pub(super) subject_token_hash: Option<&'a str>,
     pub(super) at: UnixTime,
-}
-
-/// The digest of what a person was shown: who may act, what it may do, until when. It stands in the ID token as
-/// `urn:remit:consent`, so anyone can recompute it from the hop.
-pub fn consent_digest(agent: &str, authority: &Authority, until: UnixTime) -> String {
-    json::digest(&json!({ "agent": agent, "authority": authority.to_value(), "until": until }))
 }
 
 impl Keys {
@@ -71,7 +65,7 @@ impl Keys {
         if token.sub != hop.delegator.sub {
             return Err("the ID token is about another person".to_owned());
         }
-        let shown = consent_digest(&hop.delegate.sub, &hop.authority, hop.expires);
+        let shown = id_token::consent_digest(&hop.delegate.sub, &hop.authority, hop.expires);
         if token.consent.as_deref() != Some(&shown) {
             return Err("the person agreed to something else than was delegated".to_owned());
         }

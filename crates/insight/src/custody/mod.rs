@@ -11,7 +11,6 @@
 mod edge;
 mod report;
 
-pub use edge::consent_digest;
 pub use report::{Broken, CustodyReport};
 
 use crate::{

@@ -1,7 +1,6 @@
 //! A small world that writes a ledger as the authorization server and the gateway do: same members, same order.
 //! Every key is Ed25519 and all randomness is counted, so equal worlds write equal bytes.
 
-use remit_insight::consent_digest;
 use remit_ledger::{
     Reader, Sealed, Sealer, Writer,
     dir::Published,
@@ -161,7 +160,7 @@ impl World {
         let (authority, expires) = (broad(), UnixTime(self.now + 7200));
         let human = Principal::human(ISS, "alice");
         let planner = agent("planner");
-        let consent = consent_digest(&planner.sub, &authority, expires);
+        let consent = id_token::consent_digest(&planner.sub, &authority, expires);
         let id_token = id_token::mint(
             &key("issuer"),
             &id_token::Claims {
