@@ -10,6 +10,7 @@ use remit_model::{Authority, Code, Refusal, UnixTime, json};
 use std::{
     collections::HashMap,
     fmt,
+    hash::Hash,
     sync::{Mutex, PoisonError},
 };
 use subtle::ConstantTimeEq;
@@ -17,7 +18,7 @@ use subtle::ConstantTimeEq;
 /// Most sessions, and most pending requests, remembered at once.
 const MEMORY: usize = 10_000;
 /// A person has this long to sign in and decide.
-const PENDING_SECONDS: i64 = 600;
+pub(crate) const PENDING_SECONDS: i64 = 600;
 
 type Key = [u8; 32];
 
@@ -95,7 +96,8 @@ impl Browsers {
             if memory.sessions.len() >= MEMORY {
                 memory.sessions.retain(|_, session| session.expires > now);
             }
-            if memory.sessions.len() >= MEMORY {
+            let unused = |session: &Session| session.user.is_none().then_some(session.expires);
+            if memory.sessions.len() >= MEMORY && !evict(&mut memory.sessions, unused) {
                 return Err(full());
             }
             memory.sessions.insert(key, session.clone());
@@ -115,8 +117,12 @@ impl Browsers {
             if memory.pending.len() >= MEMORY {
                 memory.pending.retain(|_, pending| pending.expires > now);
             }
-            if memory.pending.len() >= MEMORY {
+            let unused = |pending: &Pending| (!pending.just_signed_in).then_some(pending.expires);
+            if memory.pending.len() >= MEMORY && !evict(&mut memory.pending, unused) {
                 return Err(full());
+            }
+            if let Some(session) = memory.sessions.get_mut(&session.key) {
+                session.expires = session.expires.max(pending.expires);
             }
             memory.pending.insert(id, pending);
             Ok(())
@@ -160,7 +166,8 @@ impl Browsers {
                 memory.failures.retain(|_, failures| failures.until > now);
             }
             if memory.failures.len() >= MEMORY && !memory.failures.contains_key(&key) {
-                return Err(full());
+                // The fewest failures go first: names tried once cannot push out a name under attack.
+                evict(&mut memory.failures, |failures| Some((failures.count, failures.until)));
             }
             let failures = memory.failures.entry(key).or_insert(Failures { count: 0, until: now.plus(window) });
             if failures.until <= now {
@@ -205,6 +212,14 @@ impl fmt::Debug for Session {
     }
 }
 
+/// Makes room by forgetting the least of what may be forgotten: anyone can make us remember a browser or a name, and
+/// must not be able to lock everyone else out by it.
+fn evict<K: Clone + Eq + Hash, V, Rank: Ord>(map: &mut HashMap<K, V>, rank: impl Fn(&V) -> Option<Rank>) -> bool {
+    let least = map.iter().filter_map(|(key, value)| Some((rank(value)?, key))).min_by(|a, b| a.0.cmp(&b.0));
+    let least = least.map(|(_, key)| key.clone());
+    least.is_some_and(|key| map.remove(&key).is_some())
+}
+
 fn unknown_request() -> Refusal {
     Refusal::new(
         Code::SessionForeign,
@@ -240,4 +255,40 @@ pub(crate) fn read_cookie<'a>(headers: &'a HeaderMap, issuer: &str) -> Option<&'
         .map(|(_, value)| value);
     let first = found.next()?;
     if found.next().is_some() { None } else { Some(first) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixTime = UnixTime(1_800_000_000);
+
+    #[test]
+    fn a_flood_of_browsers_locks_nobody_out_and_signs_nobody_out() {
+        let browsers = Browsers::default();
+        let alice = SignedIn { name: "alice".into(), at: NOW };
+        let signed_in = browsers.open("alice", "c".into(), Some(alice), NOW.plus(1), NOW).unwrap();
+        for n in 0..MEMORY + 10 {
+            browsers.open(&format!("flood {n}"), "c".into(), None, NOW.plus(600), NOW).unwrap();
+        }
+        let held = browsers.with(|memory| memory.sessions.len());
+        assert_eq!(held, MEMORY);
+        assert!(browsers.with(|memory| memory.sessions.contains_key(&signed_in.key)));
+        browsers.open("bob", "c".into(), None, NOW.plus(601), NOW).unwrap();
+        assert!(browsers.session(Some("bob"), NOW).is_some());
+    }
+
+    #[test]
+    fn a_flood_of_names_neither_locks_others_out_nor_forgets_a_name_under_attack() {
+        let browsers = Browsers::default();
+        for _ in 0..3 {
+            browsers.attempt("alice", 3, 900, NOW).unwrap();
+        }
+        for n in 0..MEMORY + 10 {
+            browsers.attempt(&format!("flood {n}"), 3, 900, NOW).unwrap();
+        }
+        assert!(browsers.attempt("alice", 3, 900, NOW).is_err());
+        assert!(browsers.attempt("bob", 3, 900, NOW).is_ok());
+        assert_eq!(browsers.with(|memory| memory.failures.len()), MEMORY);
+    }
 }

@@ -58,7 +58,7 @@ fn wait(server: &Server, session: Option<Session>, ask: Ask, now: UnixTime) -> R
         (session, None)
     } else {
         let token = server.entropy.token(32);
-        let session = server.browsers.open(&token, server.entropy.token(16), None, now.plus(server.settings.session), now)?;
+        let session = server.browsers.open(&token, server.entropy.token(16), None, now.plus(browser::PENDING_SECONDS), now)?;
         (session, Some(browser::set_cookie(&server.issuer, &token)))
     };
     let id = server.entropy.token(16);
@@ -292,14 +292,18 @@ impl Stopped {
 /// Records the refusal, then tells whoever may be told. SPEC: AZ-01, AZ-12, N-AZ-08
 async fn stop(server: &Server, mut case: Case, stopped: Stopped) -> Response<Body> {
     let Stopped { refusal, client, back, oauth } = stopped;
-    if case.entry.caller.is_none() {
+    let anonymous = case.entry.caller.is_none();
+    if anonymous {
         case.entry.caller = client.map(|client| Caller::claimed(Principal::agent(&server.issuer, &client)));
     }
-    let record = case.entry.refused(&server.tenant, At::Authorize, &refusal);
-    let recorded = issue::commit(server, &case, Batch::new(server.tenant.clone()).record(record)).await;
-    let (refusal, record) = match recorded {
-        Ok(applied) => (refusal, applied.receipts.into_iter().next().map(|receipt| receipt.record_id)),
-        Err(no) => (no.into_refusal(), None),
+    let (refusal, record) = if anonymous && !server.anonymous.take(server.now()) {
+        (refusal, None)
+    } else {
+        let record = case.entry.refused(&server.tenant, At::Authorize, &refusal);
+        match issue::commit(server, &case, Batch::new(server.tenant.clone()).record(record)).await {
+            Ok(applied) => (refusal, applied.receipts.into_iter().next().map(|receipt| receipt.record_id)),
+            Err(no) => (no.into_refusal(), None),
+        }
     };
     let Some(back) = back else { return page::problem(&refusal, record.as_deref()) };
     let (_, usual) = error::outward(refusal.code, At::Authorize);

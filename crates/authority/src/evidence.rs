@@ -74,6 +74,8 @@ pub(crate) struct Evidence {
     pub(crate) parent: StoredToken,
     pub(crate) ancestors: Vec<String>,
     pub(crate) auth_time: Option<UnixTime>,
+    /// What the parent's token is for.
+    pub(crate) purpose: Option<String>,
     pub(crate) step: Step,
     /// Plain facts for the record. SPEC: TX-12
     pub(crate) facts: Vec<(&'static str, Value)>,
@@ -158,6 +160,7 @@ async fn named(call: &Call<'_>, subject: &str, actor: &str) -> Result<Evidence, 
         once: Vec::new(),
         ancestors: ancestors(&token)?,
         auth_time: token.auth_time,
+        purpose: token.purpose.clone(),
         parent,
     })
 }
@@ -187,6 +190,7 @@ async fn stated(call: &Call<'_>, compact: &str) -> Result<Evidence, No> {
     }
     Ok(Evidence {
         auth_time: auth_time(&parent),
+        purpose: parent.chain.hops.last().and_then(|hop| hop.purpose.clone()),
         ancestors,
         facts: vec![("proved_by", "statement".into()), ("statement_jti_hash", hash(statement.jti()).into())],
         once: vec![(JtiKind::Statement, format!("{} {}", statement.jkt(), statement.jti()), delegation.expires)],
@@ -235,6 +239,7 @@ async fn called(call: &Call<'_>, subject: &str, proof: &str) -> Result<Evidence,
         once: vec![(JtiKind::DpopAtCall, format!("{} {}", seen.jkt(), seen.jti), seen.iat.plus(2 * window))],
         ancestors: ancestors(&token)?,
         auth_time: token.auth_time,
+        purpose: token.purpose.clone(),
         parent,
     })
 }
@@ -248,6 +253,7 @@ async fn narrowed(call: &Call<'_>, subject: &str) -> Result<Evidence, No> {
         once: Vec::new(),
         ancestors: ancestors(&token)?,
         auth_time: token.auth_time,
+        purpose: token.purpose.clone(),
         parent,
     })
 }

@@ -20,7 +20,7 @@ use crate::{
     token::Call,
 };
 use remit_ledger::record::RecordType;
-use remit_model::{Authority, Chain, Code, Hop, Refusal, TenantId, UnixTime};
+use remit_model::{Authority, Chain, Code, EdgeProof, Hop, Refusal, TenantId, UnixTime};
 use remit_policy::Bundle;
 use remit_store::{Batch, Snapshot, StoredToken};
 use serde_json::{Value, json};
@@ -50,6 +50,8 @@ pub(crate) struct Exchange<'a> {
     /// `jti` of the parent's own ancestors, nearest first.
     pub(crate) ancestors: &'a [String],
     pub(crate) auth_time: Option<UnixTime>,
+    /// What the parent's token is for.
+    pub(crate) purpose: Option<&'a str>,
     pub(crate) step: &'a Step,
     pub(crate) asked: &'a Asked,
     /// `jti` of the token to be issued.
@@ -71,7 +73,7 @@ pub(crate) async fn grant(call: Call<'_>, case: &mut Case) -> Result<Value, No> 
     if call.form.one("requested_token_type").is_some_and(|kind| kind != ACCESS_TOKEN) {
         return Err(Refusal::new(Code::RequestMalformed, "only access tokens are issued here").into());
     }
-    let Evidence { parent, ancestors, auth_time, step, facts, once } = evidence::gather(&call).await?;
+    let Evidence { parent, ancestors, auth_time, purpose, step, facts, once } = evidence::gather(&call).await?;
     case.once.extend(once);
     case.entry.chain = Some(parent.chain.clone());
     case.entry.purpose = asked.purpose.clone().or_else(|| step.purpose().map(str::to_owned));
@@ -93,6 +95,7 @@ pub(crate) async fn grant(call: Call<'_>, case: &mut Case) -> Result<Value, No> 
         parent: &parent,
         ancestors: &ancestors,
         auth_time,
+        purpose: purpose.as_deref(),
         step: &step,
         asked: &asked,
         jti: &jti,
@@ -102,6 +105,7 @@ pub(crate) async fn grant(call: Call<'_>, case: &mut Case) -> Result<Value, No> 
     case.entry.consulted = outcome.consulted;
     let grant = outcome.grant?;
     case.entry.chain = Some(grant.chain.clone());
+    case.entry.purpose.clone_from(&grant.purpose);
     case.entry.fact("scope_before", json!(parent.authority.digest()));
     let mut body = issue::issue(server, case, &grant, Batch::new(server.tenant.clone())).await?;
     if let Some(members) = body.as_object_mut() {
@@ -168,8 +172,25 @@ fn terms(world: &World<'_>, ask: &Exchange<'_>) -> Result<Terms, Refusal> {
         authority,
         target,
         expires: ask.step.cap(ask.asked.end(world.now, world.access_token, Some(end))?),
-        purpose: ask.asked.purpose.clone().or_else(|| ask.step.purpose().map(str::to_owned)),
+        purpose: purpose(ask)?,
     })
+}
+
+/// What the result is for. Policies decide by it, so only who hands authority over says it: a holder that narrows its own
+/// token, and a sub-agent that brings its parent's evidence, keep what was said. An agent on its own account speaks for
+/// itself. SPEC: DC-07
+fn purpose(ask: &Exchange<'_>) -> Result<Option<String>, Refusal> {
+    let free = match ask.step {
+        Step::Narrow => ask.parent.chain.hops.is_empty(),
+        Step::Hand(hand) => matches!(hand.edge, EdgeProof::DpopAtToken(_)) && ask.step.purpose().is_none(),
+    };
+    let kept = ask.step.purpose().or(ask.purpose);
+    match ask.asked.purpose.as_deref() {
+        Some(asked) if !free && kept != Some(asked) => {
+            Err(Refusal::new(Code::RequestMalformed, "`purpose` is not the one this authority was handed over for"))
+        }
+        asked => Ok(asked.or(kept).map(str::to_owned)),
+    }
 }
 
 /// The chain with its new hop, if it may grow so and policy agrees. SPEC: DC-03, DC-08, TK-09

@@ -33,6 +33,11 @@ pub(crate) struct Case {
 }
 
 impl Case {
+    /// Whether nobody has proved anything, and nothing changes: such a refusal costs the caller nothing.
+    fn is_anonymous(&self) -> bool {
+        self.once.is_empty() && self.on_refusal.is_empty()
+    }
+
     pub(crate) fn new(at: At) -> Self {
         Self { at, entry: Entry::default(), once: Vec::new(), on_refusal: Vec::new() }
     }
@@ -182,6 +187,9 @@ fn refused_by_store(error: ApplyError) -> No {
 /// Records a refusal and answers it. Without a record there is still no token, only a worse answer.
 pub(crate) async fn refuse(server: &Server, mut case: Case, no: No) -> Response<Body> {
     let mut refusal = no.into_refusal();
+    if case.is_anonymous() && !server.anonymous.take(server.now()) {
+        return error::reply(&refusal, case.at, None);
+    }
     for _ in 0..2 {
         let mut batch = Batch::new(server.tenant.clone()).record(case.entry.refused(&server.tenant, case.at, &refusal));
         batch.changes.append(&mut case.on_refusal.clone());

@@ -50,7 +50,7 @@ pub use login::hash_password;
 use browser::Browsers;
 use remit_model::{TenantId, UnixTime};
 use remit_store::{
-    Store,
+    Quota, Store,
     rim::{Clock, Entropy},
 };
 use remit_token::{KeySet, PrivateKey, PublicKey, dpop};
@@ -125,6 +125,8 @@ pub struct Settings {
     pub login_window: i64,
     /// Wrong redemptions of one code before it is dead. SPEC: N-AC-02
     pub code_attempts: u32,
+    /// Refusals per second that are recorded although nobody proved to be anyone; the rest is only counted.
+    pub anonymous_records: u32,
 }
 
 impl Default for Settings {
@@ -143,6 +145,7 @@ impl Default for Settings {
             login_attempts: 5,
             login_window: 900,
             code_attempts: 5,
+            anonymous_records: 20,
         }
     }
 }
@@ -163,6 +166,9 @@ pub struct Server {
     pub(crate) passwords: login::Passwords,
     pub(crate) nonces: dpop::Nonces,
     pub(crate) replays: dpop::ReplaySet,
+    /// The same for clients that have no key to authenticate with: whoever knows such a client's name can fill it.
+    pub(crate) public_replays: dpop::ReplaySet,
+    pub(crate) anonymous: Quota,
     pub(crate) pinned: issue::Pinned,
     /// Proofs made before this moment may have been seen by a process that is gone.
     pub(crate) started: UnixTime,
@@ -177,6 +183,8 @@ impl Server {
             passwords: login::Passwords::new(&entropy),
             nonces: dpop::Nonces::new(&entropy.bytes(), "as", dpop::nonce::PERIOD_SECS),
             replays: dpop::ReplaySet::new(settings.remembered_proofs, settings.dpop_window),
+            public_replays: dpop::ReplaySet::new(settings.remembered_proofs, settings.dpop_window),
+            anonymous: Quota::per_second(settings.anonymous_records),
             started: clock.unix(),
             browsers: Browsers::default(),
             pinned: issue::Pinned::default(),

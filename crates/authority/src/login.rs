@@ -175,7 +175,12 @@ pub(crate) fn person(server: &Server, name: &str, signed_in: UnixTime) -> Caller
 /// A name nobody has is not recorded: people type passwords into the wrong field.
 async fn record_failure(server: &Server, name: &str, refusal: &Refusal) {
     let mut case = Case::new(At::Authorize);
-    if server.store.snapshot().human(name).is_some() {
+    let known = server.store.snapshot().human(name).is_some();
+    // Wrong passwords for a real name are few, because they are limited; everything else costs the caller nothing.
+    if !(known && refusal.code == Code::CredentialsInvalid) && !server.anonymous.take(server.now()) {
+        return;
+    }
+    if known {
         case.entry.caller = Some(Caller::claimed(Principal::human(&server.issuer, name)));
     }
     let record = case.entry.refused(&server.tenant, At::Authorize, refusal);

@@ -8,11 +8,13 @@ use axum::http::HeaderMap;
 use remit_model::{Code, Refusal, UnixTime};
 use remit_token::dpop::{self, NonceRule, Proof};
 
-/// The method and external URL the proof must name.
+/// The request a proof belongs to: the method and external URL it must name.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request<'a> {
     pub(crate) method: &'a str,
     pub(crate) url: &'a str,
+    /// Where its proof is remembered.
+    pub(crate) replays: &'a dpop::ReplaySet,
 }
 
 /// Verifies the one proof of a request and remembers it.
@@ -42,7 +44,7 @@ pub(crate) fn proof(
             access_token,
             bound_to,
             nonce,
-            replay: Some(&server.replays),
+            replay: Some(request.replays),
             now,
             window_secs: server.settings.dpop_window,
         },

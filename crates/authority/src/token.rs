@@ -79,7 +79,8 @@ async fn serve(
         _ => At::Token,
     };
     let url = server.url("/oauth/token");
-    let proof = proof::proof(server, headers, Request { method: "POST", url: &url }, None, None, now)?;
+    let replays = if client.assertion.is_some() { &server.replays } else { &server.public_replays };
+    let proof = proof::proof(server, headers, Request { method: "POST", url: &url, replays }, None, None, now)?;
     if let Some(caller) = &mut case.entry.caller {
         caller.proof = Some(proof.compact().to_owned());
         caller.jkt = Some(proof.jkt().to_owned());

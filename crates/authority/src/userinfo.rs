@@ -51,8 +51,8 @@ async fn serve(
     let refused = || Refusal::new(Code::TokenRevoked, "the token does not count here");
     let token = introspect::current(server, &snapshot, presented, now).await?.ok_or_else(refused)?;
     let url = server.url("/oauth/userinfo");
-    let proof =
-        proof::proof(server, headers, Request { method, url: &url }, Some(token.digest()), token.cnf_jkt.as_deref(), now)?;
+    let request = Request { method, url: &url, replays: &server.replays };
+    let proof = proof::proof(server, headers, request, Some(token.digest()), token.cnf_jkt.as_deref(), now)?;
     let caller = Principal { iss: server.issuer.clone(), sub: token.actor().to_owned() };
     case.entry.chain = server.store.token(&token.jti).await.map_err(remit_model::Fault::new)?.map(|stored| stored.chain);
     case.entry.caller =
@@ -74,7 +74,11 @@ async fn serve(
 /// SPEC: DP-11, N-UI-05
 fn bound_token(headers: &HeaderMap) -> Result<&str, Refusal> {
     let missing = || Refusal::new(Code::TokenMissing, "send the access token with the `DPoP` scheme");
-    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).ok_or_else(missing)?;
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next().and_then(|value| value.to_str().ok()).ok_or_else(missing)?;
+    if values.next().is_some() {
+        return Err(Refusal::new(Code::RequestMalformed, "the request has more than one `Authorization` header"));
+    }
     let (scheme, token) = value.split_once(' ').ok_or_else(missing)?;
     if scheme.eq_ignore_ascii_case("dpop") { Ok(token.trim()) } else { Err(missing()) }
 }

@@ -38,6 +38,9 @@ impl FromRequestParts<Arc<Console>> for Admin {
             Code::AdminUnauthenticated,
             "send the admin credential that `remit init` wrote as `Authorization: Bearer …`",
         );
+        if !console.anonymous.take(console.clock.unix()) {
+            return Err(refusal.into());
+        }
         let mut draft = draft(
             console,
             RecordType::Decision,

@@ -14,8 +14,11 @@ mod records;
 use axum::Router;
 use remit_model::{Server, TenantId};
 use remit_policy::Live;
-use remit_store::{Store, rim::Clock};
+use remit_store::{Quota, Store, rim::Clock};
 use std::{fmt, path::PathBuf, sync::Arc};
+
+/// Refusals per second of callers without the credential that are recorded; the rest is only counted.
+pub const ANONYMOUS_RECORDS: u32 = 20;
 
 /// What the console works on.
 pub struct Console {
@@ -31,6 +34,8 @@ pub struct Console {
     pub admin_digest: [u8; 32],
     /// The published ledger.
     pub ledger_dir: PathBuf,
+    /// Refused admin requests that are recorded; [`ANONYMOUS_RECORDS`] a second is plenty.
+    pub anonymous: Quota,
 }
 
 impl fmt::Debug for Console {

@@ -11,7 +11,7 @@ use axum::{
     routing::get,
 };
 use http::header;
-use remit_ledger::tile::Tile;
+use remit_ledger::tile::{Level, Tile};
 use remit_model::{Code, Fault, Refusal};
 use std::{path::Path as FilePath, sync::Arc};
 
@@ -30,18 +30,23 @@ async fn checkpoint(State(console): State<Arc<Console>>) -> Result<Response, No>
 
 /// SPEC: LG-07.
 async fn hashes(State(console): State<Arc<Console>>, Path(path): Path<String>) -> Result<Response, No> {
-    serve(&console, &format!("tile/{path}"), "public, max-age=31536000, immutable").await
+    let tile = Tile::parse(&format!("tile/{path}")).map_err(|_| missing())?;
+    // The router compares paths before it decodes them: `%65ntries` is routed here, and is `entries` by now.
+    if tile.level == Level::Entries {
+        return Err(missing().into());
+    }
+    serve(&console, tile, "public, max-age=31536000, immutable").await
 }
 
 /// SPEC: LG-09, LG-12.
 async fn entries(_admin: Admin, State(console): State<Arc<Console>>, Path(path): Path<String>) -> Result<Response, No> {
-    serve(&console, &format!("tile/entries/{path}"), "private, max-age=31536000, immutable").await
+    let tile = Tile::parse(&format!("tile/entries/{path}")).map_err(|_| missing())?;
+    serve(&console, tile, "private, max-age=31536000, immutable").await
 }
 
-async fn serve(console: &Console, path: &str, cache: &'static str) -> Result<Response, No> {
-    // INVARIANT: only a well-formed tile path (N-LG-15) reaches the file system, so no path can leave the folder.
-    let path = Tile::parse(path).map_err(|_| missing())?.path();
-    let bytes = read(&console.ledger_dir.join(path)).await?;
+/// INVARIANT: a path on disk is made from a parsed tile alone (N-LG-15), so none can leave the folder.
+async fn serve(console: &Console, tile: Tile, cache: &'static str) -> Result<Response, No> {
+    let bytes = read(&console.ledger_dir.join(tile.path())).await?;
     Ok(([(header::CONTENT_TYPE, "application/octet-stream"), (header::CACHE_CONTROL, cache)], bytes).into_response())
 }
 

@@ -14,7 +14,7 @@ use remit_helpdesk::Desk;
 use remit_ledger::record::{Draft, EffectConfirmed, OutcomeStatus, ProducerKind, RecordType};
 use remit_model::{Human, HumanStatus, Server, TenantId, ToolClass};
 use remit_policy::{Bundle, Live};
-use remit_store::{Batch, Change, Config as StoreConfig, Secret, Store};
+use remit_store::{Batch, Change, Config as StoreConfig, Quota, Secret, Store};
 use serde_json::json;
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
@@ -122,6 +122,7 @@ fn mount(
         servers: servers.to_vec(),
         admin_digest: Console::digest(admin),
         ledger_dir: store.ledger_dir().to_owned(),
+        anonymous: Quota::per_second(remit_console::ANONYMOUS_RECORDS),
     };
     Router::new()
         .merge(authority::router(Arc::new(authority)))

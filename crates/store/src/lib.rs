@@ -16,6 +16,7 @@ mod group;
 mod load;
 mod lock;
 mod publish;
+mod quota;
 mod read;
 pub mod rim;
 mod schema;
@@ -31,5 +32,6 @@ pub use batch::{
 };
 pub use config::{Config, Secret, StoreError};
 pub use remit_ledger::Draft;
+pub use quota::Quota;
 pub use snapshot::Snapshot;
 pub use store::{Stats, Store};

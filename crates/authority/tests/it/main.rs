@@ -1,6 +1,7 @@
 //! The authorization server through its router: every rule with its name, refusals first.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
+mod attacks;
 mod authorize;
 mod code;
 mod credentials;

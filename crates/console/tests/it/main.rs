@@ -8,7 +8,7 @@ use remit_console::{ADMIN_ROUTES, Console, router};
 use remit_model::{Authority, Human, HumanStatus, Moment, Server, ServerId, TenantId, ToolRule};
 use remit_policy::{Bundle, Live};
 use remit_store::{
-    Batch, Change, Config, Secret, Store,
+    Batch, Change, Config, Quota, Secret, Store,
     rim::{Clock, Entropy},
 };
 use remit_token::{Algorithm, PrivateKey};
@@ -19,6 +19,8 @@ use tower::ServiceExt as _;
 
 const ISSUER: &str = "http://127.0.0.1:8420";
 const CREDENTIAL: &str = "the-admin-credential";
+/// Refusals without the credential that are recorded in one second of this world.
+const ANONYMOUS: u32 = 100;
 
 struct World {
     router: Router,
@@ -72,6 +74,7 @@ impl World {
             servers: vec![Arc::new(server)],
             admin_digest: Console::digest(CREDENTIAL),
             ledger_dir: store.ledger_dir().to_owned(),
+            anonymous: Quota::per_second(ANONYMOUS),
         };
         Self { router: router(Arc::new(console)), store, _dir: dir }
     }
@@ -212,6 +215,30 @@ async fn n_lg_15_only_tiles_leave_the_log_folder_and_entries_only_for_the_operat
     for path in ["/log/side/000", "/log/objects/x", "/log/../keys/admin.token"] {
         assert_eq!(world.send("GET", path, None, "").await.0, StatusCode::NOT_FOUND, "{path}");
     }
+}
+
+#[tokio::test]
+async fn lg_12_entries_behind_an_encoded_path_need_the_credential_too() {
+    let world = World::new().await;
+    world.store.publish().await.unwrap();
+    let (_, note) = world.send("GET", "/log/checkpoint", None, "").await;
+    let size: u64 = note.as_str().unwrap().lines().nth(1).unwrap().parse().unwrap();
+    for entries in ["%65ntries/", "entrie%73/", "%65%6e%74%72%69%65%73/", "entries%2F", "%2Fentries/", "./entries/", "0/../entries/"] {
+        let path = format!("/log/tile/{entries}000.p/{size}");
+        let (status, body) = world.send("GET", &path, None, "").await;
+        assert!(matches!(status, StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED), "{path}: {status}");
+        assert!(!body.to_string().contains("record_id"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_flood_without_the_credential_does_not_fill_the_ledger() {
+    let world = World::new().await;
+    let before = world.store.len();
+    for _ in 0..2 * ANONYMOUS {
+        assert_eq!(world.send("GET", "/admin/v1/agents", Some("Bearer guess"), "").await.0, StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(world.store.len() - before, u64::from(ANONYMOUS));
 }
 
 #[tokio::test]

@@ -25,6 +25,8 @@ pub(super) struct Link<'a> {
     /// The delegator's own token, and the key it is bound to. A person has neither.
     pub(super) parent_jti: Option<&'a str>,
     pub(super) delegator_jkt: Option<&'a str>,
+    /// What the delegator's token is for, when its values are with this copy.
+    pub(super) parent_audience: Option<&'a str>,
     pub(super) subject_token_hash: Option<&'a str>,
     pub(super) at: UnixTime,
 }
@@ -100,6 +102,10 @@ pub(super) fn verify(link: &Link<'_>, keys: &Keys) -> Result<Option<&'static str
         }
         EdgeProof::DpopAtCall(jws) => {
             let proof = proof(link, jws)?;
+            // The delegator's token was for the delegate's endpoint, and so was the call it proved.
+            if proof.htm != "POST" || link.parent_audience.is_some_and(|endpoint| !dpop::htu_matches(&proof.htu, endpoint)) {
+                return Err("the delegator's proof is not of a call to the delegate's endpoint".to_owned());
+            }
             let ath = proof.ath.as_deref().ok_or("the delegator's proof covers no token")?;
             if link.subject_token_hash != Some(label(ath)?.as_str()) {
                 return Err("the delegator's proof covers another token than the one exchanged".to_owned());
@@ -128,6 +134,9 @@ fn covers(stated: &Delegation, link: &Link<'_>) -> Result<(), String> {
     let hop = link.hop;
     if stated.delegate != hop.delegate.sub || stated.jkt != hop.jkt || Some(stated.parent.as_str()) != link.parent_jti {
         return Err("the delegator signed for another delegate, key or token".to_owned());
+    }
+    if stated.purpose.is_some() && stated.purpose != hop.purpose {
+        return Err("the delegator signed for another purpose".to_owned());
     }
     if hop.expires > stated.expires {
         return Err(format!("the delegator signed for an end at {}, not {}", stated.expires, hop.expires));

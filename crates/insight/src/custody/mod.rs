@@ -19,7 +19,7 @@ use crate::{
 };
 use edge::{Keys, Link};
 use remit_ledger::{Reader, Record, Side};
-use remit_model::{Authority, Chain, EdgeProof, PrincipalKind, UnixTime, chain::HARD_DEPTH, json};
+use remit_model::{Authority, Chain, EdgeProof, Hop, PrincipalKind, UnixTime, chain::HARD_DEPTH, json};
 use remit_token::{Actor, nested_act};
 use serde::Deserialize;
 use serde_json::Value;
@@ -32,6 +32,7 @@ pub fn custody(reader: &Reader) -> CustodyReport {
         keys: Keys::default(),
         tokens: HashMap::new(),
         chains: HashSet::new(),
+        proofs: HashSet::new(),
         report: CustodyReport::default(),
     };
     for index in 0..reader.len() {
@@ -50,6 +51,8 @@ struct Custody<'r> {
     tokens: HashMap<String, Issued>,
     /// Ids of the chains seen.
     chains: HashSet<String>,
+    /// What the signatures seen so far were made over: each proves one act.
+    proofs: HashSet<String>,
     report: CustodyReport,
 }
 
@@ -78,6 +81,7 @@ struct Claims {
     jti: String,
     exp: UnixTime,
     txn: String,
+    aud: String,
     act: Option<Actor>,
     #[serde(default)]
     cnf: Value,
@@ -153,15 +157,20 @@ impl Custody<'_> {
             [] if token.chain.hops.is_empty() => self.root_agent(record, token, side),
             [] => Ok(()),
             [hop] if hop.jti == token.claims.jti => {
+                if let Some(parent) = parent.and_then(|parent| parent.opened.as_ref()) {
+                    parent.covers(hop)?;
+                }
                 let link = Link {
                     hop,
                     issuer: &token.chain.root.iss,
                     parent_jti: token.claims.ancestors.first().map(String::as_str),
                     delegator_jkt: parent.and_then(|parent| parent.jkt.as_deref()),
+                    parent_audience: parent.and_then(|parent| parent.opened.as_ref()).map(|parent| parent.claims.aud.as_str()),
                     subject_token_hash: record.text("/ext/token/subject_token_hash"),
                     at: written(record),
                 };
                 let note = edge::verify(&link, &self.keys)?;
+                once(&mut self.proofs, hop.edge.jws())?;
                 self.report.hop(&hop.edge, note);
                 Ok(())
             }
@@ -205,6 +214,7 @@ impl Custody<'_> {
             return Err("the agent's own client assertion is not with its record".to_owned());
         };
         self.keys.client_assertion(&jws, root, written(record))?;
+        once(&mut self.proofs, &jws)?;
         self.report.roots += 1;
         Ok(())
     }
@@ -229,6 +239,9 @@ impl Custody<'_> {
             return Err(format!("its chain is not the one its token was issued to in record {}", issued.index));
         }
         let proved = record.chain().last().and_then(|party| party.pointer("/cnf/jkt")).and_then(Value::as_str);
+        if proved.is_none() && let_through {
+            return Err("it was let through without a proof of the token's key".to_owned());
+        }
         if proved.is_some() && proved != issued.jkt.as_deref() {
             return Err("the key that was proved is not the one its token is bound to".to_owned());
         }
@@ -294,6 +307,20 @@ impl Opened {
         }
         self.claims.authority.within(&parent.claims.authority).map_err(|wider| format!("wider than its parent token: {wider}"))
     }
+
+    /// What a hop hands on is a part of the very token it was handed on from, not only of the hop before. SPEC: DC-07.
+    fn covers(&self, hop: &Hop) -> Result<(), String> {
+        if hop.expires > self.claims.exp {
+            return Err(format!("the delegation ends at {}, its parent token at {}", hop.expires, self.claims.exp));
+        }
+        hop.authority.within(&self.claims.authority).map_err(|wider| format!("delegated wider than the parent token: {wider}"))
+    }
+}
+
+/// Takes note of a proof. What was signed counts, not the signature, which another may be made of (J-12).
+fn once(proofs: &mut HashSet<String>, jws: &str) -> Result<(), String> {
+    let signed = jws.rsplit_once('.').map_or(jws, |(signed, _)| signed);
+    if proofs.insert(signed.to_owned()) { Ok(()) } else { Err("the same proof was used for an earlier token".to_owned()) }
 }
 
 /// Links, cycles, depth, narrowing and lifetimes of the whole chain, by building it again.

@@ -1,4 +1,4 @@
-use crate::world::{ISS, Proposal, Token, Way, World, authority, broad, jkt, key};
+use crate::world::{ENDPOINT, ISS, Proposal, Token, Way, World, authority, broad, jkt, key, narrow};
 use remit_insight::{CustodyReport, custody};
 use remit_ledger::{
     Trust,
@@ -51,7 +51,7 @@ fn an_honest_log_holds_in_every_way() {
     assert!(verify(log.path(), &Trust::default()).ok(), "{}", verify(log.path(), &Trust::default()));
     let report = custody(&log.reader());
     assert!(report.ok(), "{report}");
-    assert_eq!((report.chains, report.tokens, report.hops, report.roots, report.uses), (2, 18, 14, 1, 13));
+    assert_eq!((report.chains, report.tokens, report.hops, report.roots, report.uses), (2, 21, 14, 1, 13));
     assert_eq!(report.undisclosed, 0);
     insta::assert_snapshot!(report);
 }
@@ -73,7 +73,8 @@ fn n_dc_01_a_hop_signed_with_another_key_is_found() {
 
 #[test]
 fn a_statement_for_something_else_is_found() {
-    let cases: [Spoil<Delegation>; 4] = [
+    let cases: [Spoil<Delegation>; 5] = [
+        ("for another purpose", |stated| stated.purpose = Some("something else".to_owned())),
         ("another delegate", |stated| stated.delegate = "agent:other".to_owned()),
         ("another delegate, key", |stated| stated.jkt = jkt("planner")),
         ("or token", |stated| stated.parent = "jti-of-another".to_owned()),
@@ -215,6 +216,60 @@ fn a_proof_of_a_call_with_another_token_is_found() {
 }
 
 #[test]
+fn n_dc_18_a_proof_of_a_call_elsewhere_is_found() {
+    let mut world = World::new();
+    let planner = world.login(as_is);
+    let token = world.again_for(&planner, true, ENDPOINT);
+    let subject = format!("token {}", token.claims.jti);
+    let now = UnixTime(world.now);
+    let call = |method: &str, url: &str| {
+        let request = dpop::ProofFor { method, url, now, jti: "p", access_token: Some(&subject), ..dpop::ProofFor::default() };
+        EdgeProof::DpopAtCall(dpop::create(&key("dpop planner"), &request).unwrap())
+    };
+    for edge in [call("POST", "https://other.example/tasks"), call("GET", ENDPOINT)] {
+        let mut world = World::new();
+        let planner = world.login(as_is);
+        let token = world.again_for(&planner, true, ENDPOINT);
+        world.hand(Way::Call, &token, |proposal| proposal.chain.hops[1].edge = edge);
+        broken(&world, "not of a call to the delegate's endpoint");
+    }
+}
+
+#[test]
+fn n_dc_18_a_proof_that_proves_two_hops_is_found() {
+    for way in WAYS {
+        let mut world = World::new();
+        let planner = world.login(as_is);
+        let parent = if way == Way::Call { world.again_for(&planner, true, ENDPOINT) } else { planner };
+        let mut edge = None;
+        world.hand(way, &parent, |proposal| edge = Some(proposal.chain.hops[1].edge.clone()));
+        world.hand(way, &parent, |proposal| proposal.chain.hops[1].edge = edge.unwrap());
+        broken(&world, "the same proof was used");
+    }
+    let mut world = World::new();
+    let mut assertion = None;
+    world.own("planner", |proposal| assertion = proposal.assertion.clone());
+    world.own("planner", |proposal| proposal.assertion = assertion);
+    broken(&world, "the same proof was used");
+}
+
+#[test]
+fn n_dc_10_a_hop_wider_than_the_token_it_comes_from_is_found() {
+    let mut world = World::new();
+    let planner = world.login(as_is);
+    let wide = planner.claims.authority.clone();
+    // The planner held a narrow copy; the hop claims what its first token had.
+    let mut copy = world.again(&planner, true);
+    copy.claims.authority = narrow();
+    let copy = world.reissue(&copy);
+    world.hand(Way::Unstated, &copy, |proposal| {
+        let handed = wide.delegable_to(&proposal.chain.hops[1].delegate).unwrap();
+        proposal.chain.hops[1].authority = handed;
+    });
+    broken(&world, "delegated wider than the parent token");
+}
+
+#[test]
 fn an_agent_nobody_registered_is_found() {
     let mut world = World::new();
     world.own("stranger", as_is);
@@ -243,7 +298,8 @@ fn a_call_that_no_token_stands_behind_is_found() {
     world.call(&stranger, "tickets.read", Read, &json!({}), |_| {});
     broken(&world, "issued by no earlier record");
 
-    let spoils: [Spoil<Draft>; 4] = [
+    let spoils: [Spoil<Draft>; 5] = [
+        ("without a proof of the token's key", |draft| draft.chain[1].jkt = None),
         ("without a token", |draft| draft.chain[1].token = None),
         ("not the one its token was issued to", |draft| draft.chain[1].subject = "agent:other".to_owned()),
         ("not the one its token was issued to", |draft| draft.txn = Some("another".to_owned())),

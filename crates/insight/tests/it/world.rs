@@ -22,6 +22,8 @@ use tempfile::TempDir;
 
 pub(crate) const ISS: &str = "https://remit.example";
 pub(crate) const HELPDESK: &str = "https://remit.example/mcp/helpdesk";
+/// Where the summarizer is called by other agents.
+pub(crate) const ENDPOINT: &str = "https://summarizer.example/tasks";
 const BEGIN: i64 = 1_795_321_800;
 
 /// How a hop is proved.
@@ -207,6 +209,8 @@ impl World {
 
     /// The parent hands a part on to the summarizer.
     pub(crate) fn hand(&mut self, way: Way, parent: &Token, spoil: impl FnOnce(&mut Proposal)) -> Token {
+        let for_endpoint = (way == Way::Call && parent.claims.aud != ENDPOINT).then(|| self.again_for(parent, true, ENDPOINT));
+        let parent = for_endpoint.as_ref().unwrap_or(parent);
         let (authority, expires) = (narrow(), UnixTime(parent.claims.exp.0 - 60));
         let delegation = Delegation {
             delegate: "agent:summarizer".to_owned(),
@@ -254,8 +258,7 @@ impl World {
                 EdgeProof::Statement(statement.unwrap())
             }
             Way::Call => {
-                let url = "https://summarizer.example/tasks";
-                let proof = dpop::ProofFor { url, access_token: Some(subject), ..at_token };
+                let proof = dpop::ProofFor { url: ENDPOINT, access_token: Some(subject), ..at_token };
                 EdgeProof::DpopAtCall(dpop::create(&key, &proof).unwrap())
             }
         }
@@ -263,10 +266,22 @@ impl World {
 
     /// The same holder gets another token: a narrower copy of one it has, or a refreshed one.
     pub(crate) fn again(&mut self, of: &Token, narrowed: bool) -> Token {
+        self.again_for(of, narrowed, HELPDESK)
+    }
+
+    pub(crate) fn again_for(&mut self, of: &Token, narrowed: bool, audience: &str) -> Token {
         let jti = self.fresh("jti");
         let exp = UnixTime(of.claims.exp.0 - 1);
         let parent = narrowed.then_some(of);
-        self.issue(RecordType::Token, of.chain.clone(), of.claims.authority.clone(), &jti, exp, parent, |_| {})
+        self.issue(RecordType::Token, of.chain.clone(), of.claims.authority.clone(), &jti, exp, parent, |proposal| {
+            audience.clone_into(&mut proposal.claims.aud);
+        })
+    }
+
+    /// A narrower copy of the token, with the authority that `of` says.
+    pub(crate) fn reissue(&mut self, of: &Token) -> Token {
+        let jti = self.fresh("jti");
+        self.issue(RecordType::Token, of.chain.clone(), of.claims.authority.clone(), &jti, of.claims.exp, Some(of), |_| {})
     }
 
     #[expect(clippy::too_many_arguments, reason = "a fixture")]

@@ -1,0 +1,101 @@
+//! Floods by people nobody knows, and quiet widening: what an attacker tried, by name.
+
+use crate::{flow::*, world::*};
+use axum::http::StatusCode;
+use remit_authority::Settings;
+use serde_json::json;
+
+#[tokio::test]
+async fn a_flood_of_unauthenticated_requests_does_not_fill_the_ledger() {
+    let world = World::with(Settings { anonymous_records: 5, ..Settings::default() }).await;
+    let unknown = fields(&[("grant_type", "client_credentials"), ("client_id", "agent:nobody")]);
+    let before = world.store.len();
+    for path in ["/oauth/token", "/oauth/introspect", "/oauth/revoke"] {
+        for _ in 0..10 {
+            assert_eq!(world.post(path, &unknown, &[]).await.status, StatusCode::UNAUTHORIZED);
+        }
+    }
+    for _ in 0..10 {
+        world.get("/oauth/authorize?client_id=agent:nobody").await;
+        world.get(&format!("/oauth/authorize?{}", encode(&request_with(&[("code_challenge", "")])))).await;
+    }
+    assert_eq!(world.store.len() - before, 5);
+    world.token(&world.planner, &[("grant_type", "none")]).await.refused("unsupported_grant_type", "grant_type_unsupported");
+    assert_eq!(world.store.len() - before, 6, "who proved itself is always recorded");
+    world.advance(1);
+    world.post("/oauth/token", &unknown, &[]).await;
+    assert_eq!(world.store.len() - before, 7, "the next second has its own quota");
+}
+
+#[tokio::test]
+async fn wrong_passwords_for_made_up_names_do_not_fill_the_ledger() {
+    let world = World::with(Settings { anonymous_records: 2, login_attempts: 3, ..Settings::default() }).await;
+    let mut browser = Browser::default();
+    let mut page = browser.begin(&world, &request()).await;
+    let before = world.store.len();
+    for n in 0..5 {
+        page = browser.sign_in(&world, &page, &format!("made-up-{n}"), "x").await;
+    }
+    assert_eq!(world.store.len() - before, 2);
+    for _ in 0..8 {
+        page = browser.sign_in(&world, &page, "alice", "x").await;
+    }
+    assert_eq!(world.store.len() - before, 5, "each counted failure of a real account is recorded, what is throttled is not");
+}
+
+#[tokio::test]
+async fn a_flood_of_proofs_by_a_public_client_does_not_lock_out_agents_with_keys() {
+    let world = World::with(Settings { remembered_proofs: 1, ..Settings::default() }).await;
+    let form = fields(&[("grant_type", "authorization_code"), ("client_id", "agent:public"), ("code", "guess")]);
+    let mut full = false;
+    for _ in 0..1000 {
+        let reply = world.post("/oauth/token", &form, &[("dpop", world.proof(&world.public.dpop))]).await;
+        full |= reply.status == StatusCode::TOO_MANY_REQUESTS;
+    }
+    assert!(full, "the flood filled something");
+    world.own_token(&world.planner, &[("scope", "files:read")]).await;
+}
+
+#[tokio::test]
+async fn n_dc_10_a_holder_cannot_give_its_authority_another_purpose() {
+    let world = World::new().await;
+    let token = text(&world.delegated_with("alice", &[("purpose", "triage")]).await, "access_token").to_owned();
+    let other = [("purpose", "payments")];
+    world.narrow(&world.planner, &token, &other).await.refused("invalid_request", "request_malformed");
+    let kept = world.narrow(&world.planner, &token, &[]).await.access_token();
+    assert_eq!(claims(&kept)["urn:remit:purpose"], "triage", "narrowing does not lose it either");
+    let same = world.narrow(&world.planner, &kept, &[("purpose", "triage")]).await.access_token();
+    assert_eq!(claims(&same)["urn:remit:purpose"], "triage");
+    // Nor one that nobody gave it at all.
+    let bare = text(&world.delegated("alice").await, "access_token").to_owned();
+    world.narrow(&world.planner, &bare, &other).await.refused("invalid_request", "request_malformed");
+}
+
+#[tokio::test]
+async fn n_dc_10_a_child_cannot_replace_the_purpose_its_parent_signed() {
+    let world = World::new().await;
+    let token = text(&world.delegated_with("alice", &[("purpose", "triage")]).await, "access_token").to_owned();
+    let details = json!([{"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets.read"], "fields": ["/id"]}]);
+    let exchange = |statement: &str, more: Option<(&'static str, &'static str)>| {
+        let mut all = fields(&[("grant_type", EXCHANGE), ("subject_token", statement), ("subject_token_type", JWT)]);
+        all.extend(more.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        all
+    };
+    for (purpose, good) in [(Some(("purpose", "payments")), false), (Some(("purpose", "summaries")), true), (None, true)] {
+        let statement = world.statement(&world.planner, &token, &world.summarizer, &details);
+        let form = exchange(&statement, purpose);
+        let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let reply = world.token(&world.summarizer, &form).await;
+        if good {
+            assert_eq!(claims(&reply.access_token())["urn:remit:purpose"], "summaries");
+        } else {
+            reply.refused("invalid_request", "request_malformed");
+        }
+    }
+    // The delegator itself may say what the child is to do; otherwise the child does what the parent was asked to.
+    let inherited = world.hand(&world.planner, &token, &world.summarizer, &[("scope", "helpdesk:tickets.read")]).await;
+    assert_eq!(claims(&inherited.access_token())["urn:remit:purpose"], "triage");
+    let given = [("scope", "helpdesk:tickets.read"), ("purpose", "summaries")];
+    let given = world.hand(&world.planner, &token, &world.summarizer, &given).await;
+    assert_eq!(claims(&given.access_token())["urn:remit:purpose"], "summaries");
+}
