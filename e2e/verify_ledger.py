@@ -309,8 +309,8 @@ def leaf_of(path, field):
 
 
 def check_edges(record, opened):
-    """A disclosed edge proof is the one whose hash the chain's node names."""
-    for at, node_ in enumerate(record["chain"]):
+    """A disclosed edge proof is the one whose hash the chain's node names; the origin, node 0, has no delegator."""
+    for at, node_ in enumerate(record["chain"][1:], start=1):
         edge = opened["fields"].get(f"/chain/{at}/edge", {})
         if "value" in edge and node_.get("edge_proof") != hash_text(sha256(edge["value"]["jws"].encode())):
             raise Wrong(f"record {opened['index']}: the edge proof of node {at} is another one")

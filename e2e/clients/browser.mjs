@@ -15,7 +15,12 @@ const chrome = await browser();
 try {
   const page = await chrome.newPage({ viewport: { width: 1000, height: 800 } });
   page.on('request', (request) => { if (new URL(request.url()).origin !== own && !request.url().startsWith(to.uri)) report.foreign.push(request.url()); });
-  page.on('console', (message) => { if (['error', 'warning'].includes(message.type())) report.console.push(message.text()); });
+  // That a page itself says 403 or 400 is its job, and there is no icon; whatever else the console holds is wrong.
+  const pages = new Set([`${own}/favicon.ico`]);
+  page.on('response', (response) => { if (response.request().isNavigationRequest()) pages.add(response.url()); });
+  page.on('console', (message) => {
+    if (['error', 'warning'].includes(message.type()) && !pages.has(message.location().url)) report.console.push(`${message.text()} ${message.location().url}`);
+  });
   const shot = async (name) => { if (script.shots) await page.screenshot({ path: `${script.shots}/${name}.png`, fullPage: true }); };
 
   const opened = await page.goto(address.href);

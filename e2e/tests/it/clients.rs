@@ -37,7 +37,10 @@ fn both_servers(player: Player) {
     let remit = Setup::new()
         .upstream(
             "everything",
-            &[&format!("url: http://127.0.0.1:{port}/mcp"), "tools: { echo: { class: read }, get-sum: { class: read } }"],
+            &[
+                &format!("url: http://127.0.0.1:{port}/mcp"),
+                "tools: { echo: { class: read }, get-sum: { class: read }, trigger-long-running-operation: { class: execute } }",
+            ],
         )
         .upstream(
             "files",

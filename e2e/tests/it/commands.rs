@@ -19,6 +19,7 @@ fn exit_statuses_tell_wrong_use_from_a_failed_check() {
 fn what_the_registry_shows_is_json_when_asked() {
     let server = Setup::new().start();
     server.agent("planner", &["helpdesk:tickets.read"]);
+    server.published();
     for arguments in [&["agent", "list", "--json"][..], &["agent", "show", "planner", "--json"], &["audit", "show", "--json"]] {
         let told = server.run(arguments);
         serde_json::from_str::<Value>(&told).unwrap_or_else(|error| panic!("{arguments:?}: {error}\n{told}"));

@@ -179,7 +179,7 @@ impl History {
         let records: Vec<Value> = records.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let mut history = Self { intents: BTreeMap::new(), effects: BTreeSet::new() };
         for opened in side_values(&server.ledger().join("side")) {
-            let record = &records[usize::try_from(opened["index"].as_u64().unwrap()).unwrap()];
+            let record = &records[opened["index"].as_str().unwrap().parse::<usize>().unwrap()];
             let key = opened["fields"]["/call/arguments"]["value"]["idempotency_key"].as_str();
             if let (Some("intent"), Some(key)) = (record["record_type"].as_str(), key) {
                 history.intents.insert(key.to_owned(), record["record_id"].as_str().unwrap().to_owned());

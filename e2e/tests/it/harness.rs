@@ -229,6 +229,23 @@ impl Remit {
         self.folder().join(format!("agents/{name}.pem"))
     }
 
+    /// `remit agent add` with RFC 9396 authorization details as the ceiling.
+    pub(crate) fn agent_with(&self, name: &str, details: &Value) -> PathBuf {
+        let file = self.folder().join(format!("{name}.json"));
+        fs::write(&file, details.to_string()).unwrap();
+        self.run(&["agent", "add", name, "--authorization-details", text(&file)]);
+        self.folder().join(format!("agents/{name}.pem"))
+    }
+
+    /// Waits until the first records are in the ledger folder, which is off the path of requests.
+    pub(crate) fn published(&self) {
+        let began = Instant::now();
+        while !self.ledger().join("checkpoint").is_file() {
+            assert!(began.elapsed() < PATIENCE, "no checkpoint");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// An access token of an agent's own for one server, bound to its key.
     pub(crate) fn token(&self, agent: &str, server: &str) -> String {
         self.run(&["token", "exchange", "--agent", agent, "--server", server]).trim().to_owned()

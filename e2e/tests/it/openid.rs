@@ -7,13 +7,13 @@ use serde_json::json;
 fn openid_client_does_the_whole_round() {
     let (desk, url) = desk();
     let remit = Setup::new().desk(&url).section("\nagents:\n  require_dpop_nonce: true\n").start();
-    let planner = remit.agent("planner", &["helpdesk:*"]);
-    let child = remit.agent("summarizer", &["helpdesk:tickets.read"]);
     let helpdesk = remit.resource("helpdesk");
     let details = json!([{
         "type": "tool_access", "locations": [helpdesk], "actions": ["tickets.read", "tickets.list"],
         "fields": ["/id", "/subject", "/customer/name"], "delegate": { "to": ["agent:summarizer"], "depth": 1 },
     }]);
+    let planner = remit.agent_with("planner", &details);
+    let child = remit.agent("summarizer", &["helpdesk:tickets.read"]);
     let report = node(
         "openid.mjs",
         &json!({
