@@ -14,7 +14,7 @@ export async function callback() {
   let arrive;
   const arrived = new Promise((resolve) => (arrive = resolve));
   const server = createServer((request, response) => {
-    if (!request.url.startsWith('/callback')) return response.writeHead(404).end();
+    if (!request.url.startsWith('/callback')) return response.writeHead(204).end();
     response.writeHead(200, { 'content-type': 'text/plain' }).end('You may close this page.');
     arrive(new URL(request.url, uri));
   });
