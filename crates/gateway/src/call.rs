@@ -4,7 +4,7 @@
 //! authorised → mask → record the outcome → reply. A refusal leaves the road early and ends in the same record.
 
 use crate::{
-    decide,
+    decide::{self, Draw},
     error::{self, No},
     forward,
     gate::{Gateway, Mount},
@@ -23,7 +23,8 @@ use crate::{
 use axum::http::HeaderMap;
 use remit_ledger::record::Draft;
 use remit_model::{
-    Permit,
+    Fault, Permit,
+    call::Call,
     refusal::{Code, Refusal},
     time::{ClockStatus, Moment},
 };
@@ -103,38 +104,56 @@ async fn reserve(
     {
         return Err(Refusal::new(Code::ClockUnknown, "the time is not known well enough to change anything").into());
     }
+    let server = &ask.mount.server;
+    let sources = if permit.charges.is_empty() {
+        Vec::new()
+    } else {
+        decide::sources(&gate.store, &gate.store.snapshot(), &ask.caller).await?
+    };
+    let call = Call { location: &server.location, action: &act.action, arguments: &act.arguments, now: now.unix() };
     let mut exhausted = BTreeSet::new();
     for _ in 0..BUDGET_TRIES {
-        let charges =
-            decide::charges(&gate.store, &gate.store.snapshot(), &ask.caller, act, &ask.mount.server, &permit, now.unix())
-                .await?;
-        let budgets = charges.own.iter().map(|(_, budget)| budget).chain(&charges.above);
-        let mut batch = Batch::new(gate.settings.tenant.clone());
-        batch.require = budgets.cloned().map(Precondition::Budget).collect();
-        if entry.mutates() {
-            batch = batch.record(entry.intent());
-        }
-        if batch.require.is_empty() && batch.records.is_empty() {
-            return Ok(permit);
-        }
-        let spent = match gate.store.apply(batch).await {
-            Ok(applied) => {
-                if let Some(receipt) = applied.receipts.first() {
-                    entry.intended(&receipt.record_id);
-                }
-                return Ok(permit);
-            }
-            Err(ApplyError::Conflict(Precondition::Budget(spent))) => spent,
-            Err(error) => return Err(unavailable(&error).into()),
+        let spent = match decide::draws(&ask.caller, &sources, &call, &permit, &exhausted) {
+            Ok(draws) => match draw(gate, draws, entry).await? {
+                None => return Ok(permit),
+                Some(spent) => spent,
+            },
+            Err(unpaid) => (OWN, unpaid),
         };
-        let Some((grant, _)) = charges.own.into_iter().find(|(_, budget)| *budget == spent) else {
-            return Err(Refusal::new(Code::LimitExhausted, "a limit of a grant this authority comes from is used up").into());
-        };
-        exhausted.insert(grant);
-        permit = decide::authorise(&ask.caller, act, &ask.mount.server, now.unix(), &exhausted)?;
+        exhausted.insert(spent);
+        let own = exhausted.iter().filter(|(source, _)| *source == OWN).map(|(_, grant)| grant.clone()).collect();
+        permit = decide::authorise(&ask.caller, act, server, now.unix(), &own)?;
         entry.permit(&permit);
     }
     Err(Refusal::new(Code::LimitExhausted, "the limits of the granted authority are used up").into())
+}
+
+/// The caller's own authority among the sources of budgets.
+const OWN: usize = 0;
+
+/// One batch: what the call draws, and the intent if there is one. Gives back the source and grant that is used up.
+async fn draw(gate: &Gateway, draws: Vec<Draw>, entry: &mut Entry) -> Result<Option<(usize, String)>, No> {
+    let mut batch = Batch::new(gate.settings.tenant.clone());
+    batch.require = draws.iter().map(|draw| Precondition::Budget(draw.budget.clone())).collect();
+    if entry.mutates() {
+        batch = batch.record(entry.intent());
+    }
+    if batch.require.is_empty() && batch.records.is_empty() {
+        return Ok(None);
+    }
+    match gate.store.apply(batch).await {
+        Ok(applied) => {
+            if let Some(receipt) = applied.receipts.first() {
+                entry.intended(&receipt.record_id);
+            }
+            Ok(None)
+        }
+        Err(ApplyError::Conflict(Precondition::Budget(spent))) => {
+            let from = draws.into_iter().find(|draw| draw.budget == spent).map(|draw| draw.from);
+            Ok(Some(from.ok_or_else(|| Fault::new("a budget that was not asked for is used up"))?))
+        }
+        Err(error) => Err(unavailable(&error).into()),
+    }
 }
 
 /// What of the result the caller may see, in the words of its era.
@@ -149,7 +168,8 @@ fn show(gate: &Gateway, ask: &Ask, act: &Act, permit: &Permit, mut result: Value
         result = input_required(gate, ask, act, permit, result, now)?;
         return Ok(Shown::whole(result));
     }
-    let mut shown = mask::project(&ask.request.method, result, permit.fields.as_deref(), &limits);
+    let asked = ask.request.params.get("uri").and_then(Value::as_str);
+    let mut shown = mask::project(&ask.request.method, asked, result, permit.fields.as_deref(), &limits);
     shown.value = era::adapt_result(&ask.request.method, shown.value, ask.revision);
     Ok(shown)
 }

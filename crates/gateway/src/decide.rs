@@ -1,12 +1,12 @@
 //! The two questions before anything is forwarded: does the caller's authority cover it, and does policy allow it.
 
 use crate::{
-    error::No,
     identify::{self, Caller},
     mcp::method::{Act, Kind},
 };
 use remit_model::{
-    Permit,
+    Authority, Grant, Permit,
+    authority::Charge,
     call::Call,
     id::{Principal, TenantId},
     refusal::{Code, Refusal},
@@ -16,7 +16,7 @@ use remit_model::{
 use remit_policy::{Action, Party, Question, ToolFacts};
 use remit_store::{Budget, Snapshot, Store};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a budget's count outlives the token it was first drawn with.
 const BUDGET_KEPT_SECS: i64 = 90 * 24 * 3600;
@@ -91,51 +91,99 @@ fn party(world: &Snapshot, principal: &Principal) -> Party {
     }
 }
 
-/// What the call draws on budgets: the caller's own, and that of everyone above who handed a limited grant on, so that
-/// handing on does not multiply a limit.
-#[derive(Debug, Default)]
-pub(crate) struct Charges {
-    /// With the digest of the caller's grant, which another grant may replace.
-    pub(crate) own: Vec<(String, Budget)>,
-    pub(crate) above: Vec<Budget>,
+/// An authority that the caller's is a part of, and where its budgets are counted. What is counted under a name lasts as
+/// long as the grant, so that a limit holds over all who hold a part of it: handing on, narrowing one's own token,
+/// refreshing it or getting another one does not multiply it.
+#[derive(Debug)]
+pub(crate) struct Source {
+    name: String,
+    authority: Authority,
 }
 
-pub(crate) async fn charges(
-    store: &Store,
-    world: &Snapshot,
-    caller: &Caller,
-    act: &Act,
-    server: &Server,
-    permit: &Permit,
-    now: UnixTime,
-) -> Result<Charges, No> {
-    if permit.charges.is_empty() {
-        return Ok(Charges::default());
-    }
+/// What a call draws on one budget.
+#[derive(Debug)]
+pub(crate) struct Draw {
+    /// Number of the source and digest of the grant there.
+    pub(crate) from: (usize, String),
+    pub(crate) budget: Budget,
+}
+
+/// The caller's own authority first; then the tokens it descends from, every hop of its chain, and what each party of the
+/// chain may have at all.
+pub(crate) async fn sources(store: &Store, world: &Snapshot, caller: &Caller) -> Result<Vec<Source>, Refusal> {
     let token = &caller.token;
-    let until = Some(token.exp.plus(BUDGET_KEPT_SECS));
-    let budget = |holder: &str, charge: &remit_model::authority::Charge| Budget {
-        key: format!("{}/{holder}/{}/{}", token.txn, charge.grant, charge.unit),
-        add: charge.add,
-        limit: charge.limit,
-        until,
-    };
-    let own: Vec<(String, Budget)> =
-        permit.charges.iter().map(|charge| (charge.grant.clone(), budget(caller.holder(), charge))).collect();
-    let call = Call { location: &server.location, action: &act.action, arguments: &act.arguments, now };
-    let mut above: Vec<Budget> = Vec::new();
+    let unreadable = || Refusal::new(Code::LedgerUnavailable, "the budgets of the chain cannot be read");
+    let own = Source { name: format!("{}/{}", token.txn, caller.holder()), authority: caller.authority.authority.clone() };
+    let mut sources = vec![own];
     for jti in &token.ancestors {
-        let unreadable = || Refusal::new(Code::LedgerUnavailable, "the budgets of the chain cannot be read");
         let parent = store.token(jti).await.map_err(|_| unreadable())?.ok_or_else(unreadable)?;
         let mut parties = vec![parent.chain.root.clone()];
         parties.extend(parent.chain.hops.iter().map(|hop| hop.delegate.clone()));
         // As the parent's own calls count it, so that both draw on one budget.
-        let authority = identify::within_limits(world, parent.authority, &parties).at_location(&server.location);
-        let drawn = authority.permits(&call)?.charges;
-        above.extend(drawn.iter().map(|charge| budget(&parent.chain.holder().sub, charge)));
+        let authority = identify::within_limits(world, parent.authority, &parties).at_location(&token.aud);
+        sources.push(Source { name: format!("{}/{}", token.txn, parent.chain.holder().sub), authority });
     }
-    above.retain(|budget| !own.iter().any(|(_, own)| own.key == budget.key));
-    above.sort_by(|one, other| one.key.cmp(&other.key));
-    above.dedup_by(|one, other| one.key == other.key);
-    Ok(Charges { own, above })
+    let chain = store.token(&token.jti).await.map_err(|_| unreadable())?.map(|stored| stored.chain.hops).unwrap_or_default();
+    // A hop is made once; what a refresh gives out later is under it, however narrow it is asked for.
+    sources.extend(
+        chain.into_iter().map(|hop| Source { name: format!("{}/hop/{}", token.txn, hop.jti), authority: hop.authority }),
+    );
+    for party in identify::parties(token) {
+        let authority = identify::most(world, &party).cloned().unwrap_or_default();
+        sources.push(Source { name: format!("most/{}/{}", party.iss, party.sub), authority });
+    }
+    Ok(sources)
+}
+
+/// What the permitted call draws on the budgets of every source: of each grant that is used, and of one grant above it in
+/// every other source, leaving out those that are used up.
+///
+/// # Errors
+/// The digest of a grant of the caller's that nothing above can pay for any more.
+pub(crate) fn draws(
+    caller: &Caller,
+    sources: &[Source],
+    call: &Call<'_>,
+    permit: &Permit,
+    exhausted: &BTreeSet<(usize, String)>,
+) -> Result<Vec<Draw>, String> {
+    let mut used: BTreeMap<&str, Vec<Charge>> = BTreeMap::new();
+    for charge in &permit.charges {
+        used.entry(&charge.grant).or_default().push(charge.clone());
+    }
+    let mut draws: BTreeMap<String, Draw> = BTreeMap::new();
+    for (digest, charges) in used {
+        let own = caller.authority.authority.grants().iter().find(|grant| grant.digest() == digest);
+        let own = Authority::from_grants(own.cloned());
+        for (number, source) in sources.iter().enumerate() {
+            let charges = match number {
+                0 => charges.clone(),
+                _ => above(&own, number, source, call, exhausted).ok_or_else(|| digest.to_owned())?,
+            };
+            for charge in charges {
+                let key = format!("{}/{}/{}", source.name, charge.grant, charge.unit);
+                let until = Some(caller.token.exp.plus(BUDGET_KEPT_SECS));
+                let budget = Budget { key: key.clone(), add: charge.add, limit: charge.limit, until };
+                draws.entry(key).or_insert(Draw { from: (number, charge.grant), budget });
+            }
+        }
+    }
+    Ok(draws.into_values().collect())
+}
+
+/// What one grant of the source above `own` is charged: nothing if one without a budget covers it.
+fn above(
+    own: &Authority,
+    number: usize,
+    source: &Source,
+    call: &Call<'_>,
+    exhausted: &BTreeSet<(usize, String)>,
+) -> Option<Vec<Charge>> {
+    let mut grants: Vec<&Grant> = source.authority.grants().iter().collect();
+    grants.sort_by_key(|grant| grant.is_limited());
+    grants.into_iter().find_map(|grant| {
+        let alone = Authority::from_grants([grant.clone()]);
+        let covers = own.within(&alone).is_ok() && !exhausted.contains(&(number, grant.digest()));
+        covers.then(|| alone.permits(call).ok()).flatten().map(|permit| permit.charges)
+    })
 }

@@ -10,17 +10,14 @@ use crate::{
 use remit_model::{resource::Server, time::UnixTime};
 use remit_policy::Live;
 use remit_store::{
-    Store,
+    Quota, Store,
     rim::{Clock, Entropy},
 };
 use remit_token::KeySet;
 use serde_json::Value;
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicI64, AtomicU32, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
@@ -83,12 +80,7 @@ impl Gateway {
             sessions: Sessions::new(settings.sessions, nanos(settings.session_idle)),
             seals: Seals::new(&entropy.bytes()),
             mounts: mounts.collect(),
-            quota: Quota {
-                limit: settings.anonymous_records,
-                second: AtomicI64::new(0),
-                used: AtomicU32::new(0),
-                skipped: AtomicU32::new(0),
-            },
+            quota: Quota::per_second(settings.anonymous_records),
             store,
             policy,
             clock,
@@ -153,30 +145,4 @@ impl Mount {
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// A count per second.
-#[derive(Debug)]
-struct Quota {
-    limit: u32,
-    second: AtomicI64,
-    used: AtomicU32,
-    skipped: AtomicU32,
-}
-
-impl Quota {
-    fn take(&self, now: UnixTime) -> bool {
-        if self.second.swap(now.0, Ordering::Relaxed) != now.0 {
-            self.used.store(0, Ordering::Relaxed);
-            let skipped = self.skipped.swap(0, Ordering::Relaxed);
-            if skipped > 0 {
-                tracing::warn!(skipped, "refusals of unidentified callers were not recorded");
-            }
-        }
-        let allowed = self.used.fetch_add(1, Ordering::Relaxed) < self.limit;
-        if !allowed {
-            self.skipped.fetch_add(1, Ordering::Relaxed);
-        }
-        allowed
-    }
 }

@@ -330,15 +330,19 @@ fn narrowed(world: &Snapshot, token: &AccessToken) -> Authority {
 /// An authority as far as everyone it came through may hold it now.
 pub(crate) fn within_limits(world: &Snapshot, mut authority: Authority, parties: &[Principal]) -> Authority {
     for party in parties {
-        let limit = match party.kind() {
-            PrincipalKind::Human => {
-                world.human(party.sub.strip_prefix("user:").unwrap_or_default()).map(|human| &human.entitlements)
-            }
-            PrincipalKind::Agent => registered(world, party).map(|agent| &agent.ceiling),
-        };
-        authority = limit.map_or_else(Authority::none, |limit| authority.meet(limit));
+        authority = most(world, party).map_or_else(Authority::none, |most| authority.meet(most));
     }
     authority
+}
+
+/// The most a party may have: an agent's ceiling, a human's entitlements.
+pub(crate) fn most<'w>(world: &'w Snapshot, party: &Principal) -> Option<&'w Authority> {
+    match party.kind() {
+        PrincipalKind::Human => {
+            world.human(party.sub.strip_prefix("user:").unwrap_or_default()).map(|human| &human.entitlements)
+        }
+        PrincipalKind::Agent => registered(world, party).map(|agent| &agent.ceiling),
+    }
 }
 
 impl Generations {

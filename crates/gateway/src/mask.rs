@@ -14,6 +14,9 @@ use serde_json::{Map, Value, json};
 /// Stands where something was withheld.
 pub(crate) const WITHHELD: &str = "[withheld: only some fields of this answer are granted, and this part has no fields]";
 
+/// Stands for the address of a part that the caller did not ask for by that address.
+pub(crate) const WITHHELD_URI: &str = "urn:remit:withheld";
+
 /// An answer as the caller may see it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Shown {
@@ -31,10 +34,10 @@ impl Shown {
     }
 }
 
-/// Masks the result of a method.
-pub(crate) fn project(method: &str, result: Value, fields: Option<&[String]>, limits: &Limits) -> Shown {
+/// Masks the result of a method; `asked` is the `uri` the caller named itself.
+pub(crate) fn project(method: &str, asked: Option<&str>, result: Value, fields: Option<&[String]>, limits: &Limits) -> Shown {
     let Some(fields) = fields else { return Shown::whole(result) };
-    let mut masker = Masker { fields, limits, shown: Shown::whole(Value::Null) };
+    let mut masker = Masker { fields, asked, limits, shown: Shown::whole(Value::Null) };
     let value = match (method, result) {
         ("tools/call", Value::Object(result)) => masker.tool_result(result),
         ("resources/read", Value::Object(result)) => masker.contents(result),
@@ -52,6 +55,7 @@ pub(crate) fn project(method: &str, result: Value, fields: Option<&[String]>, li
 
 struct Masker<'a> {
     fields: &'a [String],
+    asked: Option<&'a str>,
     limits: &'a Limits,
     shown: Shown,
 }
@@ -73,9 +77,8 @@ impl Masker<'_> {
         if let Some(structured) = result.remove("structuredContent") {
             kept.insert("structuredContent".to_owned(), self.value(structured));
         }
-        for name in ["isError", "resultType"] {
-            kept.extend(result.remove_entry(name).filter(|(_, value)| value.is_boolean() || value.is_string()));
-        }
+        kept.extend(result.remove_entry("isError").filter(|(_, value)| value.is_boolean()));
+        kept.extend(result.remove_entry("resultType").filter(|(_, value)| value == "complete"));
         Value::Object(kept)
     }
 
@@ -96,7 +99,8 @@ impl Masker<'_> {
             .iter()
             .map(|message| {
                 let content = self.block(message.get("content").unwrap_or(&Value::Null));
-                json!({"role": message.get("role"), "content": content})
+                let role = message.get("role").and_then(Value::as_str).filter(|role| matches!(*role, "user" | "assistant"));
+                json!({"role": role.unwrap_or("user"), "content": content})
             })
             .collect();
         json!({"messages": messages})
@@ -122,13 +126,14 @@ impl Masker<'_> {
         }
     }
 
-    /// A resource's contents: its name stays, because the caller asked for it; its text only by fields.
+    /// A resource's contents: its text only by fields, its address only where the caller asked for it by that address.
     fn resource(&mut self, resource: &Value) -> Value {
         let text = resource.get("text").and_then(Value::as_str).and_then(|text| self.text(text)).unwrap_or_else(|| {
             self.shown.withheld += 1;
             WITHHELD.to_owned()
         });
-        json!({"uri": resource.get("uri"), "mimeType": "application/json", "text": text})
+        let uri = resource.get("uri").and_then(Value::as_str).filter(|uri| self.asked == Some(*uri)).unwrap_or(WITHHELD_URI);
+        json!({"uri": uri, "mimeType": "application/json", "text": text})
     }
 
     /// Text that is one JSON object or array, masked; `None` for anything else.
@@ -174,7 +179,7 @@ mod tests {
 
     fn show(method: &str, result: Value, fields: &[&str]) -> Shown {
         let fields: Vec<String> = fields.iter().map(|&field| field.to_owned()).collect();
-        project(method, result, Some(&fields), &Limits::RESPONSE)
+        project(method, Some("asked:1"), result, Some(&fields), &Limits::RESPONSE)
     }
 
     #[test]
@@ -234,9 +239,29 @@ mod tests {
     }
 
     #[test]
+    fn what_no_field_names_does_not_leave_beside_the_fields() {
+        let secret = "ann@example.com";
+        for result in [
+            json!({"content": [], "isError": secret, "resultType": secret}),
+            json!({"content": [], "isError": {"mail": secret}}),
+            json!({"content": [{"type": "resource", "resource": {"uri": format!("customer:{secret}"), "text": "{\"id\":1}"}}]}),
+            json!({"content": [{"type": "resource", "resource": {"uri": {"mail": secret}, "text": "{\"id\":1}"}}]}),
+            json!({"content": [{"type": "text", "text": "{\"id\":1}", "annotations": {"x": secret}, "_meta": {"x": secret}}]}),
+        ] {
+            let shown = show("tools/call", result, &["/id"]);
+            assert!(!shown.value.to_string().contains(secret), "{}", shown.value);
+        }
+        let message = json!({"role": {"mail": secret}, "content": {"type": "text", "text": "{\"id\":1}"}});
+        assert!(!show("prompts/get", json!({"messages": [message]}), &["/id"]).value.to_string().contains(secret));
+        let listed = json!({"contents": [{"uri": "asked:1", "text": "{\"id\":1}"}, {"uri": secret, "text": "{\"id\":1}"}]});
+        let read = show("resources/read", listed, &["/id"]).value;
+        assert_eq!((&read["contents"][0]["uri"], &read["contents"][1]["uri"]), (&json!("asked:1"), &json!(WITHHELD_URI)));
+    }
+
+    #[test]
     fn without_field_restriction_nothing_is_touched() {
         let result = json!({"content": [{"type": "text", "text": "hello"}], "extra": 1});
-        assert_eq!(project("tools/call", result.clone(), None, &Limits::RESPONSE).value, result);
+        assert_eq!(project("tools/call", None, result.clone(), None, &Limits::RESPONSE).value, result);
     }
 
     #[test]

@@ -12,8 +12,18 @@ use serde_json::{Map, Value, json};
 
 /// Longest tool name. SPEC: MG-14.
 const NAME_LIMIT: usize = 128;
-/// What a tool call's parameters may hold; anything else would reach the upstream unseen by authority and policy.
-const CALL_MEMBERS: [&str; 5] = ["name", "arguments", "_meta", "inputResponses", "requestState"];
+
+/// What a method's parameters may hold where authority and policy look at named ones: anything else would reach the
+/// upstream unseen by them. `None` for methods of which they see everything.
+fn members(method: &str) -> Option<&'static [&'static str]> {
+    Some(match method {
+        "tools/call" | "prompts/get" => &["name", "arguments", "_meta", "inputResponses", "requestState"],
+        "resources/read" => &["uri", "_meta", "inputResponses", "requestState"],
+        "resources/subscribe" | "resources/unsubscribe" => &["uri", "_meta"],
+        "tools/list" | "prompts/list" | "resources/list" | "resources/templates/list" => &["cursor", "_meta"],
+        _ => return None,
+    })
+}
 
 /// One parsed request.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,6 +86,7 @@ pub(crate) fn read(request: &Request, server: &Server) -> Result<Act, Refusal> {
         "resources/templates/list" => Some(List::Templates),
         _ => None,
     };
+    only(params, &request.method)?;
     if let Some(list) = list {
         let arguments = params.get("cursor").map_or_else(|| json!({}), |cursor| json!({"cursor": cursor}));
         return Ok(other(request, server, Kind::List(list), ToolClass::Read, arguments, "mcp.list"));
@@ -96,6 +107,14 @@ pub(crate) fn read(request: &Request, server: &Server) -> Result<Act, Refusal> {
     }
 }
 
+fn only(params: &Map<String, Value>, method: &str) -> Result<(), Refusal> {
+    let Some(known) = members(method) else { return Ok(()) };
+    match params.keys().find(|member| !known.contains(&member.as_str())) {
+        Some(member) => Err(malformed(format!("`params.{}` is not accepted in `{method}`", member.escape_debug()))),
+        None => Ok(()),
+    }
+}
+
 fn tool_call(params: &Map<String, Value>, server: &Server) -> Result<Act, Refusal> {
     let name = text(params, "name")?;
     if name.is_empty()
@@ -103,9 +122,6 @@ fn tool_call(params: &Map<String, Value>, server: &Server) -> Result<Act, Refusa
         || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-/".contains(&byte))
     {
         return Err(malformed(format!("a tool's name is 1 to {NAME_LIMIT} of A-Z, a-z, 0-9, '_', '.', '-' and '/'")));
-    }
-    if let Some(member) = params.keys().find(|member| !CALL_MEMBERS.contains(&member.as_str())) {
-        return Err(malformed(format!("`params.{}` is not accepted in a tool call", member.escape_debug())));
     }
     Ok(Act {
         action: name.clone(),
@@ -183,6 +199,18 @@ mod tests {
             json!({"name": "t", "Arguments": {}}),
         ] {
             assert_eq!(act("tools/call", &params).unwrap_err().code, Code::RequestMalformed, "{params}");
+        }
+    }
+
+    #[test]
+    fn what_policy_cannot_see_is_not_accepted_elsewhere_either() {
+        for (method, params) in [
+            ("prompts/get", json!({"name": "p", "user": "root"})),
+            ("resources/read", json!({"uri": "file:///a", "path": "/b"})),
+            ("resources/subscribe", json!({"uri": "file:///a", "uris": ["file:///b"]})),
+            ("tools/list", json!({"as": "root"})),
+        ] {
+            assert_eq!(act(method, &params).unwrap_err().code, Code::RequestMalformed, "{method}");
         }
     }
 

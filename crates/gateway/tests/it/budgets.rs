@@ -1,0 +1,132 @@
+//! A limit holds over everyone who holds a part of the grant, however they came by it.
+
+use crate::world::{NOW, World, agent, key};
+use remit_model::{Authority, Chain, EdgeProof, Hop, Principal, TenantId, UnixTime};
+use remit_store::{Batch, Change, StoredToken};
+use remit_token::access::Claims;
+use serde_json::{Value, json};
+
+fn hop(world: &World, from: Principal, to: &str, jkt: &str, authority: Authority) -> Hop {
+    Hop {
+        delegator: from,
+        delegate: Principal { iss: world.base.clone(), sub: to.to_owned() },
+        jkt: jkt.to_owned(),
+        authority,
+        purpose: None,
+        expires: UnixTime(NOW + 600),
+        jti: format!("hop-to-{to}"),
+        edge: EdgeProof::Statement("a.b.c".to_owned()),
+    }
+}
+
+/// The chain from Alice to the planner.
+fn consented(world: &World, authority: Authority) -> Chain {
+    let alice = Principal::human(&world.base, "alice");
+    let mut chain = Chain::new("chain-1".to_owned(), alice.clone());
+    chain.hops.push(hop(world, alice, "agent:planner", key(7).public().thumbprint(), authority));
+    chain
+}
+
+/// As the authorization server does: no token leaves before the store knows it.
+async fn issue(world: &World, claims: &Claims, chain: &Chain) {
+    let token = StoredToken {
+        jti: claims.jti.clone(),
+        chain: chain.clone(),
+        authority: claims.authority.clone(),
+        parent: claims.ancestors.first().cloned(),
+        client: claims.client_id.clone(),
+        jkt: claims.cnf_jkt.clone().unwrap(),
+        audience: claims.aud.clone(),
+        issued: claims.iat,
+        expires: claims.exp,
+        family: None,
+    };
+    world.store.apply(Batch::new(TenantId::main()).change(Change::IssueToken(token))).await.unwrap();
+}
+
+fn refunds(world: &World, most: u32, calls: u32) -> Authority {
+    world.grant(json!({"actions": ["refund"], "arguments": {"/amount": {"max": most}}, "limits": {"calls": calls, "spend": {"/amount": 100}}}))
+}
+
+#[tokio::test]
+async fn n_dc_07_neither_narrowing_nor_refreshing_ones_own_token_multiplies_a_limit() {
+    for narrowed in [true, false] {
+        let world = World::new(true).await;
+        let chain = consented(&world, refunds(&world, 50, 2));
+        let mut first = None;
+        for (n, most) in [50, 49, 48, 47].into_iter().enumerate() {
+            let mut claims = world.claims(refunds(&world, most, 2), key(7).public().thumbprint());
+            // A narrower copy descends from a token; a narrower refresh descends from none.
+            claims.ancestors = first.iter().filter(|_| narrowed).cloned().collect();
+            first.get_or_insert_with(|| claims.jti.clone());
+            issue(&world, &claims, &chain).await;
+            let reply = world.client(key(7), &claims).call("refund", json!({"amount": 1})).await;
+            match n {
+                0 | 1 => _ = reply.result(),
+                _ => reply.refused(200, "limit_exhausted"),
+            }
+        }
+        assert_eq!(world.fake.calls(), 2);
+    }
+}
+
+#[tokio::test]
+async fn n_dc_07_parent_and_child_draw_on_one_limit() {
+    let world = World::new(true).await;
+    let parent = consented(&world, refunds(&world, 50, 3));
+    let mut child = parent.clone();
+    let planner = parent.holder().clone();
+    child.hops.push(hop(&world, planner, "agent:helper", key(8).public().thumbprint(), refunds(&world, 20, 3)));
+    let claims = world.claims(refunds(&world, 50, 3), key(7).public().thumbprint());
+    issue(&world, &claims, &parent).await;
+    let (parent, above) = (world.client(key(7), &claims), claims.jti);
+    let mut claims = world.claims(refunds(&world, 20, 3), key(8).public().thumbprint());
+    claims.client_id = "agent:helper".into();
+    claims.ancestors = vec![above];
+    let inner = crate::world::actor(&world.base, "agent:planner", None);
+    claims.act = Some(crate::world::actor(&world.base, "agent:helper", Some(inner)));
+    issue(&world, &claims, &child).await;
+    let child = world.client(key(8), &claims);
+    child.call("refund", json!({"amount": 20})).await.result();
+    parent.call("refund", json!({"amount": 50})).await.result();
+    parent.call("refund", json!({"amount": 31})).await.refused(200, "limit_exhausted");
+    child.call("refund", json!({"amount": 20})).await.result();
+    child.call("refund", json!({"amount": 1})).await.refused(200, "limit_exhausted");
+    parent.call("refund", json!({"amount": 1})).await.refused(200, "limit_exhausted");
+    assert_eq!(world.fake.calls(), 3);
+}
+
+#[tokio::test]
+async fn n_dc_07_a_new_token_does_not_begin_the_limit_of_a_ceiling_anew() {
+    let world = World::new(true).await;
+    let ceiling = Change::PutAgent(agent("planner", refunds(&world, 50, 2)));
+    world.store.apply(Batch::new(TenantId::main()).change(ceiling)).await.unwrap();
+    for n in 0..4 {
+        let mut claims = world.claims(refunds(&world, 50 - n, 2), key(7).public().thumbprint());
+        (claims.sub, claims.act) = ("agent:planner".into(), None);
+        claims.txn = format!("own-{n}");
+        issue(&world, &claims, &Chain::new(claims.txn.clone(), Principal { iss: world.base.clone(), sub: claims.sub.clone() })).await;
+        let reply = world.client(key(7), &claims).call("refund", json!({"amount": 1})).await;
+        if n < 2 { _ = reply.result() } else { reply.refused(200, "limit_exhausted") }
+    }
+    assert_eq!(world.fake.calls(), 2);
+}
+
+#[tokio::test]
+async fn another_grant_pays_when_one_is_used_up_and_shows_only_its_own_fields() {
+    let world = World::new(true).await;
+    let held = world.grants(&[
+        json!({"actions": ["ticket.read"], "limits": {"calls": 1}}),
+        json!({"actions": ["ticket.read"], "fields": ["/id"], "limits": {"calls": 3}}),
+    ]);
+    let chain = consented(&world, held.clone());
+    let claims = world.claims(held, key(7).public().thumbprint());
+    issue(&world, &claims, &chain).await;
+    let client = world.client(key(7), &claims);
+    let seen = |reply: &Value| reply["structuredContent"]["customer"].is_object();
+    let mut shown = Vec::new();
+    for _ in 0..2 {
+        shown.push(seen(client.call("ticket.read", json!({})).await.result()));
+    }
+    assert_eq!(shown, [true, false]);
+}
