@@ -41,3 +41,14 @@ fn a_quarantined_agent_is_refused_at_once() {
     server.run(&["agent", "activate", "planner"]);
     server.token("planner", "helpdesk");
 }
+
+/// Whoever reads the ready line may stop the server at once, and the ledger is closed cleanly all the same.
+#[test]
+fn sigterm_right_after_the_ready_line_is_a_clean_stop() {
+    let mut server = Setup::new().start();
+    for _ in 0..8 {
+        server.stop();
+        server.restart();
+    }
+    server.stop();
+}

@@ -96,18 +96,19 @@ impl Running {
         self.child.wait().unwrap();
     }
 
-    /// SIGTERM, and whether the program then ended well.
-    pub(crate) fn stop(&mut self) -> bool {
+    /// SIGTERM, after which the program must end well.
+    pub(crate) fn stop(&mut self) {
         let signal = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
         assert!(signal.success());
         let began = Instant::now();
         while began.elapsed() < PATIENCE {
             if let Some(status) = self.child.try_wait().unwrap() {
-                return status.success();
+                assert!(status.success(), "after SIGTERM: {status}");
+                return;
             }
             thread::sleep(Duration::from_millis(20));
         }
-        false
+        panic!("SIGTERM did not stop it");
     }
 }
 
@@ -266,8 +267,9 @@ impl Remit {
         self.server.kill();
     }
 
-    pub(crate) fn stop(&mut self) -> bool {
-        self.server.stop()
+    /// SIGTERM closes the ledger cleanly.
+    pub(crate) fn stop(&mut self) {
+        self.server.stop();
     }
 
     pub(crate) fn restart(&mut self) {
