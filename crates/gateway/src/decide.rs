@@ -125,9 +125,8 @@ pub(crate) async fn sources(store: &Store, world: &Snapshot, caller: &Caller) ->
     }
     let chain = store.token(&token.jti).await.map_err(|_| unreadable())?.map(|stored| stored.chain.hops).unwrap_or_default();
     // A hop is made once; what a refresh gives out later is under it, however narrow it is asked for.
-    sources.extend(
-        chain.into_iter().map(|hop| Source { name: format!("{}/hop/{}", token.txn, hop.jti), authority: hop.authority }),
-    );
+    sources
+        .extend(chain.into_iter().map(|hop| Source { name: format!("{}/hop/{}", token.txn, hop.jti), authority: hop.authority }));
     for party in identify::parties(token) {
         let authority = identify::most(world, &party).cloned().unwrap_or_default();
         sources.push(Source { name: format!("most/{}/{}", party.iss, party.sub), authority });

@@ -338,9 +338,7 @@ pub(crate) fn within_limits(world: &Snapshot, mut authority: Authority, parties:
 /// The most a party may have: an agent's ceiling, a human's entitlements.
 pub(crate) fn most<'w>(world: &'w Snapshot, party: &Principal) -> Option<&'w Authority> {
     match party.kind() {
-        PrincipalKind::Human => {
-            world.human(party.sub.strip_prefix("user:").unwrap_or_default()).map(|human| &human.entitlements)
-        }
+        PrincipalKind::Human => world.human(party.sub.strip_prefix("user:").unwrap_or_default()).map(|human| &human.entitlements),
         PrincipalKind::Agent => registered(world, party).map(|agent| &agent.ceiling),
     }
 }

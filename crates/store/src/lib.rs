@@ -31,7 +31,7 @@ pub use batch::{
     StoredRecord, StoredRefresh, StoredToken,
 };
 pub use config::{Config, Secret, StoreError};
-pub use remit_ledger::Draft;
 pub use quota::Quota;
+pub use remit_ledger::Draft;
 pub use snapshot::Snapshot;
 pub use store::{Stats, Store};

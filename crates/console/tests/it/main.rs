@@ -223,7 +223,9 @@ async fn lg_12_entries_behind_an_encoded_path_need_the_credential_too() {
     world.store.publish().await.unwrap();
     let (_, note) = world.send("GET", "/log/checkpoint", None, "").await;
     let size: u64 = note.as_str().unwrap().lines().nth(1).unwrap().parse().unwrap();
-    for entries in ["%65ntries/", "entrie%73/", "%65%6e%74%72%69%65%73/", "entries%2F", "%2Fentries/", "./entries/", "0/../entries/"] {
+    for entries in
+        ["%65ntries/", "entrie%73/", "%65%6e%74%72%69%65%73/", "entries%2F", "%2Fentries/", "./entries/", "0/../entries/"]
+    {
         let path = format!("/log/tile/{entries}000.p/{size}");
         let (status, body) = world.send("GET", &path, None, "").await;
         assert!(matches!(status, StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED), "{path}: {status}");
