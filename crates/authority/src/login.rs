@@ -177,7 +177,8 @@ async fn record_failure(server: &Server, name: &str, refusal: &Refusal) {
     let mut case = Case::new(At::Authorize);
     let known = server.store.snapshot().human(name).is_some();
     // Wrong passwords for a real name are few, because they are limited; everything else costs the caller nothing.
-    if !(known && refusal.code == Code::CredentialsInvalid) && !server.anonymous.take(server.now()) {
+    let attributable = known && refusal.code == Code::CredentialsInvalid;
+    if !attributable && !server.anonymous.take(server.now()) {
         return;
     }
     if known {
