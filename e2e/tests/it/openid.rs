@@ -1,6 +1,9 @@
-//! `openid-client` (npm): discovery, code with PKCE, DPoP with nonce retry, refresh, token exchange.
+//! Acting for a person: `openid-client` (npm) does the whole protocol, and `remit connect --login` does it for any client.
 
-use crate::harness::{Setup, desk, node};
+use crate::{
+    clients::refusal,
+    harness::{Setup, desk, node},
+};
 use serde_json::json;
 
 #[test]
@@ -45,4 +48,34 @@ fn openid_client_does_the_whole_round() {
             assert_eq!(request.header(header), None, "the caller's {header} was forwarded");
         }
     }
+}
+
+/// The person signs in once; the next connection goes on with the kept refresh token. Payments need a person.
+#[test]
+fn connect_with_login_acts_for_the_person_who_signed_in() {
+    let (desk, url) = desk();
+    let remit = Setup::new().desk(&url).start();
+    remit.agent("payer", &["helpdesk:tickets.read", "helpdesk:refund.create"]);
+    let pay = |key: &str, amount: u32| {
+        let order = json!({ "ticket_id": "T-1001", "amount": amount, "currency": "EUR", "idempotency_key": key });
+        json!({ "name": "refund.create", "arguments": order })
+    };
+    let session = |calls| {
+        let mut connect = remit.through_connect("payer", "helpdesk");
+        connect["args"].as_array_mut().unwrap().push(json!("--login"));
+        node("login.mjs", &json!({ "connect": connect, "calls": calls, "user": "alice", "password": remit.password }))
+    };
+    let first =
+        session(json!([pay("one", 20), pay("too much", 500), { "name": "tickets.read", "arguments": { "id": "T-1001" } }]));
+    assert_ne!(first["protocol"], "nobody was asked");
+    assert_eq!(first["calls"][0]["structured"]["amount"], 20, "{first}");
+    assert_eq!(refusal(&first["calls"][1]), Some("policy_denied"), "{first}");
+    assert_eq!(first["calls"][2]["structured"]["id"], "T-1001", "{first}");
+    let second = session(json!([pay("two", 30)]));
+    assert_eq!(
+        (&second["protocol"], &second["calls"][0]["structured"]["amount"]),
+        (&json!("nobody was asked"), &json!(30)),
+        "{second}"
+    );
+    assert_eq!(desk.refunds().unwrap().len(), 2);
 }
