@@ -170,13 +170,13 @@ async fn a_full_queue_pushes_back_and_then_recovers() {
     let other = rusqlite::Connection::open(dir.path().join("data/remit.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
 
-    let waiting: Vec<_> = (0..2)
-        .map(|n| {
-            let store = store.clone();
-            tokio::spawn(async move { store.apply(batch().record(draft(&format!("waits-{n}")))).await })
-        })
-        .collect();
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    // One after the other: the writer holds the first and waits for the lock, the second fills the queue.
+    let mut waiting = Vec::new();
+    for n in 0..2 {
+        let store = store.clone();
+        waiting.push(tokio::spawn(async move { store.apply(batch().record(draft(&format!("waits-{n}")))).await }));
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
     let refused = store.apply(batch().record(draft("too many"))).await;
     assert!(matches!(refused, Err(ApplyError::Unavailable(_))), "{refused:?}");
 
