@@ -1,5 +1,6 @@
 //! The command line: what can be said, nothing of what it does.
 
+use crate::audit::AuditCommand;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -215,42 +216,4 @@ pub(crate) struct Exchange {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-#[derive(Clone, Debug, Subcommand)]
-pub(crate) enum AuditCommand {
-    /// Show one record, or the latest ones
-    Show(AuditRecord),
-    /// Say in plain words who, what, why, how and when
-    Explain(AuditRecord),
-    /// Verify a ledger folder; needs neither the server nor its database
-    Verify {
-        /// The ledger folder
-        dir: PathBuf,
-        /// The log's verifier key (C2SP vkey), from a source you trust
-        #[arg(long, value_name = "VKEY")]
-        vkey: Option<String>,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Re-evaluate every recorded decision from its pinned policies and inputs
-    Replay {
-        /// The ledger folder
-        dir: PathBuf,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-}
-
-#[derive(Clone, Debug, Args)]
-pub(crate) struct AuditRecord {
-    /// Record id or index; without it, the latest records
-    pub(crate) record: Option<String>,
-    /// The ledger folder (default: from the configuration)
-    #[arg(long, value_name = "DIR")]
-    pub(crate) dir: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) config: ConfigArg,
 }

@@ -1,0 +1,29 @@
+//! `remit audit explain`: one record in plain words.
+
+use super::{OneRecord, find, folder, open};
+use crate::agent::print;
+use anyhow::{Result, bail};
+use remit_insight::explain_at;
+
+pub(super) fn run(args: &OneRecord) -> Result<()> {
+    let reader = open(&folder(args)?)?;
+    let Some(wanted) = &args.record else { bail!("name a record: its id or its number") };
+    let (index, record) = find(&reader, wanted)?;
+    let explanation = explain_at(&reader, index)?;
+    if args.config.json {
+        return print(&serde_json::to_value(&explanation)?);
+    }
+    println!("Record {index} ({})", record.record_id());
+    for (word, lines) in [
+        ("Who", &explanation.who),
+        ("What", &explanation.what),
+        ("Why", &explanation.why),
+        ("How", &explanation.how),
+        ("When", &explanation.when),
+    ] {
+        for (number, line) in lines.iter().enumerate() {
+            println!("{:<6}{line}", if number == 0 { word } else { "" });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! `remit audit …`: reads a ledger folder. Needs neither the server nor its database. One file a command.
+
+mod explain;
+mod replay;
+mod show;
+mod verify;
+
+pub(crate) use verify::{Proof, prove};
+
+use crate::{cli::ConfigArg, config};
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, Subcommand};
+use remit_ledger::{Reader, Record};
+use std::path::{Path, PathBuf};
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Show one record, or the latest ones
+    Show(OneRecord),
+    /// Say in plain words who, what, why, how and when
+    Explain(OneRecord),
+    /// Verify a ledger folder; needs neither the server nor its database
+    Verify(verify::Verify),
+    /// Re-evaluate every recorded decision from its pinned policies and inputs
+    Replay(replay::Replay),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct OneRecord {
+    /// Record id or index; without it, the latest records
+    pub(crate) record: Option<String>,
+    /// The ledger folder (default: from the configuration)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) config: ConfigArg,
+}
+
+/// Runs the command; `false` when a check failed.
+pub(crate) async fn run(command: &AuditCommand) -> Result<bool> {
+    let command = command.clone();
+    tokio::task::spawn_blocking(move || match &command {
+        AuditCommand::Show(args) => show::run(args).map(|()| true),
+        AuditCommand::Explain(args) => explain::run(args).map(|()| true),
+        AuditCommand::Verify(args) => verify::run(args),
+        AuditCommand::Replay(args) => replay::run(args),
+    })
+    .await?
+}
+
+fn say(lines: &[String]) {
+    for line in lines {
+        println!("{line}");
+    }
+}
+
+fn open(dir: &Path) -> Result<Reader> {
+    Reader::open(dir).with_context(|| format!("{} is not a ledger folder", dir.display()))
+}
+
+pub(super) fn folder(args: &OneRecord) -> Result<PathBuf> {
+    if let Some(dir) = &args.dir {
+        return Ok(dir.clone());
+    }
+    let loaded = config::load(&args.config.config).map_err(|problems| config::report(&problems))?;
+    Ok(loaded.at(&loaded.config.ledger.dir))
+}
+
+/// A record by its number or its id; the latest first, because that is what people ask for.
+fn find(reader: &Reader, wanted: &str) -> Result<(u64, Record)> {
+    if let Ok(index) = wanted.parse::<u64>() {
+        let record = reader.record(index).with_context(|| format!("the ledger has {} published records", reader.len()))?;
+        return Ok((index, record));
+    }
+    for index in (0..reader.len()).rev() {
+        let record = reader.record(index)?;
+        if record.record_id() == wanted {
+            return Ok((index, record));
+        }
+    }
+    bail!("no published record has the id `{wanted}`; a record is published within a second")
+}
