@@ -1,16 +1,16 @@
 //! `remit audit explain`: one record in plain words.
 
-use super::{OneRecord, find, folder, open};
+use super::{OneRecord, find};
 use crate::agent::print;
 use anyhow::{Result, bail};
 use remit_insight::explain_at;
 
 pub(super) fn run(args: &OneRecord) -> Result<()> {
-    let reader = open(&folder(args)?)?;
+    let reader = args.source.open()?;
     let Some(wanted) = &args.record else { bail!("name a record: its id or its number") };
     let (index, record) = find(&reader, wanted)?;
     let explanation = explain_at(&reader, index)?;
-    if args.config.json {
+    if args.source.config.json {
         return print(&serde_json::to_value(&explanation)?);
     }
     println!("Record {index} ({})", record.record_id());

@@ -29,11 +29,29 @@ pub(crate) enum AuditCommand {
 pub(crate) struct OneRecord {
     /// Record id or index; without it, the latest records
     pub(crate) record: Option<String>,
+    #[command(flatten)]
+    pub(crate) source: Source,
+}
+
+/// Which ledger to read.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Source {
     /// The ledger folder (default: from the configuration)
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) config: ConfigArg,
+}
+
+impl Source {
+    /// Opens the ledger as far as its checkpoint reaches.
+    pub(crate) fn open(&self) -> Result<Reader> {
+        if let Some(dir) = &self.dir {
+            return open(dir);
+        }
+        let loaded = config::load(&self.config.config).map_err(|problems| config::report(&problems))?;
+        open(&loaded.at(&loaded.config.ledger.dir))
+    }
 }
 
 /// Runs the command; `false` when a check failed.
@@ -56,14 +74,6 @@ fn say(lines: &[String]) {
 
 fn open(dir: &Path) -> Result<Reader> {
     Reader::open(dir).with_context(|| format!("{} is not a ledger folder", dir.display()))
-}
-
-pub(super) fn folder(args: &OneRecord) -> Result<PathBuf> {
-    if let Some(dir) = &args.dir {
-        return Ok(dir.clone());
-    }
-    let loaded = config::load(&args.config.config).map_err(|problems| config::report(&problems))?;
-    Ok(loaded.at(&loaded.config.ledger.dir))
 }
 
 /// A record by its number or its id; the latest first, because that is what people ask for.

@@ -1,6 +1,6 @@
 //! `remit audit show`: one record whole, or the latest in a table.
 
-use super::{OneRecord, find, folder, open};
+use super::{OneRecord, find};
 use crate::agent::print;
 use anyhow::Result;
 use comfy_table::{ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 const LATEST: u64 = 20;
 
 pub(super) fn run(args: &OneRecord) -> Result<()> {
-    let reader = open(&folder(args)?)?;
+    let reader = args.source.open()?;
     if let Some(wanted) = &args.record {
         let (index, record) = find(&reader, wanted)?;
         let side = reader.side(index)?.and_then(|side| serde_json::from_slice::<Value>(&side.to_bytes()).ok());
@@ -38,7 +38,7 @@ pub(super) fn run(args: &OneRecord) -> Result<()> {
             code,
         ]);
     }
-    if args.config.json {
+    if args.source.config.json {
         return print(&Value::Array(rows));
     }
     println!("{table}");
