@@ -3,6 +3,7 @@
 //! Each chore is one module with one public function that prints what it looked at and fails with what is wrong. A tool
 //! that is missing is installed or asked for by name; nothing is skipped in silence.
 
+mod bench;
 mod deny;
 mod docs;
 mod generated;
@@ -21,6 +22,7 @@ cargo xtask CHORE
 
   test      install what the tests need, then run every check and every test
   check     every check but no test: fmt, clippy, layers, sizes, words, docs, deny
+  bench     measure against the floor of this machine, in the release profile; --quick takes minutes, not an hour
   setup     install what the end-to-end tests need (Chromium, npm and Python packages)
   layers    no crate imports upwards, and none imports what its layer must not contain
   sizes     no source file is longer than its budget
@@ -46,6 +48,7 @@ fn chore(words: &[&str]) -> Result<()> {
     match words {
         ["test"] => suite::test(),
         ["check"] => suite::check(),
+        ["bench", more @ ..] => bench::run(more),
         ["setup"] => setup::all(),
         ["layers"] => layers::check(),
         ["sizes"] => sizes::check(),

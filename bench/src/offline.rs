@@ -1,0 +1,47 @@
+//! The auditor's side: records verified and decisions replayed in a second, on one core.
+
+use crate::{
+    Scale, append,
+    rounds::{self, Figures},
+    table::{Goal, Table},
+};
+use anyhow::{Result, ensure};
+use remit_ledger::{Trust, verify};
+use remit_store::Store;
+use std::path::Path;
+
+/// Appends in flight while the ledger is made.
+const IN_FLIGHT: u64 = 256;
+
+pub(crate) fn run(folder: &Path, scale: &Scale, table: &mut Table) -> Result<()> {
+    let config = append::config(folder);
+    let ledger = config.ledger_dir.clone();
+    let runtime = append::runtime()?;
+    let records = scale.records;
+    runtime.block_on(async move {
+        let store = Store::open(config)?;
+        for _ in 0..records.div_ceil(IN_FLIGHT) {
+            let appends: Vec<_> = (0..IN_FLIGHT)
+                .map(|_| {
+                    let store = store.clone();
+                    tokio::spawn(async move { store.apply(append::batch()).await })
+                })
+                .collect();
+            for append in appends {
+                append.await??;
+            }
+        }
+        store.close().await?;
+        anyhow::Ok(())
+    })?;
+    let mut rate = Figures::default();
+    for _ in 0..scale.rounds {
+        let start = rounds::now();
+        let report = verify(&ledger, &Trust::default());
+        ensure!(report.ok(), "the ledger does not verify: {report}");
+        #[expect(clippy::cast_precision_loss, reason = "small")]
+        rate.push(report.records as f64 / start.elapsed().as_secs_f64());
+    }
+    table.alone("verify: every hash, signature, tile and commitment", "records/s/core", &rate, Some(Goal::AtLeast(5_000.0)));
+    Ok(())
+}
