@@ -117,7 +117,7 @@ pub(crate) fn outward(code: Code, at: At) -> (StatusCode, &'static str) {
             At::Authorize => (bad, "access_denied"),
             _ => (bad, "invalid_grant"),
         },
-        Code::LedgerUnavailable | Code::ClockUnknown => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
+        code if code.is_outage() => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
         Code::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "server_error"),
         _ => (bad, "invalid_request"),
     }

@@ -175,9 +175,9 @@ fn refused_by_store(error: ApplyError) -> No {
         ApplyError::Conflict(Precondition::RefreshCurrent(_)) => {
             Refusal::new(Code::GrantInvalid, "the refresh token was used before")
         }
-        ApplyError::Unavailable(why) => {
-            tracing::error!(why, "the store is unavailable");
-            Refusal::new(Code::LedgerUnavailable, "nothing can be recorded now, so nothing is issued; try again")
+        ApplyError::Unavailable(outage) => {
+            tracing::error!(%outage, "the store is unavailable");
+            outage.refusal()
         }
         other => return No::Fault(Fault::new(other)),
     };
@@ -198,7 +198,15 @@ pub(crate) async fn refuse(server: &Server, mut case: Case, no: No) -> Response<
                 let record = applied.receipts.first().map(|receipt| receipt.record_id.as_str());
                 return error::reply(&refusal, case.at, record);
             }
-            Err(No::Refusal(replayed)) if replayed.code != Code::LedgerUnavailable => {
+            // What the refusal would have used up must wait; that it was refused need not.
+            Err(No::Refusal(outage)) if outage.code.is_outage() => {
+                let note = Batch::new(server.tenant.clone()).note().record(case.entry.refused(&server.tenant, case.at, &outage));
+                let noted = server.store.apply(note).await.ok();
+                let record =
+                    noted.as_ref().and_then(|applied| applied.receipts.first()).map(|receipt| receipt.record_id.as_str());
+                return error::reply(&outage, case.at, record);
+            }
+            Err(No::Refusal(replayed)) => {
                 // What it used up was used before: then that is the refusal, and nothing else of it counts.
                 refusal = replayed;
                 case.once.clear();

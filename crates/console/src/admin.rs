@@ -50,7 +50,7 @@ impl FromRequestParts<Arc<Console>> for Admin {
         draft.http = Some(http);
         draft.decision = Some(DecisionFacts::refused(&refusal));
         draft.outcome.status = OutcomeStatus::Denied;
-        let record = record(console, Batch::new(console.tenant.clone()).record(draft)).await?;
+        let record = record(console, Batch::new(console.tenant.clone()).note().record(draft)).await?;
         Err(No::Refused { refusal, record: Some(record) })
     }
 }

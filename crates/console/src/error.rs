@@ -25,10 +25,9 @@ impl From<Refusal> for No {
 impl From<ApplyError> for No {
     fn from(error: ApplyError) -> Self {
         match error {
-            ApplyError::Unavailable(reason) => {
-                tracing::error!(%reason, "the store is unavailable");
-                Refusal::new(Code::LedgerUnavailable, "nothing can be recorded now, so nothing is done; see the server's log")
-                    .into()
+            ApplyError::Unavailable(outage) => {
+                tracing::error!(%outage, "the store is unavailable");
+                outage.refusal().into()
             }
             error @ (ApplyError::Conflict(_) | ApplyError::Invalid(_)) => {
                 Refusal::new(Code::RequestMalformed, error.to_string()).into()
@@ -56,7 +55,8 @@ impl IntoResponse for No {
             Code::AdminUnauthenticated => StatusCode::UNAUTHORIZED,
             Code::NotFound => StatusCode::NOT_FOUND,
             Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Code::LedgerUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Code::LegalHold => StatusCode::CONFLICT,
+            code if code.is_outage() => StatusCode::SERVICE_UNAVAILABLE,
             Code::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             _ => StatusCode::BAD_REQUEST,
         };

@@ -199,9 +199,9 @@ fn input_required(gate: &Gateway, ask: &Ask, act: &Act, permit: &Permit, mut res
     Ok(result)
 }
 
-/// Makes a record durable. The receipt says where it is.
+/// Makes a record of what happened, or was refused, durable. The receipt says where it is.
 pub(crate) async fn commit(gate: &Gateway, draft: Draft) -> Result<Option<Receipt>, Refusal> {
-    let batch = Batch::new(gate.settings.tenant.clone()).record(draft);
+    let batch = Batch::new(gate.settings.tenant.clone()).note().record(draft);
     match gate.store.apply(batch).await {
         Ok(applied) => Ok(applied.receipts.into_iter().next()),
         Err(error) => Err(unavailable(&error)),
@@ -210,7 +210,10 @@ pub(crate) async fn commit(gate: &Gateway, draft: Draft) -> Result<Option<Receip
 
 fn unavailable(error: &ApplyError) -> Refusal {
     tracing::error!(%error, "a record could not be made durable");
-    Refusal::new(Code::LedgerUnavailable, "the audit ledger is not available, so nothing is served")
+    match error {
+        ApplyError::Unavailable(outage) => outage.refusal(),
+        _ => Refusal::new(Code::LedgerUnavailable, "the audit ledger is not available, so nothing is served"),
+    }
 }
 
 async fn respond(gate: &Gateway, ask: &Ask, outcome: Result<Shown, No>, receipt: Option<&Receipt>, outlet: Outlet) {

@@ -92,7 +92,12 @@ pub enum Code {
     ServerUnknown,
     // Ourselves.
     LedgerUnavailable,
+    LedgerFull,
+    SideStoreUnavailable,
+    WitnessQuorumLost,
+    ClockDisrupted,
     ClockUnknown,
+    LegalHold,
     AdminUnauthenticated,
     Internal,
 }
@@ -177,7 +182,12 @@ impl Code {
         Self::UpstreamMalformed,
         Self::ServerUnknown,
         Self::LedgerUnavailable,
+        Self::LedgerFull,
+        Self::SideStoreUnavailable,
+        Self::WitnessQuorumLost,
+        Self::ClockDisrupted,
         Self::ClockUnknown,
+        Self::LegalHold,
         Self::AdminUnauthenticated,
         Self::Internal,
     ];
@@ -263,10 +273,28 @@ impl Code {
             Self::UpstreamMalformed => "upstream_malformed",
             Self::ServerUnknown => "server_unknown",
             Self::LedgerUnavailable => "ledger_unavailable",
+            Self::LedgerFull => "ledger_full",
+            Self::SideStoreUnavailable => "side_store_unavailable",
+            Self::WitnessQuorumLost => "witness_quorum_lost",
+            Self::ClockDisrupted => "clock_disrupted",
             Self::ClockUnknown => "clock_unknown",
+            Self::LegalHold => "legal_hold",
             Self::AdminUnauthenticated => "admin_unauthenticated",
             Self::Internal => "internal",
         }
+    }
+
+    /// Whether it says that nothing can be recorded or changed now, whoever asks.
+    pub fn is_outage(self) -> bool {
+        matches!(
+            self,
+            Self::LedgerUnavailable
+                | Self::LedgerFull
+                | Self::SideStoreUnavailable
+                | Self::WitnessQuorumLost
+                | Self::ClockDisrupted
+                | Self::ClockUnknown
+        )
     }
 }
 

@@ -1,5 +1,6 @@
 //! A batch: what must hold, what changes, what is recorded. Plain data, committed whole or not at all.
 
+use crate::outage::Outage;
 use remit_ledger::{Draft, Hash, Side};
 use remit_model::{
     agent::{Agent, AgentStatus, Human},
@@ -21,6 +22,7 @@ pub type KeyedHash = [u8; 32];
 #[derive(Clone, Debug)]
 pub struct Batch {
     pub tenant: TenantId,
+    pub necessity: Necessity,
     pub require: Vec<Precondition>,
     pub changes: Vec<Change>,
     pub records: Vec<Draft>,
@@ -28,7 +30,14 @@ pub struct Batch {
 
 impl Batch {
     pub fn new(tenant: TenantId) -> Self {
-        Self { tenant, require: Vec::new(), changes: Vec::new(), records: Vec::new() }
+        Self { tenant, necessity: Necessity::Act, require: Vec::new(), changes: Vec::new(), records: Vec::new() }
+    }
+
+    /// Says that this only notes what happened anyway; see [`Necessity::Note`].
+    #[must_use]
+    pub fn note(mut self) -> Self {
+        self.necessity = Necessity::Note;
+        self
     }
 
     #[must_use]
@@ -67,6 +76,16 @@ impl Batch {
     pub fn rotate_refresh(self, old: KeyedHash, new: StoredRefresh) -> Self {
         self.require(Precondition::RefreshCurrent(old)).change(Change::RotateRefresh { old, new })
     }
+}
+
+/// What becomes of a batch while logging itself is in trouble. SPEC: record.md §1.10, PCI DSS 10.7.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Necessity {
+    /// Something is about to be done or allowed: refused during any [`Outage`].
+    #[default]
+    Act,
+    /// What happened anyway, or was refused: written as long as anything can be written. Such a batch holds records alone.
+    Note,
 }
 
 /// What must hold at the instant of commit; checked by the single writer, so two racing batches cannot both pass.
@@ -291,7 +310,7 @@ pub enum ApplyError {
     Invalid(String),
     /// The store cannot make anything durable now. Refuse the action.
     #[error("the store is unavailable: {0}")]
-    Unavailable(String),
+    Unavailable(Outage),
 }
 
 /// A point read failed.

@@ -7,8 +7,9 @@
 //! 3. after the answers: everything exists and the snapshot shows it.
 
 use crate::{
-    batch::{Applied, ApplyError, Batch, Precondition, Receipt, Revocation},
+    batch::{Applied, ApplyError, Batch, Necessity, Precondition, Receipt, Revocation},
     config::StoreError,
+    outage::Outage,
     rim::{Clock, Entropy},
     shared::Shared,
     snapshot::Snapshot,
@@ -71,6 +72,7 @@ impl Group {
         let mut work = self.state.clone();
         match self.transact(&mut work, batches) {
             Ok(answers) => {
+                self.shared.conditions.set_disk(None);
                 self.publish(work, &answers);
                 answers
             }
@@ -82,7 +84,8 @@ impl Group {
                 self.sealer.rewind(self.state.position.clone());
                 tracing::error!(%reason, batches = count, "a transaction failed; its batches are refused");
                 self.shared.counts.failures.fetch_add(count as u64, Ordering::Relaxed);
-                std::iter::repeat_n(Err(ApplyError::Unavailable(reason)), count).collect()
+                self.shared.conditions.set_disk(Some(reason.clone()));
+                std::iter::repeat_n(Err(ApplyError::Unavailable(Outage::Disk(reason))), count).collect()
             }
         }
     }
@@ -132,6 +135,15 @@ impl Group {
         let moment = self.clock.now();
         if batch.tenant != *work.snapshot.tenant() {
             return Err(Halt::invalid(format!("this store belongs to tenant `{}`", work.snapshot.tenant())));
+        }
+        match batch.necessity {
+            Necessity::Act => {
+                if let Some(outage) = self.shared.conditions.without_disk() {
+                    return Err(Halt::Batch(ApplyError::Unavailable(outage)));
+                }
+            }
+            Necessity::Note if batch.require.is_empty() && batch.changes.is_empty() => {}
+            Necessity::Note => return Err(Halt::invalid("a note changes nothing")),
         }
         for need in &batch.require {
             if !work.holds(&self.conn, need, moment.unix())? {

@@ -15,6 +15,7 @@ mod config;
 mod group;
 mod load;
 mod lock;
+mod outage;
 mod publish;
 mod quota;
 mod read;
@@ -27,10 +28,11 @@ mod sweep;
 mod writer;
 
 pub use batch::{
-    Applied, ApplyError, Batch, Budget, Change, JtiKind, KeyedHash, Precondition, ReadError, Receipt, Revocation, StoredCode,
-    StoredRecord, StoredRefresh, StoredToken,
+    Applied, ApplyError, Batch, Budget, Change, JtiKind, KeyedHash, Necessity, Precondition, ReadError, Receipt, Revocation,
+    StoredCode, StoredRecord, StoredRefresh, StoredToken,
 };
 pub use config::{Config, Secret, StoreError};
+pub use outage::Outage;
 pub use quota::Quota;
 pub use remit_ledger::Draft;
 pub use snapshot::Snapshot;

@@ -1,6 +1,6 @@
 //! What the writer, the publisher and every handle of a store share.
 
-use crate::{snapshot::Snapshot, store::Stats};
+use crate::{outage::Conditions, snapshot::Snapshot, store::Stats};
 use arc_swap::ArcSwap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,6 +12,7 @@ pub(crate) struct Shared {
     /// Records the newest published checkpoint covers.
     pub(crate) published: AtomicU64,
     pub(crate) counts: Counts,
+    pub(crate) conditions: Conditions,
 }
 
 #[derive(Debug, Default)]
@@ -31,6 +32,7 @@ impl Shared {
             committed: AtomicU64::new(committed),
             published: AtomicU64::new(0),
             counts: Counts::default(),
+            conditions: Conditions::default(),
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     group::Group,
     load,
     lock::Lock,
+    outage::Outage,
     publish::{self, Order, Publisher},
     read::{self, Readers},
     schema,
@@ -79,7 +80,7 @@ impl Store {
         let sealer = sealer(&config, last.as_ref())?;
         let start = start_record(&config, sealer.key(), publisher.vkey());
         let mut group = Group::new(conn, shared.clone(), sealer, config.clock.clone(), config.entropy.clone());
-        writer::single(&mut group, Batch::new(config.tenant.clone()).record(start))
+        writer::single(&mut group, Batch::new(config.tenant.clone()).note().record(start))
             .map_err(|error| StoreError::Start(error.to_string()))?;
 
         let (queue, jobs) = mpsc::channel(config.queue.max(1));
@@ -125,6 +126,21 @@ impl Store {
 
     pub fn stats(&self) -> Stats {
         self.0.shared.counts.stats()
+    }
+
+    /// The gravest thing that keeps actions from being recorded now, if any.
+    pub fn outage(&self) -> Option<Outage> {
+        self.0.shared.conditions.outage()
+    }
+
+    /// Says whether enough witnesses sign; while they do not, actions are refused.
+    pub fn set_witnesses(&self, ok: bool) {
+        self.0.shared.conditions.set_witnesses(!ok);
+    }
+
+    /// Says why the keys of the side values cannot be used, or that they can.
+    pub fn set_side_store(&self, fault: Option<String>) {
+        self.0.shared.conditions.set_side(fault);
     }
 
     /// Where the published ledger is.
@@ -208,7 +224,7 @@ impl Store {
     /// Writes the stop record and the final checkpoint, and stops both threads. Later calls answer `Unavailable`.
     pub async fn close(&self) -> Result<(), StoreError> {
         let stop = Draft::stop(self.0.tenant.clone(), PRODUCER);
-        let batch = Batch::new(self.0.tenant.clone()).record(stop);
+        let batch = Batch::new(self.0.tenant.clone()).note().record(stop);
         let stopped = self.submit(|answer| Job::Stop(batch, answer)).await;
         let published = self.order(Order::Stop).await;
         let _ = self.0.queue.send(Job::End).await;
@@ -231,7 +247,7 @@ impl Store {
             Err(_) => match tokio::time::timeout(self.0.queue_wait, self.0.queue.reserve()).await {
                 Ok(Ok(place)) => place.send(job(answer)),
                 Ok(Err(_)) => return Err(closed()),
-                Err(_) => return Err(ApplyError::Unavailable("too many batches wait for the disk".to_owned())),
+                Err(_) => return Err(ApplyError::Unavailable(Outage::Busy)),
             },
         }
         result.await.unwrap_or_else(|_| Err(closed()))
@@ -278,7 +294,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 }
 
 fn closed() -> ApplyError {
-    ApplyError::Unavailable("the store is closed".to_owned())
+    ApplyError::Unavailable(Outage::Closed)
 }
 
 #[cfg(test)]
@@ -345,7 +361,7 @@ mod tests {
             }
             n += 1;
         };
-        assert!(matches!(&refused, ApplyError::Unavailable(reason) if reason.contains("full")), "{refused}");
+        assert!(matches!(&refused, ApplyError::Unavailable(Outage::Disk(reason)) if reason.contains("full")), "{refused}");
         assert!(matches!(store.apply(fact(n)).await, Err(ApplyError::Unavailable(_))), "still full");
         let jti = format!("jti-{n}");
         assert_eq!(store.len(), before, "nothing half-done: no record,");

@@ -5,6 +5,7 @@
 use crate::{
     batch::{Applied, ApplyError, Batch},
     group::Group,
+    outage::Outage,
 };
 use std::fmt;
 use tokio::sync::{mpsc, oneshot};
@@ -29,7 +30,7 @@ pub(crate) fn run(mut group: Group, mut queue: mpsc::Receiver<Job>) {
     while let Some(job) = next {
         next = match job {
             Job::Apply(_, answer) | Job::Stop(_, answer) if stopped => {
-                let _ = answer.send(Err(ApplyError::Unavailable("the store is closed".to_owned())));
+                let _ = answer.send(Err(ApplyError::Unavailable(Outage::Closed)));
                 None
             }
             Job::Apply(batch, answer) => commit(&mut group, &mut queue, batch, answer),
@@ -74,7 +75,7 @@ fn commit(group: &mut Group, queue: &mut mpsc::Receiver<Job>, batch: Batch, answ
 }
 
 pub(crate) fn single(group: &mut Group, batch: Batch) -> Result<Applied, ApplyError> {
-    group.commit(vec![batch]).pop().unwrap_or_else(|| Err(ApplyError::Unavailable("no answer".to_owned())))
+    group.commit(vec![batch]).pop().unwrap_or_else(|| Err(ApplyError::Unavailable(Outage::Closed)))
 }
 
 impl fmt::Debug for Job {
