@@ -9,7 +9,6 @@ use crate::{
     forward,
     gate::{Gateway, Mount},
     identify::Caller,
-    mask::{self, Shown},
     mcp::{
         Request, Revision,
         era::{self, ClientFace},
@@ -25,6 +24,7 @@ use remit_ledger::record::Draft;
 use remit_model::{
     Fault, Permit,
     call::Call,
+    mask::{self, Shown},
     refusal::{Code, Refusal},
     time::{ClockStatus, Moment},
 };

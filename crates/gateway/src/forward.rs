@@ -6,8 +6,7 @@ use crate::{
     call::{Ask, commit},
     error::No,
     gate::Gateway,
-    identify,
-    mask::{self, Shown},
+    identify, mask,
     mcp::{
         Incoming, Notification, Response, RpcError,
         era::{self, ClientFace, META_SUBSCRIPTION},
@@ -21,6 +20,7 @@ use crate::{
 };
 use remit_model::{
     call::Call,
+    mask::Shown,
     refusal::{Code, Refusal},
 };
 use serde_json::{Map, Value, json};

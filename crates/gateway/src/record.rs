@@ -6,7 +6,6 @@
 use crate::{
     error::No,
     identify::{self, Caller},
-    mask::Shown,
     mcp::{Request, Revision, method::Act},
     settings::Settings,
 };
@@ -18,6 +17,7 @@ use remit_ledger::record::{
 use remit_model::{
     Permit,
     id::{Principal, PrincipalKind},
+    mask::Shown,
     refusal::{Code, Refusal},
     resource::Server,
     time::Moment,

@@ -12,6 +12,7 @@ pub mod chain;
 pub mod fields;
 pub mod id;
 pub mod json;
+pub mod mask;
 pub mod refusal;
 pub mod resource;
 pub mod time;

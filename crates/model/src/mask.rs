@@ -1,0 +1,244 @@
+//! Shows of the result of an MCP method only the fields that were granted.
+//!
+//! Field pointers address the structured part of an answer: `structuredContent`, and text that is itself JSON. Where
+//! only some fields are granted, whatever has no fields (prose, images, files, links) is withheld with a visible
+//! marker: fail closed. With no field restriction nothing is touched. It is a pure function, so that a replay over a
+//! captured result shows exactly what the caller was shown. It deliberately knows nothing of transports.
+
+use crate::{
+    fields,
+    json::{self, Limits},
+};
+use serde_json::{Map, Value, json};
+
+/// Stands where something was withheld.
+pub const WITHHELD: &str = "[withheld: only some fields of this answer are granted, and this part has no fields]";
+
+/// Stands for the address of a part that the caller did not ask for by that address.
+pub const WITHHELD_URI: &str = "urn:remit:withheld";
+
+/// A result as the caller may see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shown {
+    pub value: Value,
+    /// Pointers of what is left, array indexes collapsed to `*`, sorted, without repeats.
+    pub returned: Vec<String>,
+    /// Pointers of what was taken away, in the same form.
+    pub masked: Vec<String>,
+    /// Parts that have no fields and were withheld whole.
+    pub withheld: usize,
+}
+
+impl Shown {
+    /// Everything, because nothing restricts the fields.
+    pub fn whole(value: Value) -> Self {
+        Self { value, returned: Vec::new(), masked: Vec::new(), withheld: 0 }
+    }
+}
+
+/// Masks the result of the MCP method `method`. `asked` is the `uri` the caller named itself, `fields` what was granted
+/// (JSON Pointers with `*` for items; `None` restricts nothing), `limits` those for text that is itself JSON.
+pub fn project(method: &str, asked: Option<&str>, result: Value, fields: Option<&[String]>, limits: &Limits) -> Shown {
+    let Some(fields) = fields else { return Shown::whole(result) };
+    let mut masker = Masker { fields, asked, limits, shown: Shown::whole(Value::Null) };
+    let value = match (method, result) {
+        ("tools/call", Value::Object(result)) => masker.tool_result(result),
+        ("resources/read", Value::Object(result)) => masker.contents(result),
+        ("prompts/get", Value::Object(result)) => masker.prompt(result),
+        (_, result) => masker.value(result),
+    };
+    let mut shown = masker.shown;
+    shown.value = value;
+    for pointers in [&mut shown.returned, &mut shown.masked] {
+        pointers.sort();
+        pointers.dedup();
+    }
+    shown
+}
+
+struct Masker<'a> {
+    fields: &'a [String],
+    asked: Option<&'a str>,
+    limits: &'a Limits,
+    shown: Shown,
+}
+
+impl Masker<'_> {
+    fn value(&mut self, value: Value) -> Value {
+        let projection = fields::project(value, self.fields);
+        self.shown.returned.extend(projection.returned);
+        self.shown.masked.extend(projection.masked);
+        projection.value
+    }
+
+    /// Only the members we know; anything else could carry what the fields leave out.
+    fn tool_result(&mut self, mut result: Map<String, Value>) -> Value {
+        let mut kept = Map::new();
+        if let Some(content) = result.remove("content") {
+            kept.insert("content".to_owned(), self.blocks(content));
+        }
+        if let Some(structured) = result.remove("structuredContent") {
+            kept.insert("structuredContent".to_owned(), self.value(structured));
+        }
+        kept.extend(result.remove_entry("isError").filter(|(_, value)| value.is_boolean()));
+        kept.extend(result.remove_entry("resultType").filter(|(_, value)| value == "complete"));
+        Value::Object(kept)
+    }
+
+    fn contents(&mut self, mut result: Map<String, Value>) -> Value {
+        let contents = match result.remove("contents") {
+            Some(Value::Array(contents)) => contents.iter().map(|content| self.resource(content)).collect(),
+            _ => Vec::new(),
+        };
+        json!({"contents": contents})
+    }
+
+    fn prompt(&mut self, mut result: Map<String, Value>) -> Value {
+        let messages = match result.remove("messages") {
+            Some(Value::Array(messages)) => messages,
+            _ => Vec::new(),
+        };
+        let messages: Vec<Value> = messages
+            .iter()
+            .map(|message| {
+                let content = self.block(message.get("content").unwrap_or(&Value::Null));
+                let role = message.get("role").and_then(Value::as_str).filter(|role| matches!(*role, "user" | "assistant"));
+                json!({"role": role.unwrap_or("user"), "content": content})
+            })
+            .collect();
+        json!({"messages": messages})
+    }
+
+    fn blocks(&mut self, content: Value) -> Value {
+        match content {
+            Value::Array(blocks) => blocks.iter().map(|block| self.block(block)).collect(),
+            _ => Value::Array(vec![self.withhold()]),
+        }
+    }
+
+    fn block(&mut self, block: &Value) -> Value {
+        match block.get("type").and_then(Value::as_str) {
+            Some("text") => match block.get("text").and_then(Value::as_str).and_then(|text| self.text(text)) {
+                Some(text) => json!({"type": "text", "text": text}),
+                None => self.withhold(),
+            },
+            Some("resource") => {
+                json!({"type": "resource", "resource": self.resource(block.get("resource").unwrap_or(&Value::Null))})
+            }
+            _ => self.withhold(),
+        }
+    }
+
+    /// A resource's contents: its text only by fields, its address only where the caller asked for it by that address.
+    fn resource(&mut self, resource: &Value) -> Value {
+        let text = resource.get("text").and_then(Value::as_str).and_then(|text| self.text(text)).unwrap_or_else(|| {
+            self.shown.withheld += 1;
+            WITHHELD.to_owned()
+        });
+        let uri = resource.get("uri").and_then(Value::as_str).filter(|uri| self.asked == Some(*uri)).unwrap_or(WITHHELD_URI);
+        json!({"uri": uri, "mimeType": "application/json", "text": text})
+    }
+
+    /// Text that is one JSON object or array, masked; `None` for anything else.
+    fn text(&mut self, text: &str) -> Option<String> {
+        let value = json::parse(text.as_bytes(), self.limits).ok().filter(|value| value.is_object() || value.is_array())?;
+        Some(self.value(value).to_string())
+    }
+
+    fn withhold(&mut self) -> Value {
+        self.shown.withheld += 1;
+        json!({"type": "text", "text": WITHHELD})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn show(method: &str, result: Value, fields: &[&str]) -> Shown {
+        let fields: Vec<String> = fields.iter().map(|&field| field.to_owned()).collect();
+        project(method, Some("asked:1"), result, Some(&fields), &Limits::RESPONSE)
+    }
+
+    #[test]
+    fn structured_content_and_json_text_show_only_granted_fields() {
+        let ticket = json!({"id": "T-1", "customer": {"name": "Ann", "email": "ann@example.com"}});
+        let result =
+            json!({"content": [{"type": "text", "text": ticket.to_string()}], "structuredContent": ticket, "isError": false});
+        let shown = show("tools/call", result, &["/id", "/customer/name"]);
+        let expected = json!({"id": "T-1", "customer": {"name": "Ann"}});
+        assert_eq!(shown.value["structuredContent"], expected);
+        assert_eq!(serde_json::from_str::<Value>(shown.value["content"][0]["text"].as_str().unwrap()).unwrap(), expected);
+        assert_eq!(shown.masked, ["/customer/email"]);
+        assert_eq!(shown.returned, ["/customer/name", "/id"]);
+        assert!(!shown.value.to_string().contains("example.com"));
+    }
+
+    #[test]
+    fn what_has_no_fields_is_withheld_with_a_marker() {
+        let secret = "ann@example.com";
+        for block in [
+            json!({"type": "text", "text": format!("The e-mail is {secret}")}),
+            json!({"type": "text", "text": format!("\"{secret}\"")}),
+            json!({"type": "text", "text": format!("{{\"id\":1,\"id\":\"{secret}\"}}")}),
+            json!({"type": "image", "data": secret, "mimeType": "image/png"}),
+            json!({"type": "audio", "data": secret}),
+            json!({"type": "resource_link", "uri": secret, "name": secret}),
+            json!({"type": "resource", "resource": {"uri": "x", "blob": secret}}),
+            json!({"type": "resource", "resource": {"uri": "x", "text": secret}}),
+            json!({"type": "new-kind", "x": secret}),
+            json!({"text": secret}),
+            json!(secret),
+        ] {
+            let shown = show("tools/call", json!({"content": [block], "_meta": {"x": secret}, "extra": secret}), &["/id"]);
+            assert!(!shown.value.to_string().contains(secret), "{}", shown.value);
+            assert!(shown.value.to_string().contains("withheld"));
+            assert_eq!(shown.withheld, 1);
+        }
+        let shown = show("tools/call", json!({"content": secret}), &["/id"]);
+        assert!(!shown.value.to_string().contains(secret));
+    }
+
+    #[test]
+    fn resources_prompts_and_unknown_results_are_masked_too() {
+        let text = r#"{"id":1,"mail":"ann@example.com"}"#;
+        let read =
+            show("resources/read", json!({"contents": [{"uri": "u", "text": text}, {"uri": "u", "blob": "YW5u"}]}), &["/id"]);
+        assert_eq!(read.value["contents"][0]["text"], r#"{"id":1}"#);
+        assert_eq!(read.value["contents"][1]["text"], WITHHELD);
+        let prompt = show(
+            "prompts/get",
+            json!({"description": "ann@", "messages": [{"role": "user", "content": {"type": "text", "text": "ann@"}}]}),
+            &["/id"],
+        );
+        assert!(!prompt.value.to_string().contains("ann@"));
+        let other = show("tasks/result", json!({"id": 1, "mail": "ann@"}), &["/id"]);
+        assert_eq!(other.value, json!({"id": 1}));
+    }
+
+    #[test]
+    fn what_no_field_names_does_not_leave_beside_the_fields() {
+        let secret = "ann@example.com";
+        for result in [
+            json!({"content": [], "isError": secret, "resultType": secret}),
+            json!({"content": [], "isError": {"mail": secret}}),
+            json!({"content": [{"type": "resource", "resource": {"uri": format!("customer:{secret}"), "text": "{\"id\":1}"}}]}),
+            json!({"content": [{"type": "resource", "resource": {"uri": {"mail": secret}, "text": "{\"id\":1}"}}]}),
+            json!({"content": [{"type": "text", "text": "{\"id\":1}", "annotations": {"x": secret}, "_meta": {"x": secret}}]}),
+        ] {
+            let shown = show("tools/call", result, &["/id"]);
+            assert!(!shown.value.to_string().contains(secret), "{}", shown.value);
+        }
+        let message = json!({"role": {"mail": secret}, "content": {"type": "text", "text": "{\"id\":1}"}});
+        assert!(!show("prompts/get", json!({"messages": [message]}), &["/id"]).value.to_string().contains(secret));
+        let listed = json!({"contents": [{"uri": "asked:1", "text": "{\"id\":1}"}, {"uri": secret, "text": "{\"id\":1}"}]});
+        let read = show("resources/read", listed, &["/id"]).value;
+        assert_eq!((&read["contents"][0]["uri"], &read["contents"][1]["uri"]), (&json!("asked:1"), &json!(WITHHELD_URI)));
+    }
+
+    #[test]
+    fn without_field_restriction_nothing_is_touched() {
+        let result = json!({"content": [{"type": "text", "text": "hello"}], "extra": 1});
+        assert_eq!(project("tools/call", None, result.clone(), None, &Limits::RESPONSE).value, result);
+    }
+}
