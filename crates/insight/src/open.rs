@@ -8,7 +8,7 @@ use remit_model::UnixTime;
 /// # Errors
 /// In words: they cannot be read, or are not the ones that were committed.
 pub(crate) fn opened(reader: &Reader, index: u64, record: &Record) -> Result<Option<Side>, String> {
-    match reader.side(index) {
+    match reader.side_of(index, record) {
         Ok(Some(side)) if side.root() != record.commit_root() => {
             Err("the values beside the record are not those it commits to".to_owned())
         }

@@ -14,10 +14,12 @@ pub mod note;
 pub mod record;
 pub mod tile;
 pub mod tree;
+pub mod vault;
 pub mod verify;
 
 pub use checkpoint::Checkpoint;
 pub use dir::{Reader, Writer};
 pub use hash::Hash;
 pub use record::{Draft, Record, Sealed, Sealer, Side};
+pub use vault::Keyring;
 pub use verify::{Report, Trust, verify};

@@ -8,6 +8,7 @@ use crate::{
     record::{Record, RecordError, Side, SideError},
     tile::{self, BUNDLE_LIMIT, Level, Tile, TileError, WIDTH},
     tree::{self, ProofError, Range},
+    vault::Keyring,
 };
 use std::{
     collections::BTreeMap,
@@ -31,6 +32,7 @@ pub struct Reader {
     /// The bundles read last: reading in order touches every file once.
     entries: Mutex<Option<(u64, Bundle)>>,
     sides: Mutex<Option<(u64, SideBundle)>>,
+    keys: Option<Keyring>,
 }
 
 /// Why something could not be read.
@@ -71,7 +73,19 @@ impl Reader {
         let fetch: Fetch = Box::new(fetch);
         let note = required(&fetch, CHECKPOINT, NOTE_LIMIT)?;
         let checkpoint = Checkpoint::danger_open_unverified(&note)?;
-        Ok(Self { fetch, note, checkpoint, entries: Mutex::default(), sides: Mutex::default() })
+        Ok(Self { fetch, note, checkpoint, entries: Mutex::default(), sides: Mutex::default(), keys: None })
+    }
+
+    /// Reads with these keys: side values they open are open from now on.
+    #[must_use]
+    pub fn with_keys(mut self, keys: Keyring) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
+    /// The keys it reads with.
+    pub fn keys(&self) -> Option<&Keyring> {
+        self.keys.as_ref()
     }
 
     /// Number of entries the checkpoint covers.
@@ -108,10 +122,31 @@ impl Reader {
         Record::parse(&self.entry(index)?).map_err(|error| ReadError::Record { index, error })
     }
 
-    /// The openings of record `index`; `None` when they are not with this copy. They are not checked against
-    /// `commit.root` here: compare [`Side::root`] with [`Record::commit_root`].
+    /// The openings of record `index`, opened as far as the keys at hand go; `None` when they are not with this copy.
+    /// They are not checked against `commit.root` here: compare [`Side::root`] with [`Record::commit_root`].
     pub fn side(&self, index: u64) -> Result<Option<Side>, ReadError> {
+        let side = self.side_as_stored(index)?;
+        if self.keys.is_none() || side.as_ref().is_none_or(|side| side.key_ids().is_empty()) {
+            return Ok(side);
+        }
+        self.opened(index, side, &self.record(index)?)
+    }
+
+    /// The same when the record is at hand, which saves parsing it again.
+    pub fn side_of(&self, index: u64, record: &Record) -> Result<Option<Side>, ReadError> {
+        let side = self.side_as_stored(index)?;
+        self.opened(index, side, record)
+    }
+
+    /// The openings as they are in the file, whatever keys are at hand.
+    pub fn side_as_stored(&self, index: u64) -> Result<Option<Side>, ReadError> {
         Ok(self.side_bundle(index)?.get(&index).cloned())
+    }
+
+    fn opened(&self, index: u64, side: Option<Side>, record: &Record) -> Result<Option<Side>, ReadError> {
+        let (Some(mut side), Some(keys)) = (side.clone(), &self.keys) else { return Ok(side) };
+        side.open(record.record_id(), keys).map_err(|error| ReadError::Side { path: format!("record {index}"), error })?;
+        Ok(Some(side))
     }
 
     /// A pinned object (a policy set, a schema), checked against its name; `None` when it is not with this copy.

@@ -203,7 +203,7 @@ impl Head {
         if !size.is_multiple_of(WIDTH) {
             reader.bundle(size / WIDTH)?.as_slice().clone_into(&mut head.entries);
             for index in size - size % WIDTH..size {
-                if let Some(side) = reader.side(index)? {
+                if let Some(side) = reader.side_as_stored(index)? {
                     head.sides.insert(index, side.to_line(index));
                 }
             }

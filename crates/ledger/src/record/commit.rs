@@ -5,7 +5,11 @@
 //! unguessable while every proof over the record still holds.
 
 use super::{COMMIT_LIMIT, SIDE_LIMIT, seal::SealError};
-use crate::{hash::Hash, tree};
+use crate::{
+    hash::Hash,
+    tree,
+    vault::{KEYS_LIMIT, KeyId, SealedBox, field::OVERHEAD},
+};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use remit_model::json::{self, Limits};
 use serde_json::{Map, Number, Value};
@@ -32,6 +36,8 @@ pub struct Side {
 pub enum Opening {
     /// Salt and value are known; `kind` is the JSON type, or `json` when `value` is the JSON text of the real one.
     Open { salt: String, kind: String, value: Value },
+    /// Encrypted: opened by all of the keys it names. SPEC: record.md §1.6
+    Sealed { leaf: Hash, sealed: SealedBox },
     /// Only the leaf is left: withheld, or erased.
     Closed { leaf: Hash },
 }
@@ -83,7 +89,7 @@ impl Side {
         match self.fields.get(path)? {
             Opening::Open { kind, value, .. } if kind == JSON_TEXT => serde_json::from_str(value.as_str()?).ok(),
             Opening::Open { value, .. } => Some(value.clone()),
-            Opening::Closed { .. } => None,
+            Opening::Sealed { .. } | Opening::Closed { .. } => None,
         }
     }
 
@@ -97,7 +103,7 @@ impl Side {
         self.fields.iter().map(|(path, opening)| opening.leaf(path)).chain(self.decoys.iter().copied()).collect()
     }
 
-    /// Canonical JSON: `{"decoys":[…],"fields":{path:{salt,type,value} or {leaf}}}`.
+    /// Canonical JSON: `{"decoys":[…],"fields":{path:{salt,type,value} or {keys,leaf,sealed} or {leaf}}}`.
     pub fn to_bytes(&self) -> Vec<u8> {
         json::canonical(&self.to_value(None))
     }
@@ -156,7 +162,7 @@ impl Side {
             .into_iter()
             .map(|(path, value)| Opening::from_value(value).map(|opening| (path, opening)))
             .collect::<Option<_>>()
-            .ok_or_else(|| malformed("a field is neither {salt,type,value} nor {leaf}"))?;
+            .ok_or_else(|| malformed("a field is neither {salt,type,value} nor {keys,leaf,sealed} nor {leaf}"))?;
         let decoys = decoys
             .iter()
             .map(|decoy| decoy.as_str().and_then(Hash::parse))
@@ -167,9 +173,9 @@ impl Side {
 }
 
 impl Opening {
-    fn leaf(&self, path: &str) -> Hash {
+    pub(super) fn leaf(&self, path: &str) -> Hash {
         match self {
-            Self::Closed { leaf } => *leaf,
+            Self::Closed { leaf } | Self::Sealed { leaf, .. } => *leaf,
             Self::Open { salt, kind, value } => {
                 let tuple = Value::Array(vec![
                     Value::String(salt.clone()),
@@ -182,9 +188,15 @@ impl Opening {
         }
     }
 
-    fn to_value(&self) -> Value {
+    pub(super) fn to_value(&self) -> Value {
         let mut members = Map::new();
         match self {
+            Self::Sealed { leaf, sealed } => {
+                let keys = sealed.keys.iter().map(|id| Value::String(id.to_string())).collect();
+                members.insert("keys".to_owned(), Value::Array(keys));
+                members.insert("leaf".to_owned(), Value::String(leaf.to_string()));
+                members.insert("sealed".to_owned(), Value::String(URL_SAFE_NO_PAD.encode(&sealed.bytes)));
+            }
             Self::Closed { leaf } => {
                 members.insert("leaf".to_owned(), Value::String(leaf.to_string()));
             }
@@ -197,17 +209,32 @@ impl Opening {
         Value::Object(members)
     }
 
-    fn from_value(value: Value) -> Option<Self> {
+    pub(super) fn from_value(value: Value) -> Option<Self> {
         let Value::Object(mut members) = value else { return None };
         if let Some(leaf) = members.remove("leaf") {
             let leaf = Hash::parse(leaf.as_str()?)?;
-            return members.is_empty().then_some(Self::Closed { leaf });
+            if members.is_empty() {
+                return Some(Self::Closed { leaf });
+            }
+            let sealed =
+                SealedBox { keys: key_names(&members.remove("keys")?)?, bytes: sealed_bytes(&members.remove("sealed")?)? };
+            return members.is_empty().then_some(Self::Sealed { leaf, sealed });
         }
         let salt = members.remove("salt")?.as_str()?.to_owned();
         let kind = members.remove("type")?.as_str()?.to_owned();
         let value = members.remove("value")?;
         members.is_empty().then_some(Self::Open { salt, kind, value })
     }
+}
+
+/// 1 to 16 key names, sorted, each once.
+fn key_names(value: &Value) -> Option<Vec<KeyId>> {
+    let names: Vec<KeyId> = value.as_array()?.iter().map(|name| KeyId::parse(name.as_str()?)).collect::<Option<_>>()?;
+    ((1..=KEYS_LIMIT).contains(&names.len()) && names.is_sorted_by(|a, b| a < b)).then_some(names)
+}
+
+fn sealed_bytes(value: &Value) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(value.as_str()?).ok().filter(|bytes| bytes.len() > OVERHEAD)
 }
 
 /// The value as it is hashed and stored, with its type name.
@@ -255,6 +282,6 @@ fn exact(number: &Number) -> bool {
     }
 }
 
-fn malformed(why: &str) -> SideError {
+pub(super) fn malformed(why: &str) -> SideError {
     SideError(why.to_owned())
 }

@@ -7,11 +7,13 @@ use super::{
 use crate::{
     hash::{Hash, hex},
     tree,
+    vault::{KeyId, Subject},
 };
 use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
 use remit_model::Moment;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 
 /// Everything a record says that its draft does not know.
 pub(super) struct Place<'a> {
@@ -78,7 +80,7 @@ pub(super) fn build(draft: Draft, place: &Place<'_>, side: &Side) -> Result<Valu
     record.list("caused_by", draft.caused_by);
     record.some("trace", draft.trace);
     record.some("purpose", draft.purpose);
-    record.put("commit", json!({ "root": side.root(), "count_padded": side.count() }));
+    record.put("commit", commitment(side));
     record.put("retention", retention(&draft.retention, place.now));
     if !draft.ext.is_empty() {
         record.put("ext", draft.ext);
@@ -108,6 +110,25 @@ pub(super) fn committed(draft: &Draft, identity: &Identity) -> Vec<(String, Valu
         values.push(("/decision/input".to_owned(), input));
     }
     values
+}
+
+/// Whom a draft is about.
+pub(super) struct Subjects {
+    /// The chain, origin first.
+    pub(super) parties: Vec<Subject>,
+    pub(super) owner: Option<Subject>,
+    /// Whose personal data it touches, each once.
+    pub(super) data: Vec<Subject>,
+}
+
+pub(super) fn subjects(draft: &Draft, identity: &Identity) -> Subjects {
+    let parties = chain_of(draft, identity).into_iter();
+    let parties = parties.map(|party| Subject::Principal { iss: party.issuer, sub: party.subject }).collect();
+    let owner = draft.owner.as_ref().map(|owner| Subject::Principal { iss: owner.iss.clone(), sub: owner.sub.clone() });
+    let personal = draft.resources.iter().filter(|resource| resource.classification.is_personal());
+    let data: BTreeSet<Subject> =
+        personal.filter_map(|resource| Some(Subject::Data { kind: resource.kind.clone(), id: resource.id.clone()? })).collect();
+    Subjects { parties, owner, data: data.into_iter().collect() }
 }
 
 /// Refuses what would not fit or could not be read back exactly.
@@ -237,6 +258,18 @@ fn resource_node(resource: Resource, tenant: &str, pepper: &Pepper) -> Value {
     node.some("record_count", resource.record_count.map(|count| count.to_string()));
     node.some("bytes", resource.bytes.map(|bytes| bytes.to_string()));
     Value::Object(node.0)
+}
+
+fn commitment(side: &Side) -> Value {
+    let mut commit = Members::default();
+    commit.put("root", side.root());
+    commit.put("count_padded", side.count());
+    let keys: Vec<&str> = side.key_ids().into_iter().map(KeyId::as_str).collect();
+    if !keys.is_empty() {
+        // At most one a party and one a resource, so every name is there: a cut list would hide a key.
+        commit.put("key_ids", keys);
+    }
+    Value::Object(commit.0)
 }
 
 /// The salted leaf of a body, or the root of the empty tree when there is none.

@@ -83,6 +83,11 @@ pub enum Classification {
 }
 
 impl Classification {
+    /// Whether what is classified so is about a person, who can ask to be forgotten.
+    pub fn is_personal(self) -> bool {
+        matches!(self, Self::Pii | Self::Phi)
+    }
+
     /// Reads the word an operator writes in a tool rule; `None` when it is not one of the seven.
     pub fn parse(word: &str) -> Option<Self> {
         Some(match word {

@@ -91,6 +91,14 @@ impl Pepper {
         self.reference(RESOURCE_DOMAIN, &[tenant, kind, id])
     }
 
+    /// The pseudonym of anyone a value can be about: what the record carries, and what the vault knows their key by.
+    pub fn reference_of(&self, tenant: &str, subject: &crate::vault::Subject) -> String {
+        match subject {
+            crate::vault::Subject::Principal { iss, sub } => self.subject_ref(tenant, iss, sub),
+            crate::vault::Subject::Data { kind, id } => self.resource_ref(tenant, kind, id),
+        }
+    }
+
     fn reference(&self, domain: &str, parts: &[&str]) -> String {
         let mut context = hmac::Context::with_key(&self.0);
         context.update(domain.as_bytes());

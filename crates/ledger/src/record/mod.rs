@@ -13,6 +13,7 @@ mod key;
 mod parse;
 mod party;
 mod seal;
+mod seal_side;
 
 pub use commit::{Opening, Side, SideError};
 pub use draft::{Draft, ProducerKind, RecordType};
@@ -25,6 +26,7 @@ pub(crate) use parse::decimal;
 pub use parse::{Record, RecordError};
 pub use party::{AgentFacts, Auth, AuthMethod, Edge, GrantFacts, GrantKind, Party, PartyKind, TokenFacts};
 pub use seal::{Environment, Identity, Position, SealError, Sealed, Sealer};
+pub use seal_side::KeySource;
 
 /// The value of `schema` in every record.
 pub const SCHEMA: &str = "agent.audit.v1";

@@ -3,9 +3,10 @@
 use super::{
     Draft, ENTRY_LIMIT, Pepper, Record, RecordKey, RecordType, SIDE_LIMIT, Side,
     envelope::{self, Place},
+    seal_side::{KeySource, Plan},
 };
 use crate::{hash::Hash, tree};
-use remit_model::{Moment, json};
+use remit_model::{Fault, Moment, json};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -77,6 +78,9 @@ pub enum SealError {
     Path { path: String, why: &'static str },
     #[error("`{member}` holds a number that a double cannot; write it as a decimal string")]
     Number { member: String },
+    /// The key of a subject is not to be had: nothing can be recorded about them.
+    #[error("the key store failed: {fault}")]
+    Key { fault: Fault },
     #[error("the first record of an epoch must be the log_control start record")]
     NotStarted,
 }
@@ -114,10 +118,34 @@ impl Sealer {
         &self.pepper
     }
 
-    /// Turns the draft into signed bytes and advances the sequence.
+    /// Turns the draft into signed bytes and advances the sequence, leaving the side values open.
     ///
     /// `entropy` fills a buffer with random bytes: the record id's random part, salts and decoys come from it.
-    pub fn seal(&mut self, draft: Draft, now: &Moment, mut entropy: impl FnMut(&mut [u8])) -> Result<Sealed, SealError> {
+    pub fn seal(&mut self, draft: Draft, now: &Moment, entropy: impl FnMut(&mut [u8])) -> Result<Sealed, SealError> {
+        self.seal_under(draft, now, entropy, None)
+    }
+
+    /// The same with every side value encrypted under the keys of its subjects, which `keys` gives.
+    ///
+    /// # Errors
+    /// Also [`SealError::Key`] when a key is not to be had.
+    pub fn seal_for(
+        &mut self,
+        draft: Draft,
+        now: &Moment,
+        entropy: impl FnMut(&mut [u8]),
+        keys: &mut KeySource<'_>,
+    ) -> Result<Sealed, SealError> {
+        self.seal_under(draft, now, entropy, Some(keys))
+    }
+
+    fn seal_under(
+        &mut self,
+        draft: Draft,
+        now: &Moment,
+        mut entropy: impl FnMut(&mut [u8]),
+        keys: Option<&mut KeySource<'_>>,
+    ) -> Result<Sealed, SealError> {
         if self.at.seq == 0 && !(draft.record_type == RecordType::LogControl && draft.action.name == "start") {
             return Err(SealError::NotStarted);
         }
@@ -125,10 +153,13 @@ impl Sealer {
         let hlc = tick(self.at.hlc, now.wall_ns / 1_000_000);
         let record_id = uuid_v7(now.wall_ns / 1_000_000, &mut entropy);
         let committed = envelope::committed(&draft, &self.identity);
-        let side = Side::commit(committed, &mut entropy)?;
+        let mut side = Side::commit(committed, &mut entropy)?;
         let side_bytes = side.to_bytes().len();
         if side_bytes > SIDE_LIMIT {
             return Err(SealError::SideTooLarge { bytes: side_bytes });
+        }
+        if let Some(keys) = keys {
+            side = side.seal(&record_id, &Plan::of(&draft, &self.identity, keys)?, &mut entropy)?;
         }
         let place = Place { identity: &self.identity, pepper: &self.pepper, at: &self.at, hlc, now, record_id: &record_id };
         let mut record = envelope::build(draft, &place, &side)?;

@@ -2,7 +2,7 @@
 
 use super::Report;
 use crate::{
-    dir::Reader,
+    dir::{ReadError, Reader},
     hash::Hash,
     record::{Record, Side, verify_record_signature},
     tile::WIDTH,
@@ -84,13 +84,21 @@ impl<'a> Records<'a> {
         if self.broken_side == Some(index / WIDTH) {
             return;
         }
-        match self.reader.side(index) {
+        match self.reader.side_of(index, record) {
             Ok(None) => report.undisclosed += 1,
             Ok(Some(side)) => {
-                self.disclosed += 1;
+                // A record of which anything is sealed, withheld or erased is not disclosed.
+                if side.is_open() {
+                    self.disclosed += 1;
+                } else {
+                    report.undisclosed += 1;
+                }
                 if let Some(why) = unopened(&side, record) {
                     report.fail("commitments", Some(index), why);
                 }
+            }
+            Err(error @ ReadError::Side { .. }) if self.reader.side_as_stored(index).is_ok() => {
+                report.fail("commitments", Some(index), error);
             }
             Err(error) => {
                 self.broken_side = Some(index / WIDTH);
@@ -167,6 +175,10 @@ fn unopened(side: &Side, record: &Record) -> Option<&'static str> {
     let count = record.value().pointer("/commit/count_padded").and_then(Value::as_u64);
     if count != u64::try_from(side.count()).ok() {
         return Some("commit.count_padded is not the number of leaves");
+    }
+    let stated = record.value().pointer("/commit/key_ids").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    if side.key_ids().iter().any(|id| !stated.iter().any(|name| name.as_str() == Some(id.as_str()))) {
+        return Some("a value is sealed under a key that commit.key_ids does not name");
     }
     let bound =
         [("/request/hash", "/call/arguments"), ("/response/hash", "/response/body"), ("/decision/input_hash", "/decision/input")];

@@ -8,4 +8,5 @@ mod directory;
 mod note;
 mod proofs;
 mod record;
+mod sealed;
 mod world;

@@ -1,0 +1,132 @@
+//! Sealing and opening side values: which key belongs to which value, and what a copy shows with the keys at hand.
+
+use super::{
+    Draft, Identity, Opening, SIDE_LIMIT, SealError, Side, SideError,
+    commit::malformed,
+    envelope::{self, Subjects},
+};
+use crate::vault::{BoxError, KEYS_LIMIT, Key, KeyId, Keyring, SealedBox, Subject, field::Place};
+use remit_model::{
+    Fault,
+    json::{self, Limits},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Gives the key of a subject, making one when there is none yet. The key must be durable before the record is.
+pub type KeySource<'a> = dyn FnMut(&Subject) -> Result<Key, Fault> + 'a;
+
+/// The keys of one record's values.
+pub(super) struct Plan {
+    subjects: BTreeMap<String, Key>,
+    /// Keys of every value that is not one party's name; `None` when it is about more than a value may be sealed for.
+    shared: Option<Vec<Key>>,
+}
+
+impl Plan {
+    /// Whose keys seal what: a party's name its own; everything else the origin's, the accountable human's, and those of
+    /// everyone the data is about.
+    pub(super) fn of(draft: &Draft, identity: &Identity, keys: &mut KeySource<'_>) -> Result<Self, SealError> {
+        let Subjects { parties, owner, data } = envelope::subjects(draft, identity);
+        let mut find = |subject: &Subject| keys(subject).map_err(|fault| SealError::Key { fault });
+        let mut subjects = BTreeMap::new();
+        let mut shared: BTreeMap<KeyId, Key> = BTreeMap::new();
+        for (index, party) in parties.iter().enumerate() {
+            let key = find(party)?;
+            if index == 0 {
+                shared.insert(key.id.clone(), key.clone());
+            }
+            subjects.insert(format!("/chain/{index}/subject"), key);
+        }
+        if let Some(owner) = owner {
+            let key = find(&owner)?;
+            shared.insert(key.id.clone(), key.clone());
+            subjects.insert("/owner".to_owned(), key);
+        }
+        // INVARIANT: nothing is sealed under fewer keys than it is about, or erasing someone would leave it readable.
+        let fits = data.len() + shared.len() <= KEYS_LIMIT;
+        if fits {
+            for subject in &data {
+                let key = find(subject)?;
+                shared.insert(key.id.clone(), key);
+            }
+        }
+        Ok(Self { subjects, shared: fits.then(|| shared.into_values().collect()) })
+    }
+
+    fn keys(&self, path: &str) -> Option<&[Key]> {
+        self.subjects.get(path).map(std::slice::from_ref).or(self.shared.as_deref())
+    }
+}
+
+impl Side {
+    /// Seals every open value for this record; what is about too many subjects is closed for good.
+    pub(super) fn seal(self, record_id: &str, plan: &Plan, entropy: &mut dyn FnMut(&mut [u8])) -> Result<Self, SealError> {
+        let mut fields = BTreeMap::new();
+        for (path, opening) in self.fields {
+            let leaf = opening.leaf(&path);
+            let sealed = match plan.keys(&path) {
+                None => Opening::Closed { leaf },
+                Some(keys) => {
+                    let plain = json::canonical(&opening.to_value());
+                    let place = Place { record_id, path: &path, leaf: &leaf };
+                    let sealed = SealedBox::seal(keys, &place, &plain, entropy).map_err(|fault| SealError::Key { fault })?;
+                    Opening::Sealed { leaf, sealed }
+                }
+            };
+            fields.insert(path, sealed);
+        }
+        Ok(Self { fields, decoys: self.decoys })
+    }
+
+    /// Opens what the keys at hand open; the rest stays sealed.
+    ///
+    /// # Errors
+    /// A value whose keys are all at hand does not open, or is not what the leaf commits to.
+    pub fn open(&mut self, record_id: &str, keys: &Keyring) -> Result<(), SideError> {
+        for (path, opening) in &mut self.fields {
+            let Opening::Sealed { leaf, sealed } = opening else { continue };
+            let Some(secrets) = sealed.keys.iter().map(|id| keys.key(id)).collect::<Option<Vec<_>>>() else { continue };
+            let place = Place { record_id, path, leaf };
+            let plain = sealed.open(&secrets, &place).map_err(|why: BoxError| at(path, &why.to_string()))?;
+            let limits = Limits { bytes: 2 * SIDE_LIMIT, depth: 64, members: 1 << 20, exact_integers: true };
+            let value = json::parse(&plain, &limits).map_err(|_| at(path, "what was sealed is not JSON"))?;
+            let opened = Opening::from_value(value).filter(|opened| matches!(opened, Opening::Open { .. }));
+            let opened = opened.ok_or_else(|| at(path, "what was sealed is not {salt, type, value}"))?;
+            if opened.leaf(path) != *leaf {
+                return Err(at(path, "what was sealed is not what the leaf commits to"));
+            }
+            *opening = opened;
+        }
+        Ok(())
+    }
+
+    /// The names of the keys the values are sealed under, each once, sorted.
+    pub fn key_ids(&self) -> BTreeSet<&KeyId> {
+        let sealed = self.fields.values().filter_map(|opening| match opening {
+            Opening::Sealed { sealed, .. } => Some(&sealed.keys),
+            Opening::Open { .. } | Opening::Closed { .. } => None,
+        });
+        sealed.flatten().collect()
+    }
+
+    /// Leaves nothing but the leaves: every proof holds, no value can be read again.
+    pub fn close(&mut self) {
+        for (path, opening) in &mut self.fields {
+            *opening = Opening::Closed { leaf: opening.leaf(path) };
+        }
+    }
+
+    /// Whether every value can be read.
+    pub fn is_open(&self) -> bool {
+        self.fields.values().all(|opening| matches!(opening, Opening::Open { .. }))
+    }
+
+    /// Whether no value can ever be read again from this copy, with whatever keys.
+    pub fn is_closed(&self) -> bool {
+        self.fields.values().all(|opening| matches!(opening, Opening::Closed { .. }))
+    }
+}
+
+fn at(path: &str, why: &str) -> SideError {
+    malformed(&format!("`{}` {why}", path.escape_debug()))
+}
