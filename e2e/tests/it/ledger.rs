@@ -38,9 +38,9 @@ impl Past {
     }
 }
 
-/// `e2e/verify_ledger.py`, which shares no code with Remit.
+/// `verify.py`, which shares no code with Remit.
 pub(crate) fn second_opinion(ledger: &Path, vkey: &str, more: &[&str]) -> Output {
-    Command::new(python()).arg(root().join("e2e/verify_ledger.py")).arg(ledger).arg(vkey).args(more).output().unwrap()
+    Command::new(python()).arg(root().join("verify.py")).arg(ledger).arg("--vkey").arg(vkey).args(more).output().unwrap()
 }
 
 /// `remit audit verify` where there is neither a server nor its database.
@@ -61,7 +61,7 @@ fn a_copied_ledger_verifies_without_server_and_database() {
 fn a_second_implementation_agrees() {
     let past = Past::new();
     let mut command = Command::new(python());
-    command.arg(root().join("e2e/verify_ledger.py")).arg(past.copy.path()).arg(&past.remit.vkey).arg("--records");
+    command.arg(root().join("verify.py")).arg(past.copy.path()).arg("--vkey").arg(&past.remit.vkey).arg("--records");
     let records = String::from_utf8(succeed(command).stdout).unwrap();
     let records: Vec<Value> = records.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(records.len() > 9, "{} records", records.len());
