@@ -24,6 +24,8 @@ pub enum CheckpointError {
     Note(#[from] NoteError),
     #[error("malformed checkpoint: {0}")]
     Malformed(&'static str),
+    #[error("malformed checkpoint: an empty log with another root")]
+    EmptyRoot,
     #[error("the checkpoint is of log `{found}`, not `{expected}`")]
     Origin { found: String, expected: String },
 }
@@ -45,7 +47,7 @@ impl Checkpoint {
         let root = STANDARD.decode(root).ok().and_then(|root| Hash::from_slice(&root));
         let root = root.ok_or(malformed("the root is not the base64 of 32 bytes"))?;
         if size == 0 && root != crate::tree::empty_root() {
-            return Err(malformed("an empty log with another root"));
+            return Err(CheckpointError::EmptyRoot);
         }
         Ok(Self { origin: (*origin).to_owned(), size, root })
     }

@@ -3,7 +3,7 @@
 //! A target is `fuzz_target!(|data: &[u8]| remit_ledger::fuzz::note(data))`; the committed corpus is replayed by the
 //! tests. A body panics only when a property is broken.
 
-use crate::{checkpoint::Checkpoint, note::Note, record::Record, record::Side, tile};
+use crate::{checkpoint::Checkpoint, note::Note, policy::Policy, proof::Proof, record::Record, record::Side, tile, witness};
 
 /// Signed notes: whatever parses is made of its own text.
 ///
@@ -66,5 +66,51 @@ pub fn record(data: &[u8]) {
 pub fn side(data: &[u8]) {
     if let Ok(side) = Side::parse(data) {
         assert_eq!(Side::parse(&side.to_bytes()).ok(), Some(side), "written otherwise than read");
+    }
+}
+
+/// Policy files: written out and read again, a policy whose names are text says the same.
+///
+/// # Panics
+/// When the property is broken.
+pub fn policy(data: &[u8]) {
+    let Ok(policy) = Policy::parse(data) else { return };
+    if std::str::from_utf8(data).is_ok() {
+        assert_eq!(Policy::parse(policy.to_string().as_bytes()), Ok(policy), "written otherwise than read");
+    }
+}
+
+/// Proof files: one proof has one spelling.
+///
+/// # Panics
+/// When the property is broken.
+pub fn tlog_proof(data: &[u8]) {
+    if let Ok(proof) = Proof::parse(data) {
+        assert_eq!(proof.to_bytes(), data, "a second spelling");
+    }
+}
+
+/// What a witness is asked: one request has one spelling, and judging it never fails otherwise than by refusing.
+///
+/// # Panics
+/// When the property is broken.
+pub fn witness_request(data: &[u8]) {
+    if let Ok(request) = witness::Request::parse(data) {
+        assert_eq!(request.to_bytes(), data, "a second spelling");
+        assert!(witness::judge(&request, &[], |_| None).is_err(), "a witness without logs cosigned");
+    }
+}
+
+/// What a witness answers: lines that are written as they were read.
+///
+/// # Panics
+/// When the property is broken.
+pub fn witness_answer(data: &[u8]) {
+    let _ = witness::parse_size(data);
+    if let Ok(lines) = witness::parse_lines(data)
+        && lines.len() < crate::note::SIGNATURE_LIMIT
+    {
+        let text: String = lines.iter().map(ToString::to_string).collect();
+        assert_eq!(text.as_bytes(), data, "a second spelling");
     }
 }

@@ -15,7 +15,7 @@ pub const SIGNATURE_LIMIT: usize = 64;
 /// Algorithm byte of plain Ed25519 signatures.
 const ED25519_TYPE: u8 = 0x01;
 /// How a signature line begins: em dash and space.
-const SIGNATURE_START: &str = "\u{2014} ";
+pub(crate) const SIGNATURE_START: &str = "\u{2014} ";
 
 /// A public key under a name: `name+hex(id)+base64(type ‖ key)`.
 #[derive(Clone, PartialEq, Eq)]
@@ -23,6 +23,15 @@ pub struct VerifyingKey {
     name: String,
     id: [u8; 4],
     public: [u8; 32],
+}
+
+/// The three parts of a vkey line, not yet checked against each other.
+pub(crate) struct VkeyParts<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) id: &'a str,
+    /// Algorithm byte.
+    pub(crate) kind: u8,
+    public: Vec<u8>,
 }
 
 /// A private key under a name.
@@ -65,22 +74,17 @@ impl VerifyingKey {
         if !valid_name(name) {
             return Err(NoteError::Key("the name is empty or holds a space, `+` or a control character"));
         }
-        Ok(Self { name: name.to_owned(), id: key_id(name, &public), public })
+        Ok(Self { name: name.to_owned(), id: key_id(name, ED25519_TYPE, &public), public })
     }
 
     /// Reads a vkey line; the id must be that of the name and key. SPEC: LG-15, N-LG-08.
     pub fn parse(vkey: &str) -> Result<Self, NoteError> {
-        let mut parts = vkey.splitn(3, '+');
-        let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(NoteError::Key("not `name+id+key`"));
-        };
-        let key = STANDARD.decode(key).map_err(|_| NoteError::Key("the key is not base64"))?;
-        let Some((&ED25519_TYPE, public)) = key.split_first() else {
+        let parts = VkeyParts::parse(vkey)?;
+        if parts.kind != ED25519_TYPE {
             return Err(NoteError::Key("not an Ed25519 key (type 0x01)"));
-        };
-        let public = public.try_into().map_err(|_| NoteError::Key("an Ed25519 key has 32 bytes"))?;
-        let key = Self::new(name, public)?;
-        if hex(&key.id) == id { Ok(key) } else { Err(NoteError::Key("the id is not that of this name and key")) }
+        }
+        let key = Self::new(parts.name, parts.ed25519()?)?;
+        if hex(&key.id) == parts.id { Ok(key) } else { Err(NoteError::Key("the id is not that of this name and key")) }
     }
 
     pub fn name(&self) -> &str {
@@ -91,8 +95,29 @@ impl VerifyingKey {
         self.id
     }
 
+    /// The raw key, for finding two names of one key.
+    pub(crate) fn public_bytes(&self) -> [u8; 32] {
+        self.public
+    }
+
     fn signed(&self, text: &str, signature: &[u8]) -> bool {
         UnparsedPublicKey::new(&ED25519, self.public).verify(text.as_bytes(), signature).is_ok()
+    }
+}
+
+impl<'a> VkeyParts<'a> {
+    pub(crate) fn parse(vkey: &'a str) -> Result<Self, NoteError> {
+        let mut parts = vkey.splitn(3, '+');
+        let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(NoteError::Key("not `name+id+key`"));
+        };
+        let key = STANDARD.decode(key).map_err(|_| NoteError::Key("the key is not base64"))?;
+        let (&kind, public) = key.split_first().ok_or(NoteError::Key("the key is empty"))?;
+        Ok(Self { name, id, kind, public: public.to_vec() })
+    }
+
+    pub(crate) fn ed25519(&self) -> Result<[u8; 32], NoteError> {
+        self.public.as_slice().try_into().map_err(|_| NoteError::Key("an Ed25519 key has 32 bytes"))
     }
 }
 
@@ -127,9 +152,9 @@ impl SigningKey {
     /// The note over `text`, which must end in a newline.
     pub fn sign(&self, text: &str) -> Result<Vec<u8>, NoteError> {
         check_text(text)?;
-        let signature = self.pair.sign(text.as_bytes());
-        let blob: Vec<u8> = self.public.id.iter().chain(signature.as_ref()).copied().collect();
-        Ok(format!("{text}\n{SIGNATURE_START}{} {}\n", self.public.name, STANDARD.encode(blob)).into_bytes())
+        let value = self.pair.sign(text.as_bytes()).as_ref().to_vec();
+        let line = Signature { name: self.public.name.clone(), id: self.public.id, value };
+        Ok(format!("{text}\n{line}").into_bytes())
     }
 }
 
@@ -179,8 +204,16 @@ impl Note {
     }
 }
 
+impl fmt::Display for Signature {
+    /// The signature's line, newline included.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let blob: Vec<u8> = self.id.iter().chain(&self.value).copied().collect();
+        writeln!(f, "{SIGNATURE_START}{} {}", self.name, STANDARD.encode(blob))
+    }
+}
+
 impl Signature {
-    fn parse(line: &str) -> Result<Self, NoteError> {
+    pub(crate) fn parse(line: &str) -> Result<Self, NoteError> {
         let rest = line.strip_prefix(SIGNATURE_START).ok_or(NoteError::Malformed("a signature line starts otherwise"))?;
         let (name, blob) = rest.split_once(' ').ok_or(NoteError::Malformed("a signature line without signature"))?;
         if !valid_name(name) {
@@ -206,12 +239,12 @@ fn check_text(text: &str) -> Result<(), NoteError> {
     Ok(())
 }
 
-fn valid_name(name: &str) -> bool {
+pub(crate) fn valid_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(|c: char| c == '+' || c.is_whitespace() || c.is_control())
 }
 
 /// `SHA-256(name ‖ 0x0A ‖ type ‖ key)[..4]`. SPEC: LG-15.
-fn key_id(name: &str, public: &[u8; 32]) -> [u8; 4] {
-    let [a, b, c, d, ..] = Hash::of(&[name.as_bytes(), &[0x0A, ED25519_TYPE], public]).0;
+pub(crate) fn key_id(name: &str, kind: u8, public: &[u8; 32]) -> [u8; 4] {
+    let [a, b, c, d, ..] = Hash::of(&[name.as_bytes(), &[0x0A, kind], public]).0;
     [a, b, c, d]
 }

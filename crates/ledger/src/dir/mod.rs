@@ -14,7 +14,7 @@ mod reader;
 mod writer;
 
 pub use reader::{ReadError, Reader};
-pub use writer::{Published, WriteError, Writer};
+pub use writer::{Cosign, Published, WriteError, Writer};
 
 /// Path of the signed head.
 pub const CHECKPOINT: &str = "checkpoint";

@@ -65,6 +65,14 @@ impl Reader {
         Self::from_fetch(move |path, limit| read_file(&root.join(path), limit))
     }
 
+    /// Opens a directory as it will be once `note` is its checkpoint: tiles first, checkpoint last.
+    pub(crate) fn under(dir: &Path, note: Vec<u8>) -> Result<Self, ReadError> {
+        let root: PathBuf = dir.to_owned();
+        let checkpoint = Checkpoint::danger_open_unverified(&note)?;
+        let fetch: Fetch = Box::new(move |path, limit| read_file(&root.join(path), limit));
+        Ok(Self { fetch, note, checkpoint, entries: Mutex::default(), sides: Mutex::default(), keys: None })
+    }
+
     /// Opens a log behind any other source of its files, for instance HTTP. `fetch(path, limit)` returns `None` for a
     /// file that does not exist and an error for one longer than `limit`.
     pub fn from_fetch(

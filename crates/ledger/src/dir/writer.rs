@@ -4,7 +4,7 @@ use super::{CHECKPOINT, OBJECT_LIMIT, Reader, object_path, reader::ReadError, si
 use crate::{
     checkpoint::{Checkpoint, CheckpointError},
     hash::Hash,
-    note::{NoteError, SigningKey},
+    note::{NoteError, Signature, SigningKey},
     record::{Side, SideError},
     tile::{self, Level, Tile, TileError, WIDTH},
     tree::{self, Frontier, Range},
@@ -34,6 +34,11 @@ pub struct Published<'a> {
     pub entry: &'a [u8],
     pub side: Option<&'a [u8]>,
 }
+
+/// Shows a signed head to others before it is published, and gives back their cosignatures.
+///
+/// It is handed the log as it will be, so that it can prove consistency from whatever each of them has seen.
+pub type Cosign<'a> = dyn FnMut(Reader) -> Vec<Signature> + 'a;
 
 /// Why nothing was published. The head stands where it stood.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +113,16 @@ impl Writer {
     /// Entries that are already published are compared, not written: handing over the last published entry again makes
     /// a restored old database visible as [`WriteError::Fork`] instead of a forked log. SPEC: LG-17, N-LG-04.
     pub fn publish(&mut self, start: u64, entries: &[Published<'_>]) -> Result<Checkpoint, WriteError> {
+        self.publish_witnessed(start, entries, &mut |_| Vec::new())
+    }
+
+    /// The same, with the cosignatures of others on the new checkpoint.
+    pub fn publish_witnessed(
+        &mut self,
+        start: u64,
+        entries: &[Published<'_>],
+        cosign: &mut Cosign<'_>,
+    ) -> Result<Checkpoint, WriteError> {
         let size = self.size();
         if start > size {
             return Err(WriteError::Gap { start, size });
@@ -130,12 +145,22 @@ impl Writer {
         head.write_partials(size, &mut stage)?;
         // CRASH: before this line the old checkpoint stands and the files beyond it are rewritten, byte for byte, on resume.
         stage.sync()?;
-        let note = self.sign(&head)?;
+        // CRASH: from here others may know a head that is not on disk. Its entries are in the database that filled this
+        // log, so the next start publishes them again and comes to the same root.
+        let note = self.sign(&head, cosign)?;
         // CRASH: from here the new checkpoint stands; superseded partial tiles may be left over, which harms nobody.
         stage.remove_superseded();
         self.head = head;
         self.note = Some(note);
         Ok(self.checkpoint())
+    }
+
+    /// Asks for cosignatures on the head that is published already, when too few were had at the time.
+    pub fn witness_again(&mut self, cosign: &mut Cosign<'_>) -> Result<(), WriteError> {
+        if self.note.is_some() {
+            self.note = Some(self.sign(&self.head, cosign)?);
+        }
+        Ok(())
     }
 
     /// Stores bytes under their own SHA-256 (a policy set, a schema) and returns it.
@@ -159,22 +184,32 @@ impl Writer {
         Ok(reader.subtree(Range { start: index, end: index + 1 })?)
     }
 
-    /// Signs `head`, which extends the one on disk by construction, and replaces the checkpoint. SPEC: LG-17.
-    fn sign(&self, head: &Head) -> Result<Vec<u8>, WriteError> {
+    /// Signs `head`, which extends the one on disk by construction, has it cosigned and replaces the checkpoint.
+    /// SPEC: LG-17.
+    fn sign(&self, head: &Head, cosign: &mut Cosign<'_>) -> Result<Vec<u8>, WriteError> {
+        self.is_ours()?;
+        let mut note = head.checkpoint(&self.key).sign(&self.key)?;
+        for line in cosign(Reader::under(&self.root, note.clone())?) {
+            note.extend_from_slice(line.to_string().as_bytes());
+        }
+        // What cannot be read back must not replace what can.
+        Checkpoint::open(&note, self.key.public())?;
+        self.is_ours()?;
+        let mut stage = Stage::new(&self.root);
+        stage.write(CHECKPOINT, &note, Audience::Auditor)?;
+        stage.sync()?;
+        Ok(note)
+    }
+
+    /// The checkpoint on disk is still the one this writer left there.
+    fn is_ours(&self) -> Result<(), WriteError> {
         let path = self.root.join(CHECKPOINT);
         let on_disk = match fs::read(&path) {
             Ok(note) => Some(note),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(io_error(&path)(error)),
         };
-        if on_disk != self.note {
-            return Err(WriteError::Overtaken);
-        }
-        let note = head.checkpoint(&self.key).sign(&self.key)?;
-        let mut stage = Stage::new(&self.root);
-        stage.write(CHECKPOINT, &note, Audience::Auditor)?;
-        stage.sync()?;
-        Ok(note)
+        if on_disk == self.note { Ok(()) } else { Err(WriteError::Overtaken) }
     }
 }
 

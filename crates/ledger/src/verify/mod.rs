@@ -5,15 +5,19 @@
 //! of this by the insight crate. Every failing check is one line with the record's index; hostile bytes make lines,
 //! never a panic.
 
+mod heads;
 mod records;
 mod report;
 mod tiles;
 
 pub use report::{Check, Report};
 
-use crate::{checkpoint::Checkpoint, dir::Reader, hash::Hash, note::VerifyingKey, record::Record, tile::WIDTH, tree};
+use crate::{
+    checkpoint::Checkpoint, dir::Reader, hash::Hash, note::VerifyingKey, policy::Policy, record::Record, tile::WIDTH, tree,
+};
+use heads::Heads;
 use records::Records;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tiles::Tiles;
 
 /// What the verifier brings along.
@@ -24,6 +28,21 @@ pub struct Trust {
     pub vkey: Option<String>,
     /// A checkpoint note of this log seen before: the log must be an extension of it.
     pub earlier: Option<Vec<u8>>,
+    /// Which witnesses must have cosigned the checkpoint. Its logs stand in for `vkey` when that is not given.
+    pub policy: Option<Policy>,
+    /// Now, in seconds since 1970: a cosignature from the future does not count. Without it none is from the future.
+    pub now: Option<u64>,
+    /// What somebody else was shown as this log: of the two, one must extend the other.
+    pub against: Option<Against>,
+}
+
+/// Another sight of the same log.
+#[derive(Clone, Debug)]
+pub enum Against {
+    /// A signed head.
+    Note(Vec<u8>),
+    /// A whole copy, which lets the first differing record be named.
+    Folder(PathBuf),
 }
 
 /// Verifies the log in `dir`.
@@ -54,8 +73,11 @@ fn verify_reader(reader: &Reader, trust: &Trust, report: &mut Report) {
             Err(error) => report.fail("checkpoint", None, error),
         }
     }
-    let earlier = trust.earlier.as_deref().zip(key.as_ref()).and_then(|(note, key)| earlier(note, key, reader, report));
-    walk(reader, earlier.as_ref(), report);
+    if let Some(policy) = &trust.policy {
+        heads::quorum(reader, policy, trust.now, report);
+    }
+    let heads = key.as_ref().map(|key| Heads::of(reader, trust, key, report)).unwrap_or_default();
+    walk(reader, &heads, report);
 }
 
 /// The key to check the checkpoint with: the caller's, or the one the log states about itself.
@@ -65,11 +87,11 @@ fn trusted_key(reader: &Reader, trust: &Trust, report: &mut Report) -> Option<Ve
         let keys = first.is_start().then(|| first.ext("keys"))??;
         keys.get("log")?.as_str().map(str::to_owned)
     };
-    report.independent = trust.vkey.is_some();
-    let vkey = match &trust.vkey {
-        Some(vkey) => Some(vkey.trim().to_owned()),
-        None => stated(),
-    };
+    let origin = &reader.checkpoint().origin;
+    let listed = || trust.policy.as_ref()?.logs().find(|key| key.name() == origin).map(ToString::to_string);
+    let brought = trust.vkey.as_ref().map(|vkey| vkey.trim().to_owned()).or_else(listed);
+    report.independent = brought.is_some();
+    let vkey = brought.or_else(stated);
     let Some(vkey) = vkey else {
         report.fail("checkpoint", None, "no verifier key was given and the log states none");
         return None;
@@ -77,29 +99,12 @@ fn trusted_key(reader: &Reader, trust: &Trust, report: &mut Report) -> Option<Ve
     VerifyingKey::parse(&vkey).map_err(|error| report.fail("checkpoint", None, error)).ok()
 }
 
-/// The earlier checkpoint, if it is one of this log and not longer than it.
-fn earlier(note: &[u8], key: &VerifyingKey, reader: &Reader, report: &mut Report) -> Option<Checkpoint> {
-    let checkpoint = match Checkpoint::open(note, key) {
-        Ok(checkpoint) => checkpoint,
-        Err(error) => {
-            report.fail("extension", None, format!("the earlier checkpoint is not one of this log: {error}"));
-            return None;
-        }
-    };
-    if checkpoint.size > reader.len() {
-        let detail = format!("the log had {} entries before and has {} now", checkpoint.size, reader.len());
-        report.fail("extension", Some(reader.len()), detail);
-        return None;
-    }
-    Some(checkpoint)
-}
-
 /// One pass over all entries.
-fn walk(reader: &Reader, earlier: Option<&Checkpoint>, report: &mut Report) {
+fn walk(reader: &Reader, heads: &Heads, report: &mut Report) {
     let mut frontier = tree::Frontier::default();
     let mut tiles = Tiles::new(reader);
     let mut records = Records::new(reader);
-    compare_earlier(earlier, &frontier, report);
+    heads.compare(reader, &frontier, report);
     for number in 0..reader.len().div_ceil(WIDTH) {
         let bundle = match reader.bundle(number) {
             Ok(bundle) => bundle,
@@ -113,7 +118,7 @@ fn walk(reader: &Reader, earlier: Option<&Checkpoint>, report: &mut Report) {
             let leaf = tree::leaf_hash(entry);
             frontier.push(leaf);
             tiles.push(leaf, report);
-            compare_earlier(earlier, &frontier, report);
+            heads.compare(reader, &frontier, report);
             match Record::parse(entry) {
                 Ok(record) => records.check(index, &record, report),
                 Err(error) => report.fail("canonical", Some(index), error),
@@ -121,23 +126,13 @@ fn walk(reader: &Reader, earlier: Option<&Checkpoint>, report: &mut Report) {
             report.records += 1;
         }
     }
-    tiles.finish(report);
+    let parted = tiles.finish(report);
     records.finish(report);
     let root: Hash = frontier.root();
     report.root = Some(root);
     if root == reader.checkpoint().root {
         report.pass("tree");
     } else {
-        report.fail("tree", None, "the entries do not add up to the root in the checkpoint");
-    }
-}
-
-fn compare_earlier(earlier: Option<&Checkpoint>, frontier: &tree::Frontier, report: &mut Report) {
-    let Some(earlier) = earlier.filter(|earlier| earlier.size == frontier.size()) else { return };
-    if earlier.root == frontier.root() {
-        report.pass("extension");
-    } else {
-        let detail = format!("the first {} entries are not those of the earlier checkpoint", earlier.size);
-        report.fail("extension", None, detail);
+        report.fail("tree", parted, "the entries do not add up to the root in the checkpoint");
     }
 }

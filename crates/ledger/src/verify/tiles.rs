@@ -12,11 +12,13 @@ pub(super) struct Tiles<'a> {
     reader: &'a Reader,
     /// The unfinished tile of each level: its number and hashes.
     levels: Vec<(u64, Vec<Hash>)>,
+    /// The first entry under a place where entries and tiles disagree, and the level it was seen at.
+    parted: Option<(u8, u64)>,
 }
 
 impl<'a> Tiles<'a> {
     pub(super) fn new(reader: &'a Reader) -> Self {
-        Self { reader, levels: Vec::new() }
+        Self { reader, levels: Vec::new(), parted: None }
     }
 
     pub(super) fn push(&mut self, leaf: Hash, report: &mut Report) {
@@ -30,29 +32,52 @@ impl<'a> Tiles<'a> {
             if (hashes.len() as u64) < WIDTH {
                 return;
             }
-            compare(self.reader, Tile { level: Level::Hashes(level), number: *number, width: 256 }, hashes, report);
+            let tile = Tile { level: Level::Hashes(level), number: *number, width: 256 };
+            let parted = compare(self.reader, level, tile, hashes, report);
             hash = tile::parent(hashes);
             hashes.clear();
             *number += 1;
+            self.note(level, parted);
         }
     }
 
-    /// Compares what is left: one partial tile for each level.
-    pub(super) fn finish(self, report: &mut Report) {
-        for (level, (number, hashes)) in (0_u8..).zip(&self.levels) {
+    /// Keeps the finest disagreement, and of those the first: what a level above says is its consequence.
+    fn note(&mut self, level: u8, parted: Option<u64>) {
+        let found = parted.map(|index| (level, index));
+        self.parted = self.parted.into_iter().chain(found).min();
+    }
+
+    /// Compares what is left: one partial tile for each level. Gives back the first entry that is not what the tiles say.
+    pub(super) fn finish(mut self, report: &mut Report) -> Option<u64> {
+        for (level, (number, hashes)) in (0_u8..).zip(std::mem::take(&mut self.levels)) {
             let Ok(width) = u16::try_from(hashes.len()) else { continue };
             if width > 0 {
-                compare(self.reader, Tile { level: Level::Hashes(level), number: *number, width }, hashes, report);
+                let tile = Tile { level: Level::Hashes(level), number, width };
+                let parted = compare(self.reader, level, tile, &hashes, report);
+                self.note(level, parted);
             }
         }
         report.pass("tiles");
+        self.parted.map(|(_, index)| index)
     }
 }
 
-fn compare(reader: &Reader, tile: Tile, hashes: &[Hash], report: &mut Report) {
-    match reader.hashes(tile) {
-        Ok(stored) if stored == hashes => {}
-        Ok(_) => report.fail("tiles", None, format!("{tile} does not hold the hashes of the entries")),
-        Err(error) => report.fail("tiles", None, error),
-    }
+/// Compares a stored tile with what the entries make; the first entry under the first place that differs.
+fn compare(reader: &Reader, level: u8, tile: Tile, hashes: &[Hash], report: &mut Report) -> Option<u64> {
+    let stored = match reader.hashes(tile) {
+        Ok(stored) => stored,
+        Err(error) => {
+            report.fail("tiles", None, error);
+            return None;
+        }
+    };
+    let place = stored.iter().zip(hashes).position(|(stored, made)| stored != made)?;
+    let place = tile.number.saturating_mul(WIDTH).saturating_add(place as u64);
+    let index = place.saturating_mul(WIDTH.saturating_pow(u32::from(level)));
+    let detail = match level {
+        0 => format!("the entry is not the one whose hash {tile} holds"),
+        _ => format!("{tile} does not hold the hashes of the entries from here on"),
+    };
+    report.fail("tiles", Some(index), detail);
+    Some(index)
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 
 fn trust() -> Trust {
-    Trust { vkey: Some(log_key().public().to_string()), earlier: None }
+    Trust { vkey: Some(log_key().public().to_string()), ..Trust::default() }
 }
 
 fn report_on(files: HashMap<String, Vec<u8>>) -> Report {
@@ -178,7 +178,7 @@ fn without_a_key_of_ones_own_the_report_says_so() {
     let report = verify_log(&world().reader(), &Trust::default());
     assert!(report.ok() && !report.independent, "{report}");
     assert!(report.to_string().contains("not independent"), "{report}");
-    let report = verify_log(&world().reader(), &Trust { vkey: Some("nonsense".to_owned()), earlier: None });
+    let report = verify_log(&world().reader(), &Trust { vkey: Some("nonsense".to_owned()), ..Trust::default() });
     assert!(!report.ok());
 }
 

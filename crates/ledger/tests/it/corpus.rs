@@ -1,19 +1,26 @@
 //! Replays the committed fuzz corpus, and garbage besides.
 
-use crate::world::{World, files, log_key};
+use crate::{
+    witnessing::{policy_text, witness},
+    world::{World, files, log_key},
+};
 use proptest::prelude::*;
-use remit_ledger::{fuzz, tile};
+use remit_ledger::{Hash, fuzz, proof::Proof, tile, witness::Request};
 use std::{fs, path::Path};
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 6] = [
+const TARGETS: [(&str, Target); 10] = [
     ("note", fuzz::note),
     ("checkpoint", fuzz::checkpoint),
     ("tile_path", fuzz::tile_path),
     ("bundle", fuzz::bundle),
     ("record", fuzz::record),
     ("side", fuzz::side),
+    ("policy", fuzz::policy),
+    ("tlog_proof", fuzz::tlog_proof),
+    ("witness_request", fuzz::witness_request),
+    ("witness_answer", fuzz::witness_answer),
 ];
 
 #[test]
@@ -48,8 +55,13 @@ fn write_the_corpus() {
         [vec![u8::try_from(count - 1).unwrap()], tile::encode_bundle(entries).unwrap()].concat()
     };
     let checkpoint = text.split("\n\n").next().unwrap();
-    let seeds: [(&str, Vec<Vec<u8>>); 6] = [
-        ("note", vec![note, log_key().sign("a\n\nb\n").unwrap(), text.replace('\n', "\r\n").into_bytes()]),
+    let cosigned = witness(1).cosign(&format!("{checkpoint}\n"), 1_800_000_000).to_string();
+    let proof = Proof::of(&world.reader(), 2).unwrap();
+    let request = |old, proof: &[Hash]| Request { old, proof: proof.to_vec(), note: note.clone() }.to_bytes();
+    let requests = vec![request(0, &[]), request(2, &proof.path), [request(1, &[]), cosigned.clone().into_bytes()].concat()];
+    let extra = Proof { extra: Some(b"where it is".to_vec()), ..proof.clone() };
+    let seeds: [(&str, Vec<Vec<u8>>); 10] = [
+        ("note", vec![note.clone(), log_key().sign("a\n\nb\n").unwrap(), text.replace('\n', "\r\n").into_bytes()]),
         (
             "checkpoint",
             vec![
@@ -65,6 +77,17 @@ fn write_the_corpus() {
         ("bundle", vec![bundle(1), bundle(3), vec![0, 0, 0]]),
         ("record", world.sealed.iter().map(|sealed| sealed.bytes.clone()).collect()),
         ("side", world.sealed.iter().map(|sealed| sealed.side.to_bytes()).collect()),
+        (
+            "policy",
+            vec![
+                policy_text().into_bytes(),
+                b"# nothing\n\tquorum none \n".to_vec(),
+                b"group g 1 a\nquorum g\nquorum none\n".to_vec(),
+            ],
+        ),
+        ("tlog_proof", vec![proof.to_bytes(), extra.to_bytes(), b"c2sp.org/tlog-proof@v1\nindex 00\n\n".to_vec()]),
+        ("witness_request", requests),
+        ("witness_answer", vec![cosigned.clone().into_bytes(), cosigned.repeat(3).into_bytes(), b"20852163\n".to_vec()]),
     ];
     for (name, seeds) in seeds {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(name);
@@ -84,7 +107,7 @@ proptest! {
     }
 
     #[test]
-    fn garbage_text_breaks_nothing(text in "(tile/|log\n|\u{2014} |\\{\"|[0-9x/.p+ \n\"\\}:,=]){0,30}") {
+    fn garbage_text_breaks_nothing(text in "(tile/|log\n|old |index |quorum |group |\u{2014} |\\{\"|[0-9x/.p+ \n\"\\}:,=]){0,30}") {
         for (_, target) in TARGETS {
             target(text.as_bytes());
         }

@@ -16,7 +16,7 @@ fn number(index: usize) -> u64 {
 }
 
 fn trust() -> Trust {
-    Trust { vkey: Some(log_key().public().to_string()), earlier: None }
+    Trust { vkey: Some(log_key().public().to_string()), ..Trust::default() }
 }
 
 /// Small entries that are no records: enough for everything that is about the tree.

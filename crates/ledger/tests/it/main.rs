@@ -9,4 +9,5 @@ mod note;
 mod proofs;
 mod record;
 mod sealed;
+mod witnessing;
 mod world;

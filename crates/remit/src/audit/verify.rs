@@ -41,7 +41,7 @@ pub(crate) struct Proof {
 
 /// Verifies a folder: the log, then the chain of custody, then every decision.
 pub(crate) fn prove(dir: &Path, vkey: Option<String>) -> Proof {
-    let log = verify(dir, &Trust { vkey, earlier: None });
+    let log = verify(dir, &Trust { vkey, ..Trust::default() });
     // A log that cannot be opened has no custody to check; the report already says why.
     let reader = Reader::open(dir).ok();
     Proof { custody: reader.as_ref().map(custody), replay: reader.as_ref().map(replay), log }
