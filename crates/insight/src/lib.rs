@@ -7,11 +7,17 @@
 //!
 //! Words come from the record, from policy annotations and from the algebra's refusals. No text is made by a model.
 
+mod asked;
 mod custody;
 mod explain;
+mod moment;
 mod open;
 mod replay;
+pub mod search;
+mod what_if;
 
 pub use custody::{Broken, CustodyReport, custody};
 pub use explain::{Explanation, explain, explain_at};
+pub use moment::moment_ns;
 pub use replay::{Mismatch, ReplayReport, replay};
+pub use what_if::{Flip, WhatIf, what_if};

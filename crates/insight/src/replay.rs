@@ -1,16 +1,16 @@
 //! Decision replay: every recorded decision is made again from its pinned policies and its committed question, and must
 //! come out the same. SPEC: record.md §1.8 (R2), CE-04, CE-05.
 
-use crate::open::{opened, written};
-use remit_ledger::{Hash, Reader, Record};
+use crate::{
+    asked::{Pins, Stop, question},
+    open::written,
+};
+use remit_ledger::{Reader, Record};
 use remit_model::{Code, UnixTime};
-use remit_policy::{Bundle, Decision, Effect, Question, RuleEffect};
+use remit_policy::{Decision, Effect, Question, RuleEffect};
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::{collections::HashMap, fmt, rc::Rc};
-
-/// Where the question is committed.
-const INPUT: &str = "/decision/input";
+use std::fmt;
 
 /// How far a question's `now` may lie before its record: the request had to be answered first.
 const DELAY_SECS: i64 = 600;
@@ -41,15 +41,9 @@ pub struct Mismatch {
     pub detail: String,
 }
 
-/// Why a decision could not be repeated, as opposed to: came out differently.
-enum Stop {
-    Undisclosed,
-    Alarm(String),
-}
-
 /// Replays every decision in the log.
 pub fn replay(reader: &Reader) -> ReplayReport {
-    let mut replay = Replay { reader, bundles: HashMap::new(), report: ReplayReport::default() };
+    let mut replay = Replay { reader, pins: Pins::new(reader), report: ReplayReport::default() };
     for index in 0..reader.len() {
         match reader.record(index) {
             Ok(record) => replay.visit(index, &record),
@@ -61,8 +55,7 @@ pub fn replay(reader: &Reader) -> ReplayReport {
 
 struct Replay<'r> {
     reader: &'r Reader,
-    /// By digests of policy set and schema.
-    bundles: HashMap<(String, String), Result<Rc<Bundle>, String>>,
+    pins: Pins<'r>,
     report: ReplayReport,
 }
 
@@ -82,9 +75,9 @@ impl Replay<'_> {
     }
 
     fn decide_again(&mut self, index: u64, record: &Record, recorded: &Value) -> Result<(), Stop> {
-        let question = self.question(index, record, recorded)?;
+        let question = question(self.reader, index, record, recorded)?;
         belongs(&question, record).map_err(Stop::Alarm)?;
-        let bundle = self.bundle(recorded).map_err(Stop::Alarm)?;
+        let bundle = self.pins.bundle(recorded).map_err(Stop::Alarm)?;
         *self.report.policy_sets.entry(bundle.digest().to_owned()).or_default() += 1;
 
         let decision = bundle.decide(&question);
@@ -94,44 +87,6 @@ impl Replay<'_> {
             return Ok(());
         }
         Err(Stop::Alarm(differences.join("; ")))
-    }
-
-    /// The committed question, checked against the record.
-    fn question(&self, index: u64, record: &Record, recorded: &Value) -> Result<Question, Stop> {
-        let side = opened(self.reader, index, record).map_err(Stop::Alarm)?.ok_or(Stop::Undisclosed)?;
-        let leaf = side.leaf(INPUT).map(|leaf| leaf.to_string());
-        if leaf.is_none() || leaf.as_deref() != recorded.get("input_hash").and_then(Value::as_str) {
-            return Err(Stop::Alarm("the record's input_hash is not the committed question's".to_owned()));
-        }
-        let value = side.value(INPUT).ok_or(Stop::Undisclosed)?;
-        serde_json::from_value(value).map_err(|error| Stop::Alarm(format!("the question cannot be read: {error}")))
-    }
-
-    /// The pinned policies, parsed once for each pair of digests.
-    fn bundle(&mut self, recorded: &Value) -> Result<Rc<Bundle>, String> {
-        let text = |name: &str| recorded.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let digests = (text("policy_set_digest"), text("schema_digest"));
-        if let Some(known) = self.bundles.get(&digests) {
-            return known.clone();
-        }
-        let loaded = self.load(&digests.0, &digests.1).map(Rc::new);
-        self.bundles.insert(digests, loaded.clone());
-        loaded
-    }
-
-    fn load(&self, policies: &str, schema: &str) -> Result<Bundle, String> {
-        let policies = self.object("policy set", policies)?;
-        let schema = self.object("schema", schema)?;
-        Bundle::from_pinned(&policies, &schema).map_err(|errors| {
-            let first = errors.first().map(ToString::to_string).unwrap_or_default();
-            format!("the pinned policies are not valid: {first}")
-        })
-    }
-
-    fn object(&self, what: &str, digest: &str) -> Result<Vec<u8>, String> {
-        let hash = Hash::parse(digest).ok_or_else(|| format!("the {what} digest `{digest}` is malformed"))?;
-        let found = self.reader.object(&hash).map_err(|error| error.to_string())?;
-        found.ok_or_else(|| format!("the pinned {what} {digest} is not with this copy"))
     }
 
     fn note_engine(&mut self, decision: &Decision, recorded: &Value) {
@@ -220,6 +175,17 @@ fn fits(decision: &Decision, recorded: &Value) -> bool {
     }
 }
 
+/// What policies decided, as far as the record tells: a later check may have refused what they permitted.
+pub(crate) fn by_policies(recorded: &Value) -> Effect {
+    let text = |name: &str| recorded.get(name).and_then(Value::as_str).unwrap_or_default();
+    let denied = [Code::PolicyDenied, Code::PolicyError].iter().any(|code| code.as_str() == text("reason_code"));
+    match text("result") {
+        "step_up" => Effect::StepUp,
+        "deny" | "error_fail_closed" if denied => Effect::Deny,
+        _ => Effect::Permit,
+    }
+}
+
 /// The named members of each item of a list, for comparison.
 fn members(recorded: &Value, list: &str, names: &[&str]) -> Value {
     let items = recorded.get(list).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
@@ -229,7 +195,7 @@ fn members(recorded: &Value, list: &str, names: &[&str]) -> Value {
     items.iter().map(pick).collect()
 }
 
-fn effect_name(effect: RuleEffect) -> &'static str {
+pub(crate) fn effect_name(effect: RuleEffect) -> &'static str {
     match effect {
         RuleEffect::Permit => "permit",
         RuleEffect::Forbid => "forbid",
