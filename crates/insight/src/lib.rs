@@ -8,6 +8,7 @@
 //! Words come from the record, from policy annotations and from the algebra's refusals. No text is made by a model.
 
 mod asked;
+pub mod corpus;
 mod custody;
 mod explain;
 mod moment;

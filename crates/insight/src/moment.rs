@@ -8,7 +8,8 @@ use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp, civil::Date, tz::Tim
 /// # Errors
 /// In words, when it is none of these, or lies outside the years a clock can show.
 pub fn moment_ns(text: &str, now_ns: u64) -> Result<u64, String> {
-    let wrong = || format!("`{text}` is neither a duration such as `30d` nor a time such as `2026-11-22T08:00:00Z` or `2026-11-22`");
+    let wrong =
+        || format!("`{text}` is neither a duration such as `30d` nor a time such as `2026-11-22T08:00:00Z` or `2026-11-22`");
     let nanoseconds = if let Ok(time) = text.parse::<Timestamp>() {
         time.as_nanosecond()
     } else if let Ok(date) = text.parse::<Date>() {

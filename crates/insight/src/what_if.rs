@@ -152,7 +152,10 @@ impl fmt::Display for WhatIf {
         }
         if let Some(first) = self.unreadable.first() {
             let count = self.unreadable.len();
-            writeln!(f, "note {count} questions are not what was committed, the first in record {first}: run the decision replay")?;
+            writeln!(
+                f,
+                "note {count} questions are not what was committed, the first in record {first}: run the decision replay"
+            )?;
         }
         Ok(())
     }

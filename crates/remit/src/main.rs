@@ -73,7 +73,7 @@ async fn run(command: Command) -> Result<bool> {
             connect::run(&args, &rim).await?;
         }
         Command::Token(command) => token::run(&command, &rim).await?,
-        Command::Audit(command) => return audit::run(&command).await,
+        Command::Audit(command) => return audit::run(&command, &rim).await,
         Command::Reference => print!("{}", reference::markdown()),
     }
     Ok(true)

@@ -203,7 +203,8 @@ impl Index {
     /// [`SearchError::Index`] or [`SearchError::Damaged`].
     pub fn search(&self, query: &Query) -> Result<Hits, SearchError> {
         let mut hits = Hits::default();
-        let mut segments = self.db.prepare_cached("SELECT segment, first, last, length(each) / 8 FROM times ORDER BY segment DESC")?;
+        let mut segments =
+            self.db.prepare_cached("SELECT segment, first, last, length(each) / 8 FROM times ORDER BY segment DESC")?;
         let mut rows = segments.query([])?;
         while let Some(row) = rows.next()? {
             let (segment, first, last, length): (i64, i64, i64, u32) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);

@@ -77,6 +77,11 @@ impl Keyring {
         self.origin.as_deref()
     }
 
+    /// The pseudonyms of everybody whom a disclosure file names so.
+    pub fn subjects_named<'s>(&'s self, sub: &'s str) -> impl Iterator<Item = &'s str> {
+        self.subjects.iter().filter(move |(_, principal)| principal.sub == sub).map(|(reference, _)| reference.as_str())
+    }
+
     /// Who is behind a `subject_ref`, as far as a disclosure file says.
     pub fn subject(&self, subject_ref: &str) -> Option<&Principal> {
         self.subjects.get(subject_ref)

@@ -2,12 +2,14 @@
 
 mod explain;
 mod replay;
+mod search;
 mod show;
 mod verify;
+mod what_if;
 
 pub(crate) use verify::{Proof, prove};
 
-use crate::{cli::ConfigArg, config};
+use crate::{cli::ConfigArg, config, rim::Rim};
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use remit_ledger::{Reader, Record};
@@ -23,6 +25,10 @@ pub(crate) enum AuditCommand {
     Verify(verify::Verify),
     /// Re-evaluate every recorded decision from its pinned policies and inputs
     Replay(replay::Replay),
+    /// Say which past decisions other policies would have made differently
+    WhatIf(what_if::WhatIf),
+    /// Find records by who, what, which and when
+    Search(search::Search),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -49,19 +55,29 @@ impl Source {
         if let Some(dir) = &self.dir {
             return open(dir);
         }
+        open(&self.folder()?)
+    }
+
+    /// Where the ledger is.
+    fn folder(&self) -> Result<PathBuf> {
+        if let Some(dir) = &self.dir {
+            return Ok(dir.clone());
+        }
         let loaded = config::load(&self.config.config).map_err(|problems| config::report(&problems))?;
-        open(&loaded.at(&loaded.config.ledger.dir))
+        Ok(loaded.at(&loaded.config.ledger.dir))
     }
 }
 
 /// Runs the command; `false` when a check failed.
-pub(crate) async fn run(command: &AuditCommand) -> Result<bool> {
-    let command = command.clone();
+pub(crate) async fn run(command: &AuditCommand, rim: &Rim) -> Result<bool> {
+    let (command, rim) = (command.clone(), rim.clone());
     tokio::task::spawn_blocking(move || match &command {
         AuditCommand::Show(args) => show::run(args).map(|()| true),
         AuditCommand::Explain(args) => explain::run(args).map(|()| true),
         AuditCommand::Verify(args) => verify::run(args),
         AuditCommand::Replay(args) => replay::run(args),
+        AuditCommand::WhatIf(args) => what_if::run(args, &rim),
+        AuditCommand::Search(args) => search::run(args, &rim).map(|()| true),
     })
     .await?
 }
