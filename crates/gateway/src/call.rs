@@ -4,6 +4,7 @@
 //! authorised → mask → record the outcome → reply. A refusal leaves the road early and ends in the same record.
 
 use crate::{
+    capture,
     decide::{self, Draw},
     error::{self, No},
     forward,
@@ -71,6 +72,9 @@ async fn serve(gate: &Arc<Gateway>, ask: &Ask, entry: &mut Entry, outlet: &mut O
     let server = &ask.mount.server;
     let act = method::read(&ask.request, server)?;
     entry.act(&act, server);
+    if act.kind == Kind::Gated {
+        entry.capture(ask.mount.captures.of(&act.action));
+    }
     if ask.request.method == "tools/call" {
         headers::check_params(&ask.headers, &ask.mount.declared(&act.action), &act.arguments)?;
     }
@@ -81,13 +85,17 @@ async fn serve(gate: &Arc<Gateway>, ask: &Ask, entry: &mut Entry, outlet: &mut O
     entry.decision(&question, &decision);
     decision.into_result()?;
     let state = gate.seals.open(ask, &act, now.unix())?;
+    capture::before(gate, ask, &act, entry).await?;
     let permit = reserve(gate, ask, &act, permit, entry, now).await?;
     // CRASH: a mutation's intent is on disk; without its effect record it counts as "outcome unknown".
     let result = match act.kind {
         Kind::Listen => return forward::listen(gate, ask, &act, entry, outlet).await,
-        Kind::Gated | Kind::List(_) => forward::call(gate, ask, &act, state, entry, outlet).await?,
+        Kind::Gated | Kind::List(_) => forward::call(gate, ask, &act, state, entry, outlet).await,
     };
-    show(gate, ask, &act, &permit, result, now)
+    capture::after(gate, ask, &act, entry).await;
+    let shown = show(gate, ask, &act, &permit, result?, now)?;
+    entry.shown(&shown);
+    Ok(shown)
 }
 
 /// Counts the call against its budgets and makes the intent of a mutation durable, in one batch.

@@ -149,7 +149,7 @@ fn place(code: Code, revision: Option<Revision>) -> (StatusCode, i64) {
         Code::SessionUnknown | Code::SessionForeign | Code::ServerUnknown | Code::NotFound => (StatusCode::NOT_FOUND, NOT_FOUND),
         Code::RateLimited => (StatusCode::TOO_MANY_REQUESTS, LIMITED),
         Code::LimitExhausted => (StatusCode::OK, LIMITED),
-        Code::UpstreamUnavailable | Code::UpstreamMalformed => (StatusCode::OK, UPSTREAM),
+        Code::UpstreamUnavailable | Code::UpstreamMalformed | Code::CaptureFailed => (StatusCode::OK, UPSTREAM),
         Code::PolicyUnavailable => (StatusCode::OK, UNAVAILABLE),
         code if code.is_outage() => (StatusCode::OK, UNAVAILABLE),
         Code::Internal => (StatusCode::OK, INTERNAL),

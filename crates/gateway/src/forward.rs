@@ -31,7 +31,7 @@ use tokio::{
 };
 
 /// What an upstream of the stateless era answers when headers do not mirror the body.
-const HEADER_MISMATCH: i64 = -32020;
+pub(crate) const HEADER_MISMATCH: i64 = -32020;
 
 /// The link a request goes over: its session's own, or that of its party and chain.
 pub(crate) async fn link(gate: &Gateway, ask: &Ask) -> Result<(Key, Arc<Link>), Refusal> {
@@ -80,13 +80,16 @@ pub(crate) async fn call(
                 relearnt = true;
                 relearn(ask, &link).await;
             }
-            Ok(answer) => return answer.map_err(|error| No::Upstream(mask::error(error, ask.caller.sees_only_fields()))),
+            Ok(answer) => {
+                entry.came(&answer);
+                return answer.map_err(|error| No::Upstream(mask::error(error, ask.caller.sees_only_fields())));
+            }
         }
     }
 }
 
 /// Asks a stateless upstream for its tools, to see which parameters they want mirrored in headers. SPEC: MG-04.
-async fn relearn(ask: &Ask, link: &Link) {
+pub(crate) async fn relearn(ask: &Ask, link: &Link) {
     let method = "tools/list".to_owned();
     let message = Outgoing { method, params: Map::new(), face: ClientFace::silent(), mirrored: Vec::new() };
     let Ok(mut exchange) = link.send(message).await else { return };
@@ -200,10 +203,6 @@ fn wants_log(ask: &Ask) -> bool {
 /// A request of the upstream to the client: passed on under an id of ours when the client said it can answer it.
 async fn question(ask: &Ask, link: &Arc<Link>, request: crate::mcp::Request, restricted: bool) -> Option<Value> {
     let capability = match request.method.as_str() {
-        "ping" => {
-            let _ = link.respond(&Response { id: request.id, outcome: Ok(json!({})) }).await;
-            return None;
-        }
         "sampling/createMessage" => Some("sampling"),
         "elicitation/create" => Some("elicitation"),
         "roots/list" => Some("roots"),
@@ -214,9 +213,18 @@ async fn question(ask: &Ask, link: &Arc<Link>, request: crate::mcp::Request, res
     if let Some(id) = session.and_then(|session| session.ask(&request.id, link)) {
         return Some(crate::mcp::Request { id: json!(id), ..request }.to_value());
     }
-    let refusal = RpcError::new(-32601, "the caller cannot be asked this");
-    let _ = link.respond(&Response { id: request.id, outcome: Err(refusal) }).await;
+    decline(link, Incoming::Request(request)).await;
     None
+}
+
+/// Answers what an upstream asks when there is nobody to ask.
+pub(crate) async fn decline(link: &Arc<Link>, message: Incoming) {
+    let Incoming::Request(request) = message else { return };
+    let outcome = match request.method.as_str() {
+        "ping" => Ok(json!({})),
+        _ => Err(RpcError::new(-32601, "the caller cannot be asked this")),
+    };
+    let _ = link.respond(&Response { id: request.id, outcome }).await;
 }
 
 /// `subscriptions/listen`: authorised before, recorded before it begins, and open until someone ends it.

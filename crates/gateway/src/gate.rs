@@ -4,7 +4,7 @@ use crate::{
     identify::Gatekeeper,
     mcp::{headers, method::List, session::Sessions},
     seal::Seals,
-    settings::{Route, Settings},
+    settings::{Captures, Route, Settings},
     upstream::{Key, Pool},
 };
 use remit_model::{resource::Server, time::UnixTime};
@@ -62,6 +62,7 @@ type Declared = Vec<(String, Vec<String>)>;
 pub(crate) struct Mount {
     pub(crate) server: Arc<Server>,
     pub(crate) pool: Pool,
+    pub(crate) captures: Captures,
     declared: Mutex<HashMap<String, Declared>>,
 }
 
@@ -72,8 +73,9 @@ impl Gateway {
         settings.recheck = settings.recheck.max(Duration::from_millis(1));
         let settings = Arc::new(settings);
         let mounts = routes.into_iter().map(|route| {
-            let pool = Pool::new(route.upstream, Arc::clone(&settings));
-            (route.server.id.to_string(), Arc::new(Mount { server: route.server, pool, declared: Mutex::default() }))
+            let pool = Pool::new(route.upstream.clone(), Arc::clone(&settings));
+            let Route { server, captures, .. } = route;
+            (server.id.to_string(), Arc::new(Mount { server, pool, captures, declared: Mutex::default() }))
         });
         let gate = Arc::new(Self {
             gatekeeper: Gatekeeper::new(keys, &entropy.bytes(), &settings, clock.unix()),

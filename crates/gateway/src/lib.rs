@@ -8,6 +8,7 @@
 //! keep state beyond bounded, disposable sessions.
 
 mod call;
+mod capture;
 mod decide;
 mod error;
 mod forward;
@@ -25,4 +26,4 @@ mod upstream;
 
 pub use gate::{Gateway, Parts};
 pub use http::router;
-pub use settings::{Route, Settings, Upstream};
+pub use settings::{BeforeAfter, CAPTURE_LIMIT, Capture, CaptureLevel, Captures, Route, Settings, Upstream};

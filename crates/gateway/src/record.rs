@@ -4,10 +4,11 @@
 //! committed and kept beside the log; the record itself holds names, codes and digests.
 
 use crate::{
+    capture::Kept,
     error::No,
     identify::{self, Caller},
-    mcp::{Request, Revision, method::Act},
-    settings::Settings,
+    mcp::{Request, Revision, RpcError, method::Act},
+    settings::{Capture, Settings},
 };
 use remit_ledger::record::{
     AgentFacts, AuthMethod, Classification, DecisionFacts, DecisionResult, Draft, EffectConfirmed, Engine, GrantFacts, GrantKind,
@@ -40,6 +41,8 @@ pub(crate) struct Entry {
     stream: Option<String>,
     /// The request was handed to the upstream.
     dispatched: bool,
+    /// What is kept of the bodies.
+    kept: Option<Kept>,
     began_ns: u64,
     fields: Option<Vec<String>>,
     rule: String,
@@ -59,6 +62,7 @@ impl Entry {
             intent: None,
             stream: None,
             dispatched: false,
+            kept: None,
             began_ns: now.wall_ns,
             fields: None,
             rule: String::new(),
@@ -219,6 +223,36 @@ impl Entry {
         self.dispatched = true;
     }
 
+    /// The rule by which bodies of this call are kept.
+    pub(crate) fn capture(&mut self, rule: &Capture) {
+        if let Some(retention) = &rule.retention {
+            self.draft.retention = retention.clone();
+        }
+        self.kept = Some(Kept::new(rule.clone()));
+    }
+
+    pub(crate) fn kept(&mut self) -> Option<&mut Kept> {
+        self.kept.as_mut()
+    }
+
+    /// What came from the upstream, before anything is taken away.
+    pub(crate) fn came(&mut self, answer: &Result<Value, RpcError>) {
+        if let Some(kept) = &mut self.kept {
+            kept.upstream(answer);
+        }
+    }
+
+    /// What the caller gets.
+    pub(crate) fn shown(&mut self, shown: &Shown) {
+        if let Some(kept) = &mut self.kept {
+            kept.shown(shown);
+        }
+    }
+
+    pub(crate) fn was_dispatched(&self) -> bool {
+        self.dispatched
+    }
+
     pub(crate) fn dispatched(&mut self) {
         self.dispatched = true;
     }
@@ -243,6 +277,9 @@ impl Entry {
         match outcome {
             Ok(shown) => self.succeeded(shown),
             Err(no) => self.failed(no),
+        }
+        if let Some(kept) = self.kept.take() {
+            kept.finish(&mut self.draft);
         }
         self.draft.decision = self.decision;
         self.draft.resources.push(self.resource);

@@ -1,5 +1,6 @@
 //! What the operator decides about the gateway: where requests may come from, how large and how long things may be.
 
+use remit_ledger::record::Retention;
 use remit_model::{Server, TenantId};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
@@ -37,6 +38,8 @@ pub struct Settings {
     pub call_timeout: Duration,
     /// How often an open stream looks whether its token still stands. MG-12.
     pub recheck: Duration,
+    /// How long a read before or after a change may take (see [`BeforeAfter`]).
+    pub capture_timeout: Duration,
     /// Silence after which a waiting stream sends a comment so that intermediaries keep it open.
     pub keep_alive: Duration,
     /// Refused requests per second that are recorded although nobody could be named; the rest is only counted.
@@ -70,6 +73,7 @@ impl Settings {
             connect_timeout: Duration::from_secs(30),
             call_timeout: Duration::from_mins(5),
             recheck: Duration::from_millis(500),
+            capture_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(15),
             anonymous_records: 20,
             denials_as_http: false,
@@ -83,6 +87,76 @@ impl Settings {
 pub struct Route {
     pub server: Arc<Server>,
     pub upstream: Upstream,
+    pub captures: Captures,
+}
+
+/// Largest body that may be kept whole, in bytes: four of them and their encryption fit beside one record.
+pub const CAPTURE_LIMIT: usize = 384 * 1024;
+
+/// How much of the bodies is kept beside the log. The arguments of a call always are: they are part of the decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum CaptureLevel {
+    /// Nothing of the result but its size.
+    #[default]
+    None,
+    /// SHA-256 of the result before and after masking.
+    Digest,
+    /// The result before and after masking.
+    Full,
+}
+
+impl CaptureLevel {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Digest => "digest",
+            Self::Full => "full",
+        }
+    }
+}
+
+/// What is kept of the calls of one tool.
+#[derive(Clone, Debug)]
+pub struct Capture {
+    pub level: CaptureLevel,
+    /// How long the values beside the records of such a call are kept; `None` leaves it at the ordinary class.
+    pub retention: Option<Retention>,
+    /// A body larger than this is kept as its digest; at most [`CAPTURE_LIMIT`].
+    pub max_bytes: usize,
+    /// Read the thing that is changed, before and after.
+    pub before_after: Option<BeforeAfter>,
+}
+
+impl Default for Capture {
+    fn default() -> Self {
+        Self { level: CaptureLevel::None, retention: None, max_bytes: 256 * 1024, before_after: None }
+    }
+}
+
+/// A read that shows the state of what a call changes. The gateway makes it in its own name; its result is kept beside
+/// the record and goes to nobody else.
+#[derive(Clone, Debug)]
+pub struct BeforeAfter {
+    /// A tool of the same server that reads.
+    pub tool: String,
+    /// The read's arguments: JSON Pointer into them → JSON Pointer into the arguments of the change.
+    pub arguments: BTreeMap<String, String>,
+    /// Refuse the change when its state before cannot be read.
+    pub required: bool,
+}
+
+/// What is kept at one server.
+#[derive(Clone, Debug, Default)]
+pub struct Captures {
+    /// For every action that `tools` does not name.
+    pub default: Capture,
+    pub tools: BTreeMap<String, Capture>,
+}
+
+impl Captures {
+    pub(crate) fn of(&self, action: &str) -> &Capture {
+        self.tools.get(action).unwrap_or(&self.default)
+    }
 }
 
 /// How to reach an MCP server. Either era of the protocol may answer; the gateway finds out which.

@@ -89,6 +89,7 @@ pub enum Code {
     SessionForeign,
     UpstreamUnavailable,
     UpstreamMalformed,
+    CaptureFailed,
     ServerUnknown,
     // Ourselves.
     LedgerUnavailable,
@@ -180,6 +181,7 @@ impl Code {
         Self::SessionForeign,
         Self::UpstreamUnavailable,
         Self::UpstreamMalformed,
+        Self::CaptureFailed,
         Self::ServerUnknown,
         Self::LedgerUnavailable,
         Self::LedgerFull,
@@ -271,6 +273,7 @@ impl Code {
             Self::SessionForeign => "session_foreign",
             Self::UpstreamUnavailable => "upstream_unavailable",
             Self::UpstreamMalformed => "upstream_malformed",
+            Self::CaptureFailed => "capture_failed",
             Self::ServerUnknown => "server_unknown",
             Self::LedgerUnavailable => "ledger_unavailable",
             Self::LedgerFull => "ledger_full",

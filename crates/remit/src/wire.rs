@@ -194,7 +194,9 @@ async fn upstreams(loaded: &Loaded, servers: &[Arc<Server>]) -> Result<(Vec<Rout
         } else {
             upstream(loaded, settings).with_context(|| format!("mcp_servers.{name}"))?
         };
-        routes.push(Route { server: Arc::clone(server), upstream });
+        let captures = config::captures(settings, &loaded.config.ledger)
+            .map_err(|problems| anyhow::anyhow!("mcp_servers.{name}.{}", problems.join("; ")))?;
+        routes.push(Route { server: Arc::clone(server), upstream, captures });
     }
     Ok((routes, desks))
 }

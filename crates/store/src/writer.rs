@@ -75,7 +75,7 @@ fn commit(group: &mut Group, queue: &mut mpsc::Receiver<Job>, batch: Batch, answ
 }
 
 pub(crate) fn single(group: &mut Group, batch: Batch) -> Result<Applied, ApplyError> {
-    group.commit(vec![batch]).pop().unwrap_or_else(|| Err(ApplyError::Unavailable(Outage::Closed)))
+    group.commit(vec![batch]).pop().unwrap_or(Err(ApplyError::Unavailable(Outage::Closed)))
 }
 
 impl fmt::Debug for Job {

@@ -3,6 +3,7 @@
 
 mod budgets;
 mod calls;
+mod capture;
 mod dpop;
 mod eras;
 mod fake;

@@ -8,7 +8,7 @@ use hyper_util::{
     client::legacy::{Client as Http, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use remit_gateway::{Gateway, Parts, Route, Settings, Upstream, router};
+use remit_gateway::{Captures, Gateway, Parts, Route, Settings, Upstream, router};
 use remit_model::{
     Agent, AgentId, AgentStatus, Authority, Chain, EdgeProof, Hop, Human, HumanStatus, Moment, Principal, Server, ServerId,
     TenantId, ToolClass, ToolRule, UnixTime,
@@ -52,6 +52,7 @@ pub(crate) struct Wish {
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) settings: Box<dyn FnOnce(&mut Settings)>,
     pub(crate) policy: Vec<(String, String)>,
+    pub(crate) captures: Captures,
 }
 
 impl Wish {
@@ -62,6 +63,7 @@ impl Wish {
             headers: Vec::new(),
             settings: Box::new(|_| {}),
             policy: vec![("all.cedar".into(), "@id(\"all\")\npermit (principal, action, resource);".into())],
+            captures: Captures::default(),
         }
     }
 
@@ -116,7 +118,11 @@ impl World {
                 tools: tools(),
             })
         };
-        let routes = ["helpdesk", "other"].map(|name| Route { server: server(name), upstream: upstream.clone() });
+        let routes = ["helpdesk", "other"].map(|name| Route {
+            server: server(name),
+            upstream: upstream.clone(),
+            captures: wish.captures.clone(),
+        });
         let policy = Arc::new(Live::new(Bundle::parse(&wish.policy).unwrap(), UnixTime(NOW)));
         let gateway = Gateway::new(Parts {
             store: store.clone(),

@@ -66,7 +66,7 @@ pub(super) fn build(draft: Draft, place: &Place<'_>, side: &Side) -> Result<Valu
     let resources: Vec<Value> =
         draft.resources.into_iter().map(|resource| resource_node(resource, tenant, place.pepper)).collect();
     record.put("resource", resources);
-    record.put("request", json!({ "hash": body_hash(side, "/call/arguments") }));
+    record.put("request", request(side));
     record.put("response", json!({ "hash": body_hash(side, "/response/body") }));
     record.some("decision", draft.decision.map(|facts| decision(facts, place.record_id, side)));
     record.put("human_in_loop", draft.human_in_loop);
@@ -270,6 +270,16 @@ fn commitment(side: &Side) -> Value {
         commit.put("key_ids", keys);
     }
     Value::Object(commit.0)
+}
+
+/// The request's hash and, where a change was watched, what binds the states before and after it.
+fn request(side: &Side) -> Value {
+    let mut request = Members::default();
+    request.put("hash", body_hash(side, "/call/arguments"));
+    if let (Some(before), Some(after)) = (side.leaf("/change/before"), side.leaf("/change/after")) {
+        request.put("diff_hash", Hash::of(&[&before.0, &after.0]));
+    }
+    Value::Object(request.0)
 }
 
 /// The salted leaf of a body, or the root of the empty tree when there is none.

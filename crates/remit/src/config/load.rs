@@ -166,6 +166,9 @@ impl Check<'_> {
         for (name, server) in &config.mcp_servers {
             let line = root.member("mcp_servers").and_then(|node| node.member(name)).map(|node| node.line);
             self.server(name, server, line);
+            for problem in super::captures(server, &config.ledger).err().into_iter().flatten() {
+                self.complain(line, format!("mcp_servers.{name}.{problem}"));
+            }
         }
         let servers: Vec<Server> =
             config.mcp_servers.iter().filter_map(|(name, server)| register(&config.server.public_url, name, server)).collect();

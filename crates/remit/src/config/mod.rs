@@ -3,9 +3,11 @@
 //! Unknown keys are errors, secrets stand only behind `*_file` references, and [`load`](load::load) reports every
 //! problem at once with file, line and reason. Paths are relative to the file's folder.
 
+mod capture;
 mod load;
 mod tree;
 
+pub(crate) use capture::captures;
 pub(crate) use load::{Loaded, Problem, entitlements, load};
 
 use remit_model::{ToolClass, ToolRule};
@@ -93,11 +95,14 @@ pub(crate) struct LedgerSection {
     pub(crate) origin: Option<String>,
     /// Longest time, in milliseconds, between a record and the signed checkpoint that covers it.
     pub(crate) publish_every_ms: u64,
+    /// How long the values beside the records are kept, by class. There are `standard` (400 days), `payment` (2555) and
+    /// `capture` (30) without a word; a class named here replaces one of them or is a further one.
+    pub(crate) retention: BTreeMap<String, capture::RetentionClass>,
 }
 
 impl Default for LedgerSection {
     fn default() -> Self {
-        Self { dir: "ledger".into(), origin: None, publish_every_ms: 500 }
+        Self { dir: "ledger".into(), origin: None, publish_every_ms: 500, retention: BTreeMap::new() }
     }
 }
 
@@ -174,6 +179,8 @@ pub(crate) struct McpServer {
     pub(crate) sample: Option<String>,
     /// What each tool does; a tool not named here is taken for one that changes things.
     pub(crate) tools: BTreeMap<String, Tool>,
+    /// How much of the calls is kept beside the log.
+    pub(crate) capture: Option<capture::Capture>,
 }
 
 /// What the operator says about a tool.
@@ -186,6 +193,8 @@ pub(crate) struct Tool {
     pub(crate) classification: Option<String>,
     /// In words, for the consent page.
     pub(crate) title: Option<String>,
+    /// How much of this tool's calls is kept beside the log; replaces what the server says.
+    pub(crate) capture: Option<capture::ToolCapture>,
 }
 
 /// What a tool does to the world.
