@@ -111,6 +111,8 @@ pub(crate) fn config(folder: &Path) -> Config {
         log_origin: "remit.bench/main".to_owned(),
         log_key: Secret::new([2; 32]),
         pepper: Secret::new([3; 32]),
+        vault: Secret::new([4; 32]),
+        retention: Config::retention(),
         issuer_jwks: json!({ "keys": [] }),
         clock: Clock::system(),
         entropy: Entropy::system(),

@@ -252,6 +252,7 @@ fn first_refresh(server: &Server, refresh: &str, grant: &Grant, consented: &Cons
         hash: server.store.keyed_hash("refresh", refresh.as_bytes()),
         family: grant.chain.id.clone(),
         client: grant.client.clone(),
+        subject: grant.chain.root.clone(),
         jkt: grant.jkt.clone(),
         payload: serde_json::to_value(renewable).map_err(Fault::new)?,
         expires: grant.issued.plus(server.settings.refresh_idle).min(consented.until),

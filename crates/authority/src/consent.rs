@@ -265,6 +265,7 @@ async fn hand_over(server: &Server, case: &Case, ask: &Ask, shown: Shown, user: 
     let stored = StoredCode {
         hash: server.store.keyed_hash("code", code.as_bytes()),
         client: ask.client.subject(),
+        subject: Principal::human(&server.issuer, &consented.user),
         payload: serde_json::to_value(&consented).map_err(Fault::new)?,
         expires: now.plus(server.settings.code),
         used: None,

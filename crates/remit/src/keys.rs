@@ -11,6 +11,8 @@ use std::{
     path::Path,
 };
 
+const VAULT: &str = "vault.seed";
+
 /// What `serve` signs with.
 #[derive(Debug)]
 pub(crate) struct Keys {
@@ -22,6 +24,8 @@ pub(crate) struct Keys {
     pub(crate) log: [u8; 32],
     /// Keyed pseudonyms in records, and keyed hashes of codes and refresh tokens.
     pub(crate) pepper: [u8; 32],
+    /// Wraps the keys of the people and things that records are about (`keys.db`).
+    pub(crate) vault: [u8; 32],
 }
 
 /// Makes every key of a server and its admin credential; returns the log's verifier key.
@@ -32,7 +36,7 @@ pub(crate) fn create(dir: &Path, origin: &str, rim: &Rim) -> Result<String> {
         &dir.join("issuer.pem"),
         issuer.to_pkcs8_pem().map_err(|fault| anyhow::anyhow!("{fault}"))?.trim_end().as_bytes(),
     )?;
-    for name in ["record.seed", "log.seed", "pepper.seed"] {
+    for name in ["record.seed", "log.seed", "pepper.seed", VAULT] {
         let mut seed = [0; 32];
         rim.entropy.fill(&mut seed);
         write_private(&dir.join(name), hex(&seed).as_bytes())?;
@@ -55,7 +59,13 @@ pub(crate) fn read(dir: &Path) -> Result<Keys> {
         record: read_seed(&dir.join("record.seed"))?,
         log: read_seed(&dir.join("log.seed"))?,
         pepper: read_seed(&dir.join("pepper.seed"))?,
+        vault: vault(dir)?,
     })
+}
+
+/// What wraps the keys in `keys.db`.
+pub(crate) fn vault(dir: &Path) -> Result<[u8; 32]> {
+    read_seed(&dir.join(VAULT))
 }
 
 /// Reads a PKCS#8 PEM private key.

@@ -53,6 +53,8 @@ pub(crate) async fn start(loaded: &Loaded, rim: &Rim) -> Result<Running> {
         log_origin: origin.clone(),
         log_key: Secret::new(keys.log),
         pepper: Secret::new(keys.pepper),
+        vault: Secret::new(keys.vault),
+        retention: config.ledger.retention(),
         issuer_jwks: signing.set().to_jwks(),
         clock: rim.clock.clone(),
         entropy: rim.entropy.clone(),

@@ -1,12 +1,12 @@
 //! A batch: what must hold, what changes, what is recorded. Plain data, committed whole or not at all.
 
 use crate::outage::Outage;
-use remit_ledger::{Draft, Hash, Side};
+use remit_ledger::{Draft, Hash, Side, vault::KeyId};
 use remit_model::{
     agent::{Agent, AgentStatus, Human},
     authority::Authority,
     chain::Chain,
-    id::{AgentId, TenantId},
+    id::{AgentId, Principal, TenantId},
     time::UnixTime,
 };
 use serde::{Deserialize, Serialize};
@@ -101,6 +101,10 @@ pub enum Precondition {
     Revision(u64),
     /// There is room; the amount is counted in the same step.
     Budget(Budget),
+    /// No legal hold is on this subject (a pseudonym).
+    NotHeld(String),
+    /// There is one.
+    Held(String),
     /// This refresh token is the newest of an unrevoked family and unexpired.
     RefreshCurrent(KeyedHash),
 }
@@ -181,8 +185,33 @@ pub enum Change {
         amount: i64,
         until: Option<UnixTime>,
     },
+    /// Begins an erasure, in the batch that records it: live chains end, rows that name the subject go. The keys follow.
+    Erase(Erasing),
+    /// The keys of an erasure are destroyed.
+    Erased {
+        id: String,
+    },
+    /// Nothing of this subject (a pseudonym) may be destroyed until released.
+    Hold {
+        subject_ref: String,
+        basis: String,
+    },
+    Release {
+        subject_ref: String,
+    },
     /// Pins bytes (a policy set, a schema) in the ledger directory under their SHA-256.
     PutObject(Vec<u8>),
+}
+
+/// What an erasure destroys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Erasing {
+    pub id: String,
+    /// The subject's pseudonym.
+    pub subject_ref: String,
+    pub keys: Vec<KeyId>,
+    /// Local name of the person, when it is one: their account goes.
+    pub account: Option<String>,
 }
 
 /// What is revoked: one token (and its descendants), a whole chain, or a refresh family.
@@ -223,6 +252,8 @@ impl Revocation {
 pub struct StoredCode {
     pub hash: KeyedHash,
     pub client: String,
+    /// The person whose consent it is; the payload is sealed under their key.
+    pub subject: Principal,
     pub payload: Value,
     pub expires: UnixTime,
     /// Set by the store: the chain this code gave, once used.
@@ -237,6 +268,8 @@ pub struct StoredRefresh {
     pub hash: KeyedHash,
     pub family: String,
     pub client: String,
+    /// Origin of the chain it renews; the payload is sealed under their key.
+    pub subject: Principal,
     /// Thumbprint of the key it is bound to.
     pub jkt: String,
     pub payload: Value,

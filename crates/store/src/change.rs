@@ -2,8 +2,9 @@
 
 use crate::{
     batch::{Change, KeyedHash, Revocation, StoredCode, StoredRefresh, StoredToken},
-    check,
+    check, erase,
     group::{Halt, Work},
+    vault::{context, seal_row},
 };
 use remit_ledger::Hash;
 use remit_model::{
@@ -15,31 +16,35 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
 impl Work {
-    pub(crate) fn change(&mut self, conn: &Connection, change: &Change) -> Result<(), Halt> {
+    pub(crate) fn change(&mut self, conn: &Connection, change: &Change, now: UnixTime) -> Result<(), Halt> {
         let tenant = self.snapshot.tenant().as_str().to_owned();
         let tenant = tenant.as_str();
         match change {
             Change::PutAgent(agent) => self.put_agent(conn, agent.clone()),
             Change::SetAgentStatus { agent, status } => self.set_agent_status(conn, agent, *status),
             Change::PutHuman(human) => self.put_human(conn, human.clone()),
-            Change::PutCode(code) => put_code(conn, tenant, code),
+            Change::PutCode(code) => self.put_code(conn, code),
             Change::UseCode { code, txn } => {
                 touch_code(conn, tenant, "UPDATE codes SET used_txn = ?3 WHERE tenant = ?1 AND hash = ?2", code, txn)
             }
             Change::FailCode(code) => {
                 touch_code(conn, tenant, "UPDATE codes SET failures = failures + ?3 WHERE tenant = ?1 AND hash = ?2", code, "1")
             }
-            Change::PutRefresh(refresh) => put_family(conn, tenant, refresh),
-            Change::RotateRefresh { old, new } => rotate(conn, tenant, old, new),
-            Change::IssueToken(token) => issue(conn, tenant, token),
+            Change::PutRefresh(refresh) => self.put_family(conn, refresh),
+            Change::RotateRefresh { old, new } => self.rotate(conn, old, new),
+            Change::IssueToken(token) => self.issue(conn, token),
             Change::Revoke { what, until } => self.revoke(conn, what, *until),
             Change::RememberJti { kind, key, until } => remember(conn, tenant, kind.as_str(), key, *until),
             Change::Spend { key, amount, until } => spend(conn, tenant, key, *amount, *until),
+            Change::Erase(erasing) => self.erase(conn, erasing),
+            Change::Erased { id } => erase::finish(conn, tenant, id),
+            Change::Hold { subject_ref, basis } => self.hold(conn, subject_ref, basis, now),
+            Change::Release { subject_ref } => self.release(conn, subject_ref),
             Change::PutObject(bytes) => put_object(conn, tenant, bytes),
         }
     }
 
-    fn put_agent(&mut self, conn: &Connection, agent: Agent) -> Result<(), Halt> {
+    pub(crate) fn put_agent(&mut self, conn: &Connection, agent: Agent) -> Result<(), Halt> {
         let revision = self.next_revision();
         conn.prepare_cached(
             "INSERT INTO agents (tenant, name, body, revision) VALUES (?1, ?2, ?3, ?4)
@@ -70,7 +75,7 @@ impl Work {
         Ok(())
     }
 
-    fn revoke(&mut self, conn: &Connection, what: &Revocation, until: UnixTime) -> Result<(), Halt> {
+    pub(crate) fn revoke(&mut self, conn: &Connection, what: &Revocation, until: UnixTime) -> Result<(), Halt> {
         let revision = self.next_revision();
         let tenant = self.snapshot.tenant().as_str();
         if let Revocation::Family(family) = what {
@@ -86,12 +91,63 @@ impl Work {
         self.snapshot.revoke(what, until);
         Ok(())
     }
-}
 
-fn put_code(conn: &Connection, tenant: &str, code: &StoredCode) -> Result<(), Halt> {
-    conn.prepare_cached("INSERT INTO codes (tenant, hash, client, payload, until_s) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute(params![tenant, code.hash, code.client, json(&code.payload)?, code.expires.0])?;
-    Ok(())
+    fn put_code(&mut self, conn: &Connection, code: &StoredCode) -> Result<(), Halt> {
+        let (subject, payload) = seal_row(self, &code.subject, &context::code(&code.hash), &(&code.subject, &code.payload))?;
+        conn.prepare_cached(
+            "INSERT INTO codes (tenant, hash, client, payload, until_s, subject) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![self.tenant(), code.hash, code.client, payload, code.expires.0, subject])?;
+        Ok(())
+    }
+
+    fn put_family(&mut self, conn: &Connection, refresh: &StoredRefresh) -> Result<(), Halt> {
+        let subject = self.vault.reference_of(&refresh.subject);
+        conn.prepare_cached("INSERT INTO families (tenant, family, generation, until_s, subject) VALUES (?1, ?2, 0, ?3, ?4)")?
+            .execute(params![self.tenant(), refresh.family, refresh.expires.0, subject])?;
+        self.put_refresh(conn, refresh, 0)
+    }
+
+    fn rotate(&mut self, conn: &Connection, old: &KeyedHash, new: &StoredRefresh) -> Result<(), Halt> {
+        let known: Option<(String, i64)> = conn
+            .prepare_cached("SELECT family, generation FROM refresh_tokens WHERE tenant = ?1 AND hash = ?2")?
+            .query_row(params![self.tenant(), old], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let Some((family, generation)) = known.filter(|(family, _)| *family == new.family) else {
+            return Err(Halt::invalid("the refresh token to rotate is not of this family"));
+        };
+        let generation = generation.saturating_add(1);
+        conn.prepare_cached("UPDATE families SET generation = ?3, until_s = max(until_s, ?4) WHERE tenant = ?1 AND family = ?2")?
+            .execute(params![self.tenant(), family, generation, new.expires.0])?;
+        self.put_refresh(conn, new, generation)
+    }
+
+    fn put_refresh(&mut self, conn: &Connection, refresh: &StoredRefresh, generation: i64) -> Result<(), Halt> {
+        let body = (&refresh.subject, &refresh.payload);
+        let (_, payload) = seal_row(self, &refresh.subject, &context::refresh(&refresh.hash), &body)?;
+        conn.prepare_cached(
+            "INSERT INTO refresh_tokens (tenant, hash, family, generation, client, jkt, payload, until_s)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute(params![
+            self.tenant(),
+            refresh.hash,
+            refresh.family,
+            generation,
+            refresh.client,
+            refresh.jkt,
+            payload,
+            refresh.expires.0
+        ])?;
+        Ok(())
+    }
+
+    fn issue(&mut self, conn: &Connection, token: &StoredToken) -> Result<(), Halt> {
+        let (subject, body) = seal_row(self, &token.chain.root, &context::token(&token.jti), token)?;
+        conn.prepare_cached("INSERT INTO tokens (tenant, jti, txn, body, until_s, subject) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+            .execute(params![self.tenant(), token.jti, token.chain.id, body, token.expires.0, subject])?;
+        Ok(())
+    }
 }
 
 fn touch_code(conn: &Connection, tenant: &str, sql: &str, code: &KeyedHash, value: &str) -> Result<(), Halt> {
@@ -99,55 +155,6 @@ fn touch_code(conn: &Connection, tenant: &str, sql: &str, code: &KeyedHash, valu
         0 => Err(Halt::invalid("no such authorization code")),
         _ => Ok(()),
     }
-}
-
-fn put_family(conn: &Connection, tenant: &str, refresh: &StoredRefresh) -> Result<(), Halt> {
-    conn.prepare_cached("INSERT INTO families (tenant, family, generation, until_s) VALUES (?1, ?2, 0, ?3)")?
-        .execute(params![tenant, refresh.family, refresh.expires.0])?;
-    put_refresh(conn, tenant, refresh, 0)
-}
-
-fn rotate(conn: &Connection, tenant: &str, old: &KeyedHash, new: &StoredRefresh) -> Result<(), Halt> {
-    let known: Option<(String, i64)> = conn
-        .prepare_cached("SELECT family, generation FROM refresh_tokens WHERE tenant = ?1 AND hash = ?2")?
-        .query_row(params![tenant, old], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    let Some((family, generation)) = known.filter(|(family, _)| *family == new.family) else {
-        return Err(Halt::invalid("the refresh token to rotate is not of this family"));
-    };
-    let generation = generation.saturating_add(1);
-    conn.prepare_cached("UPDATE families SET generation = ?3, until_s = max(until_s, ?4) WHERE tenant = ?1 AND family = ?2")?
-        .execute(params![tenant, family, generation, new.expires.0])?;
-    put_refresh(conn, tenant, new, generation)
-}
-
-fn put_refresh(conn: &Connection, tenant: &str, refresh: &StoredRefresh, generation: i64) -> Result<(), Halt> {
-    conn.prepare_cached(
-        "INSERT INTO refresh_tokens (tenant, hash, family, generation, client, jkt, payload, until_s)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    )?
-    .execute(params![
-        tenant,
-        refresh.hash,
-        refresh.family,
-        generation,
-        refresh.client,
-        refresh.jkt,
-        json(&refresh.payload)?,
-        refresh.expires.0
-    ])?;
-    Ok(())
-}
-
-fn issue(conn: &Connection, tenant: &str, token: &StoredToken) -> Result<(), Halt> {
-    conn.prepare_cached("INSERT INTO tokens (tenant, jti, txn, body, until_s) VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
-        tenant,
-        token.jti,
-        token.chain.id,
-        json(token)?,
-        token.expires.0
-    ])?;
-    Ok(())
 }
 
 fn remember(conn: &Connection, tenant: &str, kind: &str, key: &str, until: UnixTime) -> Result<(), Halt> {

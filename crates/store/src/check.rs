@@ -21,6 +21,8 @@ impl Work {
             Precondition::NewAgent(agent) => self.snapshot.agent(agent).is_none(),
             Precondition::Revision(revision) => self.snapshot.revision() == *revision,
             Precondition::Budget(budget) => count(conn, tenant, budget)?,
+            Precondition::NotHeld(subject) => !self.snapshot.is_held(subject),
+            Precondition::Held(subject) => self.snapshot.is_held(subject),
             Precondition::RefreshCurrent(hash) => is_current(conn, tenant, hash, now)?,
         })
     }

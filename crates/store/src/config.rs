@@ -3,7 +3,7 @@
 use crate::rim::{Clock, Entropy};
 use remit_model::id::TenantId;
 use serde_json::Value;
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -30,8 +30,12 @@ pub struct Config {
     pub log_key: Secret,
     /// Keys pseudonyms (`subject_ref`) and the hashes of codes and refresh tokens.
     pub pepper: Secret,
+    /// Wraps the keys of subjects (`keys.db`); whoever has only one of the two can read no value.
+    pub vault: Secret,
     /// The token issuer's public keys, put into the start record so that an auditor needs nothing else.
     pub issuer_jwks: Value,
+    /// Days after which the values of a class of records are destroyed, by class; others keep what their record says.
+    pub retention: BTreeMap<String, u32>,
     pub clock: Clock,
     pub entropy: Entropy,
     /// Longest time between a commit and the checkpoint that covers it.
@@ -45,6 +49,11 @@ pub struct Config {
 impl Config {
     /// Default of [`Config::publish_every`].
     pub const PUBLISH_EVERY: Duration = Duration::from_millis(500);
+    /// Default of [`Config::retention`].
+    pub fn retention() -> BTreeMap<String, u32> {
+        [("standard", 400), ("payment", 2_555), ("capture", 30)].map(|(class, days)| (class.to_owned(), days)).into()
+    }
+
     /// Default of [`Config::queue`].
     pub const QUEUE: usize = 4096;
     /// Default of [`Config::queue_wait`].
@@ -92,12 +101,24 @@ pub enum StoreError {
     LedgerAhead { directory: u64, database: u64 },
     #[error("the ledger directory and the database tell different stories: {0}. Nothing was signed")]
     LedgerInconsistent(String),
+    #[error(
+        "{path} is missing, and without it no value recorded so far can be read: put it back. If it is lost for good, make an empty file {lost} to begin with new keys"
+    )]
+    KeysMissing { path: PathBuf, lost: PathBuf },
+    #[error("{path} is the key store of another database; the two must be restored together")]
+    KeysForeign { path: PathBuf },
+    #[error("{path} was made with another vault.seed; put the seed back that belongs to it")]
+    VaultSeed { path: PathBuf },
     #[error("the ledger failed: {0}")]
     Ledger(String),
     #[error("the start record could not be written: {0}")]
     Start(String),
     #[error("the stop record could not be written: {0}")]
     Stop(String),
+    #[error(
+        "a reader held the database for too long; what was erased may still be in its write-ahead log until the next checkpoint"
+    )]
+    Busy,
     #[error("the store is closed")]
     Closed,
     #[error("a stored row cannot be read: {0}")]

@@ -8,20 +8,29 @@
 
 use crate::{
     batch::{Applied, ApplyError, Batch, Necessity, Precondition, Receipt, Revocation},
-    config::StoreError,
+    config::{Config, StoreError},
+    erase,
     outage::Outage,
     rim::{Clock, Entropy},
     shared::Shared,
     snapshot::Snapshot,
     sweep,
+    vault::Vault,
 };
 use remit_ledger::{
     Sealed, Sealer,
-    record::{Draft, Position},
+    record::{Draft, Position, SealError},
+    vault::Subject,
 };
-use remit_model::time::{Moment, UnixTime};
+use remit_model::{
+    Fault,
+    time::{Moment, UnixTime},
+};
 use rusqlite::{Connection, ErrorCode, params};
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
 
 /// Everything the writer thread owns.
 #[derive(Debug)]
@@ -30,7 +39,8 @@ pub(crate) struct Group {
     shared: Arc<Shared>,
     sealer: Sealer,
     clock: Clock,
-    entropy: Entropy,
+    /// Days a class of records keeps its values, by name.
+    retention: BTreeMap<String, u32>,
     /// State as committed; a group works on a copy.
     state: Work,
     swept: UnixTime,
@@ -41,6 +51,8 @@ pub(crate) struct Group {
 pub(crate) struct Work {
     pub(crate) snapshot: Snapshot,
     pub(crate) next_index: u64,
+    pub(crate) vault: Vault,
+    pub(crate) entropy: Entropy,
     position: Position,
     /// Whether this batch already took its revision.
     bumped: bool,
@@ -59,16 +71,19 @@ pub(crate) enum Halt {
 type Attempt = Result<Applied, ApplyError>;
 
 impl Group {
-    pub(crate) fn new(conn: Connection, shared: Arc<Shared>, sealer: Sealer, clock: Clock, entropy: Entropy) -> Self {
+    pub(crate) fn new(conn: Connection, shared: Arc<Shared>, sealer: Sealer, vault: Vault, config: &Config) -> Self {
         let snapshot = Snapshot::clone(&shared.snapshot.load());
         let next_index = shared.committed.load(Ordering::Acquire);
-        let state = Work { snapshot, next_index, position: sealer.position(), bumped: false };
-        Self { conn, shared, sealer, clock, entropy, state, swept: UnixTime(i64::MIN) }
+        let entropy = config.entropy.clone();
+        let state = Work { snapshot, next_index, vault, entropy, position: sealer.position(), bumped: false };
+        let (clock, retention) = (config.clock.clone(), config.retention.clone());
+        Self { conn, shared, sealer, clock, retention, state, swept: UnixTime(i64::MIN) }
     }
 
     /// Commits these batches in one transaction and answers each, in order.
     pub(crate) fn commit(&mut self, batches: Vec<Batch>) -> Vec<Attempt> {
         let count = batches.len();
+        self.shared.conditions.set_side(self.state.vault.failure());
         let mut work = self.state.clone();
         match self.transact(&mut work, batches) {
             Ok(answers) => {
@@ -82,10 +97,20 @@ impl Group {
                     let _ = self.conn.execute_batch("ROLLBACK");
                 }
                 self.sealer.rewind(self.state.position.clone());
+                self.state.vault.discard();
                 tracing::error!(%reason, batches = count, "a transaction failed; its batches are refused");
                 self.shared.counts.failures.fetch_add(count as u64, Ordering::Relaxed);
-                self.shared.conditions.set_disk(Some(reason.clone()));
-                std::iter::repeat_n(Err(ApplyError::Unavailable(Outage::Disk(reason))), count).collect()
+                let outage = match self.state.vault.last_failure() {
+                    Some(why) => {
+                        self.shared.conditions.set_side(Some(why.clone()));
+                        Outage::SideStore(why)
+                    }
+                    None => {
+                        self.shared.conditions.set_disk(Some(reason.clone()));
+                        Outage::Disk(reason)
+                    }
+                };
+                std::iter::repeat_n(Err(ApplyError::Unavailable(outage)), count).collect()
             }
         }
     }
@@ -106,6 +131,8 @@ impl Group {
             set_meta(&self.conn, work.snapshot.tenant().as_str(), "revision", &work.snapshot.revision().to_string())
                 .map_err(|error| error.to_string())?;
         }
+        // CRASH: a key without a record harms nobody; a record without its key would be unreadable from the start.
+        work.vault.flush(now)?;
         self.statement("COMMIT")?;
         Ok(answers)
     }
@@ -151,22 +178,35 @@ impl Group {
             }
         }
         for change in &batch.changes {
-            work.change(&self.conn, change)?;
+            work.change(&self.conn, change, moment.unix())?;
         }
         let mut receipts = Vec::with_capacity(batch.records.len());
         for draft in batch.records {
-            let sealed = self.seal(draft, &moment)?;
-            receipts.push(work.append(&self.conn, &sealed)?);
+            let (sealed, until) = self.seal(work, draft, &moment)?;
+            receipts.push(work.append(&self.conn, &sealed, until)?);
         }
         work.position = self.sealer.position();
         Ok(Applied { revision: work.snapshot.revision(), receipts })
     }
 
-    fn seal(&mut self, draft: Draft, moment: &Moment) -> Result<Sealed, Halt> {
+    /// The record, its values sealed, and when they are to be destroyed. SPEC: LG-11, record.md §1.6
+    fn seal(&mut self, work: &Work, mut draft: Draft, moment: &Moment) -> Result<(Sealed, UnixTime), Halt> {
         if draft.tenant != *self.state.snapshot.tenant() {
             return Err(Halt::invalid("a record of another tenant"));
         }
-        self.sealer.seal(draft, moment, |bytes| self.entropy.fill(bytes)).map_err(|error| Halt::invalid(error.to_string()))
+        if let Some(days) = self.retention.get(&draft.retention.class) {
+            draft.retention.keep_days = *days;
+        }
+        let subjects = draft.subjects(self.sealer.identity());
+        draft.retention.legal_hold |= subjects.iter().any(|subject| work.snapshot.is_held(&work.vault.reference(subject)));
+        let until = moment.unix().plus(i64::from(draft.retention.keep_days).saturating_mul(86_400));
+        let entropy = &work.entropy;
+        let mut keys = |subject: &Subject| work.vault.key(subject, &work.snapshot);
+        match self.sealer.seal_for(draft, moment, |bytes| entropy.fill(bytes), &mut keys) {
+            Ok(sealed) => Ok((sealed, until)),
+            Err(SealError::Key { fault }) => Err(Halt::side(&fault)),
+            Err(error) => Err(Halt::invalid(error.to_string())),
+        }
     }
 
     /// Makes a committed group visible; the answers go out after this.
@@ -191,6 +231,16 @@ impl Group {
 
     fn statement(&self, sql: &str) -> Result<(), String> {
         self.conn.prepare_cached(sql).and_then(|mut statement| statement.execute([])).map(drop).map_err(|error| error.to_string())
+    }
+
+    pub(crate) fn unfinished_erasures(&self) -> Result<Vec<Batch>, StoreError> {
+        erase::unfinished(&self.conn, self.state.snapshot.tenant())
+    }
+
+    /// Empties the write-ahead log into the database; what was overwritten is then nowhere.
+    pub(crate) fn compact(&self) -> Result<(), StoreError> {
+        let busy: i64 = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        if busy == 0 { Ok(()) } else { Err(StoreError::Busy) }
     }
 
     /// Lets an idle store forget what has expired.
@@ -226,7 +276,11 @@ impl Work {
         self.snapshot.forget(what);
     }
 
-    fn append(&mut self, conn: &Connection, sealed: &Sealed) -> Result<Receipt, Halt> {
+    pub(crate) fn tenant(&self) -> &str {
+        self.snapshot.tenant().as_str()
+    }
+
+    fn append(&mut self, conn: &Connection, sealed: &Sealed, until: UnixTime) -> Result<Receipt, Halt> {
         let tenant = self.snapshot.tenant().as_str();
         let index = self.next_index;
         let idx = i64::try_from(index).map_err(|_| Halt::Group("the log is full".to_owned()))?;
@@ -235,10 +289,11 @@ impl Work {
             // A place that is already taken is no fault of the batch: someone else wrote this log.
             .map_err(|error| Halt::Group(error.to_string()))?;
         if sealed.side.count() > 0 {
-            conn.prepare_cached("INSERT INTO sides (tenant, idx, body) VALUES (?1, ?2, ?3)")?.execute(params![
+            conn.prepare_cached("INSERT INTO sides (tenant, idx, body, until_s) VALUES (?1, ?2, ?3, ?4)")?.execute(params![
                 tenant,
                 idx,
-                sealed.side.to_bytes()
+                sealed.side.to_bytes(),
+                until.0
             ])?;
         }
         self.next_index = index.saturating_add(1);
@@ -249,6 +304,11 @@ impl Work {
 impl Halt {
     pub(crate) fn invalid(reason: impl Into<String>) -> Self {
         Self::Batch(ApplyError::Invalid(reason.into()))
+    }
+
+    /// The keys cannot be used.
+    pub(crate) fn side(fault: &Fault) -> Self {
+        Self::Batch(ApplyError::Unavailable(Outage::SideStore(fault.context.clone())))
     }
 
     fn conflict(need: &Precondition) -> Self {

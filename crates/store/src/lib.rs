@@ -12,6 +12,7 @@ mod batch;
 mod change;
 mod check;
 mod config;
+mod erase;
 mod group;
 mod load;
 mod lock;
@@ -25,15 +26,18 @@ mod shared;
 mod snapshot;
 mod store;
 mod sweep;
+mod vault;
 mod writer;
 
 pub use batch::{
-    Applied, ApplyError, Batch, Budget, Change, JtiKind, KeyedHash, Necessity, Precondition, ReadError, Receipt, Revocation,
-    StoredCode, StoredRecord, StoredRefresh, StoredToken,
+    Applied, ApplyError, Batch, Budget, Change, Erasing, JtiKind, KeyedHash, Necessity, Precondition, ReadError, Receipt,
+    Revocation, StoredCode, StoredRecord, StoredRefresh, StoredToken,
 };
 pub use config::{Config, Secret, StoreError};
+pub use erase::{EraseError, Erased};
 pub use outage::Outage;
 pub use quota::Quota;
 pub use remit_ledger::Draft;
 pub use snapshot::Snapshot;
 pub use store::{Stats, Store};
+pub use vault::keyring;

@@ -3,9 +3,11 @@
 use crate::{
     batch::Revocation,
     config::{Config, StoreError},
+    erase,
     group::set_meta,
     read::unsigned,
     snapshot::Snapshot,
+    vault::Vault,
 };
 use remit_ledger::Record;
 use remit_model::time::UnixTime;
@@ -25,6 +27,11 @@ pub(crate) fn snapshot(conn: &Connection, config: &Config) -> Result<Snapshot, S
         let what = Revocation::from_parts(&kind, key).ok_or_else(|| StoreError::Corrupt(format!("revocation kind `{kind}`")))?;
         snapshot.revoke(&what, UnixTime(until));
     }
+    let mut holds = conn.prepare("SELECT subject_ref, since_s FROM holds WHERE tenant = ?1")?;
+    for row in holds.query_map([tenant], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))? {
+        let (subject, since) = row?;
+        snapshot.hold(&subject, UnixTime(since));
+    }
     let revision = meta(conn, tenant, "revision")?.unwrap_or_else(|| "0".to_owned());
     snapshot.set_revision(revision.parse().map_err(|_| StoreError::Corrupt(format!("revision `{revision}`")))?);
     Ok(snapshot)
@@ -42,6 +49,18 @@ pub(crate) fn tail(conn: &Connection, tenant: &str) -> Result<(u64, Option<Recor
     Ok((index.saturating_add(1), Some(record)))
 }
 
+/// Opens the key store that belongs to this database, and destroys again what was erased before: a key may have come
+/// back with an old backup.
+pub(crate) fn vault(conn: &Connection, config: &Config) -> Result<Vault, StoreError> {
+    let tenant = config.tenant.as_str();
+    let bound = meta(conn, tenant, "vault")?;
+    let vault = Vault::open(config, bound.as_deref())?;
+    set_meta(conn, tenant, "vault", &vault.id())?;
+    let erased = erase::keys(conn, tenant)?;
+    vault.destroy(&erased, config.clock.unix())?;
+    Ok(vault)
+}
+
 /// Binds the database to its log at first open, and checks the binding afterwards.
 pub(crate) fn bind(conn: &Connection, config: &Config) -> Result<(), StoreError> {
     for (what, expected) in [("log origin", &config.log_origin), ("producer", &config.producer_id)] {
@@ -54,7 +73,7 @@ pub(crate) fn bind(conn: &Connection, config: &Config) -> Result<(), StoreError>
     Ok(())
 }
 
-fn meta(conn: &Connection, tenant: &str, name: &str) -> rusqlite::Result<Option<String>> {
+pub(crate) fn meta(conn: &Connection, tenant: &str, name: &str) -> rusqlite::Result<Option<String>> {
     conn.query_row("SELECT value FROM meta WHERE tenant = ?1 AND name = ?2", params![tenant, name], |row| row.get(0)).optional()
 }
 

@@ -3,6 +3,7 @@
 use crate::{
     batch::{KeyedHash, ReadError, StoredCode, StoredRecord, StoredRefresh, StoredToken},
     check, schema,
+    vault::{Vault, context, open_row},
 };
 use remit_ledger::Side;
 use remit_model::{id::TenantId, time::UnixTime};
@@ -69,46 +70,58 @@ impl Pool {
     }
 }
 
-pub(crate) fn code(conn: &Connection, tenant: &str, hash: &KeyedHash) -> rusqlite::Result<Option<StoredCode>> {
+pub(crate) fn code(conn: &Connection, tenant: &str, hash: &KeyedHash, vault: &Vault) -> rusqlite::Result<Option<StoredCode>> {
     conn.prepare_cached("SELECT client, payload, until_s, used_txn, failures FROM codes WHERE tenant = ?1 AND hash = ?2")?
         .query_row(params![tenant, hash], |row| {
-            Ok(StoredCode {
+            let Some((subject, payload)) = sealed(row, 1, vault, &context::code(hash))? else { return Ok(None) };
+            Ok(Some(StoredCode {
                 hash: *hash,
                 client: row.get(0)?,
-                payload: json(row, 1)?,
+                subject,
+                payload,
                 expires: UnixTime(row.get(2)?),
                 used: row.get(3)?,
                 failures: row.get(4)?,
-            })
+            }))
         })
         .optional()
+        .map(Option::flatten)
 }
 
-pub(crate) fn refresh(conn: &Connection, tenant: &str, hash: &KeyedHash) -> rusqlite::Result<Option<StoredRefresh>> {
+pub(crate) fn refresh(
+    conn: &Connection,
+    tenant: &str,
+    hash: &KeyedHash,
+    vault: &Vault,
+) -> rusqlite::Result<Option<StoredRefresh>> {
     conn.prepare_cached(
         "SELECT t.family, t.client, t.jkt, t.payload, t.until_s, t.generation, f.revoked = 0 AND f.generation = t.generation
          FROM refresh_tokens AS t JOIN families AS f ON f.tenant = t.tenant AND f.family = t.family
          WHERE t.tenant = ?1 AND t.hash = ?2",
     )?
     .query_row(params![tenant, hash], |row| {
-        Ok(StoredRefresh {
+        let Some((subject, payload)) = sealed(row, 3, vault, &context::refresh(hash))? else { return Ok(None) };
+        Ok(Some(StoredRefresh {
             hash: *hash,
+            subject,
             family: row.get(0)?,
             client: row.get(1)?,
             jkt: row.get(2)?,
-            payload: json(row, 3)?,
+            payload,
             expires: UnixTime(row.get(4)?),
             generation: unsigned(row, 5)?,
             current: row.get(6)?,
-        })
+        }))
     })
     .optional()
+    .map(Option::flatten)
 }
 
-pub(crate) fn token(conn: &Connection, tenant: &str, jti: &str) -> rusqlite::Result<Option<StoredToken>> {
+pub(crate) fn token(conn: &Connection, tenant: &str, jti: &str, vault: &Vault) -> rusqlite::Result<Option<StoredToken>> {
     conn.prepare_cached("SELECT body FROM tokens WHERE tenant = ?1 AND jti = ?2")?
-        .query_row(params![tenant, jti], |row| json(row, 0))
+        .query_row(params![tenant, jti], |row| sealed(row, 0, vault, &context::token(jti)))
         .optional()
+        .map(Option::flatten)
 }
 
 pub(crate) fn spent(conn: &Connection, tenant: &str, key: &str) -> rusqlite::Result<i64> {
@@ -121,32 +134,44 @@ pub(crate) fn object(conn: &Connection, tenant: &str, sha256: &str) -> rusqlite:
         .optional()
 }
 
-pub(crate) fn record_by_id(conn: &Connection, tenant: &str, id: &str) -> rusqlite::Result<Option<StoredRecord>> {
+pub(crate) fn record_by_id(conn: &Connection, tenant: &str, id: &str, vault: &Vault) -> rusqlite::Result<Option<StoredRecord>> {
     conn.prepare_cached(
         "SELECT r.idx, r.record_id, r.bytes, s.body FROM records AS r
          LEFT JOIN sides AS s ON s.tenant = r.tenant AND s.idx = r.idx WHERE r.tenant = ?1 AND r.record_id = ?2",
     )?
-    .query_row(params![tenant, id], record)
+    .query_row(params![tenant, id], |row| record(row, vault))
     .optional()
 }
 
 /// Records `from..from + limit`, as far as they exist; at most a page.
-pub(crate) fn records(conn: &Connection, tenant: &str, from: u64, limit: u32) -> rusqlite::Result<Vec<StoredRecord>> {
+pub(crate) fn records(
+    conn: &Connection,
+    tenant: &str,
+    from: u64,
+    limit: u32,
+    vault: &Vault,
+) -> rusqlite::Result<Vec<StoredRecord>> {
     conn.prepare_cached(
         "SELECT r.idx, r.record_id, r.bytes, s.body FROM records AS r
          LEFT JOIN sides AS s ON s.tenant = r.tenant AND s.idx = r.idx
          WHERE r.tenant = ?1 AND r.idx >= ?2 ORDER BY r.idx LIMIT ?3",
     )?
-    .query_map(params![tenant, i64::try_from(from).unwrap_or(i64::MAX), limit.min(PAGE)], record)?
+    .query_map(params![tenant, i64::try_from(from).unwrap_or(i64::MAX), limit.min(PAGE)], |row| record(row, vault))?
     .collect()
 }
 
-fn record(row: &Row<'_>) -> rusqlite::Result<StoredRecord> {
+/// A record with its side values opened, as far as their keys still exist.
+fn record(row: &Row<'_>, vault: &Vault) -> rusqlite::Result<StoredRecord> {
+    let record_id: String = row.get(1)?;
     let side = match row.get_ref(3)?.as_blob_or_null()? {
         None => None,
-        Some(bytes) => Some(Side::parse(bytes).map_err(|error| unreadable(3, Type::Blob, error))?),
+        Some(bytes) => {
+            let mut side = Side::parse(bytes).map_err(|error| unreadable(3, Type::Blob, error))?;
+            side.open(&record_id, &vault.keyring()).map_err(|error| unreadable(3, Type::Blob, error))?;
+            Some(side)
+        }
     };
-    Ok(StoredRecord { index: unsigned(row, 0)?, record_id: row.get(1)?, bytes: row.get(2)?, side })
+    Ok(StoredRecord { index: unsigned(row, 0)?, record_id, bytes: row.get(2)?, side })
 }
 
 /// SQLite knows signed integers only.
@@ -155,9 +180,10 @@ pub(crate) fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
 }
 
-fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+/// A sealed row's body; `None` when its subject was erased, and the row is as good as gone.
+fn sealed<T: DeserializeOwned>(row: &Row<'_>, column: usize, vault: &Vault, context: &str) -> rusqlite::Result<Option<T>> {
     let text = row.get_ref(column)?.as_str()?;
-    serde_json::from_str(text).map_err(|error| unreadable(column, Type::Text, error))
+    open_row(vault, context, text).map_err(|fault| unreadable(column, Type::Text, std::io::Error::other(fault.context)))
 }
 
 fn unreadable(column: usize, kind: Type, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {

@@ -19,6 +19,8 @@ pub struct Snapshot {
     agents: HashTrieMapSync<AgentId, Arc<Agent>>,
     humans: HashTrieMapSync<Arc<str>, Arc<Human>>,
     revoked: Revoked,
+    /// Legal holds: pseudonym of the subject, and since when.
+    holds: Until,
 }
 
 /// Revocations by kind, so that a look-up on the path of a call allocates nothing.
@@ -39,6 +41,7 @@ impl Snapshot {
             agents: HashTrieMapSync::new_sync(),
             humans: HashTrieMapSync::new_sync(),
             revoked: Revoked { jti: Until::new_sync(), txn: Until::new_sync(), family: Until::new_sync() },
+            holds: Until::new_sync(),
         }
     }
 
@@ -85,6 +88,28 @@ impl Snapshot {
     /// Revocations in force.
     pub fn revocations(&self) -> usize {
         self.revoked.jti.size() + self.revoked.txn.size() + self.revoked.family.size()
+    }
+
+    /// Whether a legal hold is on this subject (a pseudonym).
+    pub fn is_held(&self, subject_ref: &str) -> bool {
+        self.holds.contains_key(subject_ref)
+    }
+
+    /// Subjects on legal hold, as pseudonyms, and since when; in no order.
+    pub fn holds(&self) -> impl Iterator<Item = (&str, UnixTime)> {
+        self.holds.iter().map(|(subject, since)| (subject.as_ref(), *since))
+    }
+
+    pub(crate) fn hold(&mut self, subject_ref: &str, since: UnixTime) {
+        self.holds.insert_mut(Arc::from(subject_ref), since);
+    }
+
+    pub(crate) fn release(&mut self, subject_ref: &str) {
+        self.holds.remove_mut(subject_ref);
+    }
+
+    pub(crate) fn remove_human(&mut self, name: &str) {
+        self.humans.remove_mut(name);
     }
 
     pub(crate) fn revoked_until(&self, what: &Revocation) -> Option<UnixTime> {

@@ -9,9 +9,11 @@ use crate::{
     outage::Outage,
     publish::{self, Order, Publisher},
     read::{self, Readers},
+    rim::Clock,
     schema,
     shared::Shared,
     snapshot::Snapshot,
+    vault::Vault,
     writer::{self, Job},
 };
 use aws_lc_rs::hmac;
@@ -31,15 +33,17 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Durable state of one tenant: one database, one log. Cheap to clone; clones share everything.
 #[derive(Clone)]
-pub struct Store(Arc<Inner>);
+pub struct Store(pub(crate) Arc<Inner>);
 
-struct Inner {
+pub(crate) struct Inner {
     tenant: TenantId,
     ledger_dir: PathBuf,
     pepper: hmac::Key,
-    shared: Arc<Shared>,
-    readers: Readers,
-    queue: mpsc::Sender<Job>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) vault: Vault,
+    pub(crate) readers: Readers,
+    pub(crate) clock: Clock,
+    pub(crate) queue: mpsc::Sender<Job>,
     queue_wait: Duration,
     orders: blocking::Sender<Order>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -70,6 +74,7 @@ impl Store {
         let path = config.data_dir.join("remit.db");
         let conn = schema::open_writer(&path)?;
         load::bind(&conn, &config)?;
+        let vault = load::vault(&conn, &config)?;
         let snapshot = load::snapshot(&conn, &config)?;
         let (count, last) = load::tail(&conn, config.tenant.as_str())?;
         // LG-17: the ledger directory is compared with the database before anything is sealed or signed.
@@ -79,9 +84,13 @@ impl Store {
         shared.published.store(published, Ordering::Release);
         let sealer = sealer(&config, last.as_ref())?;
         let start = start_record(&config, sealer.key(), publisher.vkey());
-        let mut group = Group::new(conn, shared.clone(), sealer, config.clock.clone(), config.entropy.clone());
+        let mut group = Group::new(conn, shared.clone(), sealer, vault.clone(), &config);
         writer::single(&mut group, Batch::new(config.tenant.clone()).note().record(start))
             .map_err(|error| StoreError::Start(error.to_string()))?;
+
+        for batch in group.unfinished_erasures()? {
+            writer::single(&mut group, batch).map_err(|error| StoreError::Start(error.to_string()))?;
+        }
 
         let (queue, jobs) = mpsc::channel(config.queue.max(1));
         let (orders, inbox) = blocking::channel();
@@ -98,6 +107,8 @@ impl Store {
         ];
         Ok(Self(Arc::new(Inner {
             readers: Readers::new(path, config.tenant.clone()),
+            vault,
+            clock: config.clock,
             tenant: config.tenant,
             ledger_dir: config.ledger_dir,
             pepper: hmac::Key::new(hmac::HMAC_SHA256, config.pepper.expose()),
@@ -176,17 +187,19 @@ impl Store {
 
     /// The code, used or not, until it is swept after its expiry.
     pub async fn code(&self, hash: KeyedHash) -> Result<Option<StoredCode>, ReadError> {
-        self.0.readers.read(move |conn, tenant| read::code(conn, tenant, &hash)).await
+        let vault = self.0.vault.clone();
+        self.0.readers.read(move |conn, tenant| read::code(conn, tenant, &hash, &vault)).await
     }
 
     /// The refresh token, current or not.
     pub async fn refresh(&self, hash: KeyedHash) -> Result<Option<StoredRefresh>, ReadError> {
-        self.0.readers.read(move |conn, tenant| read::refresh(conn, tenant, &hash)).await
+        let vault = self.0.vault.clone();
+        self.0.readers.read(move |conn, tenant| read::refresh(conn, tenant, &hash, &vault)).await
     }
 
     pub async fn token(&self, jti: &str) -> Result<Option<StoredToken>, ReadError> {
-        let jti = jti.to_owned();
-        self.0.readers.read(move |conn, tenant| read::token(conn, tenant, &jti)).await
+        let (jti, vault) = (jti.to_owned(), self.0.vault.clone());
+        self.0.readers.read(move |conn, tenant| read::token(conn, tenant, &jti, &vault)).await
     }
 
     /// What has been counted under a budget key.
@@ -201,13 +214,14 @@ impl Store {
     }
 
     pub async fn record_by_id(&self, record_id: &str) -> Result<Option<StoredRecord>, ReadError> {
-        let id = record_id.to_owned();
-        self.0.readers.read(move |conn, tenant| read::record_by_id(conn, tenant, &id)).await
+        let (id, vault) = (record_id.to_owned(), self.0.vault.clone());
+        self.0.readers.read(move |conn, tenant| read::record_by_id(conn, tenant, &id, &vault)).await
     }
 
     /// Records `from..from + limit`, as far as they exist; at most 1,000 at a time.
     pub async fn records(&self, from: u64, limit: u32) -> Result<Vec<StoredRecord>, ReadError> {
-        self.0.readers.read(move |conn, tenant| read::records(conn, tenant, from, limit)).await
+        let vault = self.0.vault.clone();
+        self.0.readers.read(move |conn, tenant| read::records(conn, tenant, from, limit, &vault)).await
     }
 
     /// Bytes pinned by `PutObject`, by the hex SHA-256.
@@ -320,6 +334,8 @@ mod tests {
             log_origin: "remit.test/main".to_owned(),
             log_key: Secret::new([2; 32]),
             pepper: Secret::new([3; 32]),
+            vault: Secret::new([4; 32]),
+            retention: Config::retention(),
             issuer_jwks: serde_json::json!({ "keys": [] }),
             clock: Clock::manual(Moment::at(1_800_000_000)),
             entropy: Entropy::seeded(1),

@@ -180,6 +180,8 @@ fn open_store(dir: &TempDir, clock: &Clock, entropy: &Entropy, keys: &Keys) -> S
         log_origin: "remit.test/main".to_owned(),
         log_key: Secret::new([2; 32]),
         pepper: Secret::new([3; 32]),
+        vault: Secret::new([4; 32]),
+        retention: Config::retention(),
         issuer_jwks: keys.set().to_jwks(),
         clock: clock.clone(),
         entropy: entropy.clone(),

@@ -43,6 +43,8 @@ impl World {
             log_origin: "test/log".into(),
             log_key: Secret::new([2; 32]),
             pepper: Secret::new([3; 32]),
+            vault: Secret::new([4; 32]),
+            retention: Config::retention(),
             issuer_jwks: json!({"keys": []}),
             clock: clock.clone(),
             entropy,

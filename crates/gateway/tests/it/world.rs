@@ -325,6 +325,8 @@ fn config(dir: &TempDir, clock: &Clock, keys: &KeySet) -> Config {
         log_origin: "remit.test/main".into(),
         log_key: Secret::new([2; 32]),
         pepper: Secret::new([3; 32]),
+        vault: Secret::new([4; 32]),
+        retention: Config::retention(),
         issuer_jwks: keys.to_jwks(),
         clock: clock.clone(),
         entropy: Entropy::system(),

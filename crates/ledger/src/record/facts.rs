@@ -306,6 +306,6 @@ pub struct Retention {
 impl Default for Retention {
     /// 400 days: a year (PCI DSS 10.5.1) and the month in which someone asks for it.
     fn default() -> Self {
-        Self { class: "audit".to_owned(), keep_days: 400, legal_hold: false }
+        Self { class: "standard".to_owned(), keep_days: 400, legal_hold: false }
     }
 }

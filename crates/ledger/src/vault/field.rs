@@ -1,6 +1,6 @@
 //! One sealed value: `nonce ‖ AES-256-GCM(plaintext) ‖ tag` under a key derived for this record and path.
 
-use super::{Key, KeyId, SubjectKey};
+use super::{Key, KeyId, Keyring, SubjectKey};
 use crate::hash::Hash;
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
@@ -27,6 +27,26 @@ pub struct SealedBox {
 pub struct BoxError;
 
 impl SealedBox {
+    /// Seals bytes that belong to no record, for instance a row of a database; `context` says which, and must differ from
+    /// every other and from every record id.
+    ///
+    /// # Errors
+    /// A fault when the cryptographic library refuses, which it has no reason to.
+    pub fn seal_bytes(keys: &[Key], context: &str, plain: &[u8], entropy: &mut dyn FnMut(&mut [u8])) -> Result<Self, Fault> {
+        let leaf = Hash::of(&[context.as_bytes()]);
+        Self::seal(keys, &Place { record_id: context, path: "", leaf: &leaf }, plain, entropy)
+    }
+
+    /// Opens what [`SealedBox::seal_bytes`] sealed; `None` when a key is not at hand.
+    ///
+    /// # Errors
+    /// The keys at hand do not open it.
+    pub fn open_bytes(&self, keys: &Keyring, context: &str) -> Result<Option<Zeroizing<Vec<u8>>>, BoxError> {
+        let Some(secrets) = self.keys.iter().map(|id| keys.key(id)).collect::<Option<Vec<_>>>() else { return Ok(None) };
+        let leaf = Hash::of(&[context.as_bytes()]);
+        self.open(&secrets, &Place { record_id: context, path: "", leaf: &leaf }).map(Some)
+    }
+
     /// Seals `plain` for one path of one record. `keys` are sorted by name here; each must be there once.
     ///
     /// # Errors

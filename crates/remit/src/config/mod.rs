@@ -106,6 +106,15 @@ impl Default for LedgerSection {
     }
 }
 
+impl LedgerSection {
+    /// Days by class: the built-in ones, and what the file says of them and of others.
+    pub(crate) fn retention(&self) -> BTreeMap<String, u32> {
+        let mut days = remit_store::Config::retention();
+        days.extend(self.retention.iter().map(|(class, stated)| (class.clone(), stated.keep_days)));
+        days
+    }
+}
+
 /// One source of people.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]

@@ -30,6 +30,8 @@ pub(crate) fn config(dir: &Path) -> Config {
         log_origin: "remit.test/main".to_owned(),
         log_key: Secret::new([2; 32]),
         pepper: Secret::new([3; 32]),
+        vault: Secret::new([4; 32]),
+        retention: Config::retention(),
         issuer_jwks: json!({ "keys": [] }),
         clock: Clock::manual(Moment::at(NOW)),
         entropy: Entropy::system(),

@@ -11,6 +11,7 @@ fn code(store: &Store) -> StoredCode {
     StoredCode {
         hash: store.keyed_hash("code", b"secret"),
         client: "agent:planner".to_owned(),
+        subject: Principal::human("https://remit.test", "alice"),
         payload: json!({ "challenge": "c" }),
         expires: UnixTime(NOW + 60),
         used: None,
@@ -23,6 +24,7 @@ fn refresh(store: &Store, secret: &str) -> StoredRefresh {
         hash: store.keyed_hash("refresh", secret.as_bytes()),
         family: "f1".to_owned(),
         client: "agent:planner".to_owned(),
+        subject: Principal::human("https://remit.test", "alice"),
         jkt: "thumb".to_owned(),
         payload: json!({ "scope": "helpdesk:*" }),
         expires: UnixTime(NOW + 3_600),

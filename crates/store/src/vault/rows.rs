@@ -1,0 +1,61 @@
+//! Rows of the database that name people: sealed like side values, so that a backup of the database tells nothing.
+
+use super::Vault;
+use crate::{
+    group::{Halt, Work},
+    rim::Entropy,
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use remit_ledger::vault::{KeyId, SealedBox, Subject};
+use remit_model::{Fault, Principal};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// What a sealed row is bound to: no row opens in the place of another.
+pub(crate) mod context {
+    use crate::batch::KeyedHash;
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
+    pub(crate) fn code(hash: &KeyedHash) -> String {
+        format!("remit.db codes {}", URL_SAFE_NO_PAD.encode(hash))
+    }
+
+    pub(crate) fn refresh(hash: &KeyedHash) -> String {
+        format!("remit.db refresh_tokens {}", URL_SAFE_NO_PAD.encode(hash))
+    }
+
+    pub(crate) fn token(jti: &str) -> String {
+        format!("remit.db tokens {jti}")
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Row {
+    keys: Vec<String>,
+    sealed: String,
+}
+
+/// Whose the row is (a pseudonym), and its body sealed under their key.
+pub(crate) fn seal_row(work: &Work, subject: &Principal, context: &str, body: &impl Serialize) -> Result<(String, String), Halt> {
+    let (vault, entropy): (&Vault, &Entropy) = (&work.vault, &work.entropy);
+    let subject = Subject::Principal { iss: subject.iss.clone(), sub: subject.sub.clone() };
+    let plain = serde_json::to_vec(body).map_err(|error| Halt::invalid(format!("not storable as JSON: {error}")))?;
+    let key = vault.key(&subject, &work.snapshot).map_err(|fault| Halt::side(&fault))?;
+    let sealed = SealedBox::seal_bytes(&[key], context, &plain, &mut |bytes| entropy.fill(bytes));
+    let sealed = sealed.map_err(|fault| Halt::side(&fault))?;
+    let row = Row { keys: sealed.keys.iter().map(ToString::to_string).collect(), sealed: URL_SAFE_NO_PAD.encode(sealed.bytes) };
+    let row = serde_json::to_string(&row).map_err(|error| Halt::invalid(error.to_string()))?;
+    Ok((vault.reference(&subject), row))
+}
+
+/// The body of a sealed row; `None` when its subject was erased.
+pub(crate) fn open_row<T: DeserializeOwned>(vault: &Vault, context: &str, row: &str) -> Result<Option<T>, Fault> {
+    let row: Row = serde_json::from_str(row).map_err(Fault::new)?;
+    let keys = row.keys.iter().map(|id| KeyId::parse(id)).collect::<Option<_>>();
+    let keys = keys.ok_or_else(|| Fault::new("a sealed row names no key"))?;
+    let bytes = URL_SAFE_NO_PAD.decode(row.sealed).map_err(Fault::new)?;
+    match (SealedBox { keys, bytes }).open_bytes(&vault.keyring(), context) {
+        Ok(Some(plain)) => serde_json::from_slice(&plain).map(Some).map_err(Fault::new),
+        Ok(None) => Ok(None),
+        Err(error) => Err(Fault::new(error)),
+    }
+}
