@@ -80,11 +80,12 @@ fn tampered_copies_are_refused_by_both() {
         ("a bit of an entry flipped", |ledger| flip(&some_file(ledger, "tile/entries"), 40)),
         ("a bit of a hash tile flipped", |ledger| flip(&some_file(ledger, "tile/0"), 5)),
         ("the last entry dropped", drop_last_entry),
-        ("a disclosed value changed", |ledger| {
+        ("the leaf of a sealed value changed", |ledger| {
             let file = some_file(ledger, "side");
             let text = String::from_utf8(read(&file)).unwrap();
-            assert!(text.contains("T-1003"));
-            write(&file, text.replacen("T-1003", "T-1004", 1).as_bytes());
+            assert!(!text.contains("T-1003"), "a value in plain");
+            let at = text.find("\"leaf\":\"sha-256:").unwrap() + 16;
+            flip(&file, at);
         }),
         ("a hash tile truncated", |ledger| {
             let file = some_file(ledger, "tile/0");

@@ -1,6 +1,7 @@
 //! `remit audit …`: reads a ledger folder. Needs neither the server nor its database. One file a command.
 
 mod explain;
+mod keys;
 mod replay;
 mod search;
 mod show;
@@ -45,6 +46,9 @@ pub(crate) struct Source {
     /// The ledger folder (default: from the configuration)
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
+    /// Read sealed values with the keys of this disclosure file (default: the configuration's own, for its own ledger)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keys: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) config: ConfigArg,
 }
@@ -52,10 +56,7 @@ pub(crate) struct Source {
 impl Source {
     /// Opens the ledger as far as its checkpoint reaches.
     pub(crate) fn open(&self) -> Result<Reader> {
-        if let Some(dir) = &self.dir {
-            return open(dir);
-        }
-        open(&self.folder()?)
+        open_with(&self.folder()?, self.keys.as_deref(), &self.config.config)
     }
 
     /// Where the ledger is.
@@ -88,8 +89,18 @@ fn say(lines: &[String]) {
     }
 }
 
-fn open(dir: &Path) -> Result<Reader> {
-    Reader::open(dir).with_context(|| format!("{} is not a ledger folder", dir.display()))
+/// Opens a ledger folder with the keys at hand: a disclosure file's, or the server's own when the ledger is its.
+fn open_with(dir: &Path, keys: Option<&Path>, config: &Path) -> Result<Reader> {
+    let reader = Reader::open(dir).with_context(|| format!("{} is not a ledger folder", dir.display()))?;
+    Ok(match keys::at_hand(dir, keys, config)? {
+        Some(keys) => {
+            if let Some(origin) = keys.origin().filter(|origin| *origin != reader.checkpoint().origin) {
+                bail!("the keys are for the log `{origin}`, and this is `{}`", reader.checkpoint().origin);
+            }
+            reader.with_keys(keys)
+        }
+        None => reader,
+    })
 }
 
 /// A record by its number or its id; the latest first, because that is what people ask for.

@@ -1,6 +1,6 @@
 //! `remit audit replay`: every decision, made again.
 
-use super::{open, say};
+use super::{open_with, say};
 use crate::agent::print;
 use anyhow::Result;
 use clap::Args;
@@ -11,13 +11,19 @@ use std::path::PathBuf;
 pub(crate) struct Replay {
     /// The ledger folder
     dir: PathBuf,
+    /// Read sealed values with the keys of this disclosure file (default: the configuration's own, for its own ledger)
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
+    /// Configuration file, read only to find its own keys
+    #[arg(short, long, default_value = "remit.yaml", value_name = "FILE")]
+    config: PathBuf,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(args: &Replay) -> Result<bool> {
-    let report = replay(&open(&args.dir)?);
+    let report = replay(&open_with(&args.dir, args.keys.as_deref(), &args.config)?);
     if args.json {
         print(&serde_json::to_value(&report)?)?;
     } else {

@@ -1,11 +1,11 @@
 //! `remit audit verify`: the log, the chain of custody, and every decision, from a folder alone.
 
-use super::{replay::replay_lines, say};
+use super::{keys::at_hand, replay::replay_lines, say};
 use crate::agent::print;
 use anyhow::Result;
 use clap::Args;
 use remit_insight::{CustodyReport, ReplayReport, custody, replay};
-use remit_ledger::{Reader, Report, Trust, verify};
+use remit_ledger::{Keyring, Reader, Report, Trust, verify, verify::verify_log};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -16,13 +16,19 @@ pub(crate) struct Verify {
     /// The log's verifier key (C2SP vkey), from a source you trust
     #[arg(long, value_name = "VKEY")]
     vkey: Option<String>,
+    /// Read sealed values with the keys of this disclosure file (default: the configuration's own, for its own ledger)
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
+    /// Configuration file, read only to find its own keys
+    #[arg(short, long, default_value = "remit.yaml", value_name = "FILE")]
+    config: PathBuf,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(args: &Verify) -> Result<bool> {
-    let proof = prove(&args.dir, args.vkey.clone());
+    let proof = prove(&args.dir, args.vkey.clone(), at_hand(&args.dir, args.keys.as_deref(), &args.config)?);
     if args.json {
         print(&proof.to_value())?;
     } else {
@@ -40,10 +46,14 @@ pub(crate) struct Proof {
 }
 
 /// Verifies a folder: the log, then the chain of custody, then every decision.
-pub(crate) fn prove(dir: &Path, vkey: Option<String>) -> Proof {
-    let log = verify(dir, &Trust { vkey, ..Trust::default() });
+pub(crate) fn prove(dir: &Path, vkey: Option<String>, keys: Option<Keyring>) -> Proof {
+    let trust = Trust { vkey, ..Trust::default() };
+    let reader = Reader::open(dir).ok().map(|reader| match keys {
+        Some(keys) => reader.with_keys(keys),
+        None => reader,
+    });
     // A log that cannot be opened has no custody to check; the report already says why.
-    let reader = Reader::open(dir).ok();
+    let log = reader.as_ref().map_or_else(|| verify(dir, &trust), |reader| verify_log(reader, &trust));
     Proof { custody: reader.as_ref().map(custody), replay: reader.as_ref().map(replay), log }
 }
 

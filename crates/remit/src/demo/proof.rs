@@ -6,7 +6,8 @@ use super::{
 };
 use crate::audit::{self, Proof};
 use anyhow::{Context as _, Result};
-use remit_ledger::Reader;
+use remit_ledger::{Keyring, Reader, vault};
+use serde_json::json;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -18,11 +19,21 @@ pub(super) async fn tell(tell: &mut Teller, world: &World, dir: &Path) -> Result
     let copy = dir.join("auditor");
     copy_folder(&world.ledger(), &copy)?;
     let vkey = world.running.vkey.clone();
-    let proof = audit::prove(&copy, Some(vkey));
+    let keys = disclosure(world, &dir.join("disclosure.json"))?;
+    let proof = audit::prove(&copy, Some(vkey), Some(keys));
     log(tell, &proof);
     custody(tell, &proof);
     replay(tell, &proof);
     recorded(tell, &copy)
+}
+
+/// What the operator hands the auditor besides: the keys that open the sealed values.
+fn disclosure(world: &World, file: &Path) -> Result<Keyring> {
+    let origin = Reader::open(&world.ledger())?.checkpoint().origin.clone();
+    let keys = world.running.store.disclose(None)?;
+    let bytes = json!({"schema": vault::DISCLOSURE, "origin": origin, "keys": keys, "subjects": {}}).to_string();
+    fs::write(file, &bytes).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(Keyring::from_disclosure(bytes.as_bytes())?)
 }
 
 fn log(tell: &mut Teller, proof: &Proof) {
