@@ -1,6 +1,6 @@
 //! The command line: what can be said, nothing of what it does.
 
-use crate::audit::AuditCommand;
+use crate::{audit::AuditCommand, witness::Witness};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -20,6 +20,8 @@ pub(crate) enum Command {
     Init(Init),
     /// Run the server
     Serve(ConfigArg),
+    /// Watch somebody else's ledger: cosign its heads as long as each extends the last
+    Witness(Witness),
     /// Check or describe the configuration
     #[command(subcommand)]
     Config(ConfigCommand),

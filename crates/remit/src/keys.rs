@@ -103,14 +103,15 @@ pub(crate) fn private_folder(dir: &Path) -> Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).with_context(|| format!("cannot make {}", dir.display()))
 }
 
-fn read_seed(file: &Path) -> Result<[u8; 32]> {
+/// Reads 32 bytes written as hexadecimal digits.
+pub(crate) fn read_seed(file: &Path) -> Result<[u8; 32]> {
     let text = read_secret(file)?;
     let bytes: Option<Vec<u8>> =
         (0..text.len()).step_by(2).map(|at| text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok())).collect();
     bytes.and_then(|bytes| bytes.try_into().ok()).with_context(|| format!("{} is not 64 hexadecimal digits", file.display()))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

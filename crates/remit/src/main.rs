@@ -18,6 +18,7 @@ mod serve;
 mod token;
 mod web;
 mod wire;
+mod witness;
 
 use anyhow::Result;
 use clap::Parser as _;
@@ -29,7 +30,7 @@ use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let quiet = !matches!(cli.command, Command::Serve(_));
+    let quiet = !matches!(cli.command, Command::Serve(_) | Command::Witness(_));
     let done =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(anyhow::Error::from).and_then(|runtime| {
             let done = runtime.block_on(run(cli.command));
@@ -64,6 +65,10 @@ async fn run(command: Command) -> Result<bool> {
             let loaded = config::load(&args.config).map_err(|problems| config::report(&problems))?;
             logs(&loaded.config.observe.log);
             serve::run(&loaded, args.json, &rim).await?;
+        }
+        Command::Witness(args) => {
+            logs("info");
+            witness::run(&args, &rim).await?;
         }
         Command::Config(ConfigCommand::Schema { .. }) => print!("{}", config::schema()),
         Command::Config(ConfigCommand::Check(args)) => return Ok(check(&args)),

@@ -88,7 +88,8 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, mut stopped: wa
     }
 }
 
-async fn asked_to_stop() -> Result<()> {
+/// Waits for SIGTERM or SIGINT.
+pub(crate) async fn asked_to_stop() -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {

@@ -4,6 +4,7 @@ use crate::{
     config::{self, IdentityProvider, Loaded, McpServer},
     init, keys, reload,
     rim::Rim,
+    witness::{self, Circle},
 };
 use anyhow::{Context as _, Result};
 use axum::Router;
@@ -11,10 +12,13 @@ use remit_authority as authority;
 use remit_console::Console;
 use remit_gateway::{self as gateway, Route, Upstream};
 use remit_helpdesk::Desk;
-use remit_ledger::record::{Draft, EffectConfirmed, OutcomeStatus, ProducerKind, RecordType};
+use remit_ledger::{
+    note::SigningKey,
+    record::{Draft, EffectConfirmed, OutcomeStatus, ProducerKind, RecordType},
+};
 use remit_model::{Human, HumanStatus, Server, TenantId, ToolClass};
 use remit_policy::{Bundle, Live};
-use remit_store::{Batch, Change, Config as StoreConfig, Quota, Secret, Store};
+use remit_store::{Batch, Change, Config as StoreConfig, Quota, Secret, Store, Witnessing};
 use serde_json::json;
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
@@ -42,7 +46,14 @@ pub(crate) async fn start(loaded: &Loaded, rim: &Rim) -> Result<Running> {
     let signing = authority::Keys::new(keys.issuer);
     let origin = config.ledger.origin.clone().unwrap_or_else(|| init::origin(host(&issuer)));
     let ledger_dir = loaded.at(&config.ledger.dir);
-    let store = Store::open(StoreConfig {
+    let circle = circle(loaded, rim, &origin, &keys.log)?;
+    let mut witnessing = Witnessing::default();
+    if let Some(circle) = &circle {
+        let key = SigningKey::from_seed(&origin, &keys.log).map_err(|fault| anyhow::anyhow!("{fault}"))?;
+        witnessing.seen = circle.seen(&key, &ledger_dir).await?;
+        witnessing.witnesses = Some(circle.clone());
+    }
+    let opening = StoreConfig {
         data_dir: loaded.at(&config.storage.data_dir),
         ledger_dir: ledger_dir.clone(),
         tenant: TenantId::main(),
@@ -61,7 +72,11 @@ pub(crate) async fn start(loaded: &Loaded, rim: &Rim) -> Result<Running> {
         publish_every: Duration::from_millis(config.ledger.publish_every_ms),
         queue: StoreConfig::QUEUE,
         queue_wait: StoreConfig::QUEUE_WAIT,
-    })?;
+    };
+    let store = Store::open_witnessed(opening, witnessing)?;
+    if let Some(circle) = &circle {
+        tokio::spawn(witness::watch(store.clone(), circle.enough(), circle.grace()));
+    }
     let servers: Vec<Arc<Server>> = loaded.servers().into_iter().map(Arc::new).collect();
     register(loaded, &servers, &store).await?;
     let bundle = pin(&store, bundle).await?;
@@ -70,6 +85,14 @@ pub(crate) async fn start(loaded: &Loaded, rim: &Rim) -> Result<Running> {
     let router = mount(loaded, rim, &store, &policy, signing, &servers, routes, &admin);
     let vkey = keys::vkey(&loaded.at(&config.server.keys_dir), &origin)?;
     Ok(Running { router, store, policy, policies, desks, vkey })
+}
+
+/// The witnesses that the configuration names.
+fn circle(loaded: &Loaded, rim: &Rim, origin: &str, seed: &[u8; 32]) -> Result<Option<Arc<Circle>>> {
+    let Some(section) = &loaded.config.ledger.witnesses else { return Ok(None) };
+    let key = SigningKey::from_seed(origin, seed).map_err(|fault| anyhow::anyhow!("{fault}"))?;
+    let settings = section.settings(loaded, key.public()).context("ledger.witnesses")?;
+    Ok(Some(Arc::new(Circle::new(settings, rim.clock.clone())?)))
 }
 
 #[expect(clippy::too_many_arguments, reason = "the one place where every part is handed what it needs")]

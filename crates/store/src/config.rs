@@ -109,6 +109,16 @@ pub enum StoreError {
     KeysForeign { path: PathBuf },
     #[error("{path} was made with another vault.seed; put the seed back that belongs to it")]
     VaultSeed { path: PathBuf },
+    /// LG-17, N-LG-04: the same, when the directory was restored or lost as well.
+    #[error(
+        "witness {witness} has cosigned {size} records of this log and the database holds {database}: was an old backup restored? Nothing was signed"
+    )]
+    WitnessAhead { witness: String, size: u64, database: u64 },
+    #[error(
+        "witness {witness} has cosigned another history than the database holds: {}. Nothing was signed",
+        first.map_or_else(|| format!("one of the first {size} records differs"), |index| format!("record {index} is the first that differs"))
+    )]
+    WitnessFork { witness: String, size: u64, first: Option<u64> },
     #[error("the ledger failed: {0}")]
     Ledger(String),
     #[error("the start record could not be written: {0}")]

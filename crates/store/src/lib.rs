@@ -27,6 +27,7 @@ mod snapshot;
 mod store;
 mod sweep;
 mod vault;
+mod witness;
 mod writer;
 
 pub use batch::{
@@ -41,3 +42,4 @@ pub use remit_ledger::Draft;
 pub use snapshot::Snapshot;
 pub use store::{Stats, Store};
 pub use vault::keyring;
+pub use witness::{Cosignatures, Sighting, Witnesses, Witnessing};

@@ -10,13 +10,15 @@ use crate::{
     group::Group,
     schema,
     shared::Shared,
+    witness::{Sighting, Witnesses, Witnessing},
     writer::Job,
 };
 use remit_ledger::{
-    Checkpoint, Hash, Writer,
+    Checkpoint, Hash, Reader, Writer,
     dir::{Published, WriteError},
     note::SigningKey,
-    tree::Frontier,
+    tile::{Level, Tile, WIDTH},
+    tree::{Frontier, Range},
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use std::{
@@ -31,6 +33,9 @@ const CHUNK: u32 = 2_048;
 
 /// Remembered heads: the newest is all that is ever needed, the others are for a human who looks.
 const HEADS_KEPT: u32 = 16;
+
+/// Witnesses that were not enough are asked again for the same head after so long.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// An idle store sweeps what has expired once in so many rounds.
 const SWEEP_ROUNDS: u32 = 32;
@@ -55,12 +60,15 @@ pub(crate) struct Publisher {
     /// `None` after a failure: the directory is then opened and compared again, as at start.
     ledger: Option<Writer>,
     vkey: String,
+    witnesses: Option<Arc<dyn Witnesses>>,
+    /// The published head has the cosignatures it needs.
+    witnessed: bool,
 }
 
 impl Publisher {
-    /// Opens the ledger directory and refuses one that SQL's first `count` records do not extend.
-    /// Gives back how many records it already covers.
-    pub(crate) fn open(path: &Path, config: &Config, count: u64) -> Result<(Self, u64), StoreError> {
+    /// Opens the ledger directory and refuses one that SQL's first `count` records do not extend, and the same of what
+    /// witnesses have seen. Gives back how many records it already covers.
+    pub(crate) fn open(path: &Path, config: &Config, count: u64, witnessing: Witnessing) -> Result<(Self, u64), StoreError> {
         let mut publisher = Self {
             dir: config.ledger_dir.clone(),
             origin: config.log_origin.clone(),
@@ -69,8 +77,13 @@ impl Publisher {
             conn: schema::open_reader(path)?,
             ledger: None,
             vkey: String::new(),
+            witnesses: witnessing.witnesses,
+            witnessed: true,
         };
         publisher.vkey = publisher.key()?.public().to_string();
+        for sighting in &witnessing.seen {
+            publisher.holds(sighting, count)?;
+        }
         let ledger = publisher.resume(count)?;
         let published = ledger.size();
         publisher.ledger = Some(ledger);
@@ -84,6 +97,7 @@ impl Publisher {
 
     pub(crate) fn run(mut self, desk: &Desk, inbox: &blocking::Receiver<Order>, every: Duration) {
         let mut rounds = 0_u32;
+        let patience = u32::try_from(ASK_AGAIN.as_millis().div_ceil(every.as_millis().max(1))).unwrap_or(u32::MAX).max(1);
         loop {
             match inbox.recv_timeout(every) {
                 Ok(Order::Now(answer)) => {
@@ -101,6 +115,9 @@ impl Publisher {
                         tracing::error!(%error, "the ledger directory could not be brought up to date; will try again");
                     }
                     rounds = rounds.wrapping_add(1);
+                    if !self.witnessed && rounds.is_multiple_of(patience) {
+                        self.ask_again();
+                    }
                     if rounds.is_multiple_of(SWEEP_ROUNDS) {
                         let _ = desk.writer.try_send(Job::Aside(Box::new(Group::sweep)));
                     }
@@ -129,8 +146,9 @@ impl Publisher {
     }
 
     /// Publishes the next records and signs the head that covers them.
-    fn chunk(&self, ledger: &mut Writer) -> Result<Checkpoint, StoreError> {
+    fn chunk(&mut self, ledger: &mut Writer) -> Result<Checkpoint, StoreError> {
         let start = ledger.size();
+        let (witnesses, mut enough) = (self.witnesses.clone(), true);
         let mut select = self.conn.prepare_cached(
             "SELECT r.bytes, s.body FROM records AS r LEFT JOIN sides AS s ON s.tenant = r.tenant AND s.idx = r.idx
              WHERE r.tenant = ?1 AND r.idx >= ?2 ORDER BY r.idx LIMIT ?3",
@@ -144,7 +162,33 @@ impl Publisher {
             return Err(StoreError::Corrupt(format!("record {start} is missing")));
         }
         let entries: Vec<Published<'_>> = rows.iter().map(|(entry, side)| Published { entry, side: side.as_deref() }).collect();
-        ledger.publish(start, &entries).map_err(|error| self.refused(error))
+        let head = ledger.publish_witnessed(start, &entries, &mut |log| {
+            let said = witnesses.as_ref().map(|witnesses| witnesses.cosign(log)).unwrap_or_default();
+            enough = said.enough || witnesses.is_none();
+            said.lines
+        });
+        let head = head.map_err(|error| self.refused(error))?;
+        drop(select);
+        self.witnessed = enough;
+        Ok(head)
+    }
+
+    /// Asks the witnesses once more about the head that stands: without new records nothing else would.
+    fn ask_again(&mut self) {
+        let (Some(witnesses), Some(mut ledger)) = (self.witnesses.clone(), self.ledger.take()) else { return };
+        let mut enough = false;
+        let asked = ledger.witness_again(&mut |log| {
+            let said = witnesses.cosign(log);
+            enough = said.enough;
+            said.lines
+        });
+        match asked {
+            Ok(()) => {
+                self.ledger = Some(ledger);
+                self.witnessed = enough;
+            }
+            Err(error) => tracing::error!(%error, "the checkpoint could not be witnessed; will try again"),
+        }
     }
 
     /// Pins objects before the records that name them.
@@ -187,10 +231,50 @@ impl Publisher {
             return Err(StoreError::LedgerAhead { directory: head.size, database: count });
         }
         if self.root(head.size)? != head.root {
-            let reason = format!("the first {} records have another root than its checkpoint says", head.size);
+            let reason = match self.first_difference(head.size)? {
+                Some(index) => format!("record {index} is the first that differs"),
+                None => format!("the first {} records have another root than its checkpoint says", head.size),
+            };
             return Err(StoreError::LedgerInconsistent(reason));
         }
         Ok(ledger)
+    }
+
+    /// SQL's log holds what a witness saw of it. SPEC: LG-17, N-LG-04.
+    fn holds(&self, seen: &Sighting, count: u64) -> Result<(), StoreError> {
+        let (witness, size) = (seen.witness.clone(), seen.size);
+        if size > count {
+            return Err(StoreError::WitnessAhead { witness, size, database: count });
+        }
+        let Some(root) = seen.root else { return Ok(()) };
+        if self.root(size)? == root {
+            return Ok(());
+        }
+        // The directory may still hold the history that the witness saw.
+        let reader = Reader::open(&self.dir).ok().filter(|reader| reader.len() >= size);
+        let held = reader.and_then(|reader| reader.subtree(Range { start: 0, end: size }).ok());
+        let first = if held == Some(root) { self.first_difference(size)? } else { None };
+        Err(StoreError::WitnessFork { witness, size, first })
+    }
+
+    /// The first of `size` records that is not in SQL what the directory's tiles say; `None` when these do not say.
+    fn first_difference(&self, size: u64) -> Result<Option<u64>, StoreError> {
+        let Ok(reader) = Reader::open(&self.dir) else { return Ok(None) };
+        let mut select = self.conn.prepare("SELECT leaf_hash FROM records WHERE tenant = ?1 AND idx < ?2 ORDER BY idx")?;
+        let rows = select.query_map(params![self.tenant, signed(size)], |row| row.get(0).map(Hash))?;
+        let mut tile: Vec<Hash> = Vec::new();
+        for (index, leaf) in (0_u64..).zip(rows) {
+            if index.is_multiple_of(WIDTH) {
+                let Some(at) = Tile::holding(Level::Hashes(0), index, reader.len()) else { return Ok(None) };
+                let Ok(hashes) = reader.hashes(at) else { return Ok(None) };
+                tile = hashes;
+            }
+            let published = usize::try_from(index % WIDTH).ok().and_then(|at| tile.get(at));
+            if published != Some(&leaf?) {
+                return Ok(Some(index));
+            }
+        }
+        Ok(None)
     }
 
     /// The root over SQL's first `size` records: remembered, or else computed from every leaf.

@@ -14,6 +14,7 @@ use crate::{
     shared::Shared,
     snapshot::Snapshot,
     vault::Vault,
+    witness::Witnessing,
     writer::{self, Job},
 };
 use aws_lc_rs::hmac;
@@ -70,6 +71,12 @@ impl Store {
     /// Opens or creates the store, checks the ledger directory against the database, and writes the start record.
     /// Blocks; call it before the server serves.
     pub fn open(config: Config) -> Result<Self, StoreError> {
+        Self::open_witnessed(config, Witnessing::default())
+    }
+
+    /// The same, with witnesses: what they saw is compared with the database before anything is sealed or signed, and
+    /// every new head is shown to them before it is published.
+    pub fn open_witnessed(config: Config, witnessing: Witnessing) -> Result<Self, StoreError> {
         let lock = Arc::new(Lock::take(&config.data_dir)?);
         let path = config.data_dir.join("remit.db");
         let conn = schema::open_writer(&path)?;
@@ -78,7 +85,7 @@ impl Store {
         let snapshot = load::snapshot(&conn, &config)?;
         let (count, last) = load::tail(&conn, config.tenant.as_str())?;
         // LG-17: the ledger directory is compared with the database before anything is sealed or signed.
-        let (publisher, published) = Publisher::open(&path, &config, count)?;
+        let (publisher, published) = Publisher::open(&path, &config, count, witnessing)?;
 
         let shared = Arc::new(Shared::new(snapshot, count));
         shared.published.store(published, Ordering::Release);

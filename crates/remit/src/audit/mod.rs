@@ -75,7 +75,7 @@ pub(crate) async fn run(command: &AuditCommand, rim: &Rim) -> Result<bool> {
     tokio::task::spawn_blocking(move || match &command {
         AuditCommand::Show(args) => show::run(args).map(|()| true),
         AuditCommand::Explain(args) => explain::run(args).map(|()| true),
-        AuditCommand::Verify(args) => verify::run(args),
+        AuditCommand::Verify(args) => verify::run(args, &rim),
         AuditCommand::Replay(args) => replay::run(args),
         AuditCommand::WhatIf(args) => what_if::run(args, &rim),
         AuditCommand::Search(args) => search::run(args, &rim).map(|()| true),

@@ -1,13 +1,16 @@
 //! `remit audit verify`: the log, the chain of custody, and every decision, from a folder alone.
 
 use super::{keys::at_hand, replay::replay_lines, say};
-use crate::agent::print;
-use anyhow::Result;
+use crate::{agent::print, config::witnesses, rim::Rim};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use remit_insight::{CustodyReport, ReplayReport, custody, replay};
-use remit_ledger::{Keyring, Reader, Report, Trust, verify, verify::verify_log};
+use remit_ledger::{Against, Keyring, Reader, Report, Trust, note::NOTE_LIMIT, verify, verify::verify_log};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Verify {
@@ -22,19 +25,53 @@ pub(crate) struct Verify {
     /// Configuration file, read only to find its own keys
     #[arg(short, long, default_value = "remit.yaml", value_name = "FILE")]
     config: PathBuf,
+    /// Require the witnesses of this C2SP tlog-policy file to have cosigned the checkpoint
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// A checkpoint of this log seen before: the log must extend it
+    #[arg(long, value_name = "NOTE")]
+    earlier: Option<PathBuf>,
+    /// What somebody else was shown as this log, a checkpoint or a folder: one must extend the other
+    #[arg(long, value_name = "NOTE|DIR")]
+    against: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-pub(super) fn run(args: &Verify) -> Result<bool> {
-    let proof = prove(&args.dir, args.vkey.clone(), at_hand(&args.dir, args.keys.as_deref(), &args.config)?);
+pub(super) fn run(args: &Verify, rim: &Rim) -> Result<bool> {
+    let keys = at_hand(&args.dir, args.keys.as_deref(), &args.config)?;
+    let proof = prove(&args.dir, &trust(args, rim)?, keys);
     if args.json {
         print(&proof.to_value())?;
     } else {
         say(&proof.lines());
     }
     Ok(proof.holds())
+}
+
+/// What the command line brings to judge the log by.
+fn trust(args: &Verify, rim: &Rim) -> Result<Trust> {
+    let against = match &args.against {
+        Some(dir) if dir.is_dir() => Some(Against::Folder(dir.clone())),
+        Some(file) => Some(Against::Note(note(file)?)),
+        None => None,
+    };
+    Ok(Trust {
+        vkey: args.vkey.clone(),
+        earlier: args.earlier.as_deref().map(note).transpose()?,
+        policy: args.policy.as_deref().map(witnesses::read).transpose()?,
+        now: u64::try_from(rim.clock.unix().0).ok(),
+        against,
+    })
+}
+
+fn note(file: &Path) -> Result<Vec<u8>> {
+    let size = fs::metadata(file).with_context(|| format!("cannot read {}", file.display()))?.len();
+    if size > NOTE_LIMIT as u64 {
+        bail!("{} is too long for a checkpoint", file.display());
+    }
+    fs::read(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
 /// Everything that can be said about a ledger folder from itself.
@@ -46,14 +83,13 @@ pub(crate) struct Proof {
 }
 
 /// Verifies a folder: the log, then the chain of custody, then every decision.
-pub(crate) fn prove(dir: &Path, vkey: Option<String>, keys: Option<Keyring>) -> Proof {
-    let trust = Trust { vkey, ..Trust::default() };
+pub(crate) fn prove(dir: &Path, trust: &Trust, keys: Option<Keyring>) -> Proof {
     let reader = Reader::open(dir).ok().map(|reader| match keys {
         Some(keys) => reader.with_keys(keys),
         None => reader,
     });
     // A log that cannot be opened has no custody to check; the report already says why.
-    let log = reader.as_ref().map_or_else(|| verify(dir, &trust), |reader| verify_log(reader, &trust));
+    let log = reader.as_ref().map_or_else(|| verify(dir, trust), |reader| verify_log(reader, trust));
     Proof { custody: reader.as_ref().map(custody), replay: reader.as_ref().map(replay), log }
 }
 
@@ -86,6 +122,9 @@ impl Proof {
                 "note an intent has no effect record, so its outcome is unknown: records {:?}",
                 self.log.unknown_outcomes
             ));
+        }
+        for (at, head) in self.log.evidence.iter().enumerate() {
+            lines.push(format!("evidence {}: a signed head that excludes the other\n{}", at + 1, head.trim_end()));
         }
         lines.extend(self.log.notes.iter().map(|note| format!("note {note}")));
         if !self.log.independent {

@@ -163,6 +163,9 @@ impl Check<'_> {
         if !(10..=10_000).contains(&config.ledger.publish_every_ms) {
             self.complain(line("ledger", "publish_every_ms"), "ledger.publish_every_ms: must be 10 to 10000".into());
         }
+        if let Some(complaint) = config.ledger.witnesses.as_ref().and_then(|witnesses| witnesses.complaint(self.base)) {
+            self.complain(line("ledger", "witnesses"), complaint);
+        }
         for (name, server) in &config.mcp_servers {
             let line = root.member("mcp_servers").and_then(|node| node.member(name)).map(|node| node.line);
             self.server(name, server, line);

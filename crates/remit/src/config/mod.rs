@@ -6,6 +6,7 @@
 mod capture;
 mod load;
 mod tree;
+pub(crate) mod witnesses;
 
 pub(crate) use capture::captures;
 pub(crate) use load::{Loaded, Problem, entitlements, load};
@@ -98,11 +99,13 @@ pub(crate) struct LedgerSection {
     /// How long the values beside the records are kept, by class. There are `standard` (400 days), `payment` (2555) and
     /// `capture` (30) without a word; a class named here replaces one of them or is a further one.
     pub(crate) retention: BTreeMap<String, capture::RetentionClass>,
+    /// Others who are shown every new checkpoint and sign it; without them tampering is evident only to outsiders.
+    pub(crate) witnesses: Option<witnesses::WitnessesSection>,
 }
 
 impl Default for LedgerSection {
     fn default() -> Self {
-        Self { dir: "ledger".into(), origin: None, publish_every_ms: 500, retention: BTreeMap::new() }
+        Self { dir: "ledger".into(), origin: None, publish_every_ms: 500, retention: BTreeMap::new(), witnesses: None }
     }
 }
 

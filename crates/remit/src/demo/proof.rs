@@ -6,7 +6,7 @@ use super::{
 };
 use crate::audit::{self, Proof};
 use anyhow::{Context as _, Result};
-use remit_ledger::{Keyring, Reader, vault};
+use remit_ledger::{Keyring, Reader, Trust, vault};
 use serde_json::json;
 use std::{
     fs,
@@ -20,7 +20,7 @@ pub(super) async fn tell(tell: &mut Teller, world: &World, dir: &Path) -> Result
     copy_folder(&world.ledger(), &copy)?;
     let vkey = world.running.vkey.clone();
     let keys = disclosure(world, &dir.join("disclosure.json"))?;
-    let proof = audit::prove(&copy, Some(vkey), Some(keys));
+    let proof = audit::prove(&copy, &Trust { vkey: Some(vkey), ..Trust::default() }, Some(keys));
     log(tell, &proof);
     custody(tell, &proof);
     replay(tell, &proof);

@@ -1,0 +1,126 @@
+//! `remit witness`: keeps what it has seen of some logs and cosigns what extends it. Nothing else can be asked of it.
+
+use super::store::{Heads, Outcome};
+use crate::{rim::Rim, serve};
+use anyhow::{Context as _, Result};
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::{Path, State},
+    http::{StatusCode, header},
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
+use clap::Args;
+use remit_ledger::{
+    note::VerifyingKey,
+    witness::{REQUEST_LIMIT, Refused, Request, SIZE_TYPE},
+};
+use remit_store::rim::Clock;
+use serde_json::json;
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{net::TcpListener, sync::watch};
+
+/// A client gets this long to send its request.
+const BODY_WAIT: Duration = Duration::from_secs(10);
+
+/// A witness of one or more logs.
+#[derive(Debug, Args)]
+pub(crate) struct Witness {
+    /// Folder of the witness's key and of the heads it has seen; made when missing
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    /// Address and port to listen on; plain HTTP, so anything but loopback needs a TLS proxy in front
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: String,
+    /// A log to watch: its verifier key, as `remit init` printed it (repeatable)
+    #[arg(long = "log", value_name = "VKEY", required = true)]
+    logs: Vec<String>,
+    /// The witness's name, at the first start: a URL without scheme that is yours (default: a random one)
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+struct Desk {
+    heads: Mutex<Heads>,
+    clock: Clock,
+}
+
+/// Runs the command until SIGTERM or SIGINT.
+pub(crate) async fn run(args: &Witness, rim: &Rim) -> Result<()> {
+    let parse = |vkey: &String| VerifyingKey::parse(vkey.trim()).with_context(|| format!("--log {vkey}"));
+    let logs = args.logs.iter().map(parse).collect::<Result<Vec<_>>>()?;
+    let heads = Heads::open(&args.dir, args.name.as_deref(), logs, rim)?;
+    let listener = TcpListener::bind(&args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let vkey = heads.vkey();
+    let desk = Arc::new(Desk { heads: Mutex::new(heads), clock: rim.clock.clone() });
+    let router = Router::new()
+        .route("/add-checkpoint", post(add_checkpoint))
+        .route("/{origin}/checkpoint", get(checkpoint))
+        .with_state(desk);
+    let (stop, stopped) = watch::channel(false);
+    let serving = tokio::spawn(serve::serve(listener, router, stopped));
+    if args.json {
+        println!("{}", json!({"ready": true, "vkey": vkey, "url": url}));
+    } else {
+        println!("remit witness ready: url {url}  vkey {vkey}");
+    }
+    serve::asked_to_stop().await?;
+    let _ = stop.send(true);
+    serving.await.context("the listener failed")
+}
+
+/// SPEC: LG-20, LG-21.
+async fn add_checkpoint(State(desk): State<Arc<Desk>>, body: Body) -> Response {
+    let body = match tokio::time::timeout(BODY_WAIT, to_bytes(body, REQUEST_LIMIT)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => return (StatusCode::PAYLOAD_TOO_LARGE, "the request is too long\n").into_response(),
+        Err(_) => return (StatusCode::REQUEST_TIMEOUT, "the request took too long\n").into_response(),
+    };
+    let request = match Request::parse(&body) {
+        Ok(request) => request,
+        Err(refused) => return answer(&refused),
+    };
+    let now = u64::try_from(desk.clock.unix().0).unwrap_or(0);
+    // Judging waits for the disk, and one request at a time.
+    let judged =
+        tokio::task::spawn_blocking(move || desk.heads.lock().unwrap_or_else(PoisonError::into_inner).add(&request, now));
+    match judged.await.map_err(anyhow::Error::from).and_then(|judged| judged) {
+        Ok(Outcome::Cosigned(line)) => ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], line).into_response(),
+        Ok(Outcome::Refused(refused)) => {
+            tracing::warn!(%refused, "a head was not cosigned");
+            answer(&refused)
+        }
+        Err(error) => {
+            tracing::error!("a head could not be stored, so it was not cosigned: {error:#}");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+fn answer(refused: &Refused) -> Response {
+    let status = StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    match refused {
+        Refused::Stale(size) => (status, [(header::CONTENT_TYPE, SIZE_TYPE)], format!("{size}\n")).into_response(),
+        _ => (status, format!("{refused}\n")).into_response(),
+    }
+}
+
+/// The head held for a log, for whoever wants to compare.
+async fn checkpoint(State(desk): State<Arc<Desk>>, Path(origin): Path<String>) -> Response {
+    let note = desk.heads.lock().unwrap_or_else(PoisonError::into_inner).note(&origin);
+    match note {
+        Some(note) => {
+            ([(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "no-store")], note).into_response()
+        }
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
