@@ -119,6 +119,8 @@ pub(crate) fn config(folder: &Path) -> Config {
         publish_every: Config::PUBLISH_EVERY,
         queue: Config::QUEUE,
         queue_wait: Config::QUEUE_WAIT,
+        heartbeat: Config::HEARTBEAT,
+        spool_bytes: Config::SPOOL_BYTES,
     }
 }
 

@@ -107,9 +107,10 @@ async fn reserve(
     entry: &mut Entry,
     now: &Moment,
 ) -> Result<Permit, No> {
-    if entry.mutates()
-        && (now.status == ClockStatus::Disrupted || gate.settings.clock_required && now.status == ClockStatus::Unknown)
-    {
+    if let Some(outage) = gate.store.outage().filter(|_| entry.mutates() || !ask.mount.reads_in_outage) {
+        return Err(outage.refusal().into());
+    }
+    if entry.mutates() && gate.settings.clock_required && now.status == ClockStatus::Unknown {
         return Err(Refusal::new(Code::ClockUnknown, "the time is not known well enough to change anything").into());
     }
     let server = &ask.mount.server;

@@ -63,6 +63,7 @@ pub(crate) struct Mount {
     pub(crate) server: Arc<Server>,
     pub(crate) pool: Pool,
     pub(crate) captures: Captures,
+    pub(crate) reads_in_outage: bool,
     declared: Mutex<HashMap<String, Declared>>,
 }
 
@@ -74,8 +75,8 @@ impl Gateway {
         let settings = Arc::new(settings);
         let mounts = routes.into_iter().map(|route| {
             let pool = Pool::new(route.upstream.clone(), Arc::clone(&settings));
-            let Route { server, captures, .. } = route;
-            (server.id.to_string(), Arc::new(Mount { server, pool, captures, declared: Mutex::default() }))
+            let Route { server, captures, reads_in_outage, .. } = route;
+            (server.id.to_string(), Arc::new(Mount { server, pool, captures, reads_in_outage, declared: Mutex::default() }))
         });
         let gate = Arc::new(Self {
             gatekeeper: Gatekeeper::new(keys, &entropy.bytes(), &settings, clock.unix()),

@@ -88,6 +88,8 @@ pub struct Route {
     pub server: Arc<Server>,
     pub upstream: Upstream,
     pub captures: Captures,
+    /// Serve calls that change nothing while the ledger is in trouble, as long as they can be recorded.
+    pub reads_in_outage: bool,
 }
 
 /// Largest body that may be kept whole, in bytes: four of them and their encryption fit beside one record.

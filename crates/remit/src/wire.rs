@@ -72,6 +72,8 @@ pub(crate) async fn start(loaded: &Loaded, rim: &Rim) -> Result<Running> {
         publish_every: Duration::from_millis(config.ledger.publish_every_ms),
         queue: StoreConfig::QUEUE,
         queue_wait: StoreConfig::QUEUE_WAIT,
+        heartbeat: Duration::from_secs(config.ledger.heartbeat_s),
+        spool_bytes: config.ledger.spool_bytes,
     };
     let store = Store::open_witnessed(opening, witnessing)?;
     if let Some(circle) = &circle {
@@ -221,7 +223,9 @@ async fn upstreams(loaded: &Loaded, servers: &[Arc<Server>]) -> Result<(Vec<Rout
         };
         let captures = config::captures(settings, &loaded.config.ledger)
             .map_err(|problems| anyhow::anyhow!("mcp_servers.{name}.{}", problems.join("; ")))?;
-        routes.push(Route { server: Arc::clone(server), upstream, captures });
+        let reads = settings.on_outage.unwrap_or(loaded.config.ledger.on_outage).reads;
+        let reads_in_outage = reads == config::Reads::Serve;
+        routes.push(Route { server: Arc::clone(server), upstream, captures, reads_in_outage });
     }
     Ok((routes, desks))
 }

@@ -44,6 +44,10 @@ pub struct Config {
     pub queue: usize,
     /// Longest wait for a place in the queue before `apply` answers `Unavailable`.
     pub queue_wait: Duration,
+    /// How often an idle store says that it lives; zero for never.
+    pub heartbeat: Duration,
+    /// Bytes reserved for records that the database cannot take; zero for no spool.
+    pub spool_bytes: u64,
 }
 
 impl Config {
@@ -58,6 +62,10 @@ impl Config {
     pub const QUEUE: usize = 4096;
     /// Default of [`Config::queue_wait`].
     pub const QUEUE_WAIT: Duration = Duration::from_secs(5);
+    /// Default of [`Config::heartbeat`].
+    pub const HEARTBEAT: Duration = Duration::from_mins(1);
+    /// Default of [`Config::spool_bytes`].
+    pub const SPOOL_BYTES: u64 = 8 << 20;
 }
 
 /// Thirty-two secret bytes. Prints nothing and is wiped when dropped.

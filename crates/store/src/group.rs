@@ -7,6 +7,7 @@
 //! 3. after the answers: everything exists and the snapshot shows it.
 
 use crate::{
+    alarms::Alarms,
     batch::{Applied, ApplyError, Batch, Necessity, Precondition, Receipt, Revocation},
     config::{Config, StoreError},
     erase,
@@ -14,17 +15,20 @@ use crate::{
     rim::{Clock, Entropy},
     shared::Shared,
     snapshot::Snapshot,
+    spool::{Row, Spool},
     sweep,
+    tally::Book,
+    tend::Beat,
     vault::Vault,
 };
 use remit_ledger::{
-    Sealed, Sealer,
-    record::{Draft, Position, SealError},
+    Sealer,
+    record::{Draft, Position, RecordType, SealError},
     vault::Subject,
 };
 use remit_model::{
     Fault,
-    time::{Moment, UnixTime},
+    time::{ClockStatus, Moment, UnixTime},
 };
 use rusqlite::{Connection, ErrorCode, params};
 use std::{
@@ -35,14 +39,17 @@ use std::{
 /// Everything the writer thread owns.
 #[derive(Debug)]
 pub(crate) struct Group {
-    conn: Connection,
-    shared: Arc<Shared>,
-    sealer: Sealer,
-    clock: Clock,
+    pub(crate) conn: Connection,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) sealer: Sealer,
+    pub(crate) clock: Clock,
     /// Days a class of records keeps its values, by name.
     retention: BTreeMap<String, u32>,
-    /// State as committed; a group works on a copy.
-    state: Work,
+    /// State as committed, in the database or the spool; a group works on a copy.
+    pub(crate) state: Work,
+    pub(crate) spool: Spool,
+    pub(crate) alarms: Alarms,
+    pub(crate) beat: Beat,
     swept: UnixTime,
 }
 
@@ -53,7 +60,8 @@ pub(crate) struct Work {
     pub(crate) next_index: u64,
     pub(crate) vault: Vault,
     pub(crate) entropy: Entropy,
-    position: Position,
+    pub(crate) position: Position,
+    pub(crate) book: Book,
     /// Whether this batch already took its revision.
     bumped: bool,
 }
@@ -68,24 +76,50 @@ pub(crate) enum Halt {
 }
 
 /// A batch's answer together with what only counts once the group has committed.
-type Attempt = Result<Applied, ApplyError>;
+pub(crate) type Attempt = Result<Applied, ApplyError>;
+
+/// What a group begins with besides its connection.
+#[derive(Debug)]
+pub(crate) struct Beginning {
+    pub(crate) sealer: Sealer,
+    pub(crate) vault: Vault,
+    pub(crate) spool: Spool,
+    pub(crate) book: Book,
+}
 
 impl Group {
-    pub(crate) fn new(conn: Connection, shared: Arc<Shared>, sealer: Sealer, vault: Vault, config: &Config) -> Self {
+    pub(crate) fn new(conn: Connection, shared: Arc<Shared>, config: &Config, beginning: Beginning) -> Self {
+        let Beginning { sealer, vault, spool, book } = beginning;
         let snapshot = Snapshot::clone(&shared.snapshot.load());
         let next_index = shared.committed.load(Ordering::Acquire);
         let entropy = config.entropy.clone();
-        let state = Work { snapshot, next_index, vault, entropy, position: sealer.position(), bumped: false };
+        let state = Work { snapshot, next_index, vault, entropy, position: sealer.position(), book, bumped: false };
         let (clock, retention) = (config.clock.clone(), config.retention.clone());
-        Self { conn, shared, sealer, clock, retention, state, swept: UnixTime(i64::MIN) }
+        let beat = Beat::new(config.heartbeat, clock.now().mono_ns);
+        let (alarms, swept) = (Alarms::default(), UnixTime(i64::MIN));
+        Self { conn, shared, sealer, clock, retention, state, spool, alarms, beat, swept }
     }
 
-    /// Commits these batches in one transaction and answers each, in order.
-    pub(crate) fn commit(&mut self, batches: Vec<Batch>) -> Vec<Attempt> {
-        let count = batches.len();
+    /// Commits these batches in one transaction and answers each, in order. What the log has to say of itself goes first.
+    pub(crate) fn commit(&mut self, mut batches: Vec<Batch>) -> Vec<Attempt> {
         self.shared.conditions.set_side(self.state.vault.failure());
+        let drained = self.drain();
+        let notices = self.notices();
+        let noticed = notices.is_some();
+        batches.splice(0..0, notices);
+        let mut answers = match drained {
+            Ok(()) => self.settle(&batches),
+            Err(reason) => self.spill(&reason, &batches),
+        };
+        if noticed && answers.remove(0).is_ok() {
+            self.alarms.recorded(self.clock.steps());
+        }
+        answers
+    }
+
+    pub(crate) fn settle(&mut self, batches: &[Batch]) -> Vec<Attempt> {
         let mut work = self.state.clone();
-        match self.transact(&mut work, batches) {
+        match self.transact(&mut work, &batches) {
             Ok(answers) => {
                 self.shared.conditions.set_disk(None);
                 self.publish(work, &answers);
@@ -93,29 +127,25 @@ impl Group {
             }
             Err(reason) => {
                 // CRASH: the copy is dropped, so sequence numbers and hashes go on from the last commit.
-                if !self.conn.is_autocommit() {
-                    let _ = self.conn.execute_batch("ROLLBACK");
+                self.roll_back();
+                tracing::error!(%reason, batches = batches.len(), "a transaction failed; its actions are refused");
+                match self.state.vault.last_failure() {
+                    Some(why) => self.without_keys(why, batches),
+                    None => self.spill(&reason, batches),
                 }
-                self.sealer.rewind(self.state.position.clone());
-                self.state.vault.discard();
-                tracing::error!(%reason, batches = count, "a transaction failed; its batches are refused");
-                self.shared.counts.failures.fetch_add(count as u64, Ordering::Relaxed);
-                let outage = match self.state.vault.last_failure() {
-                    Some(why) => {
-                        self.shared.conditions.set_side(Some(why.clone()));
-                        Outage::SideStore(why)
-                    }
-                    None => {
-                        self.shared.conditions.set_disk(Some(reason.clone()));
-                        Outage::Disk(reason)
-                    }
-                };
-                std::iter::repeat_n(Err(ApplyError::Unavailable(outage)), count).collect()
             }
         }
     }
 
-    fn transact(&mut self, work: &mut Work, batches: Vec<Batch>) -> Result<Vec<Attempt>, String> {
+    pub(crate) fn roll_back(&mut self) {
+        if !self.conn.is_autocommit() {
+            let _ = self.conn.execute_batch("ROLLBACK");
+        }
+        self.sealer.rewind(self.state.position.clone());
+        self.state.vault.discard();
+    }
+
+    fn transact(&mut self, work: &mut Work, batches: &[Batch]) -> Result<Vec<Attempt>, String> {
         self.statement("BEGIN IMMEDIATE")?;
         let revision = work.snapshot.revision();
         let mut answers = Vec::with_capacity(batches.len());
@@ -138,7 +168,7 @@ impl Group {
     }
 
     /// One batch under its savepoint: an unmet precondition undoes it and leaves its neighbours alone.
-    fn attempt(&mut self, work: &mut Work, batch: Batch) -> Result<Attempt, String> {
+    fn attempt(&mut self, work: &mut Work, batch: &Batch) -> Result<Attempt, String> {
         self.statement("SAVEPOINT batch")?;
         let before = work.clone();
         work.bumped = false;
@@ -158,20 +188,12 @@ impl Group {
         }
     }
 
-    fn run(&mut self, work: &mut Work, batch: Batch) -> Result<Applied, Halt> {
+    fn run(&mut self, work: &mut Work, batch: &Batch) -> Result<Applied, Halt> {
         let moment = self.clock.now();
         if batch.tenant != *work.snapshot.tenant() {
             return Err(Halt::invalid(format!("this store belongs to tenant `{}`", work.snapshot.tenant())));
         }
-        match batch.necessity {
-            Necessity::Act => {
-                if let Some(outage) = self.shared.conditions.without_disk() {
-                    return Err(Halt::Batch(ApplyError::Unavailable(outage)));
-                }
-            }
-            Necessity::Note if batch.require.is_empty() && batch.changes.is_empty() => {}
-            Necessity::Note => return Err(Halt::invalid("a note changes nothing")),
-        }
+        self.admit(batch, &moment).map_err(Halt::Batch)?;
         for need in &batch.require {
             if !work.holds(&self.conn, need, moment.unix())? {
                 return Err(Halt::conflict(need));
@@ -181,16 +203,35 @@ impl Group {
             work.change(&self.conn, change, moment.unix())?;
         }
         let mut receipts = Vec::with_capacity(batch.records.len());
-        for draft in batch.records {
-            let (sealed, until) = self.seal(work, draft, &moment)?;
-            receipts.push(work.append(&self.conn, &sealed, until)?);
+        for draft in &batch.records {
+            let row = self.seal(work, draft.clone(), &moment)?;
+            insert(&self.conn, work.tenant(), &row)?;
+            if draft.record_type == RecordType::Heartbeat {
+                work.book.keep(&self.conn, work.tenant(), work.next_index)?;
+            }
+            receipts.push(Receipt { index: row.index, record_id: row.record_id, leaf_hash: row.leaf_hash });
         }
         work.position = self.sealer.position();
         Ok(Applied { revision: work.snapshot.revision(), receipts })
     }
 
-    /// The record, its values sealed, and when they are to be destroyed. SPEC: LG-11, record.md §1.6
-    fn seal(&mut self, work: &Work, mut draft: Draft, moment: &Moment) -> Result<(Sealed, UnixTime), Halt> {
+    /// Whether the batch may be tried at all: no action during an outage.
+    pub(crate) fn admit(&self, batch: &Batch, now: &Moment) -> Result<(), ApplyError> {
+        match batch.necessity {
+            Necessity::Act => {
+                let stepped = (now.status == ClockStatus::Disrupted).then_some(Outage::Clock);
+                match self.shared.conditions.without_disk().or(stepped) {
+                    Some(outage) => Err(ApplyError::Unavailable(outage)),
+                    None => Ok(()),
+                }
+            }
+            Necessity::Note if batch.require.is_empty() && batch.changes.is_empty() => Ok(()),
+            Necessity::Note => Err(ApplyError::Invalid("a note changes nothing".to_owned())),
+        }
+    }
+
+    /// Seals a draft in its place and moves on to the next one. SPEC: LG-11, record.md §1.6
+    pub(crate) fn seal(&mut self, work: &mut Work, mut draft: Draft, moment: &Moment) -> Result<Row, Halt> {
         if draft.tenant != *self.state.snapshot.tenant() {
             return Err(Halt::invalid("a record of another tenant"));
         }
@@ -200,13 +241,21 @@ impl Group {
         let subjects = draft.subjects(self.sealer.identity());
         draft.retention.legal_hold |= subjects.iter().any(|subject| work.snapshot.is_held(&work.vault.reference(subject)));
         let until = moment.unix().plus(i64::from(draft.retention.keep_days).saturating_mul(86_400));
+        let index = work.next_index;
+        work.book.enter(&mut draft, index);
+        let (session, kind) = (draft.session.id.clone(), draft.record_type);
         let entropy = &work.entropy;
         let mut keys = |subject: &Subject| work.vault.key(subject, &work.snapshot);
-        match self.sealer.seal_for(draft, moment, |bytes| entropy.fill(bytes), &mut keys) {
-            Ok(sealed) => Ok((sealed, until)),
-            Err(SealError::Key { fault }) => Err(Halt::side(&fault)),
-            Err(error) => Err(Halt::invalid(error.to_string())),
-        }
+        let sealed = match self.sealer.seal_for(draft, moment, |bytes| entropy.fill(bytes), &mut keys) {
+            Ok(sealed) => sealed,
+            Err(SealError::Key { fault }) => return Err(Halt::side(&fault)),
+            Err(error) => return Err(Halt::invalid(error.to_string())),
+        };
+        work.book.sealed(session.as_deref(), kind, &sealed.record_id);
+        work.next_index = index.saturating_add(1);
+        let side = if sealed.side.count() > 0 { sealed.side.to_bytes() } else { Vec::new() };
+        let (record_id, leaf_hash) = (sealed.record_id, sealed.leaf_hash);
+        Ok(Row { index, record_id, leaf_hash, until: until.0, bytes: sealed.bytes, side })
     }
 
     /// Makes a committed group visible; the answers go out after this.
@@ -229,7 +278,7 @@ impl Group {
         self.state = work;
     }
 
-    fn statement(&self, sql: &str) -> Result<(), String> {
+    pub(crate) fn statement(&self, sql: &str) -> Result<(), String> {
         self.conn.prepare_cached(sql).and_then(|mut statement| statement.execute([])).map(drop).map_err(|error| error.to_string())
     }
 
@@ -241,11 +290,6 @@ impl Group {
     pub(crate) fn compact(&self) -> Result<(), StoreError> {
         let busy: i64 = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
         if busy == 0 { Ok(()) } else { Err(StoreError::Busy) }
-    }
-
-    /// Lets an idle store forget what has expired.
-    pub(crate) fn sweep(&mut self) {
-        self.commit(Vec::new());
     }
 
     /// Runs `job` in a transaction of its own, for the publisher's bookkeeping.
@@ -279,26 +323,20 @@ impl Work {
     pub(crate) fn tenant(&self) -> &str {
         self.snapshot.tenant().as_str()
     }
+}
 
-    fn append(&mut self, conn: &Connection, sealed: &Sealed, until: UnixTime) -> Result<Receipt, Halt> {
-        let tenant = self.snapshot.tenant().as_str();
-        let index = self.next_index;
-        let idx = i64::try_from(index).map_err(|_| Halt::Group("the log is full".to_owned()))?;
-        conn.prepare_cached("INSERT INTO records (tenant, idx, record_id, leaf_hash, bytes) VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute(params![tenant, idx, sealed.record_id, sealed.leaf_hash.as_bytes(), sealed.bytes])
-            // A place that is already taken is no fault of the batch: someone else wrote this log.
-            .map_err(|error| Halt::Group(error.to_string()))?;
-        if sealed.side.count() > 0 {
-            conn.prepare_cached("INSERT INTO sides (tenant, idx, body, until_s) VALUES (?1, ?2, ?3, ?4)")?.execute(params![
-                tenant,
-                idx,
-                sealed.side.to_bytes(),
-                until.0
-            ])?;
-        }
-        self.next_index = index.saturating_add(1);
-        Ok(Receipt { index, record_id: sealed.record_id.clone(), leaf_hash: sealed.leaf_hash })
+/// Puts a sealed record where its index says.
+pub(crate) fn insert(conn: &Connection, tenant: &str, row: &Row) -> Result<(), Halt> {
+    let idx = i64::try_from(row.index).map_err(|_| Halt::Group("the log is full".to_owned()))?;
+    conn.prepare_cached("INSERT INTO records (tenant, idx, record_id, leaf_hash, bytes) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![tenant, idx, row.record_id, row.leaf_hash.as_bytes(), row.bytes])
+        // A place that is already taken is no fault of the batch: someone else wrote this log.
+        .map_err(|error| Halt::Group(error.to_string()))?;
+    if !row.side.is_empty() {
+        conn.prepare_cached("INSERT INTO sides (tenant, idx, body, until_s) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![tenant, idx, row.side, row.until])?;
     }
+    Ok(())
 }
 
 impl Halt {

@@ -8,6 +8,7 @@
 //! Specifications: C2SP tlog-tiles and tlog-checkpoint through `remit-ledger`; LG-17 (never two inconsistent checkpoints).
 //! What this crate does not do: it decides nothing. It neither mints nor verifies tokens and evaluates no policy.
 
+mod alarms;
 mod batch;
 mod change;
 mod check;
@@ -24,8 +25,11 @@ pub mod rim;
 mod schema;
 mod shared;
 mod snapshot;
+mod spool;
 mod store;
 mod sweep;
+mod tally;
+mod tend;
 mod vault;
 mod witness;
 mod writer;

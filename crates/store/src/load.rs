@@ -9,7 +9,7 @@ use crate::{
     snapshot::Snapshot,
     vault::Vault,
 };
-use remit_ledger::Record;
+use remit_ledger::{Hash, Record};
 use remit_model::time::UnixTime;
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -59,6 +59,16 @@ pub(crate) fn vault(conn: &Connection, config: &Config) -> Result<Vault, StoreEr
     let erased = erase::keys(conn, tenant)?;
     vault.destroy(&erased, config.clock.unix())?;
     Ok(vault)
+}
+
+/// The leaf of one record.
+pub(crate) fn leaf(conn: &Connection, tenant: &str, index: u64) -> rusqlite::Result<Option<Hash>> {
+    let index = i64::try_from(index).unwrap_or(i64::MAX);
+    conn.query_row("SELECT leaf_hash FROM records WHERE tenant = ?1 AND idx = ?2", params![tenant, index], |row| {
+        row.get::<_, [u8; 32]>(0)
+    })
+    .optional()
+    .map(|found| found.map(Hash))
 }
 
 /// Binds the database to its log at first open, and checks the binding afterwards.

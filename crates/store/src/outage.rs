@@ -95,6 +95,19 @@ impl Conditions {
         self.witnesses.load(Ordering::Acquire).then_some(Outage::Witnesses)
     }
 
+    /// Every outage under way.
+    pub(crate) fn all(&self) -> Vec<Outage> {
+        let disk = self.disk.load_full().map(|why| Outage::Disk(why.to_string()));
+        let side = self.side.load_full().map(|why| Outage::SideStore(why.to_string()));
+        let clock = self.clock.load(Ordering::Acquire).then_some(Outage::Clock);
+        let witnesses = self.witnesses.load(Ordering::Acquire).then_some(Outage::Witnesses);
+        [disk, side, clock, witnesses].into_iter().flatten().collect()
+    }
+
+    pub(crate) fn set_clock(&self, disrupted: bool) {
+        self.clock.store(disrupted, Ordering::Release);
+    }
+
     pub(crate) fn set_disk(&self, why: Option<String>) {
         self.disk.store(why.map(Arc::new));
     }

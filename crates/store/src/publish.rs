@@ -118,9 +118,8 @@ impl Publisher {
                     if !self.witnessed && rounds.is_multiple_of(patience) {
                         self.ask_again();
                     }
-                    if rounds.is_multiple_of(SWEEP_ROUNDS) {
-                        let _ = desk.writer.try_send(Job::Aside(Box::new(Group::sweep)));
-                    }
+                    let sweep = rounds.is_multiple_of(SWEEP_ROUNDS);
+                    let _ = desk.writer.try_send(Job::Aside(Box::new(move |group: &mut Group| group.tend(sweep))));
                 }
                 Err(blocking::RecvTimeoutError::Disconnected) => return,
             }

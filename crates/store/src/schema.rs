@@ -5,7 +5,11 @@ use rusqlite::{Connection, OpenFlags};
 use std::{path::Path, time::Duration};
 
 /// Each file raises `user_version` by one. Files are never changed once released.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_first.sql"), include_str!("../migrations/0002_vault.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001_first.sql"),
+    include_str!("../migrations/0002_vault.sql"),
+    include_str!("../migrations/0003_sessions.sql"),
+];
 
 /// How long a connection waits for another's lock; only backups and checkpoints of the log ever hold one.
 const BUSY: Duration = Duration::from_secs(5);

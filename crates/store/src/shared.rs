@@ -2,7 +2,13 @@
 
 use crate::{outage::Conditions, snapshot::Snapshot, store::Stats};
 use arc_swap::ArcSwap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -13,6 +19,25 @@ pub(crate) struct Shared {
     pub(crate) published: AtomicU64,
     pub(crate) counts: Counts,
     pub(crate) conditions: Conditions,
+    pub(crate) reads: Reads,
+}
+
+/// Reads of the public part of the log, counted in the next heartbeat.
+#[derive(Debug, Default)]
+pub(crate) struct Reads(Mutex<BTreeMap<&'static str, u64>>);
+
+impl Reads {
+    pub(crate) fn count(&self, what: &'static str) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(what).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    /// The counts since the last time, as texts.
+    pub(crate) fn take(&self) -> BTreeMap<&'static str, String> {
+        let counts = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        counts.into_iter().map(|(what, count)| (what, count.to_string())).collect()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -33,6 +58,7 @@ impl Shared {
             published: AtomicU64::new(0),
             counts: Counts::default(),
             conditions: Conditions::default(),
+            reads: Reads::default(),
         }
     }
 }

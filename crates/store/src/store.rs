@@ -3,7 +3,7 @@
 use crate::{
     batch::{Applied, ApplyError, Batch, KeyedHash, ReadError, StoredCode, StoredRecord, StoredRefresh, StoredToken},
     config::{Config, StoreError},
-    group::Group,
+    group::{Beginning, Group, insert},
     load,
     lock::Lock,
     outage::Outage,
@@ -13,6 +13,8 @@ use crate::{
     schema,
     shared::Shared,
     snapshot::Snapshot,
+    spool::Spool,
+    tally::Book,
     vault::Vault,
     witness::Witnessing,
     writer::{self, Job},
@@ -23,6 +25,7 @@ use remit_ledger::{
     record::{Draft, Environment, Identity, Pepper, ProducerKind, RecordKey},
 };
 use remit_model::id::TenantId;
+use rusqlite::Connection;
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -83,7 +86,9 @@ impl Store {
         load::bind(&conn, &config)?;
         let vault = load::vault(&conn, &config)?;
         let snapshot = load::snapshot(&conn, &config)?;
+        let spool = open_spool(&conn, &config)?;
         let (count, last) = load::tail(&conn, config.tenant.as_str())?;
+        let book = Book::load(&conn, config.tenant.as_str())?;
         // LG-17: the ledger directory is compared with the database before anything is sealed or signed.
         let (publisher, published) = Publisher::open(&path, &config, count, witnessing)?;
 
@@ -91,9 +96,11 @@ impl Store {
         shared.published.store(published, Ordering::Release);
         let sealer = sealer(&config, last.as_ref())?;
         let start = start_record(&config, sealer.key(), publisher.vkey());
-        let mut group = Group::new(conn, shared.clone(), sealer, vault.clone(), &config);
+        let beginning = Beginning { sealer, vault: vault.clone(), spool, book };
+        let mut group = Group::new(conn, shared.clone(), &config, beginning);
         writer::single(&mut group, Batch::new(config.tenant.clone()).note().record(start))
             .map_err(|error| StoreError::Start(error.to_string()))?;
+        group.close_sessions("crash");
 
         for batch in group.unfinished_erasures()? {
             writer::single(&mut group, batch).map_err(|error| StoreError::Start(error.to_string()))?;
@@ -176,6 +183,23 @@ impl Store {
         let mut hash = [0; 32];
         hash.copy_from_slice(context.sign().as_ref());
         hash
+    }
+
+    /// Counts a read of the public part of the log; the next heartbeat states how many there were.
+    pub fn count_public_read(&self, what: &'static str) {
+        self.0.shared.reads.count(what);
+    }
+
+    /// Looks after heartbeats, alarms and the spool now; the publisher does so every round.
+    pub async fn tend(&self) {
+        let (answer, done) = oneshot::channel();
+        let job = Job::Aside(Box::new(move |group: &mut Group| {
+            group.tend(false);
+            let _ = answer.send(());
+        }));
+        if self.0.queue.send(job).await.is_ok() {
+            let _ = done.await;
+        }
     }
 
     /// Number of committed records: the next index.
@@ -307,7 +331,36 @@ fn sealer(config: &Config, last: Option<&Record>) -> Result<Sealer, StoreError> 
 }
 
 fn start_record(config: &Config, key: &RecordKey, vkey: &str) -> Draft {
-    Draft::start(config.tenant.clone(), PRODUCER, &key.jwk(), vkey, &config.issuer_jwks)
+    let every = serde_json::json!({"every_ns": config.heartbeat.as_nanos().to_string()});
+    Draft::start(config.tenant.clone(), PRODUCER, &key.jwk(), vkey, &config.issuer_jwks).ext("heartbeat", every)
+}
+
+/// Opens the spool and gives the database what a process that was killed left in it, before anything else is read.
+fn open_spool(conn: &Connection, config: &Config) -> Result<Spool, StoreError> {
+    let mut spool = Spool::open(&config.data_dir.join("spool"), config.spool_bytes)?;
+    let tenant = config.tenant.as_str();
+    let (mut next, _) = load::tail(conn, tenant)?;
+    let lost = |what: &str, index| StoreError::Corrupt(format!("the spool {what} record {index}"));
+    let tx = conn.unchecked_transaction()?;
+    for row in spool.rows() {
+        if row.index < next {
+            if load::leaf(conn, tenant, row.index)? != Some(row.leaf_hash) {
+                return Err(lost("and the database disagree about", row.index));
+            }
+            continue;
+        }
+        if row.index > next {
+            return Err(lost("begins after what the database holds, at", row.index));
+        }
+        insert(conn, tenant, row).map_err(|halt| StoreError::Corrupt(format!("record {}: {halt:?}", row.index)))?;
+        next = next.saturating_add(1);
+    }
+    tx.commit()?;
+    if !spool.rows().is_empty() {
+        tracing::warn!(records = spool.rows().len(), "the spool of the last process was moved into the database");
+        spool.clear();
+    }
+    Ok(spool)
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
@@ -349,6 +402,8 @@ mod tests {
             publish_every: Config::PUBLISH_EVERY,
             queue: Config::QUEUE,
             queue_wait: Config::QUEUE_WAIT,
+            heartbeat: Config::HEARTBEAT,
+            spool_bytes: 64 << 10,
         }
     }
 
@@ -390,10 +445,11 @@ mod tests {
         assert_eq!(store.len(), before, "nothing half-done: no record,");
         assert!(!store.snapshot().is_revoked(&jti, [], "-"), "no revocation,");
         assert_eq!(store.stats().failures, 2);
+        assert_eq!(store.outage().map(|outage| outage.code()), Some(remit_model::Code::LedgerFull));
 
         room(&store, 100_000).await;
         let applied = store.apply(fact(n)).await.expect("and no jti remembered");
-        assert_eq!(applied.receipts[0].index, before);
+        assert_eq!(applied.receipts[0].index, before + 2, "after the records that the outage began and is over");
         assert!(store.snapshot().is_revoked(&jti, [], "-"));
         store.close().await.unwrap();
         let report = verify(&dir.path().join("ledger"), &Trust::default());

@@ -36,6 +36,7 @@ pub(crate) fn run(mut group: Group, mut queue: mpsc::Receiver<Job>) {
             Job::Apply(batch, answer) => commit(&mut group, &mut queue, batch, answer),
             Job::Stop(batch, answer) => {
                 stopped = true;
+                group.close_sessions("stop");
                 let _ = answer.send(single(&mut group, batch));
                 None
             }

@@ -188,6 +188,8 @@ fn open_store(dir: &TempDir, clock: &Clock, entropy: &Entropy, keys: &Keys) -> S
         publish_every: Duration::from_hours(1),
         queue: Config::QUEUE,
         queue_wait: Config::QUEUE_WAIT,
+        heartbeat: Config::HEARTBEAT,
+        spool_bytes: 256 << 10,
     })
     .unwrap()
 }

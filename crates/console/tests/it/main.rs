@@ -51,6 +51,8 @@ impl World {
             publish_every: Config::PUBLISH_EVERY,
             queue: Config::QUEUE,
             queue_wait: Config::QUEUE_WAIT,
+            heartbeat: Config::HEARTBEAT,
+            spool_bytes: 256 << 10,
         })
         .unwrap();
         let alice = Human {

@@ -122,6 +122,7 @@ impl World {
             server: server(name),
             upstream: upstream.clone(),
             captures: wish.captures.clone(),
+            reads_in_outage: false,
         });
         let policy = Arc::new(Live::new(Bundle::parse(&wish.policy).unwrap(), UnixTime(NOW)));
         let gateway = Gateway::new(Parts {
@@ -333,6 +334,8 @@ fn config(dir: &TempDir, clock: &Clock, keys: &KeySet) -> Config {
         publish_every: Duration::from_hours(1),
         queue: Config::QUEUE,
         queue_wait: Config::QUEUE_WAIT,
+        heartbeat: Config::HEARTBEAT,
+        spool_bytes: 256 << 10,
     }
 }
 

@@ -36,6 +36,52 @@ pub enum RecordType {
     Sandbox,
 }
 
+impl RecordType {
+    /// Every type, in the order of the format's documentation.
+    pub const ALL: [Self; 17] = [
+        Self::Intent,
+        Self::Decision,
+        Self::Effect,
+        Self::Token,
+        Self::Lease,
+        Self::Approval,
+        Self::Delegation,
+        Self::PolicyChange,
+        Self::ConfigChange,
+        Self::SessionOpen,
+        Self::SessionClose,
+        Self::Redaction,
+        Self::LogAccess,
+        Self::LogControl,
+        Self::Heartbeat,
+        Self::Reconcile,
+        Self::Sandbox,
+    ];
+
+    /// As a record spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Intent => "intent",
+            Self::Decision => "decision",
+            Self::Effect => "effect",
+            Self::Token => "token",
+            Self::Lease => "lease",
+            Self::Approval => "approval",
+            Self::Delegation => "delegation",
+            Self::PolicyChange => "policy_change",
+            Self::ConfigChange => "config_change",
+            Self::SessionOpen => "session_open",
+            Self::SessionClose => "session_close",
+            Self::Redaction => "redaction",
+            Self::LogAccess => "log_access",
+            Self::LogControl => "log_control",
+            Self::Heartbeat => "heartbeat",
+            Self::Reconcile => "reconcile",
+            Self::Sandbox => "sandbox",
+        }
+    }
+}
+
 /// Which part of Remit wrote the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]

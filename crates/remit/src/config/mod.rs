@@ -101,11 +101,29 @@ pub(crate) struct LedgerSection {
     pub(crate) retention: BTreeMap<String, capture::RetentionClass>,
     /// Others who are shown every new checkpoint and sign it; without them tampering is evident only to outsiders.
     pub(crate) witnesses: Option<witnesses::WitnessesSection>,
+    /// Seconds between heartbeat records, which an idle server writes too; 0 writes none.
+    pub(crate) heartbeat_s: u64,
+    /// Bytes reserved on disk for records that the database cannot take while the disk is full; 0 reserves none.
+    pub(crate) spool_bytes: u64,
+    /// Seconds for which nothing may change after the wall clock was stepped.
+    pub(crate) clock_settle_s: u64,
+    /// What goes on while logging itself is in trouble. Changes never do.
+    pub(crate) on_outage: OnOutage,
 }
 
 impl Default for LedgerSection {
     fn default() -> Self {
-        Self { dir: "ledger".into(), origin: None, publish_every_ms: 500, retention: BTreeMap::new(), witnesses: None }
+        Self {
+            dir: "ledger".into(),
+            origin: None,
+            publish_every_ms: 500,
+            retention: BTreeMap::new(),
+            witnesses: None,
+            heartbeat_s: 60,
+            spool_bytes: 8 << 20,
+            clock_settle_s: 30,
+            on_outage: OnOutage::default(),
+        }
     }
 }
 
@@ -116,6 +134,25 @@ impl LedgerSection {
         days.extend(self.retention.iter().map(|(class, stated)| (class.clone(), stated.keep_days)));
         days
     }
+}
+
+/// What goes on while logging itself is in trouble.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct OnOutage {
+    /// Calls that change nothing.
+    pub(crate) reads: Reads,
+}
+
+/// Whether reads are served while logging is in trouble.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Reads {
+    /// Refuse them with the code of the trouble.
+    #[default]
+    Refuse,
+    /// Serve them as long as they can still be recorded, in the reserved space if need be.
+    Serve,
 }
 
 /// One source of people.
@@ -189,6 +226,8 @@ pub(crate) struct McpServer {
     pub(crate) cwd: Option<PathBuf>,
     /// A built-in sample upstream: `helpdesk`.
     pub(crate) sample: Option<String>,
+    /// Overrides `ledger.on_outage` for this server.
+    pub(crate) on_outage: Option<OnOutage>,
     /// What each tool does; a tool not named here is taken for one that changes things.
     pub(crate) tools: BTreeMap<String, Tool>,
     /// How much of the calls is kept beside the log.

@@ -3,6 +3,7 @@
 //! The wall clock is never claimed better than we can know: without `unsafe` the kernel's NTP discipline
 //! (`adjtimex(2)`) is out of reach, so the status is `unknown` and the error bound the largest (record.md §1.5, §1.11).
 
+use super::watch::{Steps, Watch};
 use remit_model::time::{ClockStatus, Moment, TimeSource, UnixTime};
 use std::{
     fmt,
@@ -12,7 +13,12 @@ use std::{
 
 /// A source of [`Moment`]s; cheap to clone, clones read the same clock.
 #[derive(Clone)]
-pub struct Clock(Arc<Source>);
+pub struct Clock(Arc<Inner>);
+
+struct Inner {
+    source: Source,
+    watch: Mutex<Watch>,
+}
 
 enum Source {
     System { boot_id: [u8; 16] },
@@ -20,21 +26,41 @@ enum Source {
 }
 
 impl Clock {
+    /// How long a clock that was stepped counts as disrupted.
+    pub const SETTLE: Duration = Duration::from_secs(30);
+
     /// The clocks of this machine.
     pub fn system() -> Self {
-        Self(Arc::new(Source::System { boot_id: boot_id() }))
+        Self::system_settling(Self::SETTLE)
+    }
+
+    /// The same, with another time to settle after a step.
+    pub fn system_settling(settle: Duration) -> Self {
+        Self::watched(Source::System { boot_id: boot_id() }, settle)
     }
 
     /// A clock that stands at `start` until [`Clock::advance`] moves it.
     pub fn manual(start: Moment) -> Self {
-        Self(Arc::new(Source::Manual(Mutex::new(start))))
+        Self::watched(Source::Manual(Mutex::new(start)), Self::SETTLE)
     }
 
+    fn watched(source: Source, settle: Duration) -> Self {
+        let watch = Watch::new(u64::try_from(settle.as_nanos()).unwrap_or(u64::MAX));
+        Self(Arc::new(Inner { source, watch: Mutex::new(watch) }))
+    }
+
+    /// The time; `disrupted` while a step of the wall clock has not settled.
     pub fn now(&self) -> Moment {
-        match self.0.as_ref() {
+        let read = match &self.0.source {
             Source::System { boot_id } => system(*boot_id),
             Source::Manual(moment) => *moment.lock().unwrap_or_else(PoisonError::into_inner),
-        }
+        };
+        self.0.watch.lock().unwrap_or_else(PoisonError::into_inner).observe(read)
+    }
+
+    /// The steps of the wall clock that were noticed so far.
+    pub fn steps(&self) -> Steps {
+        self.0.watch.lock().unwrap_or_else(PoisonError::into_inner).steps
     }
 
     /// The whole second of [`Clock::now`].
@@ -44,7 +70,7 @@ impl Clock {
 
     /// Moves a manual clock forward; the system's clock is not ours to move.
     pub fn advance(&self, by: Duration) {
-        if let Source::Manual(moment) = self.0.as_ref() {
+        if let Source::Manual(moment) = &self.0.source {
             let by = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
             let mut moment = moment.lock().unwrap_or_else(PoisonError::into_inner);
             moment.wall_ns = moment.wall_ns.saturating_add(by);
@@ -54,7 +80,7 @@ impl Clock {
 
     /// Replaces what a manual clock shows, for tests of stepped or disrupted clocks.
     pub fn set(&self, to: Moment) {
-        if let Source::Manual(moment) = self.0.as_ref() {
+        if let Source::Manual(moment) = &self.0.source {
             *moment.lock().unwrap_or_else(PoisonError::into_inner) = to;
         }
     }
@@ -62,22 +88,35 @@ impl Clock {
 
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.as_ref() {
+        match &self.0.source {
             Source::System { .. } => f.write_str("Clock(system)"),
             Source::Manual(_) => f.write_str("Clock(manual)"),
         }
     }
 }
 
+/// Readings of two clocks within this many nanoseconds count as one.
+const TOGETHER_NS: u64 = 50_000_000;
+
 #[expect(clippy::disallowed_methods, reason = "the rim: the one place that reads the wall clock")]
 fn system(boot_id: [u8; 16]) -> Moment {
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut before = since_boot();
+    let (mut wall, mut after) = (SystemTime::now(), since_boot());
+    // The two clocks are compared with each other; a reading that was interrupted in between would look like a step.
+    for _ in 0..3 {
+        if after.saturating_sub(before) < TOGETHER_NS {
+            break;
+        }
+        before = after;
+        (wall, after) = (SystemTime::now(), since_boot());
+    }
+    let wall = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
     Moment {
         wall_ns: u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX),
         error_bound_ns: u64::MAX,
         status: ClockStatus::Unknown,
         source: TimeSource::None,
-        mono_ns: since_boot(),
+        mono_ns: after,
         boot_id,
     }
 }
@@ -112,6 +151,36 @@ mod tests {
         assert_eq!(clock.now(), clock.now());
         other.advance(Duration::from_secs(5));
         assert_eq!(clock.unix(), UnixTime(1_005));
+    }
+
+    #[test]
+    fn a_stepped_clock_is_disrupted_until_it_has_settled() {
+        for step in [3_600_000_000_000_i64, -3_600_000_000_000] {
+            let clock = Clock::manual(Moment::at(1_000_000));
+            clock.advance(Duration::from_secs(60));
+            let now = clock.now();
+            assert_eq!((now.status, clock.steps().count), (ClockStatus::Unknown, 0), "time that passes is no step");
+            clock.set(Moment { wall_ns: now.wall_ns.saturating_add_signed(step), ..now });
+            assert_eq!((clock.now().status, clock.now().error_bound_ns), (ClockStatus::Disrupted, u64::MAX));
+            assert_eq!(clock.steps(), Steps { count: 1, last_ns: step });
+            clock.advance(Clock::SETTLE - Duration::from_secs(1));
+            assert_eq!(clock.now().status, ClockStatus::Disrupted, "it must settle first");
+            clock.advance(Duration::from_secs(2));
+            assert_eq!(clock.now().status, ClockStatus::Unknown);
+        }
+    }
+
+    #[test]
+    fn slewing_and_late_readings_of_other_threads_are_no_steps() {
+        let mut watch = Watch::new(30_000_000_000);
+        let start = Moment::at(1_000);
+        for n in 0..1_000_u64 {
+            // 500 ppm is the most a clock is slewed.
+            let mono_ns = start.mono_ns + n * 60_000_000_000;
+            watch.observe(Moment { wall_ns: mono_ns + n * 30_000_000, mono_ns, ..start });
+        }
+        watch.observe(Moment { wall_ns: 5, ..start });
+        assert_eq!(watch.steps.count, 0);
     }
 
     #[test]

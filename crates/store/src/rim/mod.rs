@@ -2,6 +2,8 @@
 
 mod clock;
 mod entropy;
+mod watch;
 
 pub use clock::Clock;
 pub use entropy::Entropy;
+pub use watch::Steps;

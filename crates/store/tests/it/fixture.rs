@@ -38,6 +38,8 @@ pub(crate) fn config(dir: &Path) -> Config {
         publish_every: Duration::from_hours(1),
         queue: Config::QUEUE,
         queue_wait: Config::QUEUE_WAIT,
+        heartbeat: Config::HEARTBEAT,
+        spool_bytes: 256 << 10,
     }
 }
 

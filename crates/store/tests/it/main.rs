@@ -4,5 +4,7 @@
 mod commit;
 mod crash;
 mod fixture;
+mod outages;
 mod publication;
 mod rules;
+mod sessions;

@@ -1,0 +1,185 @@
+//! Counts that make silence and gaps visible: by session, since the last heartbeat, over the epoch.
+//! SPEC: record.md §1.9 (1), (3), (4).
+
+use remit_ledger::record::{Draft, RecordType};
+use rpds::HashTrieMapSync;
+use rusqlite::{Connection, params};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// Records by type.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Counts {
+    /// Index of the first record counted.
+    from: u64,
+    records: u64,
+    /// In the order of `RecordType::ALL`.
+    types: [u64; RecordType::ALL.len()],
+}
+
+impl Counts {
+    fn add(&mut self, kind: RecordType) {
+        self.records = self.records.saturating_add(1);
+        let at = RecordType::ALL.iter().position(|known| *known == kind);
+        if let Some(count) = at.and_then(|at| self.types.get_mut(at)) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    fn types(&self) -> Value {
+        let named = RecordType::ALL.iter().zip(self.types).filter(|(_, count)| *count > 0);
+        Value::Object(named.map(|(kind, count)| (kind.as_str().to_owned(), json!(count.to_string()))).collect::<Map<_, _>>())
+    }
+
+    fn to_value(&self) -> Value {
+        json!({"from": self.from.to_string(), "records": self.records.to_string(), "types": self.types()})
+    }
+}
+
+/// A session that is open.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Session {
+    counts: Counts,
+    /// Index of its latest record.
+    latest: u64,
+    /// `record_id` of the record that opened it.
+    opened: Option<String>,
+}
+
+/// All counts of the running epoch. Cloning is cheap.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Book {
+    since: Counts,
+    epoch: Counts,
+    sessions: HashTrieMapSync<Arc<str>, Arc<Session>>,
+}
+
+impl Book {
+    /// Gives a draft its place in its session and the counts it states; `index` is the one it will have.
+    pub(crate) fn enter(&mut self, draft: &mut Draft, index: u64) {
+        let kind = draft.record_type;
+        let control = if kind == RecordType::LogControl { draft.action.name.as_str() } else { "" };
+        match (kind, control) {
+            (_, "start") => {
+                self.epoch = Counts { from: index, ..Counts::default() };
+                self.since = Counts { from: index.saturating_add(1), ..Counts::default() };
+            }
+            (RecordType::Heartbeat, _) | (_, "stop") => {
+                draft.ext.insert("counts".to_owned(), self.since.to_value());
+                if control == "stop" {
+                    draft.ext.insert("epoch".to_owned(), self.epoch.to_value());
+                }
+                self.since = Counts { from: index.saturating_add(1), ..Counts::default() };
+            }
+            _ => self.since.add(kind),
+        }
+        self.epoch.add(kind);
+        draft.session_seq = None;
+        if let Some(id) = draft.session.id.clone() {
+            let mut session = self.sessions.get(id.as_str()).map_or_else(Session::default, |known| Session::clone(known));
+            draft.session_seq = Some(session.counts.records);
+            self.join(&id, &mut session, kind, index);
+            if kind == RecordType::SessionClose {
+                let counts = json!({"records": session.counts.records.to_string(), "types": session.counts.types()});
+                draft.ext.insert("session".to_owned(), counts);
+            }
+        }
+    }
+
+    fn join(&mut self, id: &str, session: &mut Session, kind: RecordType, index: u64) {
+        if session.counts.records == 0 {
+            session.counts.from = index;
+        }
+        session.counts.add(kind);
+        session.latest = index;
+        if kind == RecordType::SessionClose {
+            self.sessions.remove_mut(id);
+        } else {
+            self.sessions.insert_mut(Arc::from(id), Arc::new(session.clone()));
+        }
+    }
+
+    /// Remembers which record opened a session.
+    pub(crate) fn sealed(&mut self, session: Option<&str>, kind: RecordType, record_id: &str) {
+        let Some(id) = session.filter(|_| kind == RecordType::SessionOpen) else { return };
+        if let Some(known) = self.sessions.get(id) {
+            let session = Session { opened: Some(record_id.to_owned()), ..Session::clone(known) };
+            self.sessions.insert_mut(Arc::from(id), Arc::new(session));
+        }
+    }
+
+    /// Sessions that are open, with the record that opened each.
+    pub(crate) fn open(&self) -> Vec<(String, Option<String>)> {
+        let mut open: Vec<_> =
+            self.sessions.iter().map(|(id, session)| (session.counts.from, id.to_string(), session.opened.clone())).collect();
+        open.sort();
+        open.into_iter().map(|(_, id, opened)| (id, opened)).collect()
+    }
+
+    /// Writes down the open sessions as of the record before `next`, so that a start after a crash need only read from there.
+    pub(crate) fn keep(&self, conn: &Connection, tenant: &str, next: u64) -> rusqlite::Result<()> {
+        let kept = kept_upto(conn, tenant)?;
+        let mut select = conn.prepare_cached("SELECT id FROM sessions WHERE tenant = ?1")?;
+        let known = select.query_map([tenant], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
+        for id in known.iter().filter(|id| !self.sessions.contains_key(id.as_str())) {
+            conn.prepare_cached("DELETE FROM sessions WHERE tenant = ?1 AND id = ?2")?.execute(params![tenant, id])?;
+        }
+        for (id, session) in self.sessions.iter().filter(|(_, session)| session.latest >= kept) {
+            let body =
+                serde_json::to_string(session.as_ref()).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+            conn.prepare_cached("INSERT OR REPLACE INTO sessions (tenant, id, body) VALUES (?1, ?2, ?3)")?.execute(params![
+                tenant,
+                id.as_ref(),
+                body
+            ])?;
+        }
+        crate::group::set_meta(conn, tenant, KEPT, &next.to_string())
+    }
+
+    /// The sessions that were open when the last process ended: those written down, and what the records since say.
+    pub(crate) fn load(conn: &Connection, tenant: &str) -> rusqlite::Result<Self> {
+        let mut book = Self::default();
+        let mut select = conn.prepare("SELECT id, body FROM sessions WHERE tenant = ?1")?;
+        for row in select.query_map([tenant], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))? {
+            let (id, body) = row?;
+            if let Ok(session) = serde_json::from_str::<Session>(&body) {
+                book.sessions.insert_mut(Arc::from(id), Arc::new(session));
+            }
+        }
+        let from = i64::try_from(kept_upto(conn, tenant)?).unwrap_or(i64::MAX);
+        let mut select = conn.prepare("SELECT idx, bytes FROM records WHERE tenant = ?1 AND idx >= ?2 ORDER BY idx")?;
+        let mut rows = select.query(params![tenant, from])?;
+        while let Some(row) = rows.next()? {
+            let index = crate::read::unsigned(row, 0)?;
+            let Ok(seen) = serde_json::from_slice::<Seen>(row.get_ref(1)?.as_blob()?) else { continue };
+            let kind = RecordType::ALL.iter().find(|kind| kind.as_str() == seen.record_type);
+            if let (Some(id), Some(kind)) = (seen.session.and_then(|session| session.id), kind) {
+                let mut session = book.sessions.get(id.as_str()).map_or_else(Session::default, |known| Session::clone(known));
+                book.join(&id, &mut session, *kind, index);
+                book.sealed(Some(&id), *kind, &seen.record_id);
+            }
+        }
+        Ok(book)
+    }
+}
+
+/// Name in `meta` of the first index the kept sessions do not count.
+const KEPT: &str = "sessions_upto";
+
+fn kept_upto(conn: &Connection, tenant: &str) -> rusqlite::Result<u64> {
+    Ok(crate::load::meta(conn, tenant, KEPT)?.and_then(|text| text.parse().ok()).unwrap_or(0))
+}
+
+/// What of a stored record the book needs.
+#[derive(Deserialize)]
+struct Seen {
+    record_id: String,
+    record_type: String,
+    session: Option<SeenSession>,
+}
+
+#[derive(Deserialize)]
+struct SeenSession {
+    id: Option<String>,
+}
