@@ -119,7 +119,7 @@ impl Group {
 
     pub(crate) fn settle(&mut self, batches: &[Batch]) -> Vec<Attempt> {
         let mut work = self.state.clone();
-        match self.transact(&mut work, &batches) {
+        match self.transact(&mut work, batches) {
             Ok(answers) => {
                 self.shared.conditions.set_disk(None);
                 self.publish(work, &answers);

@@ -179,7 +179,7 @@ fn reserve(mut file: &File, length: u64, size: u64) -> io::Result<()> {
         return Ok(());
     }
     io::Seek::seek(&mut file, io::SeekFrom::Start(length))?;
-    let zeros = [0; 64 << 10];
+    let zeros = vec![0; 64 << 10];
     let mut left = size.saturating_sub(length);
     while left > 0 {
         let step = usize::try_from(left).unwrap_or(usize::MAX).min(zeros.len());

@@ -8,6 +8,7 @@
 mod heads;
 mod records;
 mod report;
+mod sessions;
 mod tiles;
 
 pub use report::{Check, Report};

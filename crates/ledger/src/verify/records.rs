@@ -1,6 +1,6 @@
 //! The checks on each record: hash, signature, place in its producer's sequence, commitments, intents, time.
 
-use super::Report;
+use super::{Report, sessions::Completeness};
 use crate::{
     dir::{ReadError, Reader},
     hash::Hash,
@@ -19,6 +19,7 @@ pub(super) struct Records<'a> {
     /// The last side bundle that could not be read, reported once.
     broken_side: Option<u64>,
     disclosed: u64,
+    completeness: Completeness,
 }
 
 /// The state of one producer's chain of records.
@@ -36,7 +37,14 @@ struct Producer {
 
 impl<'a> Records<'a> {
     pub(super) fn new(reader: &'a Reader) -> Self {
-        Self { reader, producers: HashMap::new(), intents: BTreeMap::new(), broken_side: None, disclosed: 0 }
+        Self {
+            reader,
+            producers: HashMap::new(),
+            intents: BTreeMap::new(),
+            broken_side: None,
+            disclosed: 0,
+            completeness: Completeness::default(),
+        }
     }
 
     pub(super) fn check(&mut self, index: u64, record: &Record, report: &mut Report) {
@@ -66,6 +74,7 @@ impl<'a> Records<'a> {
         self.producers.insert(record.producer_id().to_owned(), now);
         self.check_side(index, record, report);
         self.check_intent(index, record, report);
+        self.completeness.check(index, record, report);
     }
 
     pub(super) fn finish(self, report: &mut Report) {
@@ -77,6 +86,7 @@ impl<'a> Records<'a> {
         report.unknown_outcomes.sort_unstable();
         let unknown = report.unknown_outcomes.len();
         report.pass_with("intents", format!("{unknown} without an effect (outcome unknown)"));
+        self.completeness.finish(report);
     }
 
     /// Openings must add up to the record's root. Their absence is no failure: they may be withheld or erased.

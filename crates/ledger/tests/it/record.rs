@@ -61,7 +61,7 @@ fn each_missing_mandatory_member_is_refused() {
 #[test]
 fn a_rich_record_holds_what_it_should_and_nothing_personal() {
     let mut world = World::of(4);
-    let sealed = world.seal(rich_decision()).clone();
+    let sealed = world.try_seal(remit_ledger::Draft { session_seq: Some(u64::MAX), ..rich_decision() }).unwrap();
     let text = String::from_utf8(sealed.bytes.clone()).unwrap();
     for personal in ["alice", "olga", "carol", "T-4711", "jti-agent", "edge.of", "dpop.proof.jws", "9007199254740993"] {
         // An agent's name is its registered identity and stays readable in `agent.uid`.

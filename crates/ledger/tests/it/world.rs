@@ -24,11 +24,12 @@ pub(crate) struct World {
     pub(crate) sealed: Vec<Sealed>,
     now: Moment,
     random: u64,
+    rich: u64,
 }
 
 impl World {
     pub(crate) fn new() -> Self {
-        let mut world = Self { sealer: sealer(None), sealed: Vec::new(), now: Moment::at(1_800_000_000), random: 1 };
+        let mut world = Self { sealer: sealer(None), sealed: Vec::new(), now: Moment::at(1_800_000_000), random: 1, rich: 0 };
         world.start();
         world
     }
@@ -69,7 +70,12 @@ impl World {
         self.start();
     }
 
-    pub(crate) fn seal(&mut self, draft: Draft) -> &Sealed {
+    pub(crate) fn seal(&mut self, mut draft: Draft) -> &Sealed {
+        // The one session of rich decisions; a store counts for real.
+        if draft.session.id.as_deref() == Some("s") {
+            draft.session_seq = Some(self.rich);
+            self.rich += 1;
+        }
         let sealed = self.try_seal(draft).unwrap();
         self.sealed.push(sealed);
         self.last()
@@ -80,6 +86,12 @@ impl World {
         self.now.mono_ns += 1_234_567;
         let random = &mut self.random;
         self.sealer.seal(draft, &self.now, |buffer| fill(random, buffer))
+    }
+
+    /// Lets time pass without a record.
+    pub(crate) fn pass(&mut self, ns: u64) {
+        self.now.wall_ns += ns;
+        self.now.mono_ns += ns;
     }
 
     pub(crate) fn set_clock(&mut self, wall_ns: u64) {
@@ -211,7 +223,7 @@ pub(crate) fn rich_decision() -> Draft {
         .ext("limits", json!({ "calls": 100 }));
     draft.txn = Some("chain-1".to_owned());
     draft.session = Session { id: Some("s".to_owned()), conversation: Some("c".to_owned()), run: Some("r".to_owned()) };
-    draft.session_seq = Some(u64::MAX);
+    draft.session_seq = Some(0);
     draft.tool = Some(Tool { server_id: "helpdesk".to_owned(), name: "refund.create".to_owned(), ..Tool::default() });
     draft.mcp = Some(Mcp {
         method: "tools/call".to_owned(),
