@@ -9,6 +9,7 @@ mod agents;
 mod error;
 mod health;
 mod log;
+mod reconcile;
 mod records;
 
 use axum::Router;
@@ -55,6 +56,7 @@ impl Console {
 pub fn router(console: Arc<Console>) -> Router {
     Router::new()
         .merge(agents::routes())
+        .merge(reconcile::routes())
         .merge(records::routes())
         .merge(log::routes())
         .merge(health::routes())
@@ -69,6 +71,7 @@ pub const ADMIN_ROUTES: &[(&str, &str)] = &[
     ("POST", "/admin/v1/agents/{name}/quarantine"),
     ("POST", "/admin/v1/agents/{name}/activate"),
     ("POST", "/admin/v1/agents/{name}/retire"),
+    ("POST", "/admin/v1/reconcile"),
     ("GET", "/admin/v1/records"),
     ("GET", "/admin/v1/records/{id}"),
     ("GET", "/admin/v1/status"),

@@ -10,7 +10,11 @@ use crate::{
     error::No,
     forward,
     gate::Gateway,
-    mcp::{RpcError, era::ClientFace, method::Act},
+    mcp::{
+        RpcError,
+        era::{ClientFace, name_call},
+        method::Act,
+    },
     record::Entry,
     settings::{BeforeAfter, CAPTURE_LIMIT, Capture, CaptureLevel},
     upstream::{Arrival, Broken, Exchange, Link, Outgoing},
@@ -160,8 +164,12 @@ async fn read(gate: &Gateway, ask: &Ask, act: &Act, entry: &mut Entry, side: Sid
     let kept = entry.kept()?;
     let plan = kept.rule.before_after.clone()?;
     let limit = gate.settings.capture_timeout;
+    // The upstream's own log is compared with the record by this id.
+    let call = gate.entropy.token(16);
     let read = match plan_arguments(&plan, &act.arguments) {
-        Some(arguments) => tokio::time::timeout(limit, fetch(gate, ask, &plan.tool, arguments)).await.unwrap_or(Err("timeout")),
+        Some(arguments) => {
+            tokio::time::timeout(limit, fetch(gate, ask, &plan.tool, arguments, &call)).await.unwrap_or(Err("timeout"))
+        }
         None => Err("argument_missing"),
     };
     let outcome = match &read {
@@ -171,7 +179,7 @@ async fn read(gate: &Gateway, ask: &Ask, act: &Act, entry: &mut Entry, side: Sid
         }
         Err(why) => *why,
     };
-    kept.reads.push(json!({"at": side.word(), "tool": plan.tool, "outcome": outcome}));
+    kept.reads.push(json!({"at": side.word(), "call": call, "tool": plan.tool, "outcome": outcome}));
     read.is_err().then_some(plan)
 }
 
@@ -190,10 +198,11 @@ fn plan_arguments(plan: &BeforeAfter, arguments: &Value) -> Option<Value> {
 }
 
 /// Calls a tool at the upstream in our own name: nobody's question is answered and no message is passed on.
-async fn fetch(gate: &Gateway, ask: &Ask, tool: &str, arguments: Value) -> Result<Value, &'static str> {
+async fn fetch(gate: &Gateway, ask: &Ask, tool: &str, arguments: Value, call: &str) -> Result<Value, &'static str> {
     for _ in 0..TRIES {
         let (key, link) = forward::link(gate, ask).await.map_err(|_| "unavailable")?;
-        let params = Map::from_iter([("name".to_owned(), json!(tool)), ("arguments".to_owned(), arguments.clone())]);
+        let mut params = Map::from_iter([("name".to_owned(), json!(tool)), ("arguments".to_owned(), arguments.clone())]);
+        name_call(&mut params, call);
         let mirrored = if link.is_modern() { ask.mount.declared(tool) } else { Vec::new() };
         let message = Outgoing { method: "tools/call".to_owned(), params, face: ClientFace::silent(), mirrored };
         let exchange = link.send(message).await.map_err(|_| "unavailable")?;

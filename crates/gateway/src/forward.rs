@@ -64,7 +64,10 @@ pub(crate) async fn call(
             )
             .into());
         }
-        let message = outgoing(ask, act, &state, &link);
+        let mut message = outgoing(ask, act, &state, &link);
+        if ask.request.method == "tools/call" {
+            era::name_call(&mut message.params, &entry.call(|| gate.entropy.token(16)));
+        }
         entry.dispatched();
         let exchange = link.send(message).await.map_err(|broken| broken.refusal(ask.mount.server.id.as_str()))?;
         match converse(gate, ask, &link, exchange, &cancelled, outlet).await {

@@ -253,6 +253,17 @@ impl Entry {
         self.dispatched
     }
 
+    /// The id by which the upstream's own log can be compared with this record: the intent's, or a fresh one.
+    pub(crate) fn call(&mut self, fresh: impl FnOnce() -> String) -> String {
+        if let Some(intent) = &self.intent {
+            return intent.clone();
+        }
+        let known = self.draft.ext.get("call").and_then(Value::as_str).map(str::to_owned);
+        let id = known.unwrap_or_else(fresh);
+        self.draft.ext.insert("call".to_owned(), json!(id));
+        id
+    }
+
     pub(crate) fn dispatched(&mut self) {
         self.dispatched = true;
     }

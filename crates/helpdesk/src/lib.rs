@@ -20,11 +20,15 @@ use axum::{
 };
 use http::HeaderMap;
 use rusqlite::Connection;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
+    fs::File,
+    io::Write as _,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 /// How many of the latest requests [`Desk::received`] remembers.
@@ -39,6 +43,8 @@ pub struct Desk {
 struct Inner {
     database: Mutex<Connection>,
     account: Mutex<Account>,
+    /// The desk's own log of calls, when it keeps one.
+    log: OnceLock<Mutex<File>>,
 }
 
 #[derive(Default)]
@@ -75,7 +81,7 @@ impl Desk {
 
     fn over(connection: Connection) -> Result<Self, DeskError> {
         seed::prepare(&connection)?;
-        Ok(Self { inner: Arc::new(Inner { database: Mutex::new(connection), account: Mutex::default() }) })
+        Ok(Self { inner: Arc::new(Inner { database: Mutex::new(connection), account: Mutex::default(), log: OnceLock::new() }) })
     }
 
     /// How often each action reached this desk, refused calls not among them if the gateway did its work.
@@ -91,6 +97,30 @@ impl Desk {
     /// The latest requests, oldest first.
     pub fn received(&self) -> Vec<Received> {
         self.account().received.iter().cloned().collect()
+    }
+
+    /// Keeps a log of its own from now on: for every tool call a line of JSON with the tool's `name`, the `digest` of the
+    /// request (SHA-256 of the JCS of name and arguments) and as `call` what the caller named it in `_meta`. A second log
+    /// is not begun.
+    pub fn log_to(&self, file: &Path) -> Result<(), std::io::Error> {
+        let log = File::options().create(true).append(true).open(file)?;
+        let _ = self.inner.log.set(Mutex::new(log));
+        Ok(())
+    }
+
+    /// Writes a tool call down before it runs.
+    pub(crate) fn log(&self, name: &str, params: &Value) -> Result<(), std::io::Error> {
+        let Some(log) = self.inner.log.get() else { return Ok(()) };
+        let arguments = params.get("arguments").filter(|arguments| !arguments.is_null()).cloned().unwrap_or_else(|| json!({}));
+        let request = serde_json_canonicalizer::to_vec(&json!({ "name": name, "arguments": arguments })).unwrap_or_default();
+        let mut hex = String::new();
+        for byte in Sha256::digest(&request) {
+            let _ = fmt::Write::write_fmt(&mut hex, format_args!("{byte:02x}"));
+        }
+        let call = params.get("_meta").and_then(|meta| meta.get("remit/record")).and_then(Value::as_str);
+        let line = json!({ "call": call, "digest": format!("sha-256:{hex}"), "name": name });
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        writeln!(log, "{line}")
     }
 
     pub(crate) fn note(&self, action: &str, headers: &HeaderMap) {

@@ -169,6 +169,10 @@ async fn call_result(desk: &Desk, era: Era, id: &Value, params: &Value, progress
     let Some(name) = params.get("name").and_then(Value::as_str) else {
         return Err(Wrong::in_band(INVALID_PARAMS, "name is missing"));
     };
+    if let Err(cause) = desk.log(name, params) {
+        tracing::error!(%cause, "the helpdesk cannot write its log");
+        return Err(Wrong::in_band(INTERNAL_ERROR, "the helpdesk failed"));
+    }
     let arguments = params.get("arguments").cloned().unwrap_or_else(|| json!({}));
     let result = match tools::call(desk, name, arguments, progress).await {
         None => return Err(Wrong::in_band(INVALID_PARAMS, format!("there is no tool {name}"))),

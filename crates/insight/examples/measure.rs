@@ -53,7 +53,7 @@ fn records(file: &Path, count: u64) -> Result<(), Box<dyn Error>> {
         println!("indexed: {}, {} MB", rate(count, began), std::fs::metadata(file)?.len() / 1_000_000);
     }
     let one = |dimension: Dimension, value: &str| vec![dimension.term(value)];
-    let (human, tool) = (one(Dimension::Human, "h17"), one(Dimension::Tool, "tool3"));
+    let (human, tool) = (one(Dimension::Human, "h17"), one(Dimension::Tool, "tool17"));
     let middle = time_of(count / 2);
     for (name, all, since, until) in [
         ("one person", vec![human.clone()], None, None),

@@ -4,6 +4,8 @@
 //! nothing is guessed.
 
 use crate::{
+    asked::{Pins, Stop, question},
+    enough,
     open::{opened, written},
     replay::decided_at,
 };
@@ -48,10 +50,22 @@ pub fn explain_at(reader: &Reader, index: u64) -> Result<Explanation, ReadError>
     let side = reader.side(index)?;
     let held = presented_token(&record).and_then(|jti_hash| delegation(reader, index, jti_hash));
     if side.as_ref().is_none_or(|side| side.root() != record.commit_root()) {
-        return Ok(explain(&record, side.as_ref()));
+        let mut explanation = explain(&record, side.as_ref());
+        let refused = record.decision().and_then(enough::refused);
+        explanation.why.extend(refused.map(|code| enough::in_general(code).unwrap_or(NOT_HERE).to_owned()));
+        return Ok(explanation);
     }
-    Ok(View { record: &record, side: side.as_ref(), held: held.as_ref() }.explain())
+    let view = View { record: &record, side: side.as_ref(), held: held.as_ref() };
+    let mut explanation = view.explain();
+    explanation.why.extend(view.enough(reader, index));
+    Ok(explanation)
 }
+
+/// Said where every hop covers the call: the token itself, the agent's ceiling or the person's entitlements were narrower.
+const ABOVE: &str = "Every hop covers it: what was narrower is the token, the agent's ceiling or the person's entitlements at the time, of which the record holds a digest only.";
+
+/// Said where the values that decided are withheld or erased.
+const NOT_HERE: &str = "What would have been enough cannot be said: the values that decided are not with this copy.";
 
 struct View<'a> {
     record: &'a Record,
@@ -220,6 +234,39 @@ impl View<'_> {
         std::iter::once(format!("The delegation it rests on is in record {issued}.")).chain(told).collect()
     }
 
+    /// For a refusal: which smallest change would have made the difference.
+    fn enough(&self, reader: &Reader, index: u64) -> Vec<String> {
+        let Some((decision, code)) = self.record.decision().and_then(|decision| Some((decision, enough::refused(decision)?)))
+        else {
+            return Vec::new();
+        };
+        if let Some(line) = enough::in_general(code) {
+            return vec![line.to_owned()];
+        }
+        if decision.get("policy_set_digest").is_some() {
+            return match question(reader, index, self.record, decision) {
+                Ok(question) => match Pins::new(reader).bundle(decision) {
+                    Ok(bundle) => enough::by_policies(&bundle, &question),
+                    Err(why) => vec![format!("What would have been enough cannot be said: {why}.")],
+                },
+                Err(Stop::Undisclosed) => vec![NOT_HERE.to_owned()],
+                Err(Stop::Alarm(why)) => vec![format!("What would have been enough cannot be said: {why}.")],
+            };
+        }
+        let location = self.record.chain().last().and_then(|party| party.pointer("/token/aud/0")?.as_str());
+        let decided = matches!(code, "tool_not_granted" | "argument_not_granted" | "grant_expired");
+        match (self.held, location, self.value("/call/arguments")) {
+            _ if !decided => Vec::new(),
+            (Some((_, chain)), Some(location), Some(arguments)) => {
+                let now = decided_at(self.record).unwrap_or_else(|| written(self.record));
+                let call = Call { location, action: self.record.action(), arguments: &arguments, now };
+                let lines = enough::by_authority(chain, &call);
+                if lines.is_empty() { vec![ABOVE.to_owned()] } else { lines }
+            }
+            _ => vec![NOT_HERE.to_owned()],
+        }
+    }
+
     fn how(&self) -> Vec<String> {
         let record = self.record;
         let mut lines: Vec<String> = (0..).zip(record.chain()).flat_map(|(at, party)| self.evidence(at, party)).collect();
@@ -373,11 +420,11 @@ fn proof_kind(kind: &str) -> &str {
     }
 }
 
-fn member<'v>(value: &'v Value, pointer: &str) -> &'v str {
+pub(crate) fn member<'v>(value: &'v Value, pointer: &str) -> &'v str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn array<'v>(value: &'v Value, pointer: &str) -> &'v [Value] {
+pub(crate) fn array<'v>(value: &'v Value, pointer: &str) -> &'v [Value] {
     value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
@@ -399,7 +446,7 @@ fn capital(text: &str) -> String {
 }
 
 /// Enough of a digest to find it: its label and twelve digits.
-fn short(digest: &str) -> &str {
+pub(crate) fn short(digest: &str) -> &str {
     let label = digest.find(':').map_or(0, |at| at + 1);
     digest.get(..label + 12).unwrap_or(digest)
 }

@@ -10,15 +10,23 @@
 mod asked;
 pub mod corpus;
 mod custody;
+mod enough;
+mod execution;
 mod explain;
 mod moment;
 mod open;
+mod reconcile;
 mod replay;
 pub mod search;
+pub mod timeline;
 mod what_if;
 
 pub use custody::{Broken, CustodyReport, custody};
+pub use execution::{ExecutionReport, execution};
 pub use explain::{Explanation, explain, explain_at};
 pub use moment::moment_ns;
+pub use reconcile::{
+    Calls, Finding, Intents, Reconciliation, Scope, Tokens, UpstreamCall, reconcile, request_digest, upstream_log,
+};
 pub use replay::{Mismatch, ReplayReport, replay};
 pub use what_if::{Flip, WhatIf, what_if};

@@ -172,7 +172,12 @@ impl Bundle {
 
     /// Answers one question. Pure: the same bundle and question give the same decision.
     pub fn decide(&self, question: &Question) -> Decision {
-        decide::decide(self, question)
+        decide::decide(self, question, &[])
+    }
+
+    /// Answers as if the policies with these ids were not there; for explaining which of them decided.
+    pub fn decide_without(&self, question: &Question, ids: &[&str]) -> Decision {
+        decide::decide(self, question, ids)
     }
 
     pub(crate) fn rules(&self) -> &[Rule] {

@@ -20,10 +20,15 @@ struct Verdict<'b> {
     considered: usize,
 }
 
-pub(crate) fn decide(bundle: &Bundle, question: &Question) -> Decision {
+pub(crate) fn decide(bundle: &Bundle, question: &Question, without: &[&str]) -> Decision {
     let verdict = Slice::new(bundle.types(), question)
         .and_then(|slice| {
-            let candidates = bundle.index().candidates(bundle.rules(), &slice);
+            let mut candidates = bundle.index().candidates(bundle.rules(), &slice);
+            if !without.is_empty() {
+                let left =
+                    |number: &u32| index::rule(bundle.rules(), *number).is_some_and(|rule| !without.contains(&rule.id.as_str()));
+                candidates.retain(left);
+            }
             evaluate(bundle, &slice, candidates)
         })
         .unwrap_or_else(|why| Verdict {

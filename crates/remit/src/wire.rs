@@ -253,6 +253,8 @@ fn upstream(loaded: &Loaded, settings: &McpServer) -> Result<Upstream> {
 async fn sample(loaded: &Loaded, name: &str) -> Result<(String, Desk)> {
     let file = loaded.at(&loaded.config.storage.data_dir).join(format!("sample-{name}.db"));
     let desk = Desk::open(&file).with_context(|| format!("cannot open {}", file.display()))?;
+    let log = file.with_extension("jsonl");
+    desk.log_to(&log).with_context(|| format!("cannot write {}", log.display()))?;
     let listener = TcpListener::bind("127.0.0.1:0").await.context("no loopback port for the sample upstream")?;
     let url = format!("http://{}/mcp", listener.local_addr()?);
     let router = remit_helpdesk::router(desk.clone());

@@ -6,6 +6,8 @@
 use crate::mcp::RpcError;
 use serde_json::{Map, Value, json};
 
+/// The call's id in the ledger: its intent's `record_id`, or the `ext.call` of its record.
+pub(crate) const META_RECORD: &str = "remit/record";
 pub(crate) const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 pub(crate) const META_CLIENT: &str = "io.modelcontextprotocol/clientInfo";
 pub(crate) const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
@@ -83,9 +85,18 @@ pub(crate) fn strip_envelope(params: &mut Map<String, Value>) {
         }
         // SPEC: MG-15: baggage does not cross the trust boundary.
         meta.remove("baggage");
+        // Ours to say, not the client's.
+        meta.remove(META_RECORD);
         if meta.is_empty() {
             params.remove("_meta");
         }
+    }
+}
+
+/// Tells the upstream which record its own log can be compared with.
+pub(crate) fn name_call(params: &mut Map<String, Value>, id: &str) {
+    if let Value::Object(meta) = params.entry("_meta").or_insert_with(|| json!({})) {
+        meta.insert(META_RECORD.to_owned(), json!(id));
     }
 }
 

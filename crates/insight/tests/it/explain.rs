@@ -108,3 +108,122 @@ fn the_same_as_json() {
     let value = serde_json::to_value(explain(&reader.record(0).unwrap(), None)).unwrap();
     insta::assert_snapshot!(without_digests(&serde_json::to_string_pretty(&value).unwrap()));
 }
+
+/// What is said to have been enough.
+fn enough(world: &World, index: u64) -> String {
+    let why = explain_at(&world.publish().reader(), index).unwrap().why;
+    let said: Vec<&str> = why
+        .iter()
+        .map(String::as_str)
+        .filter(|line| ["enough", "nough", "decided"].iter().any(|word| line.contains(word)))
+        .collect();
+    without_digests(&said.join("\n"))
+}
+
+fn refused(world: &mut World, tool: &str, arguments: &serde_json::Value, now: i64) -> u64 {
+    let planner = world.login(|_| {});
+    let child = world.hand(Way::Statement, &planner, |_| {});
+    let call = Call { location: crate::world::HELPDESK, action: tool, arguments, now: UnixTime(world.now + now) };
+    let refusal = child.claims.authority.permits(&call).unwrap_err();
+    world.call(&child, tool, Payment, arguments, |draft| {
+        draft.decision = Some(DecisionFacts::refused(&refusal));
+        draft.outcome.status = OutcomeStatus::Denied;
+    })
+}
+
+#[test]
+fn enough_for_an_argument() {
+    let mut world = World::new();
+    let index = refused(&mut world, "tickets.read", &json!({"id": "T-1", "amount": 80}), 0);
+    insta::assert_snapshot!(enough(&world, index), @r"
+    Enough would have been, at hop 1, user:alice to agent:planner: `/amount` 50 instead of 80 (tried: grant sha-256:[…] then covers the call).
+    Enough would have been, at hop 2, agent:planner to agent:summarizer: `/amount` 50 instead of 80 (tried: grant sha-256:[…] then covers the call).
+    ");
+}
+
+#[test]
+fn enough_for_a_tool() {
+    let mut world = World::new();
+    let index = refused(&mut world, "refund.create", &json!({"amount": 40}), 0);
+    insta::assert_snapshot!(enough(&world, index), @"Enough would have been, at hop 2, agent:planner to agent:summarizer: a grant of `refund.create` at `https://remit.example/mcp/helpdesk`.");
+}
+
+#[test]
+fn enough_for_a_policy_that_forbids() {
+    let mut world = World::new();
+    let planner = world.login(|_| {});
+    let index = world.call(&planner, "refund.create", Payment, &json!({"amount": 500.5}), |_| {});
+    insta::assert_snapshot!(enough(&world, index), @r"
+    The condition of `payment-ceiling` decided: nothing else stood in the way.
+    Enough would have been: `/amount` of at most 200 (tried: that is permitted, 200.01 is not).
+    ");
+}
+
+#[test]
+fn enough_for_a_sub_agent() {
+    let mut world = World::new();
+    let planner = world.login(|_| {});
+    let child = world.hand(Way::Statement, &planner, |_| {});
+    let index = world.call(&child, "refund.create", Payment, &json!({"amount": 40}), |_| {});
+    insta::assert_snapshot!(enough(&world, index), @r"
+    The condition of `payment-not-by-sub-agents` decided: nothing else stood in the way.
+    Enough would have been: the same call by agent:summarizer one hop from its origin instead of 2 (tried).
+    ");
+}
+
+#[test]
+fn enough_for_two_rules_is_no_single_value() {
+    let mut world = World::new();
+    let planner = world.login(|_| {});
+    let child = world.hand(Way::Statement, &planner, |_| {});
+    let index = world.call(&child, "refund.create", Payment, &json!({"amount": 400}), |_| {});
+    insta::assert_snapshot!(enough(&world, index), @r"
+    The conditions of `payment-ceiling` and `payment-not-by-sub-agents` decided: each alone is enough to refuse it.
+    No single value of the question was found that would have been enough.
+    ");
+}
+
+#[test]
+fn enough_for_a_step_up() {
+    let mut world = World::new();
+    let planner = world.login(|_| {});
+    let mut question = world.question(&planner, "admin.purge", remit_model::resource::ToolClass::Admin, &json!({}));
+    question.auth_age = Some(4_000);
+    let index = world.asked(&planner, question, |_| {});
+    insta::assert_snapshot!(enough(&world, index), @r"
+    The condition of `administration-needs-a-recent-sign-in` decided: nothing else stood in the way.
+    Enough would have been: a sign-in at most 900 seconds before (tried: 900 is permitted, 901 is not).
+    ");
+}
+
+#[test]
+fn enough_for_a_limit_is_said_not_to_be_recorded() {
+    let mut world = World::new();
+    let planner = world.login(|_| {});
+    let index = world.call(&planner, "tickets.read", Read, &json!({}), |draft| {
+        let facts = draft.decision.as_mut().unwrap();
+        facts.result = DecisionResult::Quota;
+        facts.reason_code = Some("limit_exhausted".to_owned());
+    });
+    insta::assert_snapshot!(enough(&world, index), @"Enough would have been: a grant whose limit is not used up, or a new delegation. How much was left is not in the record.");
+}
+
+#[test]
+fn enough_is_not_guessed_when_values_are_withheld() {
+    let mut world = World::new();
+    let planner = world.login(|_| {});
+    let index = world.call(&planner, "refund.create", Payment, &json!({"amount": 500}), |_| {});
+    let log = world.publish();
+    log.withhold();
+    let why = explain_at(&log.reader(), index).unwrap().why.join("\n");
+    assert!(why.contains("What would have been enough cannot be said"), "{why}");
+    assert!(!why.contains("Enough would have been"), "{why}");
+}
+
+#[test]
+fn nothing_is_said_to_be_enough_for_what_was_allowed() {
+    let mut world = World::new();
+    let planner = world.login(|_| {});
+    let index = world.call(&planner, "tickets.read", Read, &json!({"id": "T-1"}), |_| {});
+    assert!(!enough(&world, index).contains("nough"));
+}

@@ -3,8 +3,11 @@
 
 mod corpus;
 mod custody;
+mod execution;
 mod explain;
+mod reconcile;
 mod replay;
 mod search;
+mod timeline;
 mod what_if;
 mod world;

@@ -333,6 +333,13 @@ impl World {
         spoil: impl FnOnce(&mut Draft),
     ) -> u64 {
         let question = self.question(token, tool, class, arguments);
+        self.asked(token, question, spoil)
+    }
+
+    /// The same for a question that is there already.
+    pub(crate) fn asked(&mut self, token: &Token, question: Question, spoil: impl FnOnce(&mut Draft)) -> u64 {
+        let facts = question.tool.clone().unwrap();
+        let (tool, class, arguments) = (facts.name.as_str(), facts.class, &question.arguments);
         let decision = self.bundle.decide(&question);
         let mut facts = DecisionFacts::new(match decision.effect {
             Effect::Permit => DecisionResult::Allow,

@@ -2,10 +2,12 @@
 
 mod explain;
 mod keys;
+mod reconcile;
 mod replay;
 mod search;
 mod show;
 mod verify;
+mod view;
 mod what_if;
 
 pub(crate) use verify::{Proof, prove};
@@ -28,6 +30,8 @@ pub(crate) enum AuditCommand {
     Replay(replay::Replay),
     /// Say which past decisions other policies would have made differently
     WhatIf(what_if::WhatIf),
+    /// Pair token service, gateway and an upstream's own log, and show what stands alone
+    Reconcile(reconcile::Reconcile),
     /// Find records by who, what, which and when
     Search(search::Search),
 }
@@ -71,13 +75,17 @@ impl Source {
 
 /// Runs the command; `false` when a check failed.
 pub(crate) async fn run(command: &AuditCommand, rim: &Rim) -> Result<bool> {
+    if let AuditCommand::Reconcile(args) = command {
+        return reconcile::run(args.clone(), rim.clone()).await;
+    }
     let (command, rim) = (command.clone(), rim.clone());
     tokio::task::spawn_blocking(move || match &command {
         AuditCommand::Show(args) => show::run(args).map(|()| true),
         AuditCommand::Explain(args) => explain::run(args).map(|()| true),
         AuditCommand::Verify(args) => verify::run(args, &rim),
-        AuditCommand::Replay(args) => replay::run(args),
+        AuditCommand::Replay(args) => replay::run(args, &rim),
         AuditCommand::WhatIf(args) => what_if::run(args, &rim),
+        AuditCommand::Reconcile(_) => Ok(true),
         AuditCommand::Search(args) => search::run(args, &rim).map(|()| true),
     })
     .await?
