@@ -188,9 +188,7 @@ impl Corpus {
         };
         let action = match self.dice.below(20) {
             0 => Action::List,
-            1 => {
-                Action::ReadField { class: ["pii", "secret", "phi"].get(depth as usize - 1).copied().unwrap_or("pii").to_owned() }
-            }
+            1 => Action::ReadField { class: if depth > 1 { "secret" } else { "pii" }.to_owned() },
             2 => Action::Delegate {
                 to: "agent:helper".to_owned(),
                 depth: 1,
@@ -226,7 +224,9 @@ impl Corpus {
         let id = format!("T-{}", 1000 + self.dice.below(9000));
         match tool {
             "refund.create" if self.dice.below(10) == 0 => json!({"ticket": id, "amount": "much"}),
-            "refund.create" => json!({"ticket": id, "amount": self.dice.below(30_000) as f64 / 100.0, "currency": "EUR"}),
+            "refund.create" => {
+                json!({"ticket": id, "amount": f64::from(u32::try_from(self.dice.below(30_000)).unwrap_or(0)) / 100.0, "currency": "EUR"})
+            }
             "tickets.update" => json!({"id": id, "priority": self.dice.below(11), "note": "Called back; waits for the part."}),
             "tickets.search" => json!({"query": "late parcel", "count": self.dice.below(15)}),
             _ => json!({"id": id}),

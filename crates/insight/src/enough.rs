@@ -48,13 +48,13 @@ pub(crate) fn by_authority(chain: &Chain, call: &Call<'_>) -> Vec<String> {
         let lacking = match refusal.code {
             Code::ToolNotGranted => format!("a grant of `{}` at `{}`", call.action, call.location),
             Code::GrantExpired => format!("a grant of `{}` that ends after {}", call.action, call.now.utc()),
-            _ => match smaller(&hop.authority, call) {
-                Some(change) => change,
-                None => {
+            _ => {
+                let Some(change) = smaller(&hop.authority, call) else {
                     lines.push(format!("No single argument would have been enough {whose}: {}.", refusal.reason));
                     continue;
-                }
-            },
+                };
+                change
+            }
         };
         lines.push(format!("Enough would have been, {whose}: {lacking}."));
     }

@@ -57,18 +57,18 @@ pub(super) fn run(args: &Replay, rim: &Rim) -> Result<bool> {
         Level::Decision => {
             let report = replay(&source.open()?);
             if args.json {
-                print(&serde_json::to_value(&report)?)?
+                print(&serde_json::to_value(&report)?)?;
             } else {
-                say(&replay_lines(&report))
+                say(&replay_lines(&report));
             }
             Ok(report.ok())
         }
         Level::Execution => {
             let report = execution(&source.open()?);
             if args.json {
-                print(&serde_json::to_value(&report)?)?
+                print(&serde_json::to_value(&report)?)?;
             } else {
-                print!("{report}")
+                print!("{report}");
             }
             Ok(report.ok())
         }

@@ -84,8 +84,10 @@ pub(super) fn run(args: &Search, rim: &Rim) -> Result<()> {
     show(args, &hits, &records)
 }
 
+type Found = (Hits, Vec<(u64, Record)>);
+
 /// The hits with their records; `None` when a record is not what the index says.
-fn look(index: &Index, query: &Query, reader: &Reader) -> Result<Option<(Hits, Vec<(u64, Record)>)>> {
+fn look(index: &Index, query: &Query, reader: &Reader) -> Result<Option<Found>> {
     let hits = index.search(query)?;
     let mut records = Vec::new();
     for index in &hits.records {
