@@ -58,13 +58,15 @@ pub(crate) fn free_port() -> u16 {
 /// A running program that ends with the test.
 pub(crate) struct Running {
     child: Child,
+    /// The line in which it said that it was ready.
+    pub(crate) said: String,
 }
 
 impl Running {
     /// Starts a program and waits for a line that contains `ready`, on standard output or standard error.
     pub(crate) fn start(mut command: Command, ready: &str) -> Self {
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut running = Self { child };
+        let mut running = Self { child, said: String::new() };
         let (tell, told) = std::sync::mpsc::channel();
         for stream in [
             Box::new(running.child.stdout.take().unwrap()) as Box<dyn Read + Send>,
@@ -80,6 +82,9 @@ impl Running {
         drop(tell);
         let (began, mut heard) = (Instant::now(), Vec::new());
         while let Ok((is_ready, line)) = told.recv_timeout(PATIENCE.saturating_sub(began.elapsed())) {
+            if is_ready {
+                running.said.clone_from(&line);
+            }
             heard.push(line);
             if is_ready {
                 // Keeps both pipes empty until the program ends.
@@ -140,6 +145,11 @@ impl Setup {
         let yaml = fs::read_to_string(folder.path().join("remit.yaml")).unwrap();
         let word = |name: &str| told[name].as_str().unwrap().to_owned();
         Self { port, password: word("password"), vkey: word("vkey"), yaml, folder, entitlements: vec!["helpdesk:*".to_owned()] }
+    }
+
+    /// The log's verifier key.
+    pub(crate) fn vkey(&self) -> &str {
+        &self.vkey
     }
 
     /// Puts this desk in place of the built-in one, so that the test sees what reaches it.

@@ -16,3 +16,5 @@ mod documents;
 mod harness;
 mod ledger;
 mod openid;
+mod tlog;
+mod witness;
