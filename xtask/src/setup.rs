@@ -1,4 +1,4 @@
-//! What the end-to-end tests need beside Rust: Chromium, npm packages, Python packages.
+//! What the end-to-end tests need beside Rust: Chromium, Go, npm packages, Python packages.
 //!
 //! Everything is installed through the machine's own package clients, with exact versions, and only when it is missing.
 
@@ -8,6 +8,7 @@ use std::{fs, path::PathBuf};
 
 pub(crate) fn all() -> Result<()> {
     chromium()?;
+    go()?;
     node_packages()?;
     python_packages()
 }
@@ -23,19 +24,33 @@ fn chromium() -> Result<()> {
         println!("setup: chromium is there");
         return Ok(());
     }
-    println!("setup: installing Debian's chromium and chromium-driver");
-    let packages = ["install", "--yes", "--no-install-recommends", "chromium", "chromium-driver"];
+    debian("the browser test", &["chromium", "chromium-driver"])
+}
+
+/// Debian's Go and the transparency-log client of its checksum database, which reads our ledger as a third party.
+fn go() -> Result<()> {
+    let client = PathBuf::from("/usr/share/gocode/src/golang.org/x/mod/sumdb/tlog");
+    if run::output("go", &["version"]).is_ok() && client.is_dir() {
+        println!("setup: Go and golang.org/x/mod are there");
+        return Ok(());
+    }
+    debian("the transparency-log test", &["golang-go", "golang-golang-x-mod-dev"])
+}
+
+/// Installs packages with the machine's own package client.
+fn debian(what: &str, names: &[&str]) -> Result<()> {
+    let list = names.join(" ");
+    println!("setup: installing Debian's {list}");
+    let packages = [&["install", "--yes", "--no-install-recommends"], names].concat();
     let outcome = if run::output("id", &["-u"]).is_ok_and(|id| id.trim() == "0") {
         run::run("apt-get", &["update", "--quiet"]).and_then(|()| run::run("apt-get", &packages))
     } else if run::answers("sudo") {
-        let with_sudo: Vec<&str> = ["-n", "apt-get"].into_iter().chain(packages).collect();
+        let with_sudo = [&["-n", "apt-get"], packages.as_slice()].concat();
         run::run("sudo", &["-n", "apt-get", "update", "--quiet"]).and_then(|()| run::run("sudo", &with_sudo))
     } else {
-        bail!(
-            "the browser test needs Chromium and this user may not install it: install the packages chromium and chromium-driver, then run this again"
-        )
+        bail!("{what} needs packages that this user may not install: install {list}, then run this again")
     };
-    outcome.context("the browser test needs Chromium: install it (Debian: chromium chromium-driver), then run this again")
+    outcome.with_context(|| format!("{what} needs {list}: install them (these are Debian's names), then run this again"))
 }
 
 /// `npm ci` when the lock file is newer than what is installed.
