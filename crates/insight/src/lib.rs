@@ -13,6 +13,7 @@ mod custody;
 mod enough;
 mod execution;
 mod explain;
+pub mod export;
 mod moment;
 mod open;
 mod reconcile;

@@ -43,6 +43,12 @@ impl RecordKey {
         json!({ "kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(self.pair.public_key().as_ref()), "kid": self.kid })
     }
 
+    /// Signs a COSE `Sig_structure` (RFC 9052 §4.4) of one signer: the Ed25519 signature, 64 bytes. `None` for anything
+    /// else, so that this key can be made to sign nothing that passes for a record's signature.
+    pub fn sign_cose(&self, sig_structure: &[u8]) -> Option<Vec<u8>> {
+        sig_structure.starts_with(b"\x84\x6aSignature1").then(|| self.pair.sign(sig_structure).as_ref().to_vec())
+    }
+
     pub(crate) fn sign(&self, record_hash: &Hash) -> String {
         URL_SAFE_NO_PAD.encode(self.pair.sign(signed_text(record_hash).as_bytes()).as_ref())
     }
