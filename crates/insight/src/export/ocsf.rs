@@ -247,7 +247,8 @@ fn entity(item: &Item<'_>, class: Class) -> Value {
 fn unmapped(item: &Item<'_>) -> Value {
     let record = item.record.value();
     let mut rest = Map::new();
-    for name in ["record_type", "chain_depth", "owner_ref", "producer", "seq", "session_seq", "prev_hash", "chain_uid", "record_hash"]
+    for name in
+        ["record_type", "chain_depth", "owner_ref", "producer", "seq", "session_seq", "prev_hash", "chain_uid", "record_hash"]
     {
         if let Some(value) = record.get(name) {
             rest.insert(name.to_owned(), value.clone());
@@ -273,12 +274,15 @@ fn unmapped(item: &Item<'_>) -> Value {
 
 /// The members that 1.9 adds.
 fn next(item: &Item<'_>) -> Map<String, Value> {
-    let fingerprint = |hash: &str| json!({"algorithm_id": 3, "algorithm": "SHA-256", "value": hash.trim_start_matches("sha-256:")});
+    let fingerprint =
+        |hash: &str| json!({"algorithm_id": 3, "algorithm": "SHA-256", "value": hash.trim_start_matches("sha-256:")});
     let mut added = Map::new();
     if let Some(agent) = item.caller().and_then(|node| node.get("agent")) {
         let member = |name: &str| agent.get(name).and_then(Value::as_str);
         let mut ai_agent = Map::new();
-        for (to, from) in [("uid", "uid"), ("instance_uid", "instance_uid"), ("version", "version"), ("charter", "charter_digest")] {
+        for (to, from) in
+            [("uid", "uid"), ("instance_uid", "instance_uid"), ("version", "version"), ("charter", "charter_digest")]
+        {
             put(&mut ai_agent, to, member(from));
         }
         added.insert("ai_agent".to_owned(), Value::Object(ai_agent));

@@ -1,6 +1,8 @@
 //! `remit audit …`: reads a ledger folder. Needs neither the server nor its database. One file a command.
 
+mod bundle;
 mod explain;
+mod export;
 mod keys;
 mod reconcile;
 mod replay;
@@ -32,6 +34,8 @@ pub(crate) enum AuditCommand {
     WhatIf(what_if::WhatIf),
     /// Pair token service, gateway and an upstream's own log, and show what stands alone
     Reconcile(reconcile::Reconcile),
+    /// Write records in the formats of other systems, proofs, or a bundle for an auditor
+    Export(export::Export),
     /// Find records by who, what, which and when
     Search(search::Search),
 }
@@ -86,6 +90,7 @@ pub(crate) async fn run(command: &AuditCommand, rim: &Rim) -> Result<bool> {
         AuditCommand::Replay(args) => replay::run(args, &rim),
         AuditCommand::WhatIf(args) => what_if::run(args, &rim),
         AuditCommand::Reconcile(_) => Ok(true),
+        AuditCommand::Export(args) => export::run(args, &rim).map(|()| true),
         AuditCommand::Search(args) => search::run(args, &rim).map(|()| true),
     })
     .await?
