@@ -38,8 +38,11 @@ pub fn line(item: &Item<'_>) -> Vec<u8> {
     let version = header(item.text("/producer/version"));
     let id = header(&format!("{}:{}", item.record.record_type(), item.record.action()));
     let _ = write!(line, "CEF:0|Remit|Remit|{version}|{id}|{}|{weight}|", header(&item.summary()));
-    let pairs = extension(item).into_iter().filter(|(_, value)| !value.is_empty());
-    let pairs: Vec<String> = pairs.map(|(key, value)| format!("{key}={}", value_of(&value))).collect();
+    let pairs = extension(item);
+    let named = |key: &str| pairs.iter().any(|(name, value)| *name == key && !value.is_empty());
+    // A label stands only beside its value.
+    let kept = pairs.iter().filter(|(key, value)| !value.is_empty() && key.strip_suffix("Label").is_none_or(named));
+    let pairs: Vec<String> = kept.map(|(key, value)| format!("{key}={}", value_of(value))).collect();
     line.push_str(&pairs.join(" "));
     line.push('\n');
     line.into_bytes()

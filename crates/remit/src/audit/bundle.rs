@@ -3,7 +3,7 @@
 use super::{export::Export, export::write, prove};
 use crate::{agent::print, config, keys};
 use anyhow::{Context as _, Result, bail};
-use remit_ledger::{Side, record::Opening};
+use remit_ledger::{Side, Trust, record::Opening};
 use remit_model::json::sha256_label;
 use serde_json::json;
 use std::{
@@ -85,7 +85,7 @@ fn copy(source: &Path, target: &Path, vkey: &str) -> Result<()> {
 
 /// The lines of what failed.
 fn prove_copy(dir: &Path, vkey: &str) -> Vec<String> {
-    let proof = prove(dir, Some(vkey.to_owned()), None);
+    let proof = prove(dir, &Trust { vkey: Some(vkey.to_owned()), ..Trust::default() }, None);
     if proof.holds() { Vec::new() } else { proof.lines().into_iter().filter(|line| line.starts_with("FAIL")).collect() }
 }
 
