@@ -142,6 +142,9 @@ fn readme(args: &Export, vkey: &str, verifier: &str) -> String {
     if args.source.keys.is_some() {
         keys.push_str(" --keys disclosure.json");
     }
+    if args.policy.is_some() {
+        keys.push_str(" --policy witness-policy.txt");
+    }
     format!(
         "A ledger of agent.audit.v1 records, as an auditor takes it home.\n\n\
          Verify it (offline; nothing but this folder and the remit program):\n\n\
