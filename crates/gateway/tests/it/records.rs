@@ -43,6 +43,33 @@ async fn a_mutation_has_a_durable_intent_before_and_an_effect_after() {
 }
 
 #[tokio::test]
+async fn the_upstream_is_told_which_record_its_own_log_can_be_compared_with() {
+    for modern in [true, false] {
+        let world = World::new(modern).await;
+        let client = world.all();
+        client.call("refund", json!({"amount": 1})).await.result();
+        client.call("ticket.read", json!({"id": "T-1"})).await.result();
+        let sent = world.fake.received("tools/call");
+        let named: Vec<_> = sent.iter().map(|message| message.body["params"]["_meta"]["remit/record"].clone()).collect();
+        let records = world.records().await;
+        assert_eq!(named[0], records[0]["record_id"], "the intent's");
+        assert_eq!(named[1], records[2]["ext"]["call"], "there is no intent for a read");
+        assert!(named[1].as_str().unwrap().len() > 16, "{named:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_cannot_say_which_record_its_call_is() {
+    let world = World::new(true).await;
+    let client = world.all();
+    let (headers, mut body) = client.modern_request("tools/call", json!({"name": "refund", "arguments": {}}));
+    body["params"]["_meta"]["remit/record"] = json!("another's");
+    client.send(headers, &body).await.result();
+    let meta = world.fake.received("tools/call")[0].body["params"]["_meta"].clone();
+    assert_eq!(meta["remit/record"], world.records().await[0]["record_id"]);
+}
+
+#[tokio::test]
 async fn a_tool_that_fails_is_a_failure_though_the_protocol_succeeded() {
     let world = World::new(true).await;
     world.all().call("fail", json!({})).await.result();
