@@ -12,7 +12,7 @@ use axum::{
     routing::{get, post},
 };
 use http::StatusCode;
-use remit_model::{Agent, AgentId, AgentStatus, Authority, Code, Refusal, Server, json};
+use remit_model::{Agent, AgentId, AgentStatus, Authority, Code, Principal, Refusal, Server, json};
 use remit_store::{ApplyError, Batch, Change, Precondition};
 use remit_token::PublicKey;
 use serde::Deserialize;
@@ -63,6 +63,8 @@ async fn add(admin: Admin, State(console): State<Arc<Console>>, body: Bytes) -> 
     let draft = admin
         .change(&console, "agent.add")
         .ext("config", object!({"agent": agent.id.subject(), "keys": agent.keys, "ceiling": agent.ceiling.digest()}))
+        // What is committed names the accountable human: it is theirs to be forgotten.
+        .owner(Principal { iss: console.issuer.clone(), sub: agent.owner.clone() })
         .commit("/agent", shown.clone());
     let batch = Batch::new(console.tenant.clone())
         .require(Precondition::NewAgent(agent.id.clone()))

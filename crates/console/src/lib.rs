@@ -8,6 +8,7 @@ mod admin;
 mod agents;
 mod error;
 mod health;
+mod ledger;
 mod log;
 mod reconcile;
 mod records;
@@ -58,6 +59,7 @@ pub fn router(console: Arc<Console>) -> Router {
         .merge(agents::routes())
         .merge(reconcile::routes())
         .merge(records::routes())
+        .merge(ledger::routes())
         .merge(log::routes())
         .merge(health::routes())
         .with_state(console)
@@ -74,6 +76,11 @@ pub const ADMIN_ROUTES: &[(&str, &str)] = &[
     ("POST", "/admin/v1/reconcile"),
     ("GET", "/admin/v1/records"),
     ("GET", "/admin/v1/records/{id}"),
+    ("POST", "/admin/v1/ledger/erasures"),
+    ("GET", "/admin/v1/ledger/holds"),
+    ("POST", "/admin/v1/ledger/holds"),
+    ("DELETE", "/admin/v1/ledger/holds"),
+    ("POST", "/admin/v1/ledger/disclosures"),
     ("GET", "/admin/v1/status"),
     ("GET", "/log/tile/entries/{path}"),
 ];

@@ -114,3 +114,19 @@ pub fn witness_answer(data: &[u8]) {
         assert_eq!(text.as_bytes(), data, "a second spelling");
     }
 }
+
+/// Field proofs: what parses is written the same again.
+///
+/// # Panics
+/// When the property is broken.
+pub fn field_proof(data: &[u8]) {
+    if let Ok(proof) = crate::field_proof::FieldProof::parse(data) {
+        let again = crate::field_proof::FieldProof::parse(&proof.to_bytes());
+        assert_eq!(again.ok(), Some(proof), "written otherwise than read");
+    }
+}
+
+/// Disclosure files: reading never fails but in words.
+pub fn disclosure(data: &[u8]) {
+    let _ = crate::vault::Keyring::from_disclosure(data);
+}

@@ -10,6 +10,7 @@ pub mod checkpoint;
 pub mod compare;
 pub mod cosign;
 pub mod dir;
+pub mod field_proof;
 pub mod fuzz;
 pub mod hash;
 pub mod note;

@@ -8,8 +8,10 @@
 use crate::{
     config::{Config, Secret, StoreError},
     group::Group,
+    rim::Clock,
     schema,
     shared::Shared,
+    vault::Vault,
     witness::{Sighting, Witnesses, Witnessing},
     writer::Job,
 };
@@ -42,6 +44,8 @@ const SWEEP_ROUNDS: u32 = 32;
 
 pub(crate) enum Order {
     Now(oneshot::Sender<Result<(), StoreError>>),
+    /// Destroys the values whose time has come; answers for how many records.
+    Retain(oneshot::Sender<Result<usize, StoreError>>),
     Stop(oneshot::Sender<Result<(), StoreError>>),
 }
 
@@ -55,10 +59,12 @@ pub(crate) struct Publisher {
     dir: PathBuf,
     origin: String,
     seed: Secret,
-    tenant: String,
-    conn: Connection,
+    pub(crate) tenant: String,
+    pub(crate) vault: Vault,
+    pub(crate) clock: Clock,
+    pub(crate) conn: Connection,
     /// `None` after a failure: the directory is then opened and compared again, as at start.
-    ledger: Option<Writer>,
+    pub(crate) ledger: Option<Writer>,
     vkey: String,
     witnesses: Option<Arc<dyn Witnesses>>,
     /// The published head has the cosignatures it needs.
@@ -68,12 +74,20 @@ pub(crate) struct Publisher {
 impl Publisher {
     /// Opens the ledger directory and refuses one that SQL's first `count` records do not extend, and the same of what
     /// witnesses have seen. Gives back how many records it already covers.
-    pub(crate) fn open(path: &Path, config: &Config, count: u64, witnessing: Witnessing) -> Result<(Self, u64), StoreError> {
+    pub(crate) fn open(
+        path: &Path,
+        config: &Config,
+        vault: Vault,
+        count: u64,
+        witnessing: Witnessing,
+    ) -> Result<(Self, u64), StoreError> {
         let mut publisher = Self {
             dir: config.ledger_dir.clone(),
             origin: config.log_origin.clone(),
             seed: config.log_key.clone(),
             tenant: config.tenant.as_str().to_owned(),
+            vault,
+            clock: config.clock.clone(),
             conn: schema::open_reader(path)?,
             ledger: None,
             vkey: String::new(),
@@ -103,6 +117,9 @@ impl Publisher {
                 Ok(Order::Now(answer)) => {
                     let _ = answer.send(self.publish(desk));
                 }
+                Ok(Order::Retain(answer)) => {
+                    let _ = answer.send(self.publish(desk).and_then(|()| self.retain_all(desk)));
+                }
                 Ok(Order::Stop(answer)) => {
                     let result = self.publish(desk);
                     // The directory's lock is free before the caller hears of it.
@@ -118,10 +135,25 @@ impl Publisher {
                     if !self.witnessed && rounds.is_multiple_of(patience) {
                         self.ask_again();
                     }
+                    if rounds.is_multiple_of(SWEEP_ROUNDS)
+                        && let Err(error) = self.retain(desk)
+                    {
+                        tracing::error!(%error, "values whose time has come could not be destroyed; will try again");
+                    }
                     let sweep = rounds.is_multiple_of(SWEEP_ROUNDS);
                     let _ = desk.writer.try_send(Job::Aside(Box::new(move |group: &mut Group| group.tend(sweep))));
                 }
                 Err(blocking::RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn retain_all(&mut self, desk: &Desk) -> Result<usize, StoreError> {
+        let mut count = 0;
+        loop {
+            match self.retain(desk)? {
+                0 => return Ok(count),
+                more => count += more,
             }
         }
     }
@@ -313,7 +345,10 @@ impl Publisher {
 }
 
 /// Runs a statement on the writer's connection, between groups: SQLite has one writer, and it stays one.
-fn aside(desk: &Desk, work: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static) -> Result<(), StoreError> {
+pub(crate) fn aside(
+    desk: &Desk,
+    work: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
+) -> Result<(), StoreError> {
     let (answer, result) = blocking::sync_channel(1);
     let job = Job::Aside(Box::new(move |group| {
         let _ = answer.send(group.aside(work));
@@ -322,6 +357,6 @@ fn aside(desk: &Desk, work: impl FnOnce(&Connection) -> rusqlite::Result<()> + S
     result.recv().map_err(|_| StoreError::Closed)?
 }
 
-fn signed(value: u64) -> i64 {
+pub(crate) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

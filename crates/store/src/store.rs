@@ -42,6 +42,7 @@ pub struct Store(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     tenant: TenantId,
     ledger_dir: PathBuf,
+    log_origin: String,
     pepper: hmac::Key,
     pub(crate) shared: Arc<Shared>,
     pub(crate) vault: Vault,
@@ -90,7 +91,7 @@ impl Store {
         let (count, last) = load::tail(&conn, config.tenant.as_str())?;
         let book = Book::load(&conn, config.tenant.as_str())?;
         // LG-17: the ledger directory is compared with the database before anything is sealed or signed.
-        let (publisher, published) = Publisher::open(&path, &config, count, witnessing)?;
+        let (publisher, published) = Publisher::open(&path, &config, vault.clone(), count, witnessing)?;
 
         let shared = Arc::new(Shared::new(snapshot, count));
         shared.published.store(published, Ordering::Release);
@@ -125,6 +126,7 @@ impl Store {
             clock: config.clock,
             tenant: config.tenant,
             ledger_dir: config.ledger_dir,
+            log_origin: config.log_origin,
             pepper: hmac::Key::new(hmac::HMAC_SHA256, config.pepper.expose()),
             shared,
             queue,
@@ -171,6 +173,11 @@ impl Store {
     /// Where the published ledger is.
     pub fn ledger_dir(&self) -> &Path {
         &self.0.ledger_dir
+    }
+
+    /// The log's name in its checkpoints.
+    pub fn log_origin(&self) -> &str {
+        &self.0.log_origin
     }
 
     /// HMAC-SHA-256 of a secret under the pepper, for one purpose (`code`, `refresh`, …).
@@ -264,6 +271,13 @@ impl Store {
     /// Publishes everything committed so far now: entries, tiles, side values, a signed checkpoint.
     pub async fn publish(&self) -> Result<(), StoreError> {
         self.order(Order::Now).await
+    }
+
+    /// Destroys the values whose time has come, as the background does by itself; gives back for how many records.
+    pub async fn retain(&self) -> Result<usize, StoreError> {
+        let (answer, result) = oneshot::channel();
+        self.0.orders.send(Order::Retain(answer)).map_err(|_| StoreError::Closed)?;
+        result.await.unwrap_or(Err(StoreError::Closed))
     }
 
     /// Writes the stop record and the final checkpoint, and stops both threads. Later calls answer `Unavailable`.

@@ -57,6 +57,8 @@ pub enum WriteError {
     Overtaken,
     #[error("entry {index} differs from the one already published: the log would fork")]
     Fork { index: u64 },
+    #[error("the new side values of record {index} are not those it commits to")]
+    Leaves { index: u64 },
     #[error("entry {start} cannot follow a log of {size} entries")]
     Gap { start: u64, size: u64 },
     #[error(transparent)]
@@ -176,6 +178,35 @@ impl Writer {
             stage.sync()?;
         }
         Ok(digest)
+    }
+
+    /// Replaces side values that are already published, each by its index, as [`Side::to_bytes`] wrote them: their leaves
+    /// must be the same, so every proof holds.
+    pub fn replace_sides(&mut self, sides: &BTreeMap<u64, Vec<u8>>) -> Result<(), WriteError> {
+        let reader = Reader::open(&self.root)?;
+        let size = self.size();
+        let mut stage = Stage::new(&self.root);
+        let bundles: BTreeSet<u64> = sides.keys().map(|index| index / WIDTH).collect();
+        for number in bundles {
+            let mut lines = Vec::new();
+            for index in number * WIDTH..((number + 1) * WIDTH).min(size) {
+                let Some(old) = reader.side_as_stored(index)? else { continue };
+                let Some(bytes) = sides.get(&index) else {
+                    lines.extend(old.to_line(index));
+                    continue;
+                };
+                if Side::parse(bytes)?.leaves() != old.leaves() {
+                    return Err(WriteError::Leaves { index });
+                }
+                let line = Side::line_from_bytes(bytes, index)?;
+                if let Some(held) = self.head.sides.get_mut(&index) {
+                    held.clone_from(&line);
+                }
+                lines.extend(line);
+            }
+            stage.write(&side_path(number * WIDTH), &lines, Audience::Operator)?;
+        }
+        stage.sync()
     }
 
     /// The published leaf hash at `index`.

@@ -86,11 +86,7 @@ impl Side {
 
     /// The committed value at `path`, unless withheld or erased.
     pub fn value(&self, path: &str) -> Option<Value> {
-        match self.fields.get(path)? {
-            Opening::Open { kind, value, .. } if kind == JSON_TEXT => serde_json::from_str(value.as_str()?).ok(),
-            Opening::Open { value, .. } => Some(value.clone()),
-            Opening::Sealed { .. } | Opening::Closed { .. } => None,
-        }
+        self.fields.get(path)?.value()
     }
 
     /// The leaf hash committed for `path`.
@@ -173,7 +169,16 @@ impl Side {
 }
 
 impl Opening {
-    pub(super) fn leaf(&self, path: &str) -> Hash {
+    /// The value as it was before it was committed to; `None` unless open.
+    pub fn value(&self) -> Option<Value> {
+        match self {
+            Self::Open { kind, value, .. } if kind == JSON_TEXT => serde_json::from_str(value.as_str()?).ok(),
+            Self::Open { value, .. } => Some(value.clone()),
+            Self::Sealed { .. } | Self::Closed { .. } => None,
+        }
+    }
+
+    pub(crate) fn leaf(&self, path: &str) -> Hash {
         match self {
             Self::Closed { leaf } | Self::Sealed { leaf, .. } => *leaf,
             Self::Open { salt, kind, value } => {
@@ -188,7 +193,7 @@ impl Opening {
         }
     }
 
-    pub(super) fn to_value(&self) -> Value {
+    pub(crate) fn to_value(&self) -> Value {
         let mut members = Map::new();
         match self {
             Self::Sealed { leaf, sealed } => {
@@ -209,7 +214,7 @@ impl Opening {
         Value::Object(members)
     }
 
-    pub(super) fn from_value(value: Value) -> Option<Self> {
+    pub(crate) fn from_value(value: Value) -> Option<Self> {
         let Value::Object(mut members) = value else { return None };
         if let Some(leaf) = members.remove("leaf") {
             let leaf = Hash::parse(leaf.as_str()?)?;

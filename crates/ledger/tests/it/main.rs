@@ -6,6 +6,7 @@ mod attacks;
 mod completeness;
 mod corpus;
 mod directory;
+mod field_proof;
 mod note;
 mod proofs;
 mod record;

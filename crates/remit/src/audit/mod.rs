@@ -3,9 +3,12 @@
 mod bundle;
 mod explain;
 mod export;
+mod field;
+mod forget;
 mod keys;
 mod reconcile;
 mod replay;
+mod retention;
 mod search;
 mod show;
 mod verify;
@@ -28,6 +31,17 @@ pub(crate) enum AuditCommand {
     Explain(OneRecord),
     /// Verify a ledger folder; needs neither the server nor its database
     Verify(verify::Verify),
+    /// Prove one field of one record and show nothing else, or check such a proof
+    Prove(field::Prove),
+    /// Forget a person or a thing: destroy the keys of what was recorded about them
+    Erase(forget::Erase),
+    /// Legal holds: whose values nobody may destroy
+    #[command(subcommand)]
+    Hold(forget::Hold),
+    /// Write the keys of sealed values to a file for an auditor; recorded
+    Disclose(forget::Disclose),
+    /// Show by class how far back values can still be read
+    Retention(retention::Retention),
     /// Re-evaluate every recorded decision from its pinned policies and inputs
     Replay(replay::Replay),
     /// Say which past decisions other policies would have made differently
@@ -79,8 +93,12 @@ impl Source {
 
 /// Runs the command; `false` when a check failed.
 pub(crate) async fn run(command: &AuditCommand, rim: &Rim) -> Result<bool> {
-    if let AuditCommand::Reconcile(args) = command {
-        return reconcile::run(args.clone(), rim.clone()).await;
+    match command {
+        AuditCommand::Reconcile(args) => return reconcile::run(args.clone(), rim.clone()).await,
+        AuditCommand::Erase(args) => return forget::erase(args).await.map(|()| true),
+        AuditCommand::Hold(args) => return forget::hold(args).await.map(|()| true),
+        AuditCommand::Disclose(args) => return forget::disclose(args).await.map(|()| true),
+        _ => {}
     }
     let (command, rim) = (command.clone(), rim.clone());
     tokio::task::spawn_blocking(move || match &command {
@@ -88,6 +106,10 @@ pub(crate) async fn run(command: &AuditCommand, rim: &Rim) -> Result<bool> {
         AuditCommand::Explain(args) => explain::run(args).map(|()| true),
         AuditCommand::Verify(args) => verify::run(args, &rim),
         AuditCommand::Replay(args) => replay::run(args, &rim),
+        AuditCommand::Prove(args) => field::run(args),
+        AuditCommand::Retention(args) => retention::run(args).map(|()| true),
+        // Answered above: they need the server, not the folder.
+        AuditCommand::Erase(_) | AuditCommand::Hold(_) | AuditCommand::Disclose(_) => Ok(false),
         AuditCommand::WhatIf(args) => what_if::run(args, &rim),
         AuditCommand::Reconcile(_) => Ok(true),
         AuditCommand::Export(args) => export::run(args, &rim).map(|()| true),

@@ -4,6 +4,7 @@
 mod commit;
 mod crash;
 mod fixture;
+mod forget;
 mod outages;
 mod publication;
 mod rules;
