@@ -13,6 +13,7 @@ mod commands;
 mod crash;
 mod demo;
 mod documents;
+mod export;
 mod harness;
 mod ledger;
 mod openid;

@@ -5,6 +5,7 @@ mod corpus;
 mod custody;
 mod execution;
 mod explain;
+mod export;
 mod reconcile;
 mod replay;
 mod search;
