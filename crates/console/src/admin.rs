@@ -2,7 +2,7 @@
 
 use crate::{Console, error::No};
 use axum::{
-    extract::{FromRequestParts, MatchedPath},
+    extract::{ConnectInfo, FromRequestParts, MatchedPath},
     http::request::Parts,
 };
 use http::header;
@@ -12,13 +12,17 @@ use remit_ledger::record::{
 };
 use remit_model::{Code, Refusal, ToolClass};
 use remit_store::Batch;
-use std::sync::Arc;
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 use subtle::ConstantTimeEq as _;
 
 /// Proof that the request carried the admin credential; a handler that takes it cannot be reached without.
 #[derive(Debug)]
 pub(crate) struct Admin {
     http: Http,
+    src_ip: Option<IpAddr>,
 }
 
 impl FromRequestParts<Arc<Console>> for Admin {
@@ -27,12 +31,13 @@ impl FromRequestParts<Arc<Console>> for Admin {
     async fn from_request_parts(parts: &mut Parts, console: &Arc<Console>) -> Result<Self, No> {
         let route = parts.extensions.get::<MatchedPath>().map(|path| path.as_str().to_owned());
         let http = Http { method: parts.method.to_string(), route, ..Http::default() };
+        let src_ip = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
         let given = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let credential =
             given.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         // SPEC: X-11: the digests have one length, so the comparison takes one time.
         if credential.is_some_and(|(_, token)| bool::from(Console::digest(token.trim()).ct_eq(&console.admin_digest))) {
-            return Ok(Self { http });
+            return Ok(Self { http, src_ip });
         }
         let refusal = Refusal::new(
             Code::AdminUnauthenticated,
@@ -48,6 +53,7 @@ impl FromRequestParts<Arc<Console>> for Admin {
             Party::new(PartyKind::Service, &console.issuer, "admin:unknown"),
         );
         draft.http = Some(http);
+        draft.src_ip = src_ip;
         draft.decision = Some(DecisionFacts::refused(&refusal));
         draft.outcome.status = OutcomeStatus::Denied;
         let record = record(console, Batch::new(console.tenant.clone()).note().record(draft)).await?;
@@ -63,7 +69,16 @@ impl Admin {
         let mut draft =
             draft(console, RecordType::ConfigChange, action, party).outcome(OutcomeStatus::Success, EffectConfirmed::Observed);
         draft.http = Some(self.http);
+        draft.src_ip = self.src_ip;
         draft.decision = Some(DecisionFacts::new(DecisionResult::Allow));
+        draft
+    }
+
+    /// The record that the operator read the ledger.
+    pub(crate) fn read(self, console: &Console, action: &str) -> Draft {
+        let mut draft = self.change(console, action).outcome(OutcomeStatus::Success, EffectConfirmed::None);
+        draft.record_type = RecordType::LogAccess;
+        draft.action.class = ToolClass::Read;
         draft
     }
 }

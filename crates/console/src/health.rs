@@ -22,7 +22,11 @@ async fn alive() -> &'static str {
 /// Ready means that a request could be recorded: the store answers.
 async fn ready(State(console): State<Arc<Console>>) -> Response {
     match console.store.record(0).await {
-        Ok(_) => "ready\n".into_response(),
+        Ok(_) => match console.store.outage() {
+            None => "ready\n".into_response(),
+            // Changes are refused, whatever becomes of reads: whoever balances load should know.
+            Some(outage) => (StatusCode::SERVICE_UNAVAILABLE, format!("degraded: {}\n", outage.code())).into_response(),
+        },
         Err(error) => {
             tracing::error!(%error, "not ready");
             (StatusCode::SERVICE_UNAVAILABLE, "the store is unavailable\n").into_response()
@@ -36,7 +40,7 @@ async fn status(_admin: Admin, State(console): State<Arc<Console>>) -> Result<Js
     let snapshot = console.store.snapshot();
     Ok(Json(json!({
         "policy": {"digest": policy.digest, "loaded_at": policy.loaded_at, "last_error": policy.last_error},
-        "ledger": {"records": console.store.len()},
+        "ledger": {"records": console.store.len(), "outage": console.store.outage().map(|outage| outage.code())},
         "agents": snapshot.agents().count(),
         "revocations": snapshot.revocations(),
         "revision": snapshot.revision(),

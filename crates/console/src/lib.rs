@@ -4,6 +4,7 @@
 //! Every admin route asks for the bearer credential that `remit init` wrote, and every change, refusals included, is a
 //! record of its own. It mints no tokens and decides no calls.
 
+mod access;
 mod admin;
 mod agents;
 mod error;
@@ -13,6 +14,7 @@ mod log;
 mod reconcile;
 mod records;
 
+pub use access::Gathered;
 use axum::Router;
 use remit_model::{Server, TenantId};
 use remit_policy::Live;
@@ -38,6 +40,8 @@ pub struct Console {
     pub ledger_dir: PathBuf,
     /// Refused admin requests that are recorded; [`ANONYMOUS_RECORDS`] a second is plenty.
     pub anonymous: Quota,
+    /// Reads of the log that are gathered before they are recorded; begins empty.
+    pub gathered: Gathered,
 }
 
 impl fmt::Debug for Console {

@@ -3,7 +3,7 @@
 //! Checkpoints and hash tiles say nothing about anyone and are public; entry bundles hold the records and need the admin
 //! credential (LG-12). Salts and values (`side`) and pinned objects are not served at all.
 
-use crate::{Console, admin::Admin, error::No};
+use crate::{Console, access, admin::Admin, error::No};
 use axum::{
     Router,
     extract::{Path, State},
@@ -24,6 +24,7 @@ pub(crate) fn routes() -> Router<Arc<Console>> {
 
 /// SPEC: LG-06.
 async fn checkpoint(State(console): State<Arc<Console>>) -> Result<Response, No> {
+    console.store.count_public_read("checkpoint");
     let bytes = read(&console.ledger_dir.join("checkpoint")).await?;
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "max-age=1")], bytes).into_response())
 }
@@ -35,12 +36,15 @@ async fn hashes(State(console): State<Arc<Console>>, Path(path): Path<String>) -
     if tile.level == Level::Entries {
         return Err(missing().into());
     }
+    console.store.count_public_read("tile");
     serve(&console, tile, "public, max-age=31536000, immutable").await
 }
 
 /// SPEC: LG-09, LG-12.
-async fn entries(_admin: Admin, State(console): State<Arc<Console>>, Path(path): Path<String>) -> Result<Response, No> {
+async fn entries(admin: Admin, State(console): State<Arc<Console>>, Path(path): Path<String>) -> Result<Response, No> {
     let tile = Tile::parse(&format!("tile/entries/{path}")).map_err(|_| missing())?;
+    let from = tile.number.saturating_mul(256);
+    access::bundle(&console, admin, from, from.saturating_add(u64::from(tile.width))).await?;
     serve(&console, tile, "private, max-age=31536000, immutable").await
 }
 

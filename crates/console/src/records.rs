@@ -1,6 +1,6 @@
 //! Reading the ledger's records while the server runs.
 
-use crate::{Console, admin::Admin, error::No};
+use crate::{Console, access, admin::Admin, error::No};
 use axum::{
     Json, Router,
     extract::{Path, Query, State},
@@ -26,21 +26,23 @@ struct Window {
     limit: Option<u32>,
 }
 
-async fn page(_admin: Admin, State(console): State<Arc<Console>>, Query(window): Query<Window>) -> Result<Json<Value>, No> {
+async fn page(admin: Admin, State(console): State<Arc<Console>>, Query(window): Query<Window>) -> Result<Json<Value>, No> {
     let size = console.store.len();
     let limit = window.limit.unwrap_or(50).min(PAGE);
     let from = window.from.unwrap_or_else(|| size.saturating_sub(u64::from(limit)));
     let records = console.store.records(from, limit).await?;
+    access::read(&console, admin, "log.records", from, records.len() as u64).await?;
     let records = records.iter().map(view).collect::<Result<Vec<_>, _>>()?;
     Ok(Json(json!({"size": size, "records": records})))
 }
 
-async fn one(_admin: Admin, State(console): State<Arc<Console>>, Path(id): Path<String>) -> Result<Json<Value>, No> {
+async fn one(admin: Admin, State(console): State<Arc<Console>>, Path(id): Path<String>) -> Result<Json<Value>, No> {
     let found = match id.parse::<u64>() {
         Ok(index) => console.store.record(index).await?,
         Err(_) => console.store.record_by_id(&id).await?,
     };
     let record = found.ok_or_else(|| Refusal::new(Code::NotFound, "there is no such record; give its id or its index"))?;
+    access::read(&console, admin, "log.record", record.index, 1).await?;
     Ok(Json(view(&record)?))
 }
 

@@ -21,7 +21,7 @@ use crate::{
     reply::Outlet,
 };
 use axum::http::HeaderMap;
-use remit_ledger::record::Draft;
+use remit_ledger::record::{Draft, EffectConfirmed, OutcomeStatus, RecordType};
 use remit_model::{
     Fault, Permit,
     call::Call,
@@ -31,7 +31,7 @@ use remit_model::{
 };
 use remit_store::{ApplyError, Batch, Precondition, Receipt};
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 /// How many used-up grants are set aside before the call is refused.
 const BUDGET_TRIES: usize = 8;
@@ -46,12 +46,14 @@ pub(crate) struct Ask {
     pub(crate) face: ClientFace,
     pub(crate) session: Option<Arc<Session>>,
     pub(crate) headers: HeaderMap,
+    pub(crate) peer: Option<IpAddr>,
 }
 
 /// Serves one request. Runs in a task of its own: it outlives a client that goes away, to record what became of it.
 pub(crate) async fn run(gate: Arc<Gateway>, ask: Ask, mut outlet: Outlet) {
     let now = gate.clock.now();
     let mut entry = Entry::open(&gate.settings, &ask.mount.server, &now);
+    entry.from(ask.peer);
     entry.caller(&ask.caller, &gate.store.snapshot());
     entry.request(&ask.request, ask.revision);
     if let Some(session) = &ask.session {
@@ -72,6 +74,7 @@ async fn serve(gate: &Arc<Gateway>, ask: &Ask, entry: &mut Entry, outlet: &mut O
     let server = &ask.mount.server;
     let act = method::read(&ask.request, server)?;
     entry.act(&act, server);
+    entry.described(ask.mount.described(&act.action));
     if act.kind == Kind::Gated {
         entry.capture(ask.mount.captures.of(&act.action));
     }
@@ -81,8 +84,9 @@ async fn serve(gate: &Arc<Gateway>, ask: &Ask, entry: &mut Entry, outlet: &mut O
     let permit = decide::authorise(&ask.caller, &act, server, now.unix(), &BTreeSet::new())?;
     entry.permit(&permit);
     let question = decide::question(&ask.caller, &act, server, &gate.settings.tenant, &world, now.unix());
+    let began = gate.clock.now().mono_ns;
     let decision = gate.policy.current().decide(&question);
-    entry.decision(&question, &decision);
+    entry.decision(&question, &decision, gate.clock.now().mono_ns.saturating_sub(began));
     decision.into_result()?;
     let state = gate.seals.open(ask, &act, now.unix())?;
     capture::before(gate, ask, &act, entry).await?;
@@ -206,6 +210,26 @@ fn input_required(gate: &Gateway, ask: &Ask, act: &Act, permit: &Permit, mut res
         members.insert("requestState".to_owned(), json!(gate.seals.seal(ask, act, state.as_ref(), now.unix(), &gate.entropy)));
     }
     Ok(result)
+}
+
+/// Records that a session begins, and hands it what will be recorded of its end.
+pub(crate) async fn open_session(gate: &Gateway, ask: &Ask, session: &Session) -> Result<(), Refusal> {
+    if let Some(outage) = gate.store.outage().filter(|_| !ask.mount.reads_in_outage) {
+        return Err(outage.refusal());
+    }
+    let mut entry = Entry::open(&gate.settings, &ask.mount.server, &gate.clock.now());
+    entry.from(ask.peer);
+    entry.caller(&ask.caller, &gate.store.snapshot());
+    entry.request(&ask.request, ask.revision);
+    entry.session(&session.id);
+    let opening = entry.opening().outcome(OutcomeStatus::Success, EffectConfirmed::None);
+    let mut closing = Draft { record_type: RecordType::SessionClose, mcp: None, ..opening.clone() };
+    closing.action.name = "session.close".to_owned();
+    if let Some(receipt) = commit(gate, opening).await? {
+        closing.caused_by.push(receipt.record_id);
+    }
+    session.opened(closing, gate.closing.clone());
+    Ok(())
 }
 
 /// Makes a record of what happened, or was refused, durable. The receipt says where it is.

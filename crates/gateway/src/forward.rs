@@ -234,6 +234,8 @@ pub(crate) async fn decline(link: &Arc<Link>, message: Incoming) {
 pub(crate) async fn listen(gate: &Gateway, ask: &Ask, act: &Act, entry: &mut Entry, outlet: &mut Outlet) -> Result<Shown, No> {
     let filter = honoured(gate, ask, act);
     let (_, link) = link(gate, ask).await?;
+    // A stream is a session of its own, so that its end can be missed.
+    entry.session(&format!("stream:{}", gate.entropy.token(16)));
     if let Some(receipt) = commit(gate, entry.opening()).await? {
         entry.opened(&receipt.record_id);
     }

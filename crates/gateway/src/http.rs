@@ -21,7 +21,7 @@ use crate::{
 use axum::{
     Router,
     body::Body,
-    extract::{Path, State},
+    extract::{ConnectInfo, Path, State},
     http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header, request, uri::Authority},
     response::{IntoResponse, Response},
     routing::{any, get},
@@ -32,7 +32,10 @@ use remit_model::{
     refusal::{Code, Refusal},
 };
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 /// Random bytes of a session id.
@@ -70,6 +73,7 @@ struct Identified {
     mount: Arc<Mount>,
     caller: Caller,
     headers: HeaderMap,
+    peer: Option<IpAddr>,
 }
 
 async fn endpoint(State(gate): State<Arc<Gateway>>, Path(name): Path<String>, request: axum::extract::Request) -> Response {
@@ -88,6 +92,7 @@ impl Inbound {
     /// Everything before the message is read: where the request comes from, its method, and who sends it.
     async fn admit(self) -> Result<(Identified, Method, Body), Response> {
         let Self { gate, mount, parts, body } = self;
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
         let plain = |refusal: Refusal| refused(&gate, &mount, &refusal.into(), None, None);
         origin(&gate, &parts.uri, &parts.headers).map_err(plain)?;
         if ![Method::POST, Method::GET, Method::DELETE].contains(&parts.method) {
@@ -98,11 +103,11 @@ impl Inbound {
         let identified = gate.gatekeeper.identify(&arrival, &gate.settings, &gate.store.snapshot(), now.unix());
         match identified {
             Ok(caller) => Ok((
-                Identified { gate: Arc::clone(&gate), mount: Arc::clone(&mount), caller, headers: parts.headers },
+                Identified { gate: Arc::clone(&gate), mount: Arc::clone(&mount), caller, headers: parts.headers, peer },
                 parts.method,
                 body,
             )),
-            Err(unidentified) => Err(unauthenticated(&gate, &mount, unidentified).await),
+            Err(unidentified) => Err(unauthenticated(&gate, &mount, unidentified, peer).await),
         }
     }
 }
@@ -123,7 +128,7 @@ fn origin(gate: &Gateway, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal>
 }
 
 /// Records and answers a request of someone we could not identify.
-async fn unauthenticated(gate: &Gateway, mount: &Mount, unidentified: Unidentified) -> Response {
+async fn unauthenticated(gate: &Gateway, mount: &Mount, unidentified: Unidentified, peer: Option<IpAddr>) -> Response {
     let Unidentified { refusal, token } = unidentified;
     let now = gate.clock.now();
     // A first request without a token is how every client finds the metadata; it is not an attempt at anything.
@@ -132,6 +137,7 @@ async fn unauthenticated(gate: &Gateway, mount: &Mount, unidentified: Unidentifi
     let mut receipt = None;
     if recorded {
         let mut entry = Entry::open(&gate.settings, &mount.server, &now);
+        entry.from(peer);
         match &token {
             Some(token) => entry.token(token, None, &gate.store.snapshot()),
             None => entry.anonymous(),
@@ -250,7 +256,7 @@ impl Identified {
         let session = match opened {
             Ok((session, evicted)) => {
                 for old in evicted {
-                    self.gate.forget(&old.id);
+                    self.gate.forget(&old.id, "evicted");
                 }
                 session
             }
@@ -259,6 +265,10 @@ impl Identified {
         let ask = self.ask(request, session.revision, session.face.clone(), Some(Arc::clone(&session)));
         match forward::link(&self.gate, &ask).await {
             Ok((_, link)) => {
+                if let Err(refusal) = call::open_session(&self.gate, &ask, &session).await {
+                    self.gate.forget(&session.id, "refused");
+                    return self.refuse(refusal, Some(session.revision), Some(&Message::Request(ask.request))).await;
+                }
                 let mut response =
                     answer(&ask.request.id, &handshake::welcome(link.about(), &ask.mount.server, session.revision));
                 if let Ok(id) = session.id.parse() {
@@ -267,7 +277,7 @@ impl Identified {
                 response
             }
             Err(refusal) => {
-                self.gate.forget(&session.id);
+                self.gate.forget(&session.id, "refused");
                 self.refuse(refusal, Some(session.revision), Some(&Message::Request(ask.request))).await
             }
         }
@@ -377,7 +387,7 @@ impl Identified {
     async fn delete(self) -> Response {
         match self.session() {
             Ok(session) => {
-                self.gate.forget(&session.id);
+                self.gate.forget(&session.id, "deleted");
                 StatusCode::NO_CONTENT.into_response()
             }
             Err(refusal) => self.refuse(refusal, None, None).await,
@@ -406,6 +416,7 @@ impl Identified {
             face,
             session,
             headers: self.headers.clone(),
+            peer: self.peer,
         }
     }
 
@@ -421,6 +432,7 @@ impl Identified {
         let gate = &self.gate;
         let now = gate.clock.now();
         let mut entry = Entry::open(&gate.settings, &self.mount.server, &now);
+        entry.from(self.peer);
         entry.caller(&self.caller, &gate.store.snapshot());
         let mut id = Value::Null;
         if let Some(Message::Request(request)) = message {

@@ -6,6 +6,7 @@
 use crate::{
     capture::Kept,
     error::No,
+    gate::Described,
     identify::{self, Caller},
     mcp::{Request, Revision, RpcError, method::Act},
     settings::{Capture, Settings},
@@ -27,6 +28,7 @@ use remit_policy::{Decision, Effect, Question, RuleEffect};
 use remit_store::Snapshot;
 use remit_token::access::AccessToken;
 use serde_json::{Value, json};
+use std::net::IpAddr;
 
 /// The record of one request as it grows along the road.
 #[derive(Debug)]
@@ -69,6 +71,19 @@ impl Entry {
         };
         entry.draft.tool = Some(Tool { server_id: server.id.to_string(), name: String::new(), ..Tool::default() });
         entry
+    }
+
+    /// Where the connection came from.
+    pub(crate) fn from(&mut self, peer: Option<IpAddr>) {
+        self.draft.src_ip = peer;
+    }
+
+    /// What the tool was when its list was last seen.
+    pub(crate) fn described(&mut self, digests: Option<Described>) {
+        if let (Some(tool), Some((descriptor, schema))) = (&mut self.draft.tool, digests) {
+            tool.descriptor_digest = Some(descriptor);
+            tool.schema_digest = schema;
+        }
     }
 
     /// Somebody whose token did not even verify.
@@ -162,7 +177,7 @@ impl Entry {
         }
     }
 
-    pub(crate) fn decision(&mut self, question: &Question, decision: &Decision) {
+    pub(crate) fn decision(&mut self, question: &Question, decision: &Decision, latency_ns: u64) {
         let mut facts = DecisionFacts::new(match decision.effect {
             Effect::Permit => DecisionResult::Allow,
             _ if !decision.errors.is_empty() => DecisionResult::ErrorFailClosed,
@@ -192,6 +207,7 @@ impl Entry {
         facts.input = serde_json::to_value(question).ok();
         facts.nondet = vec![("now".to_owned(), json!(question.now))];
         facts.explanation = Some(decision.explanation.clone());
+        facts.latency_ns = Some(latency_ns);
         self.decision = Some(facts);
     }
 

@@ -23,9 +23,10 @@ mod witness;
 use anyhow::Result;
 use clap::Parser as _;
 use cli::{Cli, Command, ConfigArg, ConfigCommand};
+use remit_store::rim::Clock;
 use rim::Rim;
 use serde_json::json;
-use std::{io::IsTerminal as _, process::ExitCode};
+use std::{io::IsTerminal as _, process::ExitCode, time::Duration};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -64,6 +65,8 @@ async fn run(command: Command) -> Result<bool> {
         Command::Serve(args) => {
             let loaded = config::load(&args.config).map_err(|problems| config::report(&problems))?;
             logs(&loaded.config.observe.log);
+            let settle = Duration::from_secs(loaded.config.ledger.clock_settle_s);
+            let rim = Rim { clock: Clock::system_settling(settle), ..rim };
             serve::run(&loaded, args.json, &rim).await?;
         }
         Command::Witness(args) => {

@@ -2,7 +2,7 @@
 
 use crate::{config::Loaded, reload, rim::Rim, wire};
 use anyhow::{Context as _, Result};
-use axum::Router;
+use axum::{Extension, Router, extract::ConnectInfo};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto::Builder, graceful::GracefulShutdown},
@@ -37,7 +37,7 @@ pub(crate) async fn run(loaded: &Loaded, json: bool, rim: &Rim) -> Result<()> {
     let _ = stop.send(true);
     watching.abort();
     serving.await.context("the listener failed")?;
-    running.store.close().await.context("the ledger could not be closed cleanly")?;
+    running.close().await.context("the ledger could not be closed cleanly")?;
     Ok(())
 }
 
@@ -61,9 +61,9 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, mut stopped: wa
     builder.http2().timer(TokioTimer::new()).max_header_list_size(u32::try_from(HEAD_LIMIT).unwrap_or(u32::MAX));
     let graceful = GracefulShutdown::new();
     loop {
-        let socket = tokio::select! {
+        let (socket, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((socket, _)) => socket,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of file descriptors, most likely: waiting lets some close.
                     tracing::warn!(%error, "cannot accept a connection");
@@ -74,7 +74,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, mut stopped: wa
             _ = stopped.changed() => break,
         };
         let _ = socket.set_nodelay(true);
-        let service = TowerToHyperService::new(router.clone());
+        let service = TowerToHyperService::new(router.clone().layer(Extension(ConnectInfo(peer))));
         let connection = graceful.watch(builder.serve_connection(TokioIo::new(socket), service).into_owned());
         tokio::spawn(async move {
             if let Err(error) = connection.await {

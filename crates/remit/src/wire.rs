@@ -33,6 +33,15 @@ pub(crate) struct Running {
     /// The sample upstreams that run inside this process, by server name.
     pub(crate) desks: BTreeMap<String, Desk>,
     pub(crate) vkey: String,
+    gateway: Arc<gateway::Gateway>,
+}
+
+impl Running {
+    /// Ends what is open and closes the ledger; for when no request runs any more.
+    pub(crate) async fn close(&self) -> Result<(), remit_store::StoreError> {
+        self.gateway.close().await;
+        self.store.close().await
+    }
 }
 
 /// Opens the store, reads keys and policies, starts sample upstreams and mounts every route.
@@ -84,9 +93,9 @@ pub(crate) async fn start(loaded: &Loaded, rim: &Rim) -> Result<Running> {
     let bundle = pin(&store, bundle).await?;
     let policy = Arc::new(Live::new(bundle, rim.clock.unix()));
     let (routes, desks) = upstreams(loaded, &servers).await?;
-    let router = mount(loaded, rim, &store, &policy, signing, &servers, routes, &admin);
+    let (router, gateway) = mount(loaded, rim, &store, &policy, signing, &servers, routes, &admin);
     let vkey = keys::vkey(&loaded.at(&config.server.keys_dir), &origin)?;
-    Ok(Running { router, store, policy, policies, desks, vkey })
+    Ok(Running { router, store, policy, policies, desks, vkey, gateway })
 }
 
 /// The witnesses that the configuration names.
@@ -107,7 +116,7 @@ fn mount(
     servers: &[Arc<Server>],
     routes: Vec<Route>,
     admin: &str,
-) -> Router {
+) -> (Router, Arc<gateway::Gateway>) {
     let config = &loaded.config;
     let issuer = config.server.public_url.clone();
     let verifying = signing.set();
@@ -150,11 +159,13 @@ fn mount(
         admin_digest: Console::digest(admin),
         ledger_dir: store.ledger_dir().to_owned(),
         anonymous: Quota::per_second(remit_console::ANONYMOUS_RECORDS),
+        gathered: remit_console::Gathered::default(),
     };
-    Router::new()
+    let router = Router::new()
         .merge(authority::router(Arc::new(authority)))
-        .merge(gateway::router(gateway))
-        .merge(remit_console::router(Arc::new(console)))
+        .merge(gateway::router(Arc::clone(&gateway)))
+        .merge(remit_console::router(Arc::new(console)));
+    (router, gateway)
 }
 
 /// Brings the accounts of the configuration into the store; one that is gone from the file is disabled.

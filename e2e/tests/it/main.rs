@@ -17,5 +17,6 @@ mod export;
 mod harness;
 mod ledger;
 mod openid;
+mod schema;
 mod tlog;
 mod witness;

@@ -79,6 +79,7 @@ impl World {
             admin_digest: Console::digest(CREDENTIAL),
             ledger_dir: store.ledger_dir().to_owned(),
             anonymous: Quota::per_second(ANONYMOUS),
+            gathered: remit_console::Gathered::default(),
         };
         Self { router: router(Arc::new(console)), store, _dir: dir }
     }

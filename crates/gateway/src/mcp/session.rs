@@ -8,16 +8,18 @@ use crate::{
     mcp::{Response, Revision, era::ClientFace},
     upstream::Link,
 };
+use remit_ledger::Draft;
 use remit_model::refusal::{Code, Refusal};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     collections::HashMap,
+    fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc, oneshot};
 
 /// Most sessions of one owner.
 const OWNER_LIMIT: usize = 64;
@@ -58,9 +60,42 @@ pub(crate) struct Session {
     /// Questions passed on to the client: our id to the upstream's id and link.
     asked: Mutex<HashMap<String, (Value, Arc<Link>)>>,
     next: AtomicU64,
+    closing: Mutex<Option<Closing>>,
+}
+
+/// What is recorded when nobody uses a session any more.
+struct Closing {
+    draft: Draft,
+    why: &'static str,
+    to: mpsc::UnboundedSender<Last>,
+}
+
+impl fmt::Debug for Closing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Closing").field("why", &self.why).finish_non_exhaustive()
+    }
+}
+
+/// For the task that records how sessions ended.
+pub(crate) enum Last {
+    Record(Box<Draft>),
+    /// Answered when everything before it is recorded.
+    Flush(oneshot::Sender<()>),
 }
 
 impl Session {
+    /// The session is open on record: `draft` is what will be recorded of its end, once no request of it runs any more.
+    pub(crate) fn opened(&self, draft: Draft, to: mpsc::UnboundedSender<Last>) {
+        *lock(&self.closing) = Some(Closing { draft, why: "idle", to });
+    }
+
+    /// Why it ends; the first reason counts.
+    pub(crate) fn ends(&self, why: &'static str) {
+        if let Some(closing) = lock(&self.closing).as_mut().filter(|closing| closing.why == "idle") {
+            closing.why = why;
+        }
+    }
+
     /// Notes a request under way, for as long as the guard lives.
     pub(crate) fn running(self: &Arc<Self>, id: &Value) -> Running {
         let cancelled = Arc::new(Notify::new());
@@ -91,6 +126,16 @@ impl Session {
     pub(crate) fn answered(&self, response: Response) -> Option<(Response, Arc<Link>)> {
         let (id, link) = lock(&self.asked).remove(response.id.as_str()?)?;
         Some((Response { id, ..response }, link))
+    }
+}
+
+impl Drop for Session {
+    /// SPEC: record.md §1.9 (3): the last request of a session is recorded before its close.
+    fn drop(&mut self) {
+        if let Some(closing) = lock(&self.closing).take() {
+            let draft = closing.draft.ext("closed", json!({"why": closing.why}));
+            let _ = closing.to.send(Last::Record(Box::new(draft)));
+        }
     }
 }
 
@@ -164,6 +209,7 @@ impl Sessions {
             running: Mutex::default(),
             asked: Mutex::default(),
             next: AtomicU64::new(1),
+            closing: Mutex::default(),
         });
         map.insert(id, Arc::clone(&session));
         Ok((session, gone))
@@ -187,8 +233,18 @@ impl Sessions {
         Ok(session)
     }
 
-    pub(crate) fn close(&self, id: &str) {
-        lock(&self.map).remove(id);
+    pub(crate) fn close(&self, id: &str, why: &'static str) {
+        let closed = lock(&self.map).remove(id);
+        if let Some(session) = closed {
+            session.ends(why);
+        }
+    }
+
+    /// Ends all sessions.
+    pub(crate) fn close_all(&self, why: &'static str) -> Vec<String> {
+        let sessions = std::mem::take(&mut *lock(&self.map));
+        sessions.values().for_each(|session| session.ends(why));
+        sessions.into_keys().collect()
     }
 
     /// Takes out the sessions nobody uses.

@@ -11,7 +11,7 @@ use super::{
 use remit_model::{Principal, TenantId, ToolClass};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 /// What kind of fact a record states. SPEC: record.md §1.11 `record_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -113,6 +113,8 @@ pub struct Draft {
     pub tool: Option<Tool>,
     pub mcp: Option<Mcp>,
     pub http: Option<Http>,
+    /// Address the request came from; recorded as a pseudonym and committed under `/net/src_ip`.
+    pub src_ip: Option<IpAddr>,
     pub resources: Vec<Resource>,
     pub decision: Option<DecisionFacts>,
     pub outcome: Outcome,
@@ -148,6 +150,7 @@ impl Draft {
             tool: None,
             mcp: None,
             http: None,
+            src_ip: None,
             resources: Vec::new(),
             decision: None,
             outcome: Outcome::default(),

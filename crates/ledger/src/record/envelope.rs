@@ -63,6 +63,8 @@ pub(super) fn build(draft: Draft, place: &Place<'_>, side: &Side) -> Result<Valu
     record.some("tool", draft.tool);
     record.some("mcp", draft.mcp);
     record.some("http", draft.http);
+    let src_ip = draft.src_ip.map(|ip| place.pepper.resource_ref(tenant, "ip", &ip.to_string()));
+    record.some("net", src_ip.map(|reference| json!({ "src_ip_ref": reference })));
     let resources: Vec<Value> =
         draft.resources.into_iter().map(|resource| resource_node(resource, tenant, place.pepper)).collect();
     record.put("resource", resources);
@@ -100,6 +102,9 @@ pub(super) fn committed(draft: &Draft, identity: &Identity) -> Vec<(String, Valu
     }
     if let Some(owner) = &draft.owner {
         values.push(("/owner".to_owned(), json!(owner)));
+    }
+    if let Some(ip) = draft.src_ip {
+        values.push(("/net/src_ip".to_owned(), json!(ip.to_string())));
     }
     for (index, resource) in draft.resources.iter().enumerate() {
         if let Some(id) = &resource.id {

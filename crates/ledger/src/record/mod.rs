@@ -30,6 +30,8 @@ pub use seal_side::KeySource;
 
 /// The value of `schema` in every record.
 pub const SCHEMA: &str = "agent.audit.v1";
+/// JSON Schema (2020-12) of a record.
+pub const JSON_SCHEMA: &str = include_str!("../../../../schema/agent.audit.v1.json");
 /// Longest canonical record: an entry bundle prefixes each with a 16-bit length. SPEC: LG-01.
 pub const ENTRY_LIMIT: usize = 65_535;
 /// Most bytes of canonical side values one record may bring.

@@ -52,6 +52,8 @@ pub(crate) enum AuditCommand {
     Export(export::Export),
     /// Find records by who, what, which and when
     Search(search::Search),
+    /// Print the JSON Schema of a record
+    Schema,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -114,6 +116,10 @@ pub(crate) async fn run(command: &AuditCommand, rim: &Rim) -> Result<bool> {
         AuditCommand::Reconcile(_) => Ok(true),
         AuditCommand::Export(args) => export::run(args, &rim).map(|()| true),
         AuditCommand::Search(args) => search::run(args, &rim).map(|()| true),
+        AuditCommand::Schema => {
+            print!("{}", remit_ledger::record::JSON_SCHEMA);
+            Ok(true)
+        }
     })
     .await?
 }

@@ -114,7 +114,7 @@ impl World {
     pub(super) async fn close(self) -> Result<()> {
         let _ = self.stop.send(true);
         self.serving.await?;
-        self.running.store.close().await?;
+        self.running.close().await?;
         Ok(())
     }
 }

@@ -1,0 +1,47 @@
+//! Every record of a real run fits the published JSON Schema, as a third party's validator reads it.
+
+use crate::harness::{Player, Setup, client, play, python, remit, root, succeed};
+use serde_json::{Value, json};
+use std::{fs, process::Command, thread, time::Duration};
+
+#[test]
+fn every_record_of_a_run_fits_the_published_schema_and_broken_ones_do_not() {
+    let mut remit = Setup::new().section("ledger:\n  heartbeat_s: 1\n").start();
+    remit.agent("reader", &["helpdesk:tickets.read", "helpdesk:tickets.create"]);
+    let calls = json!([
+        {"name": "tickets.read", "arguments": {"id": "T-1001"}},
+        {"name": "tickets.create", "arguments": {"title": "Broken", "body": "It is."}},
+        {"name": "admin.purge", "arguments": {"confirm": "purge"}},
+    ]);
+    play(Player::TypeScriptLegacy, &remit.directly("reader", "helpdesk"), &calls);
+    remit.run(&["agent", "quarantine", "reader"]);
+    thread::sleep(Duration::from_millis(2_500));
+    remit.stop();
+    let output = succeed({
+        let mut command = Command::new(python());
+        command.arg(client("records.py")).arg(remit.ledger()).arg(root().join("schema/agent.audit.v1.json"));
+        command
+    });
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for kind in [
+        "intent",
+        "decision",
+        "effect",
+        "token",
+        "config_change",
+        "policy_change",
+        "session_open",
+        "session_close",
+        "log_control",
+        "heartbeat",
+    ] {
+        assert!(told["seen"][kind].as_u64().is_some_and(|count| count > 0), "{kind} is missing in {told}");
+    }
+    assert!(told["rejected"].as_u64().unwrap() > 300, "{told}");
+}
+
+#[test]
+fn the_command_prints_the_schema() {
+    let printed = succeed(remit(&["audit", "schema"])).stdout;
+    assert_eq!(printed, fs::read(root().join("schema/agent.audit.v1.json")).unwrap());
+}
