@@ -125,7 +125,7 @@ impl FieldProof {
         let proof = Proof::parse(proof.as_str().ok_or(malformed("`proof` is not a string"))?.as_bytes())?;
         let field = match file.remove("field") {
             None => None,
-            Some(field) => Some(field_of(field, file.remove("position"), file.remove("siblings"))?),
+            Some(field) => Some(field_of(field, file.remove("position").as_ref(), file.remove("siblings"))?),
         };
         if !file.is_empty() {
             return Err(malformed("unknown members"));
@@ -161,13 +161,13 @@ impl Field {
     }
 }
 
-fn field_of(field: Value, position: Option<Value>, siblings: Option<Value>) -> Result<Field, FieldProofError> {
+fn field_of(field: Value, position: Option<&Value>, siblings: Option<Value>) -> Result<Field, FieldProofError> {
     let malformed = FieldProofError::Malformed;
     let Value::Object(mut members) = field else { return Err(malformed("`field` is not an object")) };
     let Some(Value::String(path)) = members.remove("path") else { return Err(malformed("`field` has no `path`")) };
     let opening = Opening::from_value(Value::Object(members)).filter(|opening| matches!(opening, Opening::Open { .. }));
     let opening = opening.ok_or(malformed("`field` is not {path, salt, type, value}"))?;
-    let position = position.as_ref().and_then(Value::as_u64).ok_or(malformed("`position` is not a number"))?;
+    let position = position.and_then(Value::as_u64).ok_or(malformed("`position` is not a number"))?;
     let siblings: Vec<Hash> =
         siblings.and_then(|list| serde_json::from_value(list).ok()).ok_or(malformed("`siblings` is not a list of hashes"))?;
     if siblings.len() > SIBLINGS {

@@ -24,6 +24,9 @@ const STEP: u32 = 256;
 /// What is on hold is looked at again after so many seconds.
 const LOOK_AGAIN: i64 = 86_400;
 
+/// Side values by index, as they are stored.
+type Bodies = BTreeMap<u64, Vec<u8>>;
+
 impl Publisher {
     /// One step; gives back how many records lost their values. Blocks; runs on the publisher's thread.
     pub(crate) fn retain(&mut self, desk: &Desk) -> Result<usize, StoreError> {
@@ -73,7 +76,7 @@ impl Publisher {
     }
 
     /// What is due, closed already, and what would be but for a legal hold.
-    fn due(&self, desk: &Desk, now: i64) -> Result<(BTreeMap<u64, Vec<u8>>, Vec<u64>), StoreError> {
+    fn due(&self, desk: &Desk, now: i64) -> Result<(Bodies, Vec<u64>), StoreError> {
         let mut select = self
             .conn
             .prepare_cached("SELECT idx, body FROM sides WHERE tenant = ?1 AND until_s < ?2 ORDER BY until_s LIMIT ?3")?;
@@ -95,10 +98,10 @@ impl Publisher {
     }
 
     /// The files of what is published already; the rest is published closed.
-    fn rewrite(&mut self, due: &BTreeMap<u64, Vec<u8>>) -> Result<(), StoreError> {
+    fn rewrite(&mut self, due: &Bodies) -> Result<(), StoreError> {
         let Some(ledger) = &mut self.ledger else { return Err(StoreError::Ledger("the directory is not open".to_owned())) };
         let size = ledger.size();
-        let published: BTreeMap<u64, Vec<u8>> = due.range(..size).map(|(index, body)| (*index, body.clone())).collect();
+        let published: Bodies = due.range(..size).map(|(index, body)| (*index, body.clone())).collect();
         ledger.replace_sides(&published).map_err(|error| StoreError::Ledger(error.to_string()))
     }
 }

@@ -161,6 +161,7 @@ impl fmt::Debug for Snapshot {
             .field("agents", &self.agents.size())
             .field("humans", &self.humans.size())
             .field("revoked", &self.revocations())
+            .field("holds", &self.holds.size())
             .finish()
     }
 }

@@ -48,8 +48,7 @@ fn every_committed_value_proves_itself_and_shows_no_other() {
 }
 
 fn opening_text(opening: &Opening) -> String {
-    let Opening::Open { value, .. } = opening else { panic!("open") };
-    value.to_string()
+    opening.value().unwrap().to_string()
 }
 
 #[test]

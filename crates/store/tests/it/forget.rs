@@ -77,7 +77,7 @@ fn token(human: &str) -> StoredToken {
 async fn populated(dir: &Path) -> Store {
     let store = open(dir);
     let mut planner = agent("planner");
-    planner.owner = "user:alice".to_owned();
+    "user:alice".clone_into(&mut planner.owner);
     store.apply(batch().change(account("alice")).change(account("bob")).change(Change::PutAgent(planner))).await.unwrap();
     for human in ["alice", "bob"] {
         store.apply(batch().change(Change::IssueToken(token(human))).record(call(human))).await.unwrap();
