@@ -29,7 +29,7 @@ impl Sumdb {
             .env("GOFLAGS", "")
             .env("GOCACHE", folder.path().join("cache"))
             .output()
-            .expect("Go is missing: run `cargo xtask setup`");
+            .unwrap_or_else(|error| panic!("Go is missing, run `cargo xtask setup`: {error}"));
         assert!(built.status.success(), "is golang-golang-x-mod-dev there? {}", String::from_utf8_lossy(&built.stderr));
         Self { folder }
     }

@@ -39,7 +39,7 @@ impl Peer {
         let arguments = ["witness", "--dir", text(self.folder.path()), "--listen", &listen, "--log", &self.log, "--json"];
         let running = Running::start(remit(&arguments), "\"ready\":true");
         let told: Value = serde_json::from_str(&running.said).unwrap();
-        self.vkey = told["vkey"].as_str().unwrap().to_owned();
+        told["vkey"].as_str().unwrap().clone_into(&mut self.vkey);
         self.running = Some(running);
     }
 
@@ -96,6 +96,7 @@ fn refused(server: &Remit) -> String {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story: backup, restore, fork, evidence")]
 fn n_lg_04_a_restored_backup_is_refused_before_anything_is_signed() {
     let setup = Setup::new();
     let log = setup.vkey().to_owned();
