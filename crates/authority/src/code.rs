@@ -172,6 +172,7 @@ fn check(call: &Call<'_>, case: &mut Case, stored: Option<StoredCode>) -> Result
     // SPEC: AC-04: only a replay that is right in everything else ends what the code gave.
     if let Some(txn) = &stored.used {
         let until = consented.until.plus(call.server.settings.access_token);
+        case.entry.fact("revoked_txn", txn.clone());
         case.on_refusal = vec![
             Change::Revoke { what: Revocation::Txn(txn.clone()), until },
             Change::Revoke { what: Revocation::Family(txn.clone()), until },

@@ -139,7 +139,7 @@ fn offer(
     let verdict = consulted.allow();
     case.entry.consulted = Some(consulted);
     verdict?;
-    let digest = id_token::consent_digest(&delegate.sub, &authority, until);
+    let digest = id_token::consent_digest(&delegate.sub, &authority.to_value(), until, ask.asked.purpose.as_deref());
     Ok((agent, human, Shown { user: user.name.clone(), authority, until, digest }))
 }
 

@@ -82,6 +82,7 @@ fn check(call: &Call<'_>, case: &mut Case, stored: Option<StoredRefresh>) -> Res
     }
     if !stored.current {
         let until = renewable.until.plus(call.server.settings.access_token);
+        case.entry.fact("revoked_txn", txn.clone());
         case.on_refusal = vec![
             Change::Revoke { what: Revocation::Family(stored.family.clone()), until },
             Change::Revoke { what: Revocation::Txn(txn.clone()), until },

@@ -9,8 +9,8 @@ use crate::{
     key::PrivateKey,
     keyset::KeySet,
 };
-use remit_model::{Authority, Code, Fault, Refusal, UnixTime, json::digest};
-use serde_json::json;
+use remit_model::{Code, Fault, Refusal, UnixTime, json::digest};
+use serde_json::{Value, json};
 use std::ops::Deref;
 
 /// Longest life of an ID token, in seconds.
@@ -28,13 +28,16 @@ pub struct Claims {
     pub exp: UnixTime,
     pub auth_time: Option<UnixTime>,
     pub acr: Option<String>,
-    /// Digest of what was shown: agent, authority and end.
+    /// Digest of what was shown: agent, authority, end and purpose.
     pub consent: Option<String>,
 }
 
-/// The digest of what a person was shown: who may act, what it may do, until when. An auditor recomputes it from the hop.
-pub fn consent_digest(agent: &str, authority: &Authority, until: UnixTime) -> String {
-    digest(&json!({"agent": agent, "authority": authority.to_value(), "until": until}))
+/// The digest of what a person was shown: who may act, what it may do (`authorization_details`), until when and, when one
+/// was stated, what for. An auditor recomputes it from the hop.
+pub fn consent_digest(agent: &str, authority: &Value, until: UnixTime, purpose: Option<&str>) -> String {
+    let mut shown = json!({"agent": agent, "authority": authority, "until": until});
+    claims::insert_present(&mut shown, [("purpose", purpose.map(|purpose| json!(purpose)))]);
+    digest(&shown)
 }
 
 /// A verified ID token.

@@ -1,7 +1,7 @@
 //! One hop's signature, by the delegator's own key.
 
 use remit_ledger::Record;
-use remit_model::{EdgeProof, Hop, Principal, Refusal, UnixTime};
+use remit_model::{EdgeProof, Hop, Principal, UnixTime};
 use remit_token::{Delegation, KeySet, Skew, assertion, dpop, id_token, statement};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -9,13 +9,14 @@ use std::collections::HashMap;
 /// How far a proof's own time may be from its record's: the window a server may be configured with, and its skew.
 const WINDOW_SECS: i64 = 660;
 
-/// Public keys as the log states them. Older ones stay good for what they signed then.
+/// Public keys as the log states them up to here. A key that was replaced signs nothing any more: whoever still has it
+/// could otherwise vouch for new hops.
 #[derive(Default)]
 pub(super) struct Keys {
-    /// Of our issuer, newest last.
-    issuer: Vec<KeySet>,
-    /// By agent subject, newest last.
-    agents: HashMap<String, Vec<KeySet>>,
+    /// Of our issuer: those of the latest start record.
+    issuer: Option<KeySet>,
+    /// By agent subject: those of the latest registration.
+    agents: HashMap<String, KeySet>,
 }
 
 /// A hop and what earlier records say about its delegator.
@@ -29,6 +30,8 @@ pub(super) struct Link<'a> {
     pub(super) parent_audience: Option<&'a str>,
     pub(super) subject_token_hash: Option<&'a str>,
     pub(super) at: UnixTime,
+    /// The hop's authority as it was committed.
+    pub(super) shown: Option<&'a Value>,
 }
 
 impl Keys {
@@ -38,8 +41,9 @@ impl Keys {
         if jwks.is_null() {
             return Ok(());
         }
+        self.issuer = None;
         let keys = KeySet::from_jwks(jwks).map_err(|refusal| format!("the issuer's keys cannot be read: {refusal}"))?;
-        self.issuer.push(keys);
+        self.issuer = Some(keys);
         Ok(())
     }
 
@@ -48,8 +52,9 @@ impl Keys {
         let Some(config) = record.ext("config") else { return Ok(()) };
         let agent = config.get("agent").and_then(Value::as_str);
         let (Some(agent), Some(jwks)) = (agent, config.get("keys").and_then(Value::as_array)) else { return Ok(()) };
+        self.agents.remove(agent);
         let keys = KeySet::from_keys(jwks).map_err(|refusal| format!("the agent's keys cannot be read: {refusal}"))?;
-        self.agents.entry(agent.to_owned()).or_default().push(keys);
+        self.agents.insert(agent.to_owned(), keys);
         Ok(())
     }
 
@@ -57,17 +62,19 @@ impl Keys {
     pub(super) fn client_assertion(&self, jws: &str, agent: &Principal, at: UnixTime) -> Result<(), String> {
         let known = self.agents.get(&agent.sub).ok_or("the log has no registration of the agent's keys")?;
         let expect = assertion::Expect { client_id: &agent.sub, issuer: &agent.iss };
-        any(known, |keys| assertion::verify(jws, keys, &expect, at, Skew::MAX)).map(|_| ())
+        assertion::verify(jws, known, &expect, at, Skew::MAX).map(|_| ()).map_err(|refusal| refusal.to_string())
     }
 
     fn id_token(&self, jws: &str, link: &Link<'_>) -> Result<(), String> {
         let hop = link.hop;
         let expect = id_token::Expect { issuer: &hop.delegator.iss, client_id: &hop.delegate.sub, nonce: None };
-        let token = any(&self.issuer, |keys| id_token::verify(jws, keys, &expect, link.at, Skew::MAX))?;
+        let keys = self.issuer.as_ref().ok_or("the log states no keys for the signer")?;
+        let token = id_token::verify(jws, keys, &expect, link.at, Skew::MAX).map_err(|refusal| refusal.to_string())?;
         if token.sub != hop.delegator.sub {
             return Err("the ID token is about another person".to_owned());
         }
-        let shown = id_token::consent_digest(&hop.delegate.sub, &hop.authority, hop.expires);
+        let authority = link.shown.cloned().unwrap_or_else(|| hop.authority.to_value());
+        let shown = id_token::consent_digest(&hop.delegate.sub, &authority, hop.expires, hop.purpose.as_deref());
         if token.consent.as_deref() != Some(&shown) {
             return Err("the person agreed to something else than was delegated".to_owned());
         }
@@ -150,17 +157,4 @@ fn label(ath: &str) -> Result<String, String> {
     let bytes = URL_SAFE_NO_PAD.decode(ath).map_err(|_| "`ath` is not base64url")?;
     let digest = remit_ledger::Hash::from_slice(&bytes).ok_or("`ath` is not a SHA-256")?;
     Ok(digest.to_string())
-}
-
-/// The first key set that verifies, newest first; else why the newest does not.
-fn any<T>(sets: &[KeySet], verify: impl Fn(&KeySet) -> Result<T, Refusal>) -> Result<T, String> {
-    let mut why = "the log states no keys for the signer".to_owned();
-    for (age, keys) in sets.iter().rev().enumerate() {
-        match verify(keys) {
-            Ok(verified) => return Ok(verified),
-            Err(refusal) if age == 0 => why = refusal.to_string(),
-            Err(_) => {}
-        }
-    }
-    Err(why)
 }

@@ -4,12 +4,15 @@
 //! chain by at most one hop, authority and lifetime only shrink, and the new hop is signed by the delegator's own key.
 //! For every decision of a gateway: it was made for a token that an earlier record issued, to the same chain.
 //!
-//! Keys come from the log: the issuer's from start records, agents' from their registrations, proof keys from the
-//! tokens they were bound to. What a token carried is in committed values; without them a record counts as undisclosed
-//! and only its plain facts are compared. Whether a token had been revoked when it was used is not checked here.
+//! Keys come from the log: the issuer's from the latest start record, agents' from their latest registration, proof keys
+//! from the tokens they were bound to. What a token carried is in committed values; without them a record counts as
+//! undisclosed and only its plain facts are compared. What was revoked is neither used nor handed on from then on.
+//! docs/custody-format.md says all of it for those who write their own verifier.
 
 mod edge;
 mod report;
+mod standing;
+mod token;
 
 pub use report::{Broken, CustodyReport};
 
@@ -18,12 +21,12 @@ use crate::{
     replay::decided_at,
 };
 use edge::{Keys, Link};
-use remit_ledger::{Reader, Record, Side};
-use remit_model::{Authority, Chain, EdgeProof, Hop, PrincipalKind, UnixTime, chain::HARD_DEPTH, json};
-use remit_token::{Actor, nested_act};
-use serde::Deserialize;
+use remit_ledger::{Reader, Record, Side, dir::ReadError};
+use remit_model::{Chain, EdgeProof, PrincipalKind, chain::HARD_DEPTH, json};
 use serde_json::Value;
+use standing::Standing;
 use std::collections::{HashMap, HashSet};
+use token::Opened;
 
 /// Re-checks the custody of every authority in the log.
 pub fn custody(reader: &Reader) -> CustodyReport {
@@ -33,12 +36,18 @@ pub fn custody(reader: &Reader) -> CustodyReport {
         tokens: HashMap::new(),
         chains: HashSet::new(),
         proofs: HashSet::new(),
+        standing: Standing::default(),
         report: CustodyReport::default(),
     };
     for index in 0..reader.len() {
         match reader.record(index) {
             Ok(record) => custody.visit(index, &record),
-            Err(error) => custody.report.fail(index, error.to_string()),
+            Err(error @ ReadError::Record { .. }) => custody.report.fail(index, error.to_string()),
+            Err(error) => {
+                // A bundle is missing: a forged size must not keep us busy with what is not there.
+                custody.report.fail(index, error.to_string());
+                break;
+            }
         }
     }
     custody.report
@@ -53,6 +62,7 @@ struct Custody<'r> {
     chains: HashSet<String>,
     /// What the signatures seen so far were made over: each proves one act.
     proofs: HashSet<String>,
+    standing: Standing,
     report: CustodyReport,
 }
 
@@ -67,30 +77,6 @@ struct Issued {
     opened: Option<Opened>,
 }
 
-/// What the committed values of a token record say.
-struct Opened {
-    chain: Chain,
-    claims: Claims,
-    jkt: Option<String>,
-}
-
-/// The claims of an issued token as the log keeps them.
-#[derive(Deserialize)]
-struct Claims {
-    sub: String,
-    jti: String,
-    exp: UnixTime,
-    txn: String,
-    aud: String,
-    act: Option<Actor>,
-    #[serde(default)]
-    cnf: Value,
-    #[serde(rename = "authorization_details")]
-    authority: Authority,
-    #[serde(rename = "urn:remit:ancestors", default)]
-    ancestors: Vec<String>,
-}
-
 impl Custody<'_> {
     fn visit(&mut self, index: u64, record: &Record) {
         let outcome = match record.record_type() {
@@ -103,6 +89,7 @@ impl Custody<'_> {
         if let Err(why) = outcome {
             self.report.fail(index, why);
         }
+        self.standing.learn(index, record, written(record));
     }
 
     /// A record that issued a token. Records of the same types that issued none (a revocation) are passed over.
@@ -139,7 +126,7 @@ impl Custody<'_> {
     }
 
     fn check(&mut self, record: &Record, jti_hash: &str, token: &Opened, side: &Side) -> Result<(), String> {
-        token.agrees_with(record, jti_hash)?;
+        token.agrees_with(record, jti_hash, side)?;
         token.says_what_its_chain_says()?;
         well_formed(&token.chain)?;
         let parent = match token.claims.ancestors.first() {
@@ -152,6 +139,8 @@ impl Custody<'_> {
         if let Some(parent) = parent.and_then(|parent| parent.opened.as_ref()) {
             token.narrows(parent)?;
         }
+        let above = token.claims.ancestors.iter().map(|jti| hash(jti));
+        self.standing.in_force(above.chain([token.chain.id.clone()]), written(record))?;
         let known = self.known_hops(token, parent)?;
         match token.chain.hops.get(known..).unwrap_or_default() {
             [] if token.chain.hops.is_empty() => self.root_agent(record, token, side),
@@ -168,6 +157,7 @@ impl Custody<'_> {
                     parent_audience: parent.and_then(|parent| parent.opened.as_ref()).map(|parent| parent.claims.aud.as_str()),
                     subject_token_hash: record.text("/ext/token/subject_token_hash"),
                     at: written(record),
+                    shown: token.shown(),
                 };
                 let note = edge::verify(&link, &self.keys)?;
                 once(&mut self.proofs, hop.edge.jws())?;
@@ -245,77 +235,17 @@ impl Custody<'_> {
         if proved.is_some() && proved != issued.jkt.as_deref() {
             return Err("the key that was proved is not the one its token is bound to".to_owned());
         }
-        let ends = issued.opened.as_ref().map(|token| token.claims.exp.plus(SKEW_SECS));
-        if ends.zip(decided_at(record)).is_some_and(|(ends, at)| at > ends) && let_through {
+        let Some(decided) = decided_at(record).filter(|_| let_through) else { return Ok(()) };
+        if issued.opened.as_ref().is_some_and(|token| decided > token.claims.exp.plus(SKEW_SECS)) {
             return Err("its token had expired".to_owned());
         }
-        Ok(())
+        let above = issued.opened.iter().flat_map(|token| &token.claims.ancestors).map(|jti| hash(jti));
+        self.standing.in_force(above.chain([jti_hash.to_owned()]).chain(issued.txn.clone()), decided)
     }
 }
 
 /// How much later than its token's end a call may have been let through.
 const SKEW_SECS: i64 = 60;
-
-impl Opened {
-    /// `None` when the values are withheld or erased.
-    fn read(side: &Side) -> Result<Option<Self>, String> {
-        let (Some(chain), Some(claims)) = (side.value("/delegation/chain"), side.value("/token/access")) else {
-            return Ok(None);
-        };
-        let chain = serde_json::from_value(chain).map_err(|error| format!("the chain cannot be read: {error}"))?;
-        let claims: Claims =
-            serde_json::from_value(claims).map_err(|error| format!("the token's claims cannot be read: {error}"))?;
-        let jkt = claims.cnf.get("jkt").and_then(Value::as_str).map(str::to_owned);
-        Ok(Some(Self { chain, claims, jkt }))
-    }
-
-    /// Whether this token was made by the chain's last hop, as opposed to narrowed or refreshed later.
-    fn is_new_hop(&self) -> bool {
-        self.chain.hops.last().is_some_and(|hop| hop.jti == self.claims.jti)
-    }
-
-    fn agrees_with(&self, record: &Record, jti_hash: &str) -> Result<(), String> {
-        let same = hash(&self.claims.jti) == jti_hash
-            && record.txn() == Some(self.chain.id.as_str())
-            && self.claims.txn == self.chain.id
-            && record.text("/ext/token/authority_digest") == Some(self.claims.authority.digest().as_str());
-        if same { Ok(()) } else { Err("the committed token or chain is not the one the record states".to_owned()) }
-    }
-
-    /// SPEC: DC-02, DC-03, DC-07, DC-09.
-    fn says_what_its_chain_says(&self) -> Result<(), String> {
-        if self.claims.sub != self.chain.root.sub || self.claims.act != nested_act(&self.chain) {
-            return Err("`sub` or `act` of the token do not say what the chain says".to_owned());
-        }
-        if self.jkt.is_none() {
-            return Err("the token is bound to no key".to_owned());
-        }
-        let Some(last) = self.chain.hops.last() else { return Ok(()) };
-        if self.jkt.as_deref() != Some(last.jkt.as_str()) {
-            return Err("the token is bound to another key than its holder's".to_owned());
-        }
-        if self.claims.exp > last.expires {
-            return Err(format!("the token ends at {}, its delegation at {}", self.claims.exp, last.expires));
-        }
-        self.claims.authority.within(&last.authority).map_err(|wider| format!("wider than its delegation: {wider}"))
-    }
-
-    /// SPEC: DC-07.
-    fn narrows(&self, parent: &Self) -> Result<(), String> {
-        if self.claims.exp > parent.claims.exp {
-            return Err(format!("it ends at {}, its parent token at {}", self.claims.exp, parent.claims.exp));
-        }
-        self.claims.authority.within(&parent.claims.authority).map_err(|wider| format!("wider than its parent token: {wider}"))
-    }
-
-    /// What a hop hands on is a part of the very token it was handed on from, not only of the hop before. SPEC: DC-07.
-    fn covers(&self, hop: &Hop) -> Result<(), String> {
-        if hop.expires > self.claims.exp {
-            return Err(format!("the delegation ends at {}, its parent token at {}", hop.expires, self.claims.exp));
-        }
-        hop.authority.within(&self.claims.authority).map_err(|wider| format!("delegated wider than the parent token: {wider}"))
-    }
-}
 
 /// Takes note of a proof. What was signed counts, not the signature, which another may be made of (J-12).
 fn once(proofs: &mut HashSet<String>, jws: &str) -> Result<(), String> {

@@ -162,7 +162,7 @@ impl World {
         let (authority, expires) = (broad(), UnixTime(self.now + 7200));
         let human = Principal::human(ISS, "alice");
         let planner = agent("planner");
-        let consent = id_token::consent_digest(&planner.sub, &authority, expires);
+        let consent = id_token::consent_digest(&planner.sub, &authority.to_value(), expires, Some("Close ticket T-1"));
         let id_token = id_token::mint(
             &key("issuer"),
             &id_token::Claims {

@@ -50,6 +50,8 @@ pub enum ReadError {
     Record { index: u64, error: RecordError },
     #[error("{path}: {error}")]
     Side { path: String, error: SideError },
+    #[error("{path}: the values of record {index} do not belong there, or are there twice")]
+    Misplaced { path: String, index: u64 },
     #[error("{0}: the content is not what its name says")]
     Object(String),
     #[error("index {index} is outside the log of {size} entries")]
@@ -215,7 +217,13 @@ impl Reader {
         let path = side_path(index);
         let bytes = self.optional(&path, SIDE_BUNDLE_LIMIT)?.unwrap_or_default();
         let lines = bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-        let sides = lines.map(Side::parse_line).collect::<Result<_, _>>().map_err(|error| ReadError::Side { path, error })?;
+        let mut sides = BTreeMap::new();
+        for line in lines {
+            let (at, side) = Side::parse_line(line).map_err(|error| ReadError::Side { path: path.clone(), error })?;
+            if at / WIDTH != number || sides.insert(at, side).is_some() {
+                return Err(ReadError::Misplaced { path, index: at });
+            }
+        }
         let sides: SideBundle = Arc::new(sides);
         *last = Some((number, Arc::clone(&sides)));
         Ok(sides)

@@ -9,7 +9,7 @@ mod commit;
 mod draft;
 mod envelope;
 mod facts;
-mod key;
+pub(crate) mod key;
 mod parse;
 mod party;
 mod seal;

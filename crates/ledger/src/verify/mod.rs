@@ -6,6 +6,7 @@
 //! never a panic.
 
 mod heads;
+mod members;
 mod records;
 mod report;
 mod sessions;

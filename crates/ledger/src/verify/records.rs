@@ -1,26 +1,32 @@
 //! The checks on each record: hash, signature, place in its producer's sequence, commitments, intents, time.
 
-use super::{Report, sessions::Completeness};
+use super::{Report, members::misformed, sessions::Completeness};
 use crate::{
     dir::{ReadError, Reader},
     hash::Hash,
-    record::{Record, Side, verify_record_signature},
+    record::{Record, Side, key::thumbprint, verify_record_signature},
     tile::WIDTH,
 };
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// What is remembered from record to record.
 pub(super) struct Records<'a> {
     reader: &'a Reader,
     producers: HashMap<String, Producer>,
-    /// Intents still without effect: record id to index.
-    intents: BTreeMap<String, u64>,
+    /// Intents still without effect: record id to index and act.
+    intents: BTreeMap<String, (u64, Act)>,
+    /// Digests of pinned objects that were looked at.
+    pinned: HashSet<String>,
     /// The last side bundle that could not be read, reported once.
     broken_side: Option<u64>,
     disclosed: u64,
     completeness: Completeness,
 }
+
+/// What an intent and its effect are about: the action's name and the delegation chain.
+type Act = (String, Option<String>);
 
 /// The state of one producer's chain of records.
 struct Producer {
@@ -41,6 +47,7 @@ impl<'a> Records<'a> {
             reader,
             producers: HashMap::new(),
             intents: BTreeMap::new(),
+            pinned: HashSet::new(),
             broken_side: None,
             disclosed: 0,
             completeness: Completeness::default(),
@@ -51,6 +58,9 @@ impl<'a> Records<'a> {
         let hash = record.recomputed_hash();
         if hash != record.record_hash() {
             report.fail("record_hash", Some(index), "the record does not have the hash it states");
+        }
+        if let Some(why) = misformed(record) {
+            report.fail("members", Some(index), why);
         }
         let before = self.producers.remove(record.producer_id());
         if let Some(why) = misplaced(before.as_ref(), record) {
@@ -72,17 +82,18 @@ impl<'a> Records<'a> {
             boot_id: record.text("/time/boot_id").unwrap_or_default().to_owned(),
         };
         self.producers.insert(record.producer_id().to_owned(), now);
+        self.check_objects(index, record, report);
         self.check_side(index, record, report);
         self.check_intent(index, record, report);
         self.completeness.check(index, record, report);
     }
 
     pub(super) fn finish(self, report: &mut Report) {
-        for name in ["canonical", "record_hash", "signature", "sequence", "time"] {
+        for name in ["canonical", "record_hash", "members", "signature", "sequence", "time", "objects"] {
             report.pass(name);
         }
         report.pass_with("commitments", format!("{} opened, {} undisclosed", self.disclosed, report.undisclosed));
-        report.unknown_outcomes = self.intents.into_values().collect();
+        report.unknown_outcomes = self.intents.into_values().map(|(index, _)| index).collect();
         report.unknown_outcomes.sort_unstable();
         let unknown = report.unknown_outcomes.len();
         report.pass_with("intents", format!("{unknown} without an effect (outcome unknown)"));
@@ -117,18 +128,35 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// Every effect has an intent before it, and only one effect closes it.
+    /// What a decision was made from is pinned with the log, and is what its name says.
+    fn check_objects(&mut self, index: u64, record: &Record, report: &mut Report) {
+        for pointer in ["/decision/policy_set_digest", "/decision/schema_digest"] {
+            let Some(digest) = record.text(pointer).filter(|digest| self.pinned.insert((*digest).to_owned())) else { continue };
+            let found = Hash::parse(digest).map(|digest| self.reader.object(&digest));
+            match found {
+                Some(Ok(Some(_))) => {}
+                Some(Ok(None)) | None => {
+                    report.fail("objects", Some(index), format!("the pinned object {digest} is not with this copy"));
+                }
+                Some(Err(error)) => report.fail("objects", Some(index), error),
+            }
+        }
+    }
+
+    /// Every effect has an intent of the same act before it, and only one effect closes it.
     fn check_intent(&mut self, index: u64, record: &Record, report: &mut Report) {
+        let act = (record.action().to_owned(), record.txn().map(str::to_owned));
         match record.record_type() {
             "intent" => {
-                self.intents.insert(record.record_id().to_owned(), index);
+                self.intents.insert(record.record_id().to_owned(), (index, act));
             }
-            "effect" => {
-                let open = record.intent_id().and_then(|intent| self.intents.remove(intent));
-                if open.is_none() {
-                    report.fail("intents", Some(index), "an effect without an open intent before it");
+            "effect" => match record.intent_id().and_then(|intent| self.intents.remove(intent)) {
+                None => report.fail("intents", Some(index), "an effect without an open intent before it"),
+                Some((_, intended)) if intended != act => {
+                    report.fail("intents", Some(index), "an effect of another act than its intent's");
                 }
-            }
+                Some(_) => {}
+            },
             _ => {}
         }
     }
@@ -165,16 +193,24 @@ fn key_for(before: Option<&Producer>, record: &Record) -> Option<Value> {
 /// Why no producer signature of the record is good.
 fn unsigned(record: &Record, hash: &Hash, key: Option<&Value>) -> Option<&'static str> {
     let Some(key) = key else { return Some("no key is stated for this epoch") };
-    let kid = key.get("kid").and_then(Value::as_str);
+    // A key goes by its thumbprint (RFC 7638), whatever the record says it is called.
+    let kid = key.get("kid").and_then(Value::as_str).filter(|kid| names_key(kid, key));
     let sigs = record.value().get("sigs").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let member = |sig: &Value, name: &str| sig.get(name).and_then(Value::as_str).map(str::to_owned);
     let good = sigs.iter().any(|sig| {
         member(sig, "role").as_deref() == Some("producer")
             && member(sig, "alg").as_deref() == Some("ed25519")
+            && kid.is_some()
             && member(sig, "kid").as_deref() == kid
             && member(sig, "value").is_some_and(|value| verify_record_signature(key, hash, &value))
     });
     if good { None } else { Some("no good signature by the producer's key of this epoch") }
+}
+
+/// Whether `kid` is the RFC 7638 thumbprint of an Ed25519 key.
+fn names_key(kid: &str, key: &Value) -> bool {
+    let x = key.get("x").and_then(Value::as_str).and_then(|x| URL_SAFE_NO_PAD.decode(x).ok());
+    x.is_some_and(|x| thumbprint(&x) == kid)
 }
 
 /// Why the openings are not those of the record.
@@ -190,10 +226,16 @@ fn unopened(side: &Side, record: &Record) -> Option<&'static str> {
     if side.key_ids().iter().any(|id| !stated.iter().any(|name| name.as_str() == Some(id.as_str()))) {
         return Some("a value is sealed under a key that commit.key_ids does not name");
     }
-    let bound =
-        [("/request/hash", "/call/arguments"), ("/response/hash", "/response/body"), ("/decision/input_hash", "/decision/input")];
-    let unbound =
-        bound.iter().any(|(hash, path)| side.leaf(path).is_some_and(|leaf| record.text(hash) != Some(leaf.to_string().as_str())));
+    let nothing = Hash::of(&[]).to_string();
+    let bound = [
+        ("/request/hash", "/call/arguments", Some(nothing.as_str())),
+        ("/response/hash", "/response/body", Some(nothing.as_str())),
+        ("/decision/input_hash", "/decision/input", None),
+    ];
+    let unbound = bound.into_iter().any(|(hash, path, nothing)| {
+        let leaf = side.leaf(path).map(|leaf| leaf.to_string());
+        record.text(hash) != leaf.as_deref().or(nothing)
+    });
     if unbound {
         return Some("a hash in the record is not the leaf of the value it stands for");
     }

@@ -1,6 +1,6 @@
 //! The writer and reader over real directories: tiles, proofs, crashes and refusals.
 
-use crate::world::{ORIGIN, World, as_published, files, hash_tiles, log_key, published, reader_of};
+use crate::world::{ORIGIN, PINNED, World, as_published, files, hash_tiles, log_key, published, reader_of};
 use proptest::prelude::*;
 use remit_ledger::{
     Checkpoint, Hash, Reader, Trust, Writer,
@@ -215,6 +215,9 @@ fn a_copied_directory_of_records_verifies_with_sides_and_objects() {
     let mut writer = Writer::open(folder.path(), log_key()).unwrap();
     let policy = writer.put_object(b"permit(principal, action, resource);").unwrap();
     assert_eq!(writer.put_object(b"permit(principal, action, resource);").unwrap(), policy);
+    for pinned in PINNED {
+        writer.put_object(pinned).unwrap();
+    }
     let all = as_published(&entries);
     writer.publish(0, &all[..100]).unwrap();
     let earlier = fs::read(folder.path().join("checkpoint")).unwrap();

@@ -16,6 +16,8 @@ use std::{
 };
 
 pub(crate) const ORIGIN: &str = "log.example/main";
+/// What the decisions of these logs were made from.
+pub(crate) const PINNED: [&[u8]; 2] = [b"set", b"schema"];
 pub(crate) const ISSUER: &str = "http://127.0.0.1:8420";
 
 /// A producer, and what it has sealed so far.
@@ -264,6 +266,10 @@ pub(crate) fn files(entries: &[Vec<u8>], sides: &[Option<Side>]) -> HashMap<Stri
     for (index, side) in (0..).zip(sides) {
         let lines = files.entry(dir::side_path(index)).or_default();
         lines.extend(side.iter().flat_map(|side| side.to_line(index)));
+    }
+    // Logs with openings are whole copies; the others are looked at for their tree alone.
+    for pinned in PINNED.into_iter().filter(|_| !sides.is_empty()) {
+        files.insert(dir::object_path(&Hash::of(&[pinned])), pinned.to_vec());
     }
     let checkpoint = Checkpoint { origin: ORIGIN.to_owned(), size, root: tree::root(&leaves) };
     files.insert("checkpoint".to_owned(), log_key().sign(&checkpoint.to_text()).unwrap());

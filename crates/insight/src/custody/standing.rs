@@ -1,0 +1,39 @@
+//! Who may no longer use what: revocations, as earlier records state them. SPEC: RV-01 to RV-04.
+
+use remit_ledger::Record;
+use remit_model::UnixTime;
+use std::collections::HashMap;
+
+/// How long, in seconds, a request may be under way while its token is revoked.
+const GRACE_SECS: i64 = 10;
+
+/// Revocations so far, by `jti` hash or by the id of the chain: the record's index and time.
+#[derive(Default)]
+pub(super) struct Standing(HashMap<String, (u64, UnixTime)>);
+
+impl Standing {
+    /// Takes note of a record that revokes something.
+    pub(super) fn learn(&mut self, index: u64, record: &Record, written: UnixTime) {
+        let done = record.outcome() == "success";
+        let ended = match record.text("/ext/token/revoked") {
+            Some("access_token") if done => record.text("/ext/token/jti_hash"),
+            Some("refresh_token") if done => record.txn(),
+            _ => None,
+        };
+        for what in ended.into_iter().chain(record.text("/ext/token/revoked_txn")) {
+            self.0.entry(what.to_owned()).or_insert((index, written));
+        }
+    }
+
+    /// Whether none of these had been revoked at `now`.
+    pub(super) fn in_force(&self, what: impl IntoIterator<Item = String>, now: UnixTime) -> Result<(), String> {
+        for one in what {
+            if let Some((index, since)) = self.0.get(&one)
+                && now > since.plus(GRACE_SECS)
+            {
+                return Err(format!("it rests on what had been revoked in record {index}"));
+            }
+        }
+        Ok(())
+    }
+}
