@@ -19,6 +19,7 @@ decisions again (that needs the Cedar engine: `remit audit replay`); it checks t
 import argparse
 import base64
 import binascii
+import datetime
 import hashlib
 import json
 import math
@@ -49,20 +50,11 @@ class Wrong(Exception):
 
 # What hostile values can make ordinary code raise; everything else is a mistake of this program and may stop it.
 HOSTILE = (Wrong, ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, RecursionError, OSError)
-
 def refuse(condition, why):
-    if condition:
-        raise Wrong(why)
-
-def words(error):
-    return str(error) if isinstance(error, Wrong) else f"malformed ({type(error).__name__}: {error})"
-
-def sha256(*parts):
-    return hashlib.sha256(b"".join(parts)).digest()
-
-def hash_text(digest):
-    return "sha-256:" + digest.hex()
-
+    if condition: raise Wrong(why)
+def words(error): return str(error) if isinstance(error, Wrong) else f"malformed ({type(error).__name__}: {error})"
+def sha256(*parts): return hashlib.sha256(b"".join(parts)).digest()
+def hash_text(digest): return "sha-256:" + digest.hex()
 def parse_hash(text):
     refuse(not isinstance(text, str) or not re.fullmatch(r"sha-256:[0-9a-f]{64}", text), "not a hash text")
     return bytes.fromhex(text[8:])
@@ -74,28 +66,21 @@ def decimal(text):
 
 def unbase64(text, what):
     """Standard base64 with padding, in its one spelling."""
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise Wrong(f"{what} is not base64") from None
+    try: data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError): raise Wrong(f"{what} is not base64") from None
     refuse(base64.b64encode(data).decode() != text, f"{what} is not in the one spelling of its base64")
     return data
-
-def b64u(data):
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+def b64u(data): return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 def unb64u(text, what="a value"):
     """Base64url without padding, in its one spelling."""
     refuse(not isinstance(text, str) or not re.fullmatch(r"[A-Za-z0-9_-]*", text), f"{what} is not base64url")
-    try:
-        data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except binascii.Error:
-        raise Wrong(f"{what} is not base64url") from None
+    try: data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except binascii.Error: raise Wrong(f"{what} is not base64url") from None
     refuse(b64u(data) != text, f"{what} is not in the one spelling of its base64url")
     return data
 
 # --- JSON: read strictly, written canonically (RFC 8785) --------------------------------------------------------------
-
 def unique_members(pairs):
     members = {}
     for name, value in pairs:
@@ -103,19 +88,15 @@ def unique_members(pairs):
         refuse("\0" in name or name.startswith("$serde_json::private::"), "a member name is reserved or contains NUL")
         members[name] = value
     return members
-
 def whole(digits):
     number = int(digits) if len(digits) < 20 else U64
     refuse(abs(number) > EXACT, "an integer is beyond 2^53 - 1")
     return number
-
 def fraction(digits):
     number = float(digits)
     refuse(math.isinf(number), "a number is not finite")
     return number
-
-def no_constant(name):
-    raise Wrong(f"{name} is not JSON")
+def no_constant(name): raise Wrong(f"{name} is not JSON")
 
 def parse_json(data, limit, depth=32, members=16_384):
     """One JSON document and nothing after it; what has two meanings is refused."""
@@ -124,8 +105,7 @@ def parse_json(data, limit, depth=32, members=16_384):
         text = data.decode("utf-8") if isinstance(data, bytes) else data
         hooks = {"parse_int": whole, "parse_float": fraction, "parse_constant": no_constant}
         value = json.loads(text, object_pairs_hook=unique_members, **hooks)
-    except (ValueError, RecursionError) as error:
-        raise Wrong(f"not JSON: {error}") from None
+    except (ValueError, RecursionError) as error: raise Wrong(f"not JSON: {error}") from None
     open_, counted = [(value, 0)], 0
     while open_:
         at, level = open_.pop()
@@ -133,83 +113,60 @@ def parse_json(data, limit, depth=32, members=16_384):
             counted += len(at)
             refuse(level >= depth or counted > members, "a document is too deep or has too many members")
             open_.extend((inner, level + 1) for inner in (at.values() if isinstance(at, dict) else at))
-            if isinstance(at, dict):
-                open_.extend((name, level + 1) for name in at)
+            if isinstance(at, dict): open_.extend((name, level + 1) for name in at)
         elif isinstance(at, str) and not at.isascii() and any("\ud800" <= c <= "\udfff" for c in at):
             raise Wrong("a text with half a surrogate pair")
     return value
 
 def es_number(value):
     """A double as ECMAScript prints it."""
-    if value == int(value) and abs(value) < 1e21:
-        return str(int(value))
+    if value == int(value) and abs(value) < 1e21: return str(int(value))
     mantissa, _, exponent = repr(value).partition("e")
     power = int(exponent or 0)
-    if -7 < power < 0:
-        return ("-" if value < 0 else "") + "0." + "0" * (-power - 1) + mantissa.replace(".", "").lstrip("-")
+    if -7 < power < 0: return ("-" if value < 0 else "") + "0." + "0" * (-power - 1) + mantissa.replace(".", "").lstrip("-")
     return mantissa + (f"e{power:+d}" if power else "")
 
 def jcs(value):
     """The canonical text of a value."""
-    if isinstance(value, float):
-        return es_number(value)
+    if isinstance(value, float): return es_number(value)
     if isinstance(value, dict):
         ordered = sorted(value.items(), key=lambda member: member[0].encode("utf-16-be"))
         return "{" + ",".join(f"{jcs(name)}:{jcs(member)}" for name, member in ordered) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(map(jcs, value)) + "]"
+    if isinstance(value, list): return "[" + ",".join(map(jcs, value)) + "]"
     return json.dumps(value, ensure_ascii=False)
-
-def canonical(value):
-    return jcs(value).encode()
-
-def digest(value):
-    return hash_text(sha256(canonical(value)))
+def canonical(value): return jcs(value).encode()
+def digest(value): return hash_text(sha256(canonical(value)))
 
 def at(value, pointer):
     """What a plain JSON Pointer addresses; None when nothing is there."""
     for token in pointer.split("/")[1:]:
-        if isinstance(value, dict):
-            value = value.get(token)
+        if isinstance(value, dict): value = value.get(token)
         elif isinstance(value, list) and re.fullmatch(r"0|[1-9][0-9]{0,8}", token) and int(token) < len(value):
             value = value[int(token)]
-        else:
-            return None
+        else: return None
     return value
-
 def text_at(value, pointer):
     found = at(value, pointer)
     return found if isinstance(found, str) else None
 
 # --- RFC 6962, section 2.1 --------------------------------------------------------------------------------------------
-
-def leaf_hash(entry):
-    return sha256(b"\x00", entry)
-
-def node(left, right):
-    return sha256(b"\x01", left, right)
+def leaf_hash(entry): return sha256(b"\x00", entry)
+def node(left, right): return sha256(b"\x01", left, right)
 
 class Tree:
     """A tree that grows leaf by leaf: full subtrees on a stack, folded from the right."""
-
     def __init__(self, leaves=()):
         self.stack, self.size = [], 0
-        for leaf in leaves:
-            self.push(leaf)
-
+        for leaf in leaves: self.push(leaf)
     def push(self, leaf):
         height = 0
-        while self.stack and self.stack[-1][0] == height:
-            leaf, height = node(self.stack.pop()[1], leaf), height + 1
+        while self.stack and self.stack[-1][0] == height: leaf, height = node(self.stack.pop()[1], leaf), height + 1
         self.stack.append((height, leaf))
         self.size += 1
-
     def root(self):
-        if not self.stack:
-            return sha256(b"")
+        if not self.stack: return sha256(b"")
         root = self.stack[-1][1]
-        for _, left in reversed(self.stack[:-1]):
-            root = node(left, root)
+        for _, left in reversed(self.stack[:-1]): root = node(left, root)
         return root
 
 def root_from_inclusion(leaf, index, size, proof):
@@ -218,8 +175,7 @@ def root_from_inclusion(leaf, index, size, proof):
     first, last, path = index, size - 1, list(proof)
     while last > 0:
         if first % 2 == 1 or first == last:
-            while first % 2 == 0 and first > 0:
-                first, last = first // 2, last // 2
+            while first % 2 == 0 and first > 0: first, last = first // 2, last // 2
             refuse(not path, "the inclusion proof is too short")
             leaf = node(path.pop(0), leaf) if first % 2 == 1 else node(leaf, path.pop(0))
         else:
@@ -230,12 +186,10 @@ def root_from_inclusion(leaf, index, size, proof):
     return leaf
 
 # --- C2SP signed-note, tlog-checkpoint, tlog-cosignature, tlog-policy -------------------------------------------------
-
 LOG_KEY, WITNESS_KEY = 1, 4  # algorithm bytes: Ed25519, timestamped Ed25519
 
 class Key:
     """A vkey, `name+keyid+base64(type || key)`."""
-
     def __init__(self, vkey, kinds=(LOG_KEY,)):
         parts = vkey.split("+", 2)
         refuse(len(parts) != 3, "the verifier key is not name+id+key")
@@ -245,30 +199,21 @@ class Key:
         check_name(self.name)
         self.id = sha256(self.name.encode(), b"\n", typed)[:4]
         refuse(parts[1] != self.id.hex(), "the verifier key's id does not fit its name and key")
-
-    def verifies(self, message, signature):
-        return ed25519(self.public, message, signature)
-
-    def cosigned(self, text, blob):
-        """Whether this is the witness's timestamped signature (tlog-cosignature, Ed25519)."""
-        if len(blob) != 72:
-            return False
+    def verifies(self, message, signature): return ed25519(self.public, message, signature)
+    def cosigned(self, text, blob, newest):
+        """Whether this is the witness's timestamped signature (tlog-cosignature), not made before the newest record."""
         time = int.from_bytes(blob[:8], "big")
+        if len(blob) != 72 or time + 300 < newest: return False
         return self.verifies(f"cosignature/v1\ntime {time}\n".encode() + text.encode(), blob[8:])
-
 def ed25519(public, message, signature):
     try:
         Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
         return True
-    except (InvalidSignature, ValueError):
-        return False
-
+    except (InvalidSignature, ValueError): return False
 def check_name(name):
     if not name or "+" in name or any(c.isspace() or control(c) for c in name):
         raise Wrong("a key's name or an origin is empty or holds a space, `+` or a control character")
-
-def control(c):
-    return c < " " or "\x7f" <= c <= "\x9f"
+def control(c): return c < " " or "\x7f" <= c <= "\x9f"
 
 def parse_note(data):
     """(text, [(name, key id, signature)]) of a signed note."""
@@ -276,8 +221,7 @@ def parse_note(data):
     note = data.decode("utf-8")
     split = note.rfind("\n\n")
     refuse(any(control(c) and c != "\n" for c in note), "the note holds a control character")
-    if split < 1 or not note.endswith("\n") or len(note) < split + 3:
-        raise Wrong("not a signed note: no blank line, or a last line that does not end")
+    refuse(split < 1 or not note.endswith("\n") or len(note) < split + 3, "not a signed note: no blank line, or a last line that does not end")
     signatures = []
     for line in note[split + 2 : -1].split("\n"):
         refuse(not line.startswith("\u2014 ") or " " not in line[2:], "a malformed signature line")
@@ -310,17 +254,13 @@ def open_checkpoint(data, key):
 
 class Policy:
     """A tlog-policy: logs, witnesses, groups of them, and the quorum that must have cosigned."""
-
     def __init__(self, text):
         self.logs, self.members, self.quorum = [], {}, None
         for line in text.split("\n"):
             fields = line.split()
-            if not fields or fields[0].startswith("#"):
-                continue
-            if fields[0] == "log" and len(fields) in (2, 3):
-                self.logs.append(Key(fields[1]))
-            elif fields[0] == "witness" and len(fields) in (3, 4):
-                self.define(fields[1], Key(fields[2], (WITNESS_KEY,)))
+            if not fields or fields[0].startswith("#"): continue
+            if fields[0] == "log" and len(fields) in (2, 3): self.logs.append(Key(fields[1]))
+            elif fields[0] == "witness" and len(fields) in (3, 4): self.define(fields[1], Key(fields[2], (WITNESS_KEY,)))
             elif fields[0] == "group" and len(fields) >= 4:
                 members = fields[3:]
                 need = {"any": 1, "all": len(members)}.get(fields[2]) or decimal(fields[2])
@@ -330,41 +270,33 @@ class Policy:
             elif fields[0] == "quorum" and len(fields) == 2 and self.quorum is None:
                 refuse(fields[1] != "none" and fields[1] not in self.members, "the policy's quorum names nothing")
                 self.quorum = fields[1]
-            else:
-                raise Wrong(f"a line of the policy is not understood: {line}")
+            else: raise Wrong(f"a line of the policy is not understood: {line}")
         refuse(self.quorum is None, "the policy has no quorum")
-
     def define(self, name, what):
         refuse(name in self.members or name == "none", f"the policy defines `{name}` twice")
         self.members[name] = what
-
-    def met(self, text, signatures, name=None):
+    def met(self, text, signatures, newest=0, name=None):
         """Whether the quorum cosigned this text."""
         name = name or self.quorum
-        if name == "none":
-            return True
+        if name == "none": return True
         what = self.members[name]
         if isinstance(what, Key):
             ours = [value for signer, ident, value in signatures if (signer, ident) == (what.name, what.id)]
-            return bool(ours) and all(what.cosigned(text, value) for value in ours)
+            return bool(ours) and all(what.cosigned(text, value, newest) for value in ours)
         need, members = what
-        return sum(self.met(text, signatures, member) for member in members) >= need
+        return sum(self.met(text, signatures, newest, member) for member in members) >= need
 
 # --- C2SP tlog-tiles --------------------------------------------------------------------------------------------------
-
 def number_path(number):
     groups = [f"{number % 1000:03}"]
     while number >= 1000:
         number //= 1000
         groups.insert(0, f"x{number % 1000:03}")
     return "/".join(groups)
-
-def tile_path(level, number, width):
-    return f"tile/{level}/{number_path(number)}" + ("" if width == WIDTH else f".p/{width}")
+def tile_path(level, number, width): return f"tile/{level}/{number_path(number)}" + ("" if width == WIDTH else f".p/{width}")
 
 class Log:
     """The files of a ledger folder. Nothing read is trusted."""
-
     def __init__(self, folder, keys=None):
         self.folder, self.keys = pathlib.Path(folder), keys or {}
         note = self.read("checkpoint", NOTE_LIMIT)
@@ -373,30 +305,23 @@ class Log:
         self.text, self.signatures = parse_note(note)
         self.origin, self.size, self.root = parse_checkpoint(self.text)
         self.bundles, self.sides = (None, None), (None, None)
-
     def read(self, path, limit):
         """A regular file's bytes, or None."""
         place = self.folder / path
-        if not place.exists():
-            return None
+        if not place.exists(): return None
         refuse(not place.is_file(), f"{path}: not a regular file")
-        with place.open("rb") as file:
-            data = file.read(limit + 1)
+        with place.open("rb") as file: data = file.read(limit + 1)
         refuse(len(data) > limit, f"{path}: longer than {limit} bytes")
         return data
-
     def tile(self, level, number, width, limit):
         """(bytes, width) of a tile; a partial one may since have become the full one."""
         for candidate in dict.fromkeys([width, WIDTH]):
             data = self.read(tile_path(level, number, candidate), limit)
-            if data is not None:
-                return data, candidate
+            if data is not None: return data, candidate
         raise Wrong(f"{tile_path(level, number, width)}: missing")
-
     def bundle(self, number):
         """The entries of a bundle, as far as the checkpoint covers it."""
-        if self.bundles[0] == number:
-            return self.bundles[1]
+        if self.bundles[0] == number: return self.bundles[1]
         width = min(WIDTH, self.size - number * WIDTH)
         data, found = self.tile("entries", number, width, WIDTH * (ENTRY_LIMIT + 2))
         entries, place = [], 0
@@ -408,19 +333,16 @@ class Log:
             raise Wrong(f"{tile_path('entries', number, found)}: does not hold the {found} entries its name says")
         self.bundles = (number, entries[:width])
         return self.bundles[1]
-
     def hashes(self, level, number, width):
         data, found = self.tile(level, number, width, 32 * WIDTH)
         refuse(len(data) != 32 * found, f"{tile_path(level, number, found)}: {len(data)} bytes")
         return [data[place : place + 32] for place in range(0, 32 * width, 32)]
-
     def object(self, name):
         """A pinned object, when its content is what its name says; None when it is not with this copy."""
         path = "objects/" + parse_hash(name).hex()
         data = self.read(path, OBJECT_LIMIT)
         refuse(data is not None and hash_text(sha256(data)) != name, f"{path}: the content is not what its name says")
         return data
-
     def side(self, index):
         """The openings of a record, or None. One bad line makes the whole bundle unreadable."""
         number = index // WIDTH
@@ -436,13 +358,9 @@ class Log:
         return self.sides[1].get(index)
 
 # --- Openings (ledger-format, section 6) ------------------------------------------------------------------------------
-
 class Side:
     """What is disclosed of the values that one record commits to."""
-
-    def __init__(self, fields, decoys):
-        self.fields, self.decoys = fields, decoys
-
+    def __init__(self, fields, decoys): self.fields, self.decoys = fields, decoys
     @staticmethod
     def parse(line, keys):
         value = parse_json(line, 8 << 20, depth=64, members=1 << 20)
@@ -450,103 +368,71 @@ class Side:
             raise Wrong("a line of side values has other members, or too many values")
         fields = {path: Field(path, field, keys) for path, field in value["fields"].items()}
         return decimal(value["index"]), Side(fields, [parse_hash(decoy) for decoy in value["decoys"]])
-
     def unseal(self, record_id):
-        for field in self.fields.values():
-            field.unseal(record_id)
-
+        for field in self.fields.values(): field.unseal(record_id)
     def leaves(self):
         ordered = sorted(self.fields.items(), key=lambda field: field[0].encode())
         return [field.leaf for _, field in ordered] + self.decoys
-
-    def root(self):
-        return Tree(self.leaves()).root()
-
-    def leaf(self, path):
-        return self.fields[path].leaf if path in self.fields else None
-
+    def root(self): return Tree(self.leaves()).root()
+    def leaf(self, path): return self.fields[path].leaf if path in self.fields else None
     def value(self, path):
         """(whether it is open, value)."""
         field = self.fields.get(path)
-        if field is None or not field.open:
-            return False, None
-        if field.kind != "json":
-            return True, field.content
-        try:
-            return True, json.loads(field.content)
-        except (ValueError, RecursionError):
-            return False, None
+        if field is None or not field.open: return False, None
+        if field.kind != "json": return True, field.content
+        try: return True, json.loads(field.content)
+        except (ValueError, RecursionError): return False, None
 
 class Field:
     """One committed value: open, closed, or sealed under keys that this verifier may have."""
-
     def __init__(self, path, stored, keys):
-        self.path, self.open, self.sealed = path, False, None
-        if set(stored) == {"leaf"}:
-            self.leaf = parse_hash(stored["leaf"])
-        elif set(stored) == {"salt", "type", "value"}:
-            self.fill(stored)
+        self.path, self.open, self.sealed, self.names = path, False, None, []
+        if set(stored) == {"leaf"}: self.leaf = parse_hash(stored["leaf"])
+        elif set(stored) == {"salt", "type", "value"}: self.fill(stored)
         elif set(stored) == {"keys", "leaf", "sealed"}:
             names = stored["keys"]
             if not 1 <= len(names) <= 16 or names != sorted(set(names), key=str.encode) or not all(re.fullmatch(r"k:[A-Za-z0-9_-]{22}", n) for n in names):
                 raise Wrong("a sealed field's keys are not sorted, unique key ids")
-            self.leaf, blob = parse_hash(stored["leaf"]), unb64u(stored["sealed"], "a sealed field")
-            if all(name in keys for name in names):
-                self.sealed = (b"".join(keys[name] for name in names), blob)
-        else:
-            raise Wrong("a field is neither open, closed nor sealed")
-
+            self.leaf, blob, self.names = parse_hash(stored["leaf"]), unb64u(stored["sealed"], "a sealed field"), names
+            refuse(len(blob) <= 28, "a sealed field without content")
+            if all(name in keys for name in names): self.sealed = (b"".join(keys[name] for name in names), blob)
+        else: raise Wrong("a field is neither open, closed nor sealed")
     def fill(self, stored):
-        if not isinstance(stored["salt"], str) or not isinstance(stored["type"], str):
-            raise Wrong("a field's salt or type is not a text")
+        refuse(not isinstance(stored["salt"], str) or not isinstance(stored["type"], str), "a field's salt or type is not a text")
         self.leaf = leaf_hash(canonical([stored["salt"], self.path, stored["type"], stored["value"]]))
         self.kind, self.content, self.open = stored["type"], stored["value"], True
-
     def unseal(self, record_id):
         """Opens the field when all of its keys are here."""
-        if self.sealed is None:
-            return
+        if self.sealed is None: return
         secret, blob = self.sealed
         info = b"\x00".join([b"agent.audit.v1 side", record_id.encode(), self.path.encode()])
         key = HKDF(hashes.SHA256(), 32, None, info).derive(secret)
         self.sealed, leaf = None, self.leaf
-        try:
-            plain = AESGCM(key).decrypt(blob[:12], blob[12:], leaf)
-        except (InvalidTag, ValueError):
-            raise Wrong(f"{self.path}: the sealed value does not open under its keys") from None
+        try: plain = AESGCM(key).decrypt(blob[:12], blob[12:], leaf)
+        except (InvalidTag, ValueError): raise Wrong(f"{self.path}: the sealed value does not open under its keys") from None
         self.fill(parse_json(plain, 8 << 20, depth=64, members=1 << 20))
         refuse(self.leaf != leaf, f"{self.path}: the sealed value is not the one committed to")
 
 # --- Report -----------------------------------------------------------------------------------------------------------
-
 class Report:
     """What was found. Names of checks are those of `remit audit verify --json`."""
-
     def __init__(self):
         self.failures, self.counts, self.notes = [], {}, []
         self.records = self.disclosed = self.undisclosed = self.tokens = self.hops = self.uses = 0
         self.independent, self.unknown = False, []
-
     def fail(self, name, index, why):
         self.counts[name] = self.counts.get(name, 0) + 1
         if self.counts[name] <= LINES:
             self.failures.append({"name": name, "index": index, "detail": words(why) if isinstance(why, Exception) else why})
-
     def note(self, text):
-        if len(self.notes) < LINES and text not in self.notes:
-            self.notes.append(text)
-
-    def ok(self):
-        return not self.counts
-
+        if len(self.notes) < LINES and text not in self.notes: self.notes.append(text)
+    def ok(self): return not self.counts
     def lines(self):
         for failure in self.failures:
             place = "" if failure["index"] is None else f" at record {failure['index']}"
             yield f"FAIL {failure['name']}{place}: {failure['detail']}"
         for name, count in self.counts.items():
-            if count > LINES:
-                yield f"FAIL {name}: and {count - LINES} more"
-
+            if count > LINES: yield f"FAIL {name}: and {count - LINES} more"
     def value(self):
         return {
             "ok": self.ok(), "independent": self.independent, "records": self.records, "disclosed": self.disclosed,
@@ -555,7 +441,6 @@ class Report:
         }  # fmt: skip
 
 # --- Records (ledger-format, sections 4 to 7) -------------------------------------------------------------------------
-
 TEXTS = """
 record_id record_type tenant_id env producer/id producer/kind producer/version producer/build_digest producer/epoch seq
 prev_hash chain_uid time/wall time/wall_ns time/error_bound_ns time/clock_status time/source time/mono_ns time/boot_id
@@ -590,17 +475,14 @@ chain/*/token/authorization_details_hash chain/*/cnf/proof_hash chain/*/grant/pa
 
 class Record:
     """A parsed record: what section 4 says of every record holds, and its few typed members are at hand."""
-
     def __init__(self, entry):
         value = parse_json(entry, ENTRY_LIMIT)
         refuse(canonical(value) != entry, "not in canonical form (RFC 8785)")
         refuse(not isinstance(value, dict) or value.get("schema") != "agent.audit.v1", "another schema")
         self.value = value
-        for pointer in TEXTS:
-            refuse(self.text(pointer) is None, f"`{pointer}` is missing or no text")
+        for pointer in TEXTS: refuse(self.text(pointer) is None, f"`{pointer}` is missing or no text")
         chain = value["chain"]
-        if not all(isinstance(value.get(name), list) for name in ("chain", "resource", "sigs")):
-            raise Wrong("`chain`, `resource` or `sigs` is no array")
+        refuse(not all(isinstance(value.get(name), list) for name in ("chain", "resource", "sigs")), "`chain`, `resource` or `sigs` is no array")
         depth = value.get("chain_depth")
         if not 1 <= len(chain) <= 16 or isinstance(depth, bool) or depth != len(chain) or isinstance(depth, float):
             raise Wrong("`chain_depth` is not the number of nodes")
@@ -609,32 +491,19 @@ class Record:
         refuse(self.text("time/wall") != rfc3339_ns(self.wall_ns), "`time/wall` is not `time/wall_ns`")
         millis, counter, self.hlc_node = self.text("time/hlc").split(".")
         self.hlc = (decimal(millis), decimal(counter))
-        for pointer in ("prev_hash", "record_hash", "commit/root"):
-            parse_hash(self.text(pointer))
+        for pointer in ("prev_hash", "record_hash", "commit/root"): parse_hash(self.text(pointer))
         self.producer, self.hash, self.previous = self.text("producer/id"), value["record_hash"], value["prev_hash"]
-
-    def at(self, pointer):
-        return at(self.value, "/" + pointer)
-
-    def text(self, pointer):
-        return text_at(self.value, "/" + pointer)
-
+    def at(self, pointer): return at(self.value, "/" + pointer)
+    def text(self, pointer): return text_at(self.value, "/" + pointer)
     def number(self, pointer):
-        try:
-            return decimal(self.text(pointer))
-        except Wrong:
-            return None
-
+        try: return decimal(self.text(pointer))
+        except Wrong: return None
     def recomputed_hash(self):
         return digest({name: member for name, member in self.value.items() if name not in ("record_hash", "sigs", "log")})
-
-    def is_start(self):
-        return self.type == "log_control" and self.text("action/name") == "start"
-
+    def is_start(self): return self.type == "log_control" and self.text("action/name") == "start"
     def written(self):
         """Its own time, in whole seconds."""
         return self.wall_ns // 10**9
-
     def decided_at(self):
         """The `now` that a decision was made with, where the record states it."""
         for fact in self.at("decision/nondet") or []:
@@ -644,25 +513,16 @@ class Record:
         return None
 
 def rfc3339_ns(ns):
-    """A moment in UTC with nine digits; years are counted from March, so that the leap day comes last."""
-    seconds, ns = divmod(ns, 10**9)
-    days, second = divmod(seconds, 86_400)
-    era, of_era = divmod(days + 719_468, 146_097)
-    year = (of_era - of_era // 1460 + of_era // 36_524 - of_era // 146_096) // 365
-    day = of_era - (365 * year + year // 4 - year // 100)
-    month = (5 * day + 2) // 153
-    day, month = day - (153 * month + 2) // 5 + 1, month + 3 if month < 10 else month - 9
-    year = year + era * 400 + (month <= 2)
-    return f"{year:04}-{month:02}-{day:02}T{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}.{ns:09}Z"
+    """A moment in UTC with nine digits."""
+    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=ns // 10**9)
+    return f"{moment.isoformat()}.{ns % 10**9:09}Z"
 
 def places(value, pointer):
     """Every value that a pointer with `*` for any item addresses."""
     found = [value]
     for token in pointer.split("/"):
-        if token == "*":
-            found = [item for value in found if isinstance(value, list) for item in value]
-        else:
-            found = [value[token] for value in found if isinstance(value, dict) and token in value]
+        if token == "*": found = [item for value in found if isinstance(value, list) for item in value]
+        else: found = [value[token] for value in found if isinstance(value, dict) and token in value]
     return found
 
 def misformed(record):
@@ -672,10 +532,8 @@ def misformed(record):
             return f"`{pointer}` is a word that does not occur there"
     for pointer in HASHES:
         for found in filter(lambda found: found is not None, places(record.value, pointer)):
-            try:
-                parse_hash(found)
-            except Wrong:
-                return f"`{pointer}` is not a hash text"
+            try: parse_hash(found)
+            except Wrong: return f"`{pointer}` is not a hash text"
     producer = sha256(record.producer.encode()).hex()
     if record.text("chain_uid") != "chain:" + producer[:32] or record.hlc_node != producer[:8]:
         return "`chain_uid` or `time.hlc` is of another producer"
@@ -685,8 +543,7 @@ def misformed(record):
             return f"`chain/{place}` lacks a member, or has an `edge_proof` where it must not"
     if len(record.value["resource"]) > 256 or any(text_at(r, "/type") is None or text_at(r, "/classification") is None for r in record.value["resource"]):
         return "`resource` lacks a member or is too long"
-    if not isinstance(record.at("retention/legal_hold"), bool):
-        return "`retention/legal_hold` is not a boolean"
+    if not isinstance(record.at("retention/legal_hold"), bool): return "`retention/legal_hold` is not a boolean"
     return None
 
 # Where an opening's leaf must also be found in the record, and what stands there when nothing was committed.
@@ -699,67 +556,48 @@ BOUND = {
 
 class Records:
     """The checks on each record, in the order of the log."""
-
     def __init__(self, log, report):
         self.log, self.report = log, report
         self.producers, self.intents, self.pinned, self.broken = {}, {}, set(), None
-
     def check(self, index, record):
         fail = lambda name, why: self.report.fail(name, index, why)
-        if record.recomputed_hash() != record.hash:
-            fail("record_hash", "the record does not have the hash it states")
-        if why := misformed(record):
-            fail("members", why)
+        if record.recomputed_hash() != record.hash: fail("record_hash", "the record does not have the hash it states")
+        if why := misformed(record): fail("members", why)
         before = self.producers.get(record.producer)
-        if why := misplaced(before[0] if before else None, record):
-            fail("sequence", why)
+        if why := misplaced(before[0] if before else None, record): fail("sequence", why)
         key = record.at("ext/keys/record") if record.is_start() else before[1] if before and before[0].epoch == record.epoch else None
-        if not signed(record, key):
-            fail("signature", "no good signature by the producer's key of this epoch")
+        if not signed(record, key): fail("signature", "no good signature by the producer's key of this epoch")
         self.time(index, before[0] if before else None, record)
         self.producers[record.producer] = (record, key)
         self.objects(index, record)
         self.openings(index, record)
         self.outcome(index, record)
-
     def time(self, index, last, record):
         fail = lambda why: self.report.fail("time", index, why)
         try:
             ident = uuid.UUID(record.id)
             made = ident.int >> 80 if ident.version == 7 and str(ident) == record.id else None
-        except ValueError:
-            made = None
-        if made != record.wall_ns // 10**6:
-            fail("record_id is not a UUIDv7 of the record's time")
+        except ValueError: made = None
+        if made != record.wall_ns // 10**6: fail("record_id is not a UUIDv7 of the record's time")
         start, end = record.number("time/start_ns"), record.number("time/end_ns")
-        if start is not None and end is not None and start > end:
-            fail("the effect ends before it begins")
-        if last is None:
-            return
-        if record.hlc <= last.hlc:
-            fail("the logical clock does not advance")
+        if start is not None and end is not None and start > end: fail("the effect ends before it begins")
+        if last is None: return
+        if record.hlc <= last.hlc: fail("the logical clock does not advance")
         if record.text("time/boot_id") == last.text("time/boot_id") and record.mono_ns < last.mono_ns:
             fail("the monotonic clock goes backwards within one boot")
         if record.wall_ns < last.wall_ns:
             self.report.note(f"record {index}: the wall clock was set back by {last.wall_ns - record.wall_ns} ns")
-
     def objects(self, index, record):
         """What a decision was made from is pinned, and is what its name says."""
         for name in ("policy_set_digest", "schema_digest"):
             pinned = record.text("decision/" + name)
-            if pinned is None or pinned in self.pinned:
-                continue
+            if pinned is None or pinned in self.pinned: continue
             self.pinned.add(pinned)
-            try:
-                refuse(self.log.object(pinned) is None, f"the pinned object {pinned} is not with this copy")
-            except HOSTILE as error:
-                self.report.fail("objects", index, error)
-
+            try: refuse(self.log.object(pinned) is None, f"the pinned object {pinned} is not with this copy")
+            except HOSTILE as error: self.report.fail("objects", index, error)
     def openings(self, index, record):
-        if self.broken == index // WIDTH:
-            return
-        try:
-            side = self.log.side(index)
+        if self.broken == index // WIDTH: return
+        try: side = self.log.side(index)
         except HOSTILE as error:
             self.broken = index // WIDTH
             self.report.fail("commitments", index, error)
@@ -767,17 +605,18 @@ class Records:
         if side is None:
             self.report.undisclosed += 1
             return
-        self.report.disclosed += 1
-        try:
-            self.opened(side, record)
-        except HOSTILE as error:
-            self.report.fail("commitments", index, error)
-
+        try: self.opened(side, record)
+        except HOSTILE as error: self.report.fail("commitments", index, error)
+        whole = all(field.open for field in side.fields.values())
+        self.report.disclosed, self.report.undisclosed = self.report.disclosed + whole, self.report.undisclosed + (not whole)
     def opened(self, side, record):
         side.unseal(record.id)
         leaves = side.leaves()
         if hash_text(side.root()) != record.text("commit/root") or len(leaves) != record.at("commit/count_padded"):
             raise Wrong("the openings do not make commit.root and commit.count_padded")
+        stated = record.at("commit/key_ids") or []
+        sealed = any(name not in stated for field in side.fields.values() for name in field.names)
+        refuse(sealed, "a value is sealed under a key that commit.key_ids does not name")
         for path, (member, nothing) in BOUND.items():
             if (hash_text(side.leaf(path)) if side.leaf(path) else nothing) != record.text(member):
                 raise Wrong(f"`{member}` is not the leaf of {path}")
@@ -785,44 +624,31 @@ class Records:
             jws, stated = text_at(side.value(f"/chain/{place}/edge")[1], "/jws"), text_at(party, "/edge_proof")
             if jws is not None and stated is not None and hash_text(sha256(jws.encode())) != stated:
                 raise Wrong(f"the edge_proof of node {place} is not the hash of the proof it stands for")
-
     def outcome(self, index, record):
         """An effect belongs to one intent before it, of the same act."""
         act = (record.text("action/name"), record.text("txn"))
-        if record.type == "intent":
-            self.intents[record.id] = (index, act)
+        if record.type == "intent": self.intents[record.id] = (index, act)
         elif record.type == "effect":
             intent = self.intents.pop(record.text("intent_id"), None)
-            if intent is None:
-                self.report.fail("intents", index, "an effect without an open intent before it")
-            elif intent[1] != act:
-                self.report.fail("intents", index, "an effect of another act than its intent's")
-
-    def finish(self):
-        self.report.unknown = sorted(index for index, _ in self.intents.values())
+            if intent is None: self.report.fail("intents", index, "an effect without an open intent before it")
+            elif intent[1] != act: self.report.fail("intents", index, "an effect of another act than its intent's")
+    def finish(self): self.report.unknown = sorted(index for index, _ in self.intents.values())
 
 def misplaced(last, record):
     """Why a record does not follow its producer's previous one."""
-    if last is None:
-        due = (1, 0, ZERO)
-    elif record.epoch == last.epoch:
-        due = (last.epoch, last.seq + 1, last.hash)
-    else:
-        due = (last.epoch + 1, 0, last.hash)
+    if last is None: due = (1, 0, ZERO)
+    elif record.epoch == last.epoch: due = (last.epoch, last.seq + 1, last.hash)
+    else: due = (last.epoch + 1, 0, last.hash)
     if (record.epoch, record.seq) != due[:2]:
         return f"epoch {record.epoch} sequence {record.seq} where epoch {due[0]} sequence {due[1]} is due"
-    if record.previous != due[2]:
-        return "prev_hash is not the hash of the producer's previous record"
+    if record.previous != due[2]: return "prev_hash is not the hash of the producer's previous record"
     return None if (record.seq == 0) == record.is_start() else "start records and sequence 0 must be the same"
 
 def signed(record, jwk):
     """Whether the producer's key of the epoch signed the record's hash."""
-    if not isinstance(jwk, dict) or (jwk.get("kty"), jwk.get("crv")) != ("OKP", "Ed25519"):
-        return False
-    try:
-        public = unb64u(jwk.get("x"))
-    except Wrong:
-        return False
+    if not isinstance(jwk, dict) or (jwk.get("kty"), jwk.get("crv")) != ("OKP", "Ed25519"): return False
+    try: public = unb64u(jwk.get("x"))
+    except Wrong: return False
     # RFC 7638: the required members, in order, without spaces.
     kid = b64u(sha256(canonical({"crv": "Ed25519", "kty": "OKP", "x": jwk["x"]})))
     for sig in record.value["sigs"]:
@@ -831,47 +657,46 @@ def signed(record, jwk):
             try:
                 if ed25519(public, f"agent.audit.v1 record\n{record.recomputed_hash()}".encode(), unb64u(sig.get("value"))):
                     return True
-            except Wrong:
-                pass
+            except Wrong: pass
     return False
 
 def verify_log(log, report, vkey=None, earlier=None, policy=None):
     """Checkpoint, tree, tiles and records. Returns the records by index; None where there is none."""
     key = trusted_key(log, report, vkey)
     if key is not None:
-        try:
-            open_checkpoint(log.note, key)
-        except HOSTILE as error:
-            report.fail("checkpoint", None, error)
-    if policy is not None and not policy.met(log.text, log.signatures):
+        try: open_checkpoint(log.note, key)
+        except HOSTILE as error: report.fail("checkpoint", None, error)
+    if policy is not None and not policy.met(log.text, log.signatures, newest(log)):
         report.fail("witnesses", None, "the policy's quorum of witnesses has not cosigned the checkpoint")
     before = earlier_checkpoint(log, report, key, earlier) if earlier is not None and key is not None else None
     tree, tiles, records, found = Tree(), Tiles(log, report), Records(log, report), {}
     extends(before, tree, report)
     for number in range((log.size + WIDTH - 1) // WIDTH):
-        try:
-            entries = log.bundle(number)
+        try: entries = log.bundle(number)
         except HOSTILE as error:
             # Nothing after a missing bundle can be placed in the tree.
             report.fail("tree", number * WIDTH, error)
+            found[number * WIDTH] = None
             return found
         for index, entry in enumerate(entries, number * WIDTH):
             tree.push(leaf_hash(entry))
             tiles.push(leaf_hash(entry))
             extends(before, tree, report)
-            try:
-                found[index] = Record(entry)
+            try: found[index] = Record(entry)
             except HOSTILE as error:
                 found[index] = None
                 report.fail("canonical", index, error)
-            else:
-                records.check(index, found[index])
+            else: records.check(index, found[index])
             report.records += 1
     tiles.finish()
     records.finish()
-    if tree.root() != log.root:
-        report.fail("tree", None, "the entries do not make the root that the checkpoint signs")
+    if tree.root() != log.root: report.fail("tree", tiles.first(), "the entries do not make the root that the checkpoint signs")
     return found
+
+def newest(log):
+    """When the last record was written, in seconds; 0 when that cannot be read."""
+    try: return Record(log.bundle((log.size - 1) // WIDTH)[-1]).written()
+    except HOSTILE: return 0
 
 def trusted_key(log, report, vkey):
     """The key given, or the one that the log states about itself."""
@@ -885,52 +710,47 @@ def trusted_key(log, report, vkey):
     except HOSTILE as error:
         report.fail("checkpoint", None, error)
         return None
-
 def earlier_checkpoint(log, report, key, note):
-    try:
-        _, size, root = open_checkpoint(note, key)
-        refuse(size > log.size, f"the log had {size} entries before and has {log.size} now")
-        return size, root
+    try: _, size, root = open_checkpoint(note, key)
     except HOSTILE as error:
         report.fail("extension", None, error)
         return None
-
+    if size > log.size:
+        report.fail("extension", log.size, f"the log had {size} entries before and has {log.size} now")
+        return None
+    return size, root
 def extends(earlier, tree, report):
     if earlier is not None and earlier[0] == tree.size and earlier[1] != tree.root():
         report.fail("extension", None, f"the first {tree.size} entries are not those of the earlier checkpoint")
 
 class Tiles:
     """Makes the hash tiles again while the leaves go by, and compares each with its file."""
-
-    def __init__(self, log, report):
-        self.log, self.report, self.levels = log, report, []
-
+    def __init__(self, log, report): self.log, self.report, self.levels, self.parted = log, report, [], []
     def push(self, leaf):
         for level in range(8):
-            if len(self.levels) <= level:
-                self.levels.append([0, []])
+            if len(self.levels) <= level: self.levels.append([0, []])
             self.levels[level][1].append(leaf)
-            if len(self.levels[level][1]) < WIDTH:
-                return
+            if len(self.levels[level][1]) < WIDTH: return
             number, hashes_ = self.levels[level]
             self.compare(level, number, hashes_)
             leaf = Tree(hashes_).root()
             self.levels[level] = [number + 1, []]
-
     def finish(self):
         for level, (number, hashes_) in enumerate(self.levels):
-            if hashes_:
-                self.compare(level, number, hashes_)
-
+            if hashes_: self.compare(level, number, hashes_)
     def compare(self, level, number, expected):
         try:
-            if self.log.hashes(level, number, len(expected)) != expected:
-                raise Wrong(f"{tile_path(level, number, len(expected))} does not hold the hashes of the entries")
-        except HOSTILE as error:
-            self.report.fail("tiles", None, error)
+            stored = self.log.hashes(level, number, len(expected))
+            differs = [place for place, pair in enumerate(zip(stored, expected)) if pair[0] != pair[1]]
+            if differs:
+                self.parted.append((level, (number * WIDTH + differs[0]) * WIDTH**level))
+                self.report.fail("tiles", self.parted[-1][1], f"{tile_path(level, number, len(expected))} does not hold the hashes of the entries")
+        except HOSTILE as error: self.report.fail("tiles", None, error)
+    def first(self):
+        """The first entry that is not what the tiles say, by the finest level that shows it."""
+        return min(self.parted)[1] if self.parted else None
 
 # --- Authority (custody-format, section 3) ----------------------------------------------------------------------------
-
 ANY = None  # every name, every field
 
 def scalar(value):
@@ -939,17 +759,14 @@ def scalar(value):
         refuse(isinstance(value, str) and len(value.encode()) > 1024, "a text of more than 1024 bytes")
         return (type(value).__name__, value)
     return ("number", exact(value))
-
 def exact(value):
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= EXACT:
-        raise Wrong("not a number within 2^53 - 1")
+    refuse(isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= EXACT, "not a number within 2^53 - 1")
     return float(value) + 0.0
 
 # A constraint is ("absent",), ("one", frozenset of scalars), ("range", least, most) or ("prefix", text); None is no value.
 
 def between(least, most):
-    if least > most:
-        return None
+    if least > most: return None
     return ("range", least, most) if least < most else ("one", frozenset([("number", least)]))
 
 def one_of(values):
@@ -959,79 +776,52 @@ def one_of(values):
         if all(math.nextafter(low, math.inf) == high for low, high in zip(numbers, numbers[1:])):
             return between(numbers[0], numbers[-1])
     return ("one", frozenset(values)) if values else None
-
 def allows(constraint, value):
     match constraint:
-        case ("one", values):
-            return value in values
-        case ("range", least, most):
-            return value[0] == "number" and least <= value[1] <= most
-        case ("prefix", prefix):
-            return value[0] == "str" and value[1].startswith(prefix)
+        case ("one", values): return value in values
+        case ("range", least, most): return value[0] == "number" and least <= value[1] <= most
+        case ("prefix", prefix): return value[0] == "str" and value[1].startswith(prefix)
     return False
 
 def both(a, b):
     """What two constraints allow; None when nothing."""
-    if a is None or b is None:
-        return None
-    if b[0] == "one":
-        a, b = b, a
+    if a is None or b is None: return None
+    if b[0] == "one": a, b = b, a
     match a, b:
-        case ("one", values), _:
-            return one_of([value for value in values if allows(b, value)])
-        case ("absent",), ("absent",):
-            return a
-        case ("range", a1, a2), ("range", b1, b2):
-            return between(max(a1, b1), min(a2, b2))
-        case ("prefix", x), ("prefix", y):
-            return a if x.startswith(y) else b if y.startswith(x) else None
+        case ("one", values), _: return one_of([value for value in values if allows(b, value)])
+        case ("absent",), ("absent",): return a
+        case ("range", a1, a2), ("range", b1, b2): return between(max(a1, b1), min(a2, b2))
+        case ("prefix", x), ("prefix", y): return a if x.startswith(y) else b if y.startswith(x) else None
     return None
-
 def constraint_within(child, parent):
     match child, parent:
-        case ("absent",), ("absent",):
-            return True
-        case ("one", values), _:
-            return all(allows(parent, value) for value in values)
-        case ("range", a1, a2), ("range", b1, b2):
-            return b1 <= a1 and a2 <= b2
+        case ("absent",), ("absent",): return True
+        case ("one", values), _: return all(allows(parent, value) for value in values)
+        case ("range", a1, a2), ("range", b1, b2): return b1 <= a1 and a2 <= b2
         case ("range", a1, a2), ("one", values):
             while a1 <= a2:
-                if ("number", a1) not in values:
-                    return False
+                if ("number", a1) not in values: return False
                 a1 = math.nextafter(a1, math.inf)
             return True
-        case ("prefix", x), ("prefix", y):
-            return x.startswith(y)
+        case ("prefix", x), ("prefix", y): return x.startswith(y)
     return False
-
 def parse_constraint(value):
     refuse(not isinstance(value, dict) or not value, "a constraint is an object with members")
     met = ()
     for name, operand in value.items():
         match name:
-            case "eq":
-                one = one_of([scalar(operand)])
-            case "in" if isinstance(operand, list) and len(operand) <= 256:
-                one = one_of([scalar(item) for item in operand])
-            case "min":
-                one = between(exact(operand), float(EXACT))
-            case "max":
-                one = between(float(-EXACT), exact(operand))
-            case "prefix" if isinstance(operand, str):
-                one = ("prefix", scalar(operand)[1])
-            case "absent" if operand is True:
-                one = ("absent",)
-            case _:
-                raise Wrong(f"an unknown constraint `{name}`")
+            case "eq": one = one_of([scalar(operand)])
+            case "in" if isinstance(operand, list) and len(operand) <= 256: one = one_of([scalar(item) for item in operand])
+            case "min": one = between(exact(operand), float(EXACT))
+            case "max": one = between(float(-EXACT), exact(operand))
+            case "prefix" if isinstance(operand, str): one = ("prefix", scalar(operand)[1])
+            case "absent" if operand is True: one = ("absent",)
+            case _: raise Wrong(f"an unknown constraint `{name}`")
         met = one if met == () else both(met, one)
     return met
-
 def pointer_tokens(text):
-    if not isinstance(text, str) or len(text.encode()) > 256 or (text and text[0] != "/") or re.search(r"~(?![01])", text):
-        raise Wrong("not a JSON Pointer")
+    refuse(not isinstance(text, str) or len(text.encode()) > 256 or (text and text[0] != "/") or re.search(r"~(?![01])", text), "not a JSON Pointer")
     return text.split("/")[1:]
-
 def argument_pointer(text):
     refuse(not pointer_tokens(text) or "*" in pointer_tokens(text), "not a pointer to an argument")
     return text
@@ -1040,37 +830,26 @@ def field_path(text):
     """A pointer to response fields: `*` is any item, digits one item, everything else a member."""
     path = []
     for token in pointer_tokens(text):
-        if token == "*":
-            path.append(("item",))
+        if token == "*": path.append(("item",))
         elif re.fullmatch(r"0|[1-9][0-9]*", token):
             refuse(int(token) > U64, "not an index")
             path.append(("index", int(token)))
-        else:
-            path.append(("name", token.replace("~1", "/").replace("~0", "~")))
+        else: path.append(("name", token.replace("~1", "/").replace("~0", "~")))
     return tuple(path)
 
 def shows(path, inner):
     """Whether a field pointer shows everything that another one shows."""
     fits = lambda a, b: a == b or (a == ("item",) and b[0] == "index")
     return len(path) <= len(inner) and all(fits(a, b) for a, b in zip(path, inner))
-
 def names(value, limit, valid):
-    if not isinstance(value, list) or len(value) > limit or not all(isinstance(name, str) and valid(name) for name in value):
-        raise Wrong("not a list of names")
+    refuse(not isinstance(value, list) or len(value) > limit or not all(isinstance(name, str) and valid(name) for name in value), "not a list of names")
     return frozenset(value)
-
-def graphic(text):
-    return bool(re.fullmatch(r"[\x21-\x7e]+", text))
-
-def agent_subject(text):
-    return bool(re.fullmatch(r"agent:[a-z0-9][a-z0-9._-]{0,63}", text))
-
-def ancestors_of(pointer):
-    return [pointer[: cut.start()] for cut in list(re.finditer("/", pointer))[1:]]
+def graphic(text): return bool(re.fullmatch(r"[\x21-\x7e]+", text))
+def agent_subject(text): return bool(re.fullmatch(r"agent:[a-z0-9][a-z0-9._-]{0,63}", text))
+def ancestors_of(pointer): return [pointer[: cut.start()] for cut in list(re.finditer("/", pointer))[1:]]
 
 class Grant:
     """One authorization detail of type `tool_access`, in normal form."""
-
     def __init__(self, detail):
         refuse(not isinstance(detail, dict) or detail.get("type") != "tool_access", "an authorization detail of another type")
         self.locations = self.actions = self.fields = self.calls = self.to = self.not_after = ANY
@@ -1080,72 +859,52 @@ class Grant:
             refuse(read is None, f"an unknown dimension `{name}`")
             read(value)
         self.normalise()
-
-    def read_type(self, value):
-        pass
-
+    def read_type(self, value): pass
     def read_locations(self, value):
         self.locations = names(value, 64, lambda uri: len(uri) <= 2048 and ":" in uri and graphic(uri))
-
     def read_actions(self, value):
         named = names(value, 1024, lambda name: len(name) <= 256 and graphic(name) and (name == "*" or "*" not in name))
         self.actions = ANY if "*" in named else named
-
     def read_arguments(self, value):
         refuse(not isinstance(value, dict) or len(value) > 64, "`arguments` is no object of at most 64")
         self.arguments = {argument_pointer(pointer): parse_constraint(c) for pointer, c in value.items()}
-
     def read_fields(self, value):
         refuse(not isinstance(value, list) or len(value) > 64, "`fields` is no list of at most 64")
         self.fields = {field_path(text) for text in value}
-
     def read_limits(self, value):
         for name, limit in value.items():
-            if name == "calls":
-                self.calls = count(limit, EXACT)
+            if name == "calls": self.calls = count(limit, EXACT)
             elif name == "spend" and isinstance(limit, dict) and len(limit) <= 16:
                 self.spend = {argument_pointer(pointer): exact(most) for pointer, most in limit.items()}
                 refuse(not all(0 <= most <= 1e12 for most in self.spend.values()), "`limits.spend` is out of range")
-            else:
-                raise Wrong(f"an unknown limit `{name}`")
-
+            else: raise Wrong(f"an unknown limit `{name}`")
     def read_delegate(self, value):
         refuse(not isinstance(value, dict) or not {"to"} <= set(value) <= {"to", "depth"}, "`delegate` is not {to, depth}")
         named = names(value["to"], 256, lambda sub: sub == "*" or agent_subject(sub))
         self.to, self.depth = (ANY if "*" in named else named), count(value.get("depth", 1), 8)
-
     def read_not_after(self, value):
         refuse(isinstance(value, bool) or not isinstance(value, int), "`not_after` is not whole seconds")
         self.not_after = value
-
     def normalise(self):
         """One spelling for one meaning; `possible` is false when the grant permits nothing."""
         empty = any(named is not ANY and not named for named in (self.locations, self.actions))
-        if empty or self.calls == 0 or (self.not_after is not ANY and self.not_after <= 0):
-            self.possible = False
+        if empty or self.calls == 0 or (self.not_after is not ANY and self.not_after <= 0): self.possible = False
         for pointer, most in self.spend.items():
             spendable = between(0.0, most)
             self.arguments[pointer] = both(self.arguments[pointer], spendable) if pointer in self.arguments else spendable
-        if any(constraint is None for constraint in self.arguments.values()):
-            self.possible = False
+        if any(constraint is None for constraint in self.arguments.values()): self.possible = False
         # What is inside a missing or scalar argument is missing too.
         nested = [pointer for pointer in self.arguments if any(above in self.arguments for above in ancestors_of(pointer))]
         for pointer in nested:
-            if self.arguments.pop(pointer) != ("absent",):
-                self.possible = False
+            if self.arguments.pop(pointer) != ("absent",): self.possible = False
         if self.fields is not ANY:
             kept = {path for path in self.fields if not any(other != path and shows(other, path) for other in self.fields)}
             self.fields = ANY if () in self.fields else kept
-        if self.depth == 0 or (self.to is not ANY and not self.to):
-            self.depth = 0
-        if len(self.arguments) > 64:
-            self.possible = False
-
+        if self.depth == 0 or (self.to is not ANY and not self.to): self.depth = 0
+        if len(self.arguments) > 64: self.possible = False
     def implies(self, pointer, constraint):
-        if pointer in self.arguments:
-            return constraint_within(self.arguments[pointer], constraint)
+        if pointer in self.arguments: return constraint_within(self.arguments[pointer], constraint)
         return constraint == ("absent",) and any(above in self.arguments for above in ancestors_of(pointer))
-
     def within(self, parent):
         subset = lambda a, b: b is ANY or (a is not ANY and a <= b)
         least = lambda a, b: b is None or (a is not None and a <= b)
@@ -1159,15 +918,12 @@ class Grant:
             and (self.depth == 0 or (self.depth <= parent.depth and subset(self.to, parent.to)))
             and least(self.not_after, parent.not_after)
         )
-
     def handed_to(self, subject):
         """This grant in the hands of a delegate, with one hop less to go; None when it does not name them."""
-        if self.depth == 0 or (self.to is not ANY and subject not in self.to):
-            return None
+        if self.depth == 0 or (self.to is not ANY and subject not in self.to): return None
         handed = object.__new__(Grant)
         handed.__dict__ = dict(self.__dict__, depth=self.depth - 1)
         return handed
-
 def count(value, most):
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
         raise Wrong(f"not a whole number from 0 to {most}")
@@ -1175,24 +931,17 @@ def count(value, most):
 
 class Authority:
     """A set of grants: RFC 9396 `authorization_details`."""
-
     def __init__(self, details):
         refuse(not isinstance(details, list) or len(details) > 64, "`authorization_details` is not a list of at most 64")
         self.grants = [grant for grant in map(Grant, details) if grant.possible]
         self.value = details
-
-    def within(self, parent, what):
-        refuse(not covered(self.grants, parent.grants), what)
-
+    def within(self, parent, what): refuse(not covered(self.grants, parent.grants), what)
     def handed_to(self, principal):
         handed = [grant.handed_to(principal["sub"]) for grant in self.grants if agent_subject(principal["sub"])]
         return [grant for grant in handed if grant is not None]
-
-def covered(children, parents):
-    return all(any(child.within(parent) for parent in parents) for child in children)
+def covered(children, parents): return all(any(child.within(parent) for parent in parents) for child in children)
 
 # --- JOSE (RFC 7515, 7517, 7518, 7638, 8037) --------------------------------------------------------------------------
-
 PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"}
 CURVES = {"P-256": (ec.SECP256R1(), 32, "ES256", hashes.SHA256()), "P-384": (ec.SECP384R1(), 48, "ES384", hashes.SHA384())}
 # Ed25519 keys under which one signature fits many messages: the points of small order.
@@ -1203,7 +952,6 @@ SMALL_ORDER = {
 
 class PublicKey:
     """One public JWK. The key knows its algorithm; a header can only agree with it."""
-
     def __init__(self, jwk):
         refuse(not isinstance(jwk, dict) or PRIVATE & set(jwk), "not a public key")
         refuse(jwk.get("use", "sig") != "sig" or "verify" not in jwk.get("key_ops", ["verify"]), "the key is not for verifying")
@@ -1225,17 +973,14 @@ class PublicKey:
                 raise Wrong("an RSA key needs 2048 to 8192 bits and the exponent 65537")
             self.key, required = rsa.RSAPublicNumbers(65537, number).public_key(), {"e": jwk["e"], "kty": kind, "n": jwk["n"]}
             allowed = ["PS256"] if jwk.get("alg") == "PS256" else ["RS256"]
-        else:
-            raise Wrong("the key's kind or curve is not supported")
+        else: raise Wrong("the key's kind or curve is not supported")
         refuse(jwk.get("alg", allowed[0]) not in allowed, "the key's `alg` does not fit its kind")
         self.algs, self.jkt = allowed, b64u(sha256(canonical(required)))
-
     def verify(self, alg, message, signature):
         """Raises unless the header's algorithm is the key's and the signature holds."""
         refuse(alg not in self.algs, "the token's `alg` is not the algorithm of its key")
         try:
-            if "Ed25519" in self.algs:
-                good = ed25519(self.key, message, signature)
+            if "Ed25519" in self.algs: good = ed25519(self.key, message, signature)
             elif isinstance(self.key, ec.EllipticCurvePublicKey):
                 r, s = signature[: self.size], signature[self.size :]
                 der = utils.encode_dss_signature(int.from_bytes(r, "big"), int.from_bytes(s, "big"))
@@ -1243,8 +988,7 @@ class PublicKey:
             else:
                 pss = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
                 good = self.key.verify(signature, message, pss if alg == "PS256" else padding.PKCS1v15(), hashes.SHA256()) is None
-        except InvalidSignature:
-            good = False
+        except InvalidSignature: good = False
         refuse(not good, "the token's signature does not verify")
 
 def weak(public):
@@ -1255,99 +999,73 @@ def weak(public):
 
 class KeySet:
     """The keys of one signer, by `kid`."""
-
     def __init__(self, jwks):
         refuse(not isinstance(jwks, list) or len(jwks) > 64, "not a set of at most 64 keys")
         self.keys = {}
         for jwk in jwks:
-            if self.unknown(jwk):
-                continue
+            if self.unknown(jwk): continue
             key = PublicKey(jwk)
             kid = jwk.get("kid", key.jkt)
-            if not isinstance(kid, str) or not 1 <= len(kid.encode()) <= 256 or kid in self.keys:
-                raise Wrong("a `kid` is malformed or there twice")
+            refuse(not isinstance(kid, str) or not 1 <= len(kid.encode()) <= 256 or kid in self.keys, "a `kid` is malformed or there twice")
             self.keys[kid] = key
-
     @staticmethod
     def unknown(jwk):
         """Kinds of key that are passed over (RFC 7517, section 5)."""
         others = {"RS384", "RS512", "PS384", "PS512", "ES512", "ES256K", "Ed448", "RSA-OAEP", "RSA-OAEP-256"}
         passed = jwk.get("use") == "enc" or jwk.get("alg") in others
         match jwk.get("kty"):
-            case "EC":
-                return passed or jwk.get("crv") not in ("P-256", "P-384", None)
-            case "OKP":
-                return passed or jwk.get("crv") not in ("Ed25519", None)
-            case "RSA":
-                return passed
-            case "oct" | None:
-                return False
+            case "EC": return passed or jwk.get("crv") not in ("P-256", "P-384", None)
+            case "OKP": return passed or jwk.get("crv") not in ("Ed25519", None)
+            case "RSA": return passed
+            case "oct" | None: return False
         return True
-
     def key_for(self, jws):
         """By `kid` when the header has one, else the only key of its algorithm."""
         fitting = {kid: key for kid, key in self.keys.items() if jws.alg in key.algs}
         kid = jws.header.get("kid")
-        if kid is not None:
-            fitting = {kid: fitting[kid]} if kid in fitting else {}
+        if kid is not None: fitting = {kid: fitting[kid]} if kid in fitting else {}
         refuse(len(fitting) != 1, "no key of the signer fits the token's `kid` and `alg`")
         return next(iter(fitting.values()))
 
 class Jws:
     """A compact JWS, split and read strictly, not yet verified."""
-
     def __init__(self, compact, types):
         refuse(not isinstance(compact, str) or len(compact) > 16 * 1024 or compact.count(".") != 2, "not a compact JWS")
         head, body, signature = compact.split(".")
         self.header, self.claims = (parse_json(unb64u(part), 64 << 10, members=4_000) for part in (head, body))
-        if not isinstance(self.header, dict) or not isinstance(self.claims, dict):
-            raise Wrong("a token's header and payload are objects")
+        refuse(not isinstance(self.header, dict) or not isinstance(self.claims, dict), "a token's header and payload are objects")
         if {"crit", "jku", "x5u", "x5c"} & set(self.header) or self.header.get("b64", True) is not True:
             raise Wrong("the token's header asks for something that is not supported")
         self.alg, self.signed, self.signature = self.header.get("alg"), f"{head}.{body}".encode(), unb64u(signature)
         typ = self.header.get("typ")
-        if typ is not None:
-            typ = typ.lower().removeprefix("application/")
+        if typ is not None: typ = typ.lower().removeprefix("application/")
         refuse(typ not in types, "the token is of another type")
-
-    def verify(self, key):
-        key.verify(self.alg, self.signed, self.signature)
-
-    def embedded_key(self):
-        return PublicKey(self.header.get("jwk"))
-
+    def verify(self, key): key.verify(self.alg, self.signed, self.signature)
+    def embedded_key(self): return PublicKey(self.header.get("jwk"))
     def by_known_key(self, keys):
         """The signer's key is known; a header that brings its own is an attack."""
         refuse("jwk" in self.header, "the token's header brings its own key")
         self.verify(keys.key_for(self))
-
     def text(self, name, optional=False):
         value = self.claims.get(name)
-        if name not in self.claims and optional:
-            return None
+        if name not in self.claims and optional: return None
         refuse(not isinstance(value, str) or len(value.encode()) > 4096, f"`{name}` is missing or no text")
         return value
-
     def ident(self, name):
         value = self.text(name)
         refuse(not 1 <= len(value.encode()) <= 256, f"`{name}` is not 1 to 256 bytes long")
         return value
-
-    def time(self, name):
-        return seconds(self.claims.get(name), name)
-
+    def time(self, name): return seconds(self.claims.get(name), name)
     def audience(self):
         aud = self.claims.get("aud")
         aud = aud[0] if isinstance(aud, list) and len(aud) == 1 else aud
         refuse(not isinstance(aud, str), "`aud` is not one audience")
         return aud
-
     def current(self, now, lifetime_from, lifetime):
         """`exp`, `nbf` and `iat` around a moment, a minute of skew allowed; and not longer than its kind may live."""
         expires = self.time("exp")
         refuse(now >= expires + SKEW, f"the token expired at {expires}; it is {now}")
-        if any(name in self.claims and self.time(name) > now + SKEW for name in ("nbf", "iat")):
-            raise Wrong("the token is of the future")
+        refuse(any(name in self.claims and self.time(name) > now + SKEW for name in ("nbf", "iat")), "the token is of the future")
         refuse(expires - lifetime_from > lifetime, f"the token lives longer than {lifetime} seconds")
 
 SKEW = 60  # seconds that clocks may differ
@@ -1358,7 +1076,6 @@ def seconds(value, name="a time"):
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 2**53:
         raise Wrong(f"`{name}` is not a time in seconds")
     return int(value)
-
 def thumbprint(cnf):
     jkt = cnf.get("jkt") if isinstance(cnf, dict) else None
     refuse(not isinstance(jkt, str) or len(jkt) != 43 or len(unb64u(jkt)) != 32, "`cnf` has no `jkt` that is a thumbprint")
@@ -1367,34 +1084,26 @@ def thumbprint(cnf):
 def same_url(a, b):
     """Whether two URLs are the same for DPoP (RFC 9449, section 4.3; RFC 3986, section 6.2)."""
     return normal_url(a) is not None and normal_url(a) == normal_url(b)
-
 def normal_url(url):
-    if not isinstance(url, str) or not re.fullmatch(r'[^\x00-\x20\x7f-\U0010ffff\\"<>^`{|}]*', url):
-        return None
+    if not isinstance(url, str) or not re.fullmatch(r'[^\x00-\x20\x7f-\U0010ffff\\"<>^`{|}]*', url): return None
     found = re.fullmatch(r"(https?)://([^/]*)(/.*)?", re.split(r"[?#]", url)[0], re.I)
-    if not found:
-        return None
+    if not found: return None
     scheme, authority, path = found[1].lower(), found[2], found[3] or "/"
     host = re.fullmatch(r"(\[[0-9A-Za-z.:_-]+\]|[0-9A-Za-z._-]+)(:[0-9]*)?", authority)
-    if not host or re.search(r"%(?![0-9A-Fa-f]{2})", path):
-        return None
+    if not host or re.search(r"%(?![0-9A-Fa-f]{2})", path): return None
     port = host[2][1:] if host[2] and len(host[2]) > 1 else ""
-    if port and int(port) > 65535:
-        return None
+    if port and int(port) > 65535: return None
     port = "" if not port or int(port) == {"http": 80, "https": 443}[scheme] else f":{int(port)}"
     keep = re.compile(r"[A-Za-z0-9._~-]")
     unescape = lambda found: chr(int(found[1], 16)) if keep.fullmatch(chr(int(found[1], 16))) else found[0].upper()
     kept, last = [], ""
     for last in re.sub(r"%([0-9A-Fa-f]{2})", unescape, path).split("/")[1:]:
-        if last == "..":
-            kept = kept[:-1]
-        elif last != ".":
-            kept.append(last)
+        if last == "..": kept = kept[:-1]
+        elif last != ".": kept.append(last)
     path = "".join("/" + segment for segment in kept)
     return f"{scheme}://{host[1].lower()}{port}" + (path + "/" if last in (".", "..") or not path else path)
 
 # --- Chain of custody (custody-format) --------------------------------------------------------------------------------
-
 def principal(value):
     if not isinstance(value, dict) or set(value) != {"iss", "sub"} or not all(isinstance(text, str) for text in value.values()):
         raise Wrong("a principal is not {iss, sub}")
@@ -1402,11 +1111,9 @@ def principal(value):
 
 class Hop:
     """One delegation of a chain."""
-
     def __init__(self, value):
         members = {"delegator", "delegate", "jkt", "authority", "purpose", "expires", "jti", "edge"}
-        if not isinstance(value, dict) or not members - {"purpose"} <= set(value) <= members:
-            raise Wrong("a hop of the chain has other members")
+        refuse(not isinstance(value, dict) or not members - {"purpose"} <= set(value) <= members, "a hop of the chain has other members")
         self.value, self.delegator, self.delegate = value, principal(value["delegator"]), principal(value["delegate"])
         self.jkt, self.jti, self.purpose, self.expires = value["jkt"], value["jti"], value.get("purpose"), value["expires"]
         self.authority, edge = Authority(value["authority"]), value["edge"]
@@ -1417,7 +1124,6 @@ class Hop:
 
 class Token:
     """What the committed values of a token record say."""
-
     def __init__(self, chain, claims):
         refuse(set(chain) != {"id", "root", "hops"}, "the chain has other members")
         self.id, self.root, self.hops = chain["id"], principal(chain["root"]), [Hop(hop) for hop in chain["hops"]]
@@ -1426,22 +1132,16 @@ class Token:
         self.exp, self.act, self.ancestors = claims["exp"], claims.get("act"), claims.get("urn:remit:ancestors", [])
         self.purpose, self.jkt = claims.get("urn:remit:purpose"), text_at(claims.get("cnf"), "/jkt")
         texts = [self.id, self.sub, self.jti, self.aud, self.txn, *self.ancestors]
-        if not all(isinstance(text, str) for text in texts) or type(self.exp) is not int:
-            raise Wrong("the token's claims are malformed")
-
+        refuse(not all(isinstance(text, str) for text in texts) or type(self.exp) is not int, "the token's claims are malformed")
     def new_hop(self):
         """Whether the chain's last hop made this token, as opposed to a refresh or a narrower copy."""
         return bool(self.hops) and self.hops[-1].jti == self.jti
-
-    def parties(self):
-        return [self.root] + [hop.delegate for hop in self.hops]
-
+    def parties(self): return [self.root] + [hop.delegate for hop in self.hops]
     def agrees_with(self, record, jti_hash, side):
         """The plain facts of the record are those of the committed token and chain."""
         facts = record.at("ext/token")
         stated = hash_text(sha256(self.jti.encode())) == jti_hash and record.text("txn") == self.id == self.txn
-        if not stated or facts.get("authority_digest") != digest(self.authority.value):
-            raise Wrong("the committed token or chain is not the one the record states")
+        refuse(not stated or facts.get("authority_digest") != digest(self.authority.value), "the committed token or chain is not the one the record states")
         if facts.get("expires", self.exp) != self.exp or facts.get("audience", self.aud) != self.aud:
             raise Wrong("the record states another end or audience than the committed token")
         refuse(len(record.chain) != len(self.hops) + 1, "the record's chain has not the parties of the committed chain")
@@ -1454,7 +1154,6 @@ class Token:
                 raise Wrong(f"the edge_proof of party {place} is not the committed chain's")
         shown = text_at(record.chain[-1], "/cnf/jkt")
         refuse(shown is not None and shown != self.jkt, "the record states another key than the committed token")
-
     def says_what_its_chain_says(self):
         act = None
         for hop in self.hops:
@@ -1462,31 +1161,26 @@ class Token:
             act = dict(hop.delegate, sub_profile=profile) | ({} if act is None else {"act": act})
         refuse(self.sub != self.root["sub"] or self.act != act, "`sub` or `act` of the token do not say what the chain says")
         refuse(self.jkt is None, "the token is bound to no key")
-        if not self.hops:
-            return
+        if not self.hops: return
         last = self.hops[-1]
         refuse(self.jkt != last.jkt, "the token is bound to another key than its holder's")
         refuse(self.exp > last.expires, f"the token ends at {self.exp}, its delegation at {last.expires}")
         self.authority.within(last.authority, "wider than its delegation")
-
     def chain_holds(self):
         """Links, cycles, depth, narrowing and lifetimes of the whole chain."""
         refuse(len(self.hops) > 8, "the chain has more than 8 hops")
         seen, jtis, parent = [self.root], set(), None
         for hop in self.hops:
             refuse(hop.delegator != seen[-1] or hop.jti in jtis, "the chain does not hold: spliced")
-            if hop.delegate["sub"].startswith("user:") or hop.delegate in seen:
-                raise Wrong("the chain does not hold: a person as delegate, or a cycle")
+            refuse(hop.delegate["sub"].startswith("user:") or hop.delegate in seen, "the chain does not hold: a person as delegate, or a cycle")
             if parent is not None:
                 refuse(hop.expires > parent.expires, "the chain does not hold: a hop outlives the one before")
                 refuse(hop.delegate["iss"] != hop.delegator["iss"], "the chain does not hold: a delegate of another issuer")
                 hop.authority.within(parent.authority, "the chain does not hold: a hop is wider than the one before")
                 handed = parent.authority.handed_to(hop.delegate)
-                if not handed or not covered(hop.authority.grants, handed):
-                    raise Wrong("the chain does not hold: it was not to be handed on so")
+                refuse(not handed or not covered(hop.authority.grants, handed), "the chain does not hold: it was not to be handed on so")
             seen, parent = seen + [hop.delegate], hop
             jtis.add(hop.jti)
-
     def narrows(self, parent):
         refuse(self.exp > parent.exp, f"it ends at {self.exp}, its parent token at {parent.exp}")
         refuse(self.ancestors[1:] != parent.ancestors, "the tokens above it are not those above its parent token")
@@ -1494,88 +1188,64 @@ class Token:
 
 class Issued:
     """A token as an earlier record states it."""
-
     def __init__(self, index, record, token):
         self.index, self.txn, self.token = index, record.text("txn"), token
         self.parties = [text_at(party, "/subject_ref") for party in record.chain]
         self.jkt = token.jkt if token is not None and token.jkt is not None else text_at(record.chain[-1], "/cnf/jkt")
-
-def named_hash(text):
-    return hash_text(sha256(text.encode()))
+def named_hash(text): return hash_text(sha256(text.encode()))
 
 class Custody:
     """Every token continues the chain of the one it came from, by at most one hop that the delegator itself signed."""
-
     def __init__(self, log, report):
         self.log, self.report = log, report
         self.issuer, self.agents, self.tokens, self.proofs = None, {}, {}, set()
         self.revoked = {}
-
     def visit(self, index, record):
         try:
             refuse(record is None, "the record cannot be read")
-            if record.type == "log_control":
-                self.learn_issuer(record)
-            elif record.type == "config_change":
-                self.learn_agent(record)
-            elif record.type in ("token", "delegation"):
-                self.issued(index, record)
-            elif record.type in ("decision", "intent", "effect"):
-                self.used(record)
-            self.learn_revocation(index, record)
-        except HOSTILE as error:
-            self.report.fail("custody", index, error)
-
+            if record.type == "log_control": self.learn_issuer(record)
+            elif record.type == "config_change": self.learn_agent(record)
+            elif record.type in ("token", "delegation"): self.issued(index, record)
+            elif record.type in ("decision", "intent", "effect"): self.used(record)
+        except HOSTILE as error: self.report.fail("custody", index, error)
+        if record is not None: self.learn_revocation(index, record)
     def learn_issuer(self, record):
         jwks = record.at("ext/keys/issuer") if record.is_start() else None
         if jwks is not None:
             self.issuer = None
             self.issuer = KeySet(jwks["keys"])
-
     def learn_agent(self, record):
         """A registration states an agent's keys; the newest counts."""
         agent, jwks = record.text("ext/config/agent"), record.at("ext/config/keys")
         if agent is not None and isinstance(jwks, list):
             self.agents.pop(agent, None)
             self.agents[agent] = KeySet(jwks)
-
     def learn_revocation(self, index, record):
         """From here on the token, or the whole chain, must not be used."""
-        what, facts = record.text("ext/token/revoked"), (index, record.written())
-        if what == "access_token" and record.text("ext/token/jti_hash") is not None:
-            self.revoked.setdefault(record.text("ext/token/jti_hash"), facts)
-        elif what is not None and record.text("txn") is not None:
-            self.revoked.setdefault(record.text("txn"), facts)
-
+        done, what = record.text("outcome/status") == "success", record.text("ext/token/revoked")
+        ended = {"access_token": "ext/token/jti_hash", "refresh_token": "txn"}.get(what) if done else None
+        for pointer in ("ext/token/revoked_txn", ended):
+            if pointer and record.text(pointer) is not None: self.revoked.setdefault(record.text(pointer), (index, record.written()))
     def issued(self, index, record):
         jti_hash = record.text("ext/token/jti_hash")
-        if jti_hash is None or record.text("ext/token/authority_digest") is None:
-            return
+        if jti_hash is None or record.text("ext/token/authority_digest") is None: return
         self.report.tokens += 1
         side, token = self.opened(index, record), None
         chain, claims = (side.value(path) for path in ("/delegation/chain", "/token/access")) if side else ((False, None), (False, None))
-        if chain[0] and claims[0]:
-            token = Token(chain[1], claims[1])
+        if chain[0] and claims[0]: token = Token(chain[1], claims[1])
         why = None
         if token is not None:
-            try:
-                self.check(record, jti_hash, token, side)
-            except HOSTILE as error:
-                why = error
+            try: self.check(record, jti_hash, token, side)
+            except HOSTILE as error: why = error
         earlier, self.tokens[jti_hash] = self.tokens.get(jti_hash), Issued(index, record, token)
-        if earlier is not None:
-            raise Wrong(f"the token was already issued in record {earlier.index}")
-        if why is not None:
-            raise why
-
+        if earlier is not None: raise Wrong(f"the token was already issued in record {earlier.index}")
+        if why is not None: raise why
     def opened(self, index, record):
         side = self.log.side(index)
         if side is not None:
             side.unseal(record.id)
-            if hash_text(side.root()) != record.text("commit/root"):
-                raise Wrong("the values beside the record are not those it commits to")
+            refuse(hash_text(side.root()) != record.text("commit/root"), "the values beside the record are not those it commits to")
         return side
-
     def check(self, record, jti_hash, token, side):
         token.agrees_with(record, jti_hash, side)
         token.says_what_its_chain_says()
@@ -1583,46 +1253,36 @@ class Custody:
         parent = None
         if token.ancestors:
             parent = self.tokens.get(named_hash(token.ancestors[0]))
-            if parent is None:
-                raise Wrong("the token it comes from was issued by no earlier record")
-            if parent.token is not None:
-                token.narrows(parent.token)
-            self.in_force(parent, token.ancestors, record.written())
+            if parent is None: raise Wrong("the token it comes from was issued by no earlier record")
+            if parent.token is not None: token.narrows(parent.token)
+        self.in_force([*map(named_hash, token.ancestors), token.id], record.written())
         new = token.hops[self.known_hops(token, parent) :]
-        if not token.hops:
-            self.root_agent(record, token, side)
+        if not token.hops: self.root_agent(record, token, side)
         elif new and (len(new) > 1 or new[0].jti != token.jti):
             raise Wrong("the chain has hops that no earlier record delegated")
-        elif new:
-            self.new_hop(record, token, new[0], parent)
-
+        elif new: self.new_hop(record, token, new[0], parent)
     def known_hops(self, token, parent):
         """How many of the token's hops an earlier record already delegated, exactly as they stand."""
         mine = [hop.value for hop in token.hops]
         if parent is not None:
-            if parent.token is None:
-                return len(mine) - token.new_hop()
+            refuse(parent.txn != token.id, "its parent token is of another chain")
+            if parent.token is None: return len(mine) - token.new_hop()
             before = [hop.value for hop in parent.token.hops]
-            if mine[: len(before)] != before or parent.token.root != token.root:
-                raise Wrong("the chain is not the parent token's chain continued")
+            refuse(mine[: len(before)] != before or parent.token.root != token.root, "the chain is not the parent token's chain continued")
             return len(before)
-        if not mine or token.new_hop():
-            return 0
+        if not mine or token.new_hop(): return 0
         made = self.tokens.get(named_hash(token.hops[-1].jti))
         refuse(made is None, "no earlier record made the delegation it rests on")
         if made.token is not None:
             same = (made.token.id, made.token.root, [hop.value for hop in made.token.hops]) == (token.id, token.root, mine)
             refuse(not same, "its chain is not the one that was delegated")
         return len(mine)
-
     def root_agent(self, record, token, side):
         """An agent on its own account proved itself with a client assertion."""
         refuse(token.root["sub"].startswith("user:"), "a token for a person without a delegation")
-        if token.ancestors:
-            return
+        if token.ancestors: return
         edge = side.value("/chain/0/edge")[1]
-        if not isinstance(edge, dict) or edge.get("kind") != "client_assertion":
-            raise Wrong("the agent's own client assertion is not with its record")
+        refuse(not isinstance(edge, dict) or edge.get("kind") != "client_assertion", "the agent's own client assertion is not with its record")
         keys, now, agent = self.agents.get(token.root["sub"]), record.written(), token.root
         refuse(keys is None, "the log has no registration of the agent's keys")
         jws = Jws(edge["jws"], ("client-authentication+jwt", "jwt", None))
@@ -1632,11 +1292,9 @@ class Custody:
         jws.ident("jti")
         jws.by_known_key(keys)
         self.once(jws)
-
     def once(self, jws):
         refuse(jws.signed in self.proofs, "the same proof was used for an earlier token")
         self.proofs.add(jws.signed)
-
     def new_hop(self, record, token, hop, parent):
         if parent is not None and parent.token is not None:
             if hop.expires > parent.token.exp:
@@ -1645,17 +1303,14 @@ class Custody:
         link = Link(self, record, token, hop, parent)
         self.once(link.verify())
         self.report.hops += 1
-
-    def in_force(self, issued, ancestors, now):
-        """Neither the token, nor one it comes from, nor the chain had been revoked. A moment is left for what was under way."""
-        for what in [*map(named_hash, ancestors), issued.txn]:
-            index, since = self.revoked.get(what, (None, None))
-            refuse(index is not None and now > since + GRACE, f"it rests on what record {index} had revoked")
-
+    def in_force(self, names, now):
+        """None of these had been revoked. A moment is left for what was under way."""
+        for name in names:
+            index, since = self.revoked.get(name, (None, now))
+            refuse(now > since + GRACE, f"it rests on what record {index} had revoked")
     def used(self, record):
         """A gateway's decision is about a token that was issued before, to this very chain."""
-        if record.text("producer/kind") != "gateway":
-            return
+        if record.text("producer/kind") != "gateway": return
         through = record.text("decision/result") in ("allow", "mask")
         presented = next((t for p in reversed(record.chain) if (t := text_at(p, "/token/jti_hash")) is not None), None)
         if presented is None:
@@ -1670,55 +1325,42 @@ class Custody:
         refuse(proved is None and through, "it was let through without a proof of the token's key")
         refuse(proved is not None and proved != issued.jkt, "the key that was proved is not the one its token is bound to")
         decided = record.decided_at()
-        if decided is None or not through:
-            return
+        if decided is None or not through: return
         refuse(issued.token is not None and decided > issued.token.exp + SKEW, "its token had expired")
         above = issued.token.ancestors if issued.token is not None else []
-        self.in_force(issued, [], decided)
-        for what in [presented, *map(named_hash, above)]:
-            index, since = self.revoked.get(what, (None, None))
-            refuse(index is not None and decided > since + GRACE, f"its token had been revoked in record {index}")
+        self.in_force([*map(named_hash, above), presented, issued.txn], decided)
 
-GRACE = 2  # seconds that a request may be under way when its token is revoked
+GRACE = 10  # seconds that a request may be under way when its token is revoked
 
 class Link:
     """One hop, and what earlier records say about its delegator."""
-
     def __init__(self, custody, record, token, hop, parent):
         self.custody, self.record, self.hop, self.parent = custody, record, hop, parent
         self.issuer, self.now = token.root["iss"], record.written()
         self.parent_jti = token.ancestors[0] if token.ancestors else None
-
     def verify(self):
         """The delegator's own signature over this hop; returns the proof."""
         kinds = {"id_token": self.id_token, "dpop_at_token": self.at_token, "statement": self.statement, "dpop_at_call": self.at_call}
         refuse(self.hop.kind not in kinds, "a client assertion delegates nothing")
         return kinds[self.hop.kind]()
-
     def id_token(self):
         hop, jws = self.hop, Jws(self.hop.jws, ("jwt", None))
-        if jws.text("iss") != hop.delegator["iss"] or jws.audience() != hop.delegate["sub"]:
-            raise Wrong("the ID token is of another issuer or for another client")
+        refuse(jws.text("iss") != hop.delegator["iss"] or jws.audience() != hop.delegate["sub"], "the ID token is of another issuer or for another client")
         jws.current(self.now, jws.time("iat"), 3600)
         refuse(self.custody.issuer is None, "the log states no keys for the signer")
         jws.by_known_key(self.custody.issuer)
         refuse(jws.ident("sub") != hop.delegator["sub"], "the ID token is about another person")
         shown = {"agent": hop.delegate["sub"], "authority": hop.authority.value, "until": hop.expires}
-        if hop.purpose is not None:
-            shown["purpose"] = hop.purpose
-        if jws.text("urn:remit:consent", optional=True) != digest(shown):
-            raise Wrong("the person agreed to something else than was delegated")
+        if hop.purpose is not None: shown["purpose"] = hop.purpose
+        refuse(jws.text("urn:remit:consent", optional=True) != digest(shown), "the person agreed to something else than was delegated")
         return jws
-
     def delegator_key(self):
         refuse(self.parent is None or self.parent.jkt is None, "no earlier record states the delegator's key")
         return self.parent.jkt
-
     def by_delegator(self, jws):
         key = jws.embedded_key()
         refuse(key.jkt != self.delegator_key(), "the proof is made with another key than the delegator's")
         jws.verify(key)
-
     def proof(self):
         """A DPoP proof by the delegator's key, of the record's time."""
         jws = Jws(self.hop.jws, ("dpop+jwt",))
@@ -1726,17 +1368,12 @@ class Link:
         self.by_delegator(jws)
         refuse(abs(jws.time("iat") - self.now) > WINDOW, "the delegator's proof is of another time than the record")
         return jws
-
     def at_token(self):
         jws = self.proof()
-        if jws.text("htm") != "POST" or not same_url(jws.text("htu"), self.issuer + "/oauth/token"):
-            raise Wrong("the delegator's proof is not for the token endpoint")
-        if "urn:remit:delegation" in jws.claims:
-            self.covers(jws.claims["urn:remit:delegation"])
-        else:
-            self.custody.report.note("a delegator's proof at the token endpoint does not itself name the delegate")
+        refuse(jws.text("htm") != "POST" or not same_url(jws.text("htu"), self.issuer + "/oauth/token"), "the delegator's proof is not for the token endpoint")
+        if "urn:remit:delegation" in jws.claims: self.covers(jws.claims["urn:remit:delegation"])
+        else: self.custody.report.note("a delegator's proof at the token endpoint does not itself name the delegate")
         return jws
-
     def statement(self):
         jws = Jws(self.hop.jws, ("delegation+jwt",))
         refuse(jws.audience() != self.issuer, "the statement is not addressed to this issuer")
@@ -1746,7 +1383,6 @@ class Link:
         refuse(jws.ident("iss") != self.hop.delegator["sub"], "the statement is by another delegator")
         self.covers(jws.claims)
         return jws
-
     def at_call(self):
         jws, endpoint = self.proof(), self.parent.token.aud if self.parent.token is not None else None
         if jws.text("htm") != "POST" or (endpoint is not None and not same_url(jws.text("htu"), endpoint)):
@@ -1755,27 +1391,23 @@ class Link:
             raise Wrong("the delegator's proof covers another token than the one exchanged")
         self.custody.report.note("a delegator's proof names the delegate only by its endpoint")
         return jws
-
     def covers(self, stated):
         """What was delegated is within what the delegator signed, to the one it names."""
         hop = self.hop
         refuse(not isinstance(stated, dict), "the proof's delegation is no object")
         if (stated["sub"], thumbprint(stated["cnf"]), stated["parent"]) != (hop.delegate["sub"], hop.jkt, self.parent_jti):
             raise Wrong("the delegator signed for another delegate, key or token")
-        if stated.get("purpose") is not None and stated["purpose"] != hop.purpose:
-            raise Wrong("the delegator signed for another purpose")
+        refuse(stated.get("purpose") is not None and stated["purpose"] != hop.purpose, "the delegator signed for another purpose")
         refuse(hop.expires > seconds(stated["exp"], "exp"), "the delegator signed for an earlier end")
         hop.authority.within(Authority(stated["authorization_details"]), "wider than the delegator signed for")
 
 # --- Proofs in a file -------------------------------------------------------------------------------------------------
-
 def check_proof(proof, entry, keys, policy):
     """The index that a tlog-proof shows for this entry."""
     parts = proof.split("\n\n", 1)
     lines = parts[0].split("\n")
     refuse(len(parts) != 2 or lines[0] != "c2sp.org/tlog-proof@v1", "not a tlog-proof")
-    if len(lines) > 1 and lines[1].startswith("extra "):
-        unbase64(lines.pop(1)[6:], "the extra data")
+    if len(lines) > 1 and lines[1].startswith("extra "): unbase64(lines.pop(1)[6:], "the extra data")
     refuse(len(lines) < 2 or not lines[1].startswith("index "), "the tlog-proof has no index")
     index, path, note = decimal(lines[1][6:]), [unbase64(line, "a hash") for line in lines[2:]], parts[1].encode()
     refuse(len(path) > 64 or any(len(step) != 32 for step in path), "a hash of the tlog-proof is not 32 bytes")
@@ -1783,10 +1415,8 @@ def check_proof(proof, entry, keys, policy):
     known = [key for key in keys if any((name, ident) == (key.name, key.id) for name, ident, _ in signatures)]
     refuse(not known, "the checkpoint is not signed by a known log")
     _, size, root = open_checkpoint(note, known[0])
-    if policy is not None and not policy.met(text, signatures):
-        raise Wrong("the policy's quorum of witnesses has not cosigned the checkpoint")
-    if root_from_inclusion(leaf_hash(entry), index, size, path) != root:
-        raise Wrong("the proof does not lead from the entry to the checkpoint's root")
+    refuse(policy is not None and not policy.met(text, signatures), "the policy's quorum of witnesses has not cosigned the checkpoint")
+    refuse(root_from_inclusion(leaf_hash(entry), index, size, path) != root, "the proof does not lead from the entry to the checkpoint's root")
     return index
 
 def check_field(value, keys, policy):
@@ -1804,7 +1434,6 @@ def check_field(value, keys, policy):
     return record, field["path"], field["value"]
 
 # --- Command line -----------------------------------------------------------------------------------------------------
-
 def disclosure(text):
     """The keys of a disclosure file, by id."""
     value = parse_json(text, 64 << 20, members=1 << 22)
@@ -1816,38 +1445,29 @@ def disclosure(text):
 def verify(folder, vkey=None, earlier=None, policy=None, keys=None):
     """Every check on a ledger folder: (report, records by index)."""
     report = Report()
-    try:
-        log = Log(folder, keys)
+    try: log = Log(folder, keys)
     except HOSTILE as error:
         report.fail("checkpoint", None, error)
         return report, {}
     records = verify_log(log, report, vkey, earlier, policy)
     custody = Custody(log, report)
-    for index, record in records.items():
-        custody.visit(index, record)
+    for index, record in records.items(): custody.visit(index, record)
     return report, records
-
 def say(report, as_json, summary):
-    if as_json:
-        print(json.dumps(report.value(), ensure_ascii=False))
+    if as_json: print(json.dumps(report.value(), ensure_ascii=False))
     else:
-        for line in report.lines():
-            print(line)
-        for note in report.notes:
-            print(f"note {note}")
+        for line in report.lines(): print(line)
+        for note in report.notes: print(f"note {note}")
         print(summary if report.ok() else "NOT VERIFIED")
     return 0 if report.ok() else 1
-
 def run_folder(options, policy):
     earlier = pathlib.Path(options.earlier).read_bytes() if options.earlier else None
     keys = disclosure(pathlib.Path(options.keys).read_bytes()) if options.keys else None
     report, records = verify(options.folder, options.vkey, earlier, policy, keys)
     if options.records and report.ok():
-        for record in records.values():
-            print(jcs(record.value))
+        for record in records.values(): print(jcs(record.value))
         return 0
-    if not report.independent:
-        report.note("no verifier key was given: this shows that the log is whole, not whose it is")
+    if not report.independent: report.note("no verifier key was given: this shows that the log is whole, not whose it is")
     undisclosed = f", {report.undisclosed} not disclosed" if report.undisclosed else ""
     summary = (
         f"VERIFIED: {report.records} records, {report.disclosed} with disclosed values{undisclosed}, {report.tokens} tokens, "
@@ -1855,7 +1475,6 @@ def run_folder(options, policy):
         f"{len(report.unknown)} intents without a known outcome; decisions were not made again"
     )
     return say(report, options.json, summary)
-
 def run_proof(options, policy):
     report, summary = Report(), ""
     keys = [Key(options.vkey)] if options.vkey else policy.logs
@@ -1867,12 +1486,9 @@ def run_proof(options, policy):
         elif options.entry:
             index = check_proof(data.decode("utf-8"), pathlib.Path(options.entry).read_bytes(), keys, policy)
             summary = f"VERIFIED: the entry is number {index} of the log"
-        else:
-            raise Wrong("a tlog-proof needs --entry, the record it is about")
-    except HOSTILE as error:
-        report.fail("proof", None, error)
+        else: raise Wrong("a tlog-proof needs --entry, the record it is about")
+    except HOSTILE as error: report.fail("proof", None, error)
     return say(report, options.json, summary)
-
 def arguments(words_):
     parser = argparse.ArgumentParser(prog="verify.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     proof = bool(words_) and words_[0] == "proof"
@@ -1889,10 +1505,8 @@ def arguments(words_):
     parser.add_argument("--policy", metavar="FILE")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(words_)
-    if proof and not options.vkey and not options.policy:
-        parser.error("give --vkey or --policy")
+    if proof and not options.vkey and not options.policy: parser.error("give --vkey or --policy")
     return proof, options
-
 def main(words_):
     proof, options = arguments(words_)
     try:
@@ -1902,5 +1516,4 @@ def main(words_):
         print(f"verify.py: {error}", file=sys.stderr)
         return 2
 
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+if __name__ == "__main__": sys.exit(main(sys.argv[1:]))

@@ -10,6 +10,7 @@
 mod browser;
 mod clients;
 mod commands;
+mod corpus;
 mod crash;
 mod demo;
 mod documents;

@@ -31,8 +31,9 @@ async fn a_person_delegates_to_an_agent() {
     assert_eq!(id.sub, "user:alice");
     let side = world.last_side().await;
     let hop = &side["/delegation/chain"]["hops"][0];
-    let shown =
-        remit_model::json::digest(&json!({"agent": "agent:planner", "authority": hop["authority"], "until": hop["expires"]}));
+    let shown = remit_model::json::digest(
+        &json!({"agent": "agent:planner", "authority": hop["authority"], "until": hop["expires"], "purpose": "triage"}),
+    );
     assert_eq!(id.consent.as_deref(), Some(shown.as_str()), "an auditor recomputes what was agreed to");
     assert_eq!(hop["edge"]["jws"], id.compact());
     let record = world.last_record().await;

@@ -172,6 +172,9 @@ impl Custody<'_> {
     fn known_hops(&self, token: &Opened, parent: Option<&Issued>) -> Result<usize, String> {
         let hops = &token.chain.hops;
         if let Some(parent) = parent {
+            if parent.txn.as_deref() != Some(token.chain.id.as_str()) {
+                return Err("its parent token is of another chain".to_owned());
+            }
             let Some(parent) = &parent.opened else {
                 // Without the parent's values, all but the newest hop must be taken as they are.
                 return Ok(hops.len().saturating_sub(usize::from(token.is_new_hop())));

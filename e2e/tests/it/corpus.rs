@@ -1,0 +1,116 @@
+//! Two verifiers, one corpus: `remit audit verify` and `verify.py` say the same of every honest and attacked ledger that
+//! `e2e/corpus/` makes, and both catch every attack by the check that is there for it.
+
+use crate::harness::{python, root, succeed, text};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use remit_insight::custody;
+use remit_ledger::{Reader, Trust, vault::Keyring, verify::verify_log};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+};
+use tempfile::TempDir;
+
+/// The name of a check, and the record at which it failed.
+type Failure = (String, Option<u64>);
+
+/// What is known of a case.
+struct Case {
+    about: Value,
+    ours: BTreeSet<Failure>,
+    theirs: BTreeSet<Failure>,
+}
+
+/// The least that the corpus must hold, so that it cannot shrink unnoticed.
+const ATTACKS: usize = 800;
+
+fn run(what: &str, corpus: &Path) -> String {
+    let mut command = Command::new(python());
+    command.arg("-B").arg(root().join("e2e/corpus/run.py")).arg(what).arg(corpus);
+    String::from_utf8(succeed(command).stdout).unwrap()
+}
+
+/// The log and the custody checks; decision replay is left out, because `verify.py` has no policy engine.
+fn ours(place: &Path, about: &Value) -> BTreeSet<Failure> {
+    let earlier = about.get("earlier").map(|note| STANDARD.decode(note.as_str().unwrap()).unwrap());
+    let trust = Trust { vkey: about["vkey"].as_str().map(str::to_owned), earlier, ..Trust::default() };
+    let reader = match Reader::open(&place.join("ledger")) {
+        Ok(reader) => reader,
+        Err(_) => return BTreeSet::from([("checkpoint".to_owned(), None)]),
+    };
+    let reader = match about.get("keys") {
+        None => reader,
+        Some(keys) => {
+            let file = json!({"schema": "remit.disclosure.v1", "origin": "remit.example/main", "keys": keys});
+            reader.with_keys(Keyring::from_disclosure(file.to_string().as_bytes()).unwrap())
+        }
+    };
+    let report = verify_log(&reader, &trust);
+    let log = report.failures().map(|check| (check.name.to_owned(), check.index));
+    let custody = custody(&reader).failures.into_iter().map(|broken| ("custody".to_owned(), Some(broken.index)));
+    log.chain(custody).collect()
+}
+
+/// Every case with what both verifiers say.
+fn judged() -> Vec<Case> {
+    let corpus = TempDir::new().unwrap();
+    run("make", corpus.path());
+    let place = corpus.path().to_owned();
+    let theirs = thread::spawn(move || run("verify", &place));
+    let mut places: Vec<PathBuf> = fs::read_dir(corpus.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    places.sort();
+    let mine: Vec<(Value, BTreeSet<Failure>)> = places
+        .iter()
+        .map(|place| {
+            let about: Value = serde_json::from_slice(&fs::read(place.join("case.json")).unwrap()).unwrap();
+            let ours = ours(place, &about);
+            (about, ours)
+        })
+        .collect();
+    let theirs = theirs.join().unwrap();
+    let theirs: Vec<Value> = theirs.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(mine.len(), theirs.len());
+    let failures = |said: &Value| {
+        let one = |failure: &Value| (failure[0].as_str().unwrap().to_owned(), failure[1].as_u64());
+        said["failures"].as_array().unwrap().iter().map(one).collect()
+    };
+    let judged = places.iter().zip(mine).zip(theirs);
+    judged
+        .map(|((place, (about, ours)), said)| {
+            assert!(text(place).ends_with(said["case"].as_str().unwrap()));
+            Case { about, ours, theirs: failures(&said) }
+        })
+        .collect()
+}
+
+/// Whether a check that is there for this attack failed where it was made; honest ledgers fail nowhere.
+fn right(about: &Value, said: &BTreeSet<Failure>) -> bool {
+    let expected = about["expect"].as_array().unwrap();
+    if expected.is_empty() {
+        return said.is_empty();
+    }
+    let at = about["index"].as_u64();
+    said.iter().any(|(name, index)| expected.iter().any(|one| one == name.as_str()) && (at.is_none() || at == *index))
+}
+
+/// SPEC: LG-23, N-LG-01 to N-LG-06: two implementations in two languages that share nothing but the documents.
+#[test]
+fn two_verifiers_agree_on_every_ledger_of_the_corpus() {
+    let cases = judged();
+    let attacks = cases.iter().filter(|case| case.about["expect"] != json!([])).count();
+    assert!(attacks >= ATTACKS, "the corpus has only {attacks} attacks");
+    let mut wrong = Vec::new();
+    for Case { about, ours, theirs } in &cases {
+        let (name, expect, at) = (&about["name"], &about["expect"], &about["index"]);
+        if !right(about, ours) || !right(about, theirs) {
+            wrong.push(format!("{name} is to be caught by {expect} at {at}: remit {ours:?}, verify.py {theirs:?}"));
+        } else if ours != theirs {
+            wrong.push(format!("{name}: remit {ours:?}, verify.py {theirs:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+}
