@@ -9,7 +9,8 @@ pub fn line(item: &Item<'_>) -> Vec<u8> {
     let mut log = json!({"origin": item.origin, "index": item.index.to_string(), "checkpoint_size": item.size.to_string()});
     let names = &item.names;
     if names.owner.is_some() || names.chain.iter().any(Option::is_some) {
-        log["disclosed"] = json!({"chain": names.chain, "owner": names.owner});
+        let disclosed = json!({"chain": names.chain, "owner": names.owner});
+        log.as_object_mut().and_then(|members| members.insert("disclosed".to_owned(), disclosed));
     }
     if let Value::Object(members) = &mut record {
         members.insert("log".to_owned(), log);

@@ -42,11 +42,12 @@ fn log_record(item: &Item<'_>) -> Value {
         "attributes": attributes(facts(item)),
     });
     // In OTLP/JSON ids are hexadecimal, other than in the protobuf mapping.
-    if let (Some(trace), Some(span)) = (item.record.text("/trace/trace_id"), item.record.text("/trace/span_id")) {
-        record["traceId"] = json!(trace.to_ascii_lowercase());
-        record["spanId"] = json!(span.to_ascii_lowercase());
+    let trace = (item.record.text("/trace/trace_id"), item.record.text("/trace/span_id"));
+    if let (Value::Object(members), (Some(trace), Some(span))) = (&mut record, trace) {
+        members.insert("traceId".to_owned(), json!(trace.to_ascii_lowercase()));
+        members.insert("spanId".to_owned(), json!(span.to_ascii_lowercase()));
         let flags = item.record.text("/trace/flags").and_then(|flags| u32::from_str_radix(flags, 16).ok());
-        record["flags"] = json!(flags.unwrap_or(0));
+        members.insert("flags".to_owned(), json!(flags.unwrap_or(0)));
     }
     record
 }

@@ -53,14 +53,17 @@ pub fn statement(item: &Item<'_>, entry: &[u8], kid: &str, sign: impl Fn(&[u8]) 
 /// A CBOR head in its shortest form. SPEC: RFC 8949 §4.2.1.
 fn head(major: u8, argument: u64) -> Vec<u8> {
     let first = |low: u8| (major << 5) | low;
-    let [a, b, c, d, e, f, g, h] = argument.to_be_bytes();
-    match argument {
-        0..24 => vec![first(h)],
-        24..=0xff => vec![first(24), h],
-        0x100..=0xffff => vec![first(25), g, h],
-        0x1_0000..=0xffff_ffff => vec![first(26), e, f, g, h],
-        _ => vec![first(27), a, b, c, d, e, f, g, h],
-    }
+    let (low, width) = match argument {
+        0..24 => return vec![first(u8::try_from(argument).unwrap_or(0))],
+        24..=0xff => (24, 1),
+        0x100..=0xffff => (25, 2),
+        0x1_0000..=0xffff_ffff => (26, 4),
+        _ => (27, 8),
+    };
+    let bytes = argument.to_be_bytes();
+    let mut head = vec![first(low)];
+    head.extend(bytes.iter().skip(bytes.len() - width));
+    head
 }
 
 fn unsigned(number: u64) -> Vec<u8> {
