@@ -224,7 +224,7 @@ pub(crate) async fn open_session(gate: &Gateway, ask: &Ask, session: &Session) -
     entry.session(&session.id);
     let opening = entry.opening().outcome(OutcomeStatus::Success, EffectConfirmed::None);
     let mut closing = Draft { record_type: RecordType::SessionClose, mcp: None, ..opening.clone() };
-    closing.action.name = "session.close".to_owned();
+    "session.close".clone_into(&mut closing.action.name);
     if let Some(receipt) = commit(gate, opening).await? {
         closing.caused_by.push(receipt.record_id);
     }

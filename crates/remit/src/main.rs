@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(anyhow::Error::from).and_then(|runtime| {
             let done = runtime.block_on(run(cli.command));
             // Standard input may still be held by a blocking read; nothing is owed to it.
-            runtime.shutdown_timeout(std::time::Duration::from_millis(100));
+            runtime.shutdown_timeout(Duration::from_millis(100));
             done
         });
     match done {

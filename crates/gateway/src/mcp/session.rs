@@ -243,7 +243,9 @@ impl Sessions {
     /// Ends all sessions.
     pub(crate) fn close_all(&self, why: &'static str) -> Vec<String> {
         let sessions = std::mem::take(&mut *lock(&self.map));
-        sessions.values().for_each(|session| session.ends(why));
+        for session in sessions.values() {
+            session.ends(why);
+        }
         sessions.into_keys().collect()
     }
 
