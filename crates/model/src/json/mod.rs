@@ -4,10 +4,12 @@
 //! no lone surrogates, integers that every reader takes for the same number; and with limits on size, depth and
 //! count. Canonical bytes are RFC 8785. It deliberately repairs nothing: what has two meanings is refused.
 
+mod canonical;
 pub mod pointer;
 mod strict;
 
 use crate::refusal::{Code, Refusal};
+pub use canonical::canonical;
 use serde_json::Value;
 use std::fmt::Write as _;
 pub(crate) use strict::strict;
@@ -55,14 +57,6 @@ pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Value, Refusal> {
     let value = strict::document(bytes, limits)?;
     strict::integers(bytes, limits.exact_integers)?;
     Ok(value)
-}
-
-/// RFC 8785 bytes. Numbers are doubles there: integers beyond ±(2^53 - 1) lose digits, so whoever hashes keeps them
-/// out with `exact_integers` or writes them as texts.
-pub fn canonical(value: &Value) -> Vec<u8> {
-    // A `Value` holds only finite numbers and text keys, so this cannot fail; were it to, plain JSON is no canonical
-    // form of anything else.
-    serde_json_canonicalizer::to_vec(value).unwrap_or_else(|_| value.to_string().into_bytes())
 }
 
 /// `sha-256:<hex>` over [`canonical`].

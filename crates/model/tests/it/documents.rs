@@ -302,6 +302,11 @@ proptest! {
     }
 
     #[test]
+    fn canonical_bytes_are_those_of_an_independent_writer(document in documents()) {
+        prop_assert_eq!(json::canonical(&document), serde_json_canonicalizer::to_vec(&document).unwrap());
+    }
+
+    #[test]
     fn canonical_bytes_are_stable(document in documents()) {
         let once = json::canonical(&document);
         // Whole doubles beyond 2^53 are written as integers, which only the wider limits read.
