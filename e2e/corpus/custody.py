@@ -34,7 +34,7 @@ def both(**members):
 def widened():
     parent = {
         "type": "tool_access", "locations": [w.HELPDESK], "actions": ["a", "b"], "fields": ["/items/*/id", "/name"],
-        "arguments": {"/max": {"max": 50}, "/min": {"min": 5}, "/one": {"eq": "x"}, "/some": {"in": ["x", "y", 3]}, "/path": {"prefix": "/home/"}, "/none": {"absent": True}},
+        "arguments": {"/max": {"max": 50}, "/min": {"min": 5}, "/one": {"eq": "x"}, "/some": {"in": ["x", "y", 3]}, "/path": {"prefix": "/docs/"}, "/none": {"absent": True}},
         "limits": {"calls": 10, "spend": {"/max": 40}}, "delegate": {"to": ["agent:summarizer"], "depth": 2}, "not_after": w.BEGIN + 5000,
     }  # fmt: skip
     same = {name: value for name, value in parent.items() if name != "delegate"}

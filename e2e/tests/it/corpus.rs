@@ -38,9 +38,8 @@ fn run(what: &str, corpus: &Path) -> String {
 fn ours(place: &Path, about: &Value) -> BTreeSet<Failure> {
     let earlier = about.get("earlier").map(|note| STANDARD.decode(note.as_str().unwrap()).unwrap());
     let trust = Trust { vkey: about["vkey"].as_str().map(str::to_owned), earlier, ..Trust::default() };
-    let reader = match Reader::open(&place.join("ledger")) {
-        Ok(reader) => reader,
-        Err(_) => return BTreeSet::from([("checkpoint".to_owned(), None)]),
+    let Ok(reader) = Reader::open(&place.join("ledger")) else {
+        return BTreeSet::from([("checkpoint".to_owned(), None)]);
     };
     let reader = match about.get("keys") {
         None => reader,
