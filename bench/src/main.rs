@@ -8,6 +8,7 @@ mod floor;
 mod growth;
 mod offline;
 mod rounds;
+mod search;
 mod table;
 
 use anyhow::{Context as _, Result, bail};
@@ -24,14 +25,16 @@ pub(crate) struct Scale {
     pub(crate) round: Duration,
     /// Records of the ledger that is verified and replayed.
     pub(crate) records: u64,
+    /// Decisions that are made again.
+    pub(crate) decisions: u64,
     /// The large ledger of the growth measurement, and of the search index.
     pub(crate) large: u64,
 }
 
-const QUICK: Scale = Scale { rounds: 3, round: Duration::from_millis(700), records: 2_000, large: 200_000 };
-const FULL: Scale = Scale { rounds: 7, round: Duration::from_secs(2), records: 50_000, large: 10_000_000 };
+const QUICK: Scale = Scale { rounds: 3, round: Duration::from_millis(700), records: 2_000, decisions: 5_000, large: 200_000 };
+const FULL: Scale = Scale { rounds: 7, round: Duration::from_secs(2), records: 50_000, decisions: 1_000_000, large: 10_000_000 };
 
-const USAGE: &str = "remit-bench [--quick] [--only append|growth|offline] [--out FILE.json] [--table FILE.md]";
+const USAGE: &str = "remit-bench [--quick] [--only append|growth|offline|search] [--out FILE.json] [--table FILE.md]";
 
 type Suite = fn(&Path, &Scale, &mut Table) -> Result<()>;
 
@@ -49,7 +52,8 @@ fn main() -> Result<()> {
     let scale = if asked.quick { QUICK } else { FULL };
     let folder = tempfile::tempdir().context("no temporary folder")?;
     let mut table = Table::new(if asked.quick { "quick" } else { "full" });
-    let suites: [(&str, Suite); 3] = [("append", append::run), ("growth", growth::run), ("offline", offline::run)];
+    let suites: [(&str, Suite); 4] =
+        [("append", append::run), ("growth", growth::run), ("offline", offline::run), ("search", search::run)];
     for (name, suite) in suites {
         if asked.only.as_deref().is_none_or(|only| only == name) {
             eprintln!("bench: {name}");

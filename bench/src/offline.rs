@@ -5,8 +5,9 @@ use crate::{
     rounds::{self, Figures},
     table::{Goal, Table},
 };
-use anyhow::{Result, ensure};
-use remit_ledger::{Trust, verify};
+use anyhow::{Result, anyhow, ensure};
+use remit_insight::{corpus, replay};
+use remit_ledger::{Reader, Trust, verify};
 use remit_store::Store;
 use std::path::Path;
 
@@ -42,6 +43,21 @@ pub(crate) fn run(folder: &Path, scale: &Scale, table: &mut Table) -> Result<()>
         #[expect(clippy::cast_precision_loss, reason = "small")]
         rate.push(report.records as f64 / start.elapsed().as_secs_f64());
     }
-    table.alone("verify: every hash, signature, tile and commitment", "records/s/core", &rate, Some(Goal::AtLeast(5_000.0)));
+    table.alone("verify: every hash, signature, tile and commitment", "records/s/core", &rate, None);
+    decisions(&folder.join("decisions"), scale, table)
+}
+
+/// Decisions of every kind, written as a ledger and made again from it: all must agree.
+fn decisions(folder: &Path, scale: &Scale, table: &mut Table) -> Result<()> {
+    corpus::write(folder, 1, scale.decisions).map_err(|fault| anyhow!("{fault}"))?;
+    let reader = Reader::open(folder)?;
+    let mut rate = Figures::default();
+    let began = rounds::now();
+    let report = replay(&reader);
+    ensure!(report.ok() && report.agree == report.decisions && report.agree > 0, "the replay does not agree: {report}");
+    #[expect(clippy::cast_precision_loss, reason = "a rate")]
+    rate.push(report.decisions as f64 / began.elapsed().as_secs_f64());
+    let name = format!("decision replay: all {} decisions agree", report.agree);
+    table.alone(&name, "decisions/s/core", &rate, Some(Goal::AtLeast(50_000.0)));
     Ok(())
 }
