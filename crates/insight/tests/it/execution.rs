@@ -18,7 +18,9 @@ fn captured(draft: &mut Draft, came: &Value, shown: &Value) {
     draft.mcp = Some(Mcp { method: "tools/call".to_owned(), request_id: None, protocol_version: None });
     draft.ext.insert("capture".to_owned(), json!({"class": "full"}));
     draft.ext.insert("withheld".to_owned(), json!(0));
-    draft.resources[0].fields = vec!["/id".to_owned(), "/subject".to_owned()];
+    if let Some(resource) = draft.resources.first_mut() {
+        resource.fields = vec!["/id".to_owned(), "/subject".to_owned()];
+    }
     draft.committed.push(("/response/upstream".to_owned(), came.clone()));
     draft.committed.push(("/response/body".to_owned(), shown.clone()));
 }

@@ -189,7 +189,7 @@ fn enough_for_a_step_up() {
     let planner = world.login(|_| {});
     let mut question = world.question(&planner, "admin.purge", remit_model::resource::ToolClass::Admin, &json!({}));
     question.auth_age = Some(4_000);
-    let index = world.asked(&planner, question, |_| {});
+    let index = world.asked(&planner, &question, |_| {});
     insta::assert_snapshot!(enough(&world, index), @r"
     The condition of `administration-needs-a-recent-sign-in` decided: nothing else stood in the way.
     Enough would have been: a sign-in at most 900 seconds before (tried: 900 is permitted, 901 is not).

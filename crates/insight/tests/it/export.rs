@@ -28,7 +28,7 @@ fn hostile() -> (Record, Vec<u8>, Option<remit_ledger::Side>) {
     (Record::parse(&entry).unwrap(), entry, side)
 }
 
-fn item<'a>(record: &'a Record, names: Names) -> Item<'a> {
+fn item(record: &Record, names: Names) -> Item<'_> {
     Item { record, index: 7, origin: "log.example/main", size: 9, leaf: "sha-256:00".into(), names }
 }
 
@@ -43,8 +43,8 @@ fn a_hostile_name_stays_inside_its_field_in_every_format() {
     assert_eq!(header.len(), 2, "the header's fields are escaped: {syslog}");
     let table = String::from_utf8(csv::line(&item)).unwrap();
     assert!(table.contains("\"'=cmd|"), "{table}");
-    for line in [jsonl::line(&item), ocsf::line(&item, ocsf::Edition::Current), otlp::request(&[item.clone()])] {
-        assert_eq!(line.iter().filter(|&&byte| byte == b'\n').count(), 1);
+    for line in [jsonl::line(&item), ocsf::line(&item, ocsf::Edition::Current), otlp::request(std::slice::from_ref(&item))] {
+        assert_eq!(line.split(|byte| *byte == b'\n').count(), 2, "one line, ended");
         serde_json::from_slice::<Value>(&line).unwrap();
     }
 }
@@ -59,7 +59,7 @@ fn n_ex_01_no_value_from_beside_the_log_leaves() {
         cef::line(&item),
         ocsf::line(&item, ocsf::Edition::Current),
         ocsf::line(&item, ocsf::Edition::Next),
-        otlp::request(&[item.clone()]),
+        otlp::request(std::slice::from_ref(&item)),
     ];
     for line in all {
         let text = String::from_utf8(line).unwrap();

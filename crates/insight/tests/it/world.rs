@@ -333,14 +333,14 @@ impl World {
         spoil: impl FnOnce(&mut Draft),
     ) -> u64 {
         let question = self.question(token, tool, class, arguments);
-        self.asked(token, question, spoil)
+        self.asked(token, &question, spoil)
     }
 
     /// The same for a question that is there already.
-    pub(crate) fn asked(&mut self, token: &Token, question: Question, spoil: impl FnOnce(&mut Draft)) -> u64 {
+    pub(crate) fn asked(&mut self, token: &Token, question: &Question, spoil: impl FnOnce(&mut Draft)) -> u64 {
         let facts = question.tool.clone().unwrap();
         let (tool, class, arguments) = (facts.name.as_str(), facts.class, &question.arguments);
-        let decision = self.bundle.decide(&question);
+        let decision = self.bundle.decide(question);
         let mut facts = DecisionFacts::new(match decision.effect {
             Effect::Permit => DecisionResult::Allow,
             Effect::Deny => DecisionResult::Deny,
@@ -365,7 +365,7 @@ impl World {
         facts.policy_set_digest = Some(decision.policy_set_digest.clone());
         facts.schema_digest = Some(decision.schema_digest.clone());
         facts.engine = Some(Engine { name: decision.engine_name.clone(), version: "4.14.1".to_owned(), build_digest: None });
-        facts.input = serde_json::to_value(&question).ok();
+        facts.input = serde_json::to_value(question).ok();
         facts.nondet = vec![("now".to_owned(), json!(question.now))];
         facts.explanation = Some(decision.explanation.clone());
         let status = if decision.permits() { OutcomeStatus::Success } else { OutcomeStatus::Denied };
