@@ -171,6 +171,11 @@ async fn set(
     if agent.status == AgentStatus::Retired {
         return Err(Refusal::new(Code::AgentRetired, format!("`{name}` is retired, and that is for good")).into());
     }
+    let owner = agent.owner.strip_prefix("user:").filter(|name| console.store.snapshot().human(name).is_some());
+    if status == AgentStatus::Active && owner.is_none() {
+        let reason = format!("nobody is accountable for `{name}` any more: its owner was erased or has no account");
+        return Err(Refusal::new(Code::RequestMalformed, reason).into());
+    }
     let draft =
         admin.change(&console, action).ext("config", object!({"agent": agent.id.subject(), "from": agent.status, "to": status}));
     let batch =

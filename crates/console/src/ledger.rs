@@ -44,7 +44,7 @@ struct Ask {
     subject: String,
     /// The legal basis; recorded in plain, so it must not name the subject.
     legal_basis: String,
-    /// Why, in more words; kept beside the log, never in it.
+    /// Why, in more words; kept beside the log, never in it. Must not name the subject either: it is the operator's.
     reason: Option<String>,
 }
 
@@ -83,7 +83,8 @@ fn unerased(error: EraseError) -> No {
         EraseError::Held { record } => No::Refused {
             refusal: Refusal::new(
                 Code::LegalHold,
-                "a legal hold is on this subject: nothing of theirs may be destroyed until it is released",
+                "a legal hold is on this subject, or on someone recorded together with them: nothing of theirs may be \
+                 destroyed until it is released",
             ),
             record: Some(record),
         },
@@ -112,6 +113,9 @@ async fn hold(admin: Admin, State(console): State<Arc<Console>>, body: Bytes) ->
 
 async fn release(admin: Admin, State(console): State<Arc<Console>>, body: Bytes) -> Result<Json<Value>, No> {
     let whom: Whom = read(&body)?;
+    if whom.reason.as_ref().is_some_and(|reason| reason.len() > TEXT_LIMIT || names(&whom.subject, reason)) {
+        return Err(malformed("`reason` is at most 512 bytes, outlives an erasure, and must not name the subject").into());
+    }
     let subject_ref = console.store.reference(&subject(&console, &whom.subject)?);
     let mut draft = admin.change(&console, "ledger.hold.release").ext("hold", object!({"subject_ref": subject_ref}));
     if let Some(reason) = &whom.reason {
@@ -188,13 +192,18 @@ impl Ask {
         if self.reason.as_ref().is_some_and(|reason| reason.len() > TEXT_LIMIT) {
             return Err(malformed("`reason` is at most 512 bytes"));
         }
-        // The record outlives the erasure, so what it says must not name whom it forgot.
-        let name = self.subject.split_once(':').map_or("", |(_, name)| name).to_lowercase();
-        if self.legal_basis.to_lowercase().contains(&name) {
-            return Err(malformed("`legal_basis` is recorded for good and must not name the subject; use `reason`"));
+        // Both outlive the erasure: the record for good, and the reason under the operator's key.
+        if names(&self.subject, &self.legal_basis) || self.reason.as_ref().is_some_and(|reason| names(&self.subject, reason)) {
+            return Err(malformed("`legal_basis` and `reason` outlive an erasure and must not name the subject"));
         }
         Ok(found)
     }
+}
+
+/// Whether a text holds the name in a subject such as `user:alice`.
+fn names(subject: &str, text: &str) -> bool {
+    let name = subject.split_once(':').map_or("", |(_, name)| name).to_lowercase();
+    text.to_lowercase().contains(&name)
 }
 
 /// `user:` and `agent:` are principals of this installation; anything else is a resource type and an id.
@@ -216,4 +225,16 @@ fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refusal> {
 
 fn malformed(why: &str) -> Refusal {
     Refusal::new(Code::RequestMalformed, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names;
+
+    #[test]
+    fn a_text_that_outlives_the_erasure_does_not_name_whom_it_forgot() {
+        assert!(names("user:alice", "request of Alice, 3 May"));
+        assert!(names("customer:C-17", "customer c-17 asked"));
+        assert!(!names("user:alice", "GDPR Art. 17(1)(a), request of 3 May"));
+    }
 }

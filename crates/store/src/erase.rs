@@ -4,7 +4,7 @@
 //! completion; a key that comes back with an old `keys.db` is destroyed again at the next start, for ever.
 
 use crate::{
-    batch::{Applied, ApplyError, Batch, Change, Erasing, Precondition, Revocation},
+    batch::{Applied, ApplyError, Batch, Change, Erasing, Precondition, ReadError, Revocation},
     config::StoreError,
     group::{Group, Halt, Work},
     store::Store,
@@ -47,12 +47,14 @@ pub enum EraseError {
     #[error("this subject was erased at {0}, and nothing was recorded about them since")]
     Already(UnixTime),
     /// The refusal is itself a record: its `record_id`.
-    #[error("a legal hold is on this subject")]
+    #[error("a legal hold is on this subject, or on someone recorded together with them")]
     Held { record: String },
     #[error(transparent)]
     Apply(#[from] ApplyError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
 }
 
 impl Store {
@@ -64,42 +66,42 @@ impl Store {
     /// Forgets a subject. `draft` says who asks, and becomes the `redaction` records; it must not name the subject.
     ///
     /// # Errors
-    /// Nobody is forgotten then, with one exception: [`EraseError::Store`] after the first record is durable; the next
-    /// start completes what was recorded.
-    pub async fn erase(&self, subject: &Subject, mut draft: Draft) -> Result<Erased, EraseError> {
+    /// Nobody is forgotten then, with one exception: [`EraseError::Store`] after the first record is durable; asking
+    /// again, or the next start, completes what was recorded.
+    pub async fn erase(&self, subject: &Subject, draft: Draft) -> Result<Erased, EraseError> {
+        // In a task of its own: a caller that goes away must not leave keys behind that a record announced the end of.
+        let (store, subject) = (self.clone(), subject.clone());
+        tokio::spawn(async move { store.forget(&subject, draft).await }).await.map_err(|_| StoreError::Closed)?
+    }
+
+    async fn forget(&self, subject: &Subject, mut draft: Draft) -> Result<Erased, EraseError> {
         let subject_ref = self.reference(subject);
         draft.record_type = RecordType::Redaction;
+        let account = match subject {
+            Subject::Principal { sub, .. } => sub.strip_prefix("user:").map(str::to_owned),
+            Subject::Data { .. } => None,
+        };
         let keys = match self.0.vault.standing(&subject_ref)? {
             Standing::Live(key) => vec![key],
+            // Nothing recorded is left of them, but their account names them too.
+            _ if account.as_ref().is_some_and(|name| self.snapshot().human(name).is_some()) => Vec::new(),
             Standing::Destroyed(at) => return Err(EraseError::Already(at)),
             Standing::Unknown => return Err(EraseError::Unknown),
         };
         let named: Vec<&str> = keys.iter().map(KeyId::as_str).collect();
         draft.ext.insert("redaction".to_owned(), redaction(&draft, &subject_ref, &named));
-        let account = match subject {
-            Subject::Principal { sub, .. } => sub.strip_prefix("user:").map(str::to_owned),
-            Subject::Data { .. } => None,
-        };
+        if self.held_beside(&keys).await? {
+            return self.refuse_held(draft).await;
+        }
         // A key's name is random and belongs to one subject once: it names the erasure as well.
-        let id = named.join(" ");
+        let id = if keys.is_empty() { format!("{subject_ref} {}", self.0.clock.unix()) } else { named.join(" ") };
         let erasing = Erasing { id: id.clone(), subject_ref: subject_ref.clone(), keys: keys.clone(), account };
         let mut announced = draft.clone();
         announced.outcome.effect_confirmed = EffectConfirmed::DispatchedOnly;
         let batch = self.batch().require(Precondition::NotHeld(subject_ref.clone())).change(Change::Erase(erasing));
         let record = match self.apply(batch.record(announced)).await {
             Ok(applied) => record_id(&applied),
-            Err(ApplyError::Conflict(_)) => {
-                let mut refused = draft;
-                refused.outcome.status = OutcomeStatus::Denied;
-                refused.outcome.effect_confirmed = EffectConfirmed::None;
-                refused.outcome.code = Some("legal_hold".to_owned());
-                refused.decision = Some(remit_ledger::record::DecisionFacts::refused(&remit_model::Refusal::new(
-                    remit_model::Code::LegalHold,
-                    "a legal hold is on this subject",
-                )));
-                let applied = self.apply(self.batch().record(refused)).await?;
-                return Err(EraseError::Held { record: record_id(&applied) });
-            }
+            Err(ApplyError::Conflict(_)) => return self.refuse_held(draft).await,
             Err(error) => return Err(error.into()),
         };
         // CRASH: from here on the next start completes it.
@@ -115,6 +117,46 @@ impl Store {
             tracing::warn!(%error, "the database's write-ahead log could not be emptied after an erasure");
         }
         Ok(Erased { subject_ref, keys, record, completed })
+    }
+
+    /// Whether a record about the owner of these keys is also about someone on hold: what is sealed under both would go
+    /// with either. Reads every stored side, but only while there are holds.
+    async fn held_beside(&self, keys: &[KeyId]) -> Result<bool, EraseError> {
+        let Some(key) = keys.first().map(ToString::to_string) else { return Ok(false) };
+        let mut held = Vec::new();
+        for (subject, _) in self.snapshot().holds() {
+            if let Standing::Live(id) = self.0.vault.standing(subject)? {
+                held.push(id.to_string());
+            }
+        }
+        if held.is_empty() {
+            return Ok(false);
+        }
+        let found = self.0.readers.read(move |conn, tenant| {
+            let mut select = conn.prepare("SELECT body FROM sides WHERE tenant = ?1 AND instr(body, ?2) > 0")?;
+            let mut rows = select.query(params![tenant, key.as_bytes()])?;
+            while let Some(row) = rows.next()? {
+                let body = String::from_utf8_lossy(row.get_ref(0)?.as_blob()?);
+                if held.iter().any(|id| body.contains(id.as_str())) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        });
+        Ok(found.await?)
+    }
+
+    /// Records that a legal hold stands against it.
+    async fn refuse_held(&self, mut refused: Draft) -> Result<Erased, EraseError> {
+        refused.outcome.status = OutcomeStatus::Denied;
+        refused.outcome.effect_confirmed = EffectConfirmed::None;
+        refused.outcome.code = Some("legal_hold".to_owned());
+        refused.decision = Some(remit_ledger::record::DecisionFacts::refused(&remit_model::Refusal::new(
+            remit_model::Code::LegalHold,
+            "a legal hold is on this subject, or on someone recorded together with them",
+        )));
+        let applied = self.apply(self.batch().record(refused)).await?;
+        Err(EraseError::Held { record: record_id(&applied) })
     }
 
     /// The keys of some subjects, or of all, for an auditor. Record that before handing them out.
@@ -148,8 +190,12 @@ impl Work {
         let tenant = self.tenant().to_owned();
         let subject = &erasing.subject_ref;
         let keys: Vec<&str> = erasing.keys.iter().map(KeyId::as_str).collect();
-        conn.prepare_cached("INSERT INTO erasures (tenant, id, subject_ref, key_ids) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![tenant, erasing.id, subject, keys.join(" ")])?;
+        // An erasure that stopped half-way may be asked for again.
+        conn.prepare_cached(
+            "INSERT INTO erasures (tenant, id, subject_ref, key_ids) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (tenant, id) DO UPDATE SET done = 0",
+        )?
+        .execute(params![tenant, erasing.id, subject, keys.join(" ")])?;
         for (chain, until) in chains(conn, &tenant, subject)? {
             let until = until.plus(AFTERLIFE);
             self.revoke(conn, &Revocation::Family(chain.clone()), until)?;
@@ -242,7 +288,7 @@ pub(crate) fn unfinished(conn: &Connection, tenant: &TenantId) -> Result<Vec<Bat
         let draft = Draft::new(tenant.clone(), ProducerKind::AuthzServer, RecordType::Redaction)
             .action("ledger.erase.completed", ToolClass::Admin)
             .outcome(OutcomeStatus::Success, EffectConfirmed::Observed);
-        let keys: Vec<&str> = keys.split(' ').collect();
+        let keys: Vec<&str> = keys.split_ascii_whitespace().collect();
         let facts = redaction(&draft, &subject_ref, &keys);
         batches.push(Batch::new(tenant.clone()).change(Change::Erased { id }).record(draft.ext("redaction", facts)));
     }

@@ -152,8 +152,10 @@ impl Group {
         for batch in batches {
             answers.push(self.attempt(work, batch)?);
         }
-        let now = self.clock.unix();
-        if now != self.swept {
+        let moment = self.clock.now();
+        let now = moment.unix();
+        // A clock set forward by mistake must not forget a revocation that is needed again once it is set back.
+        if now != self.swept && moment.status != ClockStatus::Disrupted {
             sweep::step(&self.conn, work, now).map_err(|error| error.to_string())?;
             self.swept = now;
         }

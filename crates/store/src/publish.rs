@@ -349,12 +349,7 @@ pub(crate) fn aside(
     desk: &Desk,
     work: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
 ) -> Result<(), StoreError> {
-    let (answer, result) = blocking::sync_channel(1);
-    let job = Job::Aside(Box::new(move |group| {
-        let _ = answer.send(group.aside(work));
-    }));
-    desk.writer.blocking_send(job).map_err(|_| StoreError::Closed)?;
-    result.recv().map_err(|_| StoreError::Closed)?
+    crate::retain::on_writer(desk, move |group| group.aside(work))
 }
 
 pub(crate) fn signed(value: u64) -> i64 {

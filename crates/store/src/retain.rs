@@ -6,18 +6,18 @@
 use crate::{
     batch::Batch,
     config::StoreError,
+    group::Group,
     publish::{Desk, Publisher, aside, signed},
-    writer::Job,
+    writer::{self, Job},
 };
 use remit_ledger::{
     Draft, Side,
     record::{EffectConfirmed, OutcomeStatus, ProducerKind, RecordType},
 };
-use remit_model::{ToolClass, id::TenantId};
+use remit_model::{ToolClass, id::TenantId, time::UnixTime};
 use rusqlite::params;
 use serde_json::json;
-use std::collections::BTreeMap;
-use tokio::sync::oneshot;
+use std::{collections::BTreeMap, sync::mpsc as blocking};
 
 /// Records whose values one step destroys at most.
 const STEP: u32 = 256;
@@ -27,6 +27,13 @@ const LOOK_AGAIN: i64 = 86_400;
 /// Side values by index, as they are stored.
 type Bodies = BTreeMap<u64, Vec<u8>>;
 
+/// Values whose time has come: whose they are, by pseudonym, and what is left of them afterwards.
+struct Found {
+    index: u64,
+    owners: Vec<String>,
+    closed: Vec<u8>,
+}
+
 impl Publisher {
     /// One step; gives back how many records lost their values. Blocks; runs on the publisher's thread.
     pub(crate) fn retain(&mut self, desk: &Desk) -> Result<usize, StoreError> {
@@ -35,33 +42,15 @@ impl Publisher {
             return Ok(0);
         }
         let now = self.clock.unix();
-        let (due, held) = self.due(desk, now.0)?;
-        if !held.is_empty() {
-            let tenant = self.tenant.clone();
-            aside(desk, move |conn| {
-                for idx in held {
-                    conn.prepare_cached("UPDATE sides SET until_s = ?3 WHERE tenant = ?1 AND idx = ?2")?.execute(params![
-                        tenant,
-                        signed(idx),
-                        now.0.saturating_add(LOOK_AGAIN)
-                    ])?;
-                }
-                Ok(())
-            })?;
+        let found = self.due(now.0)?;
+        if found.is_empty() {
+            return Ok(0);
         }
-        let (Some((first, _)), Some((last, _))) = (due.first_key_value(), due.last_key_value()) else { return Ok(0) };
-        record(desk, &self.tenant, due.len(), *first, *last)?;
-        let (tenant, rows) = (self.tenant.clone(), due.clone());
-        aside(desk, move |conn| {
-            for (idx, body) in rows {
-                conn.prepare_cached("UPDATE sides SET body = ?3 WHERE tenant = ?1 AND idx = ?2")?.execute(params![
-                    tenant,
-                    signed(idx),
-                    body
-                ])?;
-            }
-            Ok(())
-        })?;
+        // One job for all of it: no hold can come between the last look at the holds and the destruction.
+        let due = on_writer(desk, move |group| group.destroy_values(found, now))?;
+        if due.is_empty() {
+            return Ok(0);
+        }
         let count = due.len();
         self.rewrite(&due)?;
         let tenant = self.tenant.clone();
@@ -72,29 +61,28 @@ impl Publisher {
             }
             Ok(())
         })?;
+        if let Err(error) = on_writer(desk, |group| group.compact()) {
+            tracing::warn!(%error, "the database's write-ahead log could not be emptied after values were destroyed");
+        }
         Ok(count)
     }
 
-    /// What is due, closed already, and what would be but for a legal hold.
-    fn due(&self, desk: &Desk, now: i64) -> Result<(Bodies, Vec<u64>), StoreError> {
+    /// What is due, whoever it is about.
+    fn due(&self, now: i64) -> Result<Vec<Found>, StoreError> {
         let mut select = self
             .conn
             .prepare_cached("SELECT idx, body FROM sides WHERE tenant = ?1 AND until_s < ?2 ORDER BY until_s LIMIT ?3")?;
         let rows = select
             .query_map(params![self.tenant, now, STEP], |row| Ok((crate::read::unsigned(row, 0)?, row.get::<_, Vec<u8>>(1)?)))?
             .collect::<Result<Vec<_>, _>>()?;
-        let snapshot = desk.shared.snapshot.load_full();
-        let (mut due, mut held) = (BTreeMap::new(), Vec::new());
+        let mut found = Vec::new();
         for (index, body) in rows {
             let mut side = Side::parse(&body).map_err(|error| StoreError::Corrupt(format!("side {index}: {error}")))?;
-            if self.vault.owners(side.key_ids())?.iter().any(|subject| snapshot.is_held(subject)) {
-                held.push(index);
-            } else {
-                side.close();
-                due.insert(index, side.to_bytes());
-            }
+            let owners = self.vault.owners(side.key_ids())?;
+            side.close();
+            found.push(Found { index, owners, closed: side.to_bytes() });
         }
-        Ok((due, held))
+        Ok(found)
     }
 
     /// The files of what is published already; the rest is published closed.
@@ -106,19 +94,60 @@ impl Publisher {
     }
 }
 
+impl Group {
+    /// Closes what no hold protects, after a record of it; the rest is looked at again later. Gives back what was closed.
+    fn destroy_values(&mut self, found: Vec<Found>, now: UnixTime) -> Result<Bodies, StoreError> {
+        let snapshot = &self.state.snapshot;
+        let tenant = snapshot.tenant().clone();
+        let (held, due): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|one| one.owners.iter().any(|subject| snapshot.is_held(subject)));
+        let due: Bodies = due.into_iter().map(|one| (one.index, one.closed)).collect();
+        if let (Some((first, _)), Some((last, _))) = (due.first_key_value(), due.last_key_value()) {
+            let announced = writer::single(self, Batch::new(tenant.clone()).record(record(&tenant, due.len(), *first, *last)));
+            announced.map_err(|error| StoreError::Ledger(error.to_string()))?;
+        }
+        let later = now.0.saturating_add(LOOK_AGAIN);
+        self.aside(|conn| {
+            for one in &held {
+                conn.prepare_cached("UPDATE sides SET until_s = ?3 WHERE tenant = ?1 AND idx = ?2")?.execute(params![
+                    tenant.as_str(),
+                    signed(one.index),
+                    later
+                ])?;
+            }
+            for (idx, body) in &due {
+                conn.prepare_cached("UPDATE sides SET body = ?3 WHERE tenant = ?1 AND idx = ?2")?.execute(params![
+                    tenant.as_str(),
+                    signed(*idx),
+                    body
+                ])?;
+            }
+            Ok(())
+        })?;
+        Ok(due)
+    }
+}
+
+/// Runs a job on the writer's thread, between groups, and waits for its result.
+pub(crate) fn on_writer<T: Send + 'static>(
+    desk: &Desk,
+    work: impl FnOnce(&mut Group) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let (answer, result) = blocking::sync_channel(1);
+    let job = Job::Aside(Box::new(move |group| {
+        let _ = answer.send(work(group));
+    }));
+    desk.writer.blocking_send(job).map_err(|_| StoreError::Closed)?;
+    result.recv().map_err(|_| StoreError::Closed)?
+}
+
 /// Nothing is destroyed in silence.
-fn record(desk: &Desk, tenant: &str, count: usize, first: u64, last: u64) -> Result<(), StoreError> {
-    let tenant = TenantId::parse(tenant).map_err(|refusal| StoreError::Corrupt(refusal.to_string()))?;
-    let draft = Draft::new(tenant.clone(), ProducerKind::AuthzServer, RecordType::Redaction)
+fn record(tenant: &TenantId, count: usize, first: u64, last: u64) -> Draft {
+    Draft::new(tenant.clone(), ProducerKind::AuthzServer, RecordType::Redaction)
         .action("ledger.retention", ToolClass::Admin)
         .outcome(OutcomeStatus::Success, EffectConfirmed::DispatchedOnly)
         .ext(
             "redaction",
             json!({"cause": "retention", "records": count.to_string(), "first": first.to_string(), "last": last.to_string()}),
-        );
-    let (answer, result) = oneshot::channel();
-    let job = Job::Apply(Batch::new(tenant).record(draft), answer);
-    desk.writer.blocking_send(job).map_err(|_| StoreError::Closed)?;
-    let applied = result.blocking_recv().map_err(|_| StoreError::Closed)?;
-    applied.map(drop).map_err(|error| StoreError::Ledger(error.to_string()))
+        )
 }

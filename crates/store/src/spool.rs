@@ -91,11 +91,18 @@ impl Spool {
         Ok(())
     }
 
-    /// Forgets all rows, once the database has them.
+    /// Forgets all rows, once the database has them, and overwrites them: sealed values that retention destroys
+    /// elsewhere must not live on here.
     pub(crate) fn clear(&mut self) {
         self.rows.clear();
-        self.end = 0;
-        let cleared = self.file.write_all_at(&[0; HEAD], 0).and_then(|()| self.file.sync_data());
+        let used = usize::try_from(std::mem::take(&mut self.end)).unwrap_or(0);
+        // CRASH: the head goes first, so that what is still there is never read back.
+        let cleared = self
+            .file
+            .write_all_at(&[0; HEAD], 0)
+            .and_then(|()| self.file.sync_data())
+            .and_then(|()| self.file.write_all_at(&vec![0; used], 0))
+            .and_then(|()| self.file.sync_data());
         self.broken = cleared.is_err();
         if let Err(error) = cleared {
             // CRASH: rows that are in both places are recognised by their index at the next start.
@@ -187,4 +194,32 @@ fn reserve(mut file: &File, length: u64, size: u64) -> io::Result<()> {
         left = left.saturating_sub(step as u64);
     }
     file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_spooled_is_not_left_in_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("spool");
+        let mut spool = Spool::open(&path, 16 << 10).unwrap();
+        let sealed = b"sealed values of a person".to_vec();
+        let row = |index| Row {
+            index,
+            record_id: String::new(),
+            leaf_hash: Hash::ZERO,
+            until: 0,
+            bytes: b"{}".to_vec(),
+            side: sealed.clone(),
+        };
+        spool.append(vec![row(1), row(2)]).unwrap();
+        spool.append(vec![row(3)]).unwrap();
+        let holds = || std::fs::read(&path).unwrap().windows(sealed.len()).any(|window| window == sealed);
+        assert!(holds());
+        spool.clear();
+        assert!(!holds(), "retention must not find its values alive in an old spool");
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 16 << 10, "the place stays reserved");
+    }
 }

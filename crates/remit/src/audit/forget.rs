@@ -19,7 +19,7 @@ pub(crate) struct Erase {
     /// The legal basis, recorded in plain; must not name the subject
     #[arg(long, value_name = "TEXT")]
     basis: String,
-    /// Why, in more words; kept beside the log, never in it
+    /// Why, in more words; kept beside the log, never in it; must not name the subject either
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     #[command(flatten)]

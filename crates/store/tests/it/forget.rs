@@ -315,6 +315,83 @@ async fn a_hold_refuses_and_the_refusal_is_a_record() {
 }
 
 #[tokio::test]
+async fn what_is_held_does_not_go_with_someone_recorded_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = populated(dir.path()).await;
+    let subject_ref = store.reference(&alice());
+    store.apply(batch().change(Change::Hold { subject_ref: subject_ref.clone(), basis: "case 7".to_owned() })).await.unwrap();
+    assert!(matches!(erase(&store, &carol()).await, Err(EraseError::Held { .. })), "carol is in alice's records");
+    assert!(value(&store, 1, "/call/arguments").await.is_some(), "what is held can still be read");
+    let bob = Subject::Principal { iss: ISSUER.to_owned(), sub: "user:bob".to_owned() };
+    erase(&store, &bob).await.expect("bob is in no record of alice's");
+    store.apply(batch().change(Change::Release { subject_ref })).await.unwrap();
+    erase(&store, &carol()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_does_not_stop_an_erasure_half_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = populated(dir.path()).await;
+    let before = store.len();
+    {
+        let subject = alice();
+        let mut asked = Box::pin(store.erase(&subject, asks()));
+        let left = std::future::poll_fn(|context| std::task::Poll::Ready(asked.as_mut().poll(context).is_pending())).await;
+        assert!(left);
+    }
+    while store.len() < before + 2 {
+        store.tend().await;
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(value(&store, 1, "/call/arguments").await, None);
+    assert!(matches!(erase(&store, &alice()).await, Err(EraseError::Already(_))));
+}
+
+#[tokio::test]
+async fn an_account_goes_even_if_nothing_recorded_is_left_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = populated(dir.path()).await;
+    let dora = Subject::Principal { iss: ISSUER.to_owned(), sub: "user:dora".to_owned() };
+    for again in [false, true] {
+        // The second time as after a start with a configuration that still names her.
+        store.apply(batch().change(account("dora"))).await.unwrap();
+        if again {
+            store.apply(batch().record(call("dora"))).await.unwrap();
+            erase(&store, &dora).await.unwrap();
+            store.apply(batch().change(account("dora"))).await.unwrap();
+        }
+        erase(&store, &dora).await.unwrap();
+        assert!(store.snapshot().human("dora").is_none());
+    }
+    assert!(erase(&store, &dora).await.is_err(), "and then there is nothing left to forget");
+    store.close().await.unwrap();
+    assert!(holding(dir.path(), b"Display of dora").is_empty());
+    open(dir.path()).close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_hold_that_is_recorded_first_keeps_values_from_retention() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Clock::manual(Moment::at(NOW));
+    let mut settings = config(dir.path());
+    settings.clock = clock.clone();
+    let store = Store::open(settings).unwrap();
+    store.apply(batch().change(account("alice"))).await.unwrap();
+    let subject_ref = store.reference(&alice());
+    let holds = || batch().change(Change::Hold { subject_ref: subject_ref.clone(), basis: "case 7".to_owned() });
+    for round in 0..20 {
+        let applied = store.apply(batch().record(call("alice"))).await.unwrap();
+        clock.advance(Duration::from_hours(24 * 401));
+        let (held, retained) = tokio::join!(store.apply(holds().record(asks())), store.retain());
+        let (held, gone) = (held.unwrap().receipts[0].index, retained.unwrap());
+        let is_open = value(&store, applied.receipts[0].index, "/call/arguments").await.is_some();
+        let destroyed = (applied.receipts[0].index + 1..store.len()).find(|index| *index != held && gone > 0);
+        assert!(is_open || destroyed.is_some_and(|destroyed| destroyed < held), "round {round}");
+        store.apply(batch().change(Change::Release { subject_ref: subject_ref.clone() })).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn nobody_is_forgotten_twice_and_strangers_are_unknown() {
     let dir = tempfile::tempdir().unwrap();
     let store = populated(dir.path()).await;

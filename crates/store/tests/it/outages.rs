@@ -224,6 +224,26 @@ async fn a_stepped_clock_stops_actions_until_it_settles_and_is_recorded() {
 }
 
 #[tokio::test]
+async fn a_clock_set_forward_by_mistake_forgets_no_revocation() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Clock::manual(Moment::at(NOW));
+    let store = Store::open(Config { clock: clock.clone(), ..config(dir.path()) }).unwrap();
+    let what = remit_store::Revocation::Jti("stolen".to_owned());
+    let until = remit_model::time::UnixTime(NOW + 300);
+    store.apply(batch().change(remit_store::Change::Revoke { what, until })).await.unwrap();
+    let now = clock.now();
+    clock.set(Moment { wall_ns: now.wall_ns + 86_400_000_000_000, ..now });
+    note(&store, "noted").await.unwrap();
+    clock.set(now);
+    note(&store, "noted").await.unwrap();
+    assert!(store.snapshot().is_revoked("stolen", [], "-"), "the token is not expired, so it is still revoked");
+    clock.advance(Duration::from_hours(1));
+    store.tend().await;
+    note(&store, "noted").await.unwrap();
+    assert!(!store.snapshot().is_revoked("stolen", [], "-"), "time that passes does forget it");
+}
+
+#[tokio::test]
 async fn without_witnesses_or_side_keys_nothing_is_done_but_refusals_are_recorded() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(config(dir.path())).unwrap();
