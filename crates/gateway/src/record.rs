@@ -21,7 +21,7 @@ use remit_model::{
     id::{Principal, PrincipalKind},
     mask::Shown,
     refusal::{Code, Refusal},
-    resource::Server,
+    resource::{Named, Server, SubjectRule},
     time::Moment,
 };
 use remit_policy::{Decision, Effect, Question, RuleEffect};
@@ -35,6 +35,8 @@ use std::net::IpAddr;
 pub(crate) struct Entry {
     draft: Draft,
     resource: Resource,
+    /// Whom the call is about, as its tool's rule says.
+    subject: Option<Resource>,
     decision: Option<DecisionFacts>,
     mutates: bool,
     /// `record_id` of the durable intent, once there is one.
@@ -59,6 +61,7 @@ impl Entry {
         let mut entry = Self {
             draft,
             resource: Resource::new("mcp.server", Some(server.location.clone())),
+            subject: None,
             decision: None,
             mutates: false,
             intent: None,
@@ -160,9 +163,29 @@ impl Entry {
         }
         let (kind, id) = &act.resource;
         self.resource = Resource::new(*kind, Some(id.clone()));
-        let word = server.tools.get(&act.action).and_then(|rule| rule.classification.as_deref());
+        let rule = server.tools.get(&act.action);
+        let word = rule.and_then(|rule| rule.classification.as_deref());
         self.resource.classification = word.and_then(Classification::parse).unwrap_or_default();
+        if let Some(rule) = rule.and_then(|rule| rule.subject.as_ref()) {
+            self.about(rule, &act.arguments);
+        }
         self.draft.committed.push(("/call/arguments".to_owned(), act.arguments.clone()));
+    }
+
+    /// Whom the call is about: the store seals its values under that person's key too, so that they go with the key.
+    fn about(&mut self, rule: &SubjectRule, arguments: &Value) {
+        match rule.named(arguments) {
+            Named::Nobody => {}
+            Named::Somebody(id) => {
+                let mut subject = Resource::new(&rule.kind, Some(id));
+                subject.classification =
+                    Some(self.resource.classification).filter(|class| class.is_personal()).unwrap_or(Classification::Pii);
+                self.subject = Some(subject);
+            }
+            Named::Unusable(why) => {
+                self.draft.ext.insert("subject".to_owned(), json!({"type": rule.kind, "not_named": why}));
+            }
+        }
     }
 
     pub(crate) fn permit(&mut self, permit: &Permit) {
@@ -221,6 +244,7 @@ impl Entry {
         draft.record_type = RecordType::Intent;
         draft.decision.clone_from(&self.decision);
         draft.resources = vec![self.resource.clone()];
+        draft.resources.extend(self.subject.clone());
         draft.outcome = Outcome::default();
         draft
     }
@@ -310,6 +334,7 @@ impl Entry {
         }
         self.draft.decision = self.decision;
         self.draft.resources.push(self.resource);
+        self.draft.resources.extend(self.subject);
         self.draft
     }
 

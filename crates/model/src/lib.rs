@@ -23,5 +23,5 @@ pub use call::Call;
 pub use chain::{Chain, EdgeProof, Hop};
 pub use id::{AgentId, Principal, PrincipalKind, ServerId, TenantId};
 pub use refusal::{Code, Fault, Refusal};
-pub use resource::{Server, ToolClass, ToolRule};
+pub use resource::{Named, Server, SubjectRule, ToolClass, ToolRule};
 pub use time::{ClockStatus, Moment, TimeSource, UnixTime};

@@ -2,7 +2,11 @@
 
 use crate::id::ServerId;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
+
+/// Longest id of a data subject, in bytes.
+const SUBJECT_ID_LIMIT: usize = 256;
 
 /// What a tool does to the world; anything but `Read` needs a durable intent before it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -46,6 +50,51 @@ pub struct ToolRule {
     pub classification: Option<String>,
     /// In words, for the consent page: "Create a refund".
     pub title: Option<String>,
+    /// Whom a call of the tool is about.
+    pub subject: Option<SubjectRule>,
+}
+
+/// Where a call says whom it is about, so that what is recorded of it can be forgotten with that person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubjectRule {
+    /// What kind of person or thing it is: `customer`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// JSON Pointer (RFC 6901) into the arguments.
+    pub argument: String,
+}
+
+/// Whom the arguments of a call name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// The argument is absent or null.
+    Nobody,
+    /// The id, exactly as given; of a whole number, its decimal digits.
+    Somebody(String),
+    /// There is a value that is no id; why, as a word.
+    Unusable(&'static str),
+}
+
+impl SubjectRule {
+    pub fn named(&self, arguments: &Value) -> Named {
+        let id = match arguments.pointer(&self.argument) {
+            None | Some(Value::Null) => return Named::Nobody,
+            Some(Value::String(text)) => text.clone(),
+            // 17.0 is 17 to many an upstream, and must not be a way to name nobody.
+            Some(Value::Number(number)) => match number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0) {
+                Some(whole) => format!("{:.0}", whole + 0.0),
+                None if number.is_f64() => return Named::Unusable("not_an_id"),
+                None => number.to_string(),
+            },
+            Some(_) => return Named::Unusable("not_an_id"),
+        };
+        match id {
+            id if id.len() > SUBJECT_ID_LIMIT => Named::Unusable("too_long"),
+            id if id.is_empty() || id.contains(char::is_control) => Named::Unusable("not_an_id"),
+            id => Named::Somebody(id),
+        }
+    }
 }
 
 /// A registered upstream: an OAuth protected resource with its own audience (RFC 8707).
@@ -63,5 +112,39 @@ pub struct Server {
 impl Server {
     pub fn class_of(&self, action: &str) -> ToolClass {
         self.tools.get(action).map(|rule| rule.class).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_call_names_whom_its_argument_names_and_nobody_else() {
+        let rule = SubjectRule { kind: "customer".into(), argument: "/who/0~1id".into() };
+        let named = |value: Value| rule.named(&json!({"who": {"0/id": value}}));
+        let somebody = |id: &str| Named::Somebody(id.to_owned());
+        for (value, id) in [
+            (json!("C-17"), "C-17"),
+            (json!(" c-17"), " c-17"),
+            (json!(17), "17"),
+            (json!(-1), "-1"),
+            (json!(17.0), "17"),
+            (json!(-0.0), "0"),
+            (json!(u64::MAX), "18446744073709551615"),
+        ] {
+            assert_eq!(named(value), somebody(id));
+        }
+        for value in [json!(1.5), json!(true), json!(["C-17"]), json!({"id": "C-17"}), json!(""), json!("C\n17")] {
+            assert_eq!(named(value), Named::Unusable("not_an_id"));
+        }
+        assert_eq!(named(json!("x".repeat(256))), somebody(&"x".repeat(256)));
+        assert_eq!(named(json!("x".repeat(257))), Named::Unusable("too_long"));
+        assert_eq!(named(json!(1e300)), Named::Unusable("too_long"));
+        assert_eq!(named(Value::Null), Named::Nobody);
+        for arguments in [json!({}), json!({"who": "C-17"}), json!([]), Value::Null] {
+            assert_eq!(rule.named(&arguments), Named::Nobody);
+        }
     }
 }

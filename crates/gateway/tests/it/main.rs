@@ -14,5 +14,6 @@ mod records;
 mod sessions;
 mod stdio;
 mod streams;
+mod subjects;
 mod upstreams;
 mod world;

@@ -11,7 +11,7 @@ use hyper_util::{
 use remit_gateway::{Captures, Gateway, Parts, Route, Settings, Upstream, router};
 use remit_model::{
     Agent, AgentId, AgentStatus, Authority, Chain, EdgeProof, Hop, Human, HumanStatus, Moment, Principal, Server, ServerId,
-    TenantId, ToolClass, ToolRule, UnixTime,
+    SubjectRule, TenantId, ToolClass, ToolRule, UnixTime,
 };
 use remit_policy::{Bundle, Live};
 use remit_store::{
@@ -78,11 +78,20 @@ impl Wish {
 }
 
 fn tools() -> BTreeMap<String, ToolRule> {
-    let rule =
-        |class, classification: Option<&str>| ToolRule { class, classification: classification.map(str::to_owned), title: None };
+    let rule = |class, classification: Option<&str>| ToolRule {
+        class,
+        classification: classification.map(str::to_owned),
+        ..ToolRule::default()
+    };
+    let about = |class, classification| ToolRule {
+        subject: Some(SubjectRule { kind: "customer".into(), argument: "/customer".into() }),
+        ..rule(class, classification)
+    };
     let read = || rule(ToolClass::Read, None);
     BTreeMap::from([
         ("ticket.read".to_owned(), rule(ToolClass::Read, Some("pii"))),
+        ("customer.read".to_owned(), about(ToolClass::Read, Some("phi"))),
+        ("customer.change".to_owned(), about(ToolClass::Write, Some("internal"))),
         ("refund".to_owned(), rule(ToolClass::Payment, None)),
         ("slow".to_owned(), read()),
         ("prose".to_owned(), read()),

@@ -172,6 +172,9 @@ impl Check<'_> {
             for problem in super::captures(server, &config.ledger).err().into_iter().flatten() {
                 self.complain(line, format!("mcp_servers.{name}.{problem}"));
             }
+            for problem in super::subject::problems(server) {
+                self.complain(line, format!("mcp_servers.{name}.{problem}"));
+            }
         }
         let servers: Vec<Server> =
             config.mcp_servers.iter().filter_map(|(name, server)| register(&config.server.public_url, name, server)).collect();

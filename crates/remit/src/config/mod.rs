@@ -5,6 +5,7 @@
 
 mod capture;
 mod load;
+mod subject;
 mod tree;
 pub(crate) mod witnesses;
 
@@ -244,6 +245,8 @@ pub(crate) struct Tool {
     pub(crate) classification: Option<String>,
     /// In words, for the consent page.
     pub(crate) title: Option<String>,
+    /// Whom a call of the tool is about; what is recorded of the call can then be forgotten with them.
+    pub(crate) subject: Option<subject::Subject>,
     /// How much of this tool's calls is kept beside the log; replaces what the server says.
     pub(crate) capture: Option<capture::ToolCapture>,
 }
@@ -273,7 +276,8 @@ impl Tool {
             Class::Identity => ToolClass::Identity,
             Class::Payment => ToolClass::Payment,
         };
-        ToolRule { class, classification: self.classification.clone(), title: self.title.clone() }
+        let subject = self.subject.as_ref().map(subject::Subject::rule);
+        ToolRule { class, classification: self.classification.clone(), title: self.title.clone(), subject }
     }
 }
 
