@@ -190,11 +190,11 @@ class Key:
         self.id = sha256(self.name.encode(), b"\n", typed)[:4]
         refuse(parts[1] != self.id.hex(), "the verifier key's id does not fit its name and key")
     def verifies(self, message, signature): return ed25519(self.public, message, signature)
-    def cosigned(self, text, blob, newest):
-        """Whether this is the witness's timestamped signature (tlog-cosignature), not made before the newest record."""
+    def cosigned(self, text, blob):
+        """The time of the witness's signature (tlog-cosignature). A bad one under a known key fails the whole note."""
         time = int.from_bytes(blob[:8], "big")
-        if len(blob) != 72 or time + 300 < newest: return False
-        return self.verifies(f"cosignature/v1\ntime {time}\n".encode() + text.encode(), blob[8:])
+        refuse(len(blob) != 72 or time >> 63 or not self.verifies(f"cosignature/v1\ntime {time}\n{text}".encode(), blob[8:]), f"{self.name}: a bad cosignature")
+        return time
 def ed25519(public, message, signature):
     try:
         Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
@@ -241,17 +241,18 @@ def open_checkpoint(data, key):
 class Policy:
     """A tlog-policy: logs, witnesses, groups of them, and the quorum that must have cosigned."""
     def __init__(self, text):
-        self.logs, self.members, self.quorum = [], {}, None
+        self.logs, self.members, self.quorum, seen = [], {}, None, set()
+        refuse(len(text) > 256 * 1024 or text[-1:] != "\n" or re.search("[\0-\x08\x0b-\x1f\x7f]", text), "not the text of a policy")
         for line in text.split("\n"):
-            fields = line.split()
+            fields = [field for field in re.split("[ \t]", line) if field]
             if not fields or fields[0].startswith("#"): continue
             if fields[0] == "log" and len(fields) in (2, 3): self.logs.append(Key(fields[1]))
             elif fields[0] == "witness" and len(fields) in (3, 4): self.define(fields[1], Key(fields[2], (WITNESS_KEY,)))
             elif fields[0] == "group" and len(fields) >= 4:
                 members = fields[3:]
                 need = {"any": 1, "all": len(members)}.get(fields[2]) or decimal(fields[2])
-                if not 1 <= need <= len(members) or len(set(members)) != len(members) or not all(m in self.members for m in members):
-                    raise Wrong("a group of the policy is not one")
+                refuse(not 1 <= need <= len(members) or len(set(members)) != len(members) or not set(members) <= set(self.members) - seen, "not a group")
+                seen.update(members)
                 self.define(fields[1], (need, members))
             elif fields[0] == "quorum" and len(fields) == 2 and self.quorum is None:
                 refuse(fields[1] != "none" and fields[1] not in self.members, "the policy's quorum names nothing")
@@ -260,17 +261,20 @@ class Policy:
         refuse(self.quorum is None, "the policy has no quorum")
     def define(self, name, what):
         refuse(name in self.members or name == "none", f"the policy defines `{name}` twice")
+        refuse(isinstance(what, Key) and any(what.public == getattr(one, "public", 0) for one in self.members.values()), f"`{name}` has another's key")
         self.members[name] = what
-    def met(self, text, signatures, newest=0, name=None):
-        """Whether the quorum cosigned this text."""
-        name = name or self.quorum
-        if name == "none": return True
-        what = self.members[name]
-        if isinstance(what, Key):
-            ours = [value for signer, ident, value in signatures if (signer, ident) == (what.name, what.id)]
-            return bool(ours) and all(what.cosigned(text, value, newest) for value in ours)
-        need, members = what
-        return sum(self.met(text, signatures, newest, member) for member in members) >= need
+    def met(self, note, newest=0, now=U64):
+        """Whether a log of the policy signed this note and the quorum cosigned it, at times that can be."""
+        text, signatures = parse_note(note)
+        key = next((key for key in self.logs if (key.name, key.id) in {line[:2] for line in signatures}), None)
+        refuse(key is None or not open_checkpoint(note, key), "the checkpoint is not signed by a log of the policy")
+        good = {"none"}
+        for name, what in self.members.items():  # a group's members stand before it
+            if isinstance(what, Key):
+                times = [what.cosigned(text, value) for signer, ident, value in signatures if (signer, ident) == (what.name, what.id)]
+                if times and newest - 300 <= max(times) <= now + 300: good.add(name)
+            elif sum(member in good for member in what[1]) >= what[0]: good.add(name)
+        return self.quorum in good
 
 # --- C2SP tlog-tiles --------------------------------------------------------------------------------------------------
 def number_path(number):
@@ -673,12 +677,13 @@ def signed(record, jwk):
     return False
 def verify_log(log, report, vkey=None, earlier=None, policy=None):
     """Checkpoint, tree, tiles and records. Returns the records by index; None where there is none."""
-    key = trusted_key(log, report, vkey)
+    key = trusted_key(log, report, vkey, policy)
     if key is not None:
         try: open_checkpoint(log.note, key)
         except HOSTILE as error: report.fail("checkpoint", None, error)
-    if policy is not None and not policy.met(log.text, log.signatures, newest(log)):
-        report.fail("witnesses", None, "the policy's quorum of witnesses has not cosigned the checkpoint")
+    if policy is not None:
+        try: refuse(not policy.met(log.note, newest(log), int(datetime.datetime.now().timestamp())), "the quorum has not cosigned the checkpoint")
+        except HOSTILE as error: report.fail("witnesses", None, error)
     before = earlier_checkpoint(log, report, key, earlier) if earlier is not None and key is not None else None
     tree, tiles, records, found = Tree(), Tiles(log, report), Records(log, report), {}
     extends(before, tree, report)
@@ -707,9 +712,11 @@ def newest(log):
     """When the last record was written, in seconds; 0 when that cannot be read."""
     try: return Record(log.bundle((log.size - 1) // WIDTH)[-1]).written()
     except HOSTILE: return 0
-def trusted_key(log, report, vkey):
-    """The key given, or the one that the log states about itself."""
-    report.independent = vkey is not None
+def trusted_key(log, report, vkey, policy):
+    """The key given, or the policy's for this origin, or the one that the log states about itself."""
+    listed = [key for key in (policy.logs if policy else []) if key.name == log.origin]
+    report.independent = vkey is not None or bool(listed)
+    if listed and vkey is None: return listed[0]
     try:
         if vkey is None:
             first = Record(log.bundle(0)[0]) if log.size else None
@@ -1396,11 +1403,10 @@ def check_proof(proof, entry, keys, policy):
     refuse(len(lines) < 2 or not lines[1].startswith("index "), "the tlog-proof has no index")
     index, path, note = decimal(lines[1][6:]), [unbase64(line, "a hash") for line in lines[2:]], parts[1].encode()
     refuse(len(path) > 64 or any(len(step) != 32 for step in path), "a hash of the tlog-proof is not 32 bytes")
-    text, signatures = parse_note(note)
-    known = [key for key in keys if any((name, ident) == (key.name, key.id) for name, ident, _ in signatures)]
+    known = [key for key in keys if any((name, ident) == (key.name, key.id) for name, ident, _ in parse_note(note)[1])]
     refuse(not known, "the checkpoint is not signed by a known log")
     _, size, root = open_checkpoint(note, known[0])
-    refuse(policy is not None and not policy.met(text, signatures), "the policy's quorum of witnesses has not cosigned the checkpoint")
+    refuse(policy is not None and not policy.met(note), "the policy's quorum of witnesses has not cosigned the checkpoint")
     refuse(root_from_inclusion(leaf_hash(entry), index, size, path) != root, "the proof does not lead from the entry to the checkpoint's root")
     return index
 def check_field(value, keys, policy):
@@ -1439,9 +1445,8 @@ def verify(folder, vkey=None, earlier=None, policy=None, keys=None):
 def say(report, as_json, summary):
     if as_json: print(json.dumps(report.value(), ensure_ascii=False))
     else:
-        for line in report.lines(): print(line)
-        for note in report.notes: print(f"note {note}")
-        print(summary if report.ok() else "NOT VERIFIED")
+        for line in [*report.lines(), *(f"note {note}" for note in report.notes), summary if report.ok() else "NOT VERIFIED"]:
+            print("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line))
     return 0 if report.ok() else 1
 def run_folder(options, policy):
     earlier = pathlib.Path(options.earlier).read_bytes() if options.earlier else None

@@ -10,6 +10,7 @@
 use crate::{
     asked::{Pins, Stop, question},
     open::opened,
+    plain::plain,
     replay::{Mismatch, by_policies},
 };
 use remit_ledger::{Reader, Record, Side};
@@ -212,6 +213,6 @@ impl fmt::Display for ExecutionReport {
         )?;
         self.mismatches
             .iter()
-            .try_for_each(|mismatch| writeln!(f, "FAIL execution at record {}: {}", mismatch.index, mismatch.detail))
+            .try_for_each(|mismatch| writeln!(f, "FAIL execution at record {}: {}", mismatch.index, plain(&mismatch.detail)))
     }
 }

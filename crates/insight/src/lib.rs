@@ -16,6 +16,7 @@ mod explain;
 pub mod export;
 mod moment;
 mod open;
+mod plain;
 mod reconcile;
 mod replay;
 pub mod search;
@@ -26,8 +27,9 @@ pub use custody::{Broken, CustodyReport, custody};
 pub use execution::{ExecutionReport, execution};
 pub use explain::{Explanation, explain, explain_at};
 pub use moment::moment_ns;
+pub use plain::{plain, plain_json};
 pub use reconcile::{
-    Calls, Finding, Intents, Reconciliation, Scope, Tokens, UpstreamCall, reconcile, request_digest, upstream_log,
+    Alone, Calls, Finding, Intents, Reconciliation, Scope, Tokens, UpstreamCall, reconcile, request_digest, upstream_log,
 };
 pub use replay::{Mismatch, ReplayReport, replay};
 pub use what_if::{Flip, WhatIf, what_if};

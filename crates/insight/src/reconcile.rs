@@ -5,7 +5,7 @@
 //! `record_id`, or for a call without intent the `ext.call` of its record; the gateway sends it as `remit/record` in
 //! `_meta`. A call in the upstream's log that no record stands behind went past the gateway, or somebody wrote it there.
 
-use crate::open::opened;
+use crate::{open::opened, plain::plain};
 use remit_ledger::{Reader, Record, dir::ReadError};
 use remit_model::json;
 use serde::{Deserialize, Serialize};
@@ -89,6 +89,16 @@ pub struct Calls {
     pub unknown_outcome: Vec<Finding>,
     /// Findings beyond the first 1000 of each kind.
     pub unlisted: u64,
+    /// How many there are of each kind, listed or not.
+    pub counts: Alone,
+}
+
+/// How many calls stand alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Alone {
+    pub ledger_only: u64,
+    pub upstream_only: u64,
+    pub unknown_outcome: u64,
 }
 
 /// A call that stands alone.
@@ -147,6 +157,8 @@ struct Books {
     tokens: HashMap<String, bool>,
     /// By `record_id`: index, and whether an effect named it.
     intents: BTreeMap<String, (u64, bool)>,
+    /// Calls before the period: their effects and an upstream's lines may fall into it.
+    before: HashMap<String, String>,
     sent: BTreeMap<String, Sent>,
     report: Reconciliation,
 }
@@ -168,6 +180,7 @@ pub fn reconcile(reader: &Reader, upstream: Option<&[UpstreamCall]>, scope: &Sco
             }
             "decision" | "intent" if inside => books.used(reader, index, &record),
             "effect" if inside => books.ended(index, &record),
+            "decision" | "intent" => books.before.extend(call_id(&record).map(|id| (id.to_owned(), server(&record)))),
             _ => {}
         }
     }
@@ -176,7 +189,7 @@ pub fn reconcile(reader: &Reader, upstream: Option<&[UpstreamCall]>, scope: &Sco
     report.tokens.token_service_only = books.tokens.values().filter(|used| !**used).count() as u64;
     report.intents.unknown_outcome = books.intents.values().filter(|(_, ended)| !ended).map(|(index, _)| *index).collect();
     report.intents.unknown_outcome.sort_unstable();
-    report.upstream = upstream.map(|calls| compare(&books.sent, calls, scope.server.as_deref()));
+    report.upstream = upstream.map(|calls| compare(&books.sent, &books.before, calls, scope.server.as_deref()));
     Ok(report)
 }
 
@@ -196,12 +209,12 @@ impl Books {
         if intent {
             self.intents.insert(record.record_id().to_owned(), (index, false));
         }
-        let id = if intent { Some(record.record_id()) } else { record.text("/ext/call") };
+        let id = call_id(record);
         let tool = record.text("/mcp/method") == Some("tools/call");
         if let Some(id) = id.filter(|_| tool) {
             let name = record.text("/tool/name").unwrap_or_default().to_owned();
             let state = if intent { State::Unknown } else { state(record) };
-            let server = record.text("/tool/server_id").unwrap_or_default().to_owned();
+            let server = server(record);
             let digest = digest(reader, index, record, &name);
             self.sent.insert(id.to_owned(), Sent { index, server, name, digest, state });
         }
@@ -213,7 +226,7 @@ impl Books {
             let text = |name: &str| read.get(name).and_then(Value::as_str);
             if let (Some(call), Some(tool)) = (text("call"), text("tool")) {
                 let state = if text("outcome") == Some("success") { State::Answered } else { State::Unknown };
-                let server = record.text("/tool/server_id").unwrap_or_default().to_owned();
+                let server = server(record);
                 self.sent.insert(call.to_owned(), Sent { index, server, name: tool.to_owned(), digest: None, state });
             }
         }
@@ -221,13 +234,22 @@ impl Books {
         if let Some((_, ended)) = self.intents.get_mut(intent) {
             *ended = true;
             self.report.intents.matched += 1;
-        } else {
+        } else if !self.before.contains_key(intent) {
             self.report.intents.effect_only.push(index);
         }
         if let Some(sent) = self.sent.get_mut(intent) {
             sent.state = state(record);
         }
     }
+}
+
+/// What the call carries to the upstream as `remit/record`.
+fn call_id(record: &Record) -> Option<&str> {
+    if record.record_type() == "intent" { Some(record.record_id()) } else { record.text("/ext/call") }
+}
+
+fn server(record: &Record) -> String {
+    record.text("/tool/server_id").unwrap_or_default().to_owned()
 }
 
 /// An upstream that answered has seen the call; of one that did not, nobody here knows.
@@ -250,10 +272,19 @@ pub fn request_digest(name: &str, arguments: &Value) -> String {
     json::digest(&json!({"name": name, "arguments": arguments}))
 }
 
-fn compare(sent: &BTreeMap<String, Sent>, upstream: &[UpstreamCall], server: Option<&str>) -> Calls {
+fn compare(
+    sent: &BTreeMap<String, Sent>,
+    before: &HashMap<String, String>,
+    upstream: &[UpstreamCall],
+    server: Option<&str>,
+) -> Calls {
     let mut calls = Calls::default();
     let mut seen = HashSet::new();
     for (line, call) in (1..).zip(upstream) {
+        let earlier = call.call.as_deref().and_then(|id| before.get(id));
+        if earlier.is_some_and(|at| server.is_none_or(|server| at == server)) {
+            continue; // A call of before the period, which is not compared.
+        }
         let known = call.call.as_deref().and_then(|id| sent.get(id).map(|sent| (id, sent)));
         let known = known.filter(|(_, sent)| server.is_none_or(|server| sent.server == server));
         let why = match (known, &call.call) {
@@ -270,6 +301,7 @@ fn compare(sent: &BTreeMap<String, Sent>, upstream: &[UpstreamCall], server: Opt
             }
         };
         let finding = Finding { at: line, name: call.name.clone().unwrap_or_default(), why };
+        calls.counts.upstream_only += 1;
         list(&mut calls.upstream_only, finding, &mut calls.unlisted);
     }
     let mut alone: Vec<&Sent> = sent
@@ -279,11 +311,16 @@ fn compare(sent: &BTreeMap<String, Sent>, upstream: &[UpstreamCall], server: Opt
         .collect();
     alone.sort_by_key(|sent| sent.index);
     for sent in alone {
-        let (into, why) = match sent.state {
-            State::Answered => (&mut calls.ledger_only, "the upstream's log has no such call"),
-            State::Unknown => (&mut calls.unknown_outcome, "it may not have reached the upstream, whose log does not have it"),
+        let (into, count, why) = match sent.state {
+            State::Answered => (&mut calls.ledger_only, &mut calls.counts.ledger_only, "the upstream's log has no such call"),
+            State::Unknown => (
+                &mut calls.unknown_outcome,
+                &mut calls.counts.unknown_outcome,
+                "it may not have reached the upstream, whose log does not have it",
+            ),
         };
         let finding = Finding { at: sent.index, name: sent.name.clone(), why: why.to_owned() };
+        *count += 1;
         list(into, finding, &mut calls.unlisted);
     }
     calls
@@ -314,9 +351,9 @@ impl Reconciliation {
         });
         if let (Some(calls), Some(summary)) = (&self.upstream, summary.as_object_mut()) {
             summary.insert("upstream_matched".to_owned(), json!(calls.matched.to_string()));
-            summary.insert("ledger_only".to_owned(), count(calls.ledger_only.len()));
-            summary.insert("upstream_only".to_owned(), count(calls.upstream_only.len()));
-            summary.insert("upstream_unknown".to_owned(), count(calls.unknown_outcome.len()));
+            summary.insert("ledger_only".to_owned(), json!(calls.counts.ledger_only.to_string()));
+            summary.insert("upstream_only".to_owned(), json!(calls.counts.upstream_only.to_string()));
+            summary.insert("upstream_unknown".to_owned(), json!(calls.counts.unknown_outcome.to_string()));
         }
         summary
     }
@@ -353,9 +390,9 @@ impl fmt::Display for Reconciliation {
             mark(calls.ledger_only.is_empty() && calls.upstream_only.is_empty()),
             calls.matched,
             calls.matched_by_id_only,
-            calls.ledger_only.len(),
-            calls.upstream_only.len(),
-            calls.unknown_outcome.len()
+            calls.counts.ledger_only,
+            calls.counts.upstream_only,
+            calls.counts.unknown_outcome
         )?;
         for (word, place, findings) in [
             ("FAIL ledger only", "record", &calls.ledger_only),
@@ -363,7 +400,7 @@ impl fmt::Display for Reconciliation {
             ("note unknown", "record", &calls.unknown_outcome),
         ] {
             for finding in findings {
-                writeln!(f, "{word}, {place} {} `{}`: {}", finding.at, finding.name, finding.why)?;
+                writeln!(f, "{word}, {place} {} `{}`: {}", finding.at, plain(&finding.name), plain(&finding.why))?;
             }
         }
         if calls.unlisted > 0 { writeln!(f, "note {} more are not listed", calls.unlisted) } else { Ok(()) }

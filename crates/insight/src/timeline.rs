@@ -3,7 +3,7 @@
 //! Nothing is executed and nothing decided: it shows what was recorded, in the order of the log, in the recorded gaps.
 //! Pure: time passes only as the caller says.
 
-use crate::open::opened;
+use crate::{open::opened, plain::plain};
 use remit_ledger::{Reader, Record, Side, dir::ReadError};
 use serde::Serialize;
 use serde_json::Value;
@@ -56,9 +56,9 @@ pub fn line(reader: &Reader, index: u64) -> Result<Line, ReadError> {
         index,
         wall_ns: record.wall_ns(),
         time: record.text("/time/wall").unwrap_or_default().to_owned(),
-        who: printable(&names.join(" → ")),
-        what: printable(&format!("{} {}", record.record_type(), tool.as_deref().unwrap_or(record.action()))),
-        outcome: printable(&format!("{}{code}", said(&record))),
+        who: plain(&names.join(" → ")),
+        what: plain(&format!("{} {}", record.record_type(), tool.as_deref().unwrap_or(record.action()))),
+        outcome: plain(&format!("{}{code}", said(&record))),
     })
 }
 
@@ -84,11 +84,6 @@ fn name(at: usize, party: &Value, side: Option<&Side>) -> String {
         let text = |name: &str| party.get(name).and_then(Value::as_str).unwrap_or_default();
         format!("{}:{}", text("kind"), text("subject_ref").get(..8).unwrap_or_default())
     })
-}
-
-/// A name must not move the cursor of whoever looks at it.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '�' } else { c }).collect()
 }
 
 /// The wait between two records at a speed. A clock that went back counts as no time.

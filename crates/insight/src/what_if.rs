@@ -5,6 +5,7 @@
 
 use crate::{
     asked::{Stop, question},
+    plain::plain,
     replay::{by_policies, effect_name},
 };
 use remit_ledger::{Reader, Record, dir::ReadError};
@@ -140,15 +141,19 @@ impl fmt::Display for WhatIf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} of {} decisions would come out differently", self.flipped, self.decisions)?;
         for flip in &self.flips {
-            let rules = if flip.rules.is_empty() { "no policy permits it".to_owned() } else { flip.rules.join(", ") };
-            writeln!(f, "{:>8} × {}: {} → {}, by {rules}", flip.count, flip.what, flip.was, flip.becomes)?;
-            writeln!(f, "{:>8}   for example record {}. {}", "", flip.example.index, flip.example.explanation)?;
+            let rules = if flip.rules.is_empty() { "no policy permits it".to_owned() } else { plain(&flip.rules.join(", ")) };
+            writeln!(f, "{:>8} × {}: {} → {}, by {rules}", flip.count, plain(&flip.what), plain(&flip.was), flip.becomes)?;
+            writeln!(f, "{:>8}   for example record {}. {}", "", flip.example.index, plain(&flip.example.explanation))?;
         }
         if self.undisclosed > 0 {
             writeln!(f, "note {} decisions were not compared: their questions are not with this copy", self.undisclosed)?;
         }
         for (schema, count) in &self.other_schema {
-            writeln!(f, "note {count} decisions were not compared: they were asked under schema {schema}, not the candidate's")?;
+            writeln!(
+                f,
+                "note {count} decisions were not compared: they were asked under schema {}, not the candidate's",
+                plain(schema)
+            )?;
         }
         if let Some(first) = self.unreadable.first() {
             let count = self.unreadable.len();

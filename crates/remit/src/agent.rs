@@ -10,6 +10,7 @@ use crate::{
 use anyhow::{Context as _, Result, bail};
 use comfy_table::{ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
 use http::Method;
+use remit_insight::plain_json;
 use remit_token::{Algorithm, PrivateKey};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -157,6 +158,6 @@ fn list(answer: &Value) {
 }
 
 pub(crate) fn print(value: &Value) -> Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    println!("{}", plain_json(&serde_json::to_string_pretty(value)?));
     Ok(())
 }

@@ -11,6 +11,7 @@ mod connect;
 mod demo;
 mod init;
 mod keys;
+mod prompt;
 mod reference;
 mod reload;
 mod rim;

@@ -1,6 +1,6 @@
 //! `remit serve`: listen, say so in one line, and on SIGTERM finish what is begun and close the ledger cleanly.
 
-use crate::{config::Loaded, reload, rim::Rim, wire};
+use crate::{config::Loaded, prompt::Prompt, reload, rim::Rim, wire};
 use anyhow::{Context as _, Result};
 use axum::{Extension, Router, extract::ConnectInfo};
 use hyper_util::{
@@ -18,6 +18,8 @@ use tokio::{
 
 /// A client gets this long to send a request's head.
 const HEAD_WAIT: Duration = Duration::from_secs(10);
+/// An HTTP/2 client that has said nothing for so long is asked whether it is still there.
+const DEAD_AFTER: Duration = Duration::from_secs(30);
 /// Largest request head, in bytes.
 const HEAD_LIMIT: usize = 64 << 10;
 /// What is begun gets this long to finish after SIGTERM.
@@ -59,6 +61,8 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, mut stopped: wa
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_WAIT).max_buf_size(HEAD_LIMIT);
     builder.http2().timer(TokioTimer::new()).max_header_list_size(u32::try_from(HEAD_LIMIT).unwrap_or(u32::MAX));
+    // A client that went away without a word holds its connection no longer than this.
+    builder.http2().keep_alive_interval(DEAD_AFTER).keep_alive_timeout(HEAD_WAIT);
     let graceful = GracefulShutdown::new();
     loop {
         let (socket, peer) = tokio::select! {
@@ -75,7 +79,8 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, mut stopped: wa
         };
         let _ = socket.set_nodelay(true);
         let service = TowerToHyperService::new(router.clone().layer(Extension(ConnectInfo(peer))));
-        let connection = graceful.watch(builder.serve_connection(TokioIo::new(socket), service).into_owned());
+        let connection =
+            graceful.watch(builder.serve_connection(TokioIo::new(Prompt::new(socket, HEAD_WAIT)), service).into_owned());
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended badly");

@@ -4,7 +4,7 @@
 use crate::harness::{python, root, succeed, text};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use remit_insight::custody;
-use remit_ledger::{Reader, Trust, vault::Keyring, verify::verify_log};
+use remit_ledger::{Reader, Trust, cosign::Cosigner, policy::Policy, vault::Keyring, verify::verify_log};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
@@ -12,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     thread,
+    time::{SystemTime, UNIX_EPOCH},
 };
 use tempfile::TempDir;
 
@@ -52,6 +53,61 @@ fn ours(place: &Path, about: &Value) -> BTreeSet<Failure> {
     let log = report.failures().map(|check| (check.name.to_owned(), check.index));
     let custody = custody(&reader).failures.into_iter().map(|broken| ("custody".to_owned(), Some(broken.index)));
     log.chain(custody).collect()
+}
+
+/// What both verifiers say of the checkpoint's witnesses; `None` where the policy itself is refused.
+fn witnessed(place: &Path, policy: &str) -> (Option<bool>, Option<bool>) {
+    let file = place.join("policy");
+    fs::write(&file, policy).unwrap();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let ours = Policy::parse(policy.as_bytes()).ok().map(|policy| {
+        let trust = Trust { policy: Some(policy), now: Some(now), ..Trust::default() };
+        verify_log(&Reader::open(&place.join("ledger")).unwrap(), &trust).ok()
+    });
+    let mut command = Command::new(python());
+    command.arg("-B").arg(root().join("verify.py")).arg(place.join("ledger")).arg("--policy").arg(&file);
+    let theirs = match command.output().unwrap().status.code() {
+        Some(2) => None,
+        code => Some(code == Some(0)),
+    };
+    (ours, theirs)
+}
+
+#[test]
+fn both_verifiers_count_the_same_witnesses() {
+    let corpus = TempDir::new().unwrap();
+    run("make", corpus.path());
+    let place = corpus.path().join("0000");
+    let about: Value = serde_json::from_slice(&fs::read(place.join("case.json")).unwrap()).unwrap();
+    let reader = Reader::open(&place.join("ledger")).unwrap();
+    let note = reader.checkpoint_note().to_vec();
+    let head = reader.checkpoint().to_text();
+    let newest = reader.record(reader.len() - 1).unwrap().wall_ns() / 1_000_000_000;
+    let witness = |n: u8| Cosigner::from_seed(&format!("w{n}.example"), &[n; 32]).unwrap();
+    let line = |n: u8, at: u64| witness(n).cosign(&head, at).to_string();
+    let forged = Cosigner::from_seed("w2.example", &[2; 32]).unwrap().cosign("another head\n", newest).to_string();
+    let log = about["vkey"].as_str().unwrap();
+    let (a, b) = (witness(1).public().to_string(), witness(2).public().to_string());
+    let two = format!("log {log}\nwitness a {a}\nwitness b {b}\n");
+    let (any, all) = (format!("{two}group g any a b\nquorum g\n"), format!("{two}group g all a b\nquorum g\n"));
+    let foreign = Cosigner::from_seed("other.example", &[3; 32]).unwrap().public().to_string();
+    for (why, policy, lines, good) in [
+        ("one of any", any.clone(), vec![line(1, newest)], Some(true)),
+        ("both", all.clone(), vec![line(1, newest), line(2, newest)], Some(true)),
+        ("one witness twice", all.clone(), vec![line(1, newest), line(1, newest + 1)], Some(false)),
+        ("a bad line of another witness", any.clone(), vec![line(1, newest), forged], Some(false)),
+        ("before the newest record", any.clone(), vec![line(1, newest - 3600)], Some(false)),
+        ("the newest line counts", any.clone(), vec![line(1, newest - 3600), line(1, newest)], Some(true)),
+        ("from the future", any.clone(), vec![line(1, 1 << 40)], Some(false)),
+        ("one key under two names", format!("log {log}\nwitness a {a}\nwitness b {a}\nquorum a\n"), vec![line(1, newest)], None),
+        ("one member in two groups", format!("{two}group g any a\ngroup h all a b\nquorum h\n"), vec![line(1, newest)], None),
+        ("a last line without end", any.trim_end().to_owned(), vec![line(1, newest)], None),
+        ("no log of this name", format!("witness a {a}\nquorum a\n"), vec![line(1, newest)], Some(false)),
+        ("a witness in place of the log", format!("log {foreign}\nwitness a {a}\nquorum a\n"), vec![line(1, newest)], None),
+    ] {
+        fs::write(place.join("ledger/checkpoint"), [&note[..], lines.concat().as_bytes()].concat()).unwrap();
+        assert_eq!(witnessed(&place, &policy), (good, good), "{why}");
+    }
 }
 
 /// Every case with what both verifiers say.

@@ -149,6 +149,38 @@ fn another_servers_calls_are_not_this_upstreams() {
 }
 
 #[test]
+fn what_began_before_the_period_is_no_finding_in_it() {
+    let mut world = World::new();
+    let token = world.login(|_| {});
+    read(&mut world, &token, "r-0");
+    let paid = pay(&mut world, &token, 40, Some(OutcomeStatus::Success));
+    let reader = world.publish().reader();
+    let effect = reader.record(reader.len() - 1).unwrap();
+    // The period begins with the effect: the intent, the read and the upstream's lines of both are older.
+    let scope = Scope { server: Some("helpdesk".to_owned()), since_ns: Some(effect.wall_ns()) };
+    let calls = [
+        said(&paid, "refund.create", &json!({"amount": 40})),
+        said("r-0", "tickets.read", &json!({"id": "T-1"})),
+        said("behind-its-back", "tickets.read", &json!({"id": "T-1"})),
+    ];
+    let whole = reconcile(&reader, Some(&calls), &scope).unwrap();
+    let found = whole.upstream.as_ref().unwrap();
+    assert!(whole.intents.effect_only.is_empty(), "{whole}");
+    assert_eq!((found.upstream_only.len(), found.upstream_only[0].at), (1, 3), "{whole}");
+}
+
+#[test]
+fn every_finding_is_counted_however_many_are_listed() {
+    let case = honest();
+    let strange = UpstreamCall { name: Some("x\u{1b}[2J\nok   upstream: all matched".to_owned()), ..UpstreamCall::default() };
+    let (whole, calls) = report(&case.world.publish().reader(), &vec![strange; 1500]);
+    assert_eq!((calls.upstream_only.len(), calls.counts.upstream_only, calls.unlisted), (1000, 1500, 500));
+    assert_eq!(whole.summary()["upstream_only"], "1500");
+    let shown = whole.to_string();
+    assert!(!shown.contains('\u{1b}') && !shown.lines().any(|line| line.starts_with("ok   upstream")), "a line of its own");
+}
+
+#[test]
 fn a_use_without_an_issued_token_is_gateway_only() {
     let mut world = World::new();
     let mut forged = world.login(|_| {});

@@ -3,7 +3,7 @@
 use super::{OneRecord, find};
 use crate::agent::print;
 use anyhow::{Result, bail};
-use remit_insight::explain_at;
+use remit_insight::{explain_at, plain};
 
 pub(super) fn run(args: &OneRecord) -> Result<()> {
     let reader = args.source.open()?;
@@ -13,7 +13,7 @@ pub(super) fn run(args: &OneRecord) -> Result<()> {
     if args.source.config.json {
         return print(&serde_json::to_value(&explanation)?);
     }
-    println!("Record {index} ({})", record.record_id());
+    println!("Record {index} ({})", plain(record.record_id()));
     for (word, lines) in [
         ("Who", &explanation.who),
         ("What", &explanation.what),
@@ -22,7 +22,7 @@ pub(super) fn run(args: &OneRecord) -> Result<()> {
         ("When", &explanation.when),
     ] {
         for (number, line) in lines.iter().enumerate() {
-            println!("{:<6}{line}", if number == 0 { word } else { "" });
+            println!("{:<6}{}", if number == 0 { word } else { "" }, plain(line));
         }
     }
     Ok(())

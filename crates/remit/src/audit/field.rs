@@ -1,6 +1,6 @@
 //! `remit audit prove`: one field of one record, shown to a stranger and checked by one.
 
-use super::{Source, find};
+use super::{Source, find, say};
 use crate::agent::print;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -71,7 +71,7 @@ fn check(args: &Prove, file: &PathBuf) -> Result<bool> {
             return Ok(false);
         }
         Err(error) => {
-            println!("NOT PROVED: {error}");
+            say(&[format!("NOT PROVED: {error}")]);
             return Ok(false);
         }
     };
@@ -86,8 +86,10 @@ fn check(args: &Prove, file: &PathBuf) -> Result<bool> {
     }
     let at = format!("record {} ({}) of {}", proof.proof.index, record.record_id(), judgement.checkpoint.origin);
     match field {
-        Some(field) => println!("PROVED: in {at}, `{}` is {}", field.path, field.value().unwrap_or_default()),
-        None => println!("PROVED: inclusion only: {at} stands in the log as the proof has it; no committed value is shown"),
+        Some(field) => say(&[format!("PROVED: in {at}, `{}` is {}", field.path, field.value().unwrap_or_default())]),
+        None => {
+            say(&[format!("PROVED: inclusion only: {at} stands in the log as the proof has it; no committed value is shown")])
+        }
     }
     Ok(true)
 }

@@ -1,5 +1,6 @@
 //! `remit audit erase|hold|disclose`: clients of the admin API, because the server holds the keys.
 
+use super::say;
 use crate::{
     agent::{Admin, print},
     cli::ConfigArg,
@@ -89,7 +90,7 @@ pub(super) async fn hold(args: &Hold) -> Result<()> {
             let holds = answer.get("holds").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
             for hold in holds {
                 let since = hold.get("since").map(ToString::to_string).unwrap_or_default();
-                println!("{} {} since {since}", text(hold, "subject_ref"), text(hold, "subject"));
+                say(&[format!("{} {} since {since}", text(hold, "subject_ref"), text(hold, "subject"))]);
             }
             println!("{} on hold", holds.len());
             Ok(())

@@ -20,6 +20,7 @@ pub(crate) use verify::{Proof, prove};
 use crate::{cli::ConfigArg, config, rim::Rim};
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
+use remit_insight::plain;
 use remit_ledger::{Reader, Record};
 use std::path::{Path, PathBuf};
 
@@ -124,9 +125,10 @@ pub(crate) async fn run(command: &AuditCommand, rim: &Rim) -> Result<bool> {
     .await?
 }
 
+/// Each on a line of its own, whatever values it holds.
 fn say(lines: &[String]) {
     for line in lines {
-        println!("{line}");
+        println!("{}", plain(line));
     }
 }
 

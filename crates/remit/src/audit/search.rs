@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
 use remit_insight::{
-    moment_ns,
+    moment_ns, plain,
     search::{Dimension, Hits, Index, Query, terms},
 };
 use remit_ledger::{Reader, Record, record::Pepper};
@@ -86,9 +86,12 @@ pub(super) fn run(args: &Search, rim: &Rim) -> Result<()> {
 
 type Found = (Hits, Vec<(u64, Record)>);
 
-/// The hits with their records; `None` when a record is not what the index says.
+/// The hits with their records; `None` when the index cannot be read or a record is not what it says.
 fn look(index: &Index, query: &Query, reader: &Reader) -> Result<Option<Found>> {
-    let hits = index.search(query)?;
+    let Ok(hits) = index.search(query) else { return Ok(None) };
+    if hits.records.iter().any(|index| *index >= reader.len()) {
+        return Ok(None);
+    }
     let mut records = Vec::new();
     for index in &hits.records {
         let record = reader.record(*index)?;
@@ -193,10 +196,10 @@ fn show(args: &Search, hits: &Hits, records: &[(u64, Record)]) -> Result<()> {
         table.add_row([
             index.to_string(),
             record.text("/time/wall").and_then(|time| time.get(..19)).unwrap_or_default().to_owned(),
-            record.record_type().to_owned(),
-            record.action().to_owned(),
-            record.outcome().to_owned(),
-            code.unwrap_or_default().to_owned(),
+            plain(record.record_type()),
+            plain(record.action()),
+            plain(record.outcome()),
+            plain(code.unwrap_or_default()),
         ]);
     }
     println!("{table}");

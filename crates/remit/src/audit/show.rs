@@ -4,6 +4,7 @@ use super::{OneRecord, find};
 use crate::agent::print;
 use anyhow::Result;
 use comfy_table::{ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
+use remit_insight::plain;
 use serde_json::{Value, json};
 
 /// Records shown when none is named.
@@ -32,10 +33,10 @@ pub(super) fn run(args: &OneRecord) -> Result<()> {
         table.add_row([
             index.to_string(),
             time.get(..19).unwrap_or_default().to_owned(),
-            record.record_type().to_owned(),
-            record.action().to_owned(),
-            record.outcome().to_owned(),
-            code,
+            plain(record.record_type()),
+            plain(record.action()),
+            plain(record.outcome()).to_owned(),
+            plain(&code),
         ]);
     }
     if args.source.config.json {

@@ -124,7 +124,8 @@ impl Proof {
             ));
         }
         for (at, head) in self.log.evidence.iter().enumerate() {
-            lines.push(format!("evidence {}: a signed head that excludes the other\n{}", at + 1, head.trim_end()));
+            lines.push(format!("evidence {}: a signed head that excludes the other", at + 1));
+            lines.extend(head.trim_end().lines().map(str::to_owned));
         }
         lines.extend(self.log.notes.iter().map(|note| format!("note {note}")));
         if !self.log.independent {

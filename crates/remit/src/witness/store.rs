@@ -47,7 +47,8 @@ impl Heads {
             match fs::read(&file) {
                 Ok(note) if note.len() <= NOTE_LIMIT * 2 => {
                     // A head we cannot read is not "no head": going on would forget what was seen.
-                    let head = Checkpoint::open(&note, log).with_context(|| format!("{} cannot be trusted", file.display()))?;
+                    let head = open_by_any(&note, &logs, log.name());
+                    let head = head.with_context(|| format!("{} cannot be trusted", file.display()))?;
                     held.insert(log.name().to_owned(), (head, note));
                 }
                 Ok(_) => bail!("{} is too long", file.display()),
@@ -78,8 +79,7 @@ impl Heads {
         let line = self.cosigner.cosign(&head.to_text(), now).to_string();
         if self.held.get(&head.origin).is_none_or(|(known, _)| *known != head) {
             // The log's signature and ours: evidence by itself, whatever becomes of the log.
-            let log = self.logs.iter().find(|log| log.name() == head.origin).context("a log without key was judged")?;
-            let note = [bare(&request.note, log)?.as_bytes(), line.as_bytes()].concat();
+            let note = [bare(&request.note, &self.logs)?.as_bytes(), line.as_bytes()].concat();
             replace(&self.dir, &file_name(&head.origin), &note)?;
             // CRASH: the head is held, the answer is not given; who asks again learns its size and goes on from there.
             self.held.insert(head.origin.clone(), (head, note));
@@ -89,10 +89,22 @@ impl Heads {
 }
 
 /// The note with the log's own signature alone: a stranger's lines are not ours to keep.
-fn bare(note: &[u8], log: &VerifyingKey) -> Result<String> {
+fn bare(note: &[u8], logs: &[VerifyingKey]) -> Result<String> {
     let note = remit_ledger::note::Note::parse(note)?;
-    let own = note.signatures.iter().find(|line| line.name == log.name() && line.id == log.id());
+    let own = note.signatures.iter().find(|line| logs.iter().any(|log| line.name == log.name() && line.id == log.id()));
     Ok(format!("{}\n{}", note.text, own.context("the log's signature is gone")?))
+}
+
+/// A head signed by one of the keys of its log: while a log changes its key it has two.
+fn open_by_any(note: &[u8], logs: &[VerifyingKey], origin: &str) -> Result<Checkpoint> {
+    let mut refused = anyhow::anyhow!("no key of this log is known");
+    for log in logs.iter().filter(|log| log.name() == origin) {
+        match Checkpoint::open(note, log) {
+            Ok(head) => return Ok(head),
+            Err(error) => refused = error.into(),
+        }
+    }
+    Err(refused)
 }
 
 fn file_name(origin: &str) -> String {
@@ -197,6 +209,28 @@ mod tests {
         assert_eq!(refused(&mut heads, &request(5, &fork)), 422);
         assert_eq!(refused(&mut heads, &request(5, &leaves(9))), 200);
         assert_eq!(heads.note("00"), None);
+    }
+
+    #[test]
+    fn a_log_that_changes_its_key_stays_one_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let newer = SigningKey::from_seed("log.example", &[8; 32]).unwrap();
+        let both = || vec![log().public().clone(), newer.public().clone()];
+        let mut heads = Heads::open(dir.path(), Some("w.example"), both(), &Rim::system()).unwrap();
+        heads.add(&request(0, &leaves(5)), 1_800_000_000).unwrap();
+        let under = |key: &SigningKey, leaves: &[Hash]| {
+            let asked = request(5, leaves);
+            let text = Note::parse(&asked.note).unwrap().text;
+            Request { note: key.sign(&text).unwrap(), ..asked }
+        };
+        let mut fork = leaves(9);
+        fork[2] = Hash::ZERO;
+        // The new key must extend what the old one signed, and the folder opens under both.
+        assert!(matches!(heads.add(&under(&newer, &fork), 1_800_000_001).unwrap(), Outcome::Refused(Refused::Inconsistent)));
+        assert!(matches!(heads.add(&under(&newer, &leaves(9)), 1_800_000_001).unwrap(), Outcome::Cosigned(_)));
+        drop(heads);
+        let heads = Heads::open(dir.path(), Some("w.example"), both(), &Rim::system()).unwrap();
+        assert_eq!(heads.held["log.example"].0.size, 9);
     }
 
     #[test]
