@@ -7,6 +7,7 @@ use crate::{
     asked::{Pins, Stop, question},
     enough,
     open::{opened, written},
+    plain::plain,
     replay::decided_at,
 };
 use jiff::Timestamp;
@@ -352,7 +353,7 @@ impl fmt::Display for Explanation {
         let parts = [("Who", &self.who), ("What", &self.what), ("Why", &self.why), ("How", &self.how), ("When", &self.when)];
         for (word, lines) in parts {
             for (number, line) in lines.iter().enumerate() {
-                writeln!(f, "{:<6}{line}", if number == 0 { word } else { "" })?;
+                writeln!(f, "{:<6}{}", if number == 0 { word } else { "" }, plain(line))?;
             }
         }
         Ok(())

@@ -1,5 +1,7 @@
 //! Words from records, fit for a terminal.
 
+use std::fmt::Write as _;
+
 /// The text on one line, without what would move the cursor, colour the screen or turn the writing around: such
 /// characters are shown as escapes. What a caller named, an upstream wrote or a stranger's ledger holds stays a value,
 /// and cannot draw a verdict of its own.
@@ -9,9 +11,9 @@ pub fn plain(text: &str) -> String {
     }
     text.chars().fold(String::new(), |mut shown, letter| {
         if moves(letter) {
-            shown.extend(letter.escape_unicode())
+            shown.extend(letter.escape_unicode());
         } else {
-            shown.push(letter)
+            shown.push(letter);
         }
         shown
     })
@@ -22,7 +24,7 @@ pub fn plain_json(text: &str) -> String {
     text.chars().fold(String::new(), |mut shown, letter| {
         // Outside of strings only line feeds stand, which lay it out; inside they are escaped already.
         if letter != '\n' && moves(letter) {
-            shown.push_str(&format!("\\u{:04x}", u32::from(letter)));
+            let _ = write!(shown, "\\u{:04x}", u32::from(letter));
         } else {
             shown.push(letter);
         }

@@ -35,6 +35,18 @@ fn a_call_that_a_policy_refuses() {
 }
 
 #[test]
+fn what_a_caller_wrote_cannot_move_the_readers_cursor() {
+    let mut world = World::new();
+    let planner = world.login(|_| {});
+    let index = world.call(&planner, "tickets.read", Read, &json!({"id": "T-1\u{9b}2J\u{202e}\u{1b}[1mVERIFIED"}), |draft| {
+        draft.action.name = "tickets.read\nWhy   It was allowed.\u{1b}[8m".to_owned();
+    });
+    let told = explained(&world, index);
+    assert!(told.contains("VERIFIED") && !told.contains(['\u{1b}', '\u{9b}', '\u{202e}']), "{told}");
+    assert!(!told.lines().any(|line| line.starts_with("Why   It was allowed")), "{told}");
+}
+
+#[test]
 fn a_call_that_the_authority_does_not_cover() {
     let mut world = World::new();
     let planner = world.login(|_| {});

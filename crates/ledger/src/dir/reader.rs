@@ -276,15 +276,19 @@ fn required(fetch: &Fetch, path: &str, limit: usize) -> Result<Vec<u8>, ReadErro
 
 /// Reads a file that may be anything at all, but not more of it than `limit`.
 fn read_file(path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
+    let about = match path.metadata() {
+        Ok(about) => about,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
         Err(error) => return Err(error),
     };
-    // A copy handed to us may hold pipes and devices; reading one would never end.
-    if !file.metadata()?.is_file() {
+    // A copy handed to us may hold pipes and devices: opening or reading one would never end.
+    if !about.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
     let mut bytes = Vec::new();
     file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > limit {

@@ -255,3 +255,14 @@ fn an_empty_log_has_a_checkpoint_too() {
     let report = verify(folder.path(), &trust());
     assert!(report.ok(), "{report}");
 }
+
+#[test]
+fn a_pipe_in_a_copy_is_a_failure_and_no_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("checkpoint");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let (say, said) = std::sync::mpsc::channel();
+    let dir = folder.path().to_owned();
+    std::thread::spawn(move || say.send(verify(&dir, &trust()).ok()));
+    assert_eq!(said.recv_timeout(std::time::Duration::from_secs(20)), Ok(false), "it waits for somebody to write into the pipe");
+}

@@ -14,16 +14,6 @@ pub(super) fn run(args: &OneRecord) -> Result<()> {
         return print(&serde_json::to_value(&explanation)?);
     }
     println!("Record {index} ({})", plain(record.record_id()));
-    for (word, lines) in [
-        ("Who", &explanation.who),
-        ("What", &explanation.what),
-        ("Why", &explanation.why),
-        ("How", &explanation.how),
-        ("When", &explanation.when),
-    ] {
-        for (number, line) in lines.iter().enumerate() {
-            println!("{:<6}{}", if number == 0 { word } else { "" }, plain(line));
-        }
-    }
+    print!("{explanation}");
     Ok(())
 }
