@@ -157,6 +157,29 @@ async fn an_agent_is_registered_shown_stopped_and_retired_and_each_step_is_recor
 }
 
 #[tokio::test]
+async fn an_agent_whose_human_was_forgotten_stays_stopped_and_no_text_that_stays_names_them() {
+    let world = World::new().await;
+    world.admin("POST", "/admin/v1/agents", &registration("planner")).await;
+    let basis = "GDPR Art. 17(1)(a)";
+    for wrong in [
+        json!({"subject": "user:alice", "legal_basis": "Alice asked"}),
+        json!({"subject": "user:alice", "legal_basis": basis, "reason": "a letter from Alice"}),
+    ] {
+        for path in ["/admin/v1/ledger/erasures", "/admin/v1/ledger/holds"] {
+            let (status, body) = world.admin("POST", path, &wrong).await;
+            assert_eq!((status, body["error"].as_str()), (StatusCode::BAD_REQUEST, Some("request_malformed")), "{body}");
+        }
+    }
+    let ask = json!({"subject": "user:alice", "legal_basis": basis, "reason": "a letter of 3 May"});
+    let (status, body) = world.admin("POST", "/admin/v1/ledger/erasures", &ask).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let (_, shown) = world.admin("GET", "/admin/v1/agents/planner", &Value::Null).await;
+    assert_eq!(shown["agent"]["status"], "quarantined");
+    let (status, body) = world.admin("POST", "/admin/v1/agents/planner/activate", &Value::Null).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "nobody is accountable for it: {body}");
+}
+
+#[tokio::test]
 async fn bad_registrations_are_refused_and_leave_nothing() {
     let world = World::new().await;
     let with = |name: &str, value: Value| {

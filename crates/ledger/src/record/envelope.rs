@@ -122,18 +122,31 @@ pub(super) struct Subjects {
     /// The chain, origin first.
     pub(super) parties: Vec<Subject>,
     pub(super) owner: Option<Subject>,
-    /// Whose personal data it touches, each once.
+    /// Whose personal data it touches, and whom the policy's input names besides; each once.
     pub(super) data: Vec<Subject>,
 }
 
 pub(super) fn subjects(draft: &Draft, identity: &Identity) -> Subjects {
     let parties = chain_of(draft, identity).into_iter();
-    let parties = parties.map(|party| Subject::Principal { iss: party.issuer, sub: party.subject }).collect();
+    let parties: Vec<_> = parties.map(|party| Subject::Principal { iss: party.issuer, sub: party.subject }).collect();
     let owner = draft.owner.as_ref().map(|owner| Subject::Principal { iss: owner.iss.clone(), sub: owner.sub.clone() });
     let personal = draft.resources.iter().filter(|resource| resource.classification.is_personal());
-    let data: BTreeSet<Subject> =
+    let mut data: BTreeSet<Subject> =
         personal.filter_map(|resource| Some(Subject::Data { kind: resource.kind.clone(), id: resource.id.clone()? })).collect();
+    let input = draft.decision.as_ref().and_then(|facts| facts.input.as_ref());
+    let named = input.into_iter().flat_map(people);
+    data.extend(named.filter(|person| parties.first() != Some(person) && owner.as_ref() != Some(person)));
     Subjects { parties, owner, data: data.into_iter().collect() }
+}
+
+/// The people whom a policy's input names: on whose behalf, and who is accountable for each of the agents.
+fn people(input: &Value) -> impl Iterator<Item = Subject> {
+    let places = ["principal", "on_behalf_of"].into_iter().flat_map(|party| [(party, "sub"), (party, "owner")]);
+    places.filter_map(|(party, member)| {
+        let party = input.get(party)?;
+        let sub = party.get(member)?.as_str().filter(|sub| sub.starts_with("user:"))?;
+        Some(Subject::Principal { iss: party.get("iss")?.as_str()?.to_owned(), sub: sub.to_owned() })
+    })
 }
 
 /// Refuses what would not fit or could not be read back exactly.

@@ -162,6 +162,19 @@ fn destroying_one_key_destroys_what_is_about_its_subject_and_nothing_else() {
     assert!(!readable.contains(&"/chain/1/subject".to_owned()) && readable.contains(&"/call/arguments".to_owned()));
 }
 
+#[test]
+fn whoever_answers_for_an_agent_in_the_policys_input_takes_it_along() {
+    let mut log = Log::new();
+    let mut draft = rich_decision();
+    let agent = json!({"kind": "agent", "iss": crate::world::ISSUER, "sub": "agent:planner", "owner": "user:dora"});
+    draft.decision.as_mut().unwrap().input = Some(json!({"principal": agent, "on_behalf_of": agent}));
+    log.seal(draft);
+    let input = |log: &Log| log.reader(|_| {}).with_keys(log.keys.ring()).side(1).unwrap().unwrap().value("/decision/input");
+    assert!(input(&log).is_some());
+    log.keys.forget(&principal("user:dora"));
+    assert_eq!(input(&log), None, "her name is in it");
+}
+
 /// Changes one sealed field and says what verification makes of it, with and without keys.
 fn tampered(path: &str, change: impl Fn(&mut Opening)) -> (Report, Report) {
     let log = decided();
