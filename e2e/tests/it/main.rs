@@ -15,6 +15,7 @@ mod crash;
 mod demo;
 mod documents;
 mod export;
+mod forget;
 mod harness;
 mod ledger;
 mod openid;
