@@ -1,4 +1,4 @@
-//! What the end-to-end tests need beside Rust: Chromium, Go, npm packages, Python packages.
+//! What the end-to-end tests need beside Rust: Chromium, Go, faketime, npm packages, Python packages.
 //!
 //! Everything is installed through the machine's own package clients, with exact versions, and only when it is missing.
 
@@ -9,6 +9,7 @@ use std::{fs, path::PathBuf};
 pub(crate) fn all() -> Result<()> {
     chromium()?;
     go()?;
+    faketime()?;
     node_packages()?;
     python_packages()
 }
@@ -35,6 +36,15 @@ fn go() -> Result<()> {
         return Ok(());
     }
     debian("the transparency-log test", &["golang-go", "golang-golang-x-mod-dev"])
+}
+
+/// Debian's libfaketime: a server whose clock is stepped while it runs.
+fn faketime() -> Result<()> {
+    if run::answers("faketime") {
+        println!("setup: faketime is there");
+        return Ok(());
+    }
+    debian("the test of a stepped clock", &["faketime"])
 }
 
 /// Installs packages with the machine's own package client.

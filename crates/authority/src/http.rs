@@ -3,7 +3,7 @@
 //! Implements, MD-08, JW-04. What a request means is decided in the file of its endpoint.
 
 use crate::{
-    Server, consent,
+    Server, came, consent,
     error::{self, At},
     form::{self, Form},
     introspect, login, metadata, page, revoke, token, userinfo,
@@ -13,6 +13,7 @@ use axum::{
     body::Body,
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header},
+    middleware,
     routing::{any, get},
 };
 use remit_model::{Code, Refusal};
@@ -32,6 +33,7 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/oauth/introspect", any(introspect_endpoint))
         .route("/oauth/revoke", any(revoke_endpoint))
         .route("/oauth/userinfo", any(userinfo_endpoint))
+        .route_layer(middleware::from_fn(came::along))
         .with_state(server)
 }
 

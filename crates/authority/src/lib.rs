@@ -20,6 +20,7 @@
 
 mod authorize;
 mod browser;
+mod came;
 mod client;
 mod code;
 mod consent;

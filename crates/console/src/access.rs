@@ -40,6 +40,14 @@ impl Gathered {
         *state = State { recorded_ns: Some(now_ns), ..State::default() };
         Some(due)
     }
+
+    /// What is not recorded yet, if anything.
+    fn rest(&self) -> Option<(u64, u64, u64)> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let rest = (state.reads > 0).then_some((state.reads, state.from, state.to));
+        *state = State { recorded_ns: state.recorded_ns, ..State::default() };
+        rest
+    }
 }
 
 /// Records one read through the admin API. No record, no reply.
@@ -51,6 +59,14 @@ pub(crate) async fn read(console: &Console, admin: Admin, action: &str, from: u6
 pub(crate) async fn bundle(console: &Console, admin: Admin, from: u64, to: u64) -> Result<(), No> {
     match console.gathered.add(from, to, console.clock.now().mono_ns) {
         Some((reads, from, to)) => write(console, admin, "log.entries", reads, from, to).await,
+        None => Ok(()),
+    }
+}
+
+/// Records what was gathered and not yet recorded; for a clean stop.
+pub(crate) async fn flush(console: &Console) -> Result<(), No> {
+    match console.gathered.rest() {
+        Some((reads, from, to)) => write(console, Admin::several(), "log.entries", reads, from, to).await,
         None => Ok(()),
     }
 }
@@ -74,5 +90,9 @@ mod tests {
         }
         assert_eq!(gathered.add(0, 10, INTERVAL_NS), Some((100, 0, 25_600)));
         assert_eq!(gathered.add(512, 768, 2 * INTERVAL_NS), Some((1, 512, 768)));
+        assert_eq!(gathered.rest(), None, "everything is recorded");
+        assert_eq!(gathered.add(768, 1_024, 2 * INTERVAL_NS + 1), None);
+        assert_eq!(gathered.rest(), Some((1, 768, 1_024)), "a stop records what is left");
+        assert_eq!(gathered.rest(), None, "and records it once");
     }
 }

@@ -21,7 +21,7 @@ use subtle::ConstantTimeEq as _;
 /// Proof that the request carried the admin credential; a handler that takes it cannot be reached without.
 #[derive(Debug)]
 pub(crate) struct Admin {
-    http: Http,
+    http: Option<Http>,
     src_ip: Option<IpAddr>,
 }
 
@@ -37,7 +37,7 @@ impl FromRequestParts<Arc<Console>> for Admin {
             given.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         // SPEC: X-11: the digests have one length, so the comparison takes one time.
         if credential.is_some_and(|(_, token)| bool::from(Console::digest(token.trim()).ct_eq(&console.admin_digest))) {
-            return Ok(Self { http, src_ip });
+            return Ok(Self { http: Some(http), src_ip });
         }
         let refusal = Refusal::new(
             Code::AdminUnauthenticated,
@@ -62,13 +62,18 @@ impl FromRequestParts<Arc<Console>> for Admin {
 }
 
 impl Admin {
+    /// The operator in a record of several requests that were admitted before; none of them alone is its source.
+    pub(crate) fn several() -> Self {
+        Self { http: None, src_ip: None }
+    }
+
     /// The record of a change the operator made.
     pub(crate) fn change(self, console: &Console, action: &str) -> Draft {
         let mut party = Party::new(PartyKind::Service, &console.issuer, "admin:bootstrap");
         party.auth = Auth { method: AuthMethod::ApiKey, ..Auth::default() };
         let mut draft =
             draft(console, RecordType::ConfigChange, action, party).outcome(OutcomeStatus::Success, EffectConfirmed::Observed);
-        draft.http = Some(self.http);
+        draft.http = self.http;
         draft.src_ip = self.src_ip;
         draft.decision = Some(DecisionFacts::new(DecisionResult::Allow));
         draft

@@ -51,6 +51,13 @@ impl fmt::Debug for Console {
 }
 
 impl Console {
+    /// Records the reads of the log that are gathered and not yet recorded; for a clean stop, before the store closes.
+    pub async fn close(&self) {
+        if access::flush(self).await.is_err() {
+            tracing::error!("the last reads of the log could not be recorded");
+        }
+    }
+
     /// The digest to keep of an admin credential.
     pub fn digest(credential: &str) -> [u8; 32] {
         remit_model::json::sha256(credential.as_bytes())

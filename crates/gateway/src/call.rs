@@ -17,7 +17,7 @@ use crate::{
         method::{self, Act, Kind},
         session::Session,
     },
-    record::Entry,
+    record::{Came, Entry},
     reply::Outlet,
 };
 use axum::http::HeaderMap;
@@ -31,7 +31,7 @@ use remit_model::{
 };
 use remit_store::{ApplyError, Batch, Precondition, Receipt};
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 /// How many used-up grants are set aside before the call is refused.
 const BUDGET_TRIES: usize = 8;
@@ -46,14 +46,14 @@ pub(crate) struct Ask {
     pub(crate) face: ClientFace,
     pub(crate) session: Option<Arc<Session>>,
     pub(crate) headers: HeaderMap,
-    pub(crate) peer: Option<IpAddr>,
+    pub(crate) came: Came,
 }
 
 /// Serves one request. Runs in a task of its own: it outlives a client that goes away, to record what became of it.
 pub(crate) async fn run(gate: Arc<Gateway>, ask: Ask, mut outlet: Outlet) {
     let now = gate.clock.now();
     let mut entry = Entry::open(&gate.settings, &ask.mount.server, &now);
-    entry.from(ask.peer);
+    entry.from(&ask.came);
     entry.caller(&ask.caller, &gate.store.snapshot());
     entry.request(&ask.request, ask.revision);
     if let Some(session) = &ask.session {
@@ -218,7 +218,7 @@ pub(crate) async fn open_session(gate: &Gateway, ask: &Ask, session: &Session) -
         return Err(outage.refusal());
     }
     let mut entry = Entry::open(&gate.settings, &ask.mount.server, &gate.clock.now());
-    entry.from(ask.peer);
+    entry.from(&ask.came);
     entry.caller(&ask.caller, &gate.store.snapshot());
     entry.request(&ask.request, ask.revision);
     entry.session(&session.id);

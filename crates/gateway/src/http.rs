@@ -15,7 +15,7 @@ use crate::{
         session::{Opening, Session},
     },
     metadata,
-    record::Entry,
+    record::{Came, Entry, ROUTE},
     reply::{Head, Outlet},
 };
 use axum::{
@@ -32,10 +32,7 @@ use remit_model::{
     refusal::{Code, Refusal},
 };
 use serde_json::{Map, Value, json};
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{net::SocketAddr, sync::Arc};
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 /// Random bytes of a session id.
@@ -44,7 +41,7 @@ const SESSION_BYTES: usize = 24;
 /// `/mcp/{server}` and `/.well-known/oauth-protected-resource/mcp/{server}`.
 pub fn router(gateway: Arc<Gateway>) -> Router {
     Router::new()
-        .route("/mcp/{server}", any(endpoint))
+        .route(ROUTE, any(endpoint))
         .route("/.well-known/oauth-protected-resource/mcp/{server}", get(resource_metadata))
         .with_state(gateway)
 }
@@ -73,7 +70,7 @@ struct Identified {
     mount: Arc<Mount>,
     caller: Caller,
     headers: HeaderMap,
-    peer: Option<IpAddr>,
+    came: Came,
 }
 
 async fn endpoint(State(gate): State<Arc<Gateway>>, Path(name): Path<String>, request: axum::extract::Request) -> Response {
@@ -98,16 +95,17 @@ impl Inbound {
         if ![Method::POST, Method::GET, Method::DELETE].contains(&parts.method) {
             return Err(plain(Refusal::new(Code::MethodNotAllowed, "use POST")));
         }
+        let came = Came { peer, method: parts.method.clone() };
         let now = gate.clock.now();
         let arrival = Arrival { method: parts.method.as_str(), headers: &parts.headers, server: &mount.server };
         let identified = gate.gatekeeper.identify(&arrival, &gate.settings, &gate.store.snapshot(), now.unix());
         match identified {
             Ok(caller) => Ok((
-                Identified { gate: Arc::clone(&gate), mount: Arc::clone(&mount), caller, headers: parts.headers, peer },
+                Identified { gate: Arc::clone(&gate), mount: Arc::clone(&mount), caller, headers: parts.headers, came },
                 parts.method,
                 body,
             )),
-            Err(unidentified) => Err(unauthenticated(&gate, &mount, unidentified, peer).await),
+            Err(unidentified) => Err(unauthenticated(&gate, &mount, unidentified, &came).await),
         }
     }
 }
@@ -128,7 +126,7 @@ fn origin(gate: &Gateway, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal>
 }
 
 /// Records and answers a request of someone we could not identify.
-async fn unauthenticated(gate: &Gateway, mount: &Mount, unidentified: Unidentified, peer: Option<IpAddr>) -> Response {
+async fn unauthenticated(gate: &Gateway, mount: &Mount, unidentified: Unidentified, came: &Came) -> Response {
     let Unidentified { refusal, token } = unidentified;
     let now = gate.clock.now();
     // A first request without a token is how every client finds the metadata; it is not an attempt at anything.
@@ -137,7 +135,7 @@ async fn unauthenticated(gate: &Gateway, mount: &Mount, unidentified: Unidentifi
     let mut receipt = None;
     if recorded {
         let mut entry = Entry::open(&gate.settings, &mount.server, &now);
-        entry.from(peer);
+        entry.from(came);
         match &token {
             Some(token) => entry.token(token, None, &gate.store.snapshot()),
             None => entry.anonymous(),
@@ -416,7 +414,7 @@ impl Identified {
             face,
             session,
             headers: self.headers.clone(),
-            peer: self.peer,
+            came: self.came.clone(),
         }
     }
 
@@ -432,7 +430,7 @@ impl Identified {
         let gate = &self.gate;
         let now = gate.clock.now();
         let mut entry = Entry::open(&gate.settings, &self.mount.server, &now);
-        entry.from(self.peer);
+        entry.from(&self.came);
         entry.caller(&self.caller, &gate.store.snapshot());
         let mut id = Value::Null;
         if let Some(Message::Request(request)) = message {

@@ -11,9 +11,10 @@ use crate::{
     mcp::{Request, Revision, RpcError, method::Act},
     settings::{Capture, Settings},
 };
+use axum::http::Method;
 use remit_ledger::record::{
     AgentFacts, AuthMethod, Classification, DecisionFacts, DecisionResult, Draft, EffectConfirmed, Engine, GrantFacts, GrantKind,
-    Mcp, Outcome, OutcomeStatus, Party, PartyKind, PolicyFact, PolicyFailure, ProducerKind, Protocol, Purpose, RecordType,
+    Http, Mcp, Outcome, OutcomeStatus, Party, PartyKind, PolicyFact, PolicyFailure, ProducerKind, Protocol, Purpose, RecordType,
     Resource, TokenFacts, Tool, Trace,
 };
 use remit_model::{
@@ -29,6 +30,17 @@ use remit_store::Snapshot;
 use remit_token::access::AccessToken;
 use serde_json::{Value, json};
 use std::net::IpAddr;
+
+/// The route of every MCP endpoint, as a template.
+pub(crate) const ROUTE: &str = "/mcp/{server}";
+
+/// How a request reached us.
+#[derive(Clone, Debug)]
+pub(crate) struct Came {
+    /// The other end of the connection.
+    pub(crate) peer: Option<IpAddr>,
+    pub(crate) method: Method,
+}
 
 /// The record of one request as it grows along the road.
 #[derive(Debug)]
@@ -76,9 +88,10 @@ impl Entry {
         entry
     }
 
-    /// Where the connection came from.
-    pub(crate) fn from(&mut self, peer: Option<IpAddr>) {
-        self.draft.src_ip = peer;
+    /// Where the connection came from, and what was asked of HTTP.
+    pub(crate) fn from(&mut self, came: &Came) {
+        self.draft.src_ip = came.peer;
+        self.draft.http = Some(Http { method: came.method.to_string(), route: Some(ROUTE.to_owned()), ..Http::default() });
     }
 
     /// What the tool was when its list was last seen.

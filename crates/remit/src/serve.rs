@@ -48,9 +48,9 @@ pub(crate) fn watch_policies(running: &wire::Running, rim: &Rim) -> impl Future<
     let (store, policy, dir, clock) =
         (running.store.clone(), Arc::clone(&running.policy), running.policies.clone(), rim.clock.clone());
     async move {
-        reload::watch(PathBuf::clone(&dir), policy, clock, |bundle| {
-            let store = store.clone();
-            async move { wire::pin(&store, bundle).await }
+        reload::watch(PathBuf::clone(&dir), Arc::clone(&policy), clock, |bundle| {
+            let (store, before) = (store.clone(), policy.status().digest);
+            async move { wire::pin(&store, bundle, Some(&before)).await }
         })
         .await;
     }

@@ -19,9 +19,13 @@ use remit_ledger::{
 use remit_model::{Human, HumanStatus, Server, TenantId, ToolClass};
 use remit_policy::{Bundle, Live};
 use remit_store::{Batch, Change, Config as StoreConfig, Quota, Secret, Store, Witnessing};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
+
+/// How many of the newest records are searched at start for the policy set that was in force.
+const LOOK_BACK: u64 = 4_096;
+const LOOK_BACK_STEP: u64 = 256;
 
 /// A whole server, ready to be listened for.
 #[derive(Debug)]
@@ -34,12 +38,14 @@ pub(crate) struct Running {
     pub(crate) desks: BTreeMap<String, Desk>,
     pub(crate) vkey: String,
     gateway: Arc<gateway::Gateway>,
+    console: Arc<Console>,
 }
 
 impl Running {
     /// Ends what is open and closes the ledger; for when no request runs any more.
     pub(crate) async fn close(&self) -> Result<(), remit_store::StoreError> {
         self.gateway.close().await;
+        self.console.close().await;
         self.store.close().await
     }
 }
@@ -90,12 +96,13 @@ pub(crate) async fn start(loaded: &Loaded, rim: &Rim) -> Result<Running> {
     }
     let servers: Vec<Arc<Server>> = loaded.servers().into_iter().map(Arc::new).collect();
     register(loaded, &servers, &store).await?;
-    let bundle = pin(&store, bundle).await?;
+    let before = pinned_before(&store).await?;
+    let bundle = pin(&store, bundle, before.as_deref()).await?;
     let policy = Arc::new(Live::new(bundle, rim.clock.unix()));
     let (routes, desks) = upstreams(loaded, &servers).await?;
-    let (router, gateway) = mount(loaded, rim, &store, &policy, signing, &servers, routes, &admin);
+    let (router, gateway, console) = mount(loaded, rim, &store, &policy, signing, &servers, routes, &admin);
     let vkey = keys::vkey(&loaded.at(&config.server.keys_dir), &origin)?;
-    Ok(Running { router, store, policy, policies, desks, vkey, gateway })
+    Ok(Running { router, store, policy, policies, desks, vkey, gateway, console })
 }
 
 /// The witnesses that the configuration names.
@@ -116,7 +123,7 @@ fn mount(
     servers: &[Arc<Server>],
     routes: Vec<Route>,
     admin: &str,
-) -> (Router, Arc<gateway::Gateway>) {
+) -> (Router, Arc<gateway::Gateway>, Arc<Console>) {
     let config = &loaded.config;
     let issuer = config.server.public_url.clone();
     let verifying = signing.set();
@@ -149,7 +156,7 @@ fn mount(
         routes,
         settings,
     });
-    let console = Console {
+    let console = Arc::new(Console {
         tenant: TenantId::main(),
         issuer,
         store: store.clone(),
@@ -160,15 +167,16 @@ fn mount(
         ledger_dir: store.ledger_dir().to_owned(),
         anonymous: Quota::per_second(remit_console::ANONYMOUS_RECORDS),
         gathered: remit_console::Gathered::default(),
-    };
+    });
     let router = Router::new()
         .merge(authority::router(Arc::new(authority)))
         .merge(gateway::router(Arc::clone(&gateway)))
-        .merge(remit_console::router(Arc::new(console)));
-    (router, gateway)
+        .merge(remit_console::router(Arc::clone(&console)));
+    (router, gateway, console)
 }
 
-/// Brings the accounts of the configuration into the store; one that is gone from the file is disabled.
+/// Records which configuration is in force, and brings its accounts into the store; one that is gone from the file is
+/// disabled.
 async fn register(loaded: &Loaded, servers: &[Arc<Server>], store: &Store) -> Result<()> {
     let servers: Vec<&Server> = servers.iter().map(AsRef::as_ref).collect();
     let snapshot = store.snapshot();
@@ -193,18 +201,42 @@ async fn register(loaded: &Loaded, servers: &[Arc<Server>], store: &Store) -> Re
     for gone in snapshot.humans().filter(|human| human.status == HumanStatus::Active && !named.contains(&human.name)) {
         batch = batch.change(Change::PutHuman(Human { status: HumanStatus::Disabled, ..(**gone).clone() }));
     }
+    // Its digest alone: whoever has the file can tell whether it was this one.
+    batch = batch.record(changed(RecordType::ConfigChange, "config.load").ext("config", json!({"digest": loaded.digest})));
     if !batch.changes.is_empty() {
         let draft =
             changed(RecordType::ConfigChange, "accounts.load").ext("config", json!({"accounts_changed": batch.changes.len()}));
-        store.apply(batch.record(draft)).await?;
+        batch = batch.record(draft);
     }
+    store.apply(batch).await?;
     Ok(())
 }
 
-/// Pins a policy set in the ledger, so that its decisions can be replayed, and records that it is in force.
-pub(crate) async fn pin(store: &Store, bundle: Bundle) -> Result<Bundle> {
-    let draft = changed(RecordType::PolicyChange, "policy.load")
-        .ext("policy", json!({"digest": bundle.digest(), "schema": bundle.schema_digest(), "policies": bundle.len()}));
+/// The digest of the policy set that was last put in force, as far as the newest records tell.
+async fn pinned_before(store: &Store) -> Result<Option<String>> {
+    let mut end = store.len();
+    let least = end.saturating_sub(LOOK_BACK);
+    while end > least {
+        let from = end.saturating_sub(LOOK_BACK_STEP).max(least);
+        let records = store.records(from, u32::try_from(end.saturating_sub(from)).unwrap_or(u32::MAX)).await?;
+        let read = records.iter().rev().filter_map(|stored| serde_json::from_slice::<Value>(&stored.bytes).ok());
+        let mut digests = read.filter(|record| record["record_type"] == "policy_change");
+        if let Some(digest) = digests.find_map(|record| record.pointer("/ext/policy/digest")?.as_str().map(str::to_owned)) {
+            return Ok(Some(digest));
+        }
+        end = from;
+    }
+    Ok(None)
+}
+
+/// Pins a policy set in the ledger, so that its decisions can be replayed, and records that it is in force, and after
+/// which.
+pub(crate) async fn pin(store: &Store, bundle: Bundle, before: Option<&str>) -> Result<Bundle> {
+    let mut facts = json!({"digest": bundle.digest(), "schema": bundle.schema_digest(), "policies": bundle.len()});
+    if let (Some(before), Some(members)) = (before, facts.as_object_mut()) {
+        members.insert("previous".to_owned(), json!(before));
+    }
+    let draft = changed(RecordType::PolicyChange, "policy.load").ext("policy", facts);
     let batch = Batch::new(TenantId::main())
         .change(Change::PutObject(bundle.pinned()))
         .change(Change::PutObject(remit_policy::SCHEMA.as_bytes().to_vec()))

@@ -132,6 +132,7 @@ pub(crate) struct Setup {
     vkey: String,
     yaml: String,
     entitlements: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 impl Setup {
@@ -144,12 +145,31 @@ impl Setup {
         let told: Value = serde_json::from_slice(&told.stdout).unwrap();
         let yaml = fs::read_to_string(folder.path().join("remit.yaml")).unwrap();
         let word = |name: &str| told[name].as_str().unwrap().to_owned();
-        Self { port, password: word("password"), vkey: word("vkey"), yaml, folder, entitlements: vec!["helpdesk:*".to_owned()] }
+        Self {
+            port,
+            password: word("password"),
+            vkey: word("vkey"),
+            yaml,
+            folder,
+            entitlements: vec!["helpdesk:*".to_owned()],
+            environment: Vec::new(),
+        }
     }
 
     /// The log's verifier key.
     pub(crate) fn vkey(&self) -> &str {
         &self.vkey
+    }
+
+    /// The folder that the server will have.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A variable in the server's environment.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// Puts this desk in place of the built-in one, so that the test sees what reaches it.
@@ -182,13 +202,15 @@ impl Setup {
         let setup = self.replace("entitlements: [\"helpdesk:*\"]", &format!("entitlements: {entitlements}"));
         fs::write(setup.folder.path().join("remit.yaml"), &setup.yaml).unwrap();
         let issuer = format!("http://127.0.0.1:{}", setup.port);
-        let server = serve(setup.folder.path());
-        Remit { folder: setup.folder, issuer, password: setup.password, vkey: setup.vkey, server }
+        let server = serve(setup.folder.path(), &setup.environment);
+        let Self { folder, password, vkey, environment, .. } = setup;
+        Remit { folder, issuer, password, vkey, environment, server }
     }
 }
 
-fn serve(folder: &Path) -> Running {
+fn serve(folder: &Path, environment: &[(String, String)]) -> Running {
     let mut command = Command::new(binary());
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     command.args(["serve", "-c", text(&folder.join("remit.yaml"))]);
     Running::start(command, "remit ready")
 }
@@ -200,6 +222,7 @@ pub(crate) struct Remit {
     /// Alice's.
     pub(crate) password: String,
     pub(crate) vkey: String,
+    environment: Vec<(String, String)>,
     server: Running,
 }
 
@@ -283,7 +306,7 @@ impl Remit {
     }
 
     pub(crate) fn restart(&mut self) {
-        self.server = serve(self.folder());
+        self.server = serve(self.folder(), &self.environment);
     }
 }
 

@@ -36,6 +36,8 @@ impl fmt::Display for Problem {
 pub(crate) struct Loaded {
     pub(crate) config: Config,
     pub(crate) base: PathBuf,
+    /// `sha-256:…` of the file's bytes.
+    pub(crate) digest: String,
 }
 
 impl Loaded {
@@ -74,7 +76,11 @@ pub(crate) fn load(file: &Path) -> Result<Loaded, Vec<Problem>> {
     let mut check = Check { file, base: &base, problems: Vec::new() };
     let config = check.sections(&root);
     check.meaning(&config, &root);
-    if check.problems.is_empty() { Ok(Loaded { config, base }) } else { Err(check.problems) }
+    if check.problems.is_empty() {
+        Ok(Loaded { config, base, digest: remit_model::json::sha256_label(text.as_bytes()) })
+    } else {
+        Err(check.problems)
+    }
 }
 
 /// The resource a configured upstream is: `PUBLIC_URL/mcp/NAME`.
