@@ -56,7 +56,7 @@ def otlp(path):
                     keys |= {attribute.key for attribute in record.attributes}
                     if record.trace_id:
                         assert len(record.trace_id) == 16 and len(record.span_id) == 8
-                        traces.append(record.trace_id.hex())
+                        traces.append({"trace": record.trace_id.hex(), "span": record.span_id.hex(), "event": record.event_name})
     return {"records": records, "traces": traces, "keys": sorted(keys)}
 
 

@@ -14,6 +14,9 @@ use serde::Serialize;
 use serde_json::Value;
 use std::{collections::BTreeMap, fmt};
 
+/// Most records of one group that are listed; all are counted.
+const LISTED: usize = 1000;
+
 /// What a candidate bundle would have changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct WhatIf {
@@ -47,6 +50,8 @@ pub struct Flip {
     /// The rules that determine the candidate's decision; empty when nothing permits.
     pub rules: Vec<String>,
     pub count: u64,
+    /// Which records they are, at most the first 1000.
+    pub records: Vec<u64>,
     /// The newest record of the group.
     pub example: Example,
 }
@@ -98,8 +103,11 @@ pub fn what_if(reader: &Reader, candidate: &Bundle, since_ns: Option<u64>) -> Re
         report.flipped += 1;
         let flip = flip(index, &record, recorded, &decision);
         let key = (flip.what.clone(), flip.was.clone(), flip.becomes.clone(), flip.rules.clone());
-        let group = groups.entry(key).or_insert_with(|| Flip { count: 0, ..flip.clone() });
+        let group = groups.entry(key).or_insert_with(|| Flip { count: 0, records: Vec::new(), ..flip.clone() });
         group.count += 1;
+        if group.records.len() < LISTED {
+            group.records.push(index);
+        }
         group.example = flip.example;
     }
     report.flips = groups.into_values().collect();
@@ -125,6 +133,7 @@ fn flip(index: u64, record: &Record, recorded: &Value, decision: &Decision) -> F
         becomes: becomes.to_owned(),
         rules: named.chain(failed).collect(),
         count: 1,
+        records: vec![index],
         example: Example {
             index,
             record_id: record.record_id().to_owned(),

@@ -110,7 +110,7 @@ async fn add(args: &AgentAdd, rim: &Rim) -> Result<()> {
         }
         keys::write_private(file, key.to_pkcs8_pem().map_err(|fault| anyhow::anyhow!("{fault}"))?.trim_end().as_bytes())?;
         if !args.config.json {
-            println!("Private key: {}", file.display());
+            outln!("Private key: {}", file.display());
         }
     }
     show(&answer, args.config.json)
@@ -131,12 +131,12 @@ fn show(answer: &Value, json: bool) -> Result<()> {
         return print(answer);
     }
     let text = |name: &str| answer.get("agent").and_then(|value| value.get(name)).and_then(Value::as_str).unwrap_or_default();
-    println!("{} ({}), {}, owner {}", text("client_id"), text("display_name"), text("status"), text("owner"));
+    outln!("{} ({}), {}, owner {}", text("client_id"), text("display_name"), text("status"), text("owner"));
     for line in answer.pointer("/agent/may").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
-        println!("  may at most: {line}");
+        outln!("  may at most: {line}");
     }
     if let Some(record) = answer.get("record").and_then(Value::as_str) {
-        println!("  recorded as {record}");
+        outln!("  recorded as {record}");
     }
     Ok(())
 }
@@ -154,10 +154,10 @@ fn list(answer: &Value) {
         let may: Vec<&str> = agent.get("may").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
         table.add_row([text("name"), text("status"), text("owner"), may.join("\n")]);
     }
-    println!("{table}");
+    outln!("{table}");
 }
 
 pub(crate) fn print(value: &Value) -> Result<()> {
-    println!("{}", plain_json(&serde_json::to_string_pretty(value)?));
+    outln!("{}", plain_json(&serde_json::to_string_pretty(value)?));
     Ok(())
 }

@@ -18,20 +18,20 @@ pub(crate) struct Written {
 pub(crate) fn run(args: &Init, rim: &Rim) -> Result<()> {
     let written = write(&args.dir, &args.listen, &args.account, rim)?;
     if args.json {
-        println!(
+        outln!(
             "{}",
             json!({"config": written.config, "account": written.account, "password": written.password, "vkey": written.vkey})
         );
         return Ok(());
     }
     let config = written.config.display();
-    println!("Wrote {config}, keys, a first policy and an admin credential.\n");
-    println!("  Sign-in account   {} (password, shown this once: {})", written.account, written.password);
-    println!(
+    outln!("Wrote {config}, keys, a first policy and an admin credential.\n");
+    outln!("  Sign-in account   {} (password, shown this once: {})", written.account, written.password);
+    outln!(
         "  Ledger key        {}\n                    give it to your auditor; `remit audit verify` takes it as --vkey\n",
         written.vkey
     );
-    println!(
+    outln!(
         "Next:\n  remit serve -c {config}\n  remit agent add planner -c {config} --scope 'helpdesk:*'\n  remit connect helpdesk --agent planner -c {config}"
     );
     Ok(())

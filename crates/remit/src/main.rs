@@ -1,6 +1,10 @@
 //! The `remit` binary: configuration, wiring, commands. It holds no rules; those live in the parts it wires.
 //!
-//! Exit status: 0 good, 1 a check failed or the work could not be done, 2 used wrongly.
+//! Exit status: 0 good, 1 a check failed or the work could not be done, 2 used wrongly,
+//! 141 nobody reads standard output any more.
+
+#[macro_use]
+mod out;
 
 mod agent;
 mod audit;
@@ -74,7 +78,7 @@ async fn run(command: Command) -> Result<bool> {
             logs("info");
             witness::run(&args, &rim).await?;
         }
-        Command::Config(ConfigCommand::Schema { .. }) => print!("{}", config::schema()),
+        Command::Config(ConfigCommand::Schema { .. }) => out!("{}", config::schema()),
         Command::Config(ConfigCommand::Check(args)) => return Ok(check(&args)),
         Command::Agent(command) => agent::run(&command, &rim).await?,
         Command::Connect(args) => {
@@ -83,7 +87,7 @@ async fn run(command: Command) -> Result<bool> {
         }
         Command::Token(command) => token::run(&command, &rim).await?,
         Command::Audit(command) => return audit::run(&command, &rim).await,
-        Command::Reference => print!("{}", reference::markdown()),
+        Command::Reference => out!("{}", reference::markdown()),
     }
     Ok(true)
 }
@@ -95,9 +99,9 @@ fn check(args: &ConfigArg) -> bool {
             .iter()
             .map(|problem| json!({"file": problem.file, "line": problem.line, "reason": problem.reason}))
             .collect();
-        println!("{}", json!({"ok": problems.is_empty(), "problems": list}));
+        outln!("{}", json!({"ok": problems.is_empty(), "problems": list}));
     } else if problems.is_empty() {
-        println!("{}: fine", args.config.display());
+        outln!("{}: fine", args.config.display());
     } else {
         for problem in &problems {
             eprintln!("{problem}");

@@ -1,6 +1,6 @@
 //! `remit serve`: listen, say so in one line, and on SIGTERM finish what is begun and close the ledger cleanly.
 
-use crate::{config::Loaded, prompt::Prompt, reload, rim::Rim, wire};
+use crate::{config::Loaded, out, prompt::Prompt, reload, rim::Rim, wire};
 use anyhow::{Context as _, Result};
 use axum::{Extension, Router, extract::ConnectInfo};
 use hyper_util::{
@@ -33,7 +33,7 @@ pub(crate) async fn run(loaded: &Loaded, json: bool, rim: &Rim) -> Result<()> {
     let (stop, stopped) = watch::channel(false);
     let serving = tokio::spawn(serve(listener, running.router.clone(), stopped));
     let watching = tokio::spawn(watch_policies(&running, rim));
-    println!("{}", ready(loaded, &running.vkey, json));
+    out::announce(&ready(loaded, &running.vkey, json));
     asked_to_stop().await?;
     tracing::info!("stopping: finishing what is begun");
     let _ = stop.send(true);

@@ -66,7 +66,7 @@ async fn exchange(args: &Exchange, rim: &Rim) -> Result<()> {
     match granted {
         Ok(granted) if args.json => print(&granted.answer),
         Ok(granted) => {
-            println!("{}", granted.access_token);
+            outln!("{}", granted.access_token);
             Ok(())
         }
         Err(told) => bail!("refused: {told}"),

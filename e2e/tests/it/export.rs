@@ -8,7 +8,7 @@ use tempfile::TempDir;
 /// What the server knows and no export may say: the caller's argument, and what the upstream answered.
 const PLANTED: [&str; 3] = ["T-1001", "example.com", "eyJ"];
 
-fn read_by_others(format: &str, path: &Path) -> Value {
+pub(crate) fn read_by_others(format: &str, path: &Path) -> Value {
     let output = Command::new(python()).arg(root().join("e2e/clients/exports.py")).arg(format).arg(path).output().unwrap();
     assert!(output.status.success(), "{format}: {}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()

@@ -190,7 +190,8 @@ impl Setup {
         self
     }
 
-    fn replace(mut self, old: &str, new: &str) -> Self {
+    /// Changes `remit.yaml` as `remit init` wrote it.
+    pub(crate) fn replace(mut self, old: &str, new: &str) -> Self {
         assert!(self.yaml.contains(old), "remit.yaml has no {old:?}:\n{}", self.yaml);
         self.yaml = self.yaml.replacen(old, new, 1);
         self

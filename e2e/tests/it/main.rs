@@ -21,6 +21,7 @@ mod harness;
 mod ledger;
 mod openid;
 mod outage;
+mod replay;
 mod schema;
 mod tlog;
 mod witness;

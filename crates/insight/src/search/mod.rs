@@ -13,12 +13,21 @@ pub use terms::{Dimension, terms};
 
 use remit_ledger::{Reader, dir::ReadError, tree::Range};
 use roaring::RoaringBitmap;
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavior, params};
 use segment::Segment;
-use std::{fmt, path::Path, time::Duration};
+use std::{
+    fmt,
+    fs::{self, File},
+    io::{self, ErrorKind, Read as _},
+    path::Path,
+    time::Duration,
+};
 
 /// What the tables mean; another number is another index, and is made anew.
 const FORMAT: i64 = 1;
+
+/// SQLite's application id of an index, so that nobody else's database is taken for one: `RmSx`.
+const APPLICATION: u32 = 0x526d_5378;
 
 /// How long to wait for another process that is writing the index.
 const WAIT: Duration = Duration::from_secs(10);
@@ -46,6 +55,10 @@ pub enum SearchError {
     Index(#[from] rusqlite::Error),
     #[error("the search index is damaged: {0}; make it anew")]
     Damaged(&'static str),
+    #[error("the file is something else than a search index, so it was left as it is")]
+    SomethingElse,
+    #[error("the search index cannot be made anew: {0}")]
+    Remove(#[from] io::Error),
     #[error("another process is bringing the search index up to date; try again")]
     Busy,
     #[error("record {index} was added to the search index, which stands at {size}")]
@@ -88,8 +101,24 @@ impl Index {
     /// Opens the index in a file, which is made when missing.
     ///
     /// # Errors
-    /// [`SearchError::Index`] when the file cannot be written or is something else.
+    /// [`SearchError::SomethingElse`], and [`SearchError::Index`] when the file cannot be written or is damaged.
     pub fn open(file: &Path) -> Result<Self, SearchError> {
+        if is_ours(file) { Self::over(Connection::open(file)?) } else { Err(SearchError::SomethingElse) }
+    }
+
+    /// Removes the file of a damaged index and begins anew.
+    ///
+    /// # Errors
+    /// As for [`Index::open`], and [`SearchError::Remove`].
+    pub fn anew(file: &Path) -> Result<Self, SearchError> {
+        if !is_ours(file) {
+            return Err(SearchError::SomethingElse);
+        }
+        let mut journal = file.as_os_str().to_owned();
+        journal.push("-journal");
+        for file in [file, Path::new(&journal)] {
+            fs::remove_file(file).or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })?;
+        }
         Self::over(Connection::open(file)?)
     }
 
@@ -108,6 +137,7 @@ impl Index {
         let format: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         if format != FORMAT {
             db.execute_batch("DROP TABLE IF EXISTS log; DROP TABLE IF EXISTS postings; DROP TABLE IF EXISTS times;")?;
+            db.pragma_update(None, "application_id", APPLICATION)?;
             db.pragma_update(None, "user_version", FORMAT)?;
         }
         // It can be made anew at any time, so a power cut may cost the last segment.
@@ -292,6 +322,47 @@ impl Index {
         Ok(())
     }
 }
+
+impl SearchError {
+    /// Whether the file is damaged, so that it must be made anew.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged(_) => true,
+            // Whatever is not the machine's fault or another process's.
+            Self::Index(error) => !matches!(
+                error.sqlite_error_code(),
+                Some(
+                    ErrorCode::DatabaseBusy
+                        | ErrorCode::DatabaseLocked
+                        | ErrorCode::PermissionDenied
+                        | ErrorCode::ReadOnly
+                        | ErrorCode::CannotOpen
+                        | ErrorCode::DiskFull
+                        | ErrorCode::OutOfMemory
+                        | ErrorCode::SystemIoFailure
+                )
+            ),
+            _ => false,
+        }
+    }
+}
+
+/// Whether an index may be made in this file: it is missing, empty, or one already. Read without SQLite, which would call
+/// any damaged file no database.
+fn is_ours(file: &Path) -> bool {
+    // A pipe would be waited for.
+    if fs::metadata(file).is_ok_and(|found| !found.is_file()) {
+        return false;
+    }
+    let mut head = Vec::new();
+    match File::open(file).and_then(|file| file.take(HEAD).read_to_end(&mut head)) {
+        Ok(_) => head.is_empty() || (head.starts_with(b"SQLite format 3\0") && head.ends_with(&APPLICATION.to_be_bytes())),
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    }
+}
+
+/// SQLite's header up to the application id, in bytes.
+const HEAD: u64 = 72;
 
 impl fmt::Debug for Index {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

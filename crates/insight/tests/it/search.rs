@@ -107,6 +107,7 @@ fn a_file_that_is_no_index_is_an_error_and_stays_as_it_is() {
     let file = folder.path().join("index.db");
     std::fs::write(&file, "a letter, and no database at all, that somebody would miss").unwrap();
     assert!(Index::open(&file).is_err());
+    assert!(Index::anew(&file).is_err());
     assert!(std::fs::read(&file).unwrap().starts_with(b"a letter"));
 }
 

@@ -45,7 +45,7 @@ pub(super) fn run(args: &Export, dir: &Path) -> Result<()> {
     if args.source.config.json {
         return print(&json!({"out": dir, "vkey": vkey, "verifier": verifier, "files": sums.len()}));
     }
-    println!("A bundle of {} files in {}; README.txt says how to verify it", sums.len(), dir.display());
+    outln!("A bundle of {} files in {}; README.txt says how to verify it", sums.len(), dir.display());
     Ok(())
 }
 

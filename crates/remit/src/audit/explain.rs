@@ -13,7 +13,7 @@ pub(super) fn run(args: &OneRecord) -> Result<()> {
     if args.source.config.json {
         return print(&serde_json::to_value(&explanation)?);
     }
-    println!("Record {index} ({})", plain(record.record_id()));
-    print!("{explanation}");
+    outln!("Record {index} ({})", plain(record.record_id()));
+    out!("{explanation}");
     Ok(())
 }

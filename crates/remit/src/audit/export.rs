@@ -1,7 +1,7 @@
 //! `remit audit export`: records in other people's formats, to a file, a folder or standard output.
 
 use super::{Source, bundle};
-use crate::{agent::print, config, keys, rim::Rim};
+use crate::{agent::print, config, keys, out::Stream, rim::Rim};
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use remit_insight::{
@@ -12,7 +12,7 @@ use remit_ledger::{Reader, Record, proof, record::RecordKey, tree};
 use serde_json::json;
 use std::{
     fs::{self, OpenOptions},
-    io::{self, BufWriter, Write},
+    io::{BufWriter, Write},
     path::{Path, PathBuf},
 };
 
@@ -102,14 +102,14 @@ pub(super) fn run(args: &Export, rim: &Rim) -> Result<()> {
                 written
             }
             // Standard output holds the export and nothing else.
-            None => return lines(&range, format, &mut BufWriter::new(io::stdout().lock())).map(|_| ()),
+            None => return lines(&range, format, &mut BufWriter::new(Stream)).map(|_| ()),
         },
     };
     let out = args.out.as_deref().unwrap_or(Path::new("-"));
     if args.source.config.json {
         return print(&json!({"records": written, "out": out}));
     }
-    println!("{written} records written to {}", out.display());
+    outln!("{written} records written to {}", out.display());
     Ok(())
 }
 

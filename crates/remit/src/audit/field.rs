@@ -40,7 +40,7 @@ pub(super) fn run(args: &Prove) -> Result<bool> {
     let proof = FieldProof::of(&reader, index, field)?;
     let bytes = proof.to_bytes();
     let Some(out) = &args.out else {
-        println!("{}", String::from_utf8_lossy(&bytes));
+        outln!("{}", String::from_utf8_lossy(&bytes));
         return Ok(true);
     };
     fs::write(out, &bytes).with_context(|| format!("cannot write {}", out.display()))?;
@@ -49,9 +49,9 @@ pub(super) fn run(args: &Prove) -> Result<bool> {
             &json!({"out": out, "record": record.record_id(), "index": index, "field": field, "disclosed": proof.field.is_some()}),
         )?;
     } else if proof.field.is_some() {
-        println!("{}: shows `{field}` of record {index}, and no other value", out.display());
+        outln!("{}: shows `{field}` of record {index}, and no other value", out.display());
     } else {
-        println!(
+        outln!(
             "{}: `{field}` is a plain member, so this proves no more than that record {index} is in the log as it is",
             out.display()
         );

@@ -64,9 +64,9 @@ pub(super) async fn erase(args: &Erase) -> Result<()> {
     if args.config.json {
         return print(&answer);
     }
-    println!("Erased. What was recorded about them is unreadable, here and in every copy; every proof still holds.");
-    println!("  announced by record {}, completed by {}", text(&answer, "record"), text(&answer, "completed"));
-    println!("  backups of keys.db made before now still hold the key: destroy or replace them");
+    outln!("Erased. What was recorded about them is unreadable, here and in every copy; every proof still holds.");
+    outln!("  announced by record {}, completed by {}", text(&answer, "record"), text(&answer, "completed"));
+    outln!("  backups of keys.db made before now still hold the key: destroy or replace them");
     Ok(())
 }
 
@@ -92,7 +92,7 @@ pub(super) async fn hold(args: &Hold) -> Result<()> {
                 let since = hold.get("since").map(ToString::to_string).unwrap_or_default();
                 say(&[format!("{} {} since {since}", text(hold, "subject_ref"), text(hold, "subject"))]);
             }
-            println!("{} on hold", holds.len());
+            outln!("{} on hold", holds.len());
             Ok(())
         }
     }
@@ -102,7 +102,7 @@ fn done(answer: &Value, as_json: bool, word: &str) -> Result<()> {
     if as_json {
         return print(answer);
     }
-    println!("{word}: {}, recorded as {}", text(answer, "subject_ref"), text(answer, "record"));
+    outln!("{word}: {}, recorded as {}", text(answer, "subject_ref"), text(answer, "record"));
     Ok(())
 }
 
@@ -116,8 +116,8 @@ pub(super) async fn disclose(args: &Disclose) -> Result<()> {
     if args.config.json {
         return print(&json!({"out": args.out, "keys": count, "record": answer.get("record")}));
     }
-    println!("{count} keys in {}, recorded as {}", args.out.display(), text(&answer, "record"));
-    println!("  whoever has the file and a copy of the ledger can read what these keys seal");
+    outln!("{count} keys in {}, recorded as {}", args.out.display(), text(&answer, "record"));
+    outln!("  whoever has the file and a copy of the ledger can read what these keys seal");
     Ok(())
 }
 

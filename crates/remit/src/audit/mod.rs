@@ -118,7 +118,7 @@ pub(crate) async fn run(command: &AuditCommand, rim: &Rim) -> Result<bool> {
         AuditCommand::Export(args) => export::run(args, &rim).map(|()| true),
         AuditCommand::Search(args) => search::run(args, &rim).map(|()| true),
         AuditCommand::Schema => {
-            print!("{}", remit_ledger::record::JSON_SCHEMA);
+            out!("{}", remit_ledger::record::JSON_SCHEMA);
             Ok(true)
         }
     })
@@ -128,7 +128,7 @@ pub(crate) async fn run(command: &AuditCommand, rim: &Rim) -> Result<bool> {
 /// Each on a line of its own, whatever values it holds.
 fn say(lines: &[String]) {
     for line in lines {
-        println!("{}", plain(line));
+        outln!("{}", plain(line));
     }
 }
 

@@ -55,9 +55,9 @@ pub(super) async fn run(mut args: Reconcile, rim: Rim) -> Result<bool> {
         }
         print(&value)?;
     } else {
-        print!("{report}");
+        out!("{report}");
         if let Some(record) = written.get("record").and_then(Value::as_str) {
-            println!("recorded as {record}");
+            outln!("recorded as {record}");
         }
     }
     Ok(report.ok())

@@ -68,7 +68,7 @@ pub(super) fn run(args: &Replay, rim: &Rim) -> Result<bool> {
             if args.json {
                 print(&serde_json::to_value(&report)?)?;
             } else {
-                print!("{report}");
+                out!("{report}");
             }
             Ok(report.ok())
         }

@@ -53,10 +53,10 @@ pub(super) fn run(args: &Retention) -> Result<()> {
             || "no value is left".to_owned(),
             |(index, time)| format!("{} still with values, the oldest is record {index} of {time}", held.with_values),
         );
-        println!("{class}: {} records; {since}", held.records);
+        outln!("{class}: {} records; {since}", held.records);
     }
     if let (Some(out), Some(index)) = (&args.out, oldest) {
-        println!("proof of record {index} in {}", out.display());
+        outln!("proof of record {index} in {}", out.display());
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
 use remit_insight::{
     moment_ns, plain,
-    search::{Dimension, Hits, Index, Query, terms},
+    search::{Dimension, Hits, Index, Query, SearchError, terms},
 };
 use remit_ledger::{Reader, Record, record::Pepper};
 use remit_model::TenantId;
@@ -68,17 +68,10 @@ pub(super) fn run(args: &Search, rim: &Rim) -> Result<()> {
     let dir = args.source.folder()?;
     let file = args.index.clone().unwrap_or_else(|| dir.join("..").join("index.db"));
     let unusable = || format!("{}: choose another file with --index", file.display());
-    let mut index = Index::open(&file).with_context(unusable)?;
-    if args.rebuild {
-        index.clear()?;
-    }
-    index.catch_up(&reader)?;
-    let mut found = look(&index, &query, &reader)?;
+    let mut found = if args.rebuild { None } else { indexed(Index::open(&file), &query, &reader).with_context(unusable)? };
     if found.is_none() {
-        // The file was changed by something else: the ledger is what counts.
-        index.clear()?;
-        index.catch_up(&reader)?;
-        found = look(&index, &query, &reader)?;
+        // Asked for, or the file is damaged, or was changed by something else: the ledger is what counts.
+        found = indexed(Index::anew(&file), &query, &reader).with_context(unusable)?;
     }
     let Some((hits, records)) = found else { bail!("the search index does not fit the ledger even when made anew") };
     show(args, &hits, &records)
@@ -86,14 +79,26 @@ pub(super) fn run(args: &Search, rim: &Rim) -> Result<()> {
 
 type Found = (Hits, Vec<(u64, Record)>);
 
-/// The hits with their records; `None` when the index cannot be read or a record is not what it says.
-fn look(index: &Index, query: &Query, reader: &Reader) -> Result<Option<Found>> {
-    let Ok(hits) = index.search(query) else { return Ok(None) };
-    if hits.records.iter().any(|index| *index >= reader.len()) {
-        return Ok(None);
+/// What an index finds once it is up to date; `None` when it is of no use and must be made anew.
+fn indexed(index: Result<Index, SearchError>, query: &Query, reader: &Reader) -> Result<Option<Found>> {
+    let found = index.and_then(|mut index| {
+        index.catch_up(reader)?;
+        look(&index, query, reader)
+    });
+    match found {
+        Err(error) if error.is_damage() => Ok(None),
+        found => Ok(found?),
     }
+}
+
+/// The hits with their records; `None` when a record is not what the index says.
+fn look(index: &Index, query: &Query, reader: &Reader) -> Result<Option<Found>, SearchError> {
+    let hits = index.search(query)?;
     let mut records = Vec::new();
     for index in &hits.records {
+        if *index >= reader.len() {
+            return Ok(None);
+        }
         let record = reader.record(*index)?;
         let has = terms(&record);
         if !query.all.iter().all(|group| group.iter().any(|term| has.contains(term))) {
@@ -202,7 +207,7 @@ fn show(args: &Search, hits: &Hits, records: &[(u64, Record)]) -> Result<()> {
             plain(code.unwrap_or_default()),
         ]);
     }
-    println!("{table}");
-    println!("{} of {} records", records.len(), hits.total);
+    outln!("{table}");
+    outln!("{} of {} records", records.len(), hits.total);
     Ok(())
 }

@@ -42,6 +42,6 @@ pub(super) fn run(args: &OneRecord) -> Result<()> {
     if args.source.config.json {
         return print(&Value::Array(rows));
     }
-    println!("{table}");
+    outln!("{table}");
     Ok(())
 }

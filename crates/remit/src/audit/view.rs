@@ -54,13 +54,13 @@ fn list(args: &Replay, reader: &Reader, from: u64, to: u64) -> Result<()> {
         if let (Some(speed), Some(before)) = (args.speed, before) {
             let gap = timeline::gap(before, line.wall_ns, speed);
             if gap.capped && !args.json {
-                println!("{}", capped(gap));
+                outln!("{}", capped(gap));
             }
             stdout().flush()?;
             sleep(Duration::from_nanos(gap.played_ns));
         }
         before = Some(line.wall_ns);
-        if args.json { print(&serde_json::to_value(&line)?)? } else { println!("{}", line.text()) }
+        if args.json { print(&serde_json::to_value(&line)?)? } else { outln!("{}", line.text()) }
     }
     Ok(())
 }

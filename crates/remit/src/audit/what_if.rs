@@ -30,7 +30,7 @@ pub(super) fn run(args: &WhatIf, rim: &Rim) -> Result<bool> {
     if args.source.config.json {
         print(&serde_json::to_value(&report)?)?;
     } else {
-        print!("{report}");
+        out!("{report}");
     }
     Ok(report.flipped == 0 || !args.fail_on_flip)
 }

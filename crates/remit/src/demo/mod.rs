@@ -25,8 +25,8 @@ pub(crate) async fn run(args: &Demo, rim: &Rim) -> Result<bool> {
     };
     let mut tell = Teller::new(args.json, STEPS);
     if !args.json {
-        println!("Remit: one human, two agents, one helpdesk, and a ledger that proves what happened.");
-        println!("Everything below happens over HTTP against the server that `remit serve` runs. Kept in {}", dir.display());
+        outln!("Remit: one human, two agents, one helpdesk, and a ledger that proves what happened.");
+        outln!("Everything below happens over HTTP against the server that `remit serve` runs. Kept in {}", dir.display());
     }
     let mut world =
         World::build(&dir, rim).await.with_context(|| format!("cannot build the demo's world in {}", dir.display()))?;
@@ -36,15 +36,15 @@ pub(crate) async fn run(args: &Demo, rim: &Rim) -> Result<bool> {
     tell.summary();
     let held = tell.all_held();
     if !args.json {
-        println!("\n{}", if held { "All of it held." } else { "Something did not hold; see the marks above." });
-        println!(
+        outln!("\n{}", if held { "All of it held." } else { "Something did not hold; see the marks above." });
+        outln!(
             "Look again:  remit audit explain RECORD --dir {0}/ledger    remit audit verify {0}/ledger --vkey '{1}'",
             dir.display(),
             world.running.vkey
         );
     }
     if !args.once {
-        println!("\n{}  (Ctrl-C stops it)", serve::ready(&world.loaded, &world.running.vkey, false));
+        outln!("\n{}  (Ctrl-C stops it)", serve::ready(&world.loaded, &world.running.vkey, false));
         let watching = tokio::spawn(serve::watch_policies(&world.running, &world.rim));
         tokio::signal::ctrl_c().await?;
         watching.abort();

@@ -31,7 +31,7 @@ impl Teller {
     /// A heading between groups of steps.
     pub(crate) fn chapter(&self, title: &str) {
         if !self.json {
-            println!("\n── {title} {}", "─".repeat(100_usize.saturating_sub(title.chars().count())));
+            outln!("\n── {title} {}", "─".repeat(100_usize.saturating_sub(title.chars().count())));
         }
     }
 
@@ -39,17 +39,17 @@ impl Teller {
     pub(crate) fn step(&mut self, title: &str, told: Told) {
         let number = self.rows.len() + 1;
         if self.json {
-            println!(
+            outln!(
                 "{}",
                 json!({"step": number, "title": title, "held": told.held, "result": told.result, "record": told.record, "shown": told.shown})
             );
         } else {
-            println!("\n[{number:>2}/{}] {title}", self.total);
+            outln!("\n[{number:>2}/{}] {title}", self.total);
             for line in &told.shown {
-                println!("        {line}");
+                outln!("        {line}");
             }
             let record = told.record.map(|index| format!("  · record {index}")).unwrap_or_default();
-            println!("     {} {}{record}", if told.held { "✓" } else { "✗ NOT AS IT SHOULD BE:" }, told.result);
+            outln!("     {} {}{record}", if told.held { "✓" } else { "✗ NOT AS IT SHOULD BE:" }, told.result);
         }
         self.rows.push((title.to_owned(), told));
     }
@@ -67,13 +67,13 @@ impl Teller {
     /// The table that sums it all up.
     pub(crate) fn summary(&self) {
         if self.json {
-            println!("{}", json!({"held": self.all_held(), "steps": self.rows.len()}));
+            outln!("{}", json!({"held": self.all_held(), "steps": self.rows.len()}));
             return;
         }
-        println!("\n    step{:<88}result{:<18}record", "", "");
+        outln!("\n    step{:<88}result{:<18}record", "", "");
         for (number, (title, told)) in self.rows.iter().enumerate() {
             let record = told.record.map(|index| index.to_string()).unwrap_or_default();
-            println!("{} {:>2} {title:<88} {:<24} {record:>5}", if told.held { "✓" } else { "✗" }, number + 1, told.result);
+            outln!("{} {:>2} {title:<88} {:<24} {record:>5}", if told.held { "✓" } else { "✗" }, number + 1, told.result);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `remit witness`: keeps what it has seen of some logs and cosigns what extends it. Nothing else can be asked of it.
 
 use super::store::{Heads, Outcome};
-use crate::{rim::Rim, serve};
+use crate::{out, rim::Rim, serve};
 use anyhow::{Context as _, Result};
 use axum::{
     Router,
@@ -69,9 +69,9 @@ pub(crate) async fn run(args: &Witness, rim: &Rim) -> Result<()> {
     let (stop, stopped) = watch::channel(false);
     let serving = tokio::spawn(serve::serve(listener, router, stopped));
     if args.json {
-        println!("{}", json!({"ready": true, "vkey": vkey, "url": url}));
+        out::announce(&json!({"ready": true, "vkey": vkey, "url": url}).to_string());
     } else {
-        println!("remit witness ready: url {url}  vkey {vkey}");
+        out::announce(&format!("remit witness ready: url {url}  vkey {vkey}"));
     }
     serve::asked_to_stop().await?;
     let _ = stop.send(true);
