@@ -33,8 +33,9 @@ pub(crate) async fn run(loaded: &Loaded, json: bool, rim: &Rim) -> Result<()> {
     let (stop, stopped) = watch::channel(false);
     let serving = tokio::spawn(serve(listener, running.router.clone(), stopped));
     let watching = tokio::spawn(watch_policies(&running, rim));
+    let asked = asked_to_stop()?;
     out::announce(&ready(loaded, &running.vkey, json));
-    asked_to_stop().await?;
+    asked.await;
     tracing::info!("stopping: finishing what is begun");
     let _ = stop.send(true);
     watching.abort();
@@ -93,15 +94,16 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, mut stopped: wa
     }
 }
 
-/// Waits for SIGTERM or SIGINT.
-pub(crate) async fn asked_to_stop() -> Result<()> {
+/// Waits for SIGTERM or SIGINT. Both are caught from the call on, so call it before saying that the server is ready.
+pub(crate) fn asked_to_stop() -> Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 /// The one line that says the server is up, with its URLs.

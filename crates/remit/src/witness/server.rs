@@ -73,7 +73,7 @@ pub(crate) async fn run(args: &Witness, rim: &Rim) -> Result<()> {
     } else {
         out::announce(&format!("remit witness ready: url {url}  vkey {vkey}"));
     }
-    serve::asked_to_stop().await?;
+    serve::asked_to_stop()?.await;
     let _ = stop.send(true);
     serving.await.context("the listener failed")
 }
