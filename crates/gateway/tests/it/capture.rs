@@ -70,6 +70,16 @@ async fn a_digest_keeps_what_an_answer_was_without_keeping_it() {
     assert!(!record.to_string().contains(&remit_model::json::digest(&got)), "a bare digest could be guessed");
 }
 
+/// What is recorded of the gateway's own reads, apart from the id each was given for the upstream's log.
+fn reads(record: &Value) -> Value {
+    let mut reads = record["ext"]["capture"]["reads"].clone();
+    for read in reads.as_array_mut().unwrap() {
+        let call = read.as_object_mut().unwrap().remove("call");
+        assert!(call.is_some_and(|call| call.as_str().is_some_and(|id| id.len() > 20)), "the upstream can name it");
+    }
+    reads
+}
+
 #[tokio::test]
 async fn a_change_is_kept_with_the_state_before_and_after_it() {
     for modern in [true, false] {
@@ -81,8 +91,8 @@ async fn a_change_is_kept_with_the_state_before_and_after_it() {
         assert_eq!(side.value("/response/upstream").unwrap()["structuredContent"]["done"], true);
         let leaves = [side.leaf("/change/before").unwrap().0, side.leaf("/change/after").unwrap().0].concat();
         assert_eq!(record["request"]["diff_hash"], remit_model::json::sha256_label(&leaves));
-        let reads = json!([{"at": "before", "tool": "ticket.read", "outcome": "success"}, {"at": "after", "tool": "ticket.read", "outcome": "success"}]);
-        assert_eq!(record["ext"]["capture"], json!({"class": "full", "reads": reads}));
+        let expected = json!([{"at": "before", "tool": "ticket.read", "outcome": "success"}, {"at": "after", "tool": "ticket.read", "outcome": "success"}]);
+        assert_eq!((&record["ext"]["capture"]["class"], reads(&record)), (&json!("full"), expected));
         let seen: Vec<_> = world.fake.received("tools/call").iter().map(|seen| seen.body["params"].clone()).collect();
         let names: Vec<_> = seen.iter().map(|params| params["name"].as_str().unwrap().to_owned()).collect();
         assert_eq!(names, ["ticket.read", "refund", "ticket.read"]);
@@ -106,7 +116,7 @@ async fn a_change_whose_state_cannot_be_read_goes_on_unless_the_rule_demands_it(
         let (record, _) = last(&strict).await;
         assert_eq!(record["record_type"], "decision", "no intent: nothing was going to happen");
         assert_eq!(record["outcome"]["status"], "denied");
-        assert_eq!(record["ext"]["capture"]["reads"], json!([{"at": "before", "tool": tool, "outcome": outcome}]));
+        assert_eq!(reads(&record), json!([{"at": "before", "tool": tool, "outcome": outcome}]));
         assert!(strict.fake.received("tools/call").iter().all(|seen| seen.body["params"]["name"] != "refund"), "{tool}");
     }
 }

@@ -1,6 +1,6 @@
 //! Witnesses, their policy, proofs in a file, and logs that part: mostly what must not be believed.
 
-use crate::world::{ORIGIN, World, as_published, files, intent, log_key, plain, published, reader_of};
+use crate::world::{ORIGIN, PINNED, World, as_published, files, intent, log_key, plain, published, reader_of};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use remit_ledger::{
     Against, Checkpoint, Hash, Reader, Trust, Writer,
@@ -374,6 +374,9 @@ fn the_writer_publishes_what_witnesses_cosigned_and_nothing_unreadable() {
     let all = published(&world);
     let all = as_published(&all);
     let mut writer = Writer::open(folder.path(), log_key()).unwrap();
+    for pinned in PINNED {
+        writer.put_object(pinned).unwrap();
+    }
     let mut last: Option<Checkpoint> = None;
     for to in [300, 512, 700] {
         let from = usize::try_from(writer.size()).unwrap();
