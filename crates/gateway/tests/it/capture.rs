@@ -106,8 +106,8 @@ async fn a_change_whose_state_cannot_be_read_goes_on_unless_the_rule_demands_it(
         let relaxed = world(watched(tool, false)).await;
         relaxed.all().call("refund", json!({"ticket": "T-1"})).await.result();
         let (record, side) = last(&relaxed).await;
-        let reads = &record["ext"]["capture"]["reads"];
-        assert_eq!((&reads[0]["outcome"], &reads[1]["outcome"]), (&json!(outcome), &json!(outcome)));
+        let noted = &record["ext"]["capture"]["reads"];
+        assert_eq!((&noted[0]["outcome"], &noted[1]["outcome"]), (&json!(outcome), &json!(outcome)));
         assert_eq!((record["request"].get("diff_hash"), side.value("/change/before")), (None, None));
         assert_eq!(record["outcome"]["status"], "success");
 
