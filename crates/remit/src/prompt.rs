@@ -107,7 +107,7 @@ mod tests {
             assert_eq!(after(first, wait).await, (first.len(), Some(ErrorKind::TimedOut), true), "{first:?}");
         }
         for first in [&b"G"[..], b"POST", b"PRI * HTTP/1", PREFACE] {
-            assert_eq!(after(first, Duration::from_secs(60)).await, (first.len(), None, false), "{first:?}");
+            assert_eq!(after(first, Duration::from_mins(1)).await, (first.len(), None, false), "{first:?}");
         }
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn run(args: &OneRecord) -> Result<()> {
             time.get(..19).unwrap_or_default().to_owned(),
             plain(record.record_type()),
             plain(record.action()),
-            plain(record.outcome()).to_owned(),
+            plain(record.outcome()).clone(),
             plain(&code),
         ]);
     }
