@@ -11,6 +11,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use remit_ledger::Reader;
 use remit_model::UnixTime;
 use remit_token::{PrivateKey, dpop};
 use serde_json::{Value, json};
@@ -178,10 +179,10 @@ impl History {
         let records = String::from_utf8(output.stdout).unwrap();
         let records: Vec<Value> = records.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let mut history = Self { intents: BTreeMap::new(), effects: BTreeSet::new() };
-        for opened in side_values(&server.ledger().join("side")) {
-            let record = &records[opened["index"].as_str().unwrap().parse::<usize>().unwrap()];
-            let key = opened["fields"]["/call/arguments"]["value"]["idempotency_key"].as_str();
-            if let (Some("intent"), Some(key)) = (record["record_type"].as_str(), key) {
+        let opened = opened(server);
+        for (index, record) in (0..).zip(&records).filter(|(_, record)| record["record_type"] == "intent") {
+            let arguments = opened.side(index).unwrap().and_then(|side| side.value("/call/arguments"));
+            if let Some(key) = arguments.as_ref().and_then(|arguments| arguments["idempotency_key"].as_str()) {
                 history.intents.insert(key.to_owned(), record["record_id"].as_str().unwrap().to_owned());
             }
         }
@@ -191,15 +192,10 @@ impl History {
     }
 }
 
-fn side_values(folder: &Path) -> Vec<Value> {
-    let mut values = Vec::new();
-    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
-        if entry.path().is_dir() {
-            values.extend(side_values(&entry.path()));
-        } else {
-            let lines = fs::read_to_string(entry.path()).unwrap();
-            values.extend(lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()));
-        }
-    }
-    values
+/// The ledger, its values opened with the stopped server's own keys.
+fn opened(server: &Remit) -> Reader {
+    let seed = fs::read_to_string(server.folder().join("keys/vault.seed")).unwrap();
+    let seed: Vec<u8> = (0..64).step_by(2).map(|at| u8::from_str_radix(seed.get(at..at + 2).unwrap(), 16).unwrap()).collect();
+    let keys = remit_store::keyring(&server.folder().join("data"), &seed.try_into().unwrap()).unwrap();
+    Reader::open(&server.ledger()).unwrap().with_keys(keys)
 }

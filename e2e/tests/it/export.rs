@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use std::{fs, path::Path, process::Command};
 use tempfile::TempDir;
 
-/// What the server knows and no export may say: the caller's argument, and what the upstream answered.
-const PLANTED: [&str; 3] = ["T-1001", "example.com", "eyJ"];
+/// What the server knows and no export may say: the caller's argument, what the upstream answered, and a token, which begins
+/// with its header: `{"alg":` or `{"typ":` in base64.
+const PLANTED: [&str; 4] = ["T-1001", "example.com", "eyJhbGci", "eyJ0eXAi"];
 
 pub(crate) fn read_by_others(format: &str, path: &Path) -> Value {
     let output = Command::new(python()).arg(root().join("e2e/clients/exports.py")).arg(format).arg(path).output().unwrap();

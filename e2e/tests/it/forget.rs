@@ -16,6 +16,9 @@ use std::{
 };
 use tempfile::TempDir;
 
+/// What somebody does to a proof.
+type Tampering = fn(&mut Value);
+
 const PATIENCE: Duration = Duration::from_mins(1);
 const BASIS: &str = "GDPR Art. 17(1)(a)";
 
@@ -184,7 +187,7 @@ fn a_field_is_proved_to_a_stranger(office: &Office, read: &str) -> PathBuf {
 
     let honest: Value = serde_json::from_str(&bytes).unwrap();
     let forged = office.file("forged.json");
-    let tampering: [(&str, fn(&mut Value)); 6] = [
+    let tampering: [(&str, Tampering); 6] = [
         ("value", |proof| proof["field"]["value"] = json!({"id": "C-002"})),
         ("path", |proof| proof["field"]["path"] = json!("/call/result")),
         ("salt", |proof| proof["field"]["salt"] = json!("AAAAAAAAAAAAAAAAAAAAAA")),
@@ -193,7 +196,7 @@ fn a_field_is_proved_to_a_stranger(office: &Office, read: &str) -> PathBuf {
         ("entry", |proof| {
             let entry = proof["entry"].as_str().unwrap().to_owned();
             let other = if entry.as_bytes()[400] == b'A' { "B" } else { "A" };
-            proof["entry"] = json!([&entry[..400], other, &entry[401..]].concat());
+            proof["entry"] = json!([entry.get(..400).unwrap(), other, entry.get(401..).unwrap()].concat());
         }),
     ];
     for (what, tamper) in tampering {

@@ -142,7 +142,7 @@ fn reconciled(server: &Remit, out: &Path) {
     lines[altered]["digest"] = json!(format!("sha-256:{}", "0".repeat(64)));
     lines.push(json!({ "call": null, "digest": format!("sha-256:{}", "1".repeat(64)), "name": "admin.purge" }));
     let file = out.join("altered.jsonl");
-    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let text = lines.iter().fold(String::new(), |text, line| text + &line.to_string() + "\n");
     fs::write(&file, text).unwrap();
     let output = reconcile(&file);
     let report = json_of(&output);
