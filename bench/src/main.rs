@@ -34,7 +34,7 @@ pub(crate) struct Scale {
 const QUICK: Scale = Scale { rounds: 3, round: Duration::from_millis(700), records: 2_000, decisions: 5_000, large: 200_000 };
 const FULL: Scale = Scale { rounds: 7, round: Duration::from_secs(2), records: 50_000, decisions: 1_000_000, large: 10_000_000 };
 
-const USAGE: &str = "remit-bench [--quick] [--only append|growth|offline|search] [--out FILE.json] [--table FILE.md]";
+const USAGE: &str = "remit-bench [--quick] [--only append,growth,offline,search] [--out FILE.json] [--table FILE.md]";
 
 type Suite = fn(&Path, &Scale, &mut Table) -> Result<()>;
 
@@ -55,7 +55,7 @@ fn main() -> Result<()> {
     let suites: [(&str, Suite); 4] =
         [("append", append::run), ("growth", growth::run), ("offline", offline::run), ("search", search::run)];
     for (name, suite) in suites {
-        if asked.only.as_deref().is_none_or(|only| only == name) {
+        if asked.only.as_deref().is_none_or(|only| only.split(',').any(|one| one == name)) {
             eprintln!("bench: {name}");
             let folder = folder.path().join(name);
             std::fs::create_dir_all(&folder)?;
