@@ -180,9 +180,11 @@ fn banned(packages: &[Value], rules: &Bans) -> Result<Vec<String>> {
         }
         for package in packages {
             let (name, imports) = (text(package, "name")?, array(package, "dependencies")?);
+            let foreign = package.get("source").is_some_and(|source| !source.is_null());
             let imports_it = imports.iter().any(|import| {
-                import.get("name").and_then(Value::as_str) == Some(&ban.name)
-                    && !import.get("optional").and_then(Value::as_bool).unwrap_or(false)
+                let unused = import.get("optional").and_then(Value::as_bool).unwrap_or(false)
+                    || (foreign && import.get("kind").and_then(Value::as_str) == Some("dev"));
+                import.get("name").and_then(Value::as_str) == Some(&ban.name) && !unused
             });
             if imports_it && !ban.wrappers.iter().any(|wrapper| wrapper == name) {
                 findings.push(format!("{name} imports {}, which is banned", ban.name));
