@@ -7,6 +7,7 @@ mod append;
 mod floor;
 mod growth;
 mod offline;
+mod roads;
 mod rounds;
 mod search;
 mod table;
@@ -48,6 +49,10 @@ struct Asked {
 }
 
 fn main() -> Result<()> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if roads::words::run(&words)? {
+        return Ok(());
+    }
     let asked = asked()?;
     let scale = if asked.quick { QUICK } else { FULL };
     let folder = tempfile::tempdir().context("no temporary folder")?;
