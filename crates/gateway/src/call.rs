@@ -21,6 +21,7 @@ use crate::{
     reply::Outlet,
 };
 use axum::http::HeaderMap;
+use bytes::Bytes;
 use remit_ledger::record::{Draft, EffectConfirmed, OutcomeStatus, RecordType};
 use remit_model::{
     Fault, Permit,
@@ -49,6 +50,31 @@ pub(crate) struct Ask {
     pub(crate) came: Came,
 }
 
+/// What is sent back.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub(crate) shown: Shown,
+    /// The JSON-RPC answer as text.
+    body: Vec<u8>,
+    /// How long the result is in it.
+    pub(crate) bytes: usize,
+}
+
+impl Served {
+    fn new(id: &Value, shown: Shown) -> Self {
+        let mut body = Vec::with_capacity(1024);
+        // Writing JSON that is in memory into memory cannot fail.
+        body.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
+        let _ = serde_json::to_writer(&mut body, id);
+        body.extend_from_slice(br#","result":"#);
+        let begin = body.len();
+        let _ = serde_json::to_writer(&mut body, &shown.value);
+        let bytes = body.len().saturating_sub(begin);
+        body.push(b'}');
+        Self { shown, body, bytes }
+    }
+}
+
 /// Serves one request. Runs in a task of its own: it outlives a client that goes away, to record what became of it.
 pub(crate) async fn run(gate: Arc<Gateway>, ask: Ask, mut outlet: Outlet) {
     let now = gate.clock.now();
@@ -60,6 +86,7 @@ pub(crate) async fn run(gate: Arc<Gateway>, ask: Ask, mut outlet: Outlet) {
         entry.session(&session.id);
     }
     let outcome = serve(&gate, &ask, &mut entry, &mut outlet, &now).await;
+    let outcome = outcome.map(|shown| Served::new(&ask.request.id, shown));
     let draft = entry.close(&outcome, &gate.clock.now());
     // No record, no reply: what is not durable was not served.
     let (outcome, receipt) = match commit(&gate, draft).await {
@@ -79,7 +106,9 @@ async fn serve(gate: &Arc<Gateway>, ask: &Ask, entry: &mut Entry, outlet: &mut O
         entry.capture(ask.mount.captures.of(&act.action));
     }
     if ask.request.method == "tools/call" {
-        headers::check_params(&ask.headers, &ask.mount.declared(&act.action), &act.arguments)?;
+        if let Some(declared) = ask.mount.declared(&act.action) {
+            headers::check_params(&ask.headers, &declared, &act.arguments)?;
+        }
     }
     let permit = decide::authorise(&ask.caller, &act, server, now.unix(), &BTreeSet::new())?;
     entry.permit(&permit);
@@ -89,6 +118,8 @@ async fn serve(gate: &Arc<Gateway>, ask: &Ask, entry: &mut Entry, outlet: &mut O
     entry.decision(&question, &decision, gate.clock.now().mono_ns.saturating_sub(began));
     decision.into_result()?;
     let state = gate.seals.open(ask, &act, now.unix())?;
+    // Before the upstream hears anything of a call that is going to be refused, be it only a read of ours.
+    recordable(gate, ask, entry, now)?;
     capture::before(gate, ask, &act, entry).await?;
     let permit = reserve(gate, ask, &act, permit, entry, now).await?;
     // CRASH: a mutation's intent is on disk; without its effect record it counts as "outcome unknown".
@@ -102,6 +133,17 @@ async fn serve(gate: &Arc<Gateway>, ask: &Ask, entry: &mut Entry, outlet: &mut O
     Ok(shown)
 }
 
+/// Whether what the call does can be recorded as its record has to be: durably, and with a time that is known.
+fn recordable(gate: &Gateway, ask: &Ask, entry: &Entry, now: &Moment) -> Result<(), Refusal> {
+    if let Some(outage) = gate.store.outage().filter(|_| entry.mutates() || !ask.mount.reads_in_outage) {
+        return Err(outage.refusal());
+    }
+    if entry.mutates() && gate.settings.clock_required && now.status == ClockStatus::Unknown {
+        return Err(Refusal::new(Code::ClockUnknown, "the time is not known well enough to change anything"));
+    }
+    Ok(())
+}
+
 /// Counts the call against its budgets and makes the intent of a mutation durable, in one batch.
 async fn reserve(
     gate: &Gateway,
@@ -111,12 +153,8 @@ async fn reserve(
     entry: &mut Entry,
     now: &Moment,
 ) -> Result<Permit, No> {
-    if let Some(outage) = gate.store.outage().filter(|_| entry.mutates() || !ask.mount.reads_in_outage) {
-        return Err(outage.refusal().into());
-    }
-    if entry.mutates() && gate.settings.clock_required && now.status == ClockStatus::Unknown {
-        return Err(Refusal::new(Code::ClockUnknown, "the time is not known well enough to change anything").into());
-    }
+    // Again: reading the state before a change takes its time.
+    recordable(gate, ask, entry, now)?;
     let server = &ask.mount.server;
     let sources = if permit.charges.is_empty() {
         Vec::new()
@@ -249,12 +287,9 @@ fn unavailable(error: &ApplyError) -> Refusal {
     }
 }
 
-async fn respond(gate: &Gateway, ask: &Ask, outcome: Result<Shown, No>, receipt: Option<&Receipt>, outlet: Outlet) {
+async fn respond(gate: &Gateway, ask: &Ask, outcome: Result<Served, No>, receipt: Option<&Receipt>, outlet: Outlet) {
     let no = match outcome {
-        Ok(shown) => {
-            let answer = json!({"jsonrpc": "2.0", "id": ask.request.id, "result": shown.value});
-            return outlet.answer(answer).await;
-        }
+        Ok(served) => return outlet.answer(Bytes::from(served.body)).await,
         Err(no) => no,
     };
     if let No::Fault(fault) = &no {

@@ -10,11 +10,7 @@ use crate::{
     error::No,
     forward,
     gate::Gateway,
-    mcp::{
-        RpcError,
-        era::{ClientFace, name_call},
-        method::Act,
-    },
+    mcp::{RpcError, era::name_call, method::Act},
     record::Entry,
     settings::{BeforeAfter, CAPTURE_LIMIT, Capture, CaptureLevel},
     upstream::{Arrival, Broken, Exchange, Link, Outgoing},
@@ -201,10 +197,10 @@ fn plan_arguments(plan: &BeforeAfter, arguments: &Value) -> Option<Value> {
 async fn fetch(gate: &Gateway, ask: &Ask, tool: &str, arguments: Value, call: &str) -> Result<Value, &'static str> {
     for _ in 0..TRIES {
         let (key, link) = forward::link(gate, ask).await.map_err(|_| "unavailable")?;
-        let mut params = Map::from_iter([("name".to_owned(), json!(tool)), ("arguments".to_owned(), arguments.clone())]);
+        let mut params = Map::from_iter([("name".to_owned(), json!(tool))]);
         name_call(&mut params, call);
-        let mirrored = if link.is_modern() { ask.mount.declared(tool) } else { Vec::new() };
-        let message = Outgoing { method: "tools/call".to_owned(), params, face: ClientFace::silent(), mirrored };
+        let mirrored = if link.is_modern() { ask.mount.declared(tool) } else { None };
+        let message = Outgoing { arguments: Some(&arguments), mirrored, ..Outgoing::bare("tools/call", params) };
         let exchange = link.send(message).await.map_err(|_| "unavailable")?;
         match answer(&link, exchange).await {
             Ok(Ok(result)) if result.get("isError").and_then(Value::as_bool) == Some(true) => return Err("tool_error"),

@@ -1,6 +1,7 @@
 //! The two questions before anything is forwarded: does the caller's authority cover it, and does policy allow it.
 
 use crate::{
+    held,
     identify::{self, Caller},
     mcp::method::{Act, Kind},
 };
@@ -13,7 +14,7 @@ use remit_model::{
     resource::Server,
     time::UnixTime,
 };
-use remit_policy::{Action, Party, Question, ToolFacts};
+use remit_policy::{Action, Question, ToolFacts};
 use remit_store::{Budget, Snapshot, Store};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,9 +55,13 @@ pub(crate) fn question(
     now: UnixTime,
 ) -> Question {
     let token = &caller.token;
-    let parties = identify::parties(token);
-    let root = Principal { iss: token.iss.clone(), sub: token.sub.clone() };
-    let holder = parties.last().unwrap_or(&root);
+    // What the caller was identified with, unless the world has changed since, for instance while its body was read.
+    let (principal, on_behalf_of) = if caller.revision == world.revision() {
+        (caller.authority.principal.clone(), caller.authority.on_behalf_of.clone())
+    } else {
+        let root = Principal { iss: token.iss.clone(), sub: token.sub.clone() };
+        (held::party(world, token.parties().last().unwrap_or(&root)), held::party(world, &root))
+    };
     let tool = matches!(act.kind, Kind::Gated).then(|| ToolFacts {
         name: act.action.clone(),
         class: act.class,
@@ -65,9 +70,9 @@ pub(crate) fn question(
     Question {
         tenant: tenant.clone(),
         issuer: token.iss.clone(),
-        principal: party(world, holder),
-        on_behalf_of: party(world, &root),
-        chain: parties.iter().skip(1).map(|party| party.sub.clone()).collect(),
+        principal,
+        on_behalf_of,
+        chain: token.parties().iter().skip(1).map(|party| party.sub.clone()).collect(),
         txn: Some(token.txn.clone()),
         action: if tool.is_some() { Action::Call } else { Action::List },
         server: Some(server.id.clone()),
@@ -77,17 +82,6 @@ pub(crate) fn question(
         purpose: token.purpose.clone(),
         now,
         auth_age: token.auth_time.map(|at| now.since(at)),
-    }
-}
-
-fn party(world: &Snapshot, principal: &Principal) -> Party {
-    let agent = identify::registered(world, principal);
-    Party {
-        kind: principal.kind(),
-        sub: principal.sub.clone(),
-        iss: principal.iss.clone(),
-        owner: agent.map(|agent| agent.owner.clone()),
-        labels: agent.map(|agent| agent.labels.clone()).unwrap_or_default(),
     }
 }
 
@@ -127,8 +121,8 @@ pub(crate) async fn sources(store: &Store, world: &Snapshot, caller: &Caller) ->
     // A hop is made once; what a refresh gives out later is under it, however narrow it is asked for.
     sources
         .extend(chain.into_iter().map(|hop| Source { name: format!("{}/hop/{}", token.txn, hop.jti), authority: hop.authority }));
-    for party in identify::parties(token) {
-        let authority = identify::most(world, &party).cloned().unwrap_or_default();
+    for party in token.parties() {
+        let authority = identify::most(world, party).cloned().unwrap_or_default();
         sources.push(Source { name: format!("most/{}/{}", party.iss, party.sub), authority });
     }
     Ok(sources)

@@ -9,7 +9,7 @@ use crate::{
     identify, mask,
     mcp::{
         Incoming, Notification, Response, RpcError,
-        era::{self, ClientFace, META_SUBSCRIPTION},
+        era::{self, META_SUBSCRIPTION},
         method::{self, Act, List},
         session::Owner,
     },
@@ -35,11 +35,13 @@ pub(crate) const HEADER_MISMATCH: i64 = -32020;
 
 /// The link a request goes over: its session's own, or that of its party and chain.
 pub(crate) async fn link(gate: &Gateway, ask: &Ask) -> Result<(Key, Arc<Link>), Refusal> {
-    let (key, face) = match &ask.session {
-        Some(session) => (Key::Session(session.id.clone()), session.face.clone()),
-        None => (Key::Owner(Owner::of(&ask.caller)), ClientFace::silent()),
+    let key = match &ask.session {
+        _ if ask.mount.pool.is_stateless() => Key::Shared,
+        Some(session) => Key::Session(session.id.clone()),
+        None => Key::Owner(Owner::of(&ask.caller)),
     };
-    let link = ask.mount.pool.link(key.clone(), &face, gate.clock.now().mono_ns).await?;
+    let face = ask.session.as_ref().map(|session| &session.face);
+    let link = ask.mount.pool.link(&key, face, gate.clock.now().mono_ns).await?;
     Ok((key, link))
 }
 
@@ -93,29 +95,29 @@ pub(crate) async fn call(
 
 /// Asks a stateless upstream for its tools, to see which parameters they want mirrored in headers. SPEC: MG-04.
 pub(crate) async fn relearn(ask: &Ask, link: &Link) {
-    let method = "tools/list".to_owned();
-    let message = Outgoing { method, params: Map::new(), face: ClientFace::silent(), mirrored: Vec::new() };
-    let Ok(mut exchange) = link.send(message).await else { return };
+    let Ok(mut exchange) = link.send(Outgoing::bare("tools/list", Map::new())).await else { return };
     if let Arrival::Answer(Ok(result)) = exchange.next().await {
         ask.mount.learn(List::Tools, &result);
     }
 }
 
 /// The request as it leaves: the method, and the very arguments that were decided on.
-fn outgoing(ask: &Ask, act: &Act, state: &State, link: &Link) -> Outgoing {
-    let mut params = ask.request.params.clone();
+fn outgoing<'a>(ask: &'a Ask, act: &'a Act, state: &State, link: &Link) -> Outgoing<'a> {
+    let tool = ask.request.method == "tools/call";
+    let crosses = |name: &str| name != "requestState" && !(tool && name == "arguments");
+    let params = ask.request.params.iter().filter(|(name, _)| crosses(name));
+    let mut params: Map<String, Value> = params.map(|(name, value)| (name.clone(), value.clone())).collect();
     era::strip_envelope(&mut params);
-    params.remove("requestState");
     if let State::Upstream(state) = state {
         params.insert("requestState".to_owned(), state.clone());
     }
-    let tool = ask.request.method == "tools/call";
-    if tool {
-        params.insert("arguments".to_owned(), act.arguments.clone());
+    Outgoing {
+        method: &ask.request.method,
+        params,
+        arguments: tool.then_some(&act.arguments),
+        face: ask.revision.is_modern().then_some(&ask.face),
+        mirrored: if tool && link.is_modern() { ask.mount.declared(&act.action) } else { None },
     }
-    let face = if ask.revision.is_modern() { ask.face.clone() } else { ClientFace::silent() };
-    let mirrored = if tool && link.is_modern() { ask.mount.declared(&act.action) } else { Vec::new() };
-    Outgoing { method: ask.request.method.clone(), params, face, mirrored }
 }
 
 enum Stop {
@@ -243,16 +245,14 @@ pub(crate) async fn listen(gate: &Gateway, ask: &Ask, act: &Act, entry: &mut Ent
         let mut params = ask.request.params.clone();
         era::strip_envelope(&mut params);
         params.insert("notifications".to_owned(), filter);
-        let message = Outgoing { method: ask.request.method.clone(), params, face: ask.face.clone(), mirrored: Vec::new() };
+        let message = Outgoing { face: Some(&ask.face), ..Outgoing::bare(&ask.request.method, params) };
         let exchange = link.send(message).await.map_err(|broken| broken.refusal(ask.mount.server.id.as_str()))?;
         return stream(gate, ask, &link, Source::Exchange(exchange), outlet).await;
     }
     let listening = link.listen().await.map_err(|broken| broken.refusal(ask.mount.server.id.as_str()))?;
     for uri in filter.get("resourceSubscriptions").and_then(Value::as_array).into_iter().flatten() {
         let params = Map::from_iter([("uri".to_owned(), uri.clone())]);
-        let message =
-            Outgoing { method: "resources/subscribe".to_owned(), params, face: ClientFace::silent(), mirrored: Vec::new() };
-        if let Ok(mut exchange) = link.send(message).await {
+        if let Ok(mut exchange) = link.send(Outgoing::bare("resources/subscribe", params)).await {
             exchange.next().await;
         }
     }

@@ -61,7 +61,7 @@ pub struct Gateway {
 }
 
 /// Parameter headers of one tool: name, and path into the arguments.
-type Declared = Vec<(String, Vec<String>)>;
+pub(crate) type Declared = Vec<(String, Vec<String>)>;
 
 /// One server and the links to its upstream.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ pub(crate) struct Mount {
     pub(crate) pool: Pool,
     pub(crate) captures: Captures,
     pub(crate) reads_in_outage: bool,
-    declared: Mutex<HashMap<String, Declared>>,
+    declared: Mutex<HashMap<String, Arc<Declared>>>,
     described: Mutex<HashMap<String, Described>>,
 }
 
@@ -174,8 +174,8 @@ impl Gateway {
 
 impl Mount {
     /// The parameter headers a tool declares, as far as its list was seen.
-    pub(crate) fn declared(&self, tool: &str) -> Declared {
-        self.declared.lock().unwrap_or_else(PoisonError::into_inner).get(tool).cloned().unwrap_or_default()
+    pub(crate) fn declared(&self, tool: &str) -> Option<Arc<Declared>> {
+        self.declared.lock().unwrap_or_else(PoisonError::into_inner).get(tool).cloned()
     }
 
     /// What the upstream last said a tool is, as far as its list was seen.
@@ -198,7 +198,7 @@ impl Mount {
             if found.is_empty() {
                 declared.remove(name);
             } else if declared.len() < DECLARED_LIMIT || declared.contains_key(name) {
-                declared.insert(name.to_owned(), found);
+                declared.insert(name.to_owned(), Arc::new(found));
             }
         }
     }

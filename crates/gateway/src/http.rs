@@ -17,6 +17,7 @@ use crate::{
     metadata,
     record::{Came, Entry, ROUTE},
     reply::{Head, Outlet},
+    upstream::Outgoing,
 };
 use axum::{
     Router,
@@ -26,6 +27,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{any, get},
 };
+use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use remit_model::{
     json::Limits,
@@ -171,7 +173,7 @@ fn refused(
     };
     let refused = error::refuse(no, &context);
     let body = json!({"jsonrpc": "2.0", "id": null, "error": refused.error.to_value()});
-    Head::Whole(refused.status, refused.headers, Some(body)).into_response()
+    Head::Whole(refused.status, refused.headers, Bytes::from(body.to_string())).into_response()
 }
 
 impl Identified {
@@ -310,12 +312,7 @@ impl Identified {
             && !link.is_modern()
         {
             let params = Map::from_iter([("level".to_owned(), level)]);
-            let message = crate::upstream::Outgoing {
-                method: ask.request.method.clone(),
-                params,
-                face: ClientFace::silent(),
-                mirrored: Vec::new(),
-            };
+            let message = Outgoing::bare(&ask.request.method, params);
             if let Ok(mut exchange) = link.send(message).await {
                 let _ = tokio::time::timeout(self.gate.settings.connect_timeout, exchange.next()).await;
             }
@@ -399,8 +396,8 @@ impl Identified {
         if fresh {
             outlet.header(HeaderName::from_static("dpop-nonce"), &self.gate.gatekeeper.nonce(self.gate.clock.unix()));
         }
-        let gate = Arc::clone(&self.gate);
-        let ask = self.ask(request, revision, face, session);
+        let Self { gate, mount, caller, headers, came } = self;
+        let ask = Ask { mount, caller, request, revision, face, session, headers, came };
         tokio::spawn(call::run(gate, ask, outlet));
         await_head(head).await
     }
@@ -452,7 +449,7 @@ impl Identified {
         };
         let refused = error::refuse(&no, &context);
         let body = json!({"jsonrpc": "2.0", "id": id, "error": refused.error.to_value()});
-        Head::Whole(refused.status, refused.headers, Some(body)).into_response()
+        Head::Whole(refused.status, refused.headers, Bytes::from(body.to_string())).into_response()
     }
 }
 
@@ -465,7 +462,7 @@ async fn answered(session: &Session, response: Answer) -> Response {
 
 fn answer(id: &Value, result: &Value) -> Response {
     let body = json!({"jsonrpc": "2.0", "id": id, "result": result});
-    Head::Whole(StatusCode::OK, HeaderMap::new(), Some(body)).into_response()
+    Head::Whole(StatusCode::OK, HeaderMap::new(), Bytes::from(body.to_string())).into_response()
 }
 
 async fn await_head(head: tokio::sync::oneshot::Receiver<Head>) -> Response {

@@ -1,52 +1,44 @@
 //! Who is calling, proved, and what they hold at this server now.
 //!
 //! SPEC: standards 4.1 (order of checks), 5.1 (DP-01 … DP-11), MG-01, DC-07, DC-13. A token's signature is checked once
-//! and remembered under the SHA-256 that DPoP's `ath` needs anyway; a proof is checked every time. Standing
-//! (revocation, quarantine, expiry) is never remembered.
+//! and remembered under the SHA-256 that DPoP's `ath` needs anyway (`held.rs`); a proof is checked every time. Standing
+//! (revocation, quarantine) is looked at again whenever the world changed, expiry always.
 
-use crate::settings::Settings;
+use crate::{
+    held::{Effective, Held, Tokens},
+    settings::Settings,
+};
 use axum::http::{HeaderMap, header};
 use remit_model::{
-    Agent, Authority, HumanStatus,
+    Agent, Authority, Human, HumanStatus,
     agent::AgentStatus,
-    id::{AgentId, Principal, PrincipalKind},
+    id::{Principal, PrincipalKind},
     refusal::{Code, Refusal},
     resource::Server,
     time::UnixTime,
 };
 use remit_store::Snapshot;
 use remit_token::{
-    Actor, KeySet, Skew,
+    KeySet, Skew,
     access::{self, AccessToken},
     dpop::{self, NonceRule, Nonces, Proof, ReplaySet},
 };
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::Arc;
 
 /// Proofs remembered against replay: two windows' worth at some thousand calls a second.
 const REPLAY_CAPACITY: usize = 4_000_000;
-/// Tokens remembered in each of two generations.
-const TOKEN_CAPACITY: usize = 50_000;
 /// Longest `Authorization` header read. X-10.
 const CREDENTIAL_LIMIT: usize = 32 * 1024;
 
 /// A caller whose token, key and standing were verified for this request.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
-    pub(crate) token: Arc<AccessToken>,
+    pub(crate) token: Arc<Held>,
     pub(crate) proof: Option<Arc<Proof>>,
-    /// Token ∧ ceilings of every agent of the chain ∧ the human's entitlements, at this server.
+    /// What the token amounts to at this server.
     pub(crate) authority: Arc<Effective>,
-}
-
-/// What a token amounts to at one revision of the world.
-#[derive(Debug)]
-pub(crate) struct Effective {
-    pub(crate) authority: Authority,
-    pub(crate) digest: String,
-    revision: u64,
+    /// The revision of the world this was found in.
+    pub(crate) revision: u64,
 }
 
 /// Which part of the world a refused request still named: what could be learnt before it failed.
@@ -54,7 +46,7 @@ pub(crate) struct Effective {
 pub(crate) struct Unidentified {
     pub(crate) refusal: Refusal,
     /// The token, if it was genuine: then the record can name the chain.
-    pub(crate) token: Option<Arc<AccessToken>>,
+    pub(crate) token: Option<Arc<Held>>,
 }
 
 impl Caller {
@@ -76,19 +68,7 @@ pub(crate) struct Gatekeeper {
     nonces: Nonces,
     replay: ReplaySet,
     started: UnixTime,
-    tokens: Mutex<Generations>,
-}
-
-#[derive(Debug, Default)]
-struct Generations {
-    current: HashMap<[u8; 32], Known>,
-    previous: HashMap<[u8; 32], Known>,
-}
-
-#[derive(Clone, Debug)]
-struct Known {
-    token: Arc<AccessToken>,
-    effective: Option<Arc<Effective>>,
+    tokens: Tokens,
 }
 
 impl Gatekeeper {
@@ -99,7 +79,7 @@ impl Gatekeeper {
             nonces: Nonces::new(secret, "rs", dpop::nonce::PERIOD_SECS),
             replay: ReplaySet::new(REPLAY_CAPACITY, settings.proof_window),
             started,
-            tokens: Mutex::default(),
+            tokens: Tokens::default(),
         }
     }
 
@@ -120,9 +100,8 @@ impl Gatekeeper {
         let token = self.token(credential.token, &digest, arrival.server, settings, now).map_err(Unidentified::nobody)?;
         let known = |refusal: Refusal| Unidentified { refusal, token: Some(Arc::clone(&token)) };
         let proof = self.proof(arrival, &credential, &token, settings, now).map_err(known)?;
-        standing(world, &token, &settings.issuer).map_err(known)?;
-        let authority = self.effective(&digest, &token, arrival.server, world);
-        Ok(Caller { proof: Some(Arc::new(proof)), authority, token })
+        let standing = token.standing(world, &settings.issuer).map_err(known)?;
+        Ok(Caller { proof: Some(Arc::new(proof)), authority: standing.effective, revision: standing.revision, token })
     }
 
     fn token(
@@ -132,16 +111,15 @@ impl Gatekeeper {
         server: &Server,
         settings: &Settings,
         now: UnixTime,
-    ) -> Result<Arc<AccessToken>, Refusal> {
+    ) -> Result<Arc<Held>, Refusal> {
         let skew = Skew::seconds(settings.skew);
-        let known = self.tokens().get(digest).map(|known| known.token);
-        let token = if let Some(token) = known {
+        let token = if let Some(token) = self.tokens.get(digest) {
             token
         } else {
-            // The audience is compared below, on both paths; the cache is shared by all servers.
+            // The audience is compared below, on both paths; the memory is shared by all servers.
             let expect = access::Expect { issuer: &settings.issuer, audience: None };
-            let token = Arc::new(access::verify(compact, &self.keys, &expect, now, skew)?);
-            self.tokens().insert(*digest, Known { token: Arc::clone(&token), effective: None });
+            let token = Arc::new(Held::new(access::verify(compact, &self.keys, &expect, now, skew)?));
+            self.tokens.insert(&token);
             token
         };
         if token.aud != server.location {
@@ -195,22 +173,6 @@ impl Gatekeeper {
         };
         dpop::verify(&values, &expect)
     }
-
-    /// Effective authority, remembered until the world changes.
-    fn effective(&self, digest: &[u8; 32], token: &Arc<AccessToken>, server: &Server, world: &Snapshot) -> Arc<Effective> {
-        let known = self.tokens().get(digest).and_then(|known| known.effective);
-        if let Some(known) = known.filter(|known| known.revision == world.revision()) {
-            return known;
-        }
-        let authority = narrowed(world, token).at_location(&server.location);
-        let effective = Arc::new(Effective { digest: authority.digest(), authority, revision: world.revision() });
-        self.tokens().insert(*digest, Known { token: Arc::clone(token), effective: Some(Arc::clone(&effective)) });
-        effective
-    }
-
-    fn tokens(&self) -> MutexGuard<'_, Generations> {
-        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Unidentified {
@@ -263,7 +225,7 @@ fn credential(headers: &HeaderMap) -> Result<Credential<'_>, Refusal> {
 
 /// Checks again, in the middle of something long, that the caller may go on. SPEC: MG-12.
 pub(crate) fn recheck(caller: &Caller, settings: &Settings, world: &Snapshot) -> Result<(), Refusal> {
-    if caller.authority.revision == world.revision() {
+    if caller.revision == world.revision() {
         return Ok(());
     }
     standing(world, &caller.token, &settings.issuer)
@@ -273,25 +235,24 @@ pub(crate) fn recheck(caller: &Caller, settings: &Settings, world: &Snapshot) ->
 ///
 /// # Errors
 /// `token_revoked`, `agent_quarantined` or `agent_retired` naming the agent, `client_unknown`, `human_disabled`.
-pub(crate) fn standing(world: &Snapshot, token: &AccessToken, issuer: &str) -> Result<(), Refusal> {
+pub(crate) fn standing(world: &Snapshot, token: &Held, issuer: &str) -> Result<(), Refusal> {
     if world.is_revoked(&token.jti, token.ancestors.iter().map(String::as_str), &token.txn) {
         return Err(Refusal::new(Code::TokenRevoked, "the token, or one it descends from, was revoked"));
     }
-    for party in parties(token) {
+    for party in token.parties() {
         if party.iss != issuer {
             return Err(Refusal::new(Code::ClientUnknown, format!("`{}` of another issuer is not known here", party.sub)));
         }
         match party.kind() {
-            PrincipalKind::Human => human(world, &party)?,
-            PrincipalKind::Agent => agent(world, &party)?,
+            PrincipalKind::Human => human(world, party)?,
+            PrincipalKind::Agent => agent(world, party)?,
         }
     }
     Ok(())
 }
 
 fn human(world: &Snapshot, party: &Principal) -> Result<(), Refusal> {
-    let name = party.sub.strip_prefix("user:").unwrap_or_default();
-    match world.human(name) {
+    match person(world, party) {
         Some(human) if human.status == HumanStatus::Active => Ok(()),
         _ => Err(Refusal::new(Code::HumanDisabled, format!("`{}` may no longer act or delegate", party.sub))),
     }
@@ -311,20 +272,11 @@ fn agent(world: &Snapshot, party: &Principal) -> Result<(), Refusal> {
 }
 
 pub(crate) fn registered<'w>(world: &'w Snapshot, party: &Principal) -> Option<&'w Arc<Agent>> {
-    AgentId::from_subject(&party.sub).ok().and_then(|id| world.agent(&id))
+    world.agent_named(party.sub.strip_prefix("agent:")?)
 }
 
-/// The chain as principals: the subject first, the caller last.
-pub(crate) fn parties(token: &AccessToken) -> Vec<Principal> {
-    let mut actors: Vec<Principal> = token.act.iter().flat_map(Actor::chain).map(Actor::principal).collect();
-    actors.push(Principal { iss: token.iss.clone(), sub: token.sub.clone() });
-    actors.reverse();
-    actors
-}
-
-/// Token ∧ every agent's ceiling ∧ the human's entitlements. SPEC: DC-07.
-fn narrowed(world: &Snapshot, token: &AccessToken) -> Authority {
-    within_limits(world, token.authority.clone(), &parties(token))
+pub(crate) fn person<'w>(world: &'w Snapshot, party: &Principal) -> Option<&'w Arc<Human>> {
+    world.human(party.sub.strip_prefix("user:")?)
 }
 
 /// An authority as far as everyone it came through may hold it now.
@@ -338,25 +290,7 @@ pub(crate) fn within_limits(world: &Snapshot, mut authority: Authority, parties:
 /// The most a party may have: an agent's ceiling, a human's entitlements.
 pub(crate) fn most<'w>(world: &'w Snapshot, party: &Principal) -> Option<&'w Authority> {
     match party.kind() {
-        PrincipalKind::Human => world.human(party.sub.strip_prefix("user:").unwrap_or_default()).map(|human| &human.entitlements),
+        PrincipalKind::Human => person(world, party).map(|human| &human.entitlements),
         PrincipalKind::Agent => registered(world, party).map(|agent| &agent.ceiling),
-    }
-}
-
-impl Generations {
-    fn get(&mut self, digest: &[u8; 32]) -> Option<Known> {
-        if let Some(known) = self.current.get(digest) {
-            return Some(known.clone());
-        }
-        let known = self.previous.remove(digest)?;
-        self.insert(*digest, known.clone());
-        Some(known)
-    }
-
-    fn insert(&mut self, digest: [u8; 32], known: Known) {
-        if self.current.len() >= TOKEN_CAPACITY {
-            self.previous = std::mem::take(&mut self.current);
-        }
-        self.current.insert(digest, known);
     }
 }

@@ -13,6 +13,7 @@ mod decide;
 mod error;
 mod forward;
 mod gate;
+mod held;
 mod http;
 mod identify;
 mod mask;

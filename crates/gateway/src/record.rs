@@ -4,9 +4,11 @@
 //! committed and kept beside the log; the record itself holds names, codes and digests.
 
 use crate::{
+    call::Served,
     capture::Kept,
     error::No,
     gate::Described,
+    held::Held,
     identify::{self, Caller},
     mcp::{Request, Revision, RpcError, method::Act},
     settings::{Capture, Settings},
@@ -109,40 +111,15 @@ impl Entry {
         self.draft.chain = vec![party];
     }
 
-    /// The chain as the token tells it, with the key that was shown.
-    pub(crate) fn token(&mut self, token: &AccessToken, proof: Option<&remit_token::dpop::Proof>, world: &Snapshot) {
-        let parties = identify::parties(token);
-        let last = parties.len().saturating_sub(1);
-        self.draft.chain = parties.iter().enumerate().map(|(depth, principal)| node(depth, principal, token)).collect();
-        if let Some(caller) = self.draft.chain.get_mut(last) {
-            caller.jkt.clone_from(&token.cnf_jkt);
+    /// The chain as the token tells it, with the proof that was shown.
+    pub(crate) fn token(&mut self, token: &Held, proof: Option<&remit_token::dpop::Proof>, world: &Snapshot) {
+        self.draft.chain = token.chain().to_vec();
+        if let Some(caller) = self.draft.chain.last_mut() {
             caller.proof = proof.map(|proof| proof.compact().to_owned());
-            caller.token = Some(TokenFacts {
-                jti: Some(token.jti.clone()),
-                issuer: Some(token.iss.clone()),
-                audience: vec![token.aud.clone()],
-                scope: token.scope.split_ascii_whitespace().map(str::to_owned).collect(),
-                expires: Some(token.exp),
-                issued: Some(token.iat),
-                authorization_details_hash: Some(token.authority.digest()),
-            });
-            caller.grant = GrantFacts {
-                id: token.jti.clone(),
-                kind: if token.act.is_none() && last == 0 && token.sub.starts_with("agent:") {
-                    GrantKind::ClientCredentials
-                } else if last > 1 {
-                    GrantKind::TokenExchange
-                } else {
-                    GrantKind::Login
-                },
-                parent_jti: token.ancestors.first().cloned(),
-            };
         }
         self.draft.txn = Some(token.txn.clone());
-        self.draft.owner = parties
-            .last()
-            .and_then(|holder| identify::registered(world, holder))
-            .map(|agent| Principal { iss: token.iss.clone(), sub: agent.owner.clone() });
+        let holder = token.parties().last().and_then(|holder| identify::registered(world, holder));
+        self.draft.owner = holder.map(|agent| Principal { iss: token.iss.clone(), sub: agent.owner.clone() });
         self.draft.purpose = token.purpose.clone().map(|code| Purpose { code, ..Purpose::default() });
     }
 
@@ -322,7 +299,7 @@ impl Entry {
     }
 
     /// The final record.
-    pub(crate) fn close(mut self, outcome: &Result<Shown, No>, now: &Moment) -> Draft {
+    pub(crate) fn close(mut self, outcome: &Result<Served, No>, now: &Moment) -> Draft {
         if let Some(intent) = self.intent.take() {
             // The decision and its inputs are in the intent; this says what became of it.
             self.draft.record_type = RecordType::Effect;
@@ -339,7 +316,7 @@ impl Entry {
             self.decision = None;
         }
         match outcome {
-            Ok(shown) => self.succeeded(shown),
+            Ok(served) => self.succeeded(served),
             Err(no) => self.failed(no),
         }
         if let Some(kept) = self.kept.take() {
@@ -351,7 +328,8 @@ impl Entry {
         self.draft
     }
 
-    fn succeeded(&mut self, shown: &Shown) {
+    fn succeeded(&mut self, served: &Served) {
+        let shown = &served.shown;
         let tool_error = shown.value.get("isError").and_then(Value::as_bool) == Some(true);
         let partial = shown.value.get("resultType").and_then(Value::as_str) == Some("input_required");
         self.draft.outcome = Outcome {
@@ -366,7 +344,7 @@ impl Entry {
             error_type: tool_error.then(|| "tool_error".to_owned()),
             code: None,
         };
-        self.resource.bytes = u64::try_from(shown.value.to_string().len()).ok();
+        self.resource.bytes = u64::try_from(served.bytes).ok();
         if self.fields.is_some() {
             let resource = std::mem::take(&mut self.resource);
             self.resource = resource.projected(shown.returned.clone(), shown.masked.clone(), &self.rule);
@@ -425,6 +403,36 @@ impl Entry {
 
 fn quotes_arguments(code: Code) -> bool {
     matches!(code, Code::ArgumentNotGranted | Code::RequestMalformed | Code::HeaderBodyMismatch)
+}
+
+/// The chain of custody as a record states it, with the facts of the caller's token but without its proof.
+pub(crate) fn chain(token: &AccessToken, parties: &[Principal]) -> Vec<Party> {
+    let last = parties.len().saturating_sub(1);
+    let mut chain: Vec<Party> = parties.iter().enumerate().map(|(depth, principal)| node(depth, principal, token)).collect();
+    if let Some(caller) = chain.get_mut(last) {
+        caller.jkt.clone_from(&token.cnf_jkt);
+        caller.token = Some(TokenFacts {
+            jti: Some(token.jti.clone()),
+            issuer: Some(token.iss.clone()),
+            audience: vec![token.aud.clone()],
+            scope: token.scope.split_ascii_whitespace().map(str::to_owned).collect(),
+            expires: Some(token.exp),
+            issued: Some(token.iat),
+            authorization_details_hash: Some(token.authority.digest()),
+        });
+        caller.grant = GrantFacts {
+            id: token.jti.clone(),
+            kind: if token.act.is_none() && last == 0 && token.sub.starts_with("agent:") {
+                GrantKind::ClientCredentials
+            } else if last > 1 {
+                GrantKind::TokenExchange
+            } else {
+                GrantKind::Login
+            },
+            parent_jti: token.ancestors.first().cloned(),
+        };
+    }
+    chain
 }
 
 fn node(depth: usize, principal: &Principal, token: &AccessToken) -> Party {

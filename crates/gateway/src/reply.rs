@@ -21,7 +21,8 @@ const BACKLOG: usize = 16;
 /// What the request handler waits for.
 #[derive(Debug)]
 pub(crate) enum Head {
-    Whole(StatusCode, HeaderMap, Option<Value>),
+    /// The JSON text of the body.
+    Whole(StatusCode, HeaderMap, Bytes),
     Stream(HeaderMap, mpsc::Receiver<Bytes>),
 }
 
@@ -47,7 +48,7 @@ impl Outlet {
 
     /// Sends a message before the answer. A client that cannot read events does not get it.
     pub(crate) async fn event(&mut self, message: &Value) -> Result<(), Gone> {
-        if self.streams { self.frame(event_frame(message)).await } else { Ok(()) }
+        if self.streams { self.frame(event_frame(message.to_string().as_bytes())).await } else { Ok(()) }
     }
 
     /// Keeps an open stream from looking dead to whatever is in between.
@@ -72,11 +73,17 @@ impl Outlet {
         }
     }
 
-    /// The answer: the whole body, or the last event.
-    pub(crate) async fn answer(mut self, message: Value) {
+    /// The answer, as JSON text: the whole body, or the last event.
+    pub(crate) async fn answer(self, message: Bytes) {
+        self.last(StatusCode::OK, HeaderMap::new(), message).await;
+    }
+
+    async fn last(mut self, status: StatusCode, more: HeaderMap, message: Bytes) {
         match self.head.take() {
             Some(head) => {
-                let _ = head.send(Head::Whole(StatusCode::OK, std::mem::take(&mut self.headers), Some(message)));
+                let mut headers = std::mem::take(&mut self.headers);
+                headers.extend(more);
+                let _ = head.send(Head::Whole(status, headers, message));
             }
             None => {
                 let _ = self.frame(event_frame(&message)).await;
@@ -85,18 +92,9 @@ impl Outlet {
     }
 
     /// A refusal: with its status while nothing was sent yet, else as the last event.
-    pub(crate) async fn refuse(mut self, id: &Value, refused: Refused) {
+    pub(crate) async fn refuse(self, id: &Value, refused: Refused) {
         let message = serde_json::json!({"jsonrpc": "2.0", "id": id, "error": refused.error.to_value()});
-        match self.head.take() {
-            Some(head) => {
-                let mut headers = std::mem::take(&mut self.headers);
-                headers.extend(refused.headers);
-                let _ = head.send(Head::Whole(refused.status, headers, Some(message)));
-            }
-            None => {
-                let _ = self.frame(event_frame(&message)).await;
-            }
-        }
+        self.last(refused.status, refused.headers, Bytes::from(message.to_string())).await;
     }
 
     /// Resolves when the client has gone.
@@ -116,17 +114,16 @@ impl Outlet {
 }
 
 /// One server-sent event. JSON text has no raw line break, so one `data` line holds it.
-fn event_frame(message: &Value) -> Bytes {
-    Bytes::from(format!("event: message\ndata: {message}\n\n"))
+fn event_frame(message: &[u8]) -> Bytes {
+    Bytes::from([b"event: message\ndata: ", message, b"\n\n"].concat())
 }
 
 impl IntoResponse for Head {
     fn into_response(self) -> Response {
         match self {
-            Self::Whole(status, headers, None) => (status, headers).into_response(),
-            Self::Whole(status, headers, Some(body)) => {
+            Self::Whole(status, headers, body) => {
                 let json = HeaderValue::from_static("application/json");
-                (status, headers, [(header::CONTENT_TYPE, json)], body.to_string()).into_response()
+                (status, headers, [(header::CONTENT_TYPE, json)], body).into_response()
             }
             Self::Stream(headers, frames) => {
                 let body = Body::from_stream(ReceiverStream::new(frames).map(Ok::<_, Infallible>));

@@ -6,7 +6,7 @@
 
 use crate::refusal::{Code, Refusal};
 use serde::{Deserialize, Serialize};
-use std::{fmt, sync::Arc};
+use std::{borrow::Borrow, fmt, sync::Arc};
 
 /// Longest name of an agent, human, server or tenant, in bytes.
 pub const NAME_LIMIT: usize = 64;
@@ -81,6 +81,13 @@ impl AgentId {
     pub fn from_subject(subject: &str) -> Result<Self, Refusal> {
         let name = subject.strip_prefix("agent:").ok_or_else(|| malformed("agent subject", subject))?;
         Self::parse(name)
+    }
+}
+
+/// Hashes and compares as its text, so that a map of agents is asked by name without making an id first.
+impl Borrow<str> for AgentId {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

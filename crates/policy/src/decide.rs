@@ -1,13 +1,16 @@
 //! One decision: slice, index, evaluation, explanation.
+//!
+//! The index knows whose scope matches, so only conditions are left to the engine; where no policy in scope has one, there
+//! is nothing to evaluate.
 
 use crate::{
     bundle::{Bundle, Rule},
     decision::{Decision, Determining, Effect, PolicyFailure, RuleEffect},
     index,
     question::Question,
-    slice::Slice,
+    slice::{Facts, Slice},
 };
-use cedar_policy::{AuthorizationError, Authorizer, EvaluationError, Response};
+use cedar_policy::{EvalResult, EvaluationError, Expression, eval_expression};
 
 /// Longest explanation, in bytes (record.md §1.11, `decision.explanation`).
 const EXPLANATION: usize = 512;
@@ -29,7 +32,7 @@ pub(crate) fn decide(bundle: &Bundle, question: &Question, without: &[&str]) -> 
                     |number: &u32| index::rule(bundle.rules(), *number).is_some_and(|rule| !without.contains(&rule.id.as_str()));
                 candidates.retain(left);
             }
-            evaluate(bundle, &slice, candidates)
+            evaluate(bundle, question, &slice, &candidates)
         })
         .unwrap_or_else(|why| Verdict {
             effect: Effect::Deny,
@@ -44,71 +47,66 @@ pub(crate) fn decide(bundle: &Bundle, question: &Question, without: &[&str]) -> 
         errors: verdict.errors,
         policy_set_digest: bundle.digest().to_owned(),
         schema_digest: bundle.schema_digest().to_owned(),
-        input_digest: question.digest(),
         engine_name: "cedar-policy".to_owned(),
         engine_version: cedar_policy::get_sdk_version().to_string(),
         considered: verdict.considered,
     }
 }
 
-fn evaluate<'b>(bundle: &'b Bundle, slice: &Slice, candidates: Vec<u32>) -> Result<Verdict<'b>, String> {
+/// Evaluates the policies whose scope matches, one by one: what holds of them decides as Cedar combines it.
+fn evaluate<'b>(bundle: &'b Bundle, question: &Question, slice: &Slice, candidates: &[u32]) -> Result<Verdict<'b>, String> {
     let considered = candidates.len();
-    let response = run(bundle, slice, candidates.clone())?;
-    let errors = failures(&response);
+    let mut facts = None;
+    let (mut permits, mut forbids, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+    for rule in candidates.iter().filter_map(|number| index::rule(bundle.rules(), *number)) {
+        match holds(bundle, question, slice, rule, &mut facts)? {
+            Ok(true) if rule.effect == RuleEffect::Permit => permits.push(rule),
+            Ok(true) => forbids.push(rule),
+            Ok(false) => {}
+            Err(message) => errors.push(PolicyFailure { id: rule.id.clone(), message: message.to_owned() }),
+        }
+    }
+    errors.sort();
     // SPEC: CE-02. Cedar skips a policy that errors, so a forbid that errors would stop forbidding.
-    if !errors.is_empty() {
-        return Ok(Verdict { effect: Effect::Deny, policies: Vec::new(), errors, considered });
-    }
-    let policies = reasons(bundle, &candidates, &response);
-    let allowed = |response: &Response| response.decision() == cedar_policy::Decision::Allow;
-    if allowed(&response) {
-        return Ok(Verdict { effect: Effect::Permit, policies, errors, considered });
-    }
-    if policies.is_empty() || policies.iter().any(|rule| rule.effect != RuleEffect::StepUp) {
-        return Ok(Verdict { effect: Effect::Deny, policies, errors, considered });
-    }
-    // Only step-up policies forbid. Offer the step-up when it would be enough: something must permit without them.
-    let rest: Vec<u32> = candidates
-        .into_iter()
-        .filter(|number| index::rule(bundle.rules(), *number).is_some_and(|rule| rule.effect != RuleEffect::StepUp))
-        .collect();
-    if allowed(&run(bundle, slice, rest)?) {
-        return Ok(Verdict { effect: Effect::StepUp, policies, errors, considered });
-    }
-    Ok(Verdict { effect: Effect::Deny, policies: Vec::new(), errors, considered })
+    let (effect, mut policies) = if !errors.is_empty() {
+        (Effect::Deny, Vec::new())
+    } else if forbids.is_empty() {
+        (if permits.is_empty() { Effect::Deny } else { Effect::Permit }, permits)
+    } else if forbids.iter().any(|rule| rule.effect != RuleEffect::StepUp) {
+        (Effect::Deny, forbids)
+    } else if permits.is_empty() {
+        // A step-up is offered only where it would be enough: something must permit beside it.
+        (Effect::Deny, Vec::new())
+    } else {
+        (Effect::StepUp, forbids)
+    };
+    policies.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(Verdict { effect, policies, errors, considered })
 }
 
-fn run(bundle: &Bundle, slice: &Slice, numbers: Vec<u32>) -> Result<Response, String> {
-    let set = bundle.index().bucket(bundle.rules(), numbers)?;
-    Ok(Authorizer::new().is_authorized(&slice.request, &set, &slice.entities))
-}
-
-fn reasons<'b>(bundle: &'b Bundle, candidates: &[u32], response: &Response) -> Vec<&'b Rule> {
-    let named: Vec<&str> = response.diagnostics().reason().map(AsRef::as_ref).collect();
-    let mut rules: Vec<&Rule> = candidates
-        .iter()
-        .filter_map(|number| index::rule(bundle.rules(), *number))
-        .filter(|rule| named.contains(&rule.id.as_str()))
-        .collect();
-    rules.sort_by(|a, b| a.id.cmp(&b.id));
-    rules
-}
-
-fn failures(response: &Response) -> Vec<PolicyFailure> {
-    let mut failures: Vec<PolicyFailure> = response
-        .diagnostics()
-        .errors()
-        .map(|AuthorizationError::PolicyEvaluationError(error)| PolicyFailure {
-            id: AsRef::<str>::as_ref(error.policy_id()).to_owned(),
-            message: kind_of(error.inner()).to_owned(),
-        })
-        .collect();
-    failures.sort();
-    failures
+/// Whether a policy in scope holds: always without a condition, else as the engine says, or which kind of error it is.
+fn holds(
+    bundle: &Bundle,
+    question: &Question,
+    slice: &Slice,
+    rule: &Rule,
+    facts: &mut Option<Facts>,
+) -> Result<Result<bool, &'static str>, String> {
+    let Some(condition) = rule.policy.as_ref().non_scope_constraints() else { return Ok(Ok(true)) };
+    let facts = match facts {
+        Some(facts) => facts,
+        // Only a condition looks at anything but the scope.
+        None => facts.insert(Facts::new(bundle.types(), question, slice)?),
+    };
+    Ok(match eval_expression(&facts.request, &facts.entities, &Expression::from(condition.clone())) {
+        Ok(EvalResult::Bool(holds)) => Ok(holds),
+        Ok(_) => Err("a value has the wrong type"),
+        Err(error) => Err(kind_of(&error)),
+    })
 }
 
 /// The kind of an error, without the values in its message: those may be personal data, and records are plain.
-fn kind_of(error: &EvaluationError) -> &'static str {
+pub(crate) fn kind_of(error: &EvaluationError) -> &'static str {
     match error {
         EvaluationError::EntityDoesNotExist(_) => "an entity it refers to is not part of the request",
         EvaluationError::EntityAttrDoesNotExist(_) | EvaluationError::RecordAttrDoesNotExist(_) => {

@@ -57,7 +57,6 @@ pub struct Decision {
     pub errors: Vec<PolicyFailure>,
     pub policy_set_digest: String,
     pub schema_digest: String,
-    pub input_digest: String,
     pub engine_name: String,
     pub engine_version: String,
     /// How many policies the index handed to the engine.

@@ -94,14 +94,6 @@ pub struct ToolFacts {
     pub classification: Option<String>,
 }
 
-impl Question {
-    /// Digest of the serialised question; pins the inputs of a decision.
-    pub fn digest(&self) -> String {
-        let value = serde_json::to_value(self).unwrap_or(Value::Null);
-        remit_model::json::digest(&value)
-    }
-}
-
 mod exact {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
     use serde_json::Value;

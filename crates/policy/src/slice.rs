@@ -1,11 +1,9 @@
-//! From a question to what Cedar evaluates: the request, and the few entities it can reach, already flattened.
+//! From a question to what Cedar evaluates: whom and what it is about, for the scopes of policies; and, for their
+//! conditions, the request and the few entities it can reach, already flattened.
 
-use crate::question::{Action, Party, Question, ToolFacts};
+use crate::question::{Action, Party, Question};
 use cedar_policy::{Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression};
-use remit_model::{
-    id::{PrincipalKind, ServerId},
-    time::UnixTime,
-};
+use remit_model::{id::PrincipalKind, time::UnixTime};
 use serde_json::{Number, Value};
 use std::{collections::HashMap, str::FromStr};
 
@@ -17,7 +15,7 @@ const DECIMAL_LIMIT: u64 = 922_337_203_685_477;
 
 type Attributes = Vec<(String, RestrictedExpression)>;
 
-/// A request and its entities, with what the index needs to know about them.
+/// Whom and what a question is about, as entities: what the scopes of policies are compared with.
 #[derive(Debug)]
 pub(crate) struct Slice {
     pub(crate) principal: EntityUid,
@@ -25,6 +23,11 @@ pub(crate) struct Slice {
     pub(crate) action: EntityUid,
     pub(crate) resource: EntityUid,
     pub(crate) resource_in: Vec<EntityUid>,
+}
+
+/// What the conditions of policies are evaluated with.
+#[derive(Debug)]
+pub(crate) struct Facts {
     pub(crate) request: Request,
     pub(crate) entities: Entities,
 }
@@ -40,13 +43,6 @@ pub(crate) struct Types {
     server: EntityTypeName,
     task: EntityTypeName,
     tool: EntityTypeName,
-}
-
-/// The resource of a request: its entity, its ancestors, and further entities it needs.
-struct Resource {
-    uid: EntityUid,
-    within: Vec<EntityUid>,
-    entities: Vec<Entity>,
 }
 
 impl Types {
@@ -67,20 +63,35 @@ impl Types {
 
 impl Slice {
     /// # Errors
-    /// In words, when the question cannot be put: an argument or a time that Cedar cannot hold, a missing tool.
+    /// In words, when the question cannot be put: an argument or a time that Cedar cannot hold, a missing tool. Then
+    /// nothing may be decided, not even what no condition would look at.
     pub(crate) fn new(types: &Types, question: &Question) -> Result<Self, String> {
-        let principal = party_uid(types, question, &question.principal);
-        let principal_in = groups(types, &question.principal);
-        let action = uid(&types.action, question.action.as_str());
-        let resource = resource(types, question)?;
+        let (resource, resource_in) = resource(types, question)?;
+        in_range(question.now)?;
+        if question.action == Action::Call {
+            shallow(&question.arguments, 0)?;
+        }
+        Ok(Self {
+            principal: party_uid(types, question, &question.principal),
+            principal_in: groups(types, &question.principal),
+            action: uid(&types.action, question.action.as_str()),
+            resource,
+            resource_in,
+        })
+    }
+}
 
-        let mut entities = resource.entities;
+impl Facts {
+    /// # Errors
+    /// In words, when the question cannot be put.
+    pub(crate) fn new(types: &Types, question: &Question, slice: &Slice) -> Result<Self, String> {
+        let mut entities = resource_entities(types, question, slice)?;
         let mut context = custody(question)?;
         entities.push(party(types, question, &question.principal)?);
         if question.on_behalf_of.kind == PrincipalKind::Human {
             let human = party_uid(types, question, &question.on_behalf_of);
             context.push(("on_behalf_of".to_owned(), RestrictedExpression::new_entity_uid(human.clone())));
-            if human != principal {
+            if human != slice.principal {
                 entities.push(party(types, question, &question.on_behalf_of)?);
             }
         }
@@ -93,11 +104,10 @@ impl Slice {
         context.extend(particulars(types, question, &mut entities)?);
 
         let context = Context::from_pairs(context).map_err(|error| error.to_string())?;
-        let request = Request::new(principal.clone(), action.clone(), resource.uid.clone(), context, None)
+        let request = Request::new(slice.principal.clone(), slice.action.clone(), slice.resource.clone(), context, None)
             .map_err(|error| error.to_string())?;
         let entities = Entities::from_entities(entities, None).map_err(|error| error.to_string())?;
-        let (resource, resource_in) = (resource.uid, resource.within);
-        Ok(Self { principal, principal_in, action, resource, resource_in, request, entities })
+        Ok(Self { request, entities })
     }
 }
 
@@ -146,46 +156,45 @@ fn particulars(types: &Types, question: &Question, entities: &mut Vec<Entity>) -
     })
 }
 
-fn resource(types: &Types, question: &Question) -> Result<Resource, String> {
+/// The resource of a request and its ancestors.
+fn resource(types: &Types, question: &Question) -> Result<(EntityUid, Vec<EntityUid>), String> {
     let server = || question.server.as_ref().ok_or_else(|| "the question names no server".to_owned());
     match &question.action {
-        Action::Delegate { to, .. } => {
-            let uid = uid(&types.agent, local_name("agent:", to));
-            let attributes = [("sub".to_owned(), text(to.as_str())), ("iss".to_owned(), text(question.issuer.as_str()))];
-            let entities = if uid == party_uid(types, question, &question.principal) {
-                Vec::new() // To itself: already described as the principal.
-            } else {
-                vec![entity(uid.clone(), attributes, [])?]
-            };
-            Ok(Resource { uid, within: Vec::new(), entities })
-        }
-        Action::List => {
-            let uid = uid(&types.server, server()?.as_str());
-            Ok(Resource { entities: vec![entity(uid.clone(), [], [])?], within: Vec::new(), uid })
-        }
+        Action::Delegate { to, .. } => Ok((uid(&types.agent, local_name("agent:", to)), Vec::new())),
+        Action::List => Ok((uid(&types.server, server()?.as_str()), Vec::new())),
         Action::Call | Action::ReadField { .. } => {
             let tool = question.tool.as_ref().ok_or_else(|| "the question names no tool".to_owned())?;
-            tool_resource(types, server()?, tool)
+            let server = server()?.as_str();
+            Ok((uid(&types.tool, &format!("{server}/{}", tool.name)), vec![uid(&types.server, server)]))
         }
     }
 }
 
-fn tool_resource(types: &Types, server: &ServerId, tool: &ToolFacts) -> Result<Resource, String> {
-    let server_uid = uid(&types.server, server.as_str());
-    let tool_uid = uid(&types.tool, &format!("{server}/{}", tool.name));
-    let mut attributes = vec![
-        ("name".to_owned(), text(tool.name.as_str())),
-        ("server".to_owned(), RestrictedExpression::new_entity_uid(server_uid.clone())),
-        ("class".to_owned(), text(tool.class.as_str())),
-    ];
-    if let Some(classification) = &tool.classification {
-        attributes.push(("classification".to_owned(), text(classification.as_str())));
+/// The resource and what it refers to, as far as the principal does not describe it already.
+fn resource_entities(types: &Types, question: &Question, slice: &Slice) -> Result<Vec<Entity>, String> {
+    let resource = slice.resource.clone();
+    match &question.action {
+        Action::Delegate { .. } if resource == slice.principal => Ok(Vec::new()),
+        Action::Delegate { to, .. } => {
+            let attributes = [("sub".to_owned(), text(to.as_str())), ("iss".to_owned(), text(question.issuer.as_str()))];
+            Ok(vec![entity(resource, attributes, [])?])
+        }
+        Action::List => Ok(vec![entity(resource, [], [])?]),
+        Action::Call | Action::ReadField { .. } => {
+            let tool = question.tool.as_ref().ok_or_else(|| "the question names no tool".to_owned())?;
+            let server = question.server.as_ref().ok_or_else(|| "the question names no server".to_owned())?;
+            let server = uid(&types.server, server.as_str());
+            let mut attributes = vec![
+                ("name".to_owned(), text(tool.name.as_str())),
+                ("server".to_owned(), RestrictedExpression::new_entity_uid(server.clone())),
+                ("class".to_owned(), text(tool.class.as_str())),
+            ];
+            if let Some(classification) = &tool.classification {
+                attributes.push(("classification".to_owned(), text(classification.as_str())));
+            }
+            Ok(vec![entity(resource, attributes, [server.clone()])?, entity(server, [], [])?])
+        }
     }
-    Ok(Resource {
-        entities: vec![entity(tool_uid.clone(), attributes, [server_uid.clone()])?, entity(server_uid.clone(), [], [])?],
-        within: vec![server_uid],
-        uid: tool_uid,
-    })
 }
 
 fn party(types: &Types, question: &Question, party: &Party) -> Result<Entity, String> {
@@ -240,6 +249,18 @@ fn input_entity(uid: EntityUid, arguments: &Value) -> Result<Entity, String> {
     let mut tags = Attributes::new();
     walk(arguments, &mut String::new(), 0, &mut tags)?;
     Entity::new_with_tags(uid, [], [], tags).map_err(|error| error.to_string())
+}
+
+/// Whether the arguments are no deeper than is walked.
+fn shallow(value: &Value, depth: usize) -> Result<(), String> {
+    if depth > DEPTH {
+        return Err(format!("the arguments are nested deeper than {DEPTH}"));
+    }
+    match value {
+        Value::Object(members) => members.values().try_for_each(|member| shallow(member, depth + 1)),
+        Value::Array(items) => items.iter().try_for_each(|item| shallow(item, depth + 1)),
+        _ => Ok(()),
+    }
 }
 
 fn walk(value: &Value, pointer: &mut String, depth: usize, tags: &mut Attributes) -> Result<(), String> {
@@ -305,12 +326,15 @@ fn describe_number(number: &Number) -> Attributes {
     record
 }
 
+fn in_range(UnixTime(seconds): UnixTime) -> Result<(), String> {
+    let held = (0..=253_402_300_799).contains(&seconds);
+    if held { Ok(()) } else { Err("the time lies outside the years 1970 to 9999".to_owned()) }
+}
+
 /// RFC 3339 in UTC, which is how Cedar reads a `datetime`.
 fn date_time(time: UnixTime) -> Result<String, String> {
+    in_range(time)?;
     let UnixTime(seconds) = time;
-    if !(0..=253_402_300_799).contains(&seconds) {
-        return Err("the time lies outside the years 1970 to 9999".to_owned());
-    }
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);
     let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
@@ -334,9 +358,13 @@ fn civil(days: i64) -> (i64, i64, i64) {
 pub(crate) mod tests {
     use super::*;
     use crate::bundle::SCHEMA;
+    use crate::question::ToolFacts;
     use cedar_policy::Schema;
     use proptest::prelude::*;
-    use remit_model::{id::TenantId, resource::ToolClass};
+    use remit_model::{
+        id::{ServerId, TenantId},
+        resource::ToolClass,
+    };
     use serde_json::json;
     use std::collections::BTreeMap;
 
@@ -475,12 +503,14 @@ pub(crate) mod tests {
             let stored = serde_json::to_vec(&question).unwrap();
             prop_assert_eq!(&serde_json::from_slice::<Question>(&stored).unwrap(), &question);
             let (schema, _) = Schema::from_cedarschema_str(SCHEMA).unwrap();
-            let slice = Slice::new(&Types::new().unwrap(), &question).unwrap();
-            let context = slice.request.context().unwrap().clone();
+            let types = Types::new().unwrap();
+            let slice = Slice::new(&types, &question).unwrap();
+            let facts = Facts::new(&types, &question, &slice).unwrap();
+            let context = facts.request.context().unwrap().clone();
             prop_assert!(
                 Request::new(slice.principal, slice.action, slice.resource, context, Some(&schema)).is_ok()
             );
-            let checked = Entities::from_entities(slice.entities.iter().cloned(), Some(&schema));
+            let checked = Entities::from_entities(facts.entities.iter().cloned(), Some(&schema));
             prop_assert!(checked.is_ok(), "{:?}", checked.err());
         }
     }

@@ -58,6 +58,11 @@ impl Snapshot {
         self.agents.get(id)
     }
 
+    /// The agent of this name; a text that is no agent's name finds none.
+    pub fn agent_named(&self, name: &str) -> Option<&Arc<Agent>> {
+        self.agents.get(name)
+    }
+
     /// All agents, in no order.
     pub fn agents(&self) -> impl Iterator<Item = &Arc<Agent>> {
         self.agents.values()

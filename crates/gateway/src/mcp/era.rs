@@ -101,14 +101,14 @@ pub(crate) fn name_call(params: &mut Map<String, Value>, id: &str) {
 }
 
 /// Puts our own envelope into a request for an upstream of the stateless era.
-pub(crate) fn add_envelope(params: &mut Map<String, Value>, face: &ClientFace) {
+pub(crate) fn add_envelope(params: &mut Map<String, Value>, face: Option<&ClientFace>) {
     let meta = params.entry("_meta").or_insert_with(|| json!({}));
     if let Value::Object(meta) = meta {
         meta.insert(META_VERSION.to_owned(), json!(Revision::V2026July.as_str()));
         meta.insert(META_CLIENT.to_owned(), implementation());
-        let capabilities = if face.capabilities.is_object() { face.capabilities.clone() } else { json!({}) };
-        meta.insert(META_CAPABILITIES.to_owned(), capabilities);
-        if let Some(level) = &face.log_level {
+        let declared = face.map(|face| &face.capabilities).filter(|capabilities| capabilities.is_object());
+        meta.insert(META_CAPABILITIES.to_owned(), declared.cloned().unwrap_or_else(|| json!({})));
+        if let Some(level) = face.and_then(|face| face.log_level.as_ref()) {
             meta.insert(META_LOG_LEVEL.to_owned(), level.clone());
         }
     }
@@ -182,7 +182,7 @@ mod tests {
             META_LOG_LEVEL: "debug", "baggage": "user=alice", "traceparent": "00-1", "progressToken": 4}}));
         strip_envelope(&mut params);
         assert_eq!(Value::Object(params.clone()), json!({"name": "t", "_meta": {"traceparent": "00-1", "progressToken": 4}}));
-        add_envelope(&mut params, &ClientFace { capabilities: json!({"roots": {}}), log_level: None });
+        add_envelope(&mut params, Some(&ClientFace { capabilities: json!({"roots": {}}), log_level: None }));
         assert_eq!(params["_meta"][META_CAPABILITIES], json!({"roots": {}}));
         assert_eq!(params["_meta"][META_VERSION], "2026-07-28");
         assert_eq!(params["_meta"]["progressToken"], 4);

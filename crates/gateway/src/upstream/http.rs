@@ -2,7 +2,7 @@
 //!
 //! SPEC: MCP "Streamable HTTP" of both eras; MG-02 (only configured credentials), N-HG-04 (redirects are not followed).
 
-use super::{About, Arrival, BACKLOG, Broken, Exchange, Listening, Outgoing, arrival, limits, own_progress, sse};
+use super::{About, Arrival, BACKLOG, Broken, Exchange, Listening, Outgoing, limits, running::Running, sse};
 use crate::{
     mcp::{
         Incoming, Message, Notification, Revision, envelope,
@@ -13,7 +13,7 @@ use crate::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming as Body;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -88,11 +88,12 @@ impl Target {
 #[derive(Debug)]
 pub(crate) struct HttpLink(Arc<Inner>);
 
+/// What is known of the upstream, and the numbers of our requests to it.
 #[derive(Debug)]
-struct Inner {
+pub(super) struct Inner {
     target: Target,
     dialer: Dialer,
-    modern: bool,
+    pub(super) modern: bool,
     /// The upstream's session id, legacy only.
     session: OnceLock<HeaderValue>,
     version: OnceLock<HeaderValue>,
@@ -114,13 +115,8 @@ impl HttpLink {
 
     async fn discover(target: Target, dialer: &Dialer) -> Option<Self> {
         let mut inner = Inner::new(target, dialer, true);
-        let probe = Outgoing {
-            method: "server/discover".to_owned(),
-            params: Map::new(),
-            face: ClientFace::silent(),
-            mirrored: Vec::new(),
-        };
-        let mut exchange = start(Arc::new(inner.clone_for_probe()), probe);
+        let probe = Outgoing::bare("server/discover", Map::new());
+        let mut exchange = Exchange::Http(Box::new(Running::start(Arc::new(inner.clone_for_probe()), probe)));
         loop {
             match exchange.next().await {
                 Arrival::Answer(Ok(result)) => {
@@ -143,9 +139,9 @@ impl HttpLink {
         let capabilities = if face.capabilities.is_object() { face.capabilities.clone() } else { json!({}) };
         let body = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
             "protocolVersion": Revision::LEGACY_LATEST.as_str(), "capabilities": capabilities, "clientInfo": era::implementation()}});
-        let response = inner.post(&body, &HeaderMap::new()).await?;
+        let response = inner.post(body.to_string().into(), HeaderMap::new()).await?;
         let session = response.headers().get(SESSION).cloned();
-        let mut exchange = receive(Arc::new(inner.clone_for_probe()), response, 0, None);
+        let mut exchange = Exchange::Http(Box::new(Running::receive(Arc::new(inner.clone_for_probe()), response, 0)));
         let result = loop {
             match exchange.next().await {
                 Arrival::Answer(Ok(result)) => break result,
@@ -185,8 +181,8 @@ impl HttpLink {
         &self.0.about
     }
 
-    pub(crate) fn send(&self, message: Outgoing) -> Exchange {
-        start(Arc::clone(&self.0), message)
+    pub(crate) fn send(&self, message: Outgoing<'_>) -> Exchange {
+        Exchange::Http(Box::new(Running::start(Arc::clone(&self.0), message)))
     }
 
     /// Sends something that has no answer.
@@ -197,7 +193,7 @@ impl HttpLink {
         {
             insert(&mut extra, "mcp-method", method);
         }
-        let response = self.0.post(message, &extra).await?;
+        let response = self.0.post(message.to_string().into(), extra).await?;
         if response.status().is_success() { Ok(()) } else { Err(Broken::Unavailable(format!("HTTP {}", response.status()))) }
     }
 
@@ -206,7 +202,7 @@ impl HttpLink {
         if self.0.modern {
             return Ok(None);
         }
-        let request = self.0.request(Method::GET, Bytes::new(), &HeaderMap::new());
+        let request = self.0.request(Method::GET, Bytes::new(), HeaderMap::new());
         let response = self.0.dialer.request(request).await?;
         if response.status() != StatusCode::OK || !is_event_stream(&response) {
             return Ok(None);
@@ -226,7 +222,7 @@ impl HttpLink {
     pub(crate) async fn close(&self) {
         self.0.open.store(false, Ordering::Relaxed);
         if self.0.session.get().is_some() {
-            let request = self.0.request(Method::DELETE, Bytes::new(), &HeaderMap::new());
+            let request = self.0.request(Method::DELETE, Bytes::new(), HeaderMap::new());
             let _ = tokio::time::timeout(self.0.target.settings.connect_timeout, self.0.dialer.request(request)).await;
         }
     }
@@ -262,7 +258,25 @@ impl Inner {
         Self::new(self.target.clone(), &self.dialer, self.modern)
     }
 
-    fn request(&self, method: Method, body: Bytes, extra: &HeaderMap) -> Request<Full<Bytes>> {
+    pub(super) fn settings(&self) -> &Settings {
+        &self.target.settings
+    }
+
+    /// The id of one more request.
+    pub(super) fn number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether this answer says that the upstream does not know our session any more; then the link is closed.
+    pub(super) fn is_forgotten(&self, status: StatusCode) -> bool {
+        let forgotten = status == StatusCode::NOT_FOUND && self.session.get().is_some();
+        if forgotten {
+            self.open.store(false, Ordering::Relaxed);
+        }
+        forgotten
+    }
+
+    fn request(&self, method: Method, body: Bytes, extra: HeaderMap) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(body));
         let accept = if method == Method::GET { "text/event-stream" } else { "application/json, text/event-stream" };
         *request.method_mut() = method;
@@ -279,143 +293,38 @@ impl Inner {
         if let Some(session) = self.session.get() {
             map.insert(SESSION, session.clone());
         }
-        map.extend(extra.clone());
+        map.extend(extra);
         request
     }
 
-    async fn post(&self, message: &Value, extra: &HeaderMap) -> Result<Response<Body>, Broken> {
-        let request = self.request(Method::POST, Bytes::from(message.to_string()), extra);
+    pub(super) async fn post(&self, body: Bytes, extra: HeaderMap) -> Result<Response<Body>, Broken> {
+        let request = self.request(Method::POST, body, extra);
         self.dialer.request(request).await
     }
 }
 
-/// Sends a request in a task of its own, so that dropping the exchange cancels it at any point.
-fn start(inner: Arc<Inner>, message: Outgoing) -> Exchange {
-    let id = inner.next.fetch_add(1, Ordering::Relaxed);
-    let (sender, arrivals) = mpsc::channel(BACKLOG);
-    let (stop, stopped) = oneshot::channel::<()>();
-    tokio::spawn(async move {
-        let Outgoing { method, mut params, face, mirrored } = message;
-        let progress = own_progress(&mut params, id);
-        let mut extra = HeaderMap::new();
-        if inner.modern {
-            mirror(&mut extra, &method, &params, &mirrored);
-            era::add_envelope(&mut params, &face);
-        }
-        let body = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
-        let work = async {
-            match inner.post(&body, &extra).await {
-                Ok(response) => read(&inner, response, id, progress.as_ref(), &sender).await,
-                Err(broken) => deliver(&sender, Arrival::Broken(broken)).await,
-            }
-        };
-        tokio::select! {
-            () = work => {}
-            _ = stopped => cancel(&inner, id).await,
-        }
-    });
-    Exchange { arrivals, _stop: Some(stop) }
-}
-
-/// Reads a response that has begun.
-fn receive(inner: Arc<Inner>, response: Response<Body>, id: u64, progress: Option<Value>) -> Exchange {
-    let (sender, arrivals) = mpsc::channel(BACKLOG);
-    tokio::spawn(async move { read(&inner, response, id, progress.as_ref(), &sender).await });
-    Exchange { arrivals, _stop: None }
-}
-
-/// Closing the stream cancels in the stateless era; the older one wants to be told.
-async fn cancel(inner: &Inner, id: u64) {
-    if !inner.modern {
-        let note = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id, "reason": "the caller went away"}});
-        let _ = inner.post(&note, &HeaderMap::new()).await;
-    }
-}
-
 /// The headers that repeat our own body. SPEC: MG-04.
-fn mirror(extra: &mut HeaderMap, method: &str, params: &Map<String, Value>, mirrored: &[(String, Vec<String>)]) {
-    insert(extra, "mcp-method", method);
-    if let Some(name) = headers::name_source(method).and_then(|source| params.get(source)).and_then(Value::as_str) {
-        insert(extra, "mcp-name", &headers::encode(name));
+pub(super) fn mirror(message: &Outgoing<'_>) -> HeaderMap {
+    let mut extra = HeaderMap::new();
+    insert(&mut extra, "mcp-method", message.method);
+    let name = headers::name_source(message.method).and_then(|source| message.params.get(source)).and_then(Value::as_str);
+    if let Some(name) = name {
+        insert(&mut extra, "mcp-name", &headers::encode(name));
     }
-    let arguments = params.get("arguments").unwrap_or(&Value::Null);
-    for (name, path) in mirrored {
+    let arguments = message.arguments.or_else(|| message.params.get("arguments")).unwrap_or(&Value::Null);
+    for (name, path) in message.mirrored.iter().flat_map(|declared| declared.iter()) {
         let value = path.iter().try_fold(arguments, |value, key| value.get(key));
         if let Some(text) = value.and_then(headers::param_text) {
-            insert(extra, &format!("mcp-param-{}", name.to_ascii_lowercase()), &headers::encode(&text));
+            insert(&mut extra, &format!("mcp-param-{}", name.to_ascii_lowercase()), &headers::encode(&text));
         }
     }
+    extra
 }
 
 fn insert(map: &mut HeaderMap, name: &str, value: &str) {
     if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
         map.insert(name, value);
     }
-}
-
-async fn read(inner: &Inner, response: Response<Body>, id: u64, progress: Option<&Value>, sender: &mpsc::Sender<Arrival>) {
-    let status = response.status();
-    if status == StatusCode::NOT_FOUND && inner.session.get().is_some() {
-        inner.open.store(false, Ordering::Relaxed);
-        return deliver(sender, Arrival::Broken(Broken::Forgotten)).await;
-    }
-    if status.is_success() && is_event_stream(&response) {
-        return read_events(inner, response, id, progress, sender).await;
-    }
-    let last = match whole(inner, response).await {
-        Ok(bytes) => whole_answer(inner, status, &bytes, id),
-        Err(broken) => Arrival::Broken(broken),
-    };
-    deliver(sender, last).await;
-}
-
-fn whole_answer(inner: &Inner, status: StatusCode, bytes: &[u8], id: u64) -> Arrival {
-    match envelope::parse(bytes, &limits(&inner.target.settings)) {
-        Ok(Message::Response(response)) if response.id.as_u64() == Some(id) => Arrival::Answer(response.outcome),
-        Ok(_) if status.is_success() => {
-            Arrival::Broken(Broken::Malformed("the body is not the answer to our request".to_owned()))
-        }
-        Err(refusal) if status.is_success() => Arrival::Broken(Broken::Malformed(refusal.to_string())),
-        // A refusal outside JSON-RPC, or with `id: null`: the era is wrong, the credentials are, or the server is down.
-        _ if status.is_client_error() && status != StatusCode::UNAUTHORIZED && status != StatusCode::FORBIDDEN => {
-            Arrival::Broken(Broken::Malformed(format!("HTTP {status}")))
-        }
-        _ => Arrival::Broken(Broken::Unavailable(format!("HTTP {status}"))),
-    }
-}
-
-async fn whole(inner: &Inner, response: Response<Body>) -> Result<Bytes, Broken> {
-    let limit = inner.target.settings.response_bytes;
-    let body = Limited::new(response.into_body(), limit).collect().await;
-    body.map(http_body_util::Collected::to_bytes).map_err(|error| Broken::Malformed(error.to_string()))
-}
-
-async fn read_events(inner: &Inner, response: Response<Body>, id: u64, progress: Option<&Value>, sender: &mpsc::Sender<Arrival>) {
-    let limits = limits(&inner.target.settings);
-    let mut reader = sse::Reader::new(limits.bytes);
-    let mut body = response.into_body();
-    while let Some(frame) = body.frame().await {
-        let events = match frame.map_err(|error| Broken::Unavailable(error.to_string())) {
-            Ok(frame) => frame.into_data().map_or(Ok(Vec::new()), |bytes| reader.push(&bytes)),
-            Err(broken) => return deliver(sender, Arrival::Broken(broken)).await,
-        };
-        let Ok(events) = events else {
-            return deliver(sender, Arrival::Broken(Broken::Malformed("an event is too large".to_owned()))).await;
-        };
-        for event in events.iter().filter(|event| !event.data.is_empty()) {
-            let arrived = match envelope::parse(&event.data, &limits) {
-                Ok(message) => arrival(message, id, progress),
-                Err(refusal) => Some(Arrival::Broken(Broken::Malformed(refusal.to_string()))),
-            };
-            let Some(arrived) = arrived else { continue };
-            let last = !matches!(arrived, Arrival::Message(_));
-            deliver(sender, arrived).await;
-            if last {
-                return;
-            }
-        }
-    }
-    deliver(sender, Arrival::Broken(Broken::Unavailable("the stream ended without an answer".to_owned()))).await;
 }
 
 async fn pour(inner: &Inner, response: Response<Body>, sender: &mpsc::Sender<Incoming>) {
@@ -438,12 +347,7 @@ async fn pour(inner: &Inner, response: Response<Body>, sender: &mpsc::Sender<Inc
     }
 }
 
-async fn deliver(sender: &mpsc::Sender<Arrival>, arrival: Arrival) {
-    // Nobody is waiting any more when this fails; the task then ends by itself.
-    let _ = sender.send(arrival).await;
-}
-
-fn is_event_stream(response: &Response<Body>) -> bool {
+pub(super) fn is_event_stream(response: &Response<Body>) -> bool {
     let media = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     media.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case("text/event-stream"))
 }

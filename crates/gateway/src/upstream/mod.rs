@@ -5,6 +5,7 @@
 
 mod http;
 mod pool;
+mod running;
 mod sse;
 mod stdio;
 
@@ -12,6 +13,7 @@ pub(crate) use http::Dialer;
 pub(crate) use pool::{Key, Pool};
 
 use crate::{
+    gate::Declared,
     mcp::{Incoming, Message, Notification, Response, RpcError, era::ClientFace},
     settings::{Settings, Upstream},
 };
@@ -62,14 +64,21 @@ pub(crate) enum Arrival {
 
 /// One request under way. Dropping it before the answer tells the upstream to stop.
 #[derive(Debug)]
-pub(crate) struct Exchange {
-    arrivals: mpsc::Receiver<Arrival>,
-    _stop: Option<oneshot::Sender<()>>,
+pub(crate) enum Exchange {
+    /// Moves while it is waited for.
+    Http(Box<running::Running>),
+    /// Fed by the one who reads the child's output.
+    Stdio { arrivals: mpsc::Receiver<Arrival>, _stop: oneshot::Sender<()> },
 }
 
 impl Exchange {
+    /// What comes next. May be given up and asked again without losing anything.
     pub(crate) async fn next(&mut self) -> Arrival {
-        self.arrivals.recv().await.unwrap_or_else(|| Arrival::Broken(Broken::Unavailable("the connection ended".to_owned())))
+        let arrival = match self {
+            Self::Http(running) => running.next().await,
+            Self::Stdio { arrivals, .. } => arrivals.recv().await,
+        };
+        arrival.unwrap_or_else(|| Arrival::Broken(Broken::Unavailable("the connection ended".to_owned())))
     }
 }
 
@@ -88,13 +97,22 @@ impl Listening {
 
 /// What a request says, whatever the era.
 #[derive(Clone, Debug)]
-pub(crate) struct Outgoing {
-    pub(crate) method: String,
+pub(crate) struct Outgoing<'a> {
+    pub(crate) method: &'a str,
     pub(crate) params: Map<String, Value>,
-    /// The client's declarations, for an upstream of the stateless era.
-    pub(crate) face: ClientFace,
+    /// `params.arguments`, where those are not among the parameters themselves.
+    pub(crate) arguments: Option<&'a Value>,
+    /// The client's declarations, for an upstream of the stateless era; `None` when it declares nothing.
+    pub(crate) face: Option<&'a ClientFace>,
     /// `Mcp-Param-*` headers the tool declares: name and path into the arguments.
-    pub(crate) mirrored: Vec<(String, Vec<String>)>,
+    pub(crate) mirrored: Option<Arc<Declared>>,
+}
+
+impl<'a> Outgoing<'a> {
+    /// Without arguments of a caller, on behalf of nobody who could be asked anything.
+    pub(crate) fn bare(method: &'a str, params: Map<String, Value>) -> Self {
+        Self { method, params, arguments: None, face: None, mirrored: None }
+    }
 }
 
 /// What the upstream said about itself when the link was opened.
@@ -161,7 +179,7 @@ impl Link {
     }
 
     /// Sends a request; what it brings comes through the exchange.
-    pub(crate) async fn send(&self, message: Outgoing) -> Result<Exchange, Broken> {
+    pub(crate) async fn send(&self, message: Outgoing<'_>) -> Result<Exchange, Broken> {
         match self {
             Self::Http(link) => Ok(link.send(message)),
             Self::Stdio(link) => link.send(message).await,

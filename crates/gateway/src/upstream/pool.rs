@@ -50,33 +50,38 @@ impl Pool {
     }
 
     /// The link of this key, opened if need be. Two callers with one key share one opening.
-    pub(crate) async fn link(&self, key: Key, face: &ClientFace, now_ns: u64) -> Result<Arc<Link>, Refusal> {
-        let stateless = matches!(self.upstream, Upstream::Http { .. }) && self.era.load(Ordering::Relaxed) == 2;
-        let key = if stateless { Key::Shared } else { key };
-        let cell = self.slot(&key, now_ns)?;
+    pub(crate) async fn link(&self, key: &Key, face: Option<&ClientFace>, now_ns: u64) -> Result<Arc<Link>, Refusal> {
+        let key = if self.is_stateless() { &Key::Shared } else { key };
+        let cell = self.slot(key, now_ns)?;
         let opened = cell.get_or_try_init(|| self.open(face)).await;
         match opened {
             Ok(link) => {
                 let link = Arc::clone(link);
-                if link.is_shared() && key != Key::Shared {
-                    self.share(&key);
+                if link.is_shared() && *key != Key::Shared {
+                    self.share(key);
                 }
                 Ok(link)
             }
             Err(broken) => {
-                self.forget(&key);
+                self.forget(key);
                 Err(broken.refusal(self.name()))
             }
         }
     }
 
-    async fn open(&self, face: &ClientFace) -> Result<Arc<Link>, Broken> {
+    /// Whether the upstream is known to keep nothing of its callers.
+    pub(crate) fn is_stateless(&self) -> bool {
+        matches!(self.upstream, Upstream::Http { .. }) && self.era.load(Ordering::Relaxed) == 2
+    }
+
+    async fn open(&self, face: Option<&ClientFace>) -> Result<Arc<Link>, Broken> {
         let known = match self.era.load(Ordering::Relaxed) {
             0 => None,
             era => Some(era == 2),
         };
         let limit = self.settings.connect_timeout;
-        let opening = Link::open(&self.upstream, &self.dialer, &self.settings, face, known);
+        let silent = ClientFace::silent();
+        let opening = Link::open(&self.upstream, &self.dialer, &self.settings, face.unwrap_or(&silent), known);
         let link = tokio::time::timeout(limit, opening)
             .await
             .unwrap_or_else(|_| Err(Broken::Unavailable("no answer while opening the link".to_owned())))?;
@@ -87,11 +92,12 @@ impl Pool {
     /// A slot for the key; the longest unused idle link makes room when the pool is full.
     fn slot(&self, key: &Key, now_ns: u64) -> Result<Arc<OnceCell<Arc<Link>>>, Refusal> {
         let mut slots = self.lock();
-        slots.retain(|_, slot| slot.cell.get().is_none_or(|link| link.is_open()));
-        if let Some(slot) = slots.get_mut(key) {
+        let usable = |slot: &Slot| slot.cell.get().is_none_or(|link| link.is_open());
+        if let Some(slot) = slots.get_mut(key).filter(|slot| usable(slot)) {
             slot.used = now_ns;
             return Ok(Arc::clone(&slot.cell));
         }
+        slots.retain(|_, slot| usable(slot));
         if slots.len() >= self.settings.links {
             let idle = slots
                 .iter()

@@ -117,13 +117,7 @@ impl StdioLink {
 
     async fn discover(&mut self) -> Option<About> {
         self.modern = true;
-        let probe = Outgoing {
-            method: "server/discover".to_owned(),
-            params: Map::new(),
-            face: ClientFace::silent(),
-            mirrored: Vec::new(),
-        };
-        let answer = tokio::time::timeout(PROBE, self.ask(probe)).await;
+        let answer = tokio::time::timeout(PROBE, self.ask(Outgoing::bare("server/discover", Map::new()))).await;
         self.modern = false;
         let result = answer.ok()?.ok()?;
         let versions = result.get("supportedVersions")?.as_array()?;
@@ -135,14 +129,14 @@ impl StdioLink {
         let params = json!({"protocolVersion": Revision::LEGACY_LATEST.as_str(), "capabilities": capabilities,
             "clientInfo": era::implementation()});
         let Value::Object(params) = params else { return Err(Broken::Malformed(String::new())) };
-        let hello = Outgoing { method: "initialize".to_owned(), params, face: face.clone(), mirrored: Vec::new() };
+        let hello = Outgoing { face: Some(face), ..Outgoing::bare("initialize", params) };
         let result = self.ask(hello).await?;
         let ready = Notification { method: "notifications/initialized".to_owned(), params: Map::new() };
         self.write(&ready.to_value()).await?;
         Ok(About::read(&result))
     }
 
-    async fn ask(&self, message: Outgoing) -> Result<Value, Broken> {
+    async fn ask(&self, message: Outgoing<'_>) -> Result<Value, Broken> {
         let mut exchange = self.send(message).await?;
         loop {
             match exchange.next().await {
@@ -167,12 +161,13 @@ impl StdioLink {
         &self.about
     }
 
-    pub(crate) async fn send(&self, message: Outgoing) -> Result<Exchange, Broken> {
-        let Outgoing { method, mut params, face, .. } = message;
+    pub(crate) async fn send(&self, message: Outgoing<'_>) -> Result<Exchange, Broken> {
+        let Outgoing { method, mut params, arguments, face, .. } = message;
+        params.extend(arguments.map(|arguments| ("arguments".to_owned(), arguments.clone())));
         let id = self.inner.next.fetch_add(1, Ordering::Relaxed);
         let progress = own_progress(&mut params, id);
         if self.modern {
-            era::add_envelope(&mut params, &face);
+            era::add_envelope(&mut params, face);
         }
         let (sender, arrivals) = mpsc::channel(BACKLOG);
         self.inner.waiting().insert(id, Waiting { sender, progress });
@@ -189,7 +184,7 @@ impl StdioLink {
             }
         });
         self.write(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})).await?;
-        Ok(Exchange { arrivals, _stop: Some(stop) })
+        Ok(Exchange::Stdio { arrivals, _stop: stop })
     }
 
     pub(crate) async fn write(&self, message: &Value) -> Result<(), Broken> {

@@ -101,6 +101,21 @@ async fn a_change_is_kept_with_the_state_before_and_after_it() {
 }
 
 #[tokio::test]
+async fn nothing_reaches_the_upstream_for_a_change_that_the_clock_forbids() {
+    for required in [true, false] {
+        let wish = Wish { captures: watched("ticket.read", required), ..Wish::new(true) };
+        let world = wish.settings(|settings| settings.clock_required = true).build().await;
+        world.all().call("refund", json!({"ticket": "T-1", "amount": 5})).await.refused(200, "clock_unknown");
+        assert_eq!(world.fake.calls(), 0, "not even our own read of the state before it");
+        let (record, _) = last(&world).await;
+        assert_eq!((&record["record_type"], &record["outcome"]["status"]), (&json!("decision"), &json!("denied")));
+        assert!(record["ext"]["capture"].is_null(), "no read was tried");
+        world.all().call("ticket.read", json!({"id": "T-1"})).await.result();
+        assert_eq!(world.fake.calls(), 1, "what changes nothing needs no clock");
+    }
+}
+
+#[tokio::test]
 async fn a_change_whose_state_cannot_be_read_goes_on_unless_the_rule_demands_it() {
     for (tool, outcome) in [("fail", "tool_error"), ("error", "upstream_error"), ("hang", "timeout"), ("broken", "unavailable")] {
         let relaxed = world(watched(tool, false)).await;

@@ -1,0 +1,206 @@
+//! Tokens whose signature was checked once, with what follows from them: the chain as principals, as a record states it,
+//! and the authority it amounts to in the world as it is.
+//!
+//! What a token says never changes, so that is worked out once. What the world says of those it names is good for one
+//! revision of the world and looked at again in the next: a revocation bites on the very next call.
+
+use crate::{identify, record};
+use remit_ledger::record::Party;
+use remit_model::{
+    Agent, Authority, Human,
+    id::{Principal, PrincipalKind},
+    refusal::Refusal,
+};
+use remit_store::Snapshot;
+use remit_token::{Actor, access::AccessToken};
+use std::{
+    collections::HashMap,
+    ops::Deref,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// Tokens remembered in each of two generations.
+const CAPACITY: usize = 50_000;
+/// Parts of the memory, each under a lock of its own.
+const SHARDS: usize = 64;
+
+/// A verified token and what follows from it. Reads like its claims.
+#[derive(Debug)]
+pub(crate) struct Held {
+    token: AccessToken,
+    parties: Vec<Principal>,
+    chain: Vec<Party>,
+    standing: Mutex<Option<Standing>>,
+}
+
+/// What a token amounts to at one revision of the world, in which everyone it came through may act.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    pub(crate) revision: u64,
+    pub(crate) effective: Arc<Effective>,
+}
+
+/// Token ∧ ceilings of every agent of the chain ∧ the human's entitlements.
+#[derive(Debug)]
+pub(crate) struct Effective {
+    pub(crate) authority: Authority,
+    pub(crate) digest: String,
+    /// The acting party and the root as policies see them.
+    pub(crate) principal: remit_policy::Party,
+    pub(crate) on_behalf_of: remit_policy::Party,
+    basis: Vec<Basis>,
+}
+
+/// One party of the chain as the world has it.
+#[derive(Clone, Debug)]
+enum Basis {
+    Agent(Arc<Agent>),
+    Human(Arc<Human>),
+    Unknown,
+}
+
+impl Held {
+    pub(crate) fn new(token: AccessToken) -> Self {
+        let mut parties: Vec<Principal> = token.act.iter().flat_map(Actor::chain).map(Actor::principal).collect();
+        parties.push(Principal { iss: token.iss.clone(), sub: token.sub.clone() });
+        parties.reverse();
+        let chain = record::chain(&token, &parties);
+        Self { token, parties, chain, standing: Mutex::default() }
+    }
+
+    /// The chain as principals: the subject first, the caller last.
+    pub(crate) fn parties(&self) -> &[Principal] {
+        &self.parties
+    }
+
+    /// The chain as a record states it, without the proof of this request.
+    pub(crate) fn chain(&self) -> &[Party] {
+        &self.chain
+    }
+
+    /// What the token amounts to now. SPEC: DC-07, DC-13.
+    ///
+    /// # Errors
+    /// As [`identify::standing`]; nothing is remembered of a refusal.
+    pub(crate) fn standing(&self, world: &Snapshot, issuer: &str) -> Result<Standing, Refusal> {
+        let known = self.lock().clone();
+        if let Some(known) = known.as_ref().filter(|known| known.revision == world.revision()) {
+            return Ok(known.clone());
+        }
+        identify::standing(world, self, issuer)?;
+        let basis: Vec<Basis> = self.parties.iter().map(|party| Basis::of(world, party)).collect();
+        // Most changes of the world are about others.
+        let effective = known.map(|known| known.effective).filter(|effective| same(&effective.basis, &basis));
+        let effective = effective.unwrap_or_else(|| Arc::new(self.effective(world, basis)));
+        let standing = Standing { revision: world.revision(), effective };
+        *self.lock() = Some(standing.clone());
+        Ok(standing)
+    }
+
+    fn effective(&self, world: &Snapshot, basis: Vec<Basis>) -> Effective {
+        let authority = identify::within_limits(world, self.authority.clone(), &self.parties).at_location(&self.aud);
+        let root = Principal { iss: self.iss.clone(), sub: self.sub.clone() };
+        let holder = self.parties.last().unwrap_or(&root);
+        Effective {
+            digest: authority.digest(),
+            authority,
+            principal: party(world, holder),
+            on_behalf_of: party(world, &root),
+            basis,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Standing>> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Deref for Held {
+    type Target = AccessToken;
+    fn deref(&self) -> &AccessToken {
+        &self.token
+    }
+}
+
+impl Basis {
+    fn of(world: &Snapshot, party: &Principal) -> Self {
+        match party.kind() {
+            PrincipalKind::Human => identify::person(world, party).map_or(Self::Unknown, |human| Self::Human(Arc::clone(human))),
+            PrincipalKind::Agent => {
+                identify::registered(world, party).map_or(Self::Unknown, |agent| Self::Agent(Arc::clone(agent)))
+            }
+        }
+    }
+}
+
+/// Whether nothing was written about any of them in between.
+fn same(before: &[Basis], now: &[Basis]) -> bool {
+    before.len() == now.len()
+        && before.iter().zip(now).all(|pair| match pair {
+            (Basis::Agent(before), Basis::Agent(now)) => Arc::ptr_eq(before, now),
+            (Basis::Human(before), Basis::Human(now)) => Arc::ptr_eq(before, now),
+            _ => false,
+        })
+}
+
+/// A party as policies see it.
+pub(crate) fn party(world: &Snapshot, principal: &Principal) -> remit_policy::Party {
+    let agent = identify::registered(world, principal);
+    remit_policy::Party {
+        kind: principal.kind(),
+        sub: principal.sub.clone(),
+        iss: principal.iss.clone(),
+        owner: agent.map(|agent| agent.owner.clone()),
+        labels: agent.map(|agent| agent.labels.clone()).unwrap_or_default(),
+    }
+}
+
+/// The verified tokens at hand, by the SHA-256 of their text. Bounded; what is used stays.
+#[derive(Debug)]
+pub(crate) struct Tokens {
+    shards: Vec<Mutex<Generations>>,
+}
+
+#[derive(Debug, Default)]
+struct Generations {
+    current: HashMap<[u8; 32], Arc<Held>>,
+    previous: HashMap<[u8; 32], Arc<Held>>,
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
+    }
+}
+
+impl Tokens {
+    pub(crate) fn get(&self, digest: &[u8; 32]) -> Option<Arc<Held>> {
+        let mut shard = self.shard(digest)?;
+        if let Some(held) = shard.current.get(digest) {
+            return Some(Arc::clone(held));
+        }
+        let held = shard.previous.remove(digest)?;
+        shard.insert(*digest, Arc::clone(&held));
+        Some(held)
+    }
+
+    pub(crate) fn insert(&self, held: &Arc<Held>) {
+        if let Some(mut shard) = self.shard(held.digest()) {
+            shard.insert(*held.digest(), Arc::clone(held));
+        }
+    }
+
+    fn shard(&self, digest: &[u8; 32]) -> Option<MutexGuard<'_, Generations>> {
+        let first = digest.first().copied().unwrap_or_default();
+        Some(self.shards.get(usize::from(first) % SHARDS)?.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Generations {
+    fn insert(&mut self, digest: [u8; 32], held: Arc<Held>) {
+        if self.current.len() >= CAPACITY / SHARDS {
+            self.previous = std::mem::take(&mut self.current);
+        }
+        self.current.insert(digest, held);
+    }
+}
