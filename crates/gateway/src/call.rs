@@ -75,7 +75,7 @@ impl Served {
     }
 }
 
-/// Serves one request. Runs in a task of its own: it outlives a client that goes away, to record what became of it.
+/// Serves one request. Outlives a client that goes away, to record what became of it.
 pub(crate) async fn run(gate: Arc<Gateway>, ask: Ask, mut outlet: Outlet) {
     let now = gate.clock.now();
     let mut entry = Entry::open(&gate.settings, &ask.mount.server, &now);

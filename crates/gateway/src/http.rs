@@ -15,6 +15,7 @@ use crate::{
         session::{Opening, Session},
     },
     metadata,
+    outliving::Outliving,
     record::{Came, Entry, ROUTE},
     reply::{Head, Outlet},
     upstream::Outgoing,
@@ -389,16 +390,22 @@ impl Identified {
         }
     }
 
-    /// Hands a request to the road, in a task that outlives the connection.
+    /// Hands a request to the road, which outlives the connection: where the reply becomes a stream or the client goes away,
+    /// the rest of it is a task of its own.
     async fn travel(self, request: Request, revision: Revision, face: ClientFace, session: Option<Arc<Session>>) -> Response {
-        let (mut outlet, head) = Outlet::new(self.reads_events(), HeaderMap::new());
+        let (mut outlet, mut head) = Outlet::new(self.reads_events(), HeaderMap::new());
         let fresh = self.gate.settings.nonce_required || self.caller.proof.as_ref().is_some_and(|proof| proof.nonce.is_some());
         if fresh {
             outlet.header(HeaderName::from_static("dpop-nonce"), &self.gate.gatekeeper.nonce(self.gate.clock.unix()));
         }
         let Self { gate, mount, caller, headers, came } = self;
         let ask = Ask { mount, caller, request, revision, face, session, headers, came };
-        tokio::spawn(call::run(gate, ask, outlet));
+        let mut work = Outliving::new(call::run(gate, ask, outlet));
+        tokio::select! {
+            biased;
+            head = &mut head => return reply(head.ok()),
+            () = &mut work => {}
+        }
         await_head(head).await
     }
 
@@ -466,8 +473,9 @@ fn answer(id: &Value, result: &Value) -> Response {
 }
 
 async fn await_head(head: tokio::sync::oneshot::Receiver<Head>) -> Response {
-    match head.await {
-        Ok(head) => head.into_response(),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
+    reply(head.await.ok())
+}
+
+fn reply(head: Option<Head>) -> Response {
+    head.map_or_else(|| StatusCode::INTERNAL_SERVER_ERROR.into_response(), IntoResponse::into_response)
 }

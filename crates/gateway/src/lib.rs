@@ -19,6 +19,7 @@ mod identify;
 mod mask;
 mod mcp;
 mod metadata;
+mod outliving;
 mod record;
 mod reply;
 mod seal;

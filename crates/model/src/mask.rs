@@ -5,10 +5,7 @@
 //! marker: fail closed. With no field restriction nothing is touched. It is a pure function, so that a replay over a
 //! captured result shows exactly what the caller was shown. It deliberately knows nothing of transports.
 
-use crate::{
-    fields,
-    json::{self, Limits},
-};
+use crate::{fields, json::Limits};
 use serde_json::{Map, Value, json};
 
 /// Stands where something was withheld.
@@ -141,8 +138,10 @@ impl Masker<'_> {
 
     /// Text that is one JSON object or array, masked; `None` for anything else.
     fn text(&mut self, text: &str) -> Option<String> {
-        let value = json::parse(text.as_bytes(), self.limits).ok().filter(|value| value.is_object() || value.is_array())?;
-        Some(self.value(value).to_string())
+        let (shown, masked, returned) = fields::project_text(text, self.fields, self.limits)?;
+        self.shown.returned.extend(returned);
+        self.shown.masked.extend(masked);
+        Some(shown)
     }
 
     fn withhold(&mut self) -> Value {

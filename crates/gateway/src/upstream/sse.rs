@@ -29,22 +29,36 @@ impl Reader {
     }
 
     /// Takes the next bytes and gives back the events they complete.
-    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<Vec<Event>, TooLarge> {
+    pub(crate) fn push(&mut self, mut bytes: &[u8]) -> Result<Vec<Event>, TooLarge> {
         let mut events = Vec::new();
-        for &byte in bytes {
-            let pair = std::mem::replace(&mut self.after_cr, byte == b'\r') && byte == b'\n';
-            match byte {
-                _ if pair => {}
-                b'\r' | b'\n' => events.extend(self.end_of_line()),
-                _ if self.line.len() + self.event.data.len() >= self.limit => return Err(TooLarge),
-                _ => self.line.push(byte),
+        while let Some((first, after)) = bytes.split_first() {
+            if std::mem::take(&mut self.after_cr) && *first == b'\n' {
+                bytes = after;
+                continue;
             }
+            let length = bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(bytes.len());
+            let (piece, rest) = bytes.split_at(length);
+            if self.line.len() + self.event.data.len() + piece.len() > self.limit {
+                return Err(TooLarge);
+            }
+            let Some((end, after)) = rest.split_first() else {
+                self.line.extend_from_slice(piece);
+                break;
+            };
+            self.after_cr = *end == b'\r';
+            events.extend(if self.line.is_empty() {
+                self.end_of_line(piece)
+            } else {
+                let mut line = std::mem::take(&mut self.line);
+                line.extend_from_slice(piece);
+                self.end_of_line(&line)
+            });
+            bytes = after;
         }
         Ok(events)
     }
 
-    fn end_of_line(&mut self) -> Option<Event> {
-        let line = std::mem::take(&mut self.line);
+    fn end_of_line(&mut self, line: &[u8]) -> Option<Event> {
         if line.is_empty() {
             let has_data = std::mem::take(&mut self.has_data);
             let event = std::mem::take(&mut self.event);

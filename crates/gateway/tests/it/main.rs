@@ -12,6 +12,7 @@ mod lists;
 mod masking;
 mod records;
 mod sessions;
+mod standing;
 mod stdio;
 mod streams;
 mod subjects;

@@ -12,7 +12,7 @@ use crate::refusal::{Code, Refusal};
 pub use canonical::canonical;
 use serde_json::Value;
 use std::fmt::Write as _;
-pub(crate) use strict::strict;
+pub(crate) use strict::{is_reserved, strict};
 
 /// No limit on depth may be greater: readers of ours recurse, and the stack is finite.
 pub const DEPTH_CAP: usize = 100;
@@ -57,6 +57,11 @@ pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Value, Refusal> {
     let value = strict::document(bytes, limits)?;
     strict::integers(bytes, limits.exact_integers)?;
     Ok(value)
+}
+
+/// Whether every integer of this JSON text is one that [`parse`] accepts.
+pub(crate) fn exact_enough(text: &[u8], limits: &Limits) -> Result<(), Refusal> {
+    strict::integers(text, limits.exact_integers)
 }
 
 /// `sha-256:<hex>` over [`canonical`].

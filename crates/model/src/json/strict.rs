@@ -16,6 +16,12 @@ use std::{cell::RefCell, fmt};
 /// JSON text to be parsed again.
 const RESERVED: &str = "$serde_json::private::";
 
+/// Whether a member's name is one that no document may have.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    // A name cut at a NUL by some later reader would be another member's name.
+    name.contains('\0') || name.starts_with(RESERVED)
+}
+
 pub(super) fn document(bytes: &[u8], limits: &Limits) -> Result<Value, Refusal> {
     let reading = Reading::new(limits);
     let mut from = serde_json::Deserializer::from_slice(bytes);
@@ -185,8 +191,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
         let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
             self.reading.count()?;
-            // A name cut at a NUL by some later reader would be another member's name.
-            if name.contains('\0') || name.starts_with(RESERVED) {
+            if is_reserved(&name) {
                 return Err(self.reading.stop(Code::RequestMalformed, "a member name is reserved or contains NUL".to_owned()));
             }
             if object.contains_key(&name) {

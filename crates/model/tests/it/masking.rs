@@ -2,7 +2,10 @@
 
 use crate::support::{FIELDS, read};
 use proptest::{prelude::*, sample::subsequence};
-use remit_model::fields::{REPORT_LIMIT, project};
+use remit_model::{
+    fields::{REPORT_LIMIT, project, project_text},
+    json::{self, Limits},
+};
 use serde_json::{Value, json};
 
 fn masked(value: Value, fields: &[&str]) -> (Value, Vec<String>, Vec<String>) {
@@ -189,4 +192,132 @@ proptest! {
             prop_assert!(list.windows(2).all(|pair| pair[0] < pair[1]));
         }
     }
+}
+
+/// JSON text as a hostile upstream writes it: spaced, escaped, repeated, out of range, cut off.
+fn text() -> impl Strategy<Value = String> {
+    const SCALARS: &[&str] = &[
+        "1",
+        "-0",
+        "0.50",
+        "1e3",
+        "1E-7",
+        "1e400",
+        "01",
+        "9007199254740993",
+        "18446744073709551615",
+        "18446744073709551616",
+        "-9223372036854775808",
+        "true",
+        "false",
+        "null",
+        "nul",
+        "\"x\"",
+        "\"\\u0041\\n\\/\"",
+        "\"\\ud83d\\ude00\"",
+        "\"\\ud800\"",
+        "\"é\u{7f}\"",
+        "\"9007199254740993\"",
+        "{}",
+        "[]",
+        "[ ]",
+        "",
+    ];
+    let names = || {
+        let long = format!("\"{}\"", "n".repeat(70));
+        let known = ["\"id\"", "\"items\"", "\"customer\"", "\"name\"", "\"x/y\"", "\"0\"", "\"*\"", "\"other\"", "\"\""];
+        let odd = ["\"\\u0069d\"", "\"a\\u0000b\"", "\"$serde_json::private::RawValue\"", "7"];
+        prop_oneof![
+            20 => prop::sample::select(known.to_vec()).prop_map(ToOwned::to_owned),
+            1 => prop::sample::select(odd.to_vec()).prop_map(ToOwned::to_owned),
+            1 => Just(long),
+        ]
+    };
+    let space = || prop::sample::select(vec!["", "", "", " ", "\n\t "]);
+    let scalar = prop_oneof![
+        9 => prop::sample::select(vec!["1", "\"x\"", "\"a\\\"b\"", "null", "2.5", "{}", "[]"]),
+        1 => prop::sample::select(SCALARS.to_vec()),
+    ];
+    let leaf = scalar.prop_map(ToOwned::to_owned);
+    let value = leaf.prop_recursive(5, 40, 5, move |inner| {
+        let items = prop::collection::vec((space(), inner.clone()), 0..5);
+        let members = prop::collection::vec((names(), space(), inner), 0..6);
+        prop_oneof![
+            items.prop_map(|items| {
+                let items: Vec<_> = items.into_iter().map(|(space, item)| format!("{space}{item}{space}")).collect();
+                format!("[{}]", items.join(","))
+            }),
+            members.prop_map(|members| {
+                let members: Vec<_> =
+                    members.into_iter().map(|(name, space, value)| format!("{space}{name}{space}:{value}")).collect();
+                format!("{{{}}}", members.join(","))
+            }),
+        ]
+    });
+    (value, space(), prop_oneof![30 => Just(""), 1 => Just(","), 1 => Just("]"), 1 => Just("{}")], 0_usize..40).prop_map(
+        |(value, space, after, cut)| {
+            let whole = format!("{space}{value}{space}{after}");
+            // One in twenty ends too early.
+            if cut < 2 { whole.chars().take(whole.chars().count() / 2).collect() } else { whole }
+        },
+    )
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    prop::sample::select(vec![
+        Limits::RESPONSE,
+        Limits::RESPONSE,
+        Limits::REQUEST,
+        Limits { bytes: 40, ..Limits::RESPONSE },
+        Limits { depth: 2, ..Limits::RESPONSE },
+        Limits { members: 5, ..Limits::RESPONSE },
+    ])
+}
+
+/// The same by way of the parsed document.
+fn by_document(text: &str, fields: &[String], limits: &Limits) -> Option<(String, Vec<String>, Vec<String>)> {
+    let value = json::parse(text.as_bytes(), limits).ok().filter(|value| value.is_object() || value.is_array())?;
+    let shown = project(value, fields);
+    Some((shown.value.to_string(), shown.masked, shown.returned))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(6000))]
+
+    #[test]
+    fn text_is_projected_as_the_document_is(text in text(), fields in pointers(), limits in limits()) {
+        prop_assert_eq!(project_text(&text, &fields, &limits), by_document(&text, &fields, &limits), "{}", text);
+    }
+
+    #[test]
+    fn written_documents_are_projected_alike(value in document(), fields in pointers()) {
+        for text in [value.to_string(), format!("{value:#}")] {
+            prop_assert_eq!(
+                project_text(&text, &fields, &Limits::RESPONSE),
+                by_document(&text, &fields, &Limits::RESPONSE)
+            );
+        }
+    }
+}
+
+#[test]
+fn long_lists_wide_objects_and_deep_ones_are_projected_alike() {
+    let wide: Value = Value::Object((0..2000).map(|n| (format!("k{n:04}"), json!({"id": n, "x": [n]}))).collect());
+    let many: Value = (0..500).map(|n| json!({"id": n, "name": format!("n{n}"), "other": {"id": [n, 0.5]}})).collect();
+    let deep = (0..64).fold(json!(1), |inner, _| json!([inner]));
+    let too_deep = json!([deep]);
+    let odd = r#"{"id":1,"k0":1,"k1":1,"k2":1,"k3":1,"k4":1,"k5":1,"k6":1,"k7":1,"k8":1,"k9":1,"ka":1,"kb":1,"kc":1,"kd":1,"ke":1,
+        "kf":1,"kg":1,"kh":1,"ki":1,"kj":1,"kk":1,"kl":1,"km":1,"kn":1,"ko":1,"kp":1,"k\u0071":1,"kq":1}"#;
+    let documents = [wide.clone(), many, json!({"items": wide, "id": 1}), deep, too_deep].map(|value| value.to_string());
+    for text in documents.iter().map(String::as_str).chain([odd, &odd.replace("k\\u0071", "kz")]) {
+        for fields in [&["/id"][..], &["/*/id"], &["/*"], &["/items"], &["/items/k0001/x/*", "/7/other"], &[""], &[]] {
+            let fields: Vec<String> = fields.iter().map(|&field| field.to_owned()).collect();
+            assert_eq!(
+                project_text(text, &fields, &Limits::RESPONSE),
+                by_document(text, &fields, &Limits::RESPONSE),
+                "{fields:?}"
+            );
+        }
+    }
+    assert_eq!(project_text(odd, &[], &Limits::RESPONSE), None, "a repeated name among many, in disguise");
 }

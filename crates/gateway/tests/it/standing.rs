@@ -1,0 +1,91 @@
+//! A token that is in use is remembered; what the world says of those it names is not, beyond one revision of it.
+
+use crate::world::{Wish, World, agent};
+use remit_model::{AgentId, AgentStatus, HumanStatus, TenantId};
+use remit_store::{Batch, Change, Revocation};
+use serde_json::json;
+
+async fn apply(world: &World, change: Change) {
+    world.store.apply(Batch::new(TenantId::main()).change(change)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_changed_ceiling_bites_on_the_very_next_call() {
+    let world = World::new(true).await;
+    let (planner, helper) = (world.all(), world.helper(world.grant(json!({"actions": ["*"]}))));
+    for client in [&planner, &helper] {
+        client.call("refund", json!({})).await.result();
+    }
+    let read_only = agent("planner", world.grant(json!({"actions": ["ticket.read"]})));
+    apply(&world, Change::PutAgent(read_only)).await;
+    for client in [&planner, &helper] {
+        client.call("refund", json!({})).await.refused(200, "tool_not_granted");
+        client.call("ticket.read", json!({})).await.result();
+    }
+    apply(&world, Change::PutAgent(agent("planner", world.grant(json!({"actions": ["*"]}))))).await;
+    planner.call("refund", json!({})).await.result();
+    let masked = agent("planner", world.grant(json!({"actions": ["*"], "fields": ["/id"]})));
+    apply(&world, Change::PutAgent(masked)).await;
+    let reply = planner.call("ticket.read", json!({})).await;
+    assert!(!reply.result().to_string().contains("ann@example.com"), "a ceiling that masks masks at once");
+}
+
+#[tokio::test]
+async fn changed_entitlements_and_a_disabled_human_bite_on_the_very_next_call() {
+    let world = World::new(true).await;
+    let client = world.all();
+    client.call("refund", json!({})).await.result();
+    let alice = world.store.snapshot().human("alice").unwrap().as_ref().clone();
+    let less = remit_model::Human { entitlements: world.grant(json!({"actions": ["ticket.read"]})), ..alice };
+    apply(&world, Change::PutHuman(less.clone())).await;
+    client.call("refund", json!({})).await.refused(200, "tool_not_granted");
+    apply(&world, Change::PutHuman(remit_model::Human { status: HumanStatus::Disabled, ..less })).await;
+    client.call("ticket.read", json!({})).await.refused(401, "human_disabled");
+}
+
+#[tokio::test]
+async fn changes_about_others_neither_help_nor_hurt() {
+    let world = World::new(true).await;
+    let client = world.planner(world.grant(json!({"actions": ["ticket.read"]})));
+    for n in 0..3 {
+        apply(&world, Change::PutAgent(agent(&format!("other-{n}"), world.grant(json!({"actions": ["*"]}))))).await;
+        world.revoke(Revocation::Jti(format!("other-{n}"))).await;
+        client.call("ticket.read", json!({})).await.result();
+        client.call("refund", json!({})).await.refused(200, "tool_not_granted");
+    }
+    // And among them one that is about this chain.
+    world.revoke(Revocation::Txn("chain-1".into())).await;
+    client.call("ticket.read", json!({})).await.refused(401, "token_revoked");
+    client.call("ticket.read", json!({})).await.refused(401, "token_revoked");
+}
+
+#[tokio::test]
+async fn quarantine_bites_at_once_and_its_end_is_seen_at_once() {
+    let world = World::new(true).await;
+    let client = world.all();
+    client.call("ticket.read", json!({})).await.result();
+    for _ in 0..2 {
+        world.quarantine("planner").await;
+        client.call("ticket.read", json!({})).await.refused(401, "agent_quarantined");
+        let agent = AgentId::parse("planner").unwrap();
+        apply(&world, Change::SetAgentStatus { agent, status: AgentStatus::Active }).await;
+        client.call("ticket.read", json!({})).await.result();
+    }
+}
+
+#[tokio::test]
+async fn policies_see_the_labels_and_the_owner_of_now() {
+    let text =
+        "permit (principal in Group::\"team=support\", action, resource) when { principal is Agent && principal has owner };";
+    let world = Wish { policy: vec![("p.cedar".into(), text.into())], ..Wish::new(true) }.build().await;
+    let client = world.all();
+    client.call("ticket.read", json!({})).await.refused(200, "policy_denied");
+    let mut labelled = agent("planner", world.grant(json!({"actions": ["*"]})));
+    labelled.labels.insert("team".into(), "support".into());
+    apply(&world, Change::PutAgent(labelled.clone())).await;
+    client.call("ticket.read", json!({})).await.result();
+    labelled.labels.insert("team".into(), "sales".into());
+    labelled.owner = "user:bob".into();
+    apply(&world, Change::PutAgent(labelled)).await;
+    client.call("ticket.read", json!({})).await.refused(200, "policy_denied");
+}
