@@ -6,12 +6,12 @@ use crate::{
     hash::Hash,
     policy::{Judgement, Policy},
     proof::{Proof, TlogProofError},
-    record::{Opening, Record, RecordError},
+    record::{Members, Opening, Record, RecordError},
     tree::{self, ProofError},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use remit_model::json::{self, Limits};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// The value of `schema` in a field proof.
 pub const FIELD_PROOF: &str = "remit.field-proof.v1";
@@ -94,20 +94,18 @@ impl FieldProof {
 
     /// The file: canonical JSON.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut file = Map::new();
-        file.insert("schema".to_owned(), json!(FIELD_PROOF));
-        file.insert("entry".to_owned(), json!(STANDARD.encode(&self.entry)));
-        file.insert("proof".to_owned(), json!(String::from_utf8_lossy(&self.proof.to_bytes())));
-        if let Some(field) = &self.field {
-            let mut shown = field.opening.to_value();
-            if let Some(members) = shown.as_object_mut() {
-                members.insert("path".to_owned(), json!(field.path));
+        let mut bytes = Vec::new();
+        Members::object(&mut bytes, |file| {
+            file.text("entry", &STANDARD.encode(&self.entry));
+            if let Some(field) = &self.field {
+                file.within("field", |shown| field.opening.write(shown, Some(&field.path)));
+                file.put("position", field.position);
             }
-            file.insert("field".to_owned(), shown);
-            file.insert("position".to_owned(), json!(field.position));
-            file.insert("siblings".to_owned(), json!(field.siblings));
-        }
-        json::canonical(&Value::Object(file))
+            file.text("proof", &String::from_utf8_lossy(&self.proof.to_bytes()));
+            file.text("schema", FIELD_PROOF);
+            file.some("siblings", self.field.as_ref().map(|field| &field.siblings));
+        });
+        bytes
     }
 
     /// Reads a file: the members of [`FieldProof::to_bytes`] and no other.

@@ -1,6 +1,6 @@
 //! SHA-256 values and how they are written: `sha-256:` and 64 lower-case hexadecimal digits.
 
-use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::digest::{Context, SHA256, digest};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -17,12 +17,17 @@ impl Hash {
 
     /// SHA-256 of the parts, one after the other.
     pub fn of(parts: &[&[u8]]) -> Self {
-        let mut context = Context::new(&SHA256);
-        for part in parts {
-            context.update(part);
-        }
+        let hashed = if let [whole] = parts {
+            digest(&SHA256, whole)
+        } else {
+            let mut context = Context::new(&SHA256);
+            for part in parts {
+                context.update(part);
+            }
+            context.finish()
+        };
         let mut value = [0; 32];
-        value.copy_from_slice(context.finish().as_ref());
+        value.copy_from_slice(hashed.as_ref());
         Self(value)
     }
 
@@ -62,7 +67,8 @@ impl Hash {
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{LABEL}{}", self.hex())
+        f.write_str(LABEL)?;
+        f.write_str(&self.hex())
     }
 }
 
@@ -86,12 +92,13 @@ impl TryFrom<String> for Hash {
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .filter_map(|digit| DIGITS.get(usize::from(digit)).map(|&c| char::from(c)))
-        .collect()
+    let digit = |value: u8| char::from(if value < 10 { b'0' + value } else { b'a' - 10 + value });
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        text.push(digit(byte >> 4));
+        text.push(digit(byte & 15));
+    }
+    text
 }
 
 fn nibble(digit: u8) -> Option<u8> {

@@ -30,7 +30,12 @@ pub fn leaf_hash(entry: &[u8]) -> Hash {
 
 /// `SHA-256(0x01 ‖ left ‖ right)`.
 pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
-    Hash::of(&[&[1], &left.0, &right.0])
+    let mut node = [1; 65];
+    let (_, hashes) = node.split_at_mut(1);
+    let (first, second) = hashes.split_at_mut(32);
+    first.copy_from_slice(&left.0);
+    second.copy_from_slice(&right.0);
+    Hash::of(&[&node])
 }
 
 /// The root of the tree without leaves: `SHA-256("")`.

@@ -58,6 +58,12 @@ impl Batch {
         self
     }
 
+    /// Whether anything of it is written before its records are sealed: changes, and budgets that are counted where they are
+    /// checked.
+    pub(crate) fn writes_before_records(&self) -> bool {
+        !self.changes.is_empty() || self.require.iter().any(|need| matches!(need, Precondition::Budget(_)))
+    }
+
     /// Accepts this identifier once: `Absent` now, `RememberJti` until `until`. SPEC: J-09.
     #[must_use]
     pub fn once(self, kind: JtiKind, key: impl Into<String>, until: UnixTime) -> Self {

@@ -12,7 +12,8 @@ use crate::{
     config::{Config, StoreError},
     erase,
     outage::Outage,
-    rim::{Clock, Entropy},
+    publish::signed,
+    rim::{Clock, Entropy, Pool},
     shared::Shared,
     snapshot::Snapshot,
     spool::{Row, Spool},
@@ -23,7 +24,7 @@ use crate::{
 };
 use remit_ledger::{
     Sealer,
-    record::{Draft, Position, RecordType, SealError},
+    record::{Draft, Identity, Position, RecordType, SealError},
     vault::Subject,
 };
 use remit_model::{
@@ -42,6 +43,8 @@ pub(crate) struct Group {
     pub(crate) conn: Connection,
     pub(crate) shared: Arc<Shared>,
     pub(crate) sealer: Sealer,
+    /// Randomness of the records.
+    pool: Pool,
     pub(crate) clock: Clock,
     /// Days a class of records keeps its values, by name.
     retention: BTreeMap<String, u32>,
@@ -97,7 +100,8 @@ impl Group {
         let (clock, retention) = (config.clock.clone(), config.retention.clone());
         let beat = Beat::new(config.heartbeat, clock.now().mono_ns);
         let (alarms, swept) = (Alarms::default(), UnixTime(i64::MIN));
-        Self { conn, shared, sealer, clock, retention, state, spool, alarms, beat, swept }
+        let pool = Pool::of(config.entropy.clone());
+        Self { conn, shared, sealer, pool, clock, retention, state, spool, alarms, beat, swept }
     }
 
     /// Commits these batches in one transaction and answers each, in order. What the log has to say of itself goes first.
@@ -169,21 +173,29 @@ impl Group {
         Ok(answers)
     }
 
-    /// One batch under its savepoint: an unmet precondition undoes it and leaves its neighbours alone.
+    /// One batch: an unmet precondition undoes it and leaves its neighbours alone. A savepoint is taken where there can be
+    /// rows to undo.
     fn attempt(&mut self, work: &mut Work, batch: &Batch) -> Result<Attempt, String> {
-        self.statement("SAVEPOINT batch")?;
+        let undoable = batch.writes_before_records();
+        if undoable {
+            self.statement("SAVEPOINT batch")?;
+        }
         let before = work.clone();
         work.bumped = false;
         match self.run(work, batch) {
             Ok(applied) => {
-                self.statement("RELEASE batch")?;
+                if undoable {
+                    self.statement("RELEASE batch")?;
+                }
                 Ok(Ok(applied))
             }
             Err(Halt::Batch(error)) => {
                 *work = before;
                 self.sealer.rewind(work.position.clone());
-                self.statement("ROLLBACK TO batch")?;
-                self.statement("RELEASE batch")?;
+                if undoable {
+                    self.statement("ROLLBACK TO batch")?;
+                    self.statement("RELEASE batch")?;
+                }
                 Ok(Err(error))
             }
             Err(Halt::Group(reason)) => Err(reason),
@@ -204,15 +216,18 @@ impl Group {
         for change in &batch.changes {
             work.change(&self.conn, change, moment.unix())?;
         }
-        let mut receipts = Vec::with_capacity(batch.records.len());
-        for draft in &batch.records {
-            let row = self.seal(work, draft.clone(), &moment)?;
-            insert(&self.conn, work.tenant(), &row)?;
-            if draft.record_type == RecordType::Heartbeat {
-                work.book.keep(&self.conn, work.tenant(), work.next_index)?;
-            }
-            receipts.push(Receipt { index: row.index, record_id: row.record_id, leaf_hash: row.leaf_hash });
+        // INVARIANT: every record of the batch is sealed before the first is inserted, so what refuses the batch leaves no
+        // row, and what fails from here on fails the group.
+        let rows = batch.records.iter().map(|draft| self.seal(work, draft, &moment)).collect::<Result<Vec<_>, _>>()?;
+        for row in &rows {
+            insert(&self.conn, work.tenant(), row).map_err(Halt::failed)?;
         }
+        if batch.records.iter().any(|draft| draft.record_type == RecordType::Heartbeat) {
+            work.book.keep(&self.conn, work.tenant(), work.next_index).map_err(Halt::failed)?;
+        }
+        let receipts =
+            rows.into_iter().map(|row| Receipt { index: row.index, record_id: row.record_id, leaf_hash: row.leaf_hash });
+        let receipts = receipts.collect();
         work.position = self.sealer.position();
         Ok(Applied { revision: work.snapshot.revision(), receipts })
     }
@@ -233,27 +248,25 @@ impl Group {
     }
 
     /// Seals a draft in its place and moves on to the next one. SPEC: LG-11, record.md §1.6
-    pub(crate) fn seal(&mut self, work: &mut Work, mut draft: Draft, moment: &Moment) -> Result<Row, Halt> {
+    pub(crate) fn seal(&mut self, work: &mut Work, draft: &Draft, moment: &Moment) -> Result<Row, Halt> {
         if draft.tenant != *self.state.snapshot.tenant() {
             return Err(Halt::invalid("a record of another tenant"));
         }
-        if let Some(days) = self.retention.get(&draft.retention.class) {
-            draft.retention.keep_days = *days;
-        }
-        let subjects = draft.subjects(self.sealer.identity());
-        draft.retention.legal_hold |= subjects.iter().any(|subject| work.snapshot.is_held(&work.vault.reference(subject)));
-        let until = moment.unix().plus(i64::from(draft.retention.keep_days).saturating_mul(86_400));
         let index = work.next_index;
-        work.book.enter(&mut draft, index);
-        let (session, kind) = (draft.session.id.clone(), draft.record_type);
-        let entropy = &work.entropy;
+        let mut turn = work.book.enter(draft, index);
+        if let Some(days) = self.retention.get(&draft.retention.class) {
+            turn.keep_days = *days;
+        }
+        turn.legal_hold |= work.anyone_held(draft, self.sealer.identity());
+        let until = moment.unix().plus(i64::from(turn.keep_days).saturating_mul(86_400));
+        let pool = &mut self.pool;
         let mut keys = |subject: &Subject| work.vault.key(subject, &work.snapshot);
-        let sealed = match self.sealer.seal_for(draft, moment, |bytes| entropy.fill(bytes), &mut keys) {
+        let sealed = match self.sealer.seal_in_turn(draft, &turn, moment, |bytes| pool.fill(bytes), &mut keys) {
             Ok(sealed) => sealed,
             Err(SealError::Key { fault }) => return Err(Halt::side(&fault)),
             Err(error) => return Err(Halt::invalid(error.to_string())),
         };
-        work.book.sealed(session.as_deref(), kind, &sealed.record_id);
+        work.book.sealed(draft.session.id.as_deref(), draft.record_type, &sealed.record_id);
         work.next_index = index.saturating_add(1);
         let side = if sealed.side.count() > 0 { sealed.side.to_bytes() } else { Vec::new() };
         let (record_id, leaf_hash) = (sealed.record_id, sealed.leaf_hash);
@@ -322,18 +335,22 @@ impl Work {
         self.snapshot.forget(what);
     }
 
+    /// Whether anyone a draft is about is on legal hold.
+    fn anyone_held(&self, draft: &Draft, identity: &Identity) -> bool {
+        let mut subjects = if self.snapshot.holds().next().is_none() { Vec::new() } else { draft.subjects(identity) }.into_iter();
+        subjects.any(|subject| self.snapshot.is_held(&self.vault.reference(&subject)))
+    }
+
     pub(crate) fn tenant(&self) -> &str {
         self.snapshot.tenant().as_str()
     }
 }
 
 /// Puts a sealed record where its index says.
-pub(crate) fn insert(conn: &Connection, tenant: &str, row: &Row) -> Result<(), Halt> {
-    let idx = i64::try_from(row.index).map_err(|_| Halt::Group("the log is full".to_owned()))?;
+pub(crate) fn insert(conn: &Connection, tenant: &str, row: &Row) -> rusqlite::Result<()> {
+    let idx = signed(row.index);
     conn.prepare_cached("INSERT INTO records (tenant, idx, record_id, leaf_hash, bytes) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute(params![tenant, idx, row.record_id, row.leaf_hash.as_bytes(), row.bytes])
-        // A place that is already taken is no fault of the batch: someone else wrote this log.
-        .map_err(|error| Halt::Group(error.to_string()))?;
+        .execute(params![tenant, idx, row.record_id, row.leaf_hash.as_bytes(), row.bytes])?;
     if !row.side.is_empty() {
         conn.prepare_cached("INSERT INTO sides (tenant, idx, body, until_s) VALUES (?1, ?2, ?3, ?4)")?
             .execute(params![tenant, idx, row.side, row.until])?;
@@ -344,6 +361,13 @@ pub(crate) fn insert(conn: &Connection, tenant: &str, row: &Row) -> Result<(), H
 impl Halt {
     pub(crate) fn invalid(reason: impl Into<String>) -> Self {
         Self::Batch(ApplyError::Invalid(reason.into()))
+    }
+
+    /// A row that the log must hold cannot be written. A place that is already taken is no fault of the batch: someone else
+    /// wrote this log.
+    #[expect(clippy::needless_pass_by_value, reason = "it stands where errors are mapped")]
+    fn failed(error: rusqlite::Error) -> Self {
+        Self::Group(error.to_string())
     }
 
     /// The keys cannot be used.

@@ -5,8 +5,8 @@
 //!
 //! A frame is the length of its payload (32 bits, little-endian), the SHA-256 of the payload, and the payload: the index
 //! (64 bits), when the side values are to be destroyed (64 bits), the length of the record (32 bits), the record, the side
-//! values. A length of zero ends the file. CRASH: a
-//! torn frame fails its hash, and a frame left over from an earlier use has an index that does not follow.
+//! values. A head of zeros ends the file. CRASH: a torn frame fails its hash, and a frame left over from an earlier use has
+//! an index that does not follow. Rows beyond a damaged frame were acknowledged: with them the store does not start.
 
 use crate::config::StoreError;
 use remit_ledger::{Hash, Record, tree};
@@ -47,14 +47,17 @@ pub(crate) struct Spool {
 }
 
 impl Spool {
-    /// Opens the file and reads what a process left in it. The whole size is written once, so that it is really reserved.
-    pub(crate) fn open(path: &Path, size: u64) -> Result<Self, StoreError> {
+    /// Opens the file and reads what a process left in it; `next` is the first index the database does not hold. The whole
+    /// size is written once, so that it is really reserved.
+    pub(crate) fn open(path: &Path, size: u64, next: u64) -> Result<Self, StoreError> {
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(StoreError::io(path))?;
         let length = file.metadata().map_err(StoreError::io(path))?.len();
         reserve(&file, length, size).map_err(StoreError::io(path))?;
         let mut spool = Self { file, path: path.to_owned(), size: size.max(length), end: 0, rows: Vec::new(), broken: false };
-        spool.read().map_err(StoreError::io(path))?;
+        let bytes = spool.read().map_err(StoreError::io(path))?;
+        let expected = spool.rows.last().map_or(next, |last| last.index.saturating_add(1));
+        spool.settle(&bytes, expected)?;
         Ok(spool)
     }
 
@@ -110,39 +113,54 @@ impl Spool {
         }
     }
 
-    fn read(&mut self) -> io::Result<()> {
-        let mut at = 0_u64;
-        while let Some((row, next)) = self.frame_at(at)? {
-            if self.rows.last().is_some_and(|last| last.index.checked_add(1) != Some(row.index)) {
-                break;
-            }
+    /// Reads the rows, in their order, and gives back the whole file.
+    fn read(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(self.size).map_err(|_| io::ErrorKind::FileTooLarge)?];
+        self.file.read_exact_at(&mut bytes, 0)?;
+        let mut at = 0;
+        while let Some((payload, next)) = frame_at(&bytes, at) {
+            let follows = |row: &Row| self.rows.last().is_none_or(|last| last.index.checked_add(1) == Some(row.index));
+            let Some(row) = row(payload).filter(follows) else { break };
             self.rows.push(row);
             at = next;
         }
-        self.end = at;
-        Ok(())
+        self.end = at as u64;
+        Ok(bytes)
     }
 
-    fn frame_at(&self, at: u64) -> io::Result<Option<(Row, u64)>> {
-        let body = at.saturating_add(HEAD as u64);
-        if body > self.size {
-            return Ok(None);
+    /// Decides what stands behind the rows: nothing, a tail that was torn before it was acknowledged, or more rows.
+    fn settle(&self, bytes: &[u8], expected: u64) -> Result<(), StoreError> {
+        let end = usize::try_from(self.end).unwrap_or(usize::MAX);
+        let rest = bytes.get(end..).unwrap_or_default();
+        if rest.iter().all(|byte| *byte == 0) {
+            return Ok(());
         }
-        let mut head = [0; HEAD];
-        self.file.read_exact_at(&mut head, at)?;
-        let (length, hash) = head.split_at(4);
-        let length = u64::from(u32::from_le_bytes(length.try_into().unwrap_or_default()));
-        let next = body.saturating_add(length);
-        if length == 0 || next > self.size {
-            return Ok(None);
+        let ended = rest.iter().take(HEAD).all(|byte| *byte == 0);
+        let beyond = if ended { None } else { (end..bytes.len()).find_map(|at| index_at(bytes, at, expected)) };
+        if let Some(index) = beyond {
+            return Err(StoreError::Corrupt(format!("the spool is damaged before record {index}, which was acknowledged")));
         }
-        let mut payload = vec![0; usize::try_from(length).unwrap_or(0)];
-        self.file.read_exact_at(&mut payload, body)?;
-        if remit_model::json::sha256(&payload).as_slice() != hash {
-            return Ok(None);
-        }
-        Ok(row(&payload).map(|row| (row, next)))
+        // What nobody was told of, or an earlier use left, is not to be met again.
+        let wiped = self.file.write_all_at(&vec![0; rest.len()], self.end).and_then(|()| self.file.sync_data());
+        wiped.map_err(StoreError::io(&self.path))
     }
+}
+
+/// The payload of the frame that begins at `at`, and where it ends; `None` where there is no whole frame.
+fn frame_at(bytes: &[u8], at: usize) -> Option<(&[u8], usize)> {
+    let (length, rest) = bytes.get(at..)?.split_first_chunk::<4>()?;
+    let (hash, rest) = rest.split_first_chunk::<32>()?;
+    let length = usize::try_from(u32::from_le_bytes(*length)).ok().filter(|length| *length >= PAYLOAD_HEAD)?;
+    let payload = rest.get(..length)?;
+    (remit_model::json::sha256(payload) == *hash).then_some((payload, at + HEAD + length))
+}
+
+/// The index of the frame that begins at `at`, if it is one that could stand here: not before `expected`.
+fn index_at(bytes: &[u8], at: usize, expected: u64) -> Option<u64> {
+    let index = u64::from_le_bytes(*bytes.get(at.checked_add(HEAD)?..)?.first_chunk::<8>()?);
+    // Cheap before dear: hardly any place is asked for its hash.
+    let near = index >= expected && index - expected <= bytes.len() as u64;
+    (near && frame_at(bytes, at).is_some()).then_some(index)
 }
 
 /// Bytes a row takes in the file.
@@ -199,27 +217,111 @@ fn reserve(mut file: &File, length: u64, size: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use remit_ledger::{
+        Draft, Sealer,
+        record::{Environment, Identity, Pepper, ProducerKind, RecordKey, RecordType},
+    };
+    use remit_model::{id::TenantId, time::Moment};
+
+    const SIZE: u64 = 64 << 10;
+
+    /// Rows `first..first + count`, whose records are real.
+    fn rows(first: u64, count: u64) -> Vec<Row> {
+        let identity = Identity {
+            producer_id: "spiffe://remit.test/main/store".to_owned(),
+            version: "0".to_owned(),
+            build_digest: Hash::ZERO.to_string(),
+            env: Environment::Sandbox,
+        };
+        let mut sealer = Sealer::new(identity, RecordKey::from_seed(&[1; 32]).unwrap(), Pepper::new(b"p"), None);
+        let start = Draft::start(TenantId::main(), ProducerKind::Gateway, &serde_json::json!({}), "", &serde_json::json!({}));
+        sealer.seal(start, &Moment::at(1), |_| {}).unwrap();
+        let mut row = |index| {
+            let draft = Draft::new(TenantId::main(), ProducerKind::Gateway, RecordType::Token);
+            let sealed = sealer.seal(draft, &Moment::at(1), |_| {}).unwrap();
+            let (bytes, side) = (sealed.bytes, b"sealed values of a person".to_vec());
+            Row { index, record_id: sealed.record_id, leaf_hash: sealed.leaf_hash, until: 0, bytes, side }
+        };
+        (first..first + count).map(&mut row).collect()
+    }
+
+    /// A file with these rows in it, changed; opened where the database holds all before `next`.
+    fn reopened(rows: Vec<Row>, next: u64, change: impl FnOnce(&File, &[u64])) -> Result<Spool, StoreError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("spool");
+        let mut spool = Spool::open(&path, SIZE, next).unwrap();
+        let mut starts = vec![0];
+        for row in rows {
+            spool.append(vec![row]).unwrap();
+            starts.push(spool.end);
+        }
+        change(&spool.file, &starts);
+        drop(spool);
+        let reopened = Spool::open(&path, SIZE, next)?;
+        // What was dropped is gone for good.
+        let rest = std::fs::read(&path).unwrap().split_off(usize::try_from(reopened.end).unwrap());
+        assert!(rest.iter().all(|byte| *byte == 0));
+        Ok(reopened)
+    }
+
+    #[test]
+    fn rows_are_read_back_and_a_torn_tail_is_dropped() {
+        let whole = rows(5, 4);
+        assert_eq!(reopened(whole.clone(), 5, |_, _| {}).unwrap().rows(), whole);
+        // The last frame: cut short, changed in its body, its hash or its length.
+        for at in [40, 0, 4, 100] {
+            let torn = reopened(whole.clone(), 5, |file, starts| file.write_all_at(&[0xff; 4], starts[3] + at).unwrap());
+            assert_eq!(torn.unwrap().rows(), &whole[..3], "torn at {at}");
+        }
+        let torn = reopened(rows(5, 1), 5, |file, _| file.write_all_at(&[0xff], 99).unwrap()).unwrap();
+        assert_eq!((torn.rows().len(), torn.end), (0, 0), "nothing but a torn tail");
+    }
+
+    #[test]
+    fn a_damaged_frame_before_rows_that_were_acknowledged_is_no_torn_tail() {
+        for damaged in [0, 1, 2] {
+            // In the body, the hash, the length; the length may also become one that leads nowhere, or to the next frame but one.
+            for (at, bytes) in [(60, &[0xff_u8; 8][..]), (8, &[0; 8]), (0, &[1, 0, 0, 0]), (0, &[0; 4]), (2, &[0xff; 2])] {
+                let refused =
+                    reopened(rows(5, 4), 5, |file, starts| file.write_all_at(bytes, starts[damaged] + at).unwrap()).unwrap_err();
+                assert!(
+                    matches!(&refused, StoreError::Corrupt(why) if why.contains("damaged")),
+                    "frame {damaged} at {at}: {refused}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_use_left_is_not_read_as_if_it_followed() {
+        let mut left = rows(5, 6);
+        // The rows of the earlier use are in the database, which holds all before 20.
+        let new = rows(20, 2);
+        left.splice(0..2, new.clone());
+        let spool = reopened(left.clone(), 20, |_, _| {}).unwrap();
+        assert_eq!(spool.rows(), new);
+        // CRASH: the new rows were being written over them.
+        let spool = reopened(left, 20, |file, starts| file.write_all_at(&[0xff], starts[1] + 80).unwrap()).unwrap();
+        assert_eq!(spool.rows(), &new[..1]);
+        // CRASH: the head was cleared and the rest was not yet.
+        let spool = reopened(rows(5, 3), 8, |file, _| file.write_all_at(&[0; HEAD], 0).unwrap()).unwrap();
+        assert!(spool.rows().is_empty());
+    }
 
     #[test]
     fn what_was_spooled_is_not_left_in_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("spool");
-        let mut spool = Spool::open(&path, 16 << 10).unwrap();
-        let sealed = b"sealed values of a person".to_vec();
-        let row = |index| Row {
-            index,
-            record_id: String::new(),
-            leaf_hash: Hash::ZERO,
-            until: 0,
-            bytes: b"{}".to_vec(),
-            side: sealed.clone(),
-        };
-        spool.append(vec![row(1), row(2)]).unwrap();
-        spool.append(vec![row(3)]).unwrap();
+        let mut spool = Spool::open(&path, SIZE, 1).unwrap();
+        let mut rows = rows(1, 3);
+        let sealed = rows[0].side.clone();
+        let last = rows.split_off(2);
+        spool.append(rows).unwrap();
+        spool.append(last).unwrap();
         let holds = || std::fs::read(&path).unwrap().windows(sealed.len()).any(|window| window == sealed);
         assert!(holds());
         spool.clear();
         assert!(!holds(), "retention must not find its values alive in an old spool");
-        assert_eq!(std::fs::metadata(&path).unwrap().len(), 16 << 10, "the place stays reserved");
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), SIZE, "the place stays reserved");
     }
 }

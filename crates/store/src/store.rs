@@ -95,7 +95,7 @@ impl Store {
 
         let shared = Arc::new(Shared::new(snapshot, count));
         shared.published.store(published, Ordering::Release);
-        let sealer = sealer(&config, last.as_ref())?;
+        let sealer = sealer(&config, vault.pepper().clone(), last.as_ref())?;
         let start = start_record(&config, sealer.key(), publisher.vkey());
         let beginning = Beginning { sealer, vault: vault.clone(), spool, book };
         let mut group = Group::new(conn, shared.clone(), &config, beginning);
@@ -333,7 +333,7 @@ impl fmt::Debug for Store {
 /// The start and stop records belong to the process; they are written in the name of its token service.
 const PRODUCER: ProducerKind = ProducerKind::AuthzServer;
 
-fn sealer(config: &Config, last: Option<&Record>) -> Result<Sealer, StoreError> {
+fn sealer(config: &Config, pepper: Pepper, last: Option<&Record>) -> Result<Sealer, StoreError> {
     let identity = Identity {
         producer_id: config.producer_id.clone(),
         version: config.version.clone(),
@@ -341,7 +341,7 @@ fn sealer(config: &Config, last: Option<&Record>) -> Result<Sealer, StoreError> 
         env: Environment::Prod,
     };
     let key = RecordKey::from_seed(config.record_key.expose()).map_err(|fault| StoreError::Ledger(fault.to_string()))?;
-    Ok(Sealer::new(identity, key, Pepper::new(config.pepper.expose()), last))
+    Ok(Sealer::new(identity, key, pepper, last))
 }
 
 fn start_record(config: &Config, key: &RecordKey, vkey: &str) -> Draft {
@@ -351,9 +351,9 @@ fn start_record(config: &Config, key: &RecordKey, vkey: &str) -> Draft {
 
 /// Opens the spool and gives the database what a process that was killed left in it, before anything else is read.
 fn open_spool(conn: &Connection, config: &Config) -> Result<Spool, StoreError> {
-    let mut spool = Spool::open(&config.data_dir.join("spool"), config.spool_bytes)?;
     let tenant = config.tenant.as_str();
     let (mut next, _) = load::tail(conn, tenant)?;
+    let mut spool = Spool::open(&config.data_dir.join("spool"), config.spool_bytes, next)?;
     let lost = |what: &str, index| StoreError::Corrupt(format!("the spool {what} record {index}"));
     let tx = conn.unchecked_transaction()?;
     for row in spool.rows() {
@@ -366,7 +366,7 @@ fn open_spool(conn: &Connection, config: &Config) -> Result<Spool, StoreError> {
         if row.index > next {
             return Err(lost("begins after what the database holds, at", row.index));
         }
-        insert(conn, tenant, row).map_err(|halt| StoreError::Corrupt(format!("record {}: {halt:?}", row.index)))?;
+        insert(conn, tenant, row).map_err(|error| StoreError::Corrupt(format!("record {}: {error}", row.index)))?;
         next = next.saturating_add(1);
     }
     tx.commit()?;

@@ -1,7 +1,7 @@
 //! Counts that make silence and gaps visible: by session, since the last heartbeat, over the epoch.
 //! SPEC: record.md §1.9 (1), (3), (4).
 
-use remit_ledger::record::{Draft, RecordType};
+use remit_ledger::record::{Draft, RecordType, Turn};
 use rpds::HashTrieMapSync;
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
@@ -56,8 +56,9 @@ pub(crate) struct Book {
 }
 
 impl Book {
-    /// Gives a draft its place in its session and the counts it states; `index` is the one it will have.
-    pub(crate) fn enter(&mut self, draft: &mut Draft, index: u64) {
+    /// The place of a draft in its session and the counts it states; `index` is the one it will have.
+    pub(crate) fn enter(&mut self, draft: &Draft, index: u64) -> Turn {
+        let mut turn = Turn { session_seq: None, ..Turn::of(draft) };
         let kind = draft.record_type;
         let control = if kind == RecordType::LogControl { draft.action.name.as_str() } else { "" };
         match (kind, control) {
@@ -66,25 +67,25 @@ impl Book {
                 self.since = Counts { from: index.saturating_add(1), ..Counts::default() };
             }
             (RecordType::Heartbeat, _) | (_, "stop") => {
-                draft.ext.insert("counts".to_owned(), self.since.to_value());
+                turn.ext.insert("counts".to_owned(), self.since.to_value());
                 if control == "stop" {
-                    draft.ext.insert("epoch".to_owned(), self.epoch.to_value());
+                    turn.ext.insert("epoch".to_owned(), self.epoch.to_value());
                 }
                 self.since = Counts { from: index.saturating_add(1), ..Counts::default() };
             }
             _ => self.since.add(kind),
         }
         self.epoch.add(kind);
-        draft.session_seq = None;
-        if let Some(id) = draft.session.id.clone() {
+        if let Some(id) = &draft.session.id {
             let mut session = self.sessions.get(id.as_str()).map_or_else(Session::default, |known| Session::clone(known));
-            draft.session_seq = Some(session.counts.records);
-            self.join(&id, &mut session, kind, index);
+            turn.session_seq = Some(session.counts.records);
+            self.join(id, &mut session, kind, index);
             if kind == RecordType::SessionClose {
                 let counts = json!({"records": session.counts.records.to_string(), "types": session.counts.types()});
-                draft.ext.insert("session".to_owned(), counts);
+                turn.ext.insert("session".to_owned(), counts);
             }
         }
+        turn
     }
 
     fn join(&mut self, id: &str, session: &mut Session, kind: RecordType, index: u64) {

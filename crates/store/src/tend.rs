@@ -101,7 +101,7 @@ impl Group {
         self.statement("BEGIN IMMEDIATE")?;
         let tenant = self.state.snapshot.tenant().as_str();
         for row in self.spool.rows() {
-            insert(&self.conn, tenant, row).map_err(|halt| format!("{halt:?}"))?;
+            insert(&self.conn, tenant, row).map_err(|error| error.to_string())?;
         }
         self.statement("COMMIT")
     }
@@ -190,7 +190,7 @@ impl Group {
     ) -> Result<Vec<Receipt>, ApplyError> {
         let mut receipts = Vec::with_capacity(batch.records.len());
         for draft in &batch.records {
-            let row = self.seal(work, draft.clone(), now).map_err(|halt| match halt {
+            let row = self.seal(work, draft, now).map_err(|halt| match halt {
                 Halt::Batch(error) => error,
                 Halt::Group(reason) => ApplyError::Unavailable(Outage::Disk(reason)),
             })?;

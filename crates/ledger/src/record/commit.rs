@@ -4,7 +4,11 @@
 //! of two, joined by RFC 6962 nodes. Salts and values live in the [`Side`]; destroying a salt makes the leaf
 //! unguessable while every proof over the record still holds.
 
-use super::{COMMIT_LIMIT, SIDE_LIMIT, seal::SealError};
+use super::{
+    COMMIT_LIMIT, SIDE_LIMIT,
+    members::Members,
+    values::{self, JSON_TEXT},
+};
 use crate::{
     hash::Hash,
     tree,
@@ -12,15 +16,8 @@ use crate::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use remit_model::json::{self, Limits};
-use serde_json::{Map, Number, Value};
+use serde_json::Value;
 use std::collections::BTreeMap;
-
-const SALT_BYTES: usize = 16;
-/// `type` of a value whose numbers no double holds exactly: it is committed as its JSON text.
-const JSON_TEXT: &str = "json";
-/// Deepest nesting that is committed to as JSON; deeper values are committed as text.
-const DEPTH_LIMIT: usize = 48;
-const SAFE_INTEGER: u64 = (1 << 53) - 1;
 
 /// The openings of one record's commitments, kept beside the log.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -48,32 +45,6 @@ pub enum Opening {
 pub struct SideError(String);
 
 impl Side {
-    /// Commits to the values with fresh salts and decoys.
-    pub(super) fn commit(values: Vec<(String, Value)>, entropy: &mut dyn FnMut(&mut [u8])) -> Result<Self, SealError> {
-        if values.len() > COMMIT_LIMIT {
-            return Err(SealError::TooMany { what: "committed values", count: values.len(), limit: COMMIT_LIMIT });
-        }
-        let mut fields = BTreeMap::new();
-        for (path, value) in values {
-            if !path.starts_with('/') {
-                return Err(SealError::Path { path, why: "is not a JSON Pointer" });
-            }
-            let mut salt = [0; SALT_BYTES];
-            entropy(&mut salt);
-            let (kind, value) = committed_form(value);
-            let opening = Opening::Open { salt: URL_SAFE_NO_PAD.encode(salt), kind: kind.to_owned(), value };
-            if fields.insert(path.clone(), opening).is_some() {
-                return Err(SealError::Path { path, why: "is committed twice" });
-            }
-        }
-        let padded = fields.len().max(1).next_power_of_two();
-        let mut decoys = vec![Hash::ZERO; padded - fields.len()];
-        for decoy in &mut decoys {
-            entropy(&mut decoy.0);
-        }
-        Ok(Self { fields, decoys })
-    }
-
     /// `commit.root` of the record these openings belong to.
     pub fn root(&self) -> Hash {
         tree::root(&self.leaves())
@@ -101,12 +72,12 @@ impl Side {
 
     /// Canonical JSON: `{"decoys":[…],"fields":{path:{salt,type,value} or {keys,leaf,sealed} or {leaf}}}`.
     pub fn to_bytes(&self) -> Vec<u8> {
-        json::canonical(&self.to_value(None))
+        self.write(None)
     }
 
     /// One line of a side bundle: the same with the record's `index`, and a newline.
     pub fn to_line(&self, index: u64) -> Vec<u8> {
-        let mut line = json::canonical(&self.to_value(Some(index)));
+        let mut line = self.write(Some(index));
         line.push(b'\n');
         line
     }
@@ -117,16 +88,21 @@ impl Side {
         Ok([open, format!(",\"index\":\"{index}\"}}\n").as_bytes()].concat())
     }
 
-    fn to_value(&self, index: Option<u64>) -> Value {
-        let fields: Map<String, Value> = self.fields.iter().map(|(path, opening)| (path.clone(), opening.to_value())).collect();
-        let decoys = self.decoys.iter().map(|hash| Value::String(hash.to_string())).collect();
-        let mut side = Map::new();
-        side.insert("decoys".to_owned(), Value::Array(decoys));
-        side.insert("fields".to_owned(), Value::Object(fields));
-        if let Some(index) = index {
-            side.insert("index".to_owned(), Value::String(index.to_string()));
-        }
-        Value::Object(side)
+    fn write(&self, index: Option<u64>) -> Vec<u8> {
+        let mut fields: Vec<(&String, &Opening)> = self.fields.iter().collect();
+        // The tree orders by bytes, canonical JSON by UTF-16 units.
+        fields.sort_by(|(a, _), (b, _)| json::by_utf16(a, b));
+        let mut bytes = Vec::with_capacity(4096);
+        Members::object(&mut bytes, |side| {
+            side.put("decoys", &self.decoys);
+            side.within("fields", |members| {
+                for (path, opening) in fields {
+                    members.within(path, |opened| opening.write(opened, None));
+                }
+            });
+            side.some("index", index.map(|index| index.to_string()));
+        });
+        bytes
     }
 
     /// Reads what [`Side::to_bytes`] wrote.
@@ -181,37 +157,30 @@ impl Opening {
     pub(crate) fn leaf(&self, path: &str) -> Hash {
         match self {
             Self::Closed { leaf } | Self::Sealed { leaf, .. } => *leaf,
-            Self::Open { salt, kind, value } => {
-                let tuple = Value::Array(vec![
-                    Value::String(salt.clone()),
-                    Value::String(path.to_owned()),
-                    Value::String(kind.clone()),
-                    value.clone(),
-                ]);
-                tree::leaf_hash(&json::canonical(&tuple))
-            }
+            Self::Open { salt, kind, value } => values::leaf(path, salt, kind, &json::canonical(value), &mut Vec::new()),
         }
     }
 
-    pub(crate) fn to_value(&self) -> Value {
-        let mut members = Map::new();
+    /// The members of an opening; `path` is one of them where nothing else says it.
+    pub(crate) fn write(&self, members: &mut Members<'_>, path: Option<&str>) {
         match self {
             Self::Sealed { leaf, sealed } => {
-                let keys = sealed.keys.iter().map(|id| Value::String(id.to_string())).collect();
-                members.insert("keys".to_owned(), Value::Array(keys));
-                members.insert("leaf".to_owned(), Value::String(leaf.to_string()));
-                members.insert("sealed".to_owned(), Value::String(URL_SAFE_NO_PAD.encode(&sealed.bytes)));
+                members.put("keys", sealed.keys.iter().map(KeyId::as_str).collect::<Vec<_>>());
+                members.put("leaf", leaf);
+                members.some("path", path);
+                members.text("sealed", &URL_SAFE_NO_PAD.encode(&sealed.bytes));
             }
             Self::Closed { leaf } => {
-                members.insert("leaf".to_owned(), Value::String(leaf.to_string()));
+                members.put("leaf", leaf);
+                members.some("path", path);
             }
             Self::Open { salt, kind, value } => {
-                members.insert("salt".to_owned(), Value::String(salt.clone()));
-                members.insert("type".to_owned(), Value::String(kind.clone()));
-                members.insert("value".to_owned(), value.clone());
+                members.some("path", path);
+                members.text("salt", salt);
+                members.text("type", kind);
+                members.value("value", value);
             }
         }
-        Value::Object(members)
     }
 
     pub(crate) fn from_value(value: Value) -> Option<Self> {
@@ -240,51 +209,6 @@ fn key_names(value: &Value) -> Option<Vec<KeyId>> {
 
 fn sealed_bytes(value: &Value) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(value.as_str()?).ok().filter(|bytes| bytes.len() > OVERHEAD)
-}
-
-/// The value as it is hashed and stored, with its type name.
-fn committed_form(value: Value) -> (&'static str, Value) {
-    if !numbers_are_exact(&value) || deeper_than(&value, DEPTH_LIMIT) {
-        return (JSON_TEXT, Value::String(value.to_string()));
-    }
-    let kind = match &value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    };
-    (kind, value)
-}
-
-fn deeper_than(value: &Value, limit: usize) -> bool {
-    let Some(inner) = limit.checked_sub(1) else { return true };
-    match value {
-        Value::Array(items) => items.iter().any(|item| deeper_than(item, inner)),
-        Value::Object(members) => members.values().any(|member| deeper_than(member, inner)),
-        _ => false,
-    }
-}
-
-/// Whether every number in `value` survives the journey through a double. SPEC: RFC 7493 §2.2, record.md §1.7.
-pub(super) fn numbers_are_exact(value: &Value) -> bool {
-    match value {
-        Value::Number(number) => exact(number),
-        Value::Array(items) => items.iter().all(numbers_are_exact),
-        Value::Object(members) => members.values().all(numbers_are_exact),
-        Value::Null | Value::Bool(_) | Value::String(_) => true,
-    }
-}
-
-fn exact(number: &Number) -> bool {
-    if let Some(integer) = number.as_i64() {
-        integer.unsigned_abs() <= SAFE_INTEGER
-    } else if let Some(integer) = number.as_u64() {
-        integer <= SAFE_INTEGER
-    } else {
-        number.as_f64().is_some_and(|float| float.is_finite() && (float.fract() != 0.0 || float.abs() < 9_007_199_254_740_992.0))
-    }
 }
 
 pub(super) fn malformed(why: &str) -> SideError {

@@ -134,6 +134,27 @@ pub struct Draft {
     pub committed: Vec<(String, Value)>,
 }
 
+/// What only the writer of the log knows of a draft, when its turn comes. It takes the place of what the draft says.
+#[derive(Clone, Debug, Default)]
+pub struct Turn {
+    /// Place of the record in its session.
+    pub session_seq: Option<u64>,
+    /// Days the record's class is kept.
+    pub keep_days: u32,
+    /// Whether anyone it is about is on legal hold.
+    pub legal_hold: bool,
+    /// Plain facts besides those of [`Draft::ext`], without numbers; the same name takes the place of a drafted one.
+    pub ext: Map<String, Value>,
+}
+
+impl Turn {
+    /// Adds nothing to the draft.
+    pub fn of(draft: &Draft) -> Self {
+        let Retention { keep_days, legal_hold, .. } = draft.retention;
+        Self { session_seq: draft.session_seq, keep_days, legal_hold, ext: Map::new() }
+    }
+}
+
 impl Draft {
     pub fn new(tenant: TenantId, producer: ProducerKind, record_type: RecordType) -> Self {
         Self {

@@ -1,8 +1,8 @@
-//! The members of `agent.audit.v1`, laid out from a draft. SPEC: record.md §1.11.
+//! The members of `agent.audit.v1`, written in canonical form from a draft. SPEC: record.md §1.11.
 
 use super::{
     AuthMethod, CHAIN_LIMIT, DecisionFacts, Draft, EXPLANATION_LIMIT, Edge, FIELD_LIMIT, Identity, Party, PartyKind, Pepper,
-    Position, RESOURCE_LIMIT, Resource, Retention, SCHEMA, SealError, Side, TokenFacts, commit::numbers_are_exact,
+    Position, RESOURCE_LIMIT, Resource, SCHEMA, SealError, Side, TokenFacts, Turn, members::Members, values::numbers_are_exact,
 };
 use crate::{
     hash::{Hash, hex},
@@ -11,108 +11,177 @@ use crate::{
 };
 use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
 use remit_model::Moment;
-use serde::Serialize;
-use serde_json::{Map, Value, json};
-use std::collections::BTreeSet;
+use serde_json::{Value, json};
+use std::{borrow::Cow, collections::BTreeSet};
 
 /// Everything a record says that its draft does not know.
 pub(super) struct Place<'a> {
     pub(super) identity: &'a Identity,
+    pub(super) names: &'a Names,
     pub(super) pepper: &'a Pepper,
     pub(super) at: &'a Position,
+    pub(super) turn: &'a Turn,
     pub(super) hlc: (u64, u64),
     pub(super) now: &'a Moment,
     pub(super) record_id: &'a str,
 }
 
-/// The record without `record_hash` and `sigs`.
-pub(super) fn build(draft: Draft, place: &Place<'_>, side: &Side) -> Result<Value, SealError> {
-    check(&draft)?;
-    let chain = chain_of(&draft, place.identity);
-    let tenant = draft.tenant.as_str();
-    let pseudonym = |issuer: &str, subject: &str| place.pepper.subject_ref(tenant, issuer, subject);
-    let owner_ref = match (&draft.owner, chain.first()) {
-        (Some(owner), _) => pseudonym(&owner.iss, &owner.sub),
-        // Without a named owner the origin of the chain is accountable.
-        (None, Some(origin)) => pseudonym(&origin.issuer, &origin.subject),
-        (None, None) => String::new(),
-    };
-    let mut record = Members::default();
-    record.put("schema", SCHEMA);
-    record.put("record_id", place.record_id);
-    record.put("record_type", draft.record_type);
-    record.put("tenant_id", tenant);
-    record.put("env", place.identity.env);
-    record.put("producer", producer(&draft, place));
-    record.put("seq", place.at.seq.to_string());
-    record.some("session_seq", draft.session_seq.map(|seq| seq.to_string()));
-    record.put("prev_hash", place.at.prev_hash);
-    record.put("chain_uid", chain_uid(place.identity));
-    record.put("time", time(&draft, place));
-    let nodes: Vec<Value> =
-        chain.iter().enumerate().map(|(index, party)| node(index, party, &pseudonym(&party.issuer, &party.subject))).collect();
-    record.put("chain_depth", nodes.len());
-    record.put("chain", nodes);
-    record.some("txn", draft.txn);
-    record.put("owner_ref", owner_ref);
-    record.some("session", draft.session.id.map(|id| json!({ "id": id })));
-    record.some("conversation", draft.session.conversation.map(|id| json!({ "id": id })));
-    record.some("run", draft.session.run.map(|id| json!({ "id": id })));
-    record.put("protocol", draft.protocol);
-    record.put("action", json!({ "name": draft.action.name, "class": draft.action.class.as_str() }));
-    record.some("tool", draft.tool);
-    record.some("mcp", draft.mcp);
-    record.some("http", draft.http);
-    let src_ip = draft.src_ip.map(|ip| place.pepper.resource_ref(tenant, "ip", &ip.to_string()));
-    record.some("net", src_ip.map(|reference| json!({ "src_ip_ref": reference })));
-    let resources: Vec<Value> =
-        draft.resources.into_iter().map(|resource| resource_node(resource, tenant, place.pepper)).collect();
-    record.put("resource", resources);
-    record.put("request", request(side));
-    record.put("response", json!({ "hash": body_hash(side, "/response/body") }));
-    record.some("decision", draft.decision.map(|facts| decision(facts, place.record_id, side)));
-    record.put("human_in_loop", draft.human_in_loop);
-    let mut outcome = Members::default();
-    outcome.put("status", draft.outcome.status);
-    outcome.put("effect_confirmed", draft.outcome.effect_confirmed);
-    outcome.some("error_type", draft.outcome.error_type);
-    outcome.some("code", draft.outcome.code);
-    record.put("outcome", outcome.0);
-    record.some("intent_id", draft.intent_id);
-    record.list("caused_by", draft.caused_by);
-    record.some("trace", draft.trace);
-    record.some("purpose", draft.purpose);
-    record.put("commit", commitment(side));
-    record.put("retention", retention(&draft.retention, place.now));
-    if !draft.ext.is_empty() {
-        record.put("ext", draft.ext);
+/// What is derived from the producer's name, once.
+#[derive(Debug)]
+pub(super) struct Names {
+    /// The hash chain its records are links of: one per producer, across its epochs.
+    chain_uid: String,
+    /// Ends its logical times.
+    node: String,
+}
+
+impl Names {
+    pub(super) fn of(identity: &Identity) -> Self {
+        let hash = Hash::of(&[identity.producer_id.as_bytes()]).0;
+        let digits = |bytes: usize| hex(hash.get(..bytes).unwrap_or_default());
+        Self { chain_uid: format!("chain:{}", digits(16)), node: digits(4) }
     }
-    Ok(Value::Object(record.0))
+}
+
+/// A record without `record_hash` and `sigs`, and where these two belong.
+pub(super) struct Body {
+    bytes: Vec<u8>,
+    hash_at: usize,
+    sigs_at: usize,
+}
+
+impl Body {
+    /// What `record_hash` is the hash of.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The whole record.
+    pub(super) fn signed(&self, record_hash: &Hash, kid: &str, signature: &str) -> Vec<u8> {
+        let hash = format!(r#","record_hash":"{record_hash}""#);
+        let sigs = format!(r#","sigs":[{{"alg":"ed25519","kid":"{kid}","role":"producer","value":"{signature}"}}]"#);
+        let (head, rest) = self.bytes.split_at_checked(self.hash_at).unwrap_or_default();
+        let (middle, tail) = rest.split_at_checked(self.sigs_at.saturating_sub(self.hash_at)).unwrap_or_default();
+        [head, hash.as_bytes(), middle, sigs.as_bytes(), tail].concat()
+    }
+}
+
+/// Writes the record without `record_hash` and `sigs`.
+pub(super) fn build(draft: &Draft, place: &Place<'_>, side: &Side) -> Result<Body, SealError> {
+    check(draft)?;
+    let (mut bytes, mut hash_at, mut sigs_at) = (Vec::with_capacity(4096), 0, 0);
+    Members::object(&mut bytes, |record| {
+        upto_hash(record, draft, place, side);
+        hash_at = record.written();
+        upto_sigs(record, draft, place, side);
+        sigs_at = record.written();
+        after_sigs(record, draft, place);
+    });
+    Ok(Body { bytes, hash_at, sigs_at })
+}
+
+/// The members that sort before `record_hash`.
+fn upto_hash(record: &mut Members<'_>, draft: &Draft, place: &Place<'_>, side: &Side) {
+    let tenant = draft.tenant.as_str();
+    let chain = chain_of(draft, place.identity);
+    let references: Vec<String> =
+        chain.iter().map(|party| place.pepper.subject_ref(tenant, &party.issuer, &party.subject)).collect();
+    record.within("action", |action| {
+        action.text("class", draft.action.class.as_str());
+        action.text("name", &draft.action.name);
+    });
+    record.list("caused_by", &draft.caused_by);
+    record.total("caused_by_total", &draft.caused_by);
+    let nodes = chain.iter().zip(&references).enumerate();
+    record.each("chain", nodes, |members, (index, (party, reference))| node(members, index, party, reference));
+    record.put("chain_depth", chain.len());
+    record.text("chain_uid", &place.names.chain_uid);
+    record.within("commit", |commit| commitment(commit, side));
+    id(record, "conversation", draft.session.conversation.as_deref());
+    if let Some(facts) = &draft.decision {
+        record.within("decision", |members| decision(members, facts, place.record_id, side));
+    }
+    record.put("env", place.identity.env);
+    if !place.turn.ext.is_empty() {
+        let mut ext = draft.ext.clone();
+        ext.extend(place.turn.ext.clone());
+        record.map("ext", &ext);
+    } else if !draft.ext.is_empty() {
+        record.map("ext", &draft.ext);
+    }
+    record.some("http", draft.http.as_ref());
+    record.put("human_in_loop", draft.human_in_loop);
+    record.some("intent_id", draft.intent_id.as_ref());
+    record.some("mcp", draft.mcp.as_ref());
+    if let Some(ip) = draft.src_ip {
+        let reference = place.pepper.resource_ref(tenant, "ip", &ip.to_string());
+        record.within("net", |net| net.text("src_ip_ref", &reference));
+    }
+    record.within("outcome", |outcome| {
+        outcome.some("code", draft.outcome.code.as_ref());
+        outcome.put("effect_confirmed", draft.outcome.effect_confirmed);
+        outcome.some("error_type", draft.outcome.error_type.as_ref());
+        outcome.put("status", draft.outcome.status);
+    });
+    let owner = draft.owner.as_ref().map(|owner| place.pepper.subject_ref(tenant, &owner.iss, &owner.sub));
+    // Without a named owner the origin of the chain is accountable.
+    let owner = owner.as_ref().or(references.first());
+    record.text("owner_ref", owner.map_or("", String::as_str));
+    record.put("prev_hash", place.at.prev_hash);
+    record.within("producer", |members| producer(members, draft, place));
+    record.put("protocol", draft.protocol);
+    record.some("purpose", draft.purpose.as_ref());
+}
+
+/// The members between `record_hash` and `sigs`.
+fn upto_sigs(record: &mut Members<'_>, draft: &Draft, place: &Place<'_>, side: &Side) {
+    record.text("record_id", place.record_id);
+    record.put("record_type", draft.record_type);
+    record.within("request", |members| request(members, side));
+    let tenant = draft.tenant.as_str();
+    record.each("resource", &draft.resources, |members, resource| resource_node(members, resource, tenant, place.pepper));
+    record.within("response", |response| response.put("hash", body_hash(side, "/response/body")));
+    record.within("retention", |members| retention(members, draft, place));
+    id(record, "run", draft.session.run.as_deref());
+    record.text("schema", SCHEMA);
+    record.put("seq", place.at.seq.to_string());
+    id(record, "session", draft.session.id.as_deref());
+    record.some("session_seq", place.turn.session_seq.map(|seq| seq.to_string()));
+}
+
+/// The members that sort after `sigs`.
+fn after_sigs(record: &mut Members<'_>, draft: &Draft, place: &Place<'_>) {
+    record.text("tenant_id", draft.tenant.as_str());
+    record.within("time", |members| time(members, draft, place));
+    record.some("tool", draft.tool.as_ref());
+    record.some("trace", draft.trace.as_ref());
+    record.some("txn", draft.txn.as_ref());
 }
 
 /// The values that are committed to: those drafted, and every personal value the draft holds in plain form.
-pub(super) fn committed(draft: &Draft, identity: &Identity) -> Vec<(String, Value)> {
-    let mut values = draft.committed.clone();
+pub(super) fn committed<'d>(draft: &'d Draft, identity: &Identity) -> Vec<(Cow<'d, str>, Cow<'d, Value>)> {
+    let drafted = draft.committed.iter().map(|(path, value)| (Cow::Borrowed(path.as_str()), Cow::Borrowed(value)));
+    let mut values: Vec<_> = drafted.collect();
+    let mut also = |path: String, value: Value| values.push((Cow::Owned(path), Cow::Owned(value)));
     for (index, party) in chain_of(draft, identity).iter().enumerate() {
-        let subject = json!({ "iss": party.issuer, "sub": party.subject });
-        values.push((format!("/chain/{index}/subject"), subject));
+        also(format!("/chain/{index}/subject"), json!({ "iss": party.issuer, "sub": party.subject }));
         if let Some(Edge::Proof(proof)) = &party.edge {
-            values.push((format!("/chain/{index}/edge"), json!(proof)));
+            also(format!("/chain/{index}/edge"), json!(proof));
         }
     }
     if let Some(owner) = &draft.owner {
-        values.push(("/owner".to_owned(), json!(owner)));
+        also("/owner".to_owned(), json!(owner));
     }
     if let Some(ip) = draft.src_ip {
-        values.push(("/net/src_ip".to_owned(), json!(ip.to_string())));
+        also("/net/src_ip".to_owned(), json!(ip.to_string()));
     }
     for (index, resource) in draft.resources.iter().enumerate() {
         if let Some(id) = &resource.id {
-            values.push((format!("/resource/{index}/id"), json!(id)));
+            also(format!("/resource/{index}/id"), json!(id));
         }
     }
-    if let Some(input) = draft.decision.as_ref().and_then(|facts| facts.input.clone()) {
-        values.push(("/decision/input".to_owned(), input));
+    if let Some(input) = draft.decision.as_ref().and_then(|facts| facts.input.as_ref()) {
+        values.push((Cow::Borrowed("/decision/input"), Cow::Borrowed(input)));
     }
     values
 }
@@ -127,9 +196,9 @@ pub(super) struct Subjects {
 }
 
 pub(super) fn subjects(draft: &Draft, identity: &Identity) -> Subjects {
-    let parties = chain_of(draft, identity).into_iter();
-    let parties: Vec<_> = parties.map(|party| Subject::Principal { iss: party.issuer, sub: party.subject }).collect();
-    let owner = draft.owner.as_ref().map(|owner| Subject::Principal { iss: owner.iss.clone(), sub: owner.sub.clone() });
+    let principal = |iss: &str, sub: &str| Subject::Principal { iss: iss.to_owned(), sub: sub.to_owned() };
+    let parties: Vec<_> = chain_of(draft, identity).iter().map(|party| principal(&party.issuer, &party.subject)).collect();
+    let owner = draft.owner.as_ref().map(|owner| principal(&owner.iss, &owner.sub));
     let personal = draft.resources.iter().filter(|resource| resource.classification.is_personal());
     let mut data: BTreeSet<Subject> =
         personal.filter_map(|resource| Some(Subject::Data { kind: resource.kind.clone(), id: resource.id.clone()? })).collect();
@@ -168,43 +237,39 @@ fn check(draft: &Draft) -> Result<(), SealError> {
 }
 
 /// The drafted chain; when nobody else acted, the producer itself.
-fn chain_of(draft: &Draft, identity: &Identity) -> Vec<Party> {
+fn chain_of<'d>(draft: &'d Draft, identity: &Identity) -> Cow<'d, [Party]> {
     if !draft.chain.is_empty() {
-        return draft.chain.clone();
+        return Cow::Borrowed(&draft.chain);
     }
-    vec![Party::new(PartyKind::Service, &identity.producer_id, &identity.producer_id)]
+    Cow::Owned(vec![Party::new(PartyKind::Service, &identity.producer_id, &identity.producer_id)])
 }
 
-/// Names the hash chain this record is a link of: one per producer, across its epochs.
-fn chain_uid(identity: &Identity) -> String {
-    format!("chain:{}", hex(Hash::of(&[identity.producer_id.as_bytes()]).0.get(..16).unwrap_or_default()))
+fn id(record: &mut Members<'_>, name: &str, id: Option<&str>) {
+    if let Some(id) = id {
+        record.within(name, |members| members.text("id", id));
+    }
 }
 
-fn producer(draft: &Draft, place: &Place<'_>) -> Value {
-    json!({
-        "id": place.identity.producer_id,
-        "kind": draft.producer,
-        "version": place.identity.version,
-        "build_digest": place.identity.build_digest,
-        "epoch": place.at.epoch.to_string(),
-    })
+fn producer(members: &mut Members<'_>, draft: &Draft, place: &Place<'_>) {
+    members.text("build_digest", &place.identity.build_digest);
+    members.put("epoch", place.at.epoch.to_string());
+    members.text("id", &place.identity.producer_id);
+    members.put("kind", draft.producer);
+    members.text("version", &place.identity.version);
 }
 
-fn time(draft: &Draft, place: &Place<'_>) -> Value {
+fn time(time: &mut Members<'_>, draft: &Draft, place: &Place<'_>) {
     let now = place.now;
-    let node = hex(Hash::of(&[place.identity.producer_id.as_bytes()]).0.get(..4).unwrap_or_default());
-    let mut time = Members::default();
+    time.put("boot_id", uuid::Uuid::from_bytes(now.boot_id).hyphenated().to_string());
+    time.put("clock_status", now.status);
+    time.some("end_ns", draft.span_ns.map(|(_, end)| end.to_string()));
+    time.put("error_bound_ns", now.error_bound_ns.to_string());
+    time.put("hlc", format!("{}.{}.{}", place.hlc.0, place.hlc.1, place.names.node));
+    time.put("mono_ns", now.mono_ns.to_string());
+    time.put("source", now.source);
+    time.some("start_ns", draft.span_ns.map(|(start, _)| start.to_string()));
     time.put("wall", rfc3339_ns(now.wall_ns));
     time.put("wall_ns", now.wall_ns.to_string());
-    time.put("error_bound_ns", now.error_bound_ns.to_string());
-    time.put("clock_status", now.status);
-    time.put("source", now.source);
-    time.put("mono_ns", now.mono_ns.to_string());
-    time.put("boot_id", uuid::Uuid::from_bytes(now.boot_id).hyphenated().to_string());
-    time.put("hlc", format!("{}.{}.{node}", place.hlc.0, place.hlc.1));
-    time.some("start_ns", draft.span_ns.map(|(start, _)| start.to_string()));
-    time.some("end_ns", draft.span_ns.map(|(_, end)| end.to_string()));
-    Value::Object(time.0)
 }
 
 /// RFC 3339 in UTC with nine digits of fraction.
@@ -213,35 +278,25 @@ pub(super) fn rfc3339_ns(wall_ns: u64) -> String {
     Timestamp::from_nanosecond(i128::from(wall_ns)).map(|at| printer.timestamp_to_string(&at)).unwrap_or_default()
 }
 
-fn node(index: usize, party: &Party, subject_ref: &str) -> Value {
-    let mut node = Members::default();
-    node.put("kind", party.kind);
-    node.put("subject_ref", subject_ref);
-    node.put("issuer", &party.issuer);
+fn node(node: &mut Members<'_>, index: usize, party: &Party, subject_ref: &str) {
     node.some("agent", party.agent.as_ref());
-    let mut auth = Members::default();
-    // The record's vocabulary calls a shared key what it is.
-    auth.put("method", if party.auth.method == AuthMethod::ApiKey { json!("api_key(legacy)") } else { json!(party.auth.method) });
-    auth.some("time", party.auth.time.map(|at| rfc3339_ns(u64::try_from(at.0).unwrap_or(0).saturating_mul(1_000_000_000))));
-    auth.some("acr", party.auth.acr.as_ref());
-    auth.list("amr", party.auth.amr.clone());
-    node.put("auth", auth.0);
-    node.some("token", party.token.as_ref().map(token));
-    let mut cnf = Members::default();
-    cnf.some("jkt", party.jkt.as_ref());
-    cnf.some("proof_hash", party.proof.as_ref().map(|proof| Hash::of(&[proof.as_bytes()])));
-    if !cnf.0.is_empty() {
-        node.put("cnf", cnf.0);
+    node.within("auth", |auth| {
+        auth.some("acr", party.auth.acr.as_ref());
+        auth.list("amr", &party.auth.amr);
+        auth.total("amr_total", &party.auth.amr);
+        // The record's vocabulary calls a shared key what it is.
+        match party.auth.method {
+            AuthMethod::ApiKey => auth.text("method", "api_key(legacy)"),
+            method => auth.put("method", method),
+        }
+        auth.some("time", party.auth.time.map(|at| rfc3339_ns(u64::try_from(at.0).unwrap_or(0).saturating_mul(1_000_000_000))));
+    });
+    if party.jkt.is_some() || party.proof.is_some() {
+        node.within("cnf", |cnf| {
+            cnf.some("jkt", party.jkt.as_ref());
+            cnf.some("proof_hash", party.proof.as_ref().map(|proof| Hash::of(&[proof.as_bytes()])));
+        });
     }
-    // SPEC: record.md §1.11 `grant` is mandatory; a root has no parent and says so with null.
-    node.put(
-        "grant",
-        json!({
-            "id": party.grant.id,
-            "type": party.grant.kind,
-            "parent_jti_hash": party.grant.parent_jti.as_ref().map(|jti| Hash::of(&[jti.as_bytes()])),
-        }),
-    );
     if index > 0 {
         let hash = match &party.edge {
             Some(Edge::Proof(proof)) => Some(Hash::of(&[proof.jws().as_bytes()]).to_string()),
@@ -250,54 +305,62 @@ fn node(index: usize, party: &Party, subject_ref: &str) -> Value {
         };
         node.put("edge_proof", hash);
     }
-    Value::Object(node.0)
+    // SPEC: record.md §1.11 `grant` is mandatory; a root has no parent and says so with null.
+    node.within("grant", |grant| {
+        grant.text("id", &party.grant.id);
+        grant.put("parent_jti_hash", party.grant.parent_jti.as_ref().map(|jti| Hash::of(&[jti.as_bytes()])));
+        grant.put("type", party.grant.kind);
+    });
+    node.text("issuer", &party.issuer);
+    node.put("kind", party.kind);
+    node.text("subject_ref", subject_ref);
+    if let Some(facts) = &party.token {
+        node.within("token", |members| token(members, facts));
+    }
 }
 
-fn token(facts: &TokenFacts) -> Value {
-    let mut token = Members::default();
-    token.some("jti_hash", facts.jti.as_ref().map(|jti| Hash::of(&[jti.as_bytes()])));
-    token.some("iss", facts.issuer.as_ref());
-    token.list("aud", facts.audience.clone());
-    token.list("scope", facts.scope.clone());
+fn token(token: &mut Members<'_>, facts: &TokenFacts) {
+    token.list("aud", &facts.audience);
+    token.total("aud_total", &facts.audience);
+    token.some("authorization_details_hash", facts.authorization_details_hash.as_ref());
     token.some("exp", facts.expires.map(|at| at.to_string()));
     token.some("iat", facts.issued.map(|at| at.to_string()));
-    token.some("authorization_details_hash", facts.authorization_details_hash.as_ref());
-    Value::Object(token.0)
+    token.some("iss", facts.issuer.as_ref());
+    token.some("jti_hash", facts.jti.as_ref().map(|jti| Hash::of(&[jti.as_bytes()])));
+    token.list("scope", &facts.scope);
+    token.total("scope_total", &facts.scope);
 }
 
-fn resource_node(resource: Resource, tenant: &str, pepper: &Pepper) -> Value {
-    let mut node = Members::default();
-    node.some("id_ref", resource.id.as_ref().map(|id| pepper.resource_ref(tenant, &resource.kind, id)));
-    node.put("type", resource.kind);
-    node.list("fields", resource.fields);
-    node.list("fields_returned", resource.fields_returned);
-    node.list("fields_masked", resource.fields_masked);
-    node.put("classification", resource.classification);
-    node.some("record_count", resource.record_count.map(|count| count.to_string()));
+fn resource_node(node: &mut Members<'_>, resource: &Resource, tenant: &str, pepper: &Pepper) {
     node.some("bytes", resource.bytes.map(|bytes| bytes.to_string()));
-    Value::Object(node.0)
+    node.put("classification", resource.classification);
+    node.list("fields", &resource.fields);
+    node.list("fields_masked", &resource.fields_masked);
+    node.total("fields_masked_total", &resource.fields_masked);
+    node.list("fields_returned", &resource.fields_returned);
+    node.total("fields_returned_total", &resource.fields_returned);
+    node.total("fields_total", &resource.fields);
+    node.some("id_ref", resource.id.as_ref().map(|id| pepper.resource_ref(tenant, &resource.kind, id)));
+    node.some("record_count", resource.record_count.map(|count| count.to_string()));
+    node.text("type", &resource.kind);
 }
 
-fn commitment(side: &Side) -> Value {
-    let mut commit = Members::default();
-    commit.put("root", side.root());
+fn commitment(commit: &mut Members<'_>, side: &Side) {
     commit.put("count_padded", side.count());
     let keys: Vec<&str> = side.key_ids().into_iter().map(KeyId::as_str).collect();
     if !keys.is_empty() {
         // At most one a party and one a resource, so every name is there: a cut list would hide a key.
         commit.put("key_ids", keys);
     }
-    Value::Object(commit.0)
+    commit.put("root", side.root());
 }
 
 /// The request's hash and, where a change was watched, what binds the states before and after it.
-fn request(side: &Side) -> Value {
-    let mut request = Members::default();
-    request.put("hash", body_hash(side, "/call/arguments"));
+fn request(request: &mut Members<'_>, side: &Side) {
     if let (Some(before), Some(after)) = (side.leaf("/change/before"), side.leaf("/change/after")) {
         request.put("diff_hash", Hash::of(&[&before.0, &after.0]));
     }
-    Value::Object(request.0)
+    request.put("hash", body_hash(side, "/call/arguments"));
 }
 
 /// The salted leaf of a body, or the root of the empty tree when there is none.
@@ -305,66 +368,38 @@ fn body_hash(side: &Side, path: &str) -> Hash {
     side.leaf(path).unwrap_or_else(tree::empty_root)
 }
 
-fn decision(facts: DecisionFacts, record_id: &str, side: &Side) -> Value {
-    let mut decision = Members::default();
-    decision.put("id", facts.id.unwrap_or_else(|| record_id.to_owned()));
-    decision.put("result", facts.result);
-    decision.some("reason_code", facts.reason_code);
-    decision.list("policies", facts.policies);
-    decision.list("errors", facts.errors);
-    decision.some("policy_set_digest", facts.policy_set_digest);
-    decision.some("schema_digest", facts.schema_digest);
-    decision.some("entities_digest", facts.entities_digest);
-    decision.some("engine", facts.engine);
+fn decision(decision: &mut Members<'_>, facts: &DecisionFacts, record_id: &str, side: &Side) {
+    decision.some("engine", facts.engine.as_ref());
+    decision.some("entities_digest", facts.entities_digest.as_ref());
+    decision.list("errors", &facts.errors);
+    decision.total("errors_total", &facts.errors);
+    decision.some("explanation", facts.explanation.as_ref().map(|text| cut(text, EXPLANATION_LIMIT)));
+    decision.text("id", facts.id.as_deref().unwrap_or(record_id));
     decision.some("input_hash", facts.input.as_ref().and_then(|_| side.leaf("/decision/input")));
-    let nondet = facts.nondet.into_iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
-    decision.list("nondet", nondet);
     decision.some("latency_ns", facts.latency_ns.map(|ns| ns.to_string()));
-    decision.some("explanation", facts.explanation.map(|text| cut(text, EXPLANATION_LIMIT)));
-    Value::Object(decision.0)
+    if !facts.nondet.is_empty() {
+        decision.each("nondet", facts.nondet.iter().take(FIELD_LIMIT), |input, (name, value)| {
+            input.text("name", name);
+            input.value("value", value);
+        });
+        decision.total("nondet_total", &facts.nondet);
+    }
+    decision.list("policies", &facts.policies);
+    decision.total("policies_total", &facts.policies);
+    decision.some("policy_set_digest", facts.policy_set_digest.as_ref());
+    decision.some("reason_code", facts.reason_code.as_ref());
+    decision.put("result", facts.result);
+    decision.some("schema_digest", facts.schema_digest.as_ref());
 }
 
-fn retention(retention: &Retention, now: &Moment) -> Value {
-    let keep_ns = u64::from(retention.keep_days).saturating_mul(86_400_000_000_000);
-    json!({
-        "class": retention.class,
-        "not_before_delete": rfc3339_ns(now.wall_ns.saturating_add(keep_ns)),
-        "legal_hold": retention.legal_hold,
-    })
+fn retention(retention: &mut Members<'_>, draft: &Draft, place: &Place<'_>) {
+    let keep_ns = u64::from(place.turn.keep_days).saturating_mul(86_400_000_000_000);
+    retention.text("class", &draft.retention.class);
+    retention.put("legal_hold", place.turn.legal_hold);
+    retention.put("not_before_delete", rfc3339_ns(place.now.wall_ns.saturating_add(keep_ns)));
 }
 
 /// The longest prefix of at most `limit` bytes that ends between characters.
-fn cut(mut text: String, limit: usize) -> String {
-    while text.len() > limit {
-        text.pop();
-    }
-    text
-}
-
-/// Members of a JSON object under construction.
-#[derive(Default)]
-struct Members(Map<String, Value>);
-
-impl Members {
-    fn put(&mut self, name: &str, value: impl Serialize) {
-        self.0.insert(name.to_owned(), json!(value));
-    }
-
-    fn some(&mut self, name: &str, value: Option<impl Serialize>) {
-        if let Some(value) = value {
-            self.put(name, value);
-        }
-    }
-
-    /// A list, absent when empty; cut at [`FIELD_LIMIT`] with the true length beside it as `<name>_total`.
-    fn list(&mut self, name: &str, mut items: Vec<impl Serialize>) {
-        if items.is_empty() {
-            return;
-        }
-        if items.len() > FIELD_LIMIT {
-            self.put(&format!("{name}_total"), items.len().to_string());
-            items.truncate(FIELD_LIMIT);
-        }
-        self.put(name, items);
-    }
+fn cut(text: &str, limit: usize) -> &str {
+    text.get(..text.floor_char_boundary(limit)).unwrap_or_default()
 }

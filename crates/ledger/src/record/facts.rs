@@ -1,4 +1,7 @@
 //! What was done, to what, why, and how it went: the parts of a draft.
+//!
+//! INVARIANT: whatever is `Serialize` declares its fields in the order of their names, as a record's canonical form has
+//! them.
 
 use remit_model::ToolClass;
 use serde::Serialize;
@@ -38,30 +41,30 @@ impl Default for Action {
 
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Tool {
-    pub server_id: String,
-    pub name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub descriptor_digest: Option<String>,
+    pub name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema_digest: Option<String>,
+    pub server_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Mcp {
     pub method: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub request_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol_version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Http {
-    pub method: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    pub method: String,
     /// The route's template, never a path with ids in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
@@ -135,9 +138,9 @@ impl Resource {
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Masked {
+    pub how: Mask,
     pub ptr: String,
     pub rule_id: String,
-    pub how: Mask,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -214,24 +217,24 @@ impl DecisionFacts {
 
 #[derive(Clone, Debug, Serialize)]
 pub struct PolicyFact {
+    pub digest: String,
+    pub effect: String,
     pub id: String,
     pub version: String,
-    pub effect: String,
-    pub digest: String,
 }
 
 #[derive(Clone, Debug, Serialize)]
 pub struct PolicyFailure {
-    pub policy_id: String,
     pub message: String,
+    pub policy_id: String,
 }
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Engine {
-    pub name: String,
-    pub version: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub build_digest: Option<String>,
+    pub name: String,
+    pub version: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize)]
@@ -281,18 +284,18 @@ pub enum HumanInLoop {
 /// W3C trace context.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Trace {
-    pub trace_id: String,
-    pub span_id: String,
     pub flags: String,
+    pub span_id: String,
+    pub trace_id: String,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Purpose {
     pub code: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub ticket_ref: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub declared_by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ticket_ref: Option<String>,
 }
 
 /// How long the record must be kept. SPEC: LG-11.

@@ -8,7 +8,11 @@ use aws_lc_rs::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use remit_model::Fault;
 use serde_json::{Value, json};
-use std::fmt;
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// Domain separation: a record signature can never pass for a signature over anything else.
 const SIGNATURE_DOMAIN: &str = "agent.audit.v1 record\n";
@@ -79,22 +83,57 @@ pub(crate) fn thumbprint(public: &[u8]) -> String {
 }
 
 /// The secret behind pseudonyms: joins records of one subject without naming it. SPEC: LG-03.
+///
+/// The pseudonyms of principals are remembered, because the same few are in record after record. Clones share what they
+/// remember.
 #[derive(Clone)]
-pub struct Pepper(hmac::Key);
+pub struct Pepper {
+    key: hmac::Key,
+    known: Arc<Mutex<Known>>,
+}
+
+/// Pseudonyms remembered at most; beyond it all are forgotten and made again.
+const REMEMBERED: usize = 8_192;
+
+#[derive(Default)]
+struct Known {
+    references: HashMap<Vec<u8>, String>,
+    /// What is hashed, kept to look it up without a new allocation.
+    input: Vec<u8>,
+}
 
 impl Pepper {
     pub fn new(secret: &[u8]) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, secret), known: Arc::default() }
     }
 
     /// `subject_ref` and `owner_ref` of a principal of a tenant.
     pub fn subject_ref(&self, tenant: &str, issuer: &str, subject: &str) -> String {
-        self.reference(SUBJECT_DOMAIN, &[tenant, issuer, subject])
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let Known { references, input } = &mut *known;
+        input.clear();
+        hashed(SUBJECT_DOMAIN, &[tenant, issuer, subject], input);
+        if let Some(reference) = references.get(input) {
+            return reference.clone();
+        }
+        let reference = self.reference(input);
+        if references.len() >= REMEMBERED {
+            references.clear();
+        }
+        references.insert(input.clone(), reference.clone());
+        reference
+    }
+
+    /// Forgets whose pseudonyms it knew: nobody who was erased is to be found here.
+    pub fn forget(&self) {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Known::default();
     }
 
     /// `id_ref` of a resource of a tenant.
     pub fn resource_ref(&self, tenant: &str, kind: &str, id: &str) -> String {
-        self.reference(RESOURCE_DOMAIN, &[tenant, kind, id])
+        let mut input = Vec::with_capacity(128);
+        hashed(RESOURCE_DOMAIN, &[tenant, kind, id], &mut input);
+        self.reference(&input)
     }
 
     /// The pseudonym of anyone a value can be about: what the record carries, and what the vault knows their key by.
@@ -105,15 +144,17 @@ impl Pepper {
         }
     }
 
-    fn reference(&self, domain: &str, parts: &[&str]) -> String {
-        let mut context = hmac::Context::with_key(&self.0);
-        context.update(domain.as_bytes());
-        for part in parts {
-            // Lengths keep ("a", "bc") and ("ab", "c") apart.
-            context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part.as_bytes());
-        }
-        URL_SAFE_NO_PAD.encode(context.sign().as_ref())
+    fn reference(&self, input: &[u8]) -> String {
+        URL_SAFE_NO_PAD.encode(hmac::sign(&self.key, input).as_ref())
+    }
+}
+
+fn hashed(domain: &str, parts: &[&str], input: &mut Vec<u8>) {
+    input.extend_from_slice(domain.as_bytes());
+    for part in parts {
+        // Lengths keep ("a", "bc") and ("ab", "c") apart.
+        input.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        input.extend_from_slice(part.as_bytes());
     }
 }
 

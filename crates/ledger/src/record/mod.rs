@@ -10,18 +10,21 @@ mod draft;
 mod envelope;
 mod facts;
 pub(crate) mod key;
+mod members;
 mod parse;
 mod party;
 mod seal;
 mod seal_side;
+mod values;
 
 pub use commit::{Opening, Side, SideError};
-pub use draft::{Draft, ProducerKind, RecordType};
+pub use draft::{Draft, ProducerKind, RecordType, Turn};
 pub use facts::{
     Action, Classification, DecisionFacts, DecisionResult, EffectConfirmed, Engine, Http, HumanInLoop, Mask, Masked, Mcp,
     Outcome, OutcomeStatus, PolicyFact, PolicyFailure, Protocol, Purpose, Resource, Retention, Session, Tool, Trace,
 };
 pub use key::{Pepper, RecordKey, verify_record_signature};
+pub(crate) use members::Members;
 pub(crate) use parse::decimal;
 pub use parse::{Record, RecordError};
 pub use party::{AgentFacts, Auth, AuthMethod, Edge, GrantFacts, GrantKind, Party, PartyKind, TokenFacts};

@@ -100,17 +100,18 @@ pub enum Edge {
     Hash(String),
 }
 
+/// Fields in the order of their names, as a record's canonical form has them.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct AgentFacts {
-    pub uid: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub instance_uid: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub charter_digest: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub framework: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance_uid: Option<String>,
+    pub uid: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
 }
 
 /// How a party proved who it is. `password` and `none` are ours: the honest names for what they are.

@@ -1,14 +1,15 @@
 //! Sealing: from a draft to signed canonical bytes, each in its place in the producer's sequence.
 
 use super::{
-    Draft, ENTRY_LIMIT, Pepper, Record, RecordKey, RecordType, SIDE_LIMIT, Side,
-    envelope::{self, Place},
+    Draft, ENTRY_LIMIT, Pepper, Record, RecordKey, RecordType, SIDE_LIMIT, Side, Turn,
+    envelope::{self, Names, Place},
     seal_side::{KeySource, Plan},
+    values::Values,
 };
 use crate::{hash::Hash, tree};
-use remit_model::{Fault, Moment, json};
+use remit_model::{Fault, Moment};
 use serde::Serialize;
-use serde_json::{Value, json};
+use std::borrow::Borrow;
 
 /// Where the producer runs. A sandbox record can never pass for a production one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -35,6 +36,7 @@ pub struct Identity {
 #[derive(Debug)]
 pub struct Sealer {
     identity: Identity,
+    names: Names,
     key: RecordKey,
     pepper: Pepper,
     at: Position,
@@ -94,7 +96,7 @@ impl Sealer {
                 Position { epoch: record.epoch().saturating_add(1), seq: 0, prev_hash: record.record_hash(), hlc: record.hlc() }
             }
         };
-        Self { identity, key, pepper, at }
+        Self { names: Names::of(&identity), identity, key, pepper, at }
     }
 
     pub fn position(&self) -> Position {
@@ -121,8 +123,8 @@ impl Sealer {
     /// Turns the draft into signed bytes and advances the sequence, leaving the side values open.
     ///
     /// `entropy` fills a buffer with random bytes: the record id's random part, salts and decoys come from it.
-    pub fn seal(&mut self, draft: Draft, now: &Moment, entropy: impl FnMut(&mut [u8])) -> Result<Sealed, SealError> {
-        self.seal_under(draft, now, entropy, None)
+    pub fn seal(&mut self, draft: impl Borrow<Draft>, now: &Moment, entropy: impl FnMut(&mut [u8])) -> Result<Sealed, SealError> {
+        self.seal_under(draft.borrow(), &Turn::of(draft.borrow()), now, entropy, None)
     }
 
     /// The same with every side value encrypted under the keys of its subjects, which `keys` gives.
@@ -131,17 +133,33 @@ impl Sealer {
     /// Also [`SealError::Key`] when a key is not to be had.
     pub fn seal_for(
         &mut self,
-        draft: Draft,
+        draft: impl Borrow<Draft>,
         now: &Moment,
         entropy: impl FnMut(&mut [u8]),
         keys: &mut KeySource<'_>,
     ) -> Result<Sealed, SealError> {
-        self.seal_under(draft, now, entropy, Some(keys))
+        self.seal_under(draft.borrow(), &Turn::of(draft.borrow()), now, entropy, Some(keys))
+    }
+
+    /// The same with what the writer of the log adds.
+    ///
+    /// # Errors
+    /// Those of [`Sealer::seal_for`].
+    pub fn seal_in_turn(
+        &mut self,
+        draft: &Draft,
+        turn: &Turn,
+        now: &Moment,
+        entropy: impl FnMut(&mut [u8]),
+        keys: &mut KeySource<'_>,
+    ) -> Result<Sealed, SealError> {
+        self.seal_under(draft, turn, now, entropy, Some(keys))
     }
 
     fn seal_under(
         &mut self,
-        draft: Draft,
+        draft: &Draft,
+        turn: &Turn,
         now: &Moment,
         mut entropy: impl FnMut(&mut [u8]),
         keys: Option<&mut KeySource<'_>>,
@@ -152,26 +170,19 @@ impl Sealer {
         let record_type = draft.record_type;
         let hlc = tick(self.at.hlc, now.wall_ns / 1_000_000);
         let record_id = uuid_v7(now.wall_ns / 1_000_000, &mut entropy);
-        let committed = envelope::committed(&draft, &self.identity);
-        let mut side = Side::commit(committed, &mut entropy)?;
-        let side_bytes = side.to_bytes().len();
-        if side_bytes > SIDE_LIMIT {
-            return Err(SealError::SideTooLarge { bytes: side_bytes });
+        let values = Values::commit(envelope::committed(draft, &self.identity), &mut entropy)?;
+        if values.length() > SIDE_LIMIT {
+            return Err(SealError::SideTooLarge { bytes: values.length() });
         }
-        if let Some(keys) = keys {
-            side = side.seal(&record_id, &Plan::of(&draft, &self.identity, keys)?, &mut entropy)?;
-        }
-        let place = Place { identity: &self.identity, pepper: &self.pepper, at: &self.at, hlc, now, record_id: &record_id };
-        let mut record = envelope::build(draft, &place, &side)?;
-
-        let record_hash = Hash::of(&[&json::canonical(&record)]);
-        let signature =
-            json!([{ "kid": self.key.kid(), "alg": "ed25519", "role": "producer", "value": self.key.sign(&record_hash) }]);
-        if let Value::Object(members) = &mut record {
-            members.insert("record_hash".to_owned(), Value::String(record_hash.to_string()));
-            members.insert("sigs".to_owned(), signature);
-        }
-        let bytes = json::canonical(&record);
+        let side = match keys {
+            Some(keys) => values.seal(&record_id, &Plan::of(draft, &self.identity, keys)?, &mut entropy)?,
+            None => values.open(),
+        };
+        let Self { identity, names, pepper, at, .. } = self;
+        let place = Place { identity, names, pepper, at, turn, hlc, now, record_id: &record_id };
+        let body = envelope::build(draft, &place, &side)?;
+        let record_hash = Hash::of(&[body.bytes()]);
+        let bytes = body.signed(&record_hash, self.key.kid(), &self.key.sign(&record_hash));
         if bytes.len() > ENTRY_LIMIT {
             return Err(SealError::TooLarge { bytes: bytes.len() });
         }

@@ -1,25 +1,31 @@
-//! Sealing and opening side values: which key belongs to which value, and what a copy shows with the keys at hand.
+//! The keys of side values: which belongs to which value, and what a copy shows with those at hand.
 
 use super::{
     Draft, Identity, Opening, SIDE_LIMIT, SealError, Side, SideError,
     commit::malformed,
     envelope::{self, Subjects},
 };
-use crate::vault::{BoxError, KEYS_LIMIT, Key, KeyId, Keyring, SealedBox, Subject, field::Place};
+use crate::vault::{
+    BoxError, KEYS_LIMIT, Key, KeyId, Keyring, Subject,
+    field::{KeySet, Place},
+};
 use remit_model::{
     Fault,
     json::{self, Limits},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 /// Gives the key of a subject, making one when there is none yet. The key must be durable before the record is.
 pub type KeySource<'a> = dyn FnMut(&Subject) -> Result<Key, Fault> + 'a;
 
 /// The keys of one record's values.
 pub(super) struct Plan {
-    subjects: BTreeMap<String, Key>,
+    subjects: BTreeMap<String, Rc<KeySet>>,
     /// Keys of every value that is not one party's name; `None` when it is about more than a value may be sealed for.
-    shared: Option<Vec<Key>>,
+    shared: Option<Rc<KeySet>>,
 }
 
 impl Plan {
@@ -50,34 +56,23 @@ impl Plan {
                 shared.insert(key.id.clone(), key);
             }
         }
-        Ok(Self { subjects, shared: fits.then(|| shared.into_values().collect()) })
+        let shared: Option<Vec<Key>> = fits.then(|| shared.into_values().collect());
+        let ready = |keys| KeySet::new(keys).map(Rc::new).map_err(|fault| SealError::Key { fault });
+        let shared = shared.map(ready).transpose()?;
+        let alone = |key: Key| match &shared {
+            Some(shared) if shared.is_only(&key) => Ok(shared.clone()),
+            _ => ready(vec![key]),
+        };
+        let subjects = subjects.into_iter().map(|(path, key)| alone(key).map(|keys| (path, keys)));
+        Ok(Self { subjects: subjects.collect::<Result<_, _>>()?, shared })
     }
 
-    fn keys(&self, path: &str) -> Option<&[Key]> {
-        self.subjects.get(path).map(std::slice::from_ref).or(self.shared.as_deref())
+    pub(super) fn keys(&self, path: &str) -> Option<&KeySet> {
+        self.subjects.get(path).or(self.shared.as_ref()).map(Rc::as_ref)
     }
 }
 
 impl Side {
-    /// Seals every open value for this record; what is about too many subjects is closed for good.
-    pub(super) fn seal(self, record_id: &str, plan: &Plan, entropy: &mut dyn FnMut(&mut [u8])) -> Result<Self, SealError> {
-        let mut fields = BTreeMap::new();
-        for (path, opening) in self.fields {
-            let leaf = opening.leaf(&path);
-            let sealed = match plan.keys(&path) {
-                None => Opening::Closed { leaf },
-                Some(keys) => {
-                    let plain = json::canonical(&opening.to_value());
-                    let place = Place { record_id, path: &path, leaf: &leaf };
-                    let sealed = SealedBox::seal(keys, &place, &plain, entropy).map_err(|fault| SealError::Key { fault })?;
-                    Opening::Sealed { leaf, sealed }
-                }
-            };
-            fields.insert(path, sealed);
-        }
-        Ok(Self { fields, decoys: self.decoys })
-    }
-
     /// Opens what the keys at hand open; the rest stays sealed.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use super::{Key, KeyId, Keyring, SubjectKey};
 use crate::hash::Hash;
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
-    hkdf,
+    hmac,
 };
 use remit_model::Fault;
 use zeroize::Zeroizing;
@@ -34,7 +34,7 @@ impl SealedBox {
     /// A fault when the cryptographic library refuses, which it has no reason to.
     pub fn seal_bytes(keys: &[Key], context: &str, plain: &[u8], entropy: &mut dyn FnMut(&mut [u8])) -> Result<Self, Fault> {
         let leaf = Hash::of(&[context.as_bytes()]);
-        Self::seal(keys, &Place { record_id: context, path: "", leaf: &leaf }, plain, entropy)
+        KeySet::new(keys.to_vec())?.seal(&Place { record_id: context, path: "", leaf: &leaf }, plain, entropy)
     }
 
     /// Opens what [`SealedBox::seal_bytes`] sealed; `None` when a key is not at hand.
@@ -47,35 +47,68 @@ impl SealedBox {
         self.open(&secrets, &Place { record_id: context, path: "", leaf: &leaf }).map(Some)
     }
 
-    /// Seals `plain` for one path of one record. `keys` are sorted by name here; each must be there once.
-    ///
-    /// # Errors
-    /// A fault when the cryptographic library refuses, which it has no reason to.
-    pub(crate) fn seal(keys: &[Key], place: &Place<'_>, plain: &[u8], entropy: &mut dyn FnMut(&mut [u8])) -> Result<Self, Fault> {
-        let mut keys: Vec<&Key> = keys.iter().collect();
-        keys.sort_by(|a, b| a.id.cmp(&b.id));
-        let secrets: Vec<&SubjectKey> = keys.iter().map(|key| &key.secret).collect();
-        let cipher = place.cipher(&secrets).map_err(|BoxError| Fault::new("a field key was refused"))?;
-        let mut nonce = [0; NONCE_LEN];
-        entropy(&mut nonce);
-        let mut sealed = Vec::with_capacity(plain.len() + 16);
-        sealed.extend_from_slice(plain);
-        cipher
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(place.leaf.as_bytes()), &mut sealed)
-            .map_err(|_| Fault::new("a value could not be sealed"))?;
-        Ok(Self { keys: keys.into_iter().map(|key| key.id.clone()).collect(), bytes: [&nonce[..], &sealed].concat() })
-    }
-
     /// Opens with the secrets of `keys`, in that order.
     pub(crate) fn open(&self, secrets: &[SubjectKey], place: &Place<'_>) -> Result<Zeroizing<Vec<u8>>, BoxError> {
         let (nonce, sealed) = self.bytes.split_first_chunk::<NONCE_LEN>().ok_or(BoxError)?;
-        let cipher = place.cipher(&secrets.iter().collect::<Vec<_>>())?;
+        let cipher = place.cipher(&extract(secrets.iter())?)?;
         let mut plain = Zeroizing::new(sealed.to_vec());
         let nonce = Nonce::assume_unique_for_key(*nonce);
         let length = cipher.open_in_place(nonce, Aad::from(place.leaf.as_bytes()), &mut plain).map_err(|_| BoxError)?.len();
         plain.truncate(length);
         Ok(plain)
     }
+}
+
+/// The keys that values are sealed under together, ready for use.
+pub(crate) struct KeySet {
+    /// Sorted, each once.
+    names: Vec<KeyId>,
+    extracted: hmac::Key,
+}
+
+impl KeySet {
+    /// Each key must be there once.
+    pub(crate) fn new(mut keys: Vec<Key>) -> Result<Self, Fault> {
+        keys.sort_by(|a, b| a.id.cmp(&b.id));
+        let extracted =
+            extract(keys.iter().map(|key| &key.secret)).map_err(|BoxError| Fault::new("a subject key was refused"))?;
+        Ok(Self { names: keys.into_iter().map(|key| key.id).collect(), extracted })
+    }
+
+    pub(crate) fn is_only(&self, key: &Key) -> bool {
+        matches!(self.names.as_slice(), [name] if *name == key.id)
+    }
+
+    /// Seals `plain` for one path of one record.
+    ///
+    /// # Errors
+    /// A fault when the cryptographic library refuses, which it has no reason to.
+    pub(crate) fn seal(&self, place: &Place<'_>, plain: &[u8], entropy: &mut dyn FnMut(&mut [u8])) -> Result<SealedBox, Fault> {
+        let cipher = place.cipher(&self.extracted).map_err(|BoxError| Fault::new("a field key was refused"))?;
+        let mut nonce = [0; NONCE_LEN];
+        entropy(&mut nonce);
+        let mut bytes = Vec::with_capacity(plain.len() + OVERHEAD);
+        bytes.extend_from_slice(&nonce);
+        bytes.extend_from_slice(plain);
+        let (_, value) = bytes.split_at_mut(NONCE_LEN);
+        let tag = cipher
+            .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(place.leaf.as_bytes()), value)
+            .map_err(|_| Fault::new("a value could not be sealed"))?;
+        bytes.extend_from_slice(tag.as_ref());
+        Ok(SealedBox { keys: self.names.clone(), bytes })
+    }
+}
+
+/// HKDF-Extract of the secrets, one after the other, without salt. SPEC: RFC 5869 §2.2
+fn extract<'k>(secrets: impl ExactSizeIterator<Item = &'k SubjectKey>) -> Result<hmac::Key, BoxError> {
+    let mut material = Zeroizing::new(Vec::with_capacity(32 * secrets.len()));
+    for secret in secrets {
+        material.extend_from_slice(secret.expose());
+    }
+    let no_salt = hmac::Key::new(hmac::HMAC_SHA256, &[0; 32]);
+    let mut extracted = Zeroizing::new([0; 32]);
+    hmac::sign_to_buffer(&no_salt, &material, &mut *extracted).map_err(|_| BoxError)?;
+    Ok(hmac::Key::new(hmac::HMAC_SHA256, &*extracted))
 }
 
 /// Where a value belongs; the key and the tag are good nowhere else.
@@ -86,14 +119,39 @@ pub(crate) struct Place<'a> {
 }
 
 impl Place<'_> {
-    fn cipher(&self, secrets: &[&SubjectKey]) -> Result<LessSafeKey, BoxError> {
-        let mut material = Zeroizing::new(Vec::with_capacity(32 * secrets.len()));
-        for secret in secrets {
-            material.extend_from_slice(secret.expose());
+    /// HKDF-Expand to the length of one hash, which is the first block. SPEC: RFC 5869 §2.3
+    fn cipher(&self, extracted: &hmac::Key) -> Result<LessSafeKey, BoxError> {
+        let info = [DOMAIN, b"\0", self.record_id.as_bytes(), b"\0", self.path.as_bytes(), &[1]].concat();
+        let mut expanded = Zeroizing::new([0; 32]);
+        hmac::sign_to_buffer(extracted, &info, &mut *expanded).map_err(|_| BoxError)?;
+        UnboundKey::new(&AES_256_GCM, &*expanded).map(LessSafeKey::new).map_err(|_| BoxError)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_lc_rs::hkdf;
+
+    #[test]
+    fn field_keys_are_those_of_hkdf() {
+        for count in 1..=4_u8 {
+            let keys: Vec<Key> =
+                (0..count).map(|n| Key { id: KeyId::new([n; 16]), secret: SubjectKey::new([n + 1; 32]) }).collect();
+            let leaf = Hash::of(&[b"leaf"]);
+            let place = Place { record_id: "0190f8f0", path: "/a/b", leaf: &leaf };
+            let sealed = KeySet::new(keys.clone()).unwrap().seal(&place, b"plain", &mut |nonce| nonce.fill(9)).unwrap();
+            let material: Vec<u8> = keys.iter().flat_map(|key| *key.secret.expose()).collect();
+            let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(&material);
+            let info: [&[u8]; 4] = [b"agent.audit.v1 side\0", b"0190f8f0", b"\0", b"/a/b"];
+            let cipher = LessSafeKey::new(UnboundKey::from(extracted.expand(&info, &AES_256_GCM).unwrap()));
+            let mut expected = b"plain".to_vec();
+            let nonce = Nonce::assume_unique_for_key([9; NONCE_LEN]);
+            cipher.seal_in_place_append_tag(nonce, Aad::from(leaf.as_bytes()), &mut expected).unwrap();
+            assert_eq!(sealed.bytes, [&[9; NONCE_LEN][..], &expected].concat());
+            assert_eq!(sealed.keys, keys.iter().map(|key| key.id.clone()).collect::<Vec<_>>());
+            let secrets: Vec<SubjectKey> = keys.into_iter().map(|key| key.secret).collect();
+            assert_eq!(&**sealed.open(&secrets, &place).unwrap(), b"plain");
         }
-        let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(&material);
-        let info = [DOMAIN, b"\0", self.record_id.as_bytes(), b"\0", self.path.as_bytes()];
-        let expanded = extracted.expand(&info, &AES_256_GCM).map_err(|_| BoxError)?;
-        Ok(LessSafeKey::new(UnboundKey::from(expanded)))
     }
 }

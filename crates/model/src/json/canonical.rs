@@ -5,7 +5,7 @@
 //! is also the oracle that the tests compare the whole form with.
 
 use serde_json::{Map, Number, Value};
-use std::{cmp::Ordering, io::Write as _};
+use std::cmp::Ordering;
 
 /// Integers up to here are the same number as a double, and are written as they stand.
 const EXACT: u64 = (1 << 53) - 1;
@@ -18,7 +18,8 @@ pub fn canonical(value: &Value) -> Vec<u8> {
     bytes
 }
 
-fn write(value: &Value, out: &mut Vec<u8>) {
+/// Appends what [`canonical`] gives.
+pub fn write(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::Null => out.extend_from_slice(b"null"),
         Value::Bool(true) => out.extend_from_slice(b"true"),
@@ -35,15 +36,24 @@ fn write(value: &Value, out: &mut Vec<u8>) {
             }
             out.push(b']');
         }
-        Value::Object(members) => write_object(members, out),
+        Value::Object(members) => write_members(members, out),
     }
 }
 
-fn write_object(members: &Map<String, Value>, out: &mut Vec<u8>) {
+/// Appends an object in canonical form.
+pub fn write_members(members: &Map<String, Value>, out: &mut Vec<u8>) {
+    // What was read from canonical bytes is in order already.
+    if members.keys().is_sorted_by(|a, b| by_utf16(a, b).is_lt()) {
+        return write_sorted(members.iter(), out);
+    }
     let mut sorted: Vec<(&String, &Value)> = members.iter().collect();
     sorted.sort_unstable_by(|(a, _), (b, _)| by_utf16(a, b));
+    write_sorted(sorted.into_iter(), out);
+}
+
+fn write_sorted<'m>(members: impl Iterator<Item = (&'m String, &'m Value)>, out: &mut Vec<u8>) {
     out.push(b'{');
-    for (at, (name, value)) in sorted.into_iter().enumerate() {
+    for (at, (name, value)) in members.enumerate() {
         if at > 0 {
             out.push(b',');
         }
@@ -54,14 +64,17 @@ fn write_object(members: &Map<String, Value>, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// SPEC: RFC 8785 §3.2.3. Bytes and UTF-16 units order ASCII alike.
-fn by_utf16(a: &str, b: &str) -> Ordering {
+/// The order of member names. SPEC: RFC 8785 §3.2.3. Bytes and UTF-16 units order ASCII alike.
+pub fn by_utf16(a: &str, b: &str) -> Ordering {
     if a.is_ascii() && b.is_ascii() { a.cmp(b) } else { a.encode_utf16().cmp(b.encode_utf16()) }
 }
 
-fn write_text(text: &str, out: &mut Vec<u8>) {
-    let plain = !text.bytes().any(|byte| byte < 0x20 || byte == b'"' || byte == b'\\');
-    if plain {
+/// Appends a text with its quotes.
+pub fn write_text(text: &str, out: &mut Vec<u8>) {
+    // No early end: the loop then looks at many bytes at once.
+    let special = text.bytes().fold(false, |seen, byte| seen | (byte < 0x20) | (byte == b'"') | (byte == b'\\'));
+    if !special {
+        out.reserve(text.len() + 2);
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());
         out.push(b'"');
@@ -74,7 +87,7 @@ fn write_text(text: &str, out: &mut Vec<u8>) {
 fn write_number(number: &Number, out: &mut Vec<u8>) {
     let small = number.as_i64().is_some_and(|integer| integer.unsigned_abs() <= EXACT);
     if small {
-        let _ = write!(out, "{number}");
+        let _ = serde_json::to_writer(out, number);
         return;
     }
     // A `Value` holds only finite numbers, so this cannot fail; were it to, plain JSON is no canonical form of anything

@@ -9,7 +9,7 @@ pub mod pointer;
 mod strict;
 
 use crate::refusal::{Code, Refusal};
-pub use canonical::canonical;
+pub use canonical::{by_utf16, canonical, write, write_members, write_text};
 use serde_json::Value;
 use std::fmt::Write as _;
 pub(crate) use strict::{is_reserved, strict};

@@ -8,6 +8,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 /// A source of random bytes; cheap to clone, clones draw from the same source.
 #[derive(Clone)]
@@ -78,6 +79,38 @@ impl fmt::Debug for Entropy {
     }
 }
 
+/// Randomness drawn in blocks, for whoever needs many small pieces. A seeded source is asked piece by piece.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    source: Entropy,
+    block: Zeroizing<Vec<u8>>,
+    /// Bytes at the front of the block that were given out.
+    given: usize,
+}
+
+impl Pool {
+    const BLOCK: usize = 4096;
+
+    pub(crate) fn of(source: Entropy) -> Self {
+        Self { source, block: Zeroizing::new(vec![0; Self::BLOCK]), given: Self::BLOCK }
+    }
+
+    pub(crate) fn fill(&mut self, bytes: &mut [u8]) {
+        if matches!(self.source.0.as_ref(), Source::Seeded(_)) || bytes.len() > Self::BLOCK {
+            return self.source.fill(bytes);
+        }
+        if self.given + bytes.len() > Self::BLOCK {
+            self.source.fill(&mut self.block);
+            self.given = 0;
+        }
+        for (to, from) in bytes.iter_mut().zip(self.block.iter_mut().skip(self.given)) {
+            // Nothing is given out twice, and nobody who reads the memory later learns it.
+            *to = std::mem::take(from);
+        }
+        self.given += bytes.len();
+    }
+}
+
 impl Stream {
     fn fill(&mut self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(32) {
@@ -112,6 +145,27 @@ mod tests {
         assert_ne!(Entropy::seeded(7).token(40), Entropy::seeded(8).token(40));
         assert_ne!(Entropy::system().token(32), Entropy::system().token(32));
         assert_eq!(Entropy::system().token(32).len(), 43);
+    }
+
+    #[test]
+    fn a_pool_gives_nothing_twice_and_a_seeded_one_gives_what_its_source_would() {
+        let mut pool = Pool::of(Entropy::system());
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..3 * Pool::BLOCK / 16 {
+            let mut piece = [0; 16];
+            pool.fill(&mut piece);
+            assert!(seen.insert(piece), "a piece was given out twice");
+        }
+        let mut large = vec![0; 2 * Pool::BLOCK];
+        pool.fill(&mut large);
+        assert!(large.chunks(16).all(|piece| piece.iter().any(|byte| *byte != 0)));
+        let (source, mut pool) = (Entropy::seeded(7), Pool::of(Entropy::seeded(7)));
+        for length in [16, 12, 32, 1] {
+            let (mut one, mut two) = (vec![0; length], vec![0; length]);
+            source.fill(&mut one);
+            pool.fill(&mut two);
+            assert_eq!(one, two);
+        }
     }
 
     #[test]

@@ -6,4 +6,5 @@ mod watch;
 
 pub use clock::Clock;
 pub use entropy::Entropy;
+pub(crate) use entropy::Pool;
 pub use watch::Steps;

@@ -93,6 +93,11 @@ impl Vault {
         self.state().file.id.clone()
     }
 
+    /// The pseudonyms, remembered together with whoever else asks.
+    pub(crate) fn pepper(&self) -> &Pepper {
+        &self.0.pepper
+    }
+
     /// The pseudonym of a subject, as records carry it.
     pub(crate) fn reference(&self, subject: &Subject) -> String {
         self.0.pepper.reference_of(&self.0.tenant, subject)
@@ -168,6 +173,7 @@ impl Vault {
         state.file.destroy(ids, now)?;
         state.fresh.retain(|(_, key)| !ids.contains(&key.id));
         state.forget_cache();
+        self.0.pepper.forget();
         Ok(())
     }
 
