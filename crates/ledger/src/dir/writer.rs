@@ -339,8 +339,8 @@ impl Head {
         if self.sides.is_empty() {
             return Ok(());
         }
-        let lines: Vec<u8> = self.sides.values().flatten().copied().collect();
-        stage.write(&side_path(last), &lines, Audience::Operator)
+        let lines: Vec<&[u8]> = self.sides.values().map(Vec::as_slice).collect();
+        stage.write(&side_path(last), &lines.concat(), Audience::Operator)
     }
 }
 

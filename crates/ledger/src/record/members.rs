@@ -96,15 +96,14 @@ impl<'o> Members<'o> {
     fn name(&mut self, name: &str) -> &mut Vec<u8> {
         #[cfg(debug_assertions)]
         {
-            debug_assert!(!self.begun || self.last.as_str() < name, "`{name}` after `{}`", self.last);
+            debug_assert!(!self.begun || json::by_utf16(&self.last, name).is_lt(), "`{name}` after `{}`", self.last);
             name.clone_into(&mut self.last);
         }
         if std::mem::replace(&mut self.begun, true) {
             self.out.push(b',');
         }
-        self.out.push(b'"');
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(b"\":");
+        json::write_text(name, self.out);
+        self.out.push(b':');
         self.out
     }
 }

@@ -72,8 +72,9 @@ pub fn by_utf16(a: &str, b: &str) -> Ordering {
 /// Appends a text with its quotes.
 pub fn write_text(text: &str, out: &mut Vec<u8>) {
     // No early end: the loop then looks at many bytes at once.
-    let special = text.bytes().fold(false, |seen, byte| seen | (byte < 0x20) | (byte == b'"') | (byte == b'\\'));
-    if !special {
+    let is = u8::from;
+    let special = text.bytes().fold(0, |seen, byte| seen | is(byte < 0x20) | is(byte == b'"') | is(byte == b'\\'));
+    if special == 0 {
         out.reserve(text.len() + 2);
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());
