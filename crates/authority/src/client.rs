@@ -74,20 +74,20 @@ fn by_assertion(server: &Server, snapshot: &Snapshot, form: &Form, compact: &str
     if form.one("client_assertion_type") != Some(assertion::ASSERTION_TYPE) {
         return Err(unauthenticated("`client_assertion_type` must be the jwt-bearer type of RFC 7523"));
     }
-    let claimed = assertion::claimed_client_id(compact).map_err(|refusal| unauthenticated(&refusal.reason))?;
+    let unreadable = |refusal: Refusal| unauthenticated(&refusal.reason);
+    let presented = assertion::Presented::read(compact).map_err(unreadable)?;
+    let claimed = presented.client_id().map_err(unreadable)?;
     if form.one("client_id").is_some_and(|client_id| client_id != claimed) {
         return Err(unauthenticated("`client_id` is not the client of the assertion"));
     }
-    let agent = find(snapshot, &claimed)?;
+    let agent = find(snapshot, claimed)?;
     let keys = KeySet::from_keys(&agent.keys).map_err(|_| failed())?;
-    let expect = assertion::Expect { client_id: &claimed, issuer: &server.issuer };
+    let expect = assertion::Expect { client_id: claimed, issuer: &server.issuer };
     let assertion =
-        assertion::verify(compact, &keys, &expect, now, Skew::seconds(server.settings.skew)).map_err(
-            |refusal| match refusal.code {
-                Code::TokenSignatureInvalid => failed(),
-                _ => unauthenticated(&refusal.reason),
-            },
-        )?;
+        presented.verify(&keys, &expect, now, Skew::seconds(server.settings.skew)).map_err(|refusal| match refusal.code {
+            Code::TokenSignatureInvalid => failed(),
+            _ => unauthenticated(&refusal.reason),
+        })?;
     Ok(Client { agent, assertion: Some(assertion) })
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Implements TK-09: Cedar is asked after every protocol check and before anything is issued. It can only take away.
 
-use remit_model::{Agent, AgentId, Authority, Chain, Human, Principal, PrincipalKind, Refusal, TenantId, UnixTime};
+use remit_model::{Agent, AgentId, Authority, Chain, Human, Principal, PrincipalKind, Refusal, TenantId, UnixTime, json};
 use remit_policy::{Action, Bundle, Decision, Party, Question};
 use remit_store::Snapshot;
 use serde_json::Value;
@@ -42,6 +42,7 @@ impl Consulted {
 
 pub(crate) fn consult(bundle: Arc<Bundle>, proposal: &Proposal<'_>) -> Consulted {
     let before = proposal.before;
+    let details = proposal.authority.to_value();
     let question = Question {
         tenant: proposal.tenant.clone(),
         issuer: proposal.issuer.to_owned(),
@@ -51,13 +52,13 @@ pub(crate) fn consult(bundle: Arc<Bundle>, proposal: &Proposal<'_>) -> Consulted
         txn: Some(before.id.clone()),
         action: Action::Delegate {
             to: proposal.delegate.sub.clone(),
-            depth: further(proposal.authority),
+            depth: further(&details),
             lifetime: proposal.expires.since(proposal.now),
         },
         server: proposal.server.map(|server| server.id.clone()),
         tool: None,
         arguments: Value::Null,
-        authority_digest: proposal.authority.digest(),
+        authority_digest: json::digest(&details),
         purpose: proposal.purpose.map(str::to_owned),
         now: proposal.now,
         auth_age: proposal.auth_time.map(|at| proposal.now.since(at)),
@@ -67,9 +68,8 @@ pub(crate) fn consult(bundle: Arc<Bundle>, proposal: &Proposal<'_>) -> Consulted
 }
 
 /// How often this authority may still be handed on.
-pub(crate) fn further(authority: &Authority) -> u32 {
+pub(crate) fn further(details: &Value) -> u32 {
     let depth = |detail: &Value| detail.pointer("/delegate/depth").and_then(Value::as_u64);
-    let details = authority.to_value();
     let most = details.as_array().into_iter().flatten().filter_map(depth).max().unwrap_or(0);
     u32::try_from(most).unwrap_or(u32::MAX)
 }

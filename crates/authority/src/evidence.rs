@@ -9,11 +9,12 @@ use remit_model::{Code, EdgeProof, Fault, Principal, Refusal, UnixTime};
 use remit_store::{JtiKind, StoredToken};
 use remit_token::{
     Delegation, Skew,
-    access::{self, AccessToken},
+    access::AccessToken,
     dpop::{self, NonceRule},
     inspect_unverified, statement,
 };
 use serde_json::Value;
+use std::sync::Arc;
 
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
@@ -71,7 +72,7 @@ impl Step {
 /// Verified evidence.
 #[derive(Debug)]
 pub(crate) struct Evidence {
-    pub(crate) parent: StoredToken,
+    pub(crate) parent: Arc<StoredToken>,
     pub(crate) ancestors: Vec<String>,
     pub(crate) auth_time: Option<UnixTime>,
     /// What the parent's token is for.
@@ -115,8 +116,10 @@ async fn named(call: &Call<'_>, subject: &str, actor: &str) -> Result<Evidence, 
     let (token, parent) = own(call, subject).await?;
     held_by_caller(call, &token)?;
     let invalid = |reason: &str| Refusal::new(Code::ActorTokenInvalid, reason);
-    let actor =
-        verify(call, actor).map_err(|refusal| invalid(&format!("the actor token is not acceptable: {}", refusal.reason)))?;
+    let actor = call
+        .server
+        .verify(actor, call.now)
+        .map_err(|refusal| invalid(&format!("the actor token is not acceptable: {}", refusal.reason)))?;
     // (1) the actor token names its actor at the top level and carries no `act`. SPEC: N-DC-03
     if actor.act.is_some() {
         return Err(invalid("the actor token must be the sub-agent's own, without `act`").into());
@@ -259,19 +262,14 @@ async fn narrowed(call: &Call<'_>, subject: &str) -> Result<Evidence, No> {
 }
 
 /// A token of ours that still counts, with what the store knows of it: the store is authoritative. SPEC: DC-01, TX-02
-async fn own(call: &Call<'_>, compact: &str) -> Result<(AccessToken, StoredToken), No> {
-    let token = verify(call, compact)?;
+async fn own(call: &Call<'_>, compact: &str) -> Result<(Arc<AccessToken>, Arc<StoredToken>), No> {
+    let token = call.server.verify(compact, call.now)?;
     if revoked(call, &token) {
         return Err(Refusal::new(Code::TokenRevoked, "the subject token was revoked").into());
     }
     let unknown = || Refusal::new(Code::TokenRevoked, "the subject token is not known here any more");
     let stored = call.server.store.token(&token.jti).await.map_err(Fault::new)?.ok_or_else(unknown)?;
     Ok((token, stored))
-}
-
-fn verify(call: &Call<'_>, compact: &str) -> Result<AccessToken, Refusal> {
-    let expect = access::Expect { issuer: &call.server.issuer, audience: None };
-    access::verify(compact, &call.server.verifying, &expect, call.now, Skew::NONE)
 }
 
 fn revoked(call: &Call<'_>, token: &AccessToken) -> bool {
@@ -305,7 +303,7 @@ async fn walk(call: &Call<'_>, parent: &StoredToken) -> Result<Vec<String>, No> 
         if ancestors.len() + 1 >= ANCESTORS_LIMIT {
             return Err(too_many().into());
         }
-        next = call.server.store.token(&jti).await.map_err(Fault::new)?.and_then(|token| token.parent);
+        next = call.server.store.token(&jti).await.map_err(Fault::new)?.and_then(|token| token.parent.clone());
         ancestors.push(jti);
     }
     Ok(ancestors)

@@ -16,21 +16,15 @@ use axum::{
 };
 use remit_model::{Fault, Refusal, UnixTime};
 use remit_store::{Batch, Snapshot};
-use remit_token::{
-    Skew,
-    access::{self, AccessToken},
-};
+use remit_token::access::AccessToken;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 pub(crate) async fn introspect(server: &Server, headers: &HeaderMap, form: Result<Form, Refusal>) -> Response<Body> {
     let mut case = Case::new(At::Introspect);
     match serve(server, headers, form, &mut case, server.now()).await {
         Ok(body) => error::json_response(StatusCode::OK, &body),
-        Err(no) => {
-            let mut response = issue::refuse(server, case, no).await;
-            token::challenge(headers, At::Introspect, &mut response);
-            response
-        }
+        Err(no) => token::refuse(server, headers, case, no).await,
     }
 }
 
@@ -41,9 +35,7 @@ async fn serve(
     case: &mut Case,
     now: UnixTime,
 ) -> Result<Value, No> {
-    let form = form?;
-    let snapshot = server.store.snapshot();
-    let client = token::identify(server, &snapshot, headers, &form, case, now)?;
+    let (form, snapshot, client) = token::enter(server, headers, form, case, now)?;
     // SPEC: IN-01
     client.confidential()?;
     let presented = form.required("token")?;
@@ -62,9 +54,8 @@ pub(crate) async fn current(
     snapshot: &Snapshot,
     presented: &str,
     now: UnixTime,
-) -> Result<Option<AccessToken>, Fault> {
-    let expect = access::Expect { issuer: &server.issuer, audience: None };
-    let Ok(token) = access::verify(presented, &server.verifying, &expect, now, Skew::NONE) else { return Ok(None) };
+) -> Result<Option<Arc<AccessToken>>, Fault> {
+    let Ok(token) = server.verify(presented, now) else { return Ok(None) };
     if snapshot.is_revoked(&token.jti, token.ancestors.iter().map(String::as_str), &token.txn) {
         return Ok(None);
     }

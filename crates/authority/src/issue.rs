@@ -12,13 +12,13 @@ use crate::{
 };
 use axum::{body::Body, http::Response};
 use remit_ledger::record::RecordType;
-use remit_model::{Authority, Chain, Code, Fault, Refusal, UnixTime};
+use remit_model::{Authority, Chain, Code, Fault, Refusal, UnixTime, json};
 use remit_store::{Applied, ApplyError, Batch, Change, JtiKind, Precondition, StoredToken};
 use remit_token::{access, nested_act};
 use serde_json::{Value, json};
 use std::{
     collections::HashSet,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 /// One request on its way to a token or a refusal.
@@ -67,21 +67,22 @@ pub(crate) struct Grant {
 pub(crate) async fn issue(server: &Server, case: &Case, grant: &Grant, more: Batch) -> Result<Value, No> {
     let claims = claims(server, grant);
     let token = access::mint(&server.keys.signing, &claims)?;
-    let shown = claims_value(&claims);
+    let details = grant.authority.to_value();
+    let digest = json::digest(&details);
     let given = Given {
         record_type: grant.record_type,
         chain: &grant.chain,
-        claims: &shown,
+        claims: claims_value(&claims, &details),
         jti: &grant.jti,
         parent: grant.ancestors.first().map(String::as_str),
         audience: grant.target.uri(),
-        authority: &grant.authority,
+        digest: &digest,
         scope: &claims.scope,
         issued: grant.issued,
         expires: grant.expires,
     };
     let batch = more
-        .change(Change::IssueToken(StoredToken {
+        .change(Change::IssueToken(Arc::new(StoredToken {
             jti: grant.jti.clone(),
             chain: grant.chain.clone(),
             authority: grant.authority.clone(),
@@ -92,8 +93,8 @@ pub(crate) async fn issue(server: &Server, case: &Case, grant: &Grant, more: Bat
             issued: grant.issued,
             expires: grant.expires,
             family: grant.family.clone(),
-        }))
-        .record(case.entry.issued(&server.tenant, case.at, &given));
+        })))
+        .record(case.entry.issued(&server.tenant, case.at, given));
     commit(server, case, batch).await?;
     let mut body = json!({
         "access_token": token,
@@ -102,7 +103,7 @@ pub(crate) async fn issue(server: &Server, case: &Case, grant: &Grant, more: Bat
         "scope": claims.scope,
     });
     if let (false, Some(members)) = (grant.authority.is_none(), body.as_object_mut()) {
-        members.insert("authorization_details".to_owned(), grant.authority.to_value());
+        members.insert("authorization_details".to_owned(), details);
     }
     Ok(body)
 }
@@ -136,11 +137,11 @@ fn claims(server: &Server, grant: &Grant) -> access::Claims {
 }
 
 /// The claims as the ledger keeps them beside the log; the token itself is never kept.
-fn claims_value(claims: &access::Claims) -> Value {
+fn claims_value(claims: &access::Claims, details: &Value) -> Value {
     json!({
         "iss": claims.iss, "sub": claims.sub, "aud": claims.aud, "client_id": claims.client_id, "scope": claims.scope,
         "jti": claims.jti, "iat": claims.iat, "exp": claims.exp, "auth_time": claims.auth_time,
-        "cnf": {"jkt": claims.cnf_jkt}, "act": claims.act, "authorization_details": claims.authority.to_value(),
+        "cnf": {"jkt": claims.cnf_jkt}, "act": claims.act, "authorization_details": details,
         "txn": claims.txn, "urn:remit:ancestors": claims.ancestors, "urn:remit:purpose": claims.purpose,
     })
 }
@@ -165,10 +166,10 @@ pub(crate) async fn commit(server: &Server, case: &Case, mut batch: Batch) -> Re
 
 fn refused_by_store(error: ApplyError) -> No {
     let refusal = match error {
-        ApplyError::Conflict(Precondition::Absent { kind: JtiKind::ClientAssertion, .. }) => {
+        ApplyError::Conflict(Precondition::Once { kind: JtiKind::ClientAssertion, .. }) => {
             Refusal::new(Code::AssertionReplayed, "this client assertion was used before")
         }
-        ApplyError::Conflict(Precondition::Absent { .. }) => {
+        ApplyError::Conflict(Precondition::Once { .. }) => {
             Refusal::new(Code::EdgeProofInvalid, "this proof of delegation was used before")
         }
         ApplyError::Conflict(Precondition::Unused(_)) => Refusal::new(Code::GrantInvalid, "the code was used before"),

@@ -49,13 +49,20 @@ pub use http::router;
 pub use login::hash_password;
 
 use browser::Browsers;
-use remit_model::{TenantId, UnixTime};
+use remit_model::{Refusal, TenantId, UnixTime};
 use remit_store::{
     Quota, Store,
     rim::{Clock, Entropy},
 };
-use remit_token::{KeySet, PrivateKey, PublicKey, dpop};
+use remit_token::{
+    KeySet, PrivateKey, PublicKey, Skew, Verified,
+    access::{self, AccessToken},
+    dpop,
+};
 use std::{fmt, sync::Arc};
+
+/// Most tokens whose signature is not checked again for a while.
+const REMEMBERED_TOKENS: usize = 16_384;
 
 /// What an authorization server is made of.
 #[derive(Debug)]
@@ -141,7 +148,7 @@ impl Default for Settings {
             chain_depth: remit_model::chain::DEFAULT_DEPTH,
             require_nonce: false,
             dpop_window: dpop::WINDOW_SECS,
-            remembered_proofs: 1 << 20,
+            remembered_proofs: 1 << 21,
             skew: 30,
             login_attempts: 5,
             login_window: 900,
@@ -161,6 +168,8 @@ pub struct Server {
     pub(crate) issuer: String,
     pub(crate) keys: Keys,
     pub(crate) verifying: KeySet,
+    /// Our own tokens as they come back: to be exchanged, shown as an actor's, asked about.
+    tokens: Verified,
     pub(crate) servers: Vec<Arc<remit_model::Server>>,
     pub(crate) settings: Settings,
     pub(crate) browsers: Browsers,
@@ -181,6 +190,7 @@ impl Server {
         Self {
             tenant: store.tenant().clone(),
             verifying: keys.set(),
+            tokens: Verified::new(REMEMBERED_TOKENS),
             passwords: login::Passwords::new(&entropy),
             nonces: dpop::Nonces::new(&entropy.bytes(), "as", dpop::nonce::PERIOD_SECS),
             replays: dpop::ReplaySet::new(settings.remembered_proofs, settings.dpop_window),
@@ -203,6 +213,12 @@ impl Server {
     /// The issuer identifier.
     pub fn issuer(&self) -> &str {
         &self.issuer
+    }
+
+    /// A token of ours, unexpired, whatever it is for. Whether it still counts is for the snapshot to say.
+    pub(crate) fn verify(&self, compact: &str, now: UnixTime) -> Result<Arc<AccessToken>, Refusal> {
+        let expect = access::Expect { issuer: &self.issuer, audience: None };
+        self.tokens.verify(compact, &self.verifying, &expect, now, Skew::NONE)
     }
 
     pub(crate) fn now(&self) -> UnixTime {

@@ -9,7 +9,7 @@ use remit_ledger::record::{
     Auth, AuthMethod, DecisionFacts, DecisionResult, Draft, Edge, EffectConfirmed, Engine, GrantFacts, GrantKind, HumanInLoop,
     OutcomeStatus, Party, PolicyFact, PolicyFailure, ProducerKind, Protocol, RecordType, Resource, TokenFacts,
 };
-use remit_model::{Authority, Chain, EdgeProof, Principal, Refusal, TenantId, ToolClass, UnixTime, json};
+use remit_model::{Chain, EdgeProof, Principal, Refusal, TenantId, ToolClass, UnixTime, json};
 use remit_policy::{Effect, RuleEffect};
 use serde_json::{Map, Value, json};
 
@@ -58,15 +58,16 @@ impl Caller {
 }
 
 /// What was issued, for the record.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Given<'a> {
     pub(crate) record_type: RecordType,
     pub(crate) chain: &'a Chain,
-    pub(crate) claims: &'a Value,
+    pub(crate) claims: Value,
     pub(crate) jti: &'a str,
     pub(crate) parent: Option<&'a str>,
     pub(crate) audience: &'a str,
-    pub(crate) authority: &'a Authority,
+    /// Digest of the authority it carries.
+    pub(crate) digest: &'a str,
     pub(crate) scope: &'a str,
     pub(crate) issued: UnixTime,
     pub(crate) expires: UnixTime,
@@ -91,7 +92,7 @@ impl Entry {
     }
 
     /// The record of a token that was issued.
-    pub(crate) fn issued(&self, tenant: &TenantId, at: At, given: &Given<'_>) -> Draft {
+    pub(crate) fn issued(&self, tenant: &TenantId, at: At, given: Given<'_>) -> Draft {
         let decision = match &self.consulted {
             Some(consulted) => decision_facts(consulted),
             None => DecisionFacts::new(DecisionResult::Allow),
@@ -103,7 +104,7 @@ impl Entry {
         }
         facts.insert("audience".to_owned(), json!(given.audience));
         facts.insert("scope".to_owned(), json!(given.scope));
-        facts.insert("authority_digest".to_owned(), json!(given.authority.digest()));
+        facts.insert("authority_digest".to_owned(), json!(given.digest));
         facts.insert("issued".to_owned(), json!(given.issued));
         facts.insert("expires".to_owned(), json!(given.expires));
         let mut draft = self
@@ -113,7 +114,7 @@ impl Entry {
             .resource(Resource::new("access_token", None))
             .ext("token", Value::Object(facts))
             .commit("/delegation/chain", serde_json::to_value(given.chain).unwrap_or(Value::Null))
-            .commit("/token/access", given.claims.clone());
+            .commit("/token/access", given.claims);
         if let Some(last) = draft.chain.last_mut() {
             last.token = Some(TokenFacts {
                 jti: Some(given.jti.to_owned()),
@@ -122,7 +123,7 @@ impl Entry {
                 scope: given.scope.split(' ').filter(|token| !token.is_empty()).map(str::to_owned).collect(),
                 expires: Some(given.expires),
                 issued: Some(given.issued),
-                authorization_details_hash: Some(given.authority.digest()),
+                authorization_details_hash: Some(given.digest.to_owned()),
             });
         }
         draft

@@ -17,7 +17,6 @@ use axum::{
 use remit_ledger::record::RecordType;
 use remit_model::{Fault, Refusal, UnixTime};
 use remit_store::{Batch, Change, Revocation};
-use remit_token::{Skew, access};
 
 pub(crate) async fn revoke(server: &Server, headers: &HeaderMap, form: Result<Form, Refusal>) -> Response<Body> {
     let mut case = Case::new(At::Revoke);
@@ -28,11 +27,7 @@ pub(crate) async fn revoke(server: &Server, headers: &HeaderMap, form: Result<Fo
             response.headers_mut().remove(header::CONTENT_TYPE);
             response
         }
-        Err(no) => {
-            let mut response = issue::refuse(server, case, no).await;
-            token::challenge(headers, At::Revoke, &mut response);
-            response
-        }
+        Err(no) => token::refuse(server, headers, case, no).await,
     }
 }
 
@@ -43,9 +38,7 @@ async fn serve(
     case: &mut Case,
     now: UnixTime,
 ) -> Result<(), No> {
-    let form = form?;
-    let snapshot = server.store.snapshot();
-    let client = token::identify(server, &snapshot, headers, &form, case, now)?;
+    let (form, _, client) = token::enter(server, headers, form, case, now)?;
     let presented = form.required("token")?;
     let changes = match access_token(server, case, presented, &client.id(), now).await? {
         Some(changes) => changes,
@@ -68,12 +61,11 @@ async fn access_token(
     client: &str,
     now: UnixTime,
 ) -> Result<Option<Vec<Change>>, Fault> {
-    let expect = access::Expect { issuer: &server.issuer, audience: None };
-    let Ok(token) = access::verify(presented, &server.verifying, &expect, now, Skew::NONE) else { return Ok(None) };
+    let Ok(token) = server.verify(presented, now) else { return Ok(None) };
     if token.client_id != client && token.actor() != client {
         return Ok(Some(Vec::new()));
     }
-    case.entry.chain = server.store.token(&token.jti).await.map_err(Fault::new)?.map(|stored| stored.chain);
+    case.entry.chain = server.store.token(&token.jti).await.map_err(Fault::new)?.map(|stored| stored.chain.clone());
     case.entry.fact("revoked", "access_token");
     case.entry.fact("jti_hash", record::hash(&token.jti));
     Ok(Some(vec![Change::Revoke { what: Revocation::Jti(token.jti.clone()), until: token.exp }]))

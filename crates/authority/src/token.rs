@@ -44,12 +44,7 @@ pub(crate) async fn token(server: &Server, headers: &HeaderMap, form: Result<For
     let now = server.now();
     let mut response = match serve(server, headers, form, &mut case, now).await {
         Ok(body) => error::json_response(StatusCode::OK, &body),
-        Err(no) => {
-            let at = case.at;
-            let mut response = issue::refuse(server, case, no).await;
-            challenge(headers, at, &mut response);
-            response
-        }
+        Err(no) => refuse(server, headers, case, no).await,
     };
     // SPEC: DP-07 (a fresh nonce rides on every answer), DP-15
     if let Ok(nonce) = HeaderValue::from_str(&server.nonces.issue(now)) {
@@ -65,9 +60,7 @@ async fn serve(
     case: &mut Case,
     now: UnixTime,
 ) -> Result<Value, No> {
-    let form = form?;
-    let snapshot = server.store.snapshot();
-    let client = identify(server, &snapshot, headers, &form, case, now)?;
+    let (form, snapshot, client) = enter(server, headers, form, case, now)?;
     let grant_type = form.required("grant_type")?;
     if !GRANTS.contains(&grant_type) {
         return Err(Refusal::new(Code::GrantTypeUnsupported, "this grant type is not offered").into());
@@ -94,34 +87,38 @@ async fn serve(
     }
 }
 
-/// Authenticates the client, and notes who it says it is even when that fails. SPEC: TK-01, TK-04
-pub(crate) fn identify(
+/// How every request of a client begins, here, at introspection and at revocation: reads the form, authenticates the
+/// client, and notes who it says it is even when that fails. SPEC: TK-01, TK-04
+pub(crate) fn enter(
     server: &Server,
-    snapshot: &Snapshot,
     headers: &HeaderMap,
-    form: &Form,
+    form: Result<Form, Refusal>,
     case: &mut Case,
     now: UnixTime,
-) -> Result<Client, Refusal> {
+) -> Result<(Form, Arc<Snapshot>, Client), Refusal> {
+    let form = form?;
+    let snapshot = server.store.snapshot();
     if let Some(id) = form.one("client_id").and_then(|id| AgentId::from_subject(id).ok()) {
         case.entry.caller = Some(Caller::claimed(Principal::agent(&server.issuer, &id)));
     }
-    let client = client::authenticate(server, snapshot, headers, form, now)?;
+    let client = client::authenticate(server, &snapshot, headers, &form, now)?;
     case.entry.caller = Some(Caller::client(&server.issuer, &client));
     if let Some(assertion) = &client.assertion {
         let key = format!("{} {}", assertion.client_id(), assertion.jti());
         let until = assertion.expires().plus(server.settings.skew);
         case.once.push((JtiKind::ClientAssertion, key, until));
     }
-    Ok(client)
+    Ok((form, snapshot, client))
 }
 
-/// SPEC: X-07
-pub(crate) fn challenge(headers: &HeaderMap, at: At, response: &mut Response<Body>) {
-    if response.status() != StatusCode::UNAUTHORIZED {
-        return;
-    }
-    if let Some(value) = client::challenge(headers, at).and_then(|text| HeaderValue::from_str(&text).ok()) {
+/// Records a refusal and answers it, with a challenge where one belongs. SPEC: X-07
+pub(crate) async fn refuse(server: &Server, headers: &HeaderMap, case: Case, no: No) -> Response<Body> {
+    let at = case.at;
+    let mut response = issue::refuse(server, case, no).await;
+    if response.status() == StatusCode::UNAUTHORIZED
+        && let Some(value) = client::challenge(headers, at).and_then(|text| HeaderValue::from_str(&text).ok())
+    {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
     }
+    response
 }

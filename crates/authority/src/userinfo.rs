@@ -54,7 +54,7 @@ async fn serve(
     let request = Request { method, url: &url, replays: &server.replays };
     let proof = proof::proof(server, headers, request, Some(token.digest()), token.cnf_jkt.as_deref(), now)?;
     let caller = Principal { iss: server.issuer.clone(), sub: token.actor().to_owned() };
-    case.entry.chain = server.store.token(&token.jti).await.map_err(remit_model::Fault::new)?.map(|stored| stored.chain);
+    case.entry.chain = server.store.token(&token.jti).await.map_err(remit_model::Fault::new)?.map(|stored| stored.chain.clone());
     case.entry.caller =
         Some(Caller { proof: Some(proof.compact().to_owned()), jkt: Some(proof.jkt().to_owned()), ..Caller::claimed(caller) });
     if token.aud != server.issuer {

@@ -114,10 +114,11 @@ pub(crate) async fn sources(store: &Store, world: &Snapshot, caller: &Caller) ->
         let mut parties = vec![parent.chain.root.clone()];
         parties.extend(parent.chain.hops.iter().map(|hop| hop.delegate.clone()));
         // As the parent's own calls count it, so that both draw on one budget.
-        let authority = identify::within_limits(world, parent.authority, &parties).at_location(&token.aud);
+        let authority = identify::within_limits(world, parent.authority.clone(), &parties).at_location(&token.aud);
         sources.push(Source { name: format!("{}/{}", token.txn, parent.chain.holder().sub), authority });
     }
-    let chain = store.token(&token.jti).await.map_err(|_| unreadable())?.map(|stored| stored.chain.hops).unwrap_or_default();
+    let chain =
+        store.token(&token.jti).await.map_err(|_| unreadable())?.map(|stored| stored.chain.hops.clone()).unwrap_or_default();
     // A hop is made once; what a refresh gives out later is under it, however narrow it is asked for.
     sources
         .extend(chain.into_iter().map(|hop| Source { name: format!("{}/hop/{}", token.txn, hop.jti), authority: hop.authority }));

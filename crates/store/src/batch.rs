@@ -11,7 +11,7 @@ use remit_model::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::fmt;
+use std::{fmt, sync::Arc};
 use thiserror::Error;
 
 /// HMAC of a code or refresh token under the store's pepper; see [`crate::Store::keyed_hash`]. The secret itself is never stored.
@@ -58,17 +58,16 @@ impl Batch {
         self
     }
 
-    /// Whether anything of it is written before its records are sealed: changes, and budgets that are counted where they are
-    /// checked.
+    /// Whether anything of it is written before its records are sealed: changes, and budgets and identifiers that are taken
+    /// where they are checked.
     pub(crate) fn writes_before_records(&self) -> bool {
-        !self.changes.is_empty() || self.require.iter().any(|need| matches!(need, Precondition::Budget(_)))
+        !self.changes.is_empty() || self.require.iter().any(|need| matches!(need, Precondition::Budget(_) | Precondition::Once { .. }))
     }
 
-    /// Accepts this identifier once: `Absent` now, `RememberJti` until `until`. SPEC: J-09.
+    /// Accepts this identifier once. SPEC: J-09.
     #[must_use]
     pub fn once(self, kind: JtiKind, key: impl Into<String>, until: UnixTime) -> Self {
-        let key = key.into();
-        self.require(Precondition::Absent { kind, key: key.clone() }).change(Change::RememberJti { kind, key, until })
+        self.require(Precondition::Once { kind, key: key.into(), until })
     }
 
     /// Uses up an authorization code and remembers what it gave. SPEC: AC-01, RFC 6749 §4.1.2.
@@ -99,8 +98,8 @@ pub enum Necessity {
 pub enum Precondition {
     /// This authorization code is known, unused and unexpired. SPEC: N-AC-01.
     Unused(KeyedHash),
-    /// This identifier is not remembered.
-    Absent { kind: JtiKind, key: String },
+    /// This identifier is not remembered; from here on it is, until `until` at least.
+    Once { kind: JtiKind, key: String, until: UnixTime },
     /// No agent of this name was ever registered; names are never reused.
     NewAgent(AgentId),
     /// The snapshot has not changed since this revision.
@@ -174,15 +173,10 @@ pub enum Change {
         old: KeyedHash,
         new: StoredRefresh,
     },
-    IssueToken(StoredToken),
+    IssueToken(Arc<StoredToken>),
     /// Refuses from now on; visible in the snapshot when `apply` resolves. Kept until `until`, the last expiry it can concern.
     Revoke {
         what: Revocation,
-        until: UnixTime,
-    },
-    RememberJti {
-        kind: JtiKind,
-        key: String,
         until: UnixTime,
     },
     /// Adds to a budget without a limit; negative gives back.
@@ -207,6 +201,16 @@ pub enum Change {
     },
     /// Pins bytes (a policy set, a schema) in the ledger directory under their SHA-256.
     PutObject(Vec<u8>),
+}
+
+impl Change {
+    /// The token this issues, if it does.
+    pub(crate) fn issued(&self) -> Option<&Arc<StoredToken>> {
+        match self {
+            Self::IssueToken(token) => Some(token),
+            _ => None,
+        }
+    }
 }
 
 /// What an erasure destroys.

@@ -34,7 +34,6 @@ impl Work {
             Change::RotateRefresh { old, new } => self.rotate(conn, old, new),
             Change::IssueToken(token) => self.issue(conn, token),
             Change::Revoke { what, until } => self.revoke(conn, what, *until),
-            Change::RememberJti { kind, key, until } => remember(conn, tenant, kind.as_str(), key, *until),
             Change::Spend { key, amount, until } => spend(conn, tenant, key, *amount, *until),
             Change::Erase(erasing) => self.erase(conn, erasing),
             Change::Erased { id } => erase::finish(conn, tenant, id),
@@ -155,15 +154,6 @@ fn touch_code(conn: &Connection, tenant: &str, sql: &str, code: &KeyedHash, valu
         0 => Err(Halt::invalid("no such authorization code")),
         _ => Ok(()),
     }
-}
-
-fn remember(conn: &Connection, tenant: &str, kind: &str, key: &str, until: UnixTime) -> Result<(), Halt> {
-    conn.prepare_cached(
-        "INSERT INTO jtis (tenant, kind, key, until_s) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (tenant, kind, key) DO UPDATE SET until_s = max(until_s, excluded.until_s)",
-    )?
-    .execute(params![tenant, kind, key, until.0])?;
-    Ok(())
 }
 
 fn spend(conn: &Connection, tenant: &str, key: &str, amount: i64, until: Option<UnixTime>) -> Result<(), Halt> {

@@ -1,23 +1,19 @@
 //! Preconditions, checked by the writer inside the transaction: what passes here still holds at commit.
 
 use crate::{
-    batch::{Budget, KeyedHash, Precondition},
+    batch::{Budget, JtiKind, KeyedHash, Precondition},
     group::{Halt, Work},
 };
 use remit_model::time::UnixTime;
 use rusqlite::{Connection, OptionalExtension, params};
 
 impl Work {
-    /// Whether the requirement holds; a budget is counted in the same step.
+    /// Whether the requirement holds; a budget is counted, an identifier remembered, in the same step.
     pub(crate) fn holds(&self, conn: &Connection, need: &Precondition, now: UnixTime) -> Result<bool, Halt> {
         let tenant = self.snapshot.tenant().as_str();
         Ok(match need {
             Precondition::Unused(code) => is_unused(conn, tenant, code, now)?,
-            Precondition::Absent { kind, key } => conn
-                .prepare_cached("SELECT 1 FROM jtis WHERE tenant = ?1 AND kind = ?2 AND key = ?3")?
-                .query_row(params![tenant, kind.as_str(), key], |_| Ok(()))
-                .optional()?
-                .is_none(),
+            Precondition::Once { kind, key, until } => remember(conn, tenant, *kind, key, *until)?,
             Precondition::NewAgent(agent) => self.snapshot.agent(agent).is_none(),
             Precondition::Revision(revision) => self.snapshot.revision() == *revision,
             Precondition::Budget(budget) => count(conn, tenant, budget)?,
@@ -26,6 +22,15 @@ impl Work {
             Precondition::RefreshCurrent(hash) => is_current(conn, tenant, hash, now)?,
         })
     }
+}
+
+/// Whether the identifier was new: one statement, for it is on the way of every request that a client signs.
+fn remember(conn: &Connection, tenant: &str, kind: JtiKind, key: &str, until: UnixTime) -> rusqlite::Result<bool> {
+    conn.prepare_cached(
+        "INSERT INTO jtis (tenant, kind, key, until_s) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (tenant, kind, key) DO NOTHING",
+    )?
+    .execute(params![tenant, kind.as_str(), key, until.0])
+    .map(|rows| rows > 0)
 }
 
 /// SPEC: N-AC-01: of two racing redeemers the second finds `used_txn` set by the first.

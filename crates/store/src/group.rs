@@ -3,7 +3,7 @@
 //! Crash points, in order:
 //! 1. before COMMIT returns: nothing of the group exists, nobody was told otherwise;
 //! 2. after COMMIT, before the answers: everything exists and nobody was told; a caller that retries meets its own
-//!    precondition (`Absent`, `Unused`) and is refused, never doubled;
+//!    precondition (`Once`, `Unused`) and is refused, never doubled;
 //! 3. after the answers: everything exists and the snapshot shows it.
 
 use crate::{

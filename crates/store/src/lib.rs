@@ -21,6 +21,7 @@ mod outage;
 mod publish;
 mod quota;
 mod read;
+mod recent;
 mod retain;
 pub mod rim;
 mod schema;

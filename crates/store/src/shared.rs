@@ -1,6 +1,6 @@
 //! What the writer, the publisher and every handle of a store share.
 
-use crate::{outage::Conditions, snapshot::Snapshot, store::Stats};
+use crate::{outage::Conditions, recent::Recent, snapshot::Snapshot, store::Stats};
 use arc_swap::ArcSwap;
 use std::{
     collections::BTreeMap,
@@ -20,6 +20,7 @@ pub(crate) struct Shared {
     pub(crate) counts: Counts,
     pub(crate) conditions: Conditions,
     pub(crate) reads: Reads,
+    pub(crate) recent: Recent,
 }
 
 /// Reads of the public part of the log, counted in the next heartbeat.
@@ -59,6 +60,7 @@ impl Shared {
             counts: Counts::default(),
             conditions: Conditions::default(),
             reads: Reads::default(),
+            recent: Recent::default(),
         }
     }
 }

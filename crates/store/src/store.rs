@@ -1,7 +1,7 @@
 //! The store as its callers see it.
 
 use crate::{
-    batch::{Applied, ApplyError, Batch, KeyedHash, ReadError, StoredCode, StoredRecord, StoredRefresh, StoredToken},
+    batch::{Applied, ApplyError, Batch, Change, KeyedHash, ReadError, StoredCode, StoredRecord, StoredRefresh, StoredToken},
     config::{Config, StoreError},
     group::{Beginning, Group, insert},
     load,
@@ -139,7 +139,16 @@ impl Store {
     /// Commits a batch whole or not at all. Resolves only after the commit is on disk; the snapshot shows it by then.
     /// Dropping the future does not undo a batch that was already queued.
     pub async fn apply(&self, batch: Batch) -> Result<Applied, ApplyError> {
-        self.submit(|answer| Job::Apply(batch, answer)).await
+        let issued: Vec<_> = batch.changes.iter().filter_map(Change::issued).cloned().collect();
+        let erases = batch.changes.iter().any(|change| matches!(change, Change::Erase(_)));
+        let recent = &self.0.shared.recent;
+        let since = recent.since();
+        let applied = self.submit(|answer| Job::Apply(batch, answer)).await?;
+        issued.into_iter().for_each(|token| recent.put(since, token));
+        if erases {
+            recent.forget();
+        }
+        Ok(applied)
     }
 
     /// What is true now; never older than any batch whose `apply` has resolved.
@@ -235,9 +244,19 @@ impl Store {
         self.0.readers.read(move |conn, tenant| read::refresh(conn, tenant, &hash, &vault)).await
     }
 
-    pub async fn token(&self, jti: &str) -> Result<Option<StoredToken>, ReadError> {
-        let (jti, vault) = (jti.to_owned(), self.0.vault.clone());
-        self.0.readers.read(move |conn, tenant| read::token(conn, tenant, &jti, &vault)).await
+    /// The token as it was issued, until it is swept after its expiry or its origin is erased. Whether it was revoked since
+    /// is for the snapshot to say.
+    pub async fn token(&self, jti: &str) -> Result<Option<Arc<StoredToken>>, ReadError> {
+        let recent = &self.0.shared.recent;
+        if let Some(known) = recent.get(jti) {
+            return Ok(Some(known));
+        }
+        let (since, jti, vault) = (recent.since(), jti.to_owned(), self.0.vault.clone());
+        let found = self.0.readers.read(move |conn, tenant| read::token(conn, tenant, &jti, &vault)).await?.map(Arc::new);
+        if let Some(token) = &found {
+            recent.put(since, Arc::clone(token));
+        }
+        Ok(found)
     }
 
     /// What has been counted under a budget key.
@@ -389,7 +408,7 @@ fn closed() -> ApplyError {
 mod tests {
     use super::*;
     use crate::{
-        batch::{Change, JtiKind, Revocation},
+        batch::{JtiKind, Revocation},
         config::Secret,
         rim::{Clock, Entropy},
     };

@@ -4,7 +4,7 @@ use crate::{
     actor::Actor,
     claims::{self, Claims as Reader, Skew},
     jws::{Jws, sign_jws},
-    key::PrivateKey,
+    key::{PrivateKey, PublicKey},
     keyset::KeySet,
 };
 use remit_model::{Authority, Code, Fault, Refusal, UnixTime, json::sha256};
@@ -52,6 +52,8 @@ pub struct Claims {
 pub struct AccessToken {
     claims: Claims,
     digest: [u8; 32],
+    /// The later of `iat` and `nbf`.
+    begins: UnixTime,
 }
 
 impl AccessToken {
@@ -62,6 +64,15 @@ impl AccessToken {
 
     pub fn claims(&self) -> &Claims {
         &self.claims
+    }
+
+    /// Whether [`verify`] would still take this token, as far as issuer, audience and time go.
+    pub(crate) fn meets(&self, expect: &Expect<'_>, now: UnixTime, skew: Skew) -> bool {
+        let skew = skew.as_seconds();
+        self.claims.iss == expect.issuer
+            && expect.audience.is_none_or(|audience| audience == self.claims.aud)
+            && now < self.claims.exp.plus(skew)
+            && self.begins <= now.plus(skew)
     }
 
     /// The acting party's subject: the outermost actor, or the subject itself.
@@ -126,6 +137,17 @@ pub fn mint(key: &PrivateKey, claims: &Claims) -> Result<String, Fault> {
 /// `token_malformed`, `token_type_wrong`, `token_issuer_unknown`, `token_audience_wrong`, `token_expired`,
 /// `token_not_yet_valid`, `token_signature_invalid`.
 pub fn verify(compact: &str, keys: &KeySet, expect: &Expect<'_>, now: UnixTime, skew: Skew) -> Result<AccessToken, Refusal> {
+    check(compact, keys, expect, now, skew).map(|(token, _)| token)
+}
+
+/// As [`verify`], with the key whose signature it is.
+pub(crate) fn check(
+    compact: &str,
+    keys: &KeySet,
+    expect: &Expect<'_>,
+    now: UnixTime,
+    skew: Skew,
+) -> Result<(AccessToken, PublicKey), Refusal> {
     let jws = Jws::parse(compact)?;
     jws.expect_typ(&[Some(TYP)])?;
     jws.refuse_embedded_key()?;
@@ -135,9 +157,11 @@ pub fn verify(compact: &str, keys: &KeySet, expect: &Expect<'_>, now: UnixTime, 
     let aud = strict_audience(reader.0.get("aud"), expect.audience)?;
     reader.expect_current(now, skew)?;
     reader.expect_lifetime(reader.time("iat")?, LIFETIME_LIMIT)?;
-    jws.verify(keys.key_for(&jws)?)?;
+    let key = keys.key_for(&jws)?;
+    jws.verify(key)?;
     let claims = read(reader, aud)?;
-    Ok(AccessToken { claims, digest: digest(compact) })
+    let begins = reader.optional_time("nbf")?.map_or(claims.iat, |nbf| nbf.max(claims.iat));
+    Ok((AccessToken { claims, digest: digest(compact), begins }, key.clone()))
 }
 
 /// SPEC: N-AT-03: one string. An array is refused even when we are in it.

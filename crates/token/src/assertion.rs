@@ -7,7 +7,7 @@ use crate::{
     keyset::KeySet,
 };
 use remit_model::{Code, Fault, Refusal, UnixTime};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 /// The `typ` we write. Absent and `JWT` are accepted too, because most clients still send those.
 pub const TYP: &str = "client-authentication+jwt";
@@ -53,13 +53,56 @@ pub struct Expect<'a> {
     pub issuer: &'a str,
 }
 
-/// The client an assertion says it is from, **unverified**: only for finding the keys to verify it with.
-///
-/// # Errors
-/// `token_malformed`.
-pub fn claimed_client_id(compact: &str) -> Result<String, Refusal> {
-    let body = Jws::parse(compact)?.claims()?;
-    Reader(&body).id("sub").map(str::to_owned)
+/// A client assertion as it was presented: read once, and **not verified**.
+#[derive(Debug)]
+pub struct Presented<'a> {
+    jws: Jws<'a>,
+    body: Map<String, Value>,
+}
+
+impl<'a> Presented<'a> {
+    /// # Errors
+    /// `token_malformed`.
+    pub fn read(compact: &'a str) -> Result<Self, Refusal> {
+        let jws = Jws::parse(compact)?;
+        let body = jws.claims()?;
+        Ok(Self { jws, body })
+    }
+
+    /// The client it says it is from: only for finding the keys to verify it with.
+    ///
+    /// # Errors
+    /// `token_malformed`.
+    pub fn client_id(&self) -> Result<&str, Refusal> {
+        Reader(&self.body).id("sub")
+    }
+
+    /// Verifies it.
+    ///
+    /// # Errors
+    /// `token_*`.
+    pub fn verify(&self, keys: &KeySet, expect: &Expect<'_>, now: UnixTime, skew: Skew) -> Result<ClientAssertion, Refusal> {
+        let Self { jws, body } = self;
+        jws.expect_typ(&[Some(TYP), Some("JWT"), None])?;
+        jws.refuse_embedded_key()?;
+        let reader = Reader(body);
+        reader.expect_issuer(expect.client_id)?;
+        if reader.id("sub")? != expect.client_id {
+            return Err(Refusal::new(Code::TokenMalformed, "`sub` and `iss` of a client assertion must both be the client"));
+        }
+        if reader.sole_audience()? != expect.issuer {
+            return Err(Refusal::new(
+                Code::TokenAudienceWrong,
+                "the only audience of a client assertion must be our issuer identifier",
+            ));
+        }
+        let expires = reader.expect_current(now, skew)?;
+        reader.expect_lifetime(now.plus(skew.as_seconds()), LIFETIME_LIMIT)?;
+        let jti = reader.id("jti")?;
+        jws.verify(keys.key_for(jws)?)?;
+        let (client_id, compact) = (expect.client_id.to_owned(), jws.compact().to_owned());
+        Ok(ClientAssertion { client_id, jti: jti.to_owned(), expires, compact })
+    }
 }
 
 /// Verifies a client assertion.
@@ -67,26 +110,7 @@ pub fn claimed_client_id(compact: &str) -> Result<String, Refusal> {
 /// # Errors
 /// `token_*`.
 pub fn verify(compact: &str, keys: &KeySet, expect: &Expect<'_>, now: UnixTime, skew: Skew) -> Result<ClientAssertion, Refusal> {
-    let jws = Jws::parse(compact)?;
-    jws.expect_typ(&[Some(TYP), Some("JWT"), None])?;
-    jws.refuse_embedded_key()?;
-    let body = jws.claims()?;
-    let reader = Reader(&body);
-    reader.expect_issuer(expect.client_id)?;
-    if reader.id("sub")? != expect.client_id {
-        return Err(Refusal::new(Code::TokenMalformed, "`sub` and `iss` of a client assertion must both be the client"));
-    }
-    if reader.sole_audience()? != expect.issuer {
-        return Err(Refusal::new(
-            Code::TokenAudienceWrong,
-            "the only audience of a client assertion must be our issuer identifier",
-        ));
-    }
-    let expires = reader.expect_current(now, skew)?;
-    reader.expect_lifetime(now.plus(skew.as_seconds()), LIFETIME_LIMIT)?;
-    let jti = reader.id("jti")?;
-    jws.verify(keys.key_for(&jws)?)?;
-    Ok(ClientAssertion { client_id: expect.client_id.to_owned(), jti: jti.to_owned(), expires, compact: compact.to_owned() })
+    Presented::read(compact)?.verify(keys, expect, now, skew)
 }
 
 /// Signs an assertion for one of our own clients, good for a minute.

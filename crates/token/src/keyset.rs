@@ -85,6 +85,11 @@ impl KeySet {
         self.keys.iter().map(|(kid, key)| (kid.as_str(), key))
     }
 
+    /// Whether this very key is in the set.
+    pub(crate) fn holds(&self, key: &PublicKey) -> bool {
+        self.keys.iter().any(|(_, held)| held == key)
+    }
+
     /// The one key a header may mean: by `kid` when it has one, else the only key of its algorithm. SPEC: J-02, J-05.
     pub(crate) fn key_for(&self, jws: &Jws<'_>) -> Result<&PublicKey, Refusal> {
         let alg = jws.alg()?;

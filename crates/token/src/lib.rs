@@ -12,7 +12,8 @@
 //! - No clock and no randomness: `now` and entropy are arguments. The one exception is inside the cryptographic library,
 //!   which draws the per-signature secret of ECDSA by itself.
 //!
-//! It deliberately does not fetch keys, keep state beyond the DPoP replay memory, or know what HTTP is.
+//! It deliberately does not fetch keys, keep state beyond the DPoP replay memory and the memory of verified tokens, or know
+//! what HTTP is.
 
 pub mod access;
 pub mod actor;
@@ -28,6 +29,7 @@ mod keyset;
 pub mod statement;
 #[cfg(test)]
 mod vectors;
+pub mod verified;
 
 pub use actor::{Actor, nested_act};
 pub use claims::Skew;
@@ -36,3 +38,4 @@ pub use jws::{Jws, sign_jws};
 pub use key::{Algorithm, PrivateKey, PublicKey};
 pub use keyset::KeySet;
 pub use statement::Delegation;
+pub use verified::Verified;

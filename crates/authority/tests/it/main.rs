@@ -10,5 +10,6 @@ mod exchange;
 mod flow;
 mod metadata;
 mod property;
+mod remembered;
 mod tokens;
 mod world;

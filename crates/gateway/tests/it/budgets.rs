@@ -5,6 +5,7 @@ use remit_model::{Authority, Chain, EdgeProof, Hop, Principal, TenantId, UnixTim
 use remit_store::{Batch, Change, StoredToken};
 use remit_token::access::Claims;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 fn hop(world: &World, from: Principal, to: &str, jkt: &str, authority: Authority) -> Hop {
     Hop {
@@ -41,7 +42,7 @@ async fn issue(world: &World, claims: &Claims, chain: &Chain) {
         expires: claims.exp,
         family: None,
     };
-    world.store.apply(Batch::new(TenantId::main()).change(Change::IssueToken(token))).await.unwrap();
+    world.store.apply(Batch::new(TenantId::main()).change(Change::IssueToken(Arc::new(token)))).await.unwrap();
 }
 
 fn refunds(world: &World, most: u32, calls: u32) -> Authority {

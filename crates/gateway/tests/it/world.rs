@@ -269,7 +269,7 @@ impl World {
             expires: UnixTime(NOW + 600),
             family: None,
         };
-        self.store.apply(Batch::new(TenantId::main()).change(Change::IssueToken(token))).await.unwrap();
+        self.store.apply(Batch::new(TenantId::main()).change(Change::IssueToken(Arc::new(token)))).await.unwrap();
     }
 
     pub(crate) async fn quarantine(&self, name: &str) {

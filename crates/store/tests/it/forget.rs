@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -80,7 +81,7 @@ async fn populated(dir: &Path) -> Store {
     "user:alice".clone_into(&mut planner.owner);
     store.apply(batch().change(account("alice")).change(account("bob")).change(Change::PutAgent(planner))).await.unwrap();
     for human in ["alice", "bob"] {
-        store.apply(batch().change(Change::IssueToken(token(human))).record(call(human))).await.unwrap();
+        store.apply(batch().change(Change::IssueToken(Arc::new(token(human)))).record(call(human))).await.unwrap();
         store.apply(batch().record(call(human))).await.unwrap();
     }
     store.publish().await.unwrap();

@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use remit_model::{authority::Authority, chain::Chain, id::Principal, time::UnixTime};
 use remit_store::{ApplyError, Budget, Change, JtiKind, Precondition, Revocation, Store, StoredCode, StoredRefresh, StoredToken};
 use serde_json::json;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 fn code(store: &Store) -> StoredCode {
     StoredCode {
@@ -80,7 +80,7 @@ async fn j_09_a_jti_is_accepted_once_per_kind() {
     store.close().await.unwrap();
     let again = open(dir.path());
     let late = again.apply(batch().once(JtiKind::ClientAssertion, "agent:planner/j1", UnixTime(NOW + 60))).await;
-    assert!(matches!(late, Err(ApplyError::Conflict(Precondition::Absent { .. }))), "also after a restart");
+    assert!(matches!(late, Err(ApplyError::Conflict(Precondition::Once { .. }))), "also after a restart");
     again.close().await.unwrap();
 }
 
@@ -155,16 +155,22 @@ async fn an_issued_token_and_a_pinned_object_are_read_back() {
         expires: UnixTime(NOW + 600),
         family: None,
     };
-    store.apply(batch().change(Change::IssueToken(token.clone()))).await.unwrap();
-    assert_eq!(store.token("j1").await.unwrap(), Some(token.clone()));
+    let token = Arc::new(token);
+    store.apply(batch().change(Change::IssueToken(Arc::clone(&token)))).await.unwrap();
+    assert_eq!(store.token("j1").await.unwrap(), Some(Arc::clone(&token)));
     assert_eq!(store.token("j2").await.unwrap(), None);
-    let again = store.apply(batch().change(Change::IssueToken(token))).await;
+    let again = store.apply(batch().change(Change::IssueToken(Arc::clone(&token)))).await;
     assert!(matches!(again, Err(ApplyError::Invalid(_))), "a jti is issued once");
     store.apply(batch().change(Change::PutObject(b"abc".to_vec()))).await.unwrap();
     let name = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     assert_eq!(store.object(name).await.unwrap().as_deref(), Some(&b"abc"[..]));
     store.publish().await.unwrap();
     assert_eq!(std::fs::read(store.ledger_dir().join("objects").join(name)).unwrap(), b"abc");
+    store.close().await.unwrap();
+    let store = open(dir.path());
+    for _ in 0..2 {
+        assert_eq!(store.token("j1").await.unwrap(), Some(Arc::clone(&token)), "read from the row, and once it was read");
+    }
     store.close().await.unwrap();
 }
 

@@ -13,7 +13,7 @@ fn good(key: &remit_token::PrivateKey) -> String {
 fn a_client_shows_its_key() {
     for key in [ed25519(1), es256(1)] {
         let compact = good(&key);
-        assert_eq!(assertion::claimed_client_id(&compact).unwrap(), CLIENT);
+        assert_eq!(assertion::Presented::read(&compact).unwrap().client_id().unwrap(), CLIENT);
         let verified = verify_assertion(&compact, &key).unwrap();
         assert_eq!((verified.client_id(), verified.jti(), verified.expires()), (CLIENT, "assertion-1", NOW.plus(60)));
         assert_eq!(verified.compact(), compact);

@@ -189,7 +189,7 @@ fn dp_09_replay_is_remembered_as_long_as_the_proof_could_be_accepted() {
     let iat = NOW.plus(300);
     replay.insert("k", "j", iat, NOW).unwrap();
     for later in [1, 299, 300, 599, 600] {
-        // Other traffic moves the generations on.
+        // Other traffic moves the slots on.
         replay.insert("k", &format!("other-{later}"), NOW.plus(later), NOW.plus(later)).unwrap();
         refused(replay.insert("k", "j", iat, NOW.plus(later)), Code::DpopProofReplayed);
     }
@@ -217,6 +217,22 @@ fn dp_09_a_full_memory_refuses_and_recovers() {
     refused(replay.insert("k", &format!("j{known}"), NOW, NOW), Code::DpopProofReplayed);
     let later = NOW.plus(2000);
     replay.insert("k", "fresh", later, later).unwrap();
+}
+
+#[test]
+fn dp_09_a_steady_load_within_the_room_is_never_refused() {
+    // Twelve a second for as long as they are good and a quarter longer: 4,500 at a time, unevenly spread over the shards.
+    let replay = ReplaySet::new(8_000, 300);
+    for second in 0..2_000 {
+        let now = NOW.plus(second);
+        for n in 0..12 {
+            replay.insert("k", &format!("{second} {n}"), now, now).unwrap();
+        }
+        if second >= 300 {
+            let old = format!("{} 0", second - 300);
+            refused(replay.insert("k", &old, NOW.plus(second - 300), now), Code::DpopProofReplayed);
+        }
+    }
 }
 
 #[test]
