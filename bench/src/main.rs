@@ -32,10 +32,16 @@ pub(crate) struct Scale {
     pub(crate) large: u64,
 }
 
+impl Scale {
+    pub(crate) fn is_quick(&self) -> bool {
+        self.round < FULL.round
+    }
+}
+
 const QUICK: Scale = Scale { rounds: 3, round: Duration::from_millis(700), records: 2_000, decisions: 5_000, large: 200_000 };
 const FULL: Scale = Scale { rounds: 7, round: Duration::from_secs(2), records: 50_000, decisions: 1_000_000, large: 10_000_000 };
 
-const USAGE: &str = "remit-bench [--quick] [--only append,growth,offline,search] [--out FILE.json] [--table FILE.md]";
+const USAGE: &str = "remit-bench [--quick] [--only append,roads,peers,growth,offline,search] [--out FILE.json] [--table FILE.md]";
 
 type Suite = fn(&Path, &Scale, &mut Table) -> Result<()>;
 
@@ -57,8 +63,14 @@ fn main() -> Result<()> {
     let scale = if asked.quick { QUICK } else { FULL };
     let folder = tempfile::tempdir().context("no temporary folder")?;
     let mut table = Table::new(if asked.quick { "quick" } else { "full" });
-    let suites: [(&str, Suite); 4] =
-        [("append", append::run), ("growth", growth::run), ("offline", offline::run), ("search", search::run)];
+    let suites: [(&str, Suite); 6] = [
+        ("append", append::run),
+        ("roads", roads::suite::run),
+        ("peers", roads::peers::run),
+        ("growth", growth::run),
+        ("offline", offline::run),
+        ("search", search::run),
+    ];
     for (name, suite) in suites {
         if asked.only.as_deref().is_none_or(|only| only.split(',').any(|one| one == name)) {
             eprintln!("bench: {name}");

@@ -54,3 +54,9 @@ impl Figures {
         self.0.extend(other.0);
     }
 }
+
+impl FromIterator<f64> for Figures {
+    fn from_iter<I: IntoIterator<Item = f64>>(figures: I) -> Self {
+        Self(figures.into_iter().collect())
+    }
+}

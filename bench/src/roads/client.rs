@@ -51,6 +51,12 @@ impl Client {
         })
     }
 
+    /// The same agents at the token endpoint of another issuer.
+    pub(crate) fn at(self, port: u16) -> Self {
+        let host = format!("127.0.0.1:{port}");
+        Self { issuer: format!("http://{host}"), host, ..self }
+    }
+
     pub(crate) fn agent(&self, number: usize) -> Result<&Agent> {
         self.agents.get(number).context("no such agent")
     }
@@ -85,7 +91,7 @@ impl Client {
         let (jti, subject) = (self.entropy.token(JTI), agent.subject());
         let assertion = assertion::create(&agent.key, &subject, &self.issuer, &jti, self.clock.unix());
         let mut assertion = assertion.map_err(|fault| anyhow!("{fault}"))?;
-        let proved = path == "/oauth/token";
+        let proved = path.ends_with("/token");
         if spoilt == Spoilt::Signature && !proved {
             assertion = flipped(&assertion);
         }

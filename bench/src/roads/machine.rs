@@ -5,7 +5,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use std::{
     fs,
     io::{BufRead as _, BufReader},
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Child, ChildStdout, Command, Stdio},
     thread,
@@ -28,34 +28,22 @@ pub(crate) fn pin(core: usize) {
     }
 }
 
-/// A program of ours that runs beside us, and ends with us.
+/// A program that runs beside us, and ends with us.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
     /// Kept open: a program that writes to a closed pipe would end.
-    _out: BufReader<ChildStdout>,
+    _out: Option<BufReader<ChildStdout>>,
 }
 
 impl Process {
     /// Starts a program on one core and waits for the first line it prints.
     pub(crate) fn start(program: &Path, words: &[&str], core: usize, log: &Path) -> Result<(Self, String)> {
-        let errors = fs::File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
-        let mut command = Command::new(program);
-        command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
-        // A child inherits the affinity of the thread that starts it.
-        let started = thread::scope(|scope| {
-            let starter = scope.spawn(|| {
-                pin(core);
-                command.spawn()
-            });
-            starter.join()
-        });
-        let Ok(spawned) = started else { bail!("cannot start a thread") };
-        let mut child = spawned.with_context(|| format!("cannot start {}", program.display()))?;
+        let mut child = spawn(program, words, core, log, Stdio::piped())?;
         let mut out = BufReader::new(child.stdout.take().context("no standard output")?);
         let mut line = String::new();
         out.read_line(&mut line)?;
-        let process = Self { child, _out: out };
+        let process = Self { child, _out: Some(out) };
         ensure!(
             !line.is_empty(),
             "{} {} did not start: {}",
@@ -64,6 +52,19 @@ impl Process {
             fs::read_to_string(log).unwrap_or_default()
         );
         Ok((process, line))
+    }
+
+    /// Starts a program on one core and waits until it listens on a port.
+    pub(crate) fn listening(program: &Path, words: &[&str], core: usize, log: &Path, port: u16) -> Result<Self> {
+        let mut process = Self { child: spawn(program, words, core, log, Stdio::null())?, _out: None };
+        for _ in 0..300 {
+            if TcpStream::connect(local(port)).is_ok() {
+                return Ok(process);
+            }
+            ensure!(process.child.try_wait()?.is_none(), "{} ended", program.display());
+            thread::sleep(Duration::from_millis(50));
+        }
+        bail!("{} does not listen on {port}: {}", program.display(), fs::read_to_string(log).unwrap_or_default())
     }
 
     /// Seconds of processor time so far, all threads together.
@@ -91,6 +92,23 @@ impl Process {
         }
         bail!("process {id} does not end")
     }
+}
+
+/// A child inherits the affinity of the thread that starts it.
+fn spawn(program: &Path, words: &[&str], core: usize, log: &Path, out: Stdio) -> Result<Child> {
+    let errors = fs::File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+    let mut command = Command::new(program);
+    // A program in Go takes as many threads as the machine has cores, wherever it is pinned.
+    command.args(words).env("GOMAXPROCS", "1").stdin(Stdio::null()).stdout(out).stderr(errors);
+    let started = thread::scope(|scope| {
+        let starter = scope.spawn(|| {
+            pin(core);
+            command.spawn()
+        });
+        starter.join()
+    });
+    let Ok(spawned) = started else { bail!("cannot start a thread") };
+    spawned.with_context(|| format!("cannot start {}", program.display()))
 }
 
 impl Drop for Process {

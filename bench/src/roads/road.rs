@@ -1,7 +1,7 @@
 //! The roads that are measured, and requests for each: tokens come from the real endpoints, signatures are made beforehand.
 
 use super::{
-    client::{ACCESS_TOKEN, Client, Spoilt, TOKEN_EXCHANGE, token_of},
+    client::{ACCESS_TOKEN, Client, Spoilt, TOKEN_EXCHANGE, call_body, token_of},
     http,
     load::{self, Expect, Prepared},
     world::{TOOLS, UNGRANTED, World, details},
@@ -125,6 +125,19 @@ impl Stock {
         let text = String::from_utf8_lossy(&spent.body);
         ensure!(spent.status == 200, "{:?} was answered {}: {text}", self.road, spent.status);
         Ok(())
+    }
+
+    /// The call without a proof, for a program that asks for none.
+    pub(crate) fn bearer(&self) -> Result<Prepared> {
+        let authorization = format!("Bearer {}", self.token);
+        let tool = self.road.tool().context("not a call")?;
+        let headers = [
+            ("authorization", authorization.as_str()),
+            ("content-type", "application/json"),
+            ("accept", "application/json, text/event-stream"),
+        ];
+        let bytes = http::request("POST", "/mcp", "127.0.0.1", &headers, &call_body(tool));
+        Ok(Prepared { bytes, expect: self.expect() })
     }
 
     /// So many requests, signed now; every hundredth must be refused.

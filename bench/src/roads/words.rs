@@ -2,7 +2,7 @@
 
 use super::{
     drive::{self, Driven},
-    plain,
+    floor, plain,
     road::{ROADS, Road},
     upstream,
 };
@@ -19,6 +19,7 @@ remit-bench drive --road NAME --dir DIR [--requests N] [--connections N] [--warm
     client-credentials, exchange-1, exchange-4, exchange-1-fresh, call, call-change, call-masked, call-streamed,
     refusal, introspection
 remit-bench upstream|echo --port PORT          the MCP server behind the gateway; a server that only answers
+remit-bench floor-server --dir DIR --port PORT the floor of every road, with the keys of a world
 remit-bench proxy --port PORT --upstream PORT  a plain reverse proxy";
 
 /// Runs a command; `false` when the words are none.
@@ -29,6 +30,7 @@ pub(crate) fn run(words: &[String]) -> Result<bool> {
         "world" => drive::world(&PathBuf::from(options.required("--dir")?))?,
         "drive" => drive::drive(&driven(&options)?)?,
         "upstream" => upstream::serve(options.number("--port")?)?,
+        "floor-server" => floor::serve(&PathBuf::from(options.required("--dir")?), options.number("--port")?)?,
         "echo" => plain::echo(options.number("--port")?)?,
         "proxy" => plain::proxy(options.number("--port")?, options.number("--upstream")?)?,
         "help" | "--help" | "-h" => println!("{}\n\n{USAGE}", crate::USAGE),

@@ -1,0 +1,225 @@
+//! Peers in the same run: other programs that do a part of the same work, one worker each, on the same core in turns.
+//!
+//! Each row says what the peer leaves out. A peer that is not installed is said to be so, and the run goes on.
+
+use super::{
+    client::{Client, Spoilt},
+    load::{self, Expect, Outcome, Pace, Prepared},
+    machine::{self, Process, SERVER},
+    pair::Side,
+    road::{Road, Stock},
+    world::World,
+};
+use crate::{
+    Scale,
+    rounds::Figures,
+    table::{Goal, Table},
+};
+use anyhow::{Context as _, Result};
+use remit_token::PrivateKey;
+use serde_json::json;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+const CONNECTIONS: usize = 16;
+/// A peer that compiles while it runs has had enough after so many requests.
+const WARM_UP: usize = 1_500;
+const ENVOY: &str = include_str!("../../peers/envoy.yaml");
+
+/// What one side sends in a round.
+type Batch<'a> = &'a dyn Fn(usize) -> Result<Arc<Vec<Prepared>>>;
+
+/// One side of a comparison.
+struct Runner<'a> {
+    side: Side,
+    batch: Batch<'a>,
+}
+
+pub(crate) fn run(folder: &Path, scale: &Scale, table: &mut Table) -> Result<()> {
+    let world = World::make(folder)?;
+    let _upstream = world.upstream()?;
+    let installed = installed();
+    let ours = || -> Result<Side> { Ok(Side { process: world.serve()?, address: world.address() }) };
+
+    let title = "client credentials against oidc-provider (keeps tokens in memory, records nothing)";
+    match oidc_provider(&world, &installed) {
+        Ok((peer, client)) => {
+            let side = ours()?;
+            let stock = Stock::gather(&world, Road::Credentials)?;
+            let product = Runner { side, batch: &|count| stock.good_requests(count) };
+            let theirs = Runner { side: peer, batch: &|count| credentials(&client, count) };
+            compare(title, product, theirs, scale, Some(Goal::AtLeast(4.0)), table)?;
+        }
+        Err(why) => absent(title, &why, table),
+    }
+
+    let side = ours()?;
+    let stock = Stock::gather(&world, Road::Call)?;
+    let calls = |count| stock.good_requests(count);
+    let bearer = stock.bearer()?;
+    let bearers = |_| Ok(Arc::new(vec![bearer.clone(); WARM_UP * 40]));
+    let title = "tool call against Envoy (a token verified and a role checked; no proof, no policy, no record)";
+    match envoy(&world, &installed) {
+        Ok(peer) => {
+            let product = Runner { side, batch: &calls };
+            let theirs = Runner { side: peer, batch: &bearers };
+            compare(title, product, theirs, scale, Some(Goal::AtLeast(0.8)), table)?;
+        }
+        Err(why) => absent(title, &why, table),
+    }
+
+    let product = Runner { side: ours()?, batch: &calls };
+    let port = machine::free_port()?;
+    let (number, upstream) = (port.to_string(), world.ports.upstream.to_string());
+    let proxy = Side::own(&["proxy", "--port", &number, "--upstream", &upstream], port, &folder.join("proxy.log"))?;
+    let title = "tool call against a plain hyper proxy (checks and records nothing)";
+    compare(title, product, Runner { side: proxy, batch: &bearers }, scale, None, table)?;
+
+    decisions(&world, &installed, scale, table)
+}
+
+/// Rounds in turns; the row is the ratio of each round.
+fn compare(
+    title: &str,
+    product: Runner<'_>,
+    peer: Runner<'_>,
+    scale: &Scale,
+    goal: Option<Goal>,
+    table: &mut Table,
+) -> Result<()> {
+    let (mut ours, mut theirs) = (Figures::default(), Figures::default());
+    let (mut speed_of_ours, mut speed_of_theirs) = (warm(&product)?, warm(&peer)?);
+    for round in 0..scale.rounds {
+        for first in if round % 2 == 0 { [true, false] } else { [false, true] } {
+            let (runner, figures, speed) =
+                if first { (&product, &mut ours, &mut speed_of_ours) } else { (&peer, &mut theirs, &mut speed_of_theirs) };
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+            let requests = (runner.batch)((*speed * scale.round.as_secs_f64() * 1.3) as usize + 200)?;
+            let outcome = send(runner, &requests, scale.round)?;
+            *speed = outcome.rate();
+            figures.push(outcome.rate());
+        }
+    }
+    table.against(title, "requests/s", &ours, &theirs, goal);
+    Ok(())
+}
+
+fn warm(runner: &Runner<'_>) -> Result<f64> {
+    let requests = (runner.batch)(WARM_UP)?;
+    Ok(send(runner, &requests, Duration::from_secs(5))?.rate())
+}
+
+fn send(runner: &Runner<'_>, requests: &Arc<Vec<Prepared>>, span: Duration) -> Result<Outcome> {
+    load::run(runner.side.address, requests, Pace::Closed { connections: CONNECTIONS }, span)
+}
+
+fn absent(title: &str, why: &anyhow::Error, table: &mut Table) {
+    eprintln!("bench:   {title}: {why:#}");
+    table.alone(&format!("{title}: not installed"), "", &Figures::default(), None);
+}
+
+/// Where `cargo xtask bench` puts peers: beside the programs it builds.
+fn installed() -> PathBuf {
+    let program = std::env::current_exe().unwrap_or_default();
+    program.ancestors().nth(2).unwrap_or(Path::new("")).join("bench-peers")
+}
+
+fn there(file: PathBuf) -> Result<PathBuf> {
+    if file.is_file() { Ok(file) } else { Err(anyhow::anyhow!("there is no {}", file.display())) }
+}
+
+fn oidc_provider(world: &World, installed: &Path) -> Result<(Side, Client)> {
+    let script = there(installed.join("oidc-provider.mjs"))?;
+    let port = machine::free_port()?;
+    let client = Client::of(world)?.at(port);
+    let agent = client.agent(0)?;
+    let mut jwk = agent.key.public().to_jwk();
+    if let Some(members) = jwk.as_object_mut() {
+        members.insert("use".to_owned(), json!("sig"));
+    }
+    let file = world.dir.join("client.jwk.json");
+    fs::write(&file, jwk.to_string())?;
+    let words = [&script.display().to_string(), &port.to_string(), &file.display().to_string(), &agent.subject()];
+    let words = words.map(String::as_str);
+    let process = Process::listening(Path::new("node"), &words, SERVER, &world.dir.join("oidc-provider.log"), port)?;
+    Ok((Side { process, address: machine::local(port) }, client))
+}
+
+fn credentials(client: &Client, count: usize) -> Result<Arc<Vec<Prepared>>> {
+    let fields = [("grant_type", "client_credentials"), ("scope", "bench:small bench:large")];
+    let expect = Expect::Good("\"access_token\"");
+    let made = (0..count)
+        .map(|_| Ok(Prepared { bytes: client.form(client.agent(0)?, "/token", &fields, Spoilt::No)?, expect }))
+        .collect::<Result<Vec<_>>>();
+    Ok(Arc::new(made?))
+}
+
+fn envoy(world: &World, installed: &Path) -> Result<Side> {
+    let places = fs::read_dir(installed.join("python/lib")).context("Envoy is not there")?;
+    let program = places
+        .filter_map(Result::ok)
+        .map(|place| place.path().join("site-packages/envoy/_bin/envoy"))
+        .find(|program| program.is_file())
+        .context("Envoy is not there")?;
+    let port = machine::free_port()?;
+    let pem = fs::read_to_string(world.dir.join("keys/issuer.pem"))?;
+    let issuer = PrivateKey::from_pkcs8_pem(pem.trim_end()).ok().context("issuer.pem")?;
+    let text = ENVOY
+        .replace("port_value: PORT", &format!("port_value: {port}"))
+        .replace("port_value: UPSTREAM", &format!("port_value: {}", world.ports.upstream))
+        .replace("issuer: ISSUER", &format!("issuer: {}", world.issuer()))
+        .replace("exact: SUBJECT", "exact: agent:hop0")
+        .replace("'JWKS'", &format!("'{}'", json!({"keys": [issuer.public().to_jwk()]})));
+    let file = world.dir.join("envoy.yaml");
+    fs::write(&file, text)?;
+    let file = file.display().to_string();
+    let words = ["--concurrency", "1", "--use-dynamic-base-id", "--log-level", "error", "-c", &file];
+    let process = Process::listening(&program, &words, SERVER, &world.dir.join("envoy.log"), port)?;
+    Ok(Side { process, address: machine::local(port) })
+}
+
+/// Decisions: Cerbos over HTTP, ours over HTTP where the server has the endpoint.
+fn decisions(world: &World, installed: &Path, scale: &Scale, table: &mut Table) -> Result<()> {
+    let title = "decisions of Cerbos, one policy, over HTTP (no token, no record)";
+    let peer = match cerbos(world, installed) {
+        Ok(peer) => peer,
+        Err(why) => {
+            absent(title, &why, table);
+            return Ok(());
+        }
+    };
+    let question = json!({
+        "requestId": "1", "principal": {"id": "agent:hop1", "roles": ["agent"], "attr": {"depth": 1}},
+        "resources": [{"actions": ["call"], "resource": {"kind": "tool", "id": "bench/small", "attr": {"class": "read"}}}],
+    });
+    let headers = [("content-type", "application/json")];
+    let bytes = super::http::request("POST", "/api/check/resources", "127.0.0.1", &headers, &question.to_string());
+    let request = Prepared { bytes, expect: Expect::Good("EFFECT_ALLOW") };
+    let runner = Runner { side: peer, batch: &|_| Ok(Arc::new(vec![request.clone(); WARM_UP * 20])) };
+    warm(&runner)?;
+    let mut rate = Figures::default();
+    for _ in 0..scale.rounds {
+        rate.push(send(&runner, &(runner.batch)(0)?, scale.round)?.rate());
+    }
+    table.alone(title, "decisions/s", &rate, None);
+    Ok(())
+}
+
+fn cerbos(world: &World, installed: &Path) -> Result<Side> {
+    let program = there(installed.join("node_modules/@cerbos/cerbos-linux-x64/cerbos-linux-x64"))?;
+    let (port, other) = (machine::free_port()?, machine::free_port()?);
+    let set = [
+        format!("--set=server.httpListenAddr=127.0.0.1:{port}"),
+        format!("--set=server.grpcListenAddr=127.0.0.1:{other}"),
+        "--set=storage.driver=disk".to_owned(),
+        format!("--set=storage.disk.directory={}", installed.join("cerbos").display()),
+        "--set=telemetry.disabled=true".to_owned(),
+    ];
+    let words: Vec<&str> = ["server", "--log-level=error"].into_iter().chain(set.iter().map(String::as_str)).collect();
+    let process = Process::listening(&program, &words, SERVER, &world.dir.join("cerbos.log"), port)?;
+    Ok(Side { process, address: machine::local(port) })
+}
