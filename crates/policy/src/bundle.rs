@@ -4,17 +4,23 @@
 
 use crate::{
     decide,
-    decision::{Decision, RuleEffect},
-    index::Index,
+    decision::Decision,
+    index::{Candidate, Index, in_scope},
+    known::Known,
     question::Question,
-    slice::Types,
+    rules::{Rule, Rules},
+    slice::{Slice, Types},
+    source::{self, Checked, Source},
 };
-use cedar_policy::{Effect, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator, ffi::DetailedError};
+use cedar_policy::{Schema, Validator, ffi::DetailedError};
 use remit_model::json;
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeSet, HashMap},
     fmt,
+    num::NonZero,
+    sync::Arc,
+    thread,
 };
 
 /// The published schema that policies are validated against.
@@ -23,11 +29,8 @@ pub const SCHEMA: &str = include_str!("schema.cedarschema");
 /// What [`Bundle::pinned`] writes.
 const PINNED_FORMAT: &str = "remit.policies.v1";
 
-/// Longest `@id`: it is in every record of a decision the policy determines.
-const ID_LIMIT: usize = 128;
-
-/// How far a policy may follow attributes from the request: `principal.owner` is one step.
-const DEREFERENCES: u32 = 1;
+/// Files are checked side by side when they have so many bytes altogether.
+const SIDE_BY_SIDE: usize = 64 << 10;
 
 /// One thing wrong with a policy file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -41,26 +44,17 @@ pub struct PolicyError {
 /// Valid policies, ready to decide.
 #[derive(Debug)]
 pub struct Bundle {
-    sources: Vec<(String, String)>,
+    sources: Vec<Source>,
+    /// The number of each file's first policy.
+    firsts: Vec<u32>,
     schema: String,
     digest: String,
     schema_digest: String,
-    warnings: Vec<PolicyError>,
-    rules: Vec<Rule>,
+    /// Files that were not known before.
+    checked: usize,
+    rules: Rules,
     index: Index,
     types: Types,
-}
-
-/// One policy with what a decision says about it.
-#[derive(Debug)]
-pub(crate) struct Rule {
-    pub(crate) id: String,
-    pub(crate) effect: RuleEffect,
-    pub(crate) digest: String,
-    pub(crate) file: String,
-    pub(crate) line: usize,
-    pub(crate) annotations: BTreeMap<String, String>,
-    pub(crate) policy: Policy,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -74,7 +68,12 @@ impl Bundle {
     /// Parses and validates policy files (name, text), and reports everything wrong with them at once.
     /// No files, or files without a policy, make a bundle that denies everything.
     pub fn parse(files: &[(String, String)]) -> Result<Self, Vec<PolicyError>> {
-        Self::load(files, SCHEMA)
+        Self::load(files, SCHEMA, &Known::default())
+    }
+
+    /// The same, but files that are known to be valid are neither parsed nor validated again.
+    pub fn parse_knowing(files: &[(String, String)], known: &Known) -> Result<Self, Vec<PolicyError>> {
+        Self::load(files, SCHEMA, known)
     }
 
     /// Reads the bytes [`Bundle::pinned`] wrote, against the schema that was pinned with them.
@@ -86,54 +85,47 @@ impl Bundle {
             return Err(unreadable("pinned policies", format!("the format is not {PINNED_FORMAT}")));
         }
         let schema = std::str::from_utf8(schema).map_err(|error| unreadable("pinned schema", error.to_string()))?;
-        Self::load(&pinned.files, schema)
+        Self::load(&pinned.files, schema, &Known::default())
     }
 
-    fn load(files: &[(String, String)], schema_text: &str) -> Result<Self, Vec<PolicyError>> {
-        let mut sources = files.to_vec();
-        sources.sort();
+    fn load(files: &[(String, String)], schema_text: &str, known: &Known) -> Result<Self, Vec<PolicyError>> {
+        let mut files: Vec<&(String, String)> = files.iter().collect();
+        files.sort();
         let schema = read_schema(schema_text).map_err(|error| vec![error])?;
+        let schema_digest = json::sha256_label(schema_text.as_bytes());
         let types = Types::new().map_err(|why| vec![PolicyError::whole("schema", why)])?;
 
-        let mut errors = repeated_names(&sources);
-        let mut rules = Vec::new();
-        for (name, text) in &sources {
-            match read_file(name, text) {
-                Ok(read) => rules.extend(read),
-                Err(wrong) => errors.extend(wrong),
-            }
+        let mut errors = repeated_names(&files);
+        let mut sources = Vec::with_capacity(files.len());
+        let mut checked = 0;
+        for (file, found) in files.iter().zip(check_all(&files, &Validator::new(schema), &schema_digest, known)) {
+            checked += usize::from(found.anew);
+            errors.extend(found.errors);
+            sources.push(Source { name: file.0.clone(), text: file.1.clone(), checked: found.checked });
         }
-        let repeated = repeated_ids(&rules);
-        let mut warnings = Vec::new();
-        if repeated.is_empty() {
-            let (wrong, odd) = validate(schema, &rules, &sources);
-            errors.extend(wrong);
-            warnings = odd;
-        }
-        errors.extend(repeated);
+        errors.extend(repeated_ids(&sources));
         if !errors.is_empty() {
             errors.sort();
             errors.dedup();
             return Err(errors);
         }
-        let index = Index::new(&rules);
-        let mut bundle = Self {
-            sources,
-            schema: schema_text.to_owned(),
-            digest: String::new(),
-            schema_digest: json::sha256_label(schema_text.as_bytes()),
-            warnings,
-            rules,
-            index,
-            types,
-        };
+        let mut firsts = Vec::with_capacity(sources.len());
+        let mut count = 0_usize;
+        for source in &sources {
+            firsts.push(u32::try_from(count).map_err(|_| vec![PolicyError::whole("policies", "too many".to_owned())])?);
+            count = count.saturating_add(source.checked.places.len());
+        }
+        let index = Index::new(sources.iter().flat_map(|source| source.checked.places.iter().map(|place| place.scope)));
+        let (schema, rules, digest) = (schema_text.to_owned(), Rules::new(count), String::new());
+        let mut bundle = Self { sources, firsts, schema, digest, schema_digest, checked, rules, index, types };
         bundle.digest = json::sha256_label(&bundle.pinned());
         Ok(bundle)
     }
 
     /// The files as one canonical JSON document. Its SHA-256 is [`Bundle::digest`], so it can be kept by digest.
     pub fn pinned(&self) -> Vec<u8> {
-        json::canonical(&serde_json::json!({ "format": PINNED_FORMAT, "files": self.sources }))
+        let files: Vec<_> = self.sources().collect();
+        json::canonical(&serde_json::json!({ "format": PINNED_FORMAT, "files": files }))
     }
 
     /// `sha-256:…` of [`Bundle::pinned`].
@@ -152,13 +144,13 @@ impl Bundle {
     }
 
     /// File names and texts, sorted by name.
-    pub fn sources(&self) -> &[(String, String)] {
-        &self.sources
+    pub fn sources(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.sources.iter().map(|source| (source.name.as_str(), source.text.as_str()))
     }
 
     /// Things that are probably not meant, such as a policy that can never apply. They do not stop a bundle.
-    pub fn warnings(&self) -> &[PolicyError] {
-        &self.warnings
+    pub fn warnings(&self) -> impl Iterator<Item = &PolicyError> {
+        self.sources.iter().flat_map(|source| &source.checked.warnings)
     }
 
     /// How many policies there are.
@@ -167,7 +159,12 @@ impl Bundle {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.rules.is_empty()
+        self.len() == 0
+    }
+
+    /// How many files had to be validated, because nothing was known of them.
+    pub fn checked(&self) -> usize {
+        self.checked
     }
 
     /// Answers one question. Pure: the same bundle and question give the same decision.
@@ -180,8 +177,37 @@ impl Bundle {
         decide::decide(self, question, ids)
     }
 
-    pub(crate) fn rules(&self) -> &[Rule] {
-        &self.rules
+    /// What is known of each file, by name.
+    pub(crate) fn known(&self) -> impl Iterator<Item = (&str, &Arc<Checked>)> {
+        self.sources.iter().map(|source| (source.name.as_str(), &source.checked))
+    }
+
+    /// The policy with this number.
+    ///
+    /// # Errors
+    /// In words; cannot happen for a number of this bundle.
+    pub(crate) fn rule(&self, number: u32) -> Result<Arc<Rule>, String> {
+        self.rules.get(number, || {
+            let lost = || format!("there is no policy {number}");
+            let file = self.firsts.partition_point(|first| *first <= number).checked_sub(1).ok_or_else(lost)?;
+            let (source, first) = self.sources.get(file).zip(self.firsts.get(file)).ok_or_else(lost)?;
+            source.read(usize::try_from(number.saturating_sub(*first)).map_err(|_| lost())?)
+        })
+    }
+
+    /// Exactly the policies whose scope matches, by ascending number.
+    ///
+    /// # Errors
+    /// One of them cannot be read; then nothing may be decided without it.
+    pub(crate) fn candidates(&self, slice: &Slice) -> Result<Vec<Candidate>, String> {
+        let mut found = Vec::new();
+        for number in self.index.numbers(slice) {
+            let rule = self.rule(number)?;
+            if in_scope(&rule.policy, slice) {
+                found.push((number, rule));
+            }
+        }
+        Ok(found)
     }
 
     pub(crate) fn index(&self) -> &Index {
@@ -194,7 +220,7 @@ impl Bundle {
 }
 
 impl PolicyError {
-    fn whole(file: &str, message: String) -> Self {
+    pub(crate) fn whole(file: &str, message: String) -> Self {
         Self { file: file.to_owned(), line: 0, message }
     }
 }
@@ -220,116 +246,60 @@ fn read_schema(text: &str) -> Result<Schema, PolicyError> {
     Ok(schema)
 }
 
-fn repeated_names(sources: &[(String, String)]) -> Vec<PolicyError> {
+fn repeated_names(files: &[&(String, String)]) -> Vec<PolicyError> {
     let mut seen = BTreeSet::new();
-    let repeated = sources.iter().filter(|(name, _)| !seen.insert(name));
+    let repeated = files.iter().filter(|(name, _)| !seen.insert(name));
     repeated.map(|(name, _)| PolicyError::whole(name, "the file is given twice".to_owned())).collect()
 }
 
-fn repeated_ids(rules: &[Rule]) -> Vec<PolicyError> {
-    let mut first: BTreeMap<&str, &Rule> = BTreeMap::new();
+fn repeated_ids(sources: &[Source]) -> Vec<PolicyError> {
+    let mut first: HashMap<String, (&str, u32)> = HashMap::new();
     let mut errors = Vec::new();
-    for rule in rules {
-        if let Some(earlier) = first.get(rule.id.as_str()) {
-            let message = format!("the id `{}` is already used at {}:{}", rule.id, earlier.file, earlier.line);
-            errors.push(PolicyError { file: rule.file.clone(), line: rule.line, message });
-        } else {
-            first.insert(&rule.id, rule);
+    for source in sources {
+        for (at, place) in source.checked.places.iter().enumerate() {
+            let id = source.id(at, place);
+            if let Some((file, line)) = first.get(&id) {
+                let message = format!("the id `{id}` is already used at {file}:{line}");
+                let line = usize::try_from(place.line).unwrap_or(usize::MAX);
+                errors.push(PolicyError { file: source.name.clone(), line, message });
+            } else {
+                first.insert(id, (&source.name, place.line));
+            }
         }
     }
     errors
 }
 
-fn read_file(name: &str, text: &str) -> Result<Vec<Rule>, Vec<PolicyError>> {
-    let set: PolicySet = text.parse().map_err(|errors: cedar_policy::ParseErrors| {
-        errors.iter().map(|error| located(name, text, 0, &DetailedError::from(error))).collect::<Vec<_>>()
-    })?;
-    if set.num_of_templates() > 0 {
-        let why = "templates (`?principal`, `?resource`) are not supported; write the policy out".to_owned();
-        return Err(vec![PolicyError::whole(name, why)]);
-    }
-    // Cedar numbers the policies of a text in order: policy0, policy1, …
-    let mut policies: Vec<(usize, &Policy)> = set
-        .policies()
-        .map(|policy| (policy.id().to_string().trim_start_matches("policy").parse().unwrap_or(usize::MAX), policy))
-        .collect();
-    policies.sort_by_key(|(ordinal, _)| *ordinal);
+/// What is found of one file.
+struct Found {
+    checked: Arc<Checked>,
+    errors: Vec<PolicyError>,
+    /// It was not known.
+    anew: bool,
+}
 
-    let mut from = 0;
-    let mut rules = Vec::new();
-    let mut errors = Vec::new();
-    for (ordinal, policy) in policies {
-        let source = policy.to_cedar().unwrap_or_default();
-        let start = text.get(from..).and_then(|rest| rest.find(&source)).map_or(from, |at| from + at);
-        from = start + source.len();
-        match read_policy(name, line_at(text, start), ordinal, &source, policy) {
-            Ok(rule) => rules.push(rule),
-            Err(error) => errors.push(error),
+/// Checks every file that is not known, on all processors when there is much to do; in the order of the files.
+fn check_all(files: &[&(String, String)], validator: &Validator, schema: &str, known: &Known) -> Vec<Found> {
+    let one = |(name, text): &(String, String)| {
+        if let Some(checked) = known.of_file(schema, name, text) {
+            return Found { checked, errors: Vec::new(), anew: false };
         }
-    }
-    if errors.is_empty() { Ok(rules) } else { Err(errors) }
-}
-
-fn read_policy(file: &str, line: usize, ordinal: usize, source: &str, policy: &Policy) -> Result<Rule, PolicyError> {
-    let wrong = |message: String| PolicyError { file: file.to_owned(), line, message };
-    let effect = match (policy.effect(), policy.annotation("effect")) {
-        (Effect::Permit, None) => RuleEffect::Permit,
-        (Effect::Forbid, None) => RuleEffect::Forbid,
-        (Effect::Forbid, Some("step_up")) => RuleEffect::StepUp,
-        (Effect::Forbid, Some(other)) => {
-            return Err(wrong(format!("`@effect(\"{other}\")` is unknown; a forbid may have `@effect(\"step_up\")`")));
+        let (checked, errors) = source::check(name, text, validator);
+        Found { checked: Arc::new(checked), errors, anew: true }
+    };
+    let bytes: usize = files.iter().map(|(_, text)| text.len()).sum();
+    let workers = if bytes < SIDE_BY_SIDE { 1 } else { thread::available_parallelism().map_or(1, NonZero::get) };
+    let share = |worker: usize| files.iter().skip(worker).step_by(workers).map(|file| one(file)).collect::<Vec<_>>();
+    let mut shares: Vec<_> = thread::scope(|scope| {
+        let others: Vec<_> =
+            (1..workers).map(|worker| (worker, thread::Builder::new().spawn_scoped(scope, move || share(worker)))).collect();
+        let mut shares = vec![share(0).into_iter()];
+        for (worker, other) in others {
+            // A thread that could not be had, or did not end well: the work is done here.
+            let done = other.ok().and_then(|other| other.join().ok()).unwrap_or_else(|| share(worker));
+            shares.push(done.into_iter());
         }
-        (Effect::Permit, Some(_)) => return Err(wrong("`@effect` belongs on a forbid".to_owned())),
-    };
-    let id = match policy.annotation("id") {
-        Some(id) if id.is_empty() || id.len() > ID_LIMIT || id.contains(char::is_control) => {
-            return Err(wrong(format!("`@id` is 1 to {ID_LIMIT} bytes of text on one line")));
-        }
-        Some(id) => id.to_owned(),
-        None => format!("{file}#{}", ordinal + 1),
-    };
-    Ok(Rule {
-        policy: policy.new_id(PolicyId::new(&id)),
-        id,
-        effect,
-        digest: json::sha256_label(source.as_bytes()),
-        file: file.to_owned(),
-        line,
-        annotations: policy.annotations().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
-    })
-}
-
-type Findings = (Vec<PolicyError>, Vec<PolicyError>);
-
-/// Errors and warnings of the strict validation, each at its line.
-fn validate(schema: Schema, rules: &[Rule], sources: &[(String, String)]) -> Findings {
-    let set = match PolicySet::from_policies(rules.iter().map(|rule| rule.policy.clone())) {
-        Ok(set) => set,
-        Err(error) => return (vec![PolicyError::whole("policies", error.to_string())], Vec::new()),
-    };
-    let by_id: BTreeMap<&str, &Rule> = rules.iter().map(|rule| (rule.id.as_str(), rule)).collect();
-    let text_of: BTreeMap<&str, &str> = sources.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-    let place = |policy: &PolicyId, detail: &DetailedError| {
-        by_id.get(AsRef::<str>::as_ref(policy)).map_or_else(
-            || PolicyError::whole("policies", detail.message.clone()),
-            |rule| {
-                let text = text_of.get(rule.file.as_str()).copied().unwrap_or_default();
-                located(&rule.file, text, rule.line, detail)
-            },
-        )
-    };
-    let result = Validator::new(schema).validate_with_level(&set, ValidationMode::Strict, DEREFERENCES);
-    let errors = result.validation_errors().map(|error| place(error.policy_id(), &DetailedError::from(error)));
-    let warnings = result.validation_warnings().map(|warning| place(warning.policy_id(), &DetailedError::from(warning)));
-    (errors.collect(), warnings.collect())
-}
-
-fn located(file: &str, text: &str, fallback: usize, detail: &DetailedError) -> PolicyError {
-    let line = detail.source_locations.first().map_or(fallback, |label| line_at(text, label.loc.start));
-    let help = detail.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
-    PolicyError { file: file.to_owned(), line, message: format!("{}{help}", detail.message) }
-}
-
-fn line_at(text: &str, offset: usize) -> usize {
-    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+        shares
+    });
+    (0..files.len()).filter_map(|at| shares.get_mut(at % workers)?.next()).collect()
 }

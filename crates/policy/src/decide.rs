@@ -4,21 +4,23 @@
 //! is nothing to evaluate.
 
 use crate::{
-    bundle::{Bundle, Rule},
+    bundle::Bundle,
     decision::{Decision, Determining, Effect, PolicyFailure, RuleEffect},
-    index,
+    index::Candidate,
     question::Question,
+    rules::Rule,
     slice::{Facts, Slice},
 };
 use cedar_policy::{EvalResult, EvaluationError, Expression, eval_expression};
+use std::sync::Arc;
 
 /// Longest explanation, in bytes (record.md §1.11, `decision.explanation`).
 const EXPLANATION: usize = 512;
 
 /// What the engine said, before it is put into words.
-struct Verdict<'b> {
+struct Verdict {
     effect: Effect,
-    policies: Vec<&'b Rule>,
+    policies: Vec<Arc<Rule>>,
     errors: Vec<PolicyFailure>,
     considered: usize,
 }
@@ -26,13 +28,9 @@ struct Verdict<'b> {
 pub(crate) fn decide(bundle: &Bundle, question: &Question, without: &[&str]) -> Decision {
     let verdict = Slice::new(bundle.types(), question)
         .and_then(|slice| {
-            let mut candidates = bundle.index().candidates(bundle.rules(), &slice);
-            if !without.is_empty() {
-                let left =
-                    |number: &u32| index::rule(bundle.rules(), *number).is_some_and(|rule| !without.contains(&rule.id.as_str()));
-                candidates.retain(left);
-            }
-            evaluate(bundle, question, &slice, &candidates)
+            let mut candidates = bundle.candidates(&slice)?;
+            candidates.retain(|(_, rule)| !without.contains(&rule.id.as_str()));
+            evaluate(bundle, question, &slice, candidates)
         })
         .unwrap_or_else(|why| Verdict {
             effect: Effect::Deny,
@@ -43,7 +41,7 @@ pub(crate) fn decide(bundle: &Bundle, question: &Question, without: &[&str]) -> 
     Decision {
         effect: verdict.effect,
         explanation: explain(&verdict),
-        policies: verdict.policies.into_iter().map(determining).collect(),
+        policies: verdict.policies.iter().map(|rule| determining(rule)).collect(),
         errors: verdict.errors,
         policy_set_digest: bundle.digest().to_owned(),
         schema_digest: bundle.schema_digest().to_owned(),
@@ -54,12 +52,12 @@ pub(crate) fn decide(bundle: &Bundle, question: &Question, without: &[&str]) -> 
 }
 
 /// Evaluates the policies whose scope matches, one by one: what holds of them decides as Cedar combines it.
-fn evaluate<'b>(bundle: &'b Bundle, question: &Question, slice: &Slice, candidates: &[u32]) -> Result<Verdict<'b>, String> {
+fn evaluate(bundle: &Bundle, question: &Question, slice: &Slice, candidates: Vec<Candidate>) -> Result<Verdict, String> {
     let considered = candidates.len();
     let mut facts = None;
     let (mut permits, mut forbids, mut errors) = (Vec::new(), Vec::new(), Vec::new());
-    for rule in candidates.iter().filter_map(|number| index::rule(bundle.rules(), *number)) {
-        match holds(bundle, question, slice, rule, &mut facts)? {
+    for (_, rule) in candidates {
+        match holds(bundle, question, slice, &rule, &mut facts)? {
             Ok(true) if rule.effect == RuleEffect::Permit => permits.push(rule),
             Ok(true) => forbids.push(rule),
             Ok(false) => {}
@@ -133,7 +131,7 @@ fn determining(rule: &Rule) -> Determining {
 }
 
 /// The annotations' words; ours only where no policy spoke.
-fn explain(verdict: &Verdict<'_>) -> String {
+fn explain(verdict: &Verdict) -> String {
     let mut text = match (verdict.errors.first(), verdict.policies.as_slice()) {
         (Some(error), _) if error.id.is_empty() => {
             format!("The policies could not be asked, so nothing is allowed: {}.", error.message)

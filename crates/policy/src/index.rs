@@ -3,93 +3,125 @@
 //! Sound because a policy whose scope is false can neither permit, forbid nor raise an error. A property test
 //! holds the decision over the slice against Cedar's evaluation of the whole set.
 
-use crate::{bundle::Rule, slice::Slice};
-use cedar_policy::{ActionConstraint, EntityTypeName, EntityUid, PrincipalConstraint, ResourceConstraint};
-use std::collections::HashMap;
+use crate::{rules::Rule, slice::Slice};
+use cedar_policy::{ActionConstraint, EntityTypeName, EntityUid, Policy, PrincipalConstraint, ResourceConstraint};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hasher as _},
+    ops::Range,
+    sync::Arc,
+};
 
-/// Where a scope's principal or resource part is filed.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Key {
-    Any,
-    Type(EntityTypeName),
-    /// Equal to, or in, this entity.
-    Entity(EntityUid),
+
+/// Where a policy is filed: hashes of its principal and resource parts, the same in every run of one program. Two that
+/// meet by chance make a candidate more, which [`in_scope`] rules out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Scope {
+    principal: u64,
+    resource: u64,
 }
 
-/// Numbers of the policies in a bucket, ascending.
-type Numbers = Vec<u32>;
+/// A scope's principal or resource part.
+#[derive(Hash)]
+enum Key<'a> {
+    Any,
+    Type(&'a EntityTypeName),
+    /// Equal to, or in, this entity.
+    Entity(&'a EntityUid),
+}
+
+/// A policy in scope, by its number.
+pub(crate) type Candidate = (u32, Arc<Rule>);
 
 #[derive(Debug)]
 pub(crate) struct Index {
-    by_scope: HashMap<Key, HashMap<Key, Numbers>>,
+    /// Every policy by its scope, sorted.
+    entries: Vec<(Scope, u32)>,
+    /// Where in `entries` the policies of a principal part are.
+    by_principal: HashMap<u64, Range<u32>>,
+}
+
+impl Scope {
+    pub(crate) fn of(policy: &Policy) -> Self {
+        let principal = match policy.principal_constraint() {
+            PrincipalConstraint::Any => Key::Any.hash(),
+            PrincipalConstraint::Is(kind) => Key::Type(&kind).hash(),
+            PrincipalConstraint::Eq(uid) | PrincipalConstraint::In(uid) | PrincipalConstraint::IsIn(_, uid) => {
+                Key::Entity(&uid).hash()
+            }
+        };
+        let resource = match policy.resource_constraint() {
+            ResourceConstraint::Any => Key::Any.hash(),
+            ResourceConstraint::Is(kind) => Key::Type(&kind).hash(),
+            ResourceConstraint::Eq(uid) | ResourceConstraint::In(uid) | ResourceConstraint::IsIn(_, uid) => {
+                Key::Entity(&uid).hash()
+            }
+        };
+        Self { principal, resource }
+    }
+}
+
+impl Key<'_> {
+    fn hash(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        std::hash::Hash::hash(self, &mut hasher);
+        hasher.finish()
+    }
 }
 
 impl Index {
-    pub(crate) fn new(rules: &[Rule]) -> Self {
-        let mut by_scope: HashMap<Key, HashMap<Key, Numbers>> = HashMap::new();
-        for (number, rule) in (0_u32..).zip(rules) {
-            let principal = principal_key(&rule.policy.principal_constraint());
-            let resource = resource_key(&rule.policy.resource_constraint());
-            by_scope.entry(principal).or_default().entry(resource).or_default().push(number);
+    /// `scopes` in the order of the policies' numbers.
+    pub(crate) fn new(scopes: impl Iterator<Item = Scope>) -> Self {
+        let mut entries: Vec<(Scope, u32)> = scopes.zip(0_u32..).collect();
+        entries.sort_unstable();
+        let mut by_principal = HashMap::new();
+        for ((scope, _), at) in entries.iter().zip(0_u32..) {
+            by_principal.entry(scope.principal).or_insert(at..at).end = at.saturating_add(1);
         }
-        Self { by_scope }
+        by_principal.shrink_to_fit();
+        Self { entries, by_principal }
     }
 
-    /// The numbers of exactly those policies whose scope matches, ascending.
-    pub(crate) fn candidates(&self, rules: &[Rule], slice: &Slice) -> Numbers {
-        let resource_keys = keys(&slice.resource, &slice.resource_in);
-        let mut found = Numbers::new();
+    /// The numbers of all policies whose scope matches, and perhaps of a few others; ascending.
+    pub(crate) fn numbers(&self, slice: &Slice) -> Vec<u32> {
+        let resources = keys(&slice.resource, &slice.resource_in);
+        let mut found = Vec::new();
         for principal in keys(&slice.principal, &slice.principal_in) {
-            let Some(by_resource) = self.by_scope.get(&principal) else { continue };
-            for resource in &resource_keys {
-                found.extend(by_resource.get(resource).into_iter().flatten());
+            let Some(range) = self.by_principal.get(&principal) else { continue };
+            let range = usize::try_from(range.start).unwrap_or(usize::MAX)..usize::try_from(range.end).unwrap_or(usize::MAX);
+            let filed = self.entries.get(range).unwrap_or_default();
+            for resource in &resources {
+                let from = filed.partition_point(|(scope, _)| scope.resource < *resource);
+                let here = filed.iter().skip(from).take_while(|(scope, _)| scope.resource == *resource);
+                found.extend(here.map(|(_, number)| *number));
             }
         }
-        found.retain(|number| rule(rules, *number).is_some_and(|rule| in_scope(rule, slice)));
         found.sort_unstable();
+        found.dedup();
         found
     }
 }
 
-pub(crate) fn rule(rules: &[Rule], number: u32) -> Option<&Rule> {
-    rules.get(usize::try_from(number).ok()?)
+/// Every part under which a policy that matches this entity can be filed.
+fn keys(entity: &EntityUid, ancestors: &[EntityUid]) -> Vec<u64> {
+    let fixed = [Key::Any, Key::Type(entity.type_name()), Key::Entity(entity)];
+    fixed.into_iter().chain(ancestors.iter().map(Key::Entity)).map(|key| key.hash()).collect()
 }
 
-/// Every key under which a policy that matches this entity can be filed.
-fn keys(entity: &EntityUid, ancestors: &[EntityUid]) -> Vec<Key> {
-    let fixed = [Key::Any, Key::Type(entity.type_name().clone()), Key::Entity(entity.clone())];
-    fixed.into_iter().chain(ancestors.iter().cloned().map(Key::Entity)).collect()
-}
-
-fn principal_key(constraint: &PrincipalConstraint) -> Key {
-    match constraint {
-        PrincipalConstraint::Any => Key::Any,
-        PrincipalConstraint::Is(kind) => Key::Type(kind.clone()),
-        PrincipalConstraint::Eq(uid) | PrincipalConstraint::In(uid) | PrincipalConstraint::IsIn(_, uid) => {
-            Key::Entity(uid.clone())
-        }
-    }
-}
-
-fn resource_key(constraint: &ResourceConstraint) -> Key {
-    match constraint {
-        ResourceConstraint::Any => Key::Any,
-        ResourceConstraint::Is(kind) => Key::Type(kind.clone()),
-        ResourceConstraint::Eq(uid) | ResourceConstraint::In(uid) | ResourceConstraint::IsIn(_, uid) => Key::Entity(uid.clone()),
-    }
-}
-
-fn in_scope(rule: &Rule, slice: &Slice) -> bool {
+/// Whether a policy's scope matches, exactly.
+pub(crate) fn in_scope(policy: &Policy, slice: &Slice) -> bool {
     let principal_in = |uid: &EntityUid| *uid == slice.principal || slice.principal_in.contains(uid);
     let resource_in = |uid: &EntityUid| *uid == slice.resource || slice.resource_in.contains(uid);
-    let principal = match rule.policy.principal_constraint() {
+    let principal = match policy.principal_constraint() {
         PrincipalConstraint::Any => true,
         PrincipalConstraint::Eq(uid) => uid == slice.principal,
         PrincipalConstraint::In(uid) => principal_in(&uid),
         PrincipalConstraint::Is(kind) => kind == *slice.principal.type_name(),
         PrincipalConstraint::IsIn(kind, uid) => kind == *slice.principal.type_name() && principal_in(&uid),
     };
-    let resource = match rule.policy.resource_constraint() {
+    let resource = match policy.resource_constraint() {
         ResourceConstraint::Any => true,
         ResourceConstraint::Eq(uid) => uid == slice.resource,
         ResourceConstraint::In(uid) => resource_in(&uid),
@@ -98,7 +130,7 @@ fn in_scope(rule: &Rule, slice: &Slice) -> bool {
     };
     principal
         && resource
-        && match rule.policy.action_constraint() {
+        && match policy.action_constraint() {
             ActionConstraint::Any => true,
             ActionConstraint::Eq(uid) => uid == slice.action,
             ActionConstraint::In(uids) => uids.contains(&slice.action),
@@ -199,10 +231,11 @@ mod tests {
         #[test]
         fn the_slice_decides_as_the_whole_set(policies in vec(policy(), 0..16), asked in vec(asked(), 4)) {
             let bundle = valid(policies);
-            let all = PolicySet::from_policies(bundle.rules().iter().map(|rule| rule.policy.clone())).unwrap();
+            let rules: Vec<_> = (0..bundle.len()).map(|number| bundle.rule(u32::try_from(number).unwrap()).unwrap()).collect();
+            let all = PolicySet::from_policies(rules.iter().map(|rule| rule.policy.clone())).unwrap();
             let steps: BTreeSet<&str> =
-                bundle.rules().iter().filter(|rule| rule.effect == RuleEffect::StepUp).map(|rule| rule.id.as_str()).collect();
-            let firm = bundle.rules().iter().filter(|rule| rule.effect != RuleEffect::StepUp).map(|rule| rule.policy.clone());
+                rules.iter().filter(|rule| rule.effect == RuleEffect::StepUp).map(|rule| rule.id.as_str()).collect();
+            let firm = rules.iter().filter(|rule| rule.effect != RuleEffect::StepUp).map(|rule| rule.policy.clone());
             let firm = PolicySet::from_policies(firm).unwrap();
             for question in asked {
                 let slice = Slice::new(bundle.types(), &question).unwrap();

@@ -13,12 +13,16 @@ mod bundle;
 mod decide;
 mod decision;
 mod index;
+mod known;
 mod live;
 mod question;
+mod rules;
 mod slice;
+mod source;
 mod starter;
 
 pub use bundle::{Bundle, PolicyError, SCHEMA};
 pub use decision::{Decision, Determining, Effect, PolicyFailure, RuleEffect};
+pub use known::Known;
 pub use live::{Live, Status};
 pub use question::{Action, Party, Question, ToolFacts};

@@ -15,6 +15,7 @@ mod connect;
 mod demo;
 mod init;
 mod keys;
+mod known;
 mod prompt;
 mod reference;
 mod reload;

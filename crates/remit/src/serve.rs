@@ -46,12 +46,12 @@ pub(crate) async fn run(loaded: &Loaded, json: bool, rim: &Rim) -> Result<()> {
 
 /// Keeps the policies in force fresh.
 pub(crate) fn watch_policies(running: &wire::Running, rim: &Rim) -> impl Future<Output = ()> + use<> {
-    let (store, policy, dir, clock) =
-        (running.store.clone(), Arc::clone(&running.policy), running.policies.clone(), rim.clock.clone());
+    let (store, policy, known) = (running.store.clone(), Arc::clone(&running.policy), Arc::clone(&running.known));
+    let (dir, clock) = (running.policies.clone(), rim.clock.clone());
     async move {
         reload::watch(PathBuf::clone(&dir), Arc::clone(&policy), clock, |bundle| {
-            let (store, before) = (store.clone(), policy.status().digest);
-            async move { wire::pin(&store, bundle, Some(&before)).await }
+            let (store, known, before) = (store.clone(), Arc::clone(&known), policy.status().digest);
+            async move { wire::pin(&store, bundle, Some(&before), &known).await }
         })
         .await;
     }

@@ -2,7 +2,9 @@
 
 use crate::{
     config::{self, IdentityProvider, Loaded, McpServer},
-    init, keys, reload,
+    init, keys,
+    known::Keeper,
+    reload,
     rim::Rim,
     witness::{self, Circle},
 };
@@ -34,6 +36,7 @@ pub(crate) struct Running {
     pub(crate) store: Store,
     pub(crate) policy: Arc<Live>,
     pub(crate) policies: PathBuf,
+    pub(crate) known: Arc<Keeper>,
     /// The sample upstreams that run inside this process, by server name.
     pub(crate) desks: BTreeMap<String, Desk>,
     pub(crate) vkey: String,
@@ -57,7 +60,10 @@ pub(crate) async fn start(loaded: &Loaded, rim: &Rim) -> Result<Running> {
     let keys = keys::read(&loaded.at(&config.server.keys_dir)).context("no keys; `remit init` makes them")?;
     let admin = keys::read_secret(&loaded.at(&config.server.admin_token_file))?;
     let policies = loaded.at(&config.policies.dir);
-    let bundle = reload::read(&policies).with_context(|| format!("the policies in {} have mistakes", policies.display()))?;
+    let program = build_digest();
+    let known = Arc::new(Keeper::new(&loaded.at(&config.storage.data_dir), Secret::new(keys.pepper), &program));
+    let bundle = reload::read(&policies, &known.read())
+        .with_context(|| format!("the policies in {} have mistakes", policies.display()))?;
     let signing = authority::Keys::new(keys.issuer);
     let origin = config.ledger.origin.clone().unwrap_or_else(|| init::origin(host(&issuer)));
     let ledger_dir = loaded.at(&config.ledger.dir);
@@ -74,7 +80,7 @@ pub(crate) async fn start(loaded: &Loaded, rim: &Rim) -> Result<Running> {
         tenant: TenantId::main(),
         producer_id: format!("spiffe://{}/main/remit", host(&issuer).split(':').next().unwrap_or("remit")),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        build_digest: build_digest(),
+        build_digest: program,
         record_key: Secret::new(keys.record),
         log_origin: origin.clone(),
         log_key: Secret::new(keys.log),
@@ -97,12 +103,12 @@ pub(crate) async fn start(loaded: &Loaded, rim: &Rim) -> Result<Running> {
     let servers: Vec<Arc<Server>> = loaded.servers().into_iter().map(Arc::new).collect();
     register(loaded, &servers, &store).await?;
     let before = pinned_before(&store).await?;
-    let bundle = pin(&store, bundle, before.as_deref()).await?;
+    let bundle = pin(&store, bundle, before.as_deref(), &known).await?;
     let policy = Arc::new(Live::new(bundle, rim.clock.unix()));
     let (routes, desks) = upstreams(loaded, &servers).await?;
     let (router, gateway, console) = mount(loaded, rim, &store, &policy, signing, &servers, routes, &admin);
     let vkey = keys::vkey(&loaded.at(&config.server.keys_dir), &origin)?;
-    Ok(Running { router, store, policy, policies, desks, vkey, gateway, console })
+    Ok(Running { router, store, policy, policies, known, desks, vkey, gateway, console })
 }
 
 /// The witnesses that the configuration names.
@@ -231,18 +237,29 @@ async fn pinned_before(store: &Store) -> Result<Option<String>> {
 
 /// Pins a policy set in the ledger, so that its decisions can be replayed, and records that it is in force, and after
 /// which.
-pub(crate) async fn pin(store: &Store, bundle: Bundle, before: Option<&str>) -> Result<Bundle> {
+pub(crate) async fn pin(store: &Store, bundle: Bundle, before: Option<&str>, known: &Arc<Keeper>) -> Result<Bundle> {
     let mut facts = json!({"digest": bundle.digest(), "schema": bundle.schema_digest(), "policies": bundle.len()});
     if let (Some(before), Some(members)) = (before, facts.as_object_mut()) {
         members.insert("previous".to_owned(), json!(before));
     }
-    let draft = changed(RecordType::PolicyChange, "policy.load").ext("policy", facts);
-    let batch = Batch::new(TenantId::main())
-        .change(Change::PutObject(bundle.pinned()))
-        .change(Change::PutObject(remit_policy::SCHEMA.as_bytes().to_vec()))
-        .record(draft);
-    store.apply(batch).await?;
-    Ok(bundle)
+    let mut batch = Batch::new(TenantId::main()).change(Change::PutObject(remit_policy::SCHEMA.as_bytes().to_vec()));
+    // The batch that recorded the same set before pinned it, too.
+    if before != Some(bundle.digest()) {
+        let pinned = bundle.pinned();
+        let most = remit_ledger::dir::OBJECT_LIMIT;
+        anyhow::ensure!(pinned.len() <= most, "the policies have {} bytes; the ledger pins sets of up to {most}", pinned.len());
+        batch = batch.change(Change::PutObject(pinned));
+    }
+    store.apply(batch.record(changed(RecordType::PolicyChange, "policy.load").ext("policy", facts))).await?;
+    if bundle.checked() == 0 {
+        return Ok(bundle);
+    }
+    let known = Arc::clone(known);
+    Ok(tokio::task::spawn_blocking(move || {
+        known.write(&bundle);
+        bundle
+    })
+    .await?)
 }
 
 fn changed(kind: RecordType, action: &str) -> Draft {

@@ -24,7 +24,7 @@ use crate::{
 };
 use remit_ledger::{
     Sealer,
-    record::{Draft, Identity, Position, RecordType, SealError},
+    record::{Draft, Identity, Position, SealError},
     vault::Subject,
 };
 use remit_model::{
@@ -222,8 +222,9 @@ impl Group {
         for row in &rows {
             insert(&self.conn, work.tenant(), row).map_err(Halt::failed)?;
         }
-        if batch.records.iter().any(|draft| draft.record_type == RecordType::Heartbeat) {
-            work.book.keep(&self.conn, work.tenant(), work.next_index).map_err(Halt::failed)?;
+        if batch.records.iter().any(|draft| work.book.is_due(draft, work.next_index)) {
+            let tenant = work.tenant().to_owned();
+            work.book.keep(&self.conn, &tenant, work.next_index).map_err(Halt::failed)?;
         }
         let receipts =
             rows.into_iter().map(|row| Receipt { index: row.index, record_id: row.record_id, leaf_hash: row.leaf_hash });

@@ -46,6 +46,6 @@ pub use outage::Outage;
 pub use quota::Quota;
 pub use remit_ledger::Draft;
 pub use snapshot::Snapshot;
-pub use store::{Stats, Store};
+pub use store::{Stats, Store, keyed_hash};
 pub use vault::keyring;
 pub use witness::{Cosignatures, Sighting, Witnesses, Witnessing};

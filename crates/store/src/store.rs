@@ -1,7 +1,7 @@
 //! The store as its callers see it.
 
 use crate::{
-    batch::{Applied, ApplyError, Batch, Change, KeyedHash, ReadError, StoredCode, StoredRecord, StoredRefresh, StoredToken},
+    batch::{Applied, ApplyError, Batch, KeyedHash, ReadError, StoredCode, StoredRecord, StoredRefresh, StoredToken},
     config::{Config, StoreError},
     group::{Beginning, Group, insert},
     load,
@@ -191,14 +191,7 @@ impl Store {
 
     /// HMAC-SHA-256 of a secret under the pepper, for one purpose (`code`, `refresh`, …).
     pub fn keyed_hash(&self, purpose: &str, secret: &[u8]) -> KeyedHash {
-        let mut context = hmac::Context::with_key(&self.0.pepper);
-        context.update(b"remit keyed hash\0");
-        context.update(purpose.as_bytes());
-        context.update(b"\0");
-        context.update(secret);
-        let mut hash = [0; 32];
-        hash.copy_from_slice(context.sign().as_ref());
-        hash
+        keyed(&self.0.pepper, purpose, secret)
     }
 
     /// Counts a read of the public part of the log; the next heartbeat states how many there were.
@@ -349,6 +342,22 @@ impl fmt::Debug for Store {
     }
 }
 
+/// [`Store::keyed_hash`] for when no store is open yet.
+pub fn keyed_hash(pepper: &Secret, purpose: &str, secret: &[u8]) -> KeyedHash {
+    keyed(&hmac::Key::new(hmac::HMAC_SHA256, pepper.expose()), purpose, secret)
+}
+
+fn keyed(pepper: &hmac::Key, purpose: &str, secret: &[u8]) -> KeyedHash {
+    let mut context = hmac::Context::with_key(pepper);
+    context.update(b"remit keyed hash\0");
+    context.update(purpose.as_bytes());
+    context.update(b"\0");
+    context.update(secret);
+    let mut hash = [0; 32];
+    hash.copy_from_slice(context.sign().as_ref());
+    hash
+}
+
 /// The start and stop records belong to the process; they are written in the name of its token service.
 const PRODUCER: ProducerKind = ProducerKind::AuthzServer;
 
@@ -408,7 +417,7 @@ fn closed() -> ApplyError {
 mod tests {
     use super::*;
     use crate::{
-        batch::{JtiKind, Revocation},
+        batch::{Change, JtiKind, Revocation},
         config::Secret,
         rim::{Clock, Entropy},
     };

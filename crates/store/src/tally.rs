@@ -47,9 +47,15 @@ struct Session {
     opened: Option<String>,
 }
 
+/// Records after which the open sessions are written down again: a start after a crash reads so many, whatever the
+/// size of the log.
+const KEEP_EVERY: u64 = 8_192;
+
 /// All counts of the running epoch. Cloning is cheap.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Book {
+    /// The first index that the sessions written down do not count.
+    kept: u64,
     since: Counts,
     epoch: Counts,
     sessions: HashTrieMapSync<Arc<str>, Arc<Session>>,
@@ -118,8 +124,14 @@ impl Book {
         open.into_iter().map(|(_, id, opened)| (id, opened)).collect()
     }
 
+    /// Whether the open sessions should be written down after this record, `next` being the index that follows.
+    pub(crate) fn is_due(&self, draft: &Draft, next: u64) -> bool {
+        let ends = draft.record_type == RecordType::LogControl && draft.action.name == "stop";
+        ends || draft.record_type == RecordType::Heartbeat || next.saturating_sub(self.kept) >= KEEP_EVERY
+    }
+
     /// Writes down the open sessions as of the record before `next`, so that a start after a crash need only read from there.
-    pub(crate) fn keep(&self, conn: &Connection, tenant: &str, next: u64) -> rusqlite::Result<()> {
+    pub(crate) fn keep(&mut self, conn: &Connection, tenant: &str, next: u64) -> rusqlite::Result<()> {
         let kept = kept_upto(conn, tenant)?;
         let mut select = conn.prepare_cached("SELECT id FROM sessions WHERE tenant = ?1")?;
         let known = select.query_map([tenant], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
@@ -135,7 +147,9 @@ impl Book {
                 body
             ])?;
         }
-        crate::group::set_meta(conn, tenant, KEPT, &next.to_string())
+        crate::group::set_meta(conn, tenant, KEPT, &next.to_string())?;
+        self.kept = next;
+        Ok(())
     }
 
     /// The sessions that were open when the last process ended: those written down, and what the records since say.
@@ -148,7 +162,8 @@ impl Book {
                 book.sessions.insert_mut(Arc::from(id), Arc::new(session));
             }
         }
-        let from = i64::try_from(kept_upto(conn, tenant)?).unwrap_or(i64::MAX);
+        book.kept = kept_upto(conn, tenant)?;
+        let from = i64::try_from(book.kept).unwrap_or(i64::MAX);
         let mut select = conn.prepare("SELECT idx, bytes FROM records WHERE tenant = ?1 AND idx >= ?2 ORDER BY idx")?;
         let mut rows = select.query(params![tenant, from])?;
         while let Some(row) = rows.next()? {

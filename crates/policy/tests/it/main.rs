@@ -3,6 +3,7 @@
 
 mod bundle;
 mod decisions;
+mod known;
 mod live;
 mod starter;
 

@@ -5,6 +5,7 @@ use crate::{agent::print, reload, rim::Rim};
 use anyhow::{Result, anyhow};
 use clap::Args;
 use remit_insight::{moment_ns, what_if};
+use remit_policy::Known;
 use std::path::PathBuf;
 
 #[derive(Clone, Debug, Args)]
@@ -23,7 +24,7 @@ pub(crate) struct WhatIf {
 }
 
 pub(super) fn run(args: &WhatIf, rim: &Rim) -> Result<bool> {
-    let candidate = reload::read(&args.policies)?;
+    let candidate = reload::read(&args.policies, &Known::default())?;
     let now = rim.clock.now().wall_ns;
     let since = args.since.as_deref().map(|text| moment_ns(text, now)).transpose().map_err(|why| anyhow!("--since: {why}"))?;
     let report = what_if(&args.source.open()?, &candidate, since)?;
