@@ -218,7 +218,7 @@ impl Targets<'_> {
         if uri == self.issuer {
             return Ok(Target::Issuer(uri.to_owned()));
         }
-        if self.snapshot.agents().any(|agent| endpoint(agent) == Some(uri)) {
+        if self.snapshot.is_endpoint(uri) {
             return Ok(Target::Endpoint(uri.to_owned()));
         }
         Err(Refusal::new(Code::ResourceUnknown, "`resource` names nothing that is registered here"))

@@ -140,7 +140,7 @@ async fn list(_admin: Admin, State(console): State<Arc<Console>>) -> Json<Value>
     let snapshot = console.store.snapshot();
     let mut agents: Vec<_> = snapshot.agents().collect();
     agents.sort_by(|a, b| a.id.cmp(&b.id));
-    Json(object!({"agents": agents.into_iter().map(|agent| view(agent)).collect::<Vec<_>>()}))
+    Json(object!({"agents": agents.into_iter().map(|agent| view(&agent)).collect::<Vec<_>>()}))
 }
 
 async fn show(_admin: Admin, State(console): State<Arc<Console>>, Path(name): Path<String>) -> Result<Json<Value>, No> {

@@ -41,7 +41,7 @@ async fn status(_admin: Admin, State(console): State<Arc<Console>>) -> Result<Js
     Ok(Json(json!({
         "policy": {"digest": policy.digest, "loaded_at": policy.loaded_at, "last_error": policy.last_error},
         "ledger": {"records": console.store.len(), "outage": console.store.outage().map(|outage| outage.code())},
-        "agents": snapshot.agents().count(),
+        "agents": snapshot.agent_count(),
         "revocations": snapshot.revocations(),
         "revision": snapshot.revision(),
     })))

@@ -44,13 +44,13 @@ impl Work {
     }
 
     pub(crate) fn put_agent(&mut self, conn: &Connection, agent: Agent) -> Result<(), Halt> {
-        let revision = self.next_revision();
+        let (revision, body) = (self.next_revision(), json(&agent)?);
         conn.prepare_cached(
             "INSERT INTO agents (tenant, name, body, revision) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (tenant, name) DO UPDATE SET body = excluded.body, revision = excluded.revision",
         )?
-        .execute(params![self.snapshot.tenant().as_str(), agent.id.as_str(), json(&agent)?, revision])?;
-        self.snapshot.put_agent(agent);
+        .execute(params![self.snapshot.tenant().as_str(), agent.id.as_str(), body, revision])?;
+        self.snapshot.put_agent(agent, &body);
         Ok(())
     }
 

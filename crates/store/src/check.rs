@@ -14,7 +14,7 @@ impl Work {
         Ok(match need {
             Precondition::Unused(code) => is_unused(conn, tenant, code, now)?,
             Precondition::Once { kind, key, until } => remember(conn, tenant, *kind, key, *until)?,
-            Precondition::NewAgent(agent) => self.snapshot.agent(agent).is_none(),
+            Precondition::NewAgent(agent) => !self.snapshot.has_agent(agent),
             Precondition::Revision(revision) => self.snapshot.revision() == *revision,
             Precondition::Budget(budget) => count(conn, tenant, budget)?,
             Precondition::NotHeld(subject) => !self.snapshot.is_held(subject),

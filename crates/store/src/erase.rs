@@ -217,8 +217,7 @@ impl Work {
     /// The account goes. An agent without an accountable human does nothing until it gets one.
     fn forget_account(&mut self, conn: &Connection, name: &str, subject_ref: &str) -> Result<(), Halt> {
         let owner = format!("user:{name}");
-        let owned: Vec<_> = self.snapshot.agents().filter(|agent| agent.owner == owner).cloned().collect();
-        for agent in owned {
+        for agent in self.snapshot.owned_by(&owner) {
             let mut agent = remit_model::agent::Agent::clone(&agent);
             agent.owner = format!("erased:{subject_ref}");
             if agent.status == AgentStatus::Active {

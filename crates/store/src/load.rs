@@ -10,7 +10,7 @@ use crate::{
     vault::Vault,
 };
 use remit_ledger::{Hash, Record};
-use remit_model::time::UnixTime;
+use remit_model::{id::AgentId, time::UnixTime};
 
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::de::DeserializeOwned;
@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 pub(crate) fn snapshot(conn: &Connection, config: &Config) -> Result<Snapshot, StoreError> {
     let tenant = config.tenant.as_str();
     let mut snapshot = Snapshot::empty(config.tenant.clone());
-    rows(conn, "SELECT body FROM agents WHERE tenant = ?1", tenant, |agent| snapshot.put_agent(agent))?;
+    agents(conn, tenant, &mut snapshot)?;
     rows(conn, "SELECT body FROM humans WHERE tenant = ?1", tenant, |human| snapshot.put_human(human))?;
     let mut revoked = conn.prepare("SELECT kind, key, until_s FROM revocations WHERE tenant = ?1")?;
     let revoked = revoked.query_map([tenant], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get(2)?)))?;
@@ -85,6 +85,20 @@ pub(crate) fn bind(conn: &Connection, config: &Config) -> Result<(), StoreError>
 
 pub(crate) fn meta(conn: &Connection, tenant: &str, name: &str) -> rusqlite::Result<Option<String>> {
     conn.query_row("SELECT value FROM meta WHERE tenant = ?1 AND name = ?2", params![tenant, name], |row| row.get(0)).optional()
+}
+
+/// Rows of agents are read when somebody asks for them: at 100,000 that is most of a start.
+fn agents(conn: &Connection, tenant: &str, snapshot: &mut Snapshot) -> Result<(), StoreError> {
+    let mut statement = conn.prepare("SELECT name, body FROM agents WHERE tenant = ?1")?;
+    let mut rows = statement.query([tenant])?;
+    while let Some(row) = rows.next()? {
+        let text = |at| row.get_ref(at)?.as_str().map_err(|error| StoreError::Corrupt(error.to_string()));
+        let name = text(0)?;
+        let id =
+            AgentId::parse(name).map_err(|_| StoreError::Corrupt(format!("an agent is called `{}`", name.escape_debug())))?;
+        snapshot.put_sleeping(id, text(1)?);
+    }
+    Ok(())
 }
 
 fn rows<T: DeserializeOwned>(conn: &Connection, sql: &str, tenant: &str, mut each: impl FnMut(T)) -> Result<(), StoreError> {

@@ -13,7 +13,10 @@ use remit_model::{
     time::{ClockStatus, Moment},
 };
 use serde_json::json;
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 /// Sessions closed by one batch.
 const CLOSED_AT_ONCE: usize = 256;
@@ -39,6 +42,9 @@ impl Group {
     /// One look around; the publisher asks for it every round, and now and then (`sweep`) to forget what has expired.
     pub(crate) fn tend(&mut self, sweep: bool) {
         let now = self.clock.now();
+        if self.state.snapshot.rest() {
+            self.shared.snapshot.store(Arc::new(self.state.snapshot.clone()));
+        }
         let mut batches = Vec::new();
         if self.beat.is_due(now.mono_ns) {
             self.beat.last_ns = now.mono_ns;

@@ -215,7 +215,7 @@ impl Vault {
             Subject::Data { .. } => true,
             Subject::Principal { sub, .. } => match sub.split_once(':') {
                 Some(("user", name)) => snapshot.human(name).is_some(),
-                Some(("agent", name)) => AgentId::parse(name).is_ok_and(|id| snapshot.agent(&id).is_some()),
+                Some(("agent", name)) => AgentId::parse(name).is_ok_and(|id| snapshot.has_agent(&id)),
                 _ => *sub == self.0.producer || sub == "admin:bootstrap",
             },
         }
