@@ -1,4 +1,9 @@
-//! What an append costs beside ten thousand and beside ten million records: it must be the same.
+//! What grows with the log and with the registry, and what must not: appends, opening and erasing beside ten thousand and
+//! ten million records; starting, memory, decisions and calls with 10 to 100,000 agents.
+
+mod agents;
+mod erase;
+mod server;
 
 use crate::{
     Scale, append,
@@ -41,7 +46,12 @@ pub(crate) fn run(folder: &Path, scale: &Scale, table: &mut Table) -> Result<()>
     let mut start = Figures::default();
     start.push(ready.as_secs_f64());
     table.alone(&format!("open a store of {} records", scale.large), "s", &start, Some(Goal::AtMost(3.0)));
-    Ok(())
+    for (store, size) in [(&small, SMALL), (&large, scale.large)] {
+        runtime.block_on(erase::run(store, size, table))?;
+    }
+    drop((small, large));
+    agents::run(scale, table)?;
+    server::run(&folder.join("servers"), scale, table)
 }
 
 /// A store whose log is filled up to `size` records, and how long it took to open. Its publisher rests: what it would
@@ -67,7 +77,7 @@ fn open(runtime: &tokio::runtime::Runtime, folder: &Path, size: u64) -> Result<(
 
 /// Puts filler between the records that are there and the last of them, which moves to the end: a store continues from
 /// its last record alone.
-fn fill(database: &Path, count: u64, size: u64) -> Result<()> {
+pub(crate) fn fill(database: &Path, count: u64, size: u64) -> Result<()> {
     let mut conn = Connection::open(database)?;
     conn.execute_batch(
         "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA foreign_keys = OFF; PRAGMA cache_size = -400000;",
@@ -77,6 +87,8 @@ fn fill(database: &Path, count: u64, size: u64) -> Result<()> {
     let tx = conn.transaction()?;
     tx.execute("UPDATE records SET idx = ?1 WHERE idx = ?2", params![end, last])?;
     tx.execute("UPDATE sides SET idx = ?1 WHERE idx = ?2", params![end, last])?;
+    // Real records would have moved this mark along.
+    tx.execute("UPDATE meta SET value = ?1 WHERE name = 'sessions_upto'", [(end + 1).to_string()])?;
     {
         let mut insert =
             tx.prepare("INSERT INTO records (tenant, idx, record_id, leaf_hash, bytes) VALUES ('main', ?1, ?2, ?3, ?4)")?;

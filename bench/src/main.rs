@@ -30,6 +30,8 @@ pub(crate) struct Scale {
     pub(crate) decisions: u64,
     /// The large ledger of the growth measurement, and of the search index.
     pub(crate) large: u64,
+    /// Registered agents: the first number is what the others are held against.
+    pub(crate) agents: &'static [usize],
 }
 
 impl Scale {
@@ -38,8 +40,22 @@ impl Scale {
     }
 }
 
-const QUICK: Scale = Scale { rounds: 3, round: Duration::from_millis(700), records: 2_000, decisions: 5_000, large: 200_000 };
-const FULL: Scale = Scale { rounds: 7, round: Duration::from_secs(2), records: 50_000, decisions: 1_000_000, large: 10_000_000 };
+const QUICK: Scale = Scale {
+    rounds: 3,
+    round: Duration::from_millis(700),
+    records: 2_000,
+    decisions: 5_000,
+    large: 200_000,
+    agents: &[10, 10_000],
+};
+const FULL: Scale = Scale {
+    rounds: 7,
+    round: Duration::from_secs(2),
+    records: 50_000,
+    decisions: 1_000_000,
+    large: 10_000_000,
+    agents: &[10, 1_000, 10_000, 100_000],
+};
 
 const USAGE: &str = "remit-bench [--quick] [--only append,roads,peers,growth,offline,search] [--out FILE.json] [--table FILE.md]";
 

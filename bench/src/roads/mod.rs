@@ -1,17 +1,17 @@
 //! The roads: the real `remit serve` under load, beside a floor program that does only what physics asks.
 
 mod client;
-mod drive;
+pub(crate) mod drive;
 mod floor;
-mod http;
-mod load;
-mod machine;
+pub(crate) mod http;
+pub(crate) mod load;
+pub(crate) mod machine;
 mod pair;
 pub(crate) mod peers;
 mod plain;
 mod reference;
-mod road;
+pub(crate) mod road;
 pub(crate) mod suite;
 mod upstream;
 pub(crate) mod words;
-mod world;
+pub(crate) mod world;

@@ -84,9 +84,15 @@ impl World {
 
     /// Starts `remit serve`, pinned to the core of servers, and registers the agents if they are not.
     pub(crate) fn serve(&self) -> Result<Process> {
+        let process = self.start()?;
+        self.register()?;
+        Ok(process)
+    }
+
+    /// The same without looking at the agents.
+    pub(crate) fn start(&self) -> Result<Process> {
         let file = self.configuration().display().to_string();
         let (process, _) = Process::start(&remit()?, &["serve", "-c", &file, "--json"], SERVER, &self.dir.join("server.log"))?;
-        self.register()?;
         Ok(process)
     }
 

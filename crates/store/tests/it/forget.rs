@@ -496,21 +496,3 @@ async fn values_go_when_their_time_has_come_but_not_while_on_hold_and_every_proo
     assert!(report.ok(), "{report}");
     assert!(open(dir.path()).close().await.is_ok(), "and the log goes on");
 }
-
-/// Ad hoc: `REMIT_MEASURE=100000 cargo nextest run --release --run-ignored only -E 'test(one_among_many)'`.
-#[tokio::test]
-#[ignore = "a measurement, not a test"]
-#[expect(clippy::disallowed_methods, reason = "measures")]
-async fn erasing_one_among_many() {
-    let many: u32 = std::env::var("REMIT_MEASURE").ok().and_then(|n| n.parse().ok()).unwrap_or(20_000);
-    let dir = tempfile::tempdir().unwrap();
-    let store = populated(dir.path()).await;
-    for _ in 0..many / 500 {
-        let drafts = (0..500).map(|_| call("alice"));
-        store.apply(drafts.fold(batch(), remit_store::Batch::record)).await.unwrap();
-    }
-    store.publish().await.unwrap();
-    let began = std::time::Instant::now();
-    erase(&store, &alice()).await.unwrap();
-    println!("{} records, one subject erased in {:?}", store.len(), began.elapsed());
-}
