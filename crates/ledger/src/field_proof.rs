@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 /// The value of `schema` in a field proof.
 pub const FIELD_PROOF: &str = "remit.field-proof.v1";
 /// Longest file, in bytes: the largest value a record may bring, its record and a proof.
-const LIMIT: usize = 16 << 20;
+pub const FIELD_PROOF_LIMIT: usize = 16 << 20;
 /// Most siblings: a record commits to at most 256 values.
 const SIBLINGS: usize = 16;
 
@@ -111,7 +111,7 @@ impl FieldProof {
     /// Reads a file: the members of [`FieldProof::to_bytes`] and no other.
     pub fn parse(bytes: &[u8]) -> Result<Self, FieldProofError> {
         let malformed = FieldProofError::Malformed;
-        let limits = Limits { bytes: LIMIT, depth: 64, members: 1 << 20, exact_integers: true };
+        let limits = Limits { bytes: FIELD_PROOF_LIMIT, depth: 64, members: 1 << 20, exact_integers: true };
         let value = json::parse(bytes, &limits).map_err(|_| malformed("not strict JSON"))?;
         let Value::Object(mut file) = value else { return Err(malformed("not an object")) };
         if file.remove("schema") != Some(json!(FIELD_PROOF)) {

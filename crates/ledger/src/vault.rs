@@ -7,7 +7,7 @@
 mod disclosure;
 pub(crate) mod field;
 
-pub use disclosure::{DISCLOSURE, DisclosureError, Keyring};
+pub use disclosure::{DISCLOSURE, DISCLOSURE_LIMIT, DisclosureError, Keyring};
 pub use field::{BoxError, SealedBox};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};

@@ -16,6 +16,7 @@ mod demo;
 mod init;
 mod keys;
 mod known;
+mod outside;
 mod prompt;
 mod reference;
 mod reload;

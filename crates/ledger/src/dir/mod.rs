@@ -13,7 +13,7 @@
 mod reader;
 mod writer;
 
-pub use reader::{ReadError, Reader};
+pub use reader::{ReadError, Reader, read_file};
 pub use writer::{Cosign, Published, WriteError, Writer};
 
 /// Path of the signed head.

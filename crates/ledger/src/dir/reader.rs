@@ -54,7 +54,7 @@ pub enum ReadError {
     Misplaced { path: String, index: u64 },
     #[error("{0}: the content is not what its name says")]
     Object(String),
-    #[error("index {index} is outside the log of {size} entries")]
+    #[error("there is no record {index}: the log has {size}, counted from 0")]
     OutOfRange { index: u64, size: u64 },
     #[error(transparent)]
     Proof(#[from] ProofError),
@@ -274,8 +274,11 @@ fn required(fetch: &Fetch, path: &str, limit: usize) -> Result<Vec<u8>, ReadErro
     found.ok_or_else(|| ReadError::Missing(path.to_owned()))
 }
 
-/// Reads a file that may be anything at all, but not more of it than `limit`.
-fn read_file(path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
+/// Reads a file that may be anything at all, but not more of it than `limit` bytes; `None` when there is none.
+///
+/// # Errors
+/// The file is longer, is no regular file, or cannot be read.
+pub fn read_file(path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
     let about = match path.metadata() {
         Ok(about) => about,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),

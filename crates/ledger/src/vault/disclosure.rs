@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 /// The value of `schema` in a disclosure file.
 pub const DISCLOSURE: &str = "remit.disclosure.v1";
 /// Longest disclosure file, in bytes: a million keys.
-const LIMIT: usize = 128 << 20;
+pub const DISCLOSURE_LIMIT: usize = 128 << 20;
 
 type Source = dyn Fn(&KeyId) -> Option<SubjectKey> + Send + Sync;
 
@@ -42,7 +42,7 @@ impl Keyring {
     /// # Errors
     /// What is wrong with it, in words; a key is never repeated in them.
     pub fn from_disclosure(bytes: &[u8]) -> Result<Self, DisclosureError> {
-        let limits = Limits { bytes: LIMIT, depth: 8, members: 1 << 21, exact_integers: true };
+        let limits = Limits { bytes: DISCLOSURE_LIMIT, depth: 8, members: 1 << 21, exact_integers: true };
         let value = json::parse(bytes, &limits).map_err(|refusal| DisclosureError(refusal.to_string()))?;
         let Value::Object(mut file) = value else { return Err(wrong("it is not an object")) };
         if file.remove("schema") != Some(json!(DISCLOSURE)) {

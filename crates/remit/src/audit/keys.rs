@@ -1,14 +1,14 @@
 //! The keys that open sealed values: an auditor's disclosure file, or the server's own store, read beside it.
 
-use crate::{config, keys};
+use crate::{config, keys, outside};
 use anyhow::{Context as _, Result};
-use remit_ledger::Keyring;
+use remit_ledger::{Keyring, vault::DISCLOSURE_LIMIT};
 use std::{fs, path::Path};
 
 /// The keys for the ledger in `dir`; `None` when there are none, and sealed values stay undisclosed.
 pub(super) fn at_hand(dir: &Path, file: Option<&Path>, config: &Path) -> Result<Option<Keyring>> {
     if let Some(file) = file {
-        let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let bytes = outside::read(file, DISCLOSURE_LIMIT)?;
         return Keyring::from_disclosure(&bytes).map(Some).with_context(|| file.display().to_string());
     }
     // Somebody else's ledger, or a place without a configuration: nothing is at hand, and that is no error.

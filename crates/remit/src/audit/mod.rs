@@ -149,8 +149,7 @@ fn open_with(dir: &Path, keys: Option<&Path>, config: &Path) -> Result<Reader> {
 /// A record by its number or its id; the latest first, because that is what people ask for.
 fn find(reader: &Reader, wanted: &str) -> Result<(u64, Record)> {
     if let Ok(index) = wanted.parse::<u64>() {
-        let record = reader.record(index).with_context(|| format!("the ledger has {} published records", reader.len()))?;
-        return Ok((index, record));
+        return Ok((index, reader.record(index)?));
     }
     for index in (0..reader.len()).rev() {
         let record = reader.record(index)?;

@@ -3,6 +3,7 @@
 use super::Source;
 use crate::{
     agent::{Admin, print},
+    outside,
     rim::Rim,
 };
 use anyhow::{Context as _, Result, anyhow};
@@ -10,7 +11,10 @@ use clap::Args;
 use http::Method;
 use remit_insight::{Scope, moment_ns, reconcile, upstream_log};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// Longest upstream's log that is read, in bytes: some million calls, all of which are held in memory.
+const UPSTREAM_LIMIT: usize = 512 << 20;
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Reconcile {
@@ -63,13 +67,15 @@ pub(super) async fn run(mut args: Reconcile, rim: Rim) -> Result<bool> {
     Ok(report.ok())
 }
 
+fn upstream(file: &Path) -> Result<String> {
+    let bytes = outside::read(file, UPSTREAM_LIMIT).context("--upstream")?;
+    String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8", file.display()))
+}
+
 fn compare(args: &Reconcile, rim: &Rim) -> Result<(remit_insight::Reconciliation, Option<String>)> {
     let now = rim.clock.now().wall_ns;
     let since_ns = args.since.as_deref().map(|text| moment_ns(text, now)).transpose().map_err(|why| anyhow!("--since: {why}"))?;
-    let text = match &args.upstream {
-        Some(file) => Some(std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?),
-        None => None,
-    };
+    let text = args.upstream.as_deref().map(upstream).transpose()?;
     let calls = text.as_deref().map(upstream_log).transpose().map_err(|why| anyhow!("the upstream's log: {why}"))?;
     let reader = args.source.open()?;
     let report = reconcile(&reader, calls.as_deref(), &Scope { server: args.server.clone(), since_ns })?;

@@ -1,16 +1,13 @@
 //! `remit audit verify`: the log, the chain of custody, and every decision, from a folder alone.
 
 use super::{keys::at_hand, replay::replay_lines, say};
-use crate::{agent::print, config::witnesses, rim::Rim};
-use anyhow::{Context as _, Result, bail};
+use crate::{agent::print, config::witnesses, outside, rim::Rim};
+use anyhow::Result;
 use clap::Args;
 use remit_insight::{CustodyReport, ReplayReport, custody, replay};
 use remit_ledger::{Against, Keyring, Reader, Report, Trust, note::NOTE_LIMIT, verify, verify::verify_log};
 use serde_json::{Value, json};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Verify {
@@ -54,24 +51,16 @@ pub(super) fn run(args: &Verify, rim: &Rim) -> Result<bool> {
 fn trust(args: &Verify, rim: &Rim) -> Result<Trust> {
     let against = match &args.against {
         Some(dir) if dir.is_dir() => Some(Against::Folder(dir.clone())),
-        Some(file) => Some(Against::Note(note(file)?)),
+        Some(file) => Some(Against::Note(outside::read(file, NOTE_LIMIT)?)),
         None => None,
     };
     Ok(Trust {
         vkey: args.vkey.clone(),
-        earlier: args.earlier.as_deref().map(note).transpose()?,
+        earlier: args.earlier.as_deref().map(|file| outside::read(file, NOTE_LIMIT)).transpose()?,
         policy: args.policy.as_deref().map(witnesses::read).transpose()?,
         now: u64::try_from(rim.clock.unix().0).ok(),
         against,
     })
-}
-
-fn note(file: &Path) -> Result<Vec<u8>> {
-    let size = fs::metadata(file).with_context(|| format!("cannot read {}", file.display()))?.len();
-    if size > NOTE_LIMIT as u64 {
-        bail!("{} is too long for a checkpoint", file.display());
-    }
-    fs::read(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
 /// Everything that can be said about a ledger folder from itself.

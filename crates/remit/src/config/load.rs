@@ -1,6 +1,7 @@
 //! Reading `remit.yaml`: every problem in one go, each with its line and a reason a person can act on.
 
 use super::{Account, Config, IdentityProvider, McpServer, tree::Node};
+use remit_ledger::dir::read_file;
 use remit_model::{Authority, Server, ServerId, chain::HARD_DEPTH};
 use serde::de::DeserializeOwned;
 use std::{
@@ -12,7 +13,7 @@ use std::{
 use url::{Host, Url};
 
 /// Largest configuration file that is read, in bytes.
-const SIZE_LIMIT: u64 = 1 << 20;
+const SIZE_LIMIT: usize = 1 << 20;
 
 /// One thing wrong with the configuration.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,12 +63,10 @@ impl Loaded {
 /// Every problem found, in the file's order as far as it has one.
 pub(crate) fn load(file: &Path) -> Result<Loaded, Vec<Problem>> {
     let problem = |reason: String| vec![Problem { file: file.to_owned(), line: None, reason }];
-    let size =
-        std::fs::metadata(file).map_err(|error| problem(format!("cannot read it: {error}; `remit init` writes one")))?.len();
-    if size > SIZE_LIMIT {
-        return Err(problem(format!("it has {size} bytes; the limit is {SIZE_LIMIT}")));
-    }
-    let text = std::fs::read_to_string(file).map_err(|error| problem(format!("cannot read it: {error}")))?;
+    let cannot = |error: &dyn fmt::Display| problem(format!("cannot read it: {error}"));
+    let bytes = read_file(file, SIZE_LIMIT).map_err(|error| cannot(&error))?;
+    let bytes = bytes.ok_or_else(|| problem("it does not exist; `remit init` writes one".to_owned()))?;
+    let text = String::from_utf8(bytes).map_err(|error| cannot(&error))?;
     let root = Node::parse(&text).map_err(problem)?;
     let base = match file.parent() {
         Some(parent) if parent != Path::new("") => parent.to_owned(),

@@ -1,7 +1,7 @@
 //! `ledger.witnesses`: whom every new head of the ledger is shown to, and how many of them must sign.
 
 use super::Loaded;
-use crate::witness::Settings;
+use crate::{outside, witness::Settings};
 use anyhow::{Context as _, Result, bail};
 use remit_ledger::{
     cosign::WitnessKey,
@@ -11,7 +11,6 @@ use remit_ledger::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::{
-    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -118,12 +117,7 @@ impl WitnessesSection {
 
 /// Reads a C2SP tlog-policy file.
 pub(crate) fn read(file: &Path) -> Result<Policy> {
-    let size = fs::metadata(file).with_context(|| format!("cannot read {}", file.display()))?.len();
-    if size > POLICY_LIMIT as u64 {
-        bail!("{} is longer than {POLICY_LIMIT} bytes", file.display());
-    }
-    let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    Policy::parse(&bytes).with_context(|| file.display().to_string())
+    Policy::parse(&outside::read(file, POLICY_LIMIT)?).with_context(|| file.display().to_string())
 }
 
 #[cfg(test)]
