@@ -1,7 +1,7 @@
 //! Asking the witnesses: at start for what they have seen, then for a cosignature on every new head.
 
 use crate::web::{Answer, Web};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use http::{Method, StatusCode};
 use remit_ledger::{
     Checkpoint, Reader,
@@ -142,7 +142,10 @@ impl Circle {
         for peer in self.peers.iter().filter(|peer| !peer.rests(now.mono_ns)).cloned() {
             let (log, clock) = (Arc::clone(&log), self.clock.clone());
             asked.spawn(async move {
-                let answer = peer.cosign(&log, u64::try_from(clock.unix().0).unwrap_or(0)).await;
+                let answer = match super::seconds(&clock) {
+                    Some(now) => peer.cosign(&log, now).await,
+                    None => Err(anyhow!("our own clock cannot be read, so its time cannot be judged")),
+                };
                 peer.remember(&answer, log.len(), clock.now().mono_ns);
                 (peer.place, answer)
             });

@@ -8,3 +8,11 @@ mod store;
 
 pub(crate) use ask::{Circle, Settings, watch};
 pub(crate) use server::{Witness, run};
+
+use remit_store::rim::Clock;
+
+/// The time in seconds since 1970; `None` when the clock cannot be read or stands at its beginning. Nobody is to sign or
+/// judge a cosignature by such a time.
+fn seconds(clock: &Clock) -> Option<u64> {
+    u64::try_from(clock.unix().0).ok().filter(|now| *now > 0)
+}

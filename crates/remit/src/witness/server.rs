@@ -89,7 +89,10 @@ async fn add_checkpoint(State(desk): State<Arc<Desk>>, body: Body) -> Response {
         Ok(request) => request,
         Err(refused) => return answer(&refused),
     };
-    let now = u64::try_from(desk.clock.unix().0).unwrap_or(0);
+    let Some(now) = super::seconds(&desk.clock) else {
+        tracing::error!("the clock cannot be read, so no head is cosigned");
+        return (StatusCode::SERVICE_UNAVAILABLE, "the time is not known here\n").into_response();
+    };
     // Judging waits for the disk, and one request at a time.
     let judged =
         tokio::task::spawn_blocking(move || desk.heads.lock().unwrap_or_else(PoisonError::into_inner).add(&request, now));
@@ -122,5 +125,34 @@ async fn checkpoint(State(desk): State<Arc<Desk>>, Path(origin): Path<String>) -
             ([(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "no-store")], note).into_response()
         }
         None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use remit_ledger::{Checkpoint, note::SigningKey, tree};
+    use remit_model::Moment;
+
+    async fn asked(seconds: i64) -> (StatusCode, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let log = SigningKey::from_seed("log.example", &[7; 32]).unwrap();
+        let heads = Heads::open(dir.path(), Some("w.example"), vec![log.public().clone()], &Rim::system()).unwrap();
+        let desk = Arc::new(Desk { heads: Mutex::new(heads), clock: Clock::manual(Moment::at(seconds)) });
+        let head = Checkpoint { origin: "log.example".into(), size: 1, root: tree::leaf_hash(b"x") };
+        let request = Request { old: 0, proof: Vec::new(), note: log.sign(&head.to_text()).unwrap() };
+        let answer = add_checkpoint(State(desk), Body::from(request.to_bytes())).await;
+        let (parts, body) = answer.into_parts();
+        (parts.status, String::from_utf8(to_bytes(body, 10_000).await.unwrap().to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_witness_that_does_not_know_the_time_cosigns_nothing() {
+        let (status, line) = asked(1_800_000_000).await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(line.contains("w.example"), "{line}");
+        let (status, told) = asked(0).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(!told.contains("w.example"), "{told}");
     }
 }
