@@ -205,12 +205,20 @@ impl ExecutionReport {
 
 impl fmt::Display for ExecutionReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mark = if self.ok() { "ok  " } else { "FAIL" };
+        let mark = match (self.ok(), self.agree) {
+            (false, _) => "FAIL",
+            // Nothing speaks against it, and nothing for it either.
+            (true, 0) => "note",
+            (true, _) => "ok  ",
+        };
         let Self { calls, agree, not_captured, undisclosed, .. } = self;
         writeln!(
             f,
             "{mark} execution: {agree} of {calls} answered calls agree, {not_captured} not captured, {undisclosed} undisclosed"
         )?;
+        if mark == "note" {
+            writeln!(f, "note nothing was replayed: no call whose answer was captured whole is with this copy")?;
+        }
         self.mismatches
             .iter()
             .try_for_each(|mismatch| writeln!(f, "FAIL execution at record {}: {}", mismatch.index, plain(&mismatch.detail)))

@@ -53,6 +53,18 @@ fn a_captured_call_gives_the_same_answer_again() {
 }
 
 #[test]
+fn that_nothing_was_replayed_is_not_called_good() {
+    assert!(run(|_| {}).to_string().starts_with("ok  "));
+    let nothing = run(|draft| {
+        draft.ext.remove("capture");
+    });
+    assert!(nothing.ok(), "nothing failed");
+    let told = nothing.to_string();
+    assert!(told.starts_with("note ") && !told.contains("ok  ") && told.contains("nothing was replayed"), "{told}");
+    assert!(ExecutionReport::default().to_string().contains("nothing was replayed"));
+}
+
+#[test]
 fn an_answer_that_shows_more_is_an_alarm() {
     let mut world = World::new();
     let token = world.login(|_| {});
