@@ -3,12 +3,8 @@
 //! Implements C2SP tlog-cosignature, Ed25519 (`cosignature/v1`, key type 0x04). SPEC: LG-18. Lines of other kinds
 //! (ML-DSA-44, 0x06) are lines of unknown keys: they are kept and never counted.
 
-use crate::{
-    hash::hex,
-    note::{Note, NoteError, Signature, VkeyParts, key_id, valid_name},
-};
+use crate::note::{NamedKey, Note, NoteError, Signature};
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
-use base64::{Engine, engine::general_purpose::STANDARD};
 use remit_model::Fault;
 use std::fmt;
 
@@ -21,11 +17,7 @@ const LENGTH: usize = 8 + 64;
 
 /// A witness's public key under its name. Its type byte keeps it apart from a log's key.
 #[derive(Clone, PartialEq, Eq)]
-pub struct WitnessKey {
-    name: String,
-    id: [u8; 4],
-    public: [u8; 32],
-}
+pub struct WitnessKey(NamedKey);
 
 /// A witness's private key.
 pub struct Cosigner {
@@ -44,35 +36,30 @@ pub struct Cosigned {
 
 impl WitnessKey {
     pub fn new(name: &str, public: [u8; 32]) -> Result<Self, NoteError> {
-        if !valid_name(name) {
-            return Err(NoteError::Key("the name is empty or holds a space, `+` or a control character"));
-        }
-        Ok(Self { name: name.to_owned(), id: key_id(name, COSIGNATURE_TYPE, &public), public })
+        NamedKey::new(name, COSIGNATURE_TYPE, public).map(Self)
     }
 
     /// Reads a vkey line; the id must be that of the name and key. SPEC: LG-15, N-LG-08.
     pub fn parse(vkey: &str) -> Result<Self, NoteError> {
-        let parts = VkeyParts::parse(vkey)?;
-        match parts.kind {
-            COSIGNATURE_TYPE => {}
-            0x01 => return Err(NoteError::Key("a log's key (type 0x01), not a witness's (type 0x04)")),
-            0x06 => return Err(NoteError::Key("an ML-DSA-44 key (type 0x06); only Ed25519 cosignatures (0x04) are checked")),
-            _ => return Err(NoteError::Key("not an Ed25519 cosignature key (type 0x04)")),
-        }
-        let key = Self::new(parts.name, parts.ed25519()?)?;
-        if hex(&key.id) == parts.id { Ok(key) } else { Err(NoteError::Key("the id is not that of this name and key")) }
+        let other = |kind| match kind {
+            0x01 => "a log's key (type 0x01), not a witness's (type 0x04)",
+            0x06 => "an ML-DSA-44 key (type 0x06); only Ed25519 cosignatures (0x04) are checked",
+            _ => "not an Ed25519 cosignature key (type 0x04)",
+        };
+        NamedKey::parse(vkey, COSIGNATURE_TYPE, other).map(Self)
     }
 
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 
     pub fn id(&self) -> [u8; 4] {
-        self.id
+        self.0.id
     }
 
+    /// The raw key, for finding two names of one key.
     pub(crate) fn public_bytes(&self) -> [u8; 32] {
-        self.public
+        self.0.public
     }
 
     /// The newest good cosignature of this witness on a note; `None` when it has none.
@@ -81,8 +68,8 @@ impl WitnessKey {
     /// A line under this very key that does not verify: the note is not what the witness signed. SPEC: LG-15.
     pub fn cosigned(&self, note: &Note) -> Result<Option<Cosigned>, NoteError> {
         let mut newest: Option<Cosigned> = None;
-        for line in note.signatures.iter().filter(|line| line.name == self.name && line.id == self.id) {
-            let at = self.check(&note.text, &line.value).ok_or_else(|| NoteError::Signature(self.name.clone()))?;
+        for line in note.signatures.iter().filter(|line| line.name == self.0.name && line.id == self.0.id) {
+            let at = self.check(&note.text, &line.value).ok_or_else(|| NoteError::Signature(self.0.name.clone()))?;
             if newest.as_ref().is_none_or(|known| known.at < at) {
                 newest = Some(Cosigned { at, line: line.clone() });
             }
@@ -99,15 +86,14 @@ impl WitnessKey {
         let at = u64::from_be_bytes(*stamp);
         // Beyond 2^63 - 1 the format ends.
         i64::try_from(at).ok()?;
-        UnparsedPublicKey::new(&ED25519, self.public).verify(message(text, at).as_bytes(), signature).ok()?;
+        UnparsedPublicKey::new(&ED25519, self.0.public).verify(message(text, at).as_bytes(), signature).ok()?;
         Some(at)
     }
 }
 
 impl fmt::Display for WitnessKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let typed: Vec<u8> = std::iter::once(COSIGNATURE_TYPE).chain(self.public).collect();
-        write!(f, "{}+{}+{}", self.name, hex(&self.id), STANDARD.encode(typed))
+        fmt::Display::fmt(&self.0, f)
     }
 }
 
@@ -136,7 +122,7 @@ impl Cosigner {
     pub fn cosign(&self, text: &str, at: u64) -> Signature {
         let signature = self.pair.sign(message(text, at).as_bytes());
         let value = at.to_be_bytes().iter().chain(signature.as_ref()).copied().collect();
-        Signature { name: self.public.name.clone(), id: self.public.id, value }
+        Signature { name: self.public.0.name.clone(), id: self.public.id(), value }
     }
 }
 

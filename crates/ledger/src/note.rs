@@ -19,19 +19,16 @@ pub(crate) const SIGNATURE_START: &str = "\u{2014} ";
 
 /// A public key under a name: `name+hex(id)+base64(type ‖ key)`.
 #[derive(Clone, PartialEq, Eq)]
-pub struct VerifyingKey {
-    name: String,
-    id: [u8; 4],
-    public: [u8; 32],
-}
+pub struct VerifyingKey(NamedKey);
 
-/// The three parts of a vkey line, not yet checked against each other.
-pub(crate) struct VkeyParts<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) id: &'a str,
+/// An Ed25519 public key under a name, for the use its algorithm byte says. SPEC: LG-15.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct NamedKey {
+    pub(crate) name: String,
     /// Algorithm byte.
-    pub(crate) kind: u8,
-    public: Vec<u8>,
+    kind: u8,
+    pub(crate) id: [u8; 4],
+    pub(crate) public: [u8; 32],
 }
 
 /// A private key under a name.
@@ -71,66 +68,74 @@ pub enum NoteError {
 
 impl VerifyingKey {
     pub fn new(name: &str, public: [u8; 32]) -> Result<Self, NoteError> {
-        if !valid_name(name) {
-            return Err(NoteError::Key("the name is empty or holds a space, `+` or a control character"));
-        }
-        Ok(Self { name: name.to_owned(), id: key_id(name, ED25519_TYPE, &public), public })
+        NamedKey::new(name, ED25519_TYPE, public).map(Self)
     }
 
     /// Reads a vkey line; the id must be that of the name and key. SPEC: LG-15, N-LG-08.
     pub fn parse(vkey: &str) -> Result<Self, NoteError> {
-        let parts = VkeyParts::parse(vkey)?;
-        if parts.kind != ED25519_TYPE {
-            return Err(NoteError::Key("not an Ed25519 key (type 0x01)"));
-        }
-        let key = Self::new(parts.name, parts.ed25519()?)?;
-        if hex(&key.id) == parts.id { Ok(key) } else { Err(NoteError::Key("the id is not that of this name and key")) }
+        NamedKey::parse(vkey, ED25519_TYPE, |_| "not an Ed25519 key (type 0x01)").map(Self)
     }
 
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 
     pub fn id(&self) -> [u8; 4] {
-        self.id
+        self.0.id
     }
 
     /// The raw key, for finding two names of one key.
     pub(crate) fn public_bytes(&self) -> [u8; 32] {
-        self.public
+        self.0.public
     }
 
     fn signed(&self, text: &str, signature: &[u8]) -> bool {
-        UnparsedPublicKey::new(&ED25519, self.public).verify(text.as_bytes(), signature).is_ok()
+        UnparsedPublicKey::new(&ED25519, self.0.public).verify(text.as_bytes(), signature).is_ok()
     }
 }
 
-impl<'a> VkeyParts<'a> {
-    pub(crate) fn parse(vkey: &'a str) -> Result<Self, NoteError> {
+impl NamedKey {
+    pub(crate) fn new(name: &str, kind: u8, public: [u8; 32]) -> Result<Self, NoteError> {
+        if !valid_name(name) {
+            return Err(NoteError::Key("the name is empty or holds a space, `+` or a control character"));
+        }
+        Ok(Self { name: name.to_owned(), kind, id: key_id(name, kind, &public), public })
+    }
+
+    /// Reads a vkey line of one kind; `other` says what a key of another kind is.
+    pub(crate) fn parse(vkey: &str, kind: u8, other: impl Fn(u8) -> &'static str) -> Result<Self, NoteError> {
         let mut parts = vkey.splitn(3, '+');
         let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(NoteError::Key("not `name+id+key`"));
         };
         let key = STANDARD.decode(key).map_err(|_| NoteError::Key("the key is not base64"))?;
-        let (&kind, public) = key.split_first().ok_or(NoteError::Key("the key is empty"))?;
-        Ok(Self { name, id, kind, public: public.to_vec() })
+        let public = match key.split_first() {
+            Some((&stated, public)) if stated == kind => public,
+            Some((&stated, _)) => return Err(NoteError::Key(other(stated))),
+            None => return Err(NoteError::Key("the key is empty")),
+        };
+        let public = public.try_into().map_err(|_| NoteError::Key("an Ed25519 key has 32 bytes"))?;
+        let key = Self::new(name, kind, public)?;
+        if hex(&key.id) == id { Ok(key) } else { Err(NoteError::Key("the id is not that of this name and key")) }
     }
+}
 
-    pub(crate) fn ed25519(&self) -> Result<[u8; 32], NoteError> {
-        self.public.as_slice().try_into().map_err(|_| NoteError::Key("an Ed25519 key has 32 bytes"))
+impl fmt::Display for NamedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let typed: Vec<u8> = std::iter::once(self.kind).chain(self.public).collect();
+        write!(f, "{}+{}+{}", self.name, hex(&self.id), STANDARD.encode(typed))
     }
 }
 
 impl fmt::Display for VerifyingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let typed: Vec<u8> = std::iter::once(ED25519_TYPE).chain(self.public).collect();
-        write!(f, "{}+{}+{}", self.name, hex(&self.id), STANDARD.encode(typed))
+        fmt::Display::fmt(&self.0, f)
     }
 }
 
 impl fmt::Debug for VerifyingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+        fmt::Display::fmt(&self.0, f)
     }
 }
 
@@ -153,7 +158,7 @@ impl SigningKey {
     pub fn sign(&self, text: &str) -> Result<Vec<u8>, NoteError> {
         check_text(text)?;
         let value = self.pair.sign(text.as_bytes()).as_ref().to_vec();
-        let line = Signature { name: self.public.name.clone(), id: self.public.id, value };
+        let line = Signature { name: self.public.0.name.clone(), id: self.public.id(), value };
         Ok(format!("{text}\n{line}").into_bytes())
     }
 }
@@ -191,10 +196,10 @@ impl Note {
     pub fn verify<'k>(&self, known: &'k [VerifyingKey]) -> Result<Vec<&'k VerifyingKey>, NoteError> {
         let mut signers: Vec<&VerifyingKey> = Vec::new();
         for signature in &self.signatures {
-            let by = |key: &&VerifyingKey| key.name == signature.name && key.id == signature.id;
+            let by = |key: &&VerifyingKey| key.name() == signature.name && key.id() == signature.id;
             let Some(key) = known.iter().find(by) else { continue };
             if !key.signed(&self.text, &signature.value) {
-                return Err(NoteError::Signature(key.name.clone()));
+                return Err(NoteError::Signature(key.0.name.clone()));
             }
             if !signers.contains(&key) {
                 signers.push(key);
@@ -239,12 +244,12 @@ fn check_text(text: &str) -> Result<(), NoteError> {
     Ok(())
 }
 
-pub(crate) fn valid_name(name: &str) -> bool {
+fn valid_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(|c: char| c == '+' || c.is_whitespace() || c.is_control())
 }
 
 /// `SHA-256(name ‖ 0x0A ‖ type ‖ key)[..4]`. SPEC: LG-15.
-pub(crate) fn key_id(name: &str, kind: u8, public: &[u8; 32]) -> [u8; 4] {
+fn key_id(name: &str, kind: u8, public: &[u8; 32]) -> [u8; 4] {
     let [a, b, c, d, ..] = Hash::of(&[name.as_bytes(), &[0x0A, kind], public]).0;
     [a, b, c, d]
 }
