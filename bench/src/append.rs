@@ -4,10 +4,7 @@ use crate::{Scale, floor::Floor, rounds, rounds::Figures, table::Table};
 use anyhow::Result;
 use remit_ledger::record::{DecisionFacts, DecisionResult, Party, PartyKind, ProducerKind, RecordType};
 use remit_model::{id::TenantId, resource::ToolClass};
-use remit_store::{
-    Batch, Config, Draft, Secret, Store,
-    rim::{Clock, Entropy},
-};
+use remit_store::{Batch, Config, Draft, Store, rim::Clock};
 use serde_json::json;
 use std::{path::Path, time::Duration};
 use tokio::runtime::Runtime;
@@ -100,28 +97,7 @@ pub(crate) fn runtime() -> Result<Runtime> {
 
 /// A store of the defaults of `remit serve`.
 pub(crate) fn config(folder: &Path) -> Config {
-    Config {
-        data_dir: folder.join("data"),
-        ledger_dir: folder.join("ledger"),
-        tenant: TenantId::main(),
-        producer_id: "spiffe://remit.bench/main/store".to_owned(),
-        version: "0.0.0".to_owned(),
-        build_digest: format!("sha-256:{}", "0".repeat(64)),
-        record_key: Secret::new([1; 32]),
-        log_origin: "remit.bench/main".to_owned(),
-        log_key: Secret::new([2; 32]),
-        pepper: Secret::new([3; 32]),
-        vault: Secret::new([4; 32]),
-        retention: Config::retention(),
-        issuer_jwks: json!({ "keys": [] }),
-        clock: Clock::system(),
-        entropy: Entropy::system(),
-        publish_every: Config::PUBLISH_EVERY,
-        queue: Config::QUEUE,
-        queue_wait: Config::QUEUE_WAIT,
-        heartbeat: Config::HEARTBEAT,
-        spool_bytes: Config::SPOOL_BYTES,
-    }
+    Config { spool_bytes: Config::SPOOL_BYTES, ..Config::danger_known_keys(folder, Clock::system()) }
 }
 
 /// One decision about a call by an agent for a person, with its arguments and a question committed.

@@ -13,7 +13,7 @@ use remit_model::{
 };
 use remit_policy::{Bundle, Live};
 use remit_store::{
-    Batch, Change, Config, Secret, Store,
+    Batch, Change, Config, Store,
     rim::{Clock, Entropy},
 };
 use remit_token::{
@@ -170,26 +170,10 @@ fn server(name: &str, location: &str, tools: &[(&str, ToolClass)]) -> Arc<remit_
 
 fn open_store(dir: &TempDir, clock: &Clock, entropy: &Entropy, keys: &Keys) -> Store {
     Store::open(Config {
-        data_dir: dir.path().join("data"),
-        ledger_dir: dir.path().join("ledger"),
-        tenant: TenantId::main(),
-        producer_id: "spiffe://remit.test/main/authority".to_owned(),
-        version: "0.0.0".to_owned(),
-        build_digest: format!("sha-256:{}", "0".repeat(64)),
-        record_key: Secret::new([1; 32]),
-        log_origin: "remit.test/main".to_owned(),
-        log_key: Secret::new([2; 32]),
-        pepper: Secret::new([3; 32]),
-        vault: Secret::new([4; 32]),
-        retention: Config::retention(),
         issuer_jwks: keys.set().to_jwks(),
-        clock: clock.clone(),
         entropy: entropy.clone(),
         publish_every: Duration::from_hours(1),
-        queue: Config::QUEUE,
-        queue_wait: Config::QUEUE_WAIT,
-        heartbeat: Config::HEARTBEAT,
-        spool_bytes: 256 << 10,
+        ..Config::danger_known_keys(dir.path(), clock.clone())
     })
     .unwrap()
 }

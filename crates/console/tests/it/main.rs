@@ -8,7 +8,7 @@ use remit_console::{ADMIN_ROUTES, Console, router};
 use remit_model::{Authority, Human, HumanStatus, Moment, Server, ServerId, TenantId, ToolRule};
 use remit_policy::{Bundle, Live};
 use remit_store::{
-    Batch, Change, Config, Quota, Secret, Store,
+    Batch, Change, Config, Quota, Store,
     rim::{Clock, Entropy},
 };
 use remit_token::{Algorithm, PrivateKey};
@@ -32,29 +32,7 @@ impl World {
     async fn new() -> Self {
         let dir = TempDir::new().unwrap();
         let (clock, entropy) = (Clock::manual(Moment::at(1_800_000_000)), Entropy::seeded(1));
-        let store = Store::open(Config {
-            data_dir: dir.path().join("data"),
-            ledger_dir: dir.path().join("ledger"),
-            tenant: TenantId::main(),
-            producer_id: "spiffe://test/main/remit".into(),
-            version: "0".into(),
-            build_digest: "sha-256:0".into(),
-            record_key: Secret::new([1; 32]),
-            log_origin: "test/log".into(),
-            log_key: Secret::new([2; 32]),
-            pepper: Secret::new([3; 32]),
-            vault: Secret::new([4; 32]),
-            retention: Config::retention(),
-            issuer_jwks: json!({"keys": []}),
-            clock: clock.clone(),
-            entropy,
-            publish_every: Config::PUBLISH_EVERY,
-            queue: Config::QUEUE,
-            queue_wait: Config::QUEUE_WAIT,
-            heartbeat: Config::HEARTBEAT,
-            spool_bytes: 256 << 10,
-        })
-        .unwrap();
+        let store = Store::open(Config { entropy, ..Config::danger_known_keys(dir.path(), clock.clone()) }).unwrap();
         let alice = Human {
             name: "alice".into(),
             display_name: "Alice".into(),

@@ -15,7 +15,7 @@ use remit_model::{
 };
 use remit_policy::{Bundle, Live};
 use remit_store::{
-    Batch, Change, Config, Revocation, Secret, Store, StoredToken,
+    Batch, Change, Config, Revocation, Store, StoredToken,
     rim::{Clock, Entropy},
 };
 use remit_token::{Actor, Algorithm, KeySet, PrivateKey, access, dpop};
@@ -325,26 +325,9 @@ fn http() -> Http<HttpConnector, Full<Bytes>> {
 
 fn config(dir: &TempDir, clock: &Clock, keys: &KeySet) -> Config {
     Config {
-        data_dir: dir.path().join("data"),
-        ledger_dir: dir.path().join("ledger"),
-        tenant: TenantId::main(),
-        producer_id: "spiffe://remit.test/main/server".into(),
-        version: "0.0.0".into(),
-        build_digest: format!("sha-256:{}", "0".repeat(64)),
-        record_key: Secret::new([1; 32]),
-        log_origin: "remit.test/main".into(),
-        log_key: Secret::new([2; 32]),
-        pepper: Secret::new([3; 32]),
-        vault: Secret::new([4; 32]),
-        retention: Config::retention(),
         issuer_jwks: keys.to_jwks(),
-        clock: clock.clone(),
-        entropy: Entropy::system(),
         publish_every: Duration::from_hours(1),
-        queue: Config::QUEUE,
-        queue_wait: Config::QUEUE_WAIT,
-        heartbeat: Config::HEARTBEAT,
-        spool_bytes: 256 << 10,
+        ..Config::danger_known_keys(dir.path(), clock.clone())
     }
 }
 

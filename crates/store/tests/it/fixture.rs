@@ -8,10 +8,7 @@ use remit_model::{
     time::{Moment, UnixTime},
 };
 
-use remit_store::{
-    Batch, Config, Draft, Secret, Store,
-    rim::{Clock, Entropy},
-};
+use remit_store::{Batch, Config, Draft, Store, rim::Clock};
 use serde_json::json;
 use std::{path::Path, time::Duration};
 
@@ -19,28 +16,7 @@ pub(crate) const NOW: i64 = 1_800_000_000;
 
 /// A configuration under `dir` whose clock stands still and whose publisher waits to be told.
 pub(crate) fn config(dir: &Path) -> Config {
-    Config {
-        data_dir: dir.join("data"),
-        ledger_dir: dir.join("ledger"),
-        tenant: TenantId::main(),
-        producer_id: "spiffe://remit.test/main/store".to_owned(),
-        version: "0.0.0".to_owned(),
-        build_digest: format!("sha-256:{}", "0".repeat(64)),
-        record_key: Secret::new([1; 32]),
-        log_origin: "remit.test/main".to_owned(),
-        log_key: Secret::new([2; 32]),
-        pepper: Secret::new([3; 32]),
-        vault: Secret::new([4; 32]),
-        retention: Config::retention(),
-        issuer_jwks: json!({ "keys": [] }),
-        clock: Clock::manual(Moment::at(NOW)),
-        entropy: Entropy::system(),
-        publish_every: Duration::from_hours(1),
-        queue: Config::QUEUE,
-        queue_wait: Config::QUEUE_WAIT,
-        heartbeat: Config::HEARTBEAT,
-        spool_bytes: 256 << 10,
-    }
+    Config { publish_every: Duration::from_hours(1), ..Config::danger_known_keys(dir, Clock::manual(Moment::at(NOW))) }
 }
 
 pub(crate) fn open(dir: &Path) -> Store {
