@@ -44,7 +44,7 @@ pub struct Erased {
 pub enum EraseError {
     #[error("nothing was ever recorded about this subject")]
     Unknown,
-    #[error("this subject was erased at {0}, and nothing was recorded about them since")]
+    #[error("this subject was erased at {}, and nothing was recorded about them since", .0.utc())]
     Already(UnixTime),
     /// The refusal is itself a record: its `record_id`.
     #[error("a legal hold is on this subject, or on someone recorded together with them")]
