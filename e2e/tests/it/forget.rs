@@ -20,6 +20,8 @@ use tempfile::TempDir;
 type Tampering = fn(&mut Value);
 
 const PATIENCE: Duration = Duration::from_mins(1);
+/// A quorum of a witness that has cosigned nothing here.
+const UNSIGNED: &str = "witness w1 witness1.example/w+9755e017+BNYvAWoe/R5P33k+tCzYRHHhup8M8E0Sh7XMcfYWKHy4\nquorum w1";
 const BASIS: &str = "GDPR Art. 17(1)(a)";
 
 /// A live server, and a place for what is taken from it.
@@ -184,6 +186,17 @@ fn a_field_is_proved_to_a_stranger(office: &Office, read: &str) -> PathBuf {
     let output = check(&proof, vkey);
     assert!(output.status.success() && said(&output).contains("PROVED") && said(&output).contains("C-001"), "{}", said(&output));
     assert_eq!(check(&proof, Setup::new().vkey()).status.code(), Some(1), "another log's key");
+    for (quorum, proved) in [("quorum none", true), (UNSIGNED, false)] {
+        let policy = office.file("proof.policy");
+        fs::write(&policy, format!("log {vkey}\n{quorum}\n")).unwrap();
+        let judged = |more: &[&str]| {
+            let arguments = [&["audit", "prove", "--check", text(&proof), "--policy", text(&policy)], more].concat();
+            elsewhere(&arguments, proof.parent().unwrap()).output().unwrap()
+        };
+        assert_eq!(judged(&[]).status.success(), proved, "{quorum}: {}", said(&judged(&[])));
+        assert_eq!(judged(&["--vkey", vkey]).status.success(), proved, "{quorum}");
+        assert!(!judged(&["--vkey", Setup::new().vkey()]).status.success(), "the policy is for another log");
+    }
 
     let honest: Value = serde_json::from_str(&bytes).unwrap();
     let forged = office.file("forged.json");

@@ -1,14 +1,19 @@
 //! `remit audit prove`: one field of one record, shown to a stranger and checked by one.
 
 use super::{Source, find, say};
-use crate::agent::print;
+use crate::{agent::print, config::witnesses, outside};
 use anyhow::{Context as _, Result, bail};
-use clap::Args;
-use remit_ledger::{field_proof::FieldProof, note::VerifyingKey, policy::Policy};
+use clap::{ArgGroup, Args};
+use remit_ledger::{
+    field_proof::{FIELD_PROOF_LIMIT, FieldProof},
+    note::VerifyingKey,
+    policy::Policy,
+};
 use serde_json::json;
 use std::{fs, path::PathBuf};
 
 #[derive(Clone, Debug, Args)]
+#[command(group = ArgGroup::new("trusted").args(["vkey", "policy"]).multiple(true))]
 pub(crate) struct Prove {
     /// Record id or index
     #[arg(required_unless_present = "check")]
@@ -20,11 +25,14 @@ pub(crate) struct Prove {
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Check this proof instead of making one
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["record", "field", "out"], requires = "vkey")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["record", "field", "out"], requires = "trusted")]
     check: Option<PathBuf>,
     /// The log's verifier key (C2SP vkey), from a source you trust
     #[arg(long, value_name = "VKEY", requires = "check")]
     vkey: Option<String>,
+    /// The logs to believe, and the witnesses that must have cosigned: a C2SP tlog-policy file
+    #[arg(long, value_name = "FILE", requires = "check")]
+    policy: Option<PathBuf>,
     #[command(flatten)]
     source: Source,
 }
@@ -60,10 +68,8 @@ pub(super) fn run(args: &Prove) -> Result<bool> {
 }
 
 fn check(args: &Prove, file: &PathBuf) -> Result<bool> {
-    let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let vkey = args.vkey.as_deref().context("give --vkey")?;
-    let key = VerifyingKey::parse(vkey.trim()).context("--vkey")?;
-    let policy = Policy::threshold(key, Vec::new(), 0).context("--vkey")?;
+    let bytes = outside::read(file, FIELD_PROOF_LIMIT)?;
+    let policy = trusted(args)?;
     let proof = match FieldProof::parse(&bytes).and_then(|proof| proof.verify(&policy).map(|judged| (proof, judged))) {
         Ok(proof) => proof,
         Err(error) if args.source.config.json => {
@@ -92,4 +98,20 @@ fn check(args: &Prove, file: &PathBuf) -> Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// What the proof is judged by. Where both are given, the policy must be one for that very log.
+fn trusted(args: &Prove) -> Result<Policy> {
+    let key = args.vkey.as_deref().map(|vkey| VerifyingKey::parse(vkey.trim()).context("--vkey")).transpose()?;
+    match (&args.policy, key) {
+        (Some(file), key) => {
+            let policy = witnesses::read(file).context("--policy")?;
+            if key.is_some_and(|key| policy.logs().all(|log| *log != key)) {
+                bail!("{} does not name the log of --vkey", file.display());
+            }
+            Ok(policy)
+        }
+        (None, Some(key)) => Policy::threshold(key, Vec::new(), 0).context("--vkey"),
+        (None, None) => bail!("give --vkey or --policy"),
+    }
 }
