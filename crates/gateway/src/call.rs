@@ -61,7 +61,7 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    fn new(id: &Value, shown: Shown) -> Self {
+    pub(crate) fn new(id: &Value, shown: Shown) -> Self {
         let mut body = Vec::with_capacity(1024);
         // Writing JSON that is in memory into memory cannot fail.
         body.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
@@ -279,7 +279,7 @@ pub(crate) async fn commit(gate: &Gateway, draft: Draft) -> Result<Option<Receip
     }
 }
 
-fn unavailable(error: &ApplyError) -> Refusal {
+pub(crate) fn unavailable(error: &ApplyError) -> Refusal {
     tracing::error!(%error, "a record could not be made durable");
     match error {
         ApplyError::Unavailable(outage) => outage.refusal(),

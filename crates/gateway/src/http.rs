@@ -1,6 +1,7 @@
 //! The gateway's HTTP face: what is checked before anyone is asked who they are, and which road a message takes.
 
 use crate::{
+    authzen,
     call::{self, Ask},
     error::{self, No},
     forward,
@@ -41,12 +42,13 @@ const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 /// Random bytes of a session id.
 const SESSION_BYTES: usize = 24;
 
-/// `/mcp/{server}` and `/.well-known/oauth-protected-resource/mcp/{server}`.
+/// `/mcp/{server}` and `/.well-known/oauth-protected-resource/mcp/{server}`; with a decision point, `/access/v1` too.
 pub fn router(gateway: Arc<Gateway>) -> Router {
-    Router::new()
+    let router = Router::new()
         .route(ROUTE, any(endpoint))
-        .route("/.well-known/oauth-protected-resource/mcp/{server}", get(resource_metadata))
-        .with_state(gateway)
+        .route("/.well-known/oauth-protected-resource/mcp/{server}", get(resource_metadata));
+    let router = if gateway.settings.authzen.is_some() { router.merge(authzen::router()) } else { router };
+    router.with_state(gateway)
 }
 
 async fn resource_metadata(State(gate): State<Arc<Gateway>>, Path(name): Path<String>, uri: Uri, headers: HeaderMap) -> Response {
@@ -100,7 +102,12 @@ impl Inbound {
         }
         let came = Came { peer, method: parts.method.clone() };
         let now = gate.clock.now();
-        let arrival = Arrival { method: parts.method.as_str(), headers: &parts.headers, server: &mount.server };
+        let arrival = Arrival {
+            method: parts.method.as_str(),
+            headers: &parts.headers,
+            url: &mount.server.location,
+            server: &mount.server,
+        };
         let identified = gate.gatekeeper.identify(&arrival, &gate.settings, &gate.store.snapshot(), now.unix());
         match identified {
             Ok(caller) => Ok((
@@ -114,7 +121,7 @@ impl Inbound {
 }
 
 /// SPEC: MG-03, N-MG-12: a page of another site, or one that rebinds its name to us, gets nothing.
-fn origin(gate: &Gateway, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+pub(crate) fn origin(gate: &Gateway, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
     let all = |name| headers.get_all(name).iter().map(|value| value.to_str().unwrap_or("?"));
     // HTTP/2 names the host in the request's authority, HTTP/1.1 in `Host`; whatever is there must be ours.
     let mut hosts = all(header::HOST).chain(uri.authority().map(Authority::as_str)).peekable();

@@ -163,7 +163,7 @@ impl Gatekeeper {
         };
         let expect = dpop::Expect {
             method: arrival.method,
-            url: &arrival.server.location,
+            url: arrival.url,
             access_token: Some(token.digest()),
             bound_to: Some(bound_to),
             nonce,
@@ -186,6 +186,8 @@ impl Unidentified {
 pub(crate) struct Arrival<'a> {
     pub(crate) method: &'a str,
     pub(crate) headers: &'a HeaderMap,
+    /// What the proof must be for (`htu`).
+    pub(crate) url: &'a str,
     pub(crate) server: &'a Server,
 }
 
@@ -243,12 +245,17 @@ pub(crate) fn standing(world: &Snapshot, token: &Held, issuer: &str) -> Result<(
         if party.iss != issuer {
             return Err(Refusal::new(Code::ClientUnknown, format!("`{}` of another issuer is not known here", party.sub)));
         }
-        match party.kind() {
-            PrincipalKind::Human => human(world, party)?,
-            PrincipalKind::Agent => agent(world, party)?,
-        }
+        stands(world, party)?;
     }
     Ok(())
+}
+
+/// Whether a party of our own issuer may act at all.
+pub(crate) fn stands(world: &Snapshot, party: &Principal) -> Result<(), Refusal> {
+    match party.kind() {
+        PrincipalKind::Human => human(world, party),
+        PrincipalKind::Agent => agent(world, party),
+    }
 }
 
 fn human(world: &Snapshot, party: &Principal) -> Result<(), Refusal> {

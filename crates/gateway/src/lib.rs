@@ -7,6 +7,7 @@
 //! Speaks MCP 2026-07-28 and 2025-11-25/2025-06-18 on both sides. It does not issue tokens, hold policy rules or
 //! keep state beyond bounded, disposable sessions.
 
+mod authzen;
 mod call;
 mod capture;
 mod decide;
@@ -26,6 +27,7 @@ mod seal;
 mod settings;
 mod upstream;
 
+pub use authzen::{Authzen, NAME as AUTHZEN};
 pub use gate::{Gateway, Parts};
 pub use http::router;
 pub use settings::{BeforeAfter, CAPTURE_LIMIT, Capture, CaptureLevel, Captures, Route, Settings, Upstream};

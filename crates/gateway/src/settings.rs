@@ -1,5 +1,6 @@
 //! What the operator decides about the gateway: where requests may come from, how large and how long things may be.
 
+use crate::authzen::Authzen;
 use remit_ledger::record::Retention;
 use remit_model::{Server, TenantId};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
@@ -48,6 +49,8 @@ pub struct Settings {
     pub denials_as_http: bool,
     /// Refuse mutations when the clock's state is unknown (record.md §1.5).
     pub clock_required: bool,
+    /// Answer evaluations of the AuthZEN API; `None` leaves its paths out.
+    pub authzen: Option<Authzen>,
 }
 
 impl Settings {
@@ -78,6 +81,7 @@ impl Settings {
             anonymous_records: 20,
             denials_as_http: false,
             clock_required: false,
+            authzen: None,
         }
     }
 }

@@ -4,7 +4,7 @@
 //! nothing is guessed.
 
 use crate::{
-    asked::{Pins, Stop, question},
+    asked::{EVALUATION, Pins, Stop, question},
     enough,
     open::{opened, written},
     plain::plain,
@@ -65,6 +65,9 @@ pub fn explain_at(reader: &Reader, index: u64) -> Result<Explanation, ReadError>
 /// Said where every hop covers the call: the token itself, the agent's ceiling or the person's entitlements were narrower.
 const ABOVE: &str = "Every hop covers it: what was narrower is the token, the agent's ceiling or the person's entitlements at the time, of which the record holds a digest only.";
 
+/// Said where somebody asked what another may do.
+const OF_THE_SUBJECT: &str = "Enough would have been: a wider ceiling of the agent, or wider entitlements of the person, asked about; the record holds their digest only.";
+
 /// Said where the values that decided are withheld or erased.
 const NOT_HERE: &str = "What would have been enough cannot be said: the values that decided are not with this copy.";
 
@@ -118,6 +121,9 @@ impl View<'_> {
         if let Some(arguments) = self.value("/call/arguments").filter(|arguments| !arguments.is_null()) {
             lines.push(format!("Arguments: {}", cut(&arguments.to_string())));
         }
+        if let Some(asked) = self.value("/evaluation/request") {
+            lines.push(format!("The question: {}", cut(&asked.to_string())));
+        }
         lines.extend((0..).zip(array(self.record.value(), "/resource")).map(|(at, resource)| self.resource(at, resource)));
         lines.push(self.outcome());
         lines
@@ -136,11 +142,20 @@ impl View<'_> {
                 let scope = token("scope").filter(|scope| !scope.is_empty());
                 format!("{said} for {audience}{}.", scope.map(|scope| format!(" (scope `{scope}`)")).unwrap_or_default())
             }
+            "decision" if self.evaluates() => {
+                let what = record.text("/tool/name").filter(|name| !name.is_empty()).map(|name| format!(" about `{name}`"));
+                format!("Asked the decision point{}{at}; nothing was done.", what.unwrap_or_default())
+            }
             "decision" => format!("Asked to do `{name}` ({class}){at}."),
             "intent" => format!("About to do `{name}` ({class}){at}; this was written before it began."),
             "effect" => format!("What became of `{name}` ({class}){at}; this was written when it ended."),
             kind => format!("{}: `{name}`.", capital(&spaced(kind))),
         }
+    }
+
+    /// Whether somebody asked what another may do, and did nothing.
+    fn evaluates(&self) -> bool {
+        self.record.action() == EVALUATION
     }
 
     fn resource(&self, at: usize, resource: &Value) -> String {
@@ -258,6 +273,7 @@ impl View<'_> {
         let decided = matches!(code, "tool_not_granted" | "argument_not_granted" | "grant_expired");
         match (self.held, location, self.value("/call/arguments")) {
             _ if !decided => Vec::new(),
+            _ if self.evaluates() => vec![OF_THE_SUBJECT.to_owned()],
             (Some((_, chain)), Some(location), Some(arguments)) => {
                 let now = decided_at(self.record).unwrap_or_else(|| written(self.record));
                 let call = Call { location, action: self.record.action(), arguments: &arguments, now };

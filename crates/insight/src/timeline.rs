@@ -3,7 +3,7 @@
 //! Nothing is executed and nothing decided: it shows what was recorded, in the order of the log, in the recorded gaps.
 //! Pure: time passes only as the caller says.
 
-use crate::{open::opened, plain::plain};
+use crate::{asked::EVALUATION, open::opened, plain::plain};
 use remit_ledger::{Reader, Record, Side, dir::ReadError};
 use serde::Serialize;
 use serde_json::Value;
@@ -50,6 +50,7 @@ pub fn line(reader: &Reader, index: u64) -> Result<Line, ReadError> {
         let server = record.text("/tool/server_id").map(|server| format!("{server}/")).unwrap_or_default();
         format!("{server}{tool}")
     });
+    let tool = tool.map(|tool| if record.action() == EVALUATION { format!("about {tool}") } else { tool });
     let code = record.text("/outcome/code").or_else(|| record.text("/decision/reason_code"));
     let code = code.map(|code| format!(" ({code})")).unwrap_or_default();
     Ok(Line {

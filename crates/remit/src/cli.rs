@@ -198,8 +198,11 @@ pub(crate) struct Exchange {
     #[command(flatten)]
     pub(crate) caller: Caller,
     /// The server the token is for, as in /mcp/NAME
-    #[arg(long, value_name = "NAME")]
-    pub(crate) server: String,
+    #[arg(long, value_name = "NAME", required_unless_present = "resource")]
+    pub(crate) server: Option<String>,
+    /// The resource the token is for, in full, instead of a server
+    #[arg(long, value_name = "URI", conflicts_with = "server")]
+    pub(crate) resource: Option<String>,
     /// Scopes to ask for
     #[arg(long, value_name = "SCOPE")]
     pub(crate) scope: Option<String>,

@@ -109,7 +109,8 @@ pub(crate) fn asked_to_stop() -> Result<impl Future<Output = ()>> {
 /// The one line that says the server is up, with its URLs.
 pub(crate) fn ready(loaded: &Loaded, vkey: &str, json: bool) -> String {
     let issuer = &loaded.config.server.public_url;
-    let servers = loaded.servers();
+    let mcp = format!("{issuer}/mcp/");
+    let servers = loaded.servers().into_iter().filter(|server| server.location.starts_with(&mcp)).collect::<Vec<_>>();
     if json {
         let servers: Vec<_> = servers.iter().map(|server| &server.location).collect();
         return json!({"ready": true, "issuer": issuer, "mcp": servers, "admin": format!("{issuer}/admin/v1"), "log": format!("{issuer}/log"), "vkey": vkey}).to_string();

@@ -36,7 +36,8 @@ fn inspect(token: &str, json: bool) -> Result<()> {
 
 async fn exchange(args: &Exchange, rim: &Rim) -> Result<()> {
     let who = Who::of(&args.caller)?;
-    let resource = format!("{}/mcp/{}", who.url, args.server);
+    let named = args.resource.clone().or_else(|| Some(format!("{}/mcp/{}", who.url, args.server.as_ref()?)));
+    let resource = named.context("give --server or --resource")?;
     let details = args
         .authorization_details
         .as_ref()

@@ -153,6 +153,11 @@ fn mount(
     settings.hosts.extend(config.server.allowed_hosts.iter().cloned());
     settings.origins.extend(config.server.allowed_origins.iter().cloned());
     settings.nonce_required = config.agents.require_dpop_nonce;
+    settings.authzen =
+        servers.iter().find(|server| config.authzen.enabled && server.id.as_str() == gateway::AUTHZEN).map(|server| {
+            let reads_in_outage = config.ledger.on_outage.reads == config::Reads::Serve;
+            gateway::Authzen { server: Arc::clone(server), reads_in_outage }
+        });
     let gateway = gateway::Gateway::new(gateway::Parts {
         store: store.clone(),
         policy: Arc::clone(policy),

@@ -7,6 +7,7 @@
     reason = "a test stops at the first surprise, and runs in real time"
 )]
 
+mod authzen;
 mod browser;
 mod clients;
 mod commands;

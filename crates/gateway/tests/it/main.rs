@@ -1,6 +1,7 @@
 //! The gateway through its public face: a real store, real keys and tokens, real upstreams on loopback.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod authzen;
 mod budgets;
 mod calls;
 mod capture;

@@ -1,6 +1,7 @@
 //! Reading `remit.yaml`: every problem in one go, each with its line and a reason a person can act on.
 
 use super::{Account, Config, IdentityProvider, McpServer, tree::Node};
+use remit_gateway::{AUTHZEN, Authzen};
 use remit_ledger::dir::read_file;
 use remit_model::{Authority, Server, ServerId, chain::HARD_DEPTH};
 use serde::de::DeserializeOwned;
@@ -49,11 +50,7 @@ impl Loaded {
 
     /// The resources this configuration registers, in name order.
     pub(crate) fn servers(&self) -> Vec<Server> {
-        self.config
-            .mcp_servers
-            .iter()
-            .filter_map(|(name, server)| register(&self.config.server.public_url, name, server))
-            .collect()
+        registered(&self.config)
     }
 }
 
@@ -82,6 +79,14 @@ pub(crate) fn load(file: &Path) -> Result<Loaded, Vec<Problem>> {
     }
 }
 
+/// Every resource of a configuration: its upstreams, and the decision point if it has one.
+fn registered(config: &Config) -> Vec<Server> {
+    let url = &config.server.public_url;
+    let mut servers: Vec<Server> = config.mcp_servers.iter().filter_map(|(name, server)| register(url, name, server)).collect();
+    servers.extend(config.authzen.enabled.then(|| Authzen::resource(url).ok()).flatten());
+    servers
+}
+
 /// The resource a configured upstream is: `PUBLIC_URL/mcp/NAME`.
 fn register(public_url: &str, name: &str, server: &McpServer) -> Option<Server> {
     let id = ServerId::parse(name).ok()?;
@@ -107,18 +112,19 @@ impl Check<'_> {
             agents: self.section(root, "agents"),
             mcp_servers: BTreeMap::new(),
             policies: self.section(root, "policies"),
+            authzen: self.section(root, "authzen"),
             observe: self.section(root, "observe"),
         };
         for (key, node) in root.members() {
             match key.as_str() {
-                "server" | "storage" | "ledger" | "agents" | "policies" | "observe" => {}
+                "server" | "storage" | "ledger" | "agents" | "policies" | "authzen" | "observe" => {}
                 "identity_providers" => config.identity_providers = node.items().iter().filter_map(|item| self.part(item, key)).collect(),
                 "mcp_servers" => {
                     config.mcp_servers = node.members().iter().filter_map(|(name, item)| Some((name.clone(), self.part(item, &format!("mcp_servers.{name}"))?))).collect();
                 }
                 unknown => self.complain(
                     Some(node.line),
-                    format!("unknown section `{unknown}`; there are server, storage, ledger, identity_providers, agents, mcp_servers, policies and observe"),
+                    format!("unknown section `{unknown}`; there are server, storage, ledger, identity_providers, agents, mcp_servers, policies, authzen and observe"),
                 ),
             }
         }
@@ -181,8 +187,11 @@ impl Check<'_> {
                 self.complain(line, format!("mcp_servers.{name}.{problem}"));
             }
         }
-        let servers: Vec<Server> =
-            config.mcp_servers.iter().filter_map(|(name, server)| register(&config.server.public_url, name, server)).collect();
+        if config.authzen.enabled && config.mcp_servers.contains_key(AUTHZEN) {
+            let complaint = format!("mcp_servers.{AUTHZEN}: the name is taken by the decision point (authzen.enabled)");
+            self.complain(line("mcp_servers", AUTHZEN), complaint);
+        }
+        let servers = registered(config);
         let servers: Vec<&Server> = servers.iter().collect();
         for IdentityProvider::Local { accounts } in &config.identity_providers {
             for account in accounts {
@@ -328,6 +337,16 @@ mod tests {
         ] {
             assert_eq!(public_url(url).is_ok(), fine, "{url}");
         }
+    }
+
+    #[test]
+    fn the_decision_point_is_a_resource_where_it_is_switched_on() {
+        let server = "mcp_servers:\n  access:\n    url: http://127.0.0.1:1\n";
+        assert_eq!(complaints(server), Vec::<String>::new());
+        assert_eq!(complaints("authzen:\n  enabled: true\n"), Vec::<String>::new());
+        let both = complaints(&format!("authzen:\n  enabled: true\n{server}"));
+        assert!(both.iter().any(|text| text.starts_with("5: mcp_servers.access: the name is taken")), "{both:?}");
+        assert!(complaints("authzen:\n  enable: true\n").iter().any(|text| text.contains("unknown field `enable`")));
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) policies: PoliciesSection,
     #[serde(default)]
+    pub(crate) authzen: AuthzenSection,
+    #[serde(default)]
     pub(crate) observe: ObserveSection,
 }
 
@@ -294,6 +296,15 @@ impl Default for PoliciesSection {
     fn default() -> Self {
         Self { dir: "policies".into() }
     }
+}
+
+/// Decisions for other enforcement points: the AuthZEN Authorization API.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct AuthzenSection {
+    /// Answer evaluations at `/access/v1`. Whoever asks needs a token for `PUBLIC_URL/access/v1` that grants
+    /// `access:evaluate`.
+    pub(crate) enabled: bool,
 }
 
 /// What the operator sees.

@@ -1,0 +1,176 @@
+//! One evaluation: who would act, on what, whether their own authority covers it, and what the policies say. SPEC: CE-01.
+
+use super::{EVALUATE, wire::Evaluation};
+use crate::{
+    gate::{Gateway, Mount},
+    held,
+    identify::{self, Caller},
+    mcp::{
+        Request,
+        method::{self, Act, Kind},
+    },
+};
+use remit_model::{
+    Authority, Permit,
+    call::Call,
+    id::Principal,
+    refusal::{Code, Refusal},
+    resource::Server,
+    time::UnixTime,
+};
+use remit_policy::{Action, Bundle, Decision, Question, ToolFacts};
+use remit_store::Snapshot;
+use serde_json::{Map, Value};
+
+/// The state of the world in which every evaluation of one request is made.
+pub(super) struct View<'a> {
+    pub(super) gate: &'a Gateway,
+    pub(super) world: &'a Snapshot,
+    pub(super) policies: &'a Bundle,
+    /// The unit of work in which it is asked.
+    pub(super) txn: &'a str,
+    pub(super) now: UnixTime,
+}
+
+/// What an evaluation came to, and on what grounds.
+#[derive(Debug)]
+pub(super) struct Verdict<'a> {
+    pub(super) result: Result<(), Refusal>,
+    /// Subject of whom it is about: `agent:planner`.
+    pub(super) subject: String,
+    pub(super) at: Option<&'a Server>,
+    pub(super) act: Option<Act>,
+    /// Digests of the grants that cover it.
+    pub(super) grants: Vec<String>,
+    pub(super) question: Option<Question>,
+    /// What the policies said, and how long they took, in nanoseconds.
+    pub(super) decision: Option<(Decision, u64)>,
+}
+
+/// Whether whoever asks may ask this: a grant of `evaluate` whose arguments are the question itself.
+///
+/// # Errors
+/// `tool_not_granted`, `argument_not_granted`, `grant_expired`.
+pub(super) fn may_ask(caller: &Caller, desk: &Server, asked: &Value, now: UnixTime) -> Result<(), Refusal> {
+    let call = Call { location: &desk.location, action: EVALUATE, arguments: asked, now };
+    outright(&caller.authority.authority, &call).map(drop)
+}
+
+impl<'a> View<'a> {
+    /// Decides. Everything but the names and the arguments is looked up here: what else the asker says of subject and
+    /// resource is recorded and decides nothing. SPEC: CE-03.
+    pub(super) fn evaluate(&self, evaluation: &Evaluation) -> Verdict<'a> {
+        let mut verdict = Verdict {
+            result: Ok(()),
+            subject: format!("{}:{}", evaluation.subject.kind, evaluation.subject.id),
+            at: None,
+            act: None,
+            grants: Vec::new(),
+            question: None,
+            decision: None,
+        };
+        verdict.result = self.decide(evaluation, &mut verdict);
+        verdict
+    }
+
+    fn decide(&self, evaluation: &Evaluation, verdict: &mut Verdict<'a>) -> Result<(), Refusal> {
+        let subject = self.subject(evaluation)?;
+        verdict.subject.clone_from(&subject.sub);
+        let (mount, request) = self.request(evaluation)?;
+        let server = mount.server.as_ref();
+        verdict.at = Some(server);
+        let act = method::read(&request, server)?;
+        let authority = identify::most(self.world, &subject).map(|most| most.at_location(&server.location)).unwrap_or_default();
+        let question = self.question(&subject, &act, server, &authority);
+        verdict.act = Some(act.clone());
+        let question = verdict.question.insert(question);
+        identify::stands(self.world, &subject)?;
+        match act.kind {
+            Kind::Gated => {
+                let call = Call { location: &server.location, action: &act.action, arguments: &act.arguments, now: self.now };
+                verdict.grants = outright(&authority, &call)?.grants;
+            }
+            Kind::List(_) | Kind::Listen if authority.is_none() => {
+                return Err(Refusal::new(Code::ToolNotGranted, format!("nothing is granted at `{}`", server.location)));
+            }
+            Kind::List(_) | Kind::Listen => {}
+        }
+        let began = self.gate.clock.now().mono_ns;
+        let decision = self.policies.decide(question);
+        let result = decision.into_result();
+        verdict.decision = Some((decision, self.gate.clock.now().mono_ns.saturating_sub(began)));
+        result
+    }
+
+    /// `agent` and `human` (or `user`), by name or by subject. Whoever is not registered here has nothing.
+    fn subject(&self, evaluation: &Evaluation) -> Result<Principal, Refusal> {
+        let prefix = match evaluation.subject.kind.as_str() {
+            "agent" => "agent:",
+            "human" | "user" => "user:",
+            _ => return Err(Refusal::new(Code::ClientUnknown, "a subject is of type `agent` or `human`")),
+        };
+        let id = evaluation.subject.id.as_str();
+        Ok(Principal {
+            iss: self.gate.settings.issuer.clone(),
+            sub: format!("{prefix}{}", id.strip_prefix(prefix).unwrap_or(id)),
+        })
+    }
+
+    /// The request that the act would be at the gateway.
+    fn request(&self, evaluation: &Evaluation) -> Result<(&'a Mount, Request), Refusal> {
+        let Evaluation { action, resource, arguments, .. } = evaluation;
+        let (server, method, params) = match (action.as_str(), resource.kind.as_str()) {
+            ("call", "tool") => {
+                let named = resource.id.split_once('/');
+                let (server, tool) = named.ok_or_else(|| Refusal::new(Code::ResourceUnknown, "a tool's id is SERVER/TOOL"))?;
+                let params = [("name", Value::from(tool)), ("arguments", arguments.clone())];
+                (server, "tools/call", params.map(|(name, value)| (name.to_owned(), value)).into_iter().collect())
+            }
+            ("list", "server") => (resource.id.as_str(), "tools/list", Map::new()),
+            _ => {
+                let reason = "what can be asked about is `call` of a `tool`, and `list` of a `server`";
+                return Err(Refusal::new(Code::ResourceUnknown, reason));
+            }
+        };
+        let mount = self.gate.mounts.get(server);
+        let mount = mount.ok_or_else(|| Refusal::new(Code::ServerUnknown, "no server of that name is registered here"))?;
+        Ok((mount.as_ref(), Request { id: Value::Null, method: method.to_owned(), params }))
+    }
+
+    /// What the policies are asked: somebody acting for themselves, in the unit of work in which it is asked.
+    fn question(&self, subject: &Principal, act: &Act, server: &Server, authority: &Authority) -> Question {
+        let party = held::party(self.world, subject);
+        let tool = (act.kind == Kind::Gated).then(|| ToolFacts {
+            name: act.action.clone(),
+            class: act.class,
+            classification: server.tools.get(&act.action).and_then(|rule| rule.classification.clone()),
+        });
+        Question {
+            tenant: self.gate.settings.tenant.clone(),
+            issuer: self.gate.settings.issuer.clone(),
+            on_behalf_of: party.clone(),
+            principal: party,
+            chain: Vec::new(),
+            txn: Some(self.txn.to_owned()),
+            action: if tool.is_some() { Action::Call } else { Action::List },
+            server: Some(server.id.clone()),
+            arguments: if tool.is_some() { act.arguments.clone() } else { Value::Null },
+            tool,
+            authority_digest: authority.digest(),
+            purpose: None,
+            now: self.now,
+            auth_age: None,
+        }
+    }
+}
+
+/// Whether an authority covers a call without a condition that only the gateway can enforce: a budget is counted, and an
+/// answer masked, where the call is made.
+fn outright(authority: &Authority, call: &Call<'_>) -> Result<Permit, Refusal> {
+    let permit = authority.permits(call)?;
+    if permit.fields.is_some() || !permit.charges.is_empty() {
+        let reason = "it is granted within a budget or for some fields of the answer only, which the gateway alone enforces";
+        return Err(Refusal::new(Code::ToolNotGranted, reason));
+    }
+    Ok(permit)
+}
