@@ -13,7 +13,6 @@ use std::{
     sync::Arc,
 };
 
-
 /// Where a policy is filed: hashes of its principal and resource parts, the same in every run of one program. Two that
 /// meet by chance make a candidate more, which [`in_scope`] rules out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -61,7 +61,8 @@ impl Batch {
     /// Whether anything of it is written before its records are sealed: changes, and budgets and identifiers that are taken
     /// where they are checked.
     pub(crate) fn writes_before_records(&self) -> bool {
-        !self.changes.is_empty() || self.require.iter().any(|need| matches!(need, Precondition::Budget(_) | Precondition::Once { .. }))
+        !self.changes.is_empty()
+            || self.require.iter().any(|need| matches!(need, Precondition::Budget(_) | Precondition::Once { .. }))
     }
 
     /// Accepts this identifier once. SPEC: J-09.
