@@ -77,12 +77,7 @@ impl Snapshot {
     }
 
     pub fn agent(&self, id: &AgentId) -> Option<&Arc<Agent>> {
-        let row = self.agents.get(id)?;
-        let read = row.read.get_or_init(|| {
-            self.awake.fetch_add(1, Ordering::Relaxed);
-            row.parse(id)
-        });
-        read.as_ref()
+        self.agent_named(id.as_str())
     }
 
     /// Whether an agent of this name was ever registered.
@@ -92,7 +87,12 @@ impl Snapshot {
 
     /// The agent of this name; a text that is no agent's name finds none.
     pub fn agent_named(&self, name: &str) -> Option<&Arc<Agent>> {
-        self.agents.get(name)
+        let (id, row) = self.agents.get_key_value(name)?;
+        let read = row.read.get_or_init(|| {
+            self.awake.fetch_add(1, Ordering::Relaxed);
+            row.parse(id)
+        });
+        read.as_ref()
     }
 
     /// All agents, in no order.

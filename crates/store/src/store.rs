@@ -1,8 +1,8 @@
 //! The store as its callers see it.
 
 use crate::{
-    batch::{Applied, ApplyError, Batch, KeyedHash, ReadError, StoredCode, StoredRecord, StoredRefresh, StoredToken},
-    config::{Config, StoreError},
+    batch::{Applied, ApplyError, Batch, Change, KeyedHash, ReadError, StoredCode, StoredRecord, StoredRefresh, StoredToken},
+    config::{Config, Secret, StoreError},
     group::{Beginning, Group, insert},
     load,
     lock::Lock,
@@ -417,7 +417,7 @@ fn closed() -> ApplyError {
 mod tests {
     use super::*;
     use crate::{
-        batch::{Change, JtiKind, Revocation},
+        batch::{JtiKind, Revocation},
         rim::{Clock, Entropy},
     };
     use remit_ledger::{Trust, record::RecordType, verify};
