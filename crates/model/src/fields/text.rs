@@ -187,7 +187,7 @@ impl<'de> At<'_, '_, 'de> {
             earlier.iter().any(|earlier| earlier == name)
         } else {
             if set.is_empty() {
-                set.extend(earlier.iter().map(|earlier| earlier.to_string()));
+                set.extend(earlier.iter().cloned().map(Cow::into_owned));
             }
             !set.insert(name.to_owned())
         };
