@@ -105,10 +105,10 @@ async fn serve(gate: &Arc<Gateway>, ask: &Ask, entry: &mut Entry, outlet: &mut O
     if act.kind == Kind::Gated {
         entry.capture(ask.mount.captures.of(&act.action));
     }
-    if ask.request.method == "tools/call" {
-        if let Some(declared) = ask.mount.declared(&act.action) {
-            headers::check_params(&ask.headers, &declared, &act.arguments)?;
-        }
+    if ask.request.method == "tools/call"
+        && let Some(declared) = ask.mount.declared(&act.action)
+    {
+        headers::check_params(&ask.headers, &declared, &act.arguments)?;
     }
     let permit = decide::authorise(&ask.caller, &act, server, now.unix(), &BTreeSet::new())?;
     entry.permit(&permit);
