@@ -288,7 +288,7 @@ impl fmt::Debug for Snapshot {
             .field("humans", &self.humans.size())
             .field("revoked", &self.revocations())
             .field("holds", &self.holds.size())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

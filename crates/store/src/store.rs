@@ -144,7 +144,9 @@ impl Store {
         let recent = &self.0.shared.recent;
         let since = recent.since();
         let applied = self.submit(|answer| Job::Apply(batch, answer)).await?;
-        issued.into_iter().for_each(|token| recent.put(since, token));
+        for token in issued {
+            recent.put(since, token);
+        }
         if erases {
             recent.forget();
         }

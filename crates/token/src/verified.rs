@@ -218,7 +218,7 @@ mod tests {
         let other = self::token(&self::key(3), "1");
         let forgeries = [
             // The same bytes up to the signature, whose first letter is another.
-            format!("{signed}.{}{}", if signature.starts_with('A') { 'B' } else { 'A' }, &signature[1..]),
+            format!("{signed}.{}{}", if signature.starts_with('A') { 'B' } else { 'A' }, signature.get(1..).unwrap()),
             // Another's content under the remembered signature.
             format!("{header}.{}.{signature}", self::token(&key, "2").split('.').nth(1).unwrap()),
             // The same content, signed by a stranger, under the genuine header.
