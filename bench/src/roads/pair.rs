@@ -131,7 +131,7 @@ impl Pair {
         self.floor.process.stop()?;
         self.product.process.stop()?;
         let records = self.world.verified_records()?;
-        let least = self.good * self.stock.road.records();
+        let least = self.good * self.stock.road.records() + self.stock.records();
         let most = least + self.refused + BESIDES;
         ensure!((least..=most).contains(&records), "{records} records, where {least} to {most} must be");
         Ok(())

@@ -8,7 +8,14 @@ use super::{
 };
 use anyhow::{Context as _, Result, anyhow, ensure};
 use serde_json::json;
-use std::{net::SocketAddr, sync::Arc, thread};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
 
 /// One request in so many is spoilt and must be refused.
 const SPOILT_ONE_IN: usize = 100;
@@ -96,6 +103,8 @@ pub(crate) struct Stock {
     spent: Vec<u8>,
     /// The request that revokes `revoked`.
     revocation: Vec<u8>,
+    /// Tokens that were fetched for requests; each left a record.
+    fetched: AtomicU64,
 }
 
 impl Stock {
@@ -115,6 +124,11 @@ impl Stock {
             Self { road, address: world.address(), agent: hops, token, actor, revoked, spent: Vec::new(), revocation, client };
         stock.spent = stock.good(&stock.token, &stock.actor, Spoilt::No)?;
         Ok(stock)
+    }
+
+    /// Records that making requests left.
+    pub(crate) fn records(&self) -> u64 {
+        self.fetched.load(Ordering::Relaxed)
     }
 
     /// Shows a server what it must refuse from now on: the revoked token, and the request that was used before.
@@ -222,6 +236,7 @@ impl Stock {
                 .map(|_| Ok(Prepared { bytes: self.client.form(agent, "/oauth/token", fields, Spoilt::No)?, expect }))
                 .collect();
             let outcome = load::collect(self.address, &Arc::new(asked?), FETCHERS)?;
+            self.fetched.fetch_add(outcome.good, Ordering::Relaxed);
             outcome.answers.iter().map(|body| token_of(&serde_json::from_slice(body)?)).collect::<Result<Vec<_>>>()
         };
         let subjects =
