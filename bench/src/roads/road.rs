@@ -120,8 +120,8 @@ impl Stock {
         let (revoked, _) = chain(world, &client, hops, road == Road::Masked)?;
         let holder = client.agent(hops)?;
         let revocation = client.form(holder, "/oauth/revoke", &[("token", &revoked)], Spoilt::No)?;
-        let mut stock =
-            Self { road, address: world.address(), agent: hops, token, actor, revoked, spent: Vec::new(), revocation, client };
+        let (address, spent, fetched) = (world.address(), Vec::new(), AtomicU64::new(0));
+        let mut stock = Self { road, client, address, agent: hops, token, actor, revoked, spent, revocation, fetched };
         stock.spent = stock.good(&stock.token, &stock.actor, Spoilt::No)?;
         Ok(stock)
     }
