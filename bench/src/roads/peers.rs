@@ -139,6 +139,8 @@ fn oidc_provider(world: &World, installed: &Path) -> Result<(Side, Client)> {
     let agent = client.agent(0)?;
     let mut jwk = agent.key.public().to_jwk();
     if let Some(members) = jwk.as_object_mut() {
+        // It looks for the key that the assertion's header names.
+        members.insert("kid".to_owned(), json!(agent.key.public().thumbprint()));
         members.insert("use".to_owned(), json!("sig"));
     }
     let file = world.dir.join("client.jwk.json");
