@@ -4,4 +4,5 @@
 //! every run without a fuzzer (they include the module by path). To search for new inputs:
 //! `cargo fuzz run model_json fuzz/corpus/model_json fuzz/seeds/model_json`. An input that once failed becomes a seed.
 
+pub mod insight;
 pub mod model;

@@ -1,11 +1,17 @@
 //! `cargo xtask bench`: measures in the release profile and puts the figures where people look for them.
 
-use crate::run;
+use crate::{counts, run};
 use anyhow::{Context as _, Result, bail};
 use std::{fs, path::Path};
 
 /// The full run writes `bench/latest.json` and the table of `docs/performance.md`; `--quick` only prints.
 pub(crate) fn run(words: &[&str]) -> Result<()> {
+    match words {
+        ["--counts"] => return counts::show(),
+        ["--baseline", "--reason", reason] => return counts::update(reason),
+        ["--baseline", ..] => bail!("`bench --baseline` takes `--reason \"WHY\"`"),
+        _ => {}
+    }
     let cargo = run::cargo();
     // The server under test is built beside the program that measures it.
     run::run(&cargo, &["build", "--release", "--locked", "--package", "remit-bench", "--package", "remit"])?;

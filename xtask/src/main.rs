@@ -3,7 +3,10 @@
 //! Each chore is one module with one public function that prints what it looked at and fails with what is wrong. A tool
 //! that is missing is installed or asked for by name; nothing is skipped in silence.
 
+mod baseline;
 mod bench;
+mod callgrind;
+mod counts;
 mod deny;
 mod docs;
 mod generated;
@@ -22,7 +25,9 @@ cargo xtask CHORE
 
   test      install what the tests need, then run every check and every test
   check     every check but no test: fmt, clippy, layers, sizes, words, docs, deny
-  bench     measure against the floor of this machine, in the release profile; --quick takes minutes, not an hour
+  bench     measure against the floor of this machine, in the release profile; --quick takes minutes, not an hour;
+            --counts counts instructions, signatures, statements and the like, and shows them beside the baseline;
+            --baseline --reason \"WHY\" takes them into bench/baseline.json
   setup     install what the end-to-end tests need (Chromium, npm and Python packages)
   layers    no crate imports upwards, and none imports what its layer must not contain
   sizes     no source file is longer than its budget

@@ -1,4 +1,4 @@
-//! What the end-to-end tests need beside Rust: Chromium, Go, faketime, npm packages, Python packages.
+//! What the tests need beside Rust: Chromium, Go, faketime, valgrind, npm packages, Python packages.
 //!
 //! Everything is installed through the machine's own package clients, with exact versions, and only when it is missing.
 
@@ -10,6 +10,7 @@ pub(crate) fn all() -> Result<()> {
     chromium()?;
     go()?;
     faketime()?;
+    valgrind()?;
     node_packages()?;
     python_packages()
 }
@@ -45,6 +46,15 @@ fn faketime() -> Result<()> {
         return Ok(());
     }
     debian("the test of a stepped clock", &["faketime"])
+}
+
+/// Debian's valgrind, whose callgrind counts instructions and calls.
+fn valgrind() -> Result<()> {
+    if run::answers("valgrind") {
+        println!("setup: valgrind is there");
+        return Ok(());
+    }
+    debian("the guard of instruction counts", &["valgrind"])
 }
 
 /// Installs packages with the machine's own package client.

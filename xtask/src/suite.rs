@@ -1,13 +1,14 @@
 //! `cargo xtask test`: everything that must hold before a change lands, cheapest first.
 
-use crate::{deny, docs, generated, layers, run, setup, sizes, words};
+use crate::{counts, deny, docs, generated, layers, run, setup, sizes, words};
 use anyhow::{Context, Result};
 
 pub(crate) fn test() -> Result<()> {
     setup::all()?;
     check()?;
     generated::generate(generated::Mode::Check)?;
-    tests()
+    tests()?;
+    counts::check()
 }
 
 pub(crate) fn check() -> Result<()> {

@@ -9,6 +9,7 @@ mod export;
 mod reconcile;
 mod replay;
 mod search;
+mod seeds;
 mod timeline;
 mod what_if;
 mod world;

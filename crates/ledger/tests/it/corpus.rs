@@ -5,12 +5,13 @@ use crate::{
     world::{World, files, log_key},
 };
 use proptest::prelude::*;
-use remit_ledger::{Hash, fuzz, proof::Proof, tile, witness::Request};
+use remit_ledger::{Hash, field_proof::FieldProof, fuzz, proof::Proof, tile, witness::Request};
+use serde_json::{Value, json};
 use std::{fs, path::Path};
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 10] = [
+const TARGETS: [(&str, Target); 12] = [
     ("note", fuzz::note),
     ("checkpoint", fuzz::checkpoint),
     ("tile_path", fuzz::tile_path),
@@ -21,6 +22,8 @@ const TARGETS: [(&str, Target); 10] = [
     ("tlog_proof", fuzz::tlog_proof),
     ("witness_request", fuzz::witness_request),
     ("witness_answer", fuzz::witness_answer),
+    ("field_proof", fuzz::field_proof),
+    ("disclosure", fuzz::disclosure),
 ];
 
 #[test]
@@ -60,7 +63,7 @@ fn write_the_corpus() {
     let request = |old, proof: &[Hash]| Request { old, proof: proof.to_vec(), note: note.clone() }.to_bytes();
     let requests = vec![request(0, &[]), request(2, &proof.path), [request(1, &[]), cosigned.clone().into_bytes()].concat()];
     let extra = Proof { extra: Some(b"where it is".to_vec()), ..proof.clone() };
-    let seeds: [(&str, Vec<Vec<u8>>); 10] = [
+    let seeds: [(&str, Vec<Vec<u8>>); 12] = [
         ("note", vec![note.clone(), log_key().sign("a\n\nb\n").unwrap(), text.replace('\n', "\r\n").into_bytes()]),
         (
             "checkpoint",
@@ -88,6 +91,8 @@ fn write_the_corpus() {
         ("tlog_proof", vec![proof.to_bytes(), extra.to_bytes(), b"c2sp.org/tlog-proof@v1\nindex 00\n\n".to_vec()]),
         ("witness_request", requests),
         ("witness_answer", vec![cosigned.clone().into_bytes(), cosigned.repeat(3).into_bytes(), b"20852163\n".to_vec()]),
+        ("field_proof", field_proofs(&world)),
+        ("disclosure", disclosures()),
     ];
     for (name, seeds) in seeds {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(name);
@@ -96,6 +101,23 @@ fn write_the_corpus() {
             fs::write(folder.join(format!("{number:02}")), seed).unwrap();
         }
     }
+}
+
+/// A committed value, a plain member, and one whose parts do not belong together.
+fn field_proofs(world: &World) -> Vec<Vec<u8>> {
+    let of = |index, path| FieldProof::of(&world.reader(), index, path).unwrap();
+    let foreign = FieldProof { entry: b"{}".to_vec(), ..of(2, "/action/name") };
+    let shown = world.reader().side(1).unwrap().unwrap().fields.into_keys().next().unwrap();
+    vec![of(1, &shown).to_bytes(), of(2, "/action/name").to_bytes(), foreign.to_bytes()]
+}
+
+/// Keys with a name for one of them, none at all, and a key that is too short.
+fn disclosures() -> Vec<Vec<u8>> {
+    let file = |keys: Value, subjects: Value| json!({"schema": "remit.disclosure.v1", "origin": "log.example/main", "keys": keys, "subjects": subjects});
+    let (name, key) = (format!("k:{}", "A".repeat(22)), "A".repeat(43));
+    let alice = json!({"hmac-sha-256:00": {"iss": "https://as", "sub": "user:alice"}});
+    let files = [file(json!({&name: key}), alice), file(json!({}), json!({})), file(json!({&name: "AAAA"}), json!({}))];
+    files.iter().map(|file| file.to_string().into_bytes()).collect()
 }
 
 proptest! {

@@ -1,0 +1,328 @@
+//! Alice, her planner and its reader at a whole server: who they are, what they hold, and the requests they make.
+
+use super::{details, upstream::Upstream};
+use crate::fixtures::{
+    ledger::{config, runtime},
+    people::{HELPDESK, ISSUER, NOW, ceiling, entitlements},
+};
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::{Request, header},
+};
+use remit_authority::{Keys, Parts, Server};
+use remit_gateway::{Captures, Gateway, Route};
+use remit_model::{
+    Agent, AgentId, AgentStatus, Authority, Chain, EdgeProof, Hop, Human, HumanStatus, Moment, Principal, ServerId, TenantId,
+    ToolClass, ToolRule,
+};
+use remit_policy::{Bundle, Live};
+use remit_store::{
+    Batch, Change, Store, StoredToken,
+    rim::{Clock, Entropy},
+};
+use remit_token::{
+    Actor, Algorithm, PrivateKey, access, assertion,
+    dpop::{self, ProofFor},
+};
+use serde_json::{Value, json};
+use std::{cell::Cell, collections::BTreeMap, sync::Arc, time::Duration};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tower::ServiceExt as _;
+
+const TOKEN_URL: &str = "https://remit.example/oauth/token";
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+const REVISION: &str = "2026-07-28";
+
+/// An agent's keys: one to authenticate with, one for its proofs.
+struct Caller {
+    name: &'static str,
+    auth: PrivateKey,
+    proof: PrivateKey,
+}
+
+impl Caller {
+    fn new(name: &'static str, seed: u8) -> Self {
+        let key = |algorithm, seed| PrivateKey::from_seed(algorithm, &[seed; 32]).unwrap();
+        Self { name, auth: key(Algorithm::Ed25519, seed), proof: key(Algorithm::Es256, seed + 1) }
+    }
+
+    fn sub(&self) -> String {
+        format!("agent:{}", self.name)
+    }
+
+    fn principal(&self) -> Principal {
+        Principal { iss: ISSUER.to_owned(), sub: self.sub() }
+    }
+
+    fn registered(&self) -> Agent {
+        Agent {
+            id: AgentId::parse(self.name).unwrap(),
+            display_name: format!("The {}", self.name),
+            owner: "user:olga".to_owned(),
+            status: AgentStatus::Active,
+            keys: vec![self.auth.public().to_jwk()],
+            redirect_uris: Vec::new(),
+            // The planner may have all that Alice may hand on.
+            ceiling: authority(&if self.name == "planner" { entitlements() } else { ceiling() }),
+            labels: BTreeMap::from([("team".to_owned(), "support".to_owned())]),
+            registered: NOW,
+        }
+    }
+}
+
+pub(super) struct World {
+    runtime: Runtime,
+    authority: Router,
+    gateway: Router,
+    planner: Caller,
+    reader: Caller,
+    /// The planner's token from Alice, the reader's own, and the reader's from the planner.
+    held: String,
+    shown: String,
+    handed: String,
+    count: Cell<u32>,
+    _upstream: Upstream,
+    _folder: TempDir,
+}
+
+fn authority(details: &Value) -> Authority {
+    Authority::parse(details).unwrap()
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (runtime, upstream) = (runtime(), Upstream::start());
+        let clock = Clock::manual(Moment::at(NOW.0));
+        let store = Store::open(config(folder.path())).unwrap();
+        let key = || PrivateKey::from_seed(Algorithm::Es256, &[1; 32]).unwrap();
+        let (planner, reader) = (Caller::new("planner", 11), Caller::new("reader", 21));
+        let held = access::mint(&key(), &claims(&planner)).unwrap();
+        runtime.block_on(store.apply(people(&planner, &reader))).unwrap();
+        let policies = Bundle::starter().iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect::<Vec<_>>();
+        let policy = Arc::new(Live::new(Bundle::parse(&policies).unwrap(), NOW));
+        let keys = Keys::new(key());
+        let gateway = runtime.block_on(async { gateway(&store, &policy, &clock, &keys, &upstream.url) });
+        let server = Server::new(Parts {
+            store,
+            policy,
+            clock,
+            entropy: Entropy::seeded(9),
+            issuer: ISSUER.to_owned(),
+            keys,
+            servers: vec![helpdesk()],
+            settings: remit_authority::Settings::default(),
+        });
+        let mut world = Self {
+            runtime,
+            authority: remit_authority::router(Arc::new(server)),
+            gateway,
+            planner,
+            reader,
+            held,
+            shown: String::new(),
+            handed: String::new(),
+            count: Cell::new(0),
+            _upstream: upstream,
+            _folder: folder,
+        };
+        world.shown = world.token(world.own_token(&world.reader, ISSUER));
+        world.handed = world.token(world.exchange());
+        world
+    }
+
+    /// The planner hands the reader a part of what it holds.
+    pub(super) fn exchange(&self) -> Request<Body> {
+        let form = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("subject_token", &self.held),
+            ("subject_token_type", ACCESS_TOKEN),
+            ("actor_token", &self.shown),
+            ("actor_token_type", ACCESS_TOKEN),
+            ("authorization_details", &details()),
+        ];
+        self.form("/oauth/token", &self.planner, &form)
+    }
+
+    /// The planner's token on its own account.
+    pub(super) fn credentials(&self) -> Request<Body> {
+        self.own_token(&self.planner, ISSUER)
+    }
+
+    /// The reader asks what its token is worth.
+    pub(super) fn introspection(&self) -> Request<Body> {
+        self.form("/oauth/introspect", &self.reader, &[("token", &self.handed)])
+    }
+
+    /// The reader calls a tool.
+    pub(super) fn call(&self, tool: &str, arguments: &Value) -> Request<Body> {
+        let meta = json!({"io.modelcontextprotocol/protocolVersion": REVISION, "io.modelcontextprotocol/clientCapabilities": {},
+            "io.modelcontextprotocol/clientInfo": {"name": "bench", "version": "1"}});
+        let params = json!({"name": tool, "arguments": arguments, "_meta": meta});
+        let body = json!({"jsonrpc": "2.0", "id": 11, "method": "tools/call", "params": params});
+        Request::post("/mcp/helpdesk")
+            .header(header::HOST, "remit.example")
+            .header(header::AUTHORIZATION, format!("DPoP {}", self.handed))
+            .header("dpop", self.proof(&self.reader, HELPDESK, Some(&self.handed)))
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::ACCEPT, "application/json, text/event-stream")
+            .header("mcp-protocol-version", REVISION)
+            .header("mcp-method", "tools/call")
+            .header("mcp-name", tool)
+            .body(Body::from(body.to_string()))
+            .unwrap()
+    }
+
+    /// Sends a request to whom it is for, and gives the whole answer.
+    pub(super) fn send(&self, request: Request<Body>) -> String {
+        let router = if request.uri().path().starts_with("/mcp") { &self.gateway } else { &self.authority };
+        self.runtime.block_on(async {
+            let answer = router.clone().oneshot(request).await.unwrap();
+            let (status, body) = (answer.status(), to_bytes(answer.into_body(), usize::MAX).await.unwrap());
+            let text = String::from_utf8(body.to_vec()).unwrap();
+            assert!(status.is_success(), "{status} {text}");
+            text
+        })
+    }
+
+    fn token(&self, request: Request<Body>) -> String {
+        let answer: Value = serde_json::from_str(&self.send(request)).unwrap();
+        answer.get("access_token").and_then(Value::as_str).unwrap().to_owned()
+    }
+
+    fn own_token(&self, caller: &Caller, resource: &str) -> Request<Body> {
+        self.form("/oauth/token", caller, &[("grant_type", "client_credentials"), ("resource", resource)])
+    }
+
+    /// A form of an agent that authenticates and proves its key.
+    fn form(&self, path: &str, caller: &Caller, fields: &[(&str, &str)]) -> Request<Body> {
+        let shown = assertion::create(&caller.auth, &caller.sub(), ISSUER, &self.unique(), NOW).unwrap();
+        let own = [("client_assertion_type", assertion::ASSERTION_TYPE), ("client_assertion", &shown)];
+        let pair = |(name, value): &(&str, &str)| {
+            let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
+            let escape = |byte: u8| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+            format!("{name}={}", value.bytes().map(escape).collect::<String>())
+        };
+        let body: Vec<String> = own.iter().chain(fields).map(pair).collect();
+        Request::post(path)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header("dpop", self.proof(caller, TOKEN_URL, None))
+            .body(Body::from(body.join("&")))
+            .unwrap()
+    }
+
+    fn proof(&self, caller: &Caller, url: &str, access_token: Option<&str>) -> String {
+        let jti = self.unique();
+        let request = ProofFor { method: "POST", url, now: NOW, jti: &jti, access_token, ..ProofFor::default() };
+        dpop::create(&caller.proof, &request).unwrap()
+    }
+
+    fn unique(&self) -> String {
+        self.count.set(self.count.get() + 1);
+        format!("unique-{:010}-padding", self.count.get())
+    }
+}
+
+/// What the planner holds for Alice at the helpdesk.
+fn claims(planner: &Caller) -> access::Claims {
+    access::Claims {
+        iss: ISSUER.to_owned(),
+        sub: "user:alice".to_owned(),
+        aud: HELPDESK.to_owned(),
+        client_id: planner.sub(),
+        scope: String::new(),
+        jti: "planners-token".to_owned(),
+        iat: NOW,
+        exp: NOW.plus(900),
+        auth_time: Some(NOW.plus(-60)),
+        acr: None,
+        amr: vec!["pwd".to_owned()],
+        cnf_jkt: Some(planner.proof.public().thumbprint().to_owned()),
+        act: Some(Actor { iss: ISSUER.to_owned(), sub: planner.sub(), sub_profile: "ai_agent".to_owned(), act: None }),
+        authority: authority(&entitlements()).at_location(HELPDESK),
+        txn: "chain-1".to_owned(),
+        ancestors: Vec::new(),
+        purpose: None,
+    }
+}
+
+/// Everybody registered, and the planner's token as it was issued.
+fn people(planner: &Caller, reader: &Caller) -> Batch {
+    let claims = claims(planner);
+    let alice = Principal { iss: ISSUER.to_owned(), sub: "user:alice".to_owned() };
+    let jkt = planner.proof.public().thumbprint().to_owned();
+    let mut chain = Chain::new(claims.txn, alice.clone());
+    chain.hops.push(Hop {
+        delegator: alice,
+        delegate: planner.principal(),
+        jkt: jkt.clone(),
+        authority: claims.authority.clone(),
+        purpose: None,
+        expires: claims.exp,
+        jti: claims.jti.clone(),
+        edge: EdgeProof::IdToken("an.id.token".to_owned()),
+    });
+    let token = StoredToken {
+        jti: claims.jti,
+        chain,
+        authority: claims.authority,
+        parent: None,
+        client: planner.sub(),
+        jkt,
+        audience: HELPDESK.to_owned(),
+        issued: NOW,
+        expires: claims.exp,
+        family: None,
+    };
+    let human = Human {
+        name: "alice".to_owned(),
+        display_name: "Alice".to_owned(),
+        status: HumanStatus::Active,
+        password_hash: None,
+        entitlements: authority(&entitlements()),
+    };
+    Batch::new(TenantId::main())
+        .change(Change::PutHuman(human))
+        .change(Change::PutAgent(planner.registered()))
+        .change(Change::PutAgent(reader.registered()))
+        .change(Change::IssueToken(token))
+}
+
+fn helpdesk() -> Arc<remit_model::Server> {
+    let tools = [
+        ("kb.search", ToolClass::Read),
+        ("kb.read", ToolClass::Read),
+        ("tickets.search", ToolClass::Read),
+        ("tickets.read", ToolClass::Read),
+        ("customers.read", ToolClass::Read),
+        ("voucher.create", ToolClass::Write),
+    ];
+    Arc::new(remit_model::Server {
+        id: ServerId::parse("helpdesk").unwrap(),
+        title: "Helpdesk".to_owned(),
+        location: HELPDESK.to_owned(),
+        tools: tools.map(|(tool, class)| (tool.to_owned(), ToolRule { class, ..ToolRule::default() })).into(),
+    })
+}
+
+fn gateway(store: &Store, policy: &Arc<Live>, clock: &Clock, keys: &Keys, url: &str) -> Router {
+    let mut settings = remit_gateway::Settings::new(ISSUER);
+    // Nothing happens by itself while something is counted.
+    settings.recheck = Duration::from_hours(1);
+    remit_gateway::router(Gateway::new(remit_gateway::Parts {
+        store: store.clone(),
+        policy: Arc::clone(policy),
+        clock: clock.clone(),
+        entropy: Entropy::seeded(8),
+        keys: keys.set(),
+        routes: vec![Route {
+            server: helpdesk(),
+            upstream: remit_gateway::Upstream::Http { url: url.to_owned(), headers: Vec::new() },
+            captures: Captures::default(),
+            reads_in_outage: false,
+        }],
+        settings,
+    }))
+}
