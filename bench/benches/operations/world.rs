@@ -287,7 +287,7 @@ fn people(planner: &Caller, reader: &Caller) -> Batch {
         .change(Change::PutHuman(human))
         .change(Change::PutAgent(planner.registered()))
         .change(Change::PutAgent(reader.registered()))
-        .change(Change::IssueToken(token))
+        .change(Change::IssueToken(token.into()))
 }
 
 fn helpdesk() -> Arc<remit_model::Server> {
