@@ -1,12 +1,13 @@
 //! `cargo xtask bench`: measures in the release profile and puts the figures where people look for them.
 
-use crate::{counts, run};
+use crate::{counts, profile, run};
 use anyhow::{Context as _, Result, bail};
 use std::{fs, path::Path};
 
 /// The full run writes `bench/latest.json` and the table of `docs/performance.md`; `--quick` only prints.
 pub(crate) fn run(words: &[&str]) -> Result<()> {
     match words {
+        ["--profile"] => return profile::run(),
         ["--counts"] => return counts::show(),
         ["--baseline", "--reason", reason] => return counts::update(reason),
         ["--baseline", ..] => bail!("`bench --baseline` takes `--reason \"WHY\"`"),

@@ -9,8 +9,10 @@ mod callgrind;
 mod counts;
 mod deny;
 mod docs;
+mod flame;
 mod generated;
 mod layers;
+mod profile;
 mod run;
 mod setup;
 mod sizes;
@@ -27,7 +29,7 @@ cargo xtask CHORE
   check     every check but no test: fmt, clippy, layers, sizes, words, docs, deny
   bench     measure against the floor of this machine, in the release profile; --quick takes minutes, not an hour;
             --counts counts instructions, signatures, statements and the like, and shows them beside the baseline;
-            --baseline --reason \"WHY\" takes them into bench/baseline.json
+            --baseline --reason \"WHY\" takes them into bench/baseline.json; --profile draws where the main roads' time goes
   setup     install what the end-to-end tests need (Chromium, npm and Python packages)
   layers    no crate imports upwards, and none imports what its layer must not contain
   sizes     no source file is longer than its budget
