@@ -37,7 +37,8 @@ fn main() {
 
 fn count(steps: Vec<Step>, only: &str) {
     let mut part = 0;
-    for mut step in steps.into_iter().filter(|step| step.name.contains(only)) {
+    let mut steps: Vec<Step> = steps.into_iter().filter(|step| step.name.contains(only)).collect();
+    for step in &mut steps {
         step.prepare(WARM)();
         let run = step.prepare(TIMES);
         cut();
