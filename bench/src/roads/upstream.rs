@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use std::rc::Rc;
 
 /// Rows of the large answer; about 10 KB.
-const ROWS: usize = 56;
+const ROWS: usize = 50;
 /// Events before the answer that streams.
 const EVENTS: usize = 10;
 
@@ -70,7 +70,7 @@ fn result(structured: &Value) -> String {
     json!({"content": [], "structuredContent": structured, "isError": false, "resultType": "complete"}).to_string()
 }
 
-/// Fifty-six rows of six fields.
+/// Fifty rows of six fields.
 pub(crate) fn large() -> Value {
     let row = |number: usize| {
         json!({
