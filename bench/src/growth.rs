@@ -99,5 +99,9 @@ pub(crate) fn fill(database: &Path, count: u64, size: u64) -> Result<()> {
             insert.execute(params![index, format!("00000000-0000-7000-8000-{index:012x}"), leaf, filler])?;
         }
     }
-    Ok(tx.commit()?)
+    tx.commit()?;
+    // Otherwise whoever opens it next waits until gigabytes are written.
+    conn.pragma_update(None, "journal_mode", "WAL")?;
+    drop(conn);
+    Ok(std::fs::File::open(database)?.sync_all()?)
 }

@@ -65,7 +65,8 @@ impl Source {
         let text = usize::try_from(place.start).ok().zip(usize::try_from(place.end).ok());
         let text = text.and_then(|(start, end)| self.text.get(start..end)).ok_or_else(lost)?;
         let line = usize::try_from(place.line).unwrap_or(usize::MAX);
-        rule(&self.name, at, line, text).map_err(|_| lost())?.map_err(|error| error.message)
+        let policy = Policy::parse(None, text).map_err(|_| lost())?;
+        rule(&self.name, at, line, text, &policy).map_err(|error| error.message)
     }
 }
 
@@ -78,22 +79,22 @@ pub(crate) fn check(name: &str, text: &str, validator: &Validator) -> (Checked, 
     let mut errors = Vec::new();
     let (mut line, mut counted) = (1, 0);
     for (number, chunk) in pieces.chunks(CHUNK).enumerate() {
+        let Some(policies) = parse(text, chunk) else { return (checked, unreadable(name, text)) };
         let mut rules = Vec::with_capacity(chunk.len());
-        for (within, piece) in chunk.iter().enumerate() {
+        let mut part = None;
+        for (within, (piece, policy)) in chunk.iter().zip(&policies).enumerate() {
             line += newlines(text.get(counted..piece.start).unwrap_or_default());
             counted = piece.start;
-            let Ok(read) = rule(name, number * CHUNK + within, line, text.get(piece.clone()).unwrap_or_default()) else {
-                return (checked, unreadable(name, text));
-            };
-            match read {
+            part.get_or_insert((text.get(piece.start..).unwrap_or_default(), line));
+            match rule(name, number * CHUNK + within, line, text.get(piece.clone()).unwrap_or_default(), policy) {
                 Ok(rule) => {
                     checked.places.push(Place::new(piece, &rule));
-                    rules.push((rule, piece.clone()));
+                    rules.push(rule);
                 }
                 Err(error) => errors.push(error),
             }
         }
-        let (wrong, odd) = validate(name, text, validator, &rules);
+        let (wrong, odd) = validate(name, part.unwrap_or_default(), validator, &rules);
         errors.extend(wrong);
         checked.warnings.extend(odd);
     }
@@ -146,10 +147,23 @@ fn pieces(text: &str) -> Option<Vec<Range<usize>>> {
     begun.is_none().then_some(pieces)
 }
 
+/// The policies of some pieces of a text, in order. Parsed together: what a parser needs to begin costs more than a policy.
+/// `None` unless each piece is exactly one.
+fn parse(text: &str, pieces: &[Range<usize>]) -> Option<Vec<Policy>> {
+    let (first, last) = pieces.first().zip(pieces.last())?;
+    let set: PolicySet = text.get(first.start..last.end)?.parse().ok()?;
+    // Cedar numbers the policies of a text in order: policy0, policy1, …
+    let numbered = |number| set.policy(&PolicyId::new(format!("policy{number}"))).cloned();
+    let policies = (0..pieces.len()).map(numbered).collect::<Option<Vec<Policy>>>()?;
+    let mut both = policies.iter().zip(pieces);
+    let alike = both.all(|(policy, piece)| policy.to_cedar().as_deref() == text.get(piece.clone()));
+    (alike && set.num_of_policies() == pieces.len() && set.num_of_templates() == 0).then_some(policies)
+}
+
 /// Why a text as a whole cannot be parsed, at each line that is wrong.
 fn unreadable(name: &str, text: &str) -> Vec<PolicyError> {
     match text.parse::<PolicySet>() {
-        Err(errors) => errors.iter().map(|error| located(name, text, 1, &DetailedError::from(error))).collect(),
+        Err(errors) => errors.iter().map(|error| located(name, (text, 1), 1, &DetailedError::from(error))).collect(),
         Ok(set) if set.num_of_templates() > 0 => {
             let why = "templates (`?principal`, `?resource`) are not supported; write the policy out".to_owned();
             vec![PolicyError::whole(name, why)]
@@ -162,9 +176,8 @@ fn numbered(file: &str, at: usize) -> String {
     format!("{file}#{}", at.saturating_add(1))
 }
 
-/// Parses the text of one policy. The outer error says that it is none, the inner one what it may not say.
-fn rule(file: &str, at: usize, line: usize, text: &str) -> Result<Result<Rule, PolicyError>, ()> {
-    let policy = Policy::parse(None, text).map_err(drop)?;
+/// What a decision needs of one policy, or what it may not say.
+fn rule(file: &str, at: usize, line: usize, text: &str, policy: &Policy) -> Result<Rule, PolicyError> {
     let wrong = |message: String| PolicyError { file: file.to_owned(), line, message };
     let effect = match (policy.effect(), policy.annotation("effect")) {
         (Effect::Permit, None) => RuleEffect::Permit,
@@ -172,43 +185,38 @@ fn rule(file: &str, at: usize, line: usize, text: &str) -> Result<Result<Rule, P
         (Effect::Forbid, Some("step_up")) => RuleEffect::StepUp,
         (Effect::Forbid, Some(other)) => {
             let why = format!("`@effect(\"{other}\")` is unknown; a forbid may have `@effect(\"step_up\")`");
-            return Ok(Err(wrong(why)));
+            return Err(wrong(why));
         }
-        (Effect::Permit, Some(_)) => return Ok(Err(wrong("`@effect` belongs on a forbid".to_owned()))),
+        (Effect::Permit, Some(_)) => return Err(wrong("`@effect` belongs on a forbid".to_owned())),
     };
     let id = match policy.annotation("id") {
         Some(id) if id.is_empty() || id.len() > ID_LIMIT || id.contains(char::is_control) => {
-            return Ok(Err(wrong(format!("`@id` is 1 to {ID_LIMIT} bytes of text on one line"))));
+            return Err(wrong(format!("`@id` is 1 to {ID_LIMIT} bytes of text on one line")));
         }
         Some(id) => id.to_owned(),
         None => numbered(file, at),
     };
     let annotations = policy.annotations().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     let policy = policy.new_id(PolicyId::new(&id));
-    Ok(Ok(Rule::new(id, effect, json::sha256_label(text.as_bytes()), file.to_owned(), line, annotations, policy)))
+    Ok(Rule::new(id, effect, json::sha256_label(text.as_bytes()), file.to_owned(), line, annotations, policy))
 }
 
-/// Errors and warnings of the strict validation, each at its line.
-fn validate(
-    name: &str,
-    text: &str,
-    validator: &Validator,
-    rules: &[(Rule, Range<usize>)],
-) -> (Vec<PolicyError>, Vec<PolicyError>) {
-    let by_id: HashMap<&str, &(Rule, Range<usize>)> = rules.iter().map(|each| (each.0.id.as_str(), each)).collect();
+/// Errors and warnings of the strict validation, each at its line. The rules were parsed from the beginning of `part`, whose
+/// first line has that number.
+fn validate(name: &str, part: (&str, usize), validator: &Validator, rules: &[Rule]) -> (Vec<PolicyError>, Vec<PolicyError>) {
+    let by_id: HashMap<&str, &Rule> = rules.iter().map(|rule| (rule.id.as_str(), rule)).collect();
     if by_id.len() < rules.len() {
         // The repeated id is an error of its own, found where all files are known.
         return (Vec::new(), Vec::new());
     }
-    let set = match PolicySet::from_policies(rules.iter().map(|(rule, _)| rule.policy.clone())) {
+    let set = match PolicySet::from_policies(rules.iter().map(|rule| rule.policy.clone())) {
         Ok(set) => set,
         Err(error) => return (vec![PolicyError::whole(name, error.to_string())], Vec::new()),
     };
     let place = |policy: &PolicyId, detail: &DetailedError| {
-        by_id.get(AsRef::<str>::as_ref(policy)).map_or_else(
-            || PolicyError::whole(name, detail.message.clone()),
-            |(rule, piece)| located(name, text.get(piece.clone()).unwrap_or_default(), rule.line, detail),
-        )
+        by_id
+            .get(AsRef::<str>::as_ref(policy))
+            .map_or_else(|| PolicyError::whole(name, detail.message.clone()), |rule| located(name, part, rule.line, detail))
     };
     let result = validator.validate_with_level(&set, ValidationMode::Strict, DEREFERENCES);
     let errors = result.validation_errors().map(|error| place(error.policy_id(), &DetailedError::from(error)));
@@ -216,11 +224,12 @@ fn validate(
     (errors.collect(), warnings.collect())
 }
 
-/// An error in a text whose first line has the number `first`.
-fn located(file: &str, text: &str, first: usize, detail: &DetailedError) -> PolicyError {
-    let before = detail.source_locations.first().map_or(0, |label| newlines(text.get(..label.loc.start).unwrap_or(text)));
+/// An error in a text whose first line has that number; one that says no place is at the line `otherwise`.
+fn located(file: &str, (text, first): (&str, usize), otherwise: usize, detail: &DetailedError) -> PolicyError {
+    let start = detail.source_locations.first().map(|label| label.loc.start);
+    let line = start.map_or(otherwise, |start| first + newlines(text.get(..start).unwrap_or(text)));
     let help = detail.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
-    PolicyError { file: file.to_owned(), line: first + before, message: format!("{}{help}", detail.message) }
+    PolicyError { file: file.to_owned(), line, message: format!("{}{help}", detail.message) }
 }
 
 fn newlines(text: &str) -> usize {
