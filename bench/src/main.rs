@@ -19,6 +19,10 @@ use std::{
 };
 use table::Table;
 
+/// The floor programs allocate as the product does.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How long and how large.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scale {

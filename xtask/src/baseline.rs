@@ -66,7 +66,7 @@ impl Baseline {
     pub(crate) fn compare(&self, measured: &Measured) -> Vec<String> {
         let mut findings = Vec::new();
         for (name, before, after) in both(&self.instructions, &measured.steps) {
-            findings.extend(difference(name, "instructions", before.map(real), after.map(real), TOLERANCE));
+            findings.extend(difference(name, "instructions", before.copied().map(real), after.copied().map(real), TOLERANCE));
         }
         for (name, before, after) in both(&self.operations, &measured.operations) {
             let (none, nothing) = (BTreeMap::new(), BTreeMap::new());
@@ -79,7 +79,7 @@ impl Baseline {
             }
         }
         for (name, before, after) in both(&self.policies_considered, &measured.considered) {
-            findings.extend(difference(name, "policies considered", before.map(real), after.map(real), 0.0));
+            findings.extend(difference(name, "policies considered", before.copied().map(real), after.copied().map(real), 0.0));
         }
         if self.log.iter().any(|entry| entry.reason.trim().is_empty()) || self.log.is_empty() {
             findings.push("the baseline's log has no reason".to_owned());
@@ -91,7 +91,7 @@ impl Baseline {
     pub(crate) fn beside(&self, measured: &Measured) -> String {
         let mut text = String::new();
         for (name, before, after) in both(&self.instructions, &measured.steps) {
-            line(&mut text, name, "instructions", before.map(real), after.map(real));
+            line(&mut text, name, "instructions", before.copied().map(real), after.copied().map(real));
         }
         for (name, before, after) in both(&self.operations, &measured.operations) {
             let (none, nothing) = (BTreeMap::new(), BTreeMap::new());
@@ -100,7 +100,7 @@ impl Baseline {
             }
         }
         for (name, before, after) in both(&self.policies_considered, &measured.considered) {
-            line(&mut text, name, "policies considered", before.map(real), after.map(real));
+            line(&mut text, name, "policies considered", before.copied().map(real), after.copied().map(real));
         }
         text
     }
@@ -167,8 +167,8 @@ fn shown(value: f64) -> String {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-fn real(value: &u64) -> f64 {
-    *value as f64
+fn real(value: u64) -> f64 {
+    value as f64
 }
 
 #[cfg(test)]
@@ -278,7 +278,7 @@ mod tests {
             &good.replace("10000", "-1"),
             &good.replace("\"log\"", "\"lag\""),
             &good.replace("\"why\"", "\"how\""),
-            &good[..good.len() - 1],
+            good.strip_suffix('}').unwrap_or_default(),
         ] {
             let error = Baseline::parse(bad).expect_err(bad).to_string();
             assert!(error.contains("line"), "{error}");

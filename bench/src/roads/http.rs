@@ -121,7 +121,7 @@ pub(crate) fn request(method: &str, path: &str, host: &str, headers: &[(&str, &s
     for (name, value) in headers {
         text.extend([name, ": ", value, "\r\n"]);
     }
-    text.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
+    text.extend(["content-length: ", &body.len().to_string(), "\r\n\r\n", body]);
     text.into_bytes()
 }
 

@@ -52,7 +52,7 @@ pub(crate) fn run(folder: &Path, scale: &Scale, table: &mut Table) -> Result<()>
             let stock = Stock::gather(&world, Road::Credentials)?;
             let product = Runner { side, batch: &|count| stock.good_requests(count) };
             let theirs = Runner { side: peer, batch: &|count| credentials(&client, count) };
-            compare(title, product, theirs, scale, Some(Goal::AtLeast(4.0)), table)?;
+            compare(title, &product, &theirs, scale, Some(Goal::AtLeast(4.0)), table)?;
         }
         Err(why) => absent(title, &why, table),
     }
@@ -67,7 +67,7 @@ pub(crate) fn run(folder: &Path, scale: &Scale, table: &mut Table) -> Result<()>
         Ok(peer) => {
             let product = Runner { side, batch: &calls };
             let theirs = Runner { side: peer, batch: &bearers };
-            compare(title, product, theirs, scale, Some(Goal::AtLeast(0.8)), table)?;
+            compare(title, &product, &theirs, scale, Some(Goal::AtLeast(0.8)), table)?;
         }
         Err(why) => absent(title, &why, table),
     }
@@ -77,7 +77,7 @@ pub(crate) fn run(folder: &Path, scale: &Scale, table: &mut Table) -> Result<()>
     let (number, upstream) = (port.to_string(), world.ports.upstream.to_string());
     let proxy = Side::own(&["proxy", "--port", &number, "--upstream", &upstream], port, &folder.join("proxy.log"))?;
     let title = "tool call against a plain hyper proxy (checks and records nothing)";
-    compare(title, product, Runner { side: proxy, batch: &bearers }, scale, None, table)?;
+    compare(title, &product, &Runner { side: proxy, batch: &bearers }, scale, None, table)?;
 
     decisions(&world, &installed, scale, table)
 }
@@ -85,18 +85,18 @@ pub(crate) fn run(folder: &Path, scale: &Scale, table: &mut Table) -> Result<()>
 /// Rounds in turns; the row is the ratio of each round.
 fn compare(
     title: &str,
-    product: Runner<'_>,
-    peer: Runner<'_>,
+    product: &Runner<'_>,
+    peer: &Runner<'_>,
     scale: &Scale,
     goal: Option<Goal>,
     table: &mut Table,
 ) -> Result<()> {
     let (mut ours, mut theirs) = (Figures::default(), Figures::default());
-    let (mut speed_of_ours, mut speed_of_theirs) = (warm(&product)?, warm(&peer)?);
+    let (mut speed_of_ours, mut speed_of_theirs) = (warm(product)?, warm(peer)?);
     for round in 0..scale.rounds {
         for first in if round % 2 == 0 { [true, false] } else { [false, true] } {
             let (runner, figures, speed) =
-                if first { (&product, &mut ours, &mut speed_of_ours) } else { (&peer, &mut theirs, &mut speed_of_theirs) };
+                if first { (product, &mut ours, &mut speed_of_ours) } else { (peer, &mut theirs, &mut speed_of_theirs) };
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
             let requests = (runner.batch)((*speed * scale.round.as_secs_f64() * 1.3) as usize + 200)?;
             let outcome = send(runner, &requests, scale.round)?;

@@ -106,7 +106,7 @@ pub(crate) fn proxy(port: u16, upstream: u16) -> Result<()> {
             async move {
                 let (head, body) = request.into_parts();
                 let body = body.collect().await?.to_bytes();
-                Ok(link.post(upstream, &head.headers, body).await?.map(|body| body.boxed_unsync()))
+                Ok(link.post(upstream, &head.headers, body).await?.map(http_body_util::BodyExt::boxed_unsync))
             }
         }
     })

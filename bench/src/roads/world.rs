@@ -185,16 +185,14 @@ pub(crate) fn remit() -> Result<PathBuf> {
 
 fn configuration(ports: Ports) -> String {
     let Ports { server, upstream } = ports;
-    let tools: String = TOOLS
-        .iter()
-        .chain(&[UNGRANTED])
-        .map(|tool| format!("      {tool}: {{ class: {} }}\n", if *tool == "change" { "write" } else { "read" }))
-        .collect();
+    let class = |tool: &str| if tool == "change" { "write" } else { "read" };
+    let tools = TOOLS.iter().chain(&[UNGRANTED]).map(|tool| format!("      {tool}: {{ class: {} }}", class(tool)));
+    let tools = tools.collect::<Vec<_>>().join("\n");
     format!(
         "server:\n  listen: 127.0.0.1:{server}\n  public_url: http://127.0.0.1:{server}\n\
          identity_providers:\n  - type: local\n    accounts:\n      - name: alice\n        password_hash_file: keys/alice.argon2\n\
          agents:\n  access_token_lifetime: 3600\n\
-         mcp_servers:\n  bench:\n    url: http://127.0.0.1:{upstream}/mcp\n    tools:\n{tools}\
+         mcp_servers:\n  bench:\n    url: http://127.0.0.1:{upstream}/mcp\n    tools:\n{tools}\n\
          policies:\n  dir: policies\nobserve:\n  log: warn\n"
     )
 }

@@ -178,7 +178,7 @@ async fn disclose(admin: Admin, State(console): State<Arc<Console>>, body: Bytes
 fn principals(console: &Console) -> BTreeMap<String, Principal> {
     let snapshot = console.store.snapshot();
     let humans = snapshot.humans().map(|human| human.subject());
-    let agents = snapshot.agent_ids().map(|id| id.subject());
+    let agents = snapshot.agent_ids().map(remit_model::AgentId::subject);
     let named = humans.chain(agents).map(|sub| Principal { iss: console.issuer.clone(), sub });
     named.map(|who| (console.store.reference(&Subject::Principal { iss: who.iss.clone(), sub: who.sub.clone() }), who)).collect()
 }

@@ -210,10 +210,6 @@ impl Bundle {
         Ok(found)
     }
 
-    pub(crate) fn index(&self) -> &Index {
-        &self.index
-    }
-
     pub(crate) fn types(&self) -> &Types {
         &self.types
     }

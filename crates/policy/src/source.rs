@@ -284,7 +284,7 @@ mod tests {
                     let mut found: Vec<String> = checked
                         .places
                         .iter()
-                        .map(|place| text[place.start as usize..place.end as usize].to_owned())
+                        .map(|place| text.get(place.start as usize..place.end as usize).unwrap().to_owned())
                         .collect();
                     expected.sort();
                     found.sort();

@@ -180,6 +180,7 @@ pub(crate) struct Connect {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "read once, from the command line")]
 pub(crate) enum TokenCommand {
     /// Show a token's header and claims without checking them
     Inspect {

@@ -177,13 +177,12 @@ impl Floor {
     fn token(&self, compact: &str) -> Result<(Rc<Claims>, [u8; 32])> {
         let digest = jose::sha256(compact.as_bytes());
         let known = self.tokens.borrow().get(&digest).map(Rc::clone);
-        let claims = match known {
-            Some(claims) => claims,
-            None => {
-                let claims = Rc::new(self.own.claims::<Claims>(compact)?);
-                self.tokens.borrow_mut().insert(digest, Rc::clone(&claims));
-                claims
-            }
+        let claims = if let Some(claims) = known {
+            claims
+        } else {
+            let claims = Rc::new(self.own.claims::<Claims>(compact)?);
+            self.tokens.borrow_mut().insert(digest, Rc::clone(&claims));
+            claims
         };
         let revoked = self.revoked.borrow();
         let gone = revoked.contains(&claims.jti) || claims.ancestors.iter().any(|jti| revoked.contains(jti));

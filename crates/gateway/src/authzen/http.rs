@@ -80,11 +80,11 @@ async fn evaluations(State(gate): State<Arc<Gateway>>, request: axum::extract::R
 type Read = fn(&Value) -> Result<Asked, Refusal>;
 
 async fn endpoint(gate: &Gateway, route: &'static str, read: Read, request: axum::extract::Request) -> Response {
-    let Some(desk) = &gate.settings.authzen else { return StatusCode::NOT_FOUND.into_response() };
+    let Some(point) = &gate.settings.authzen else { return StatusCode::NOT_FOUND.into_response() };
     let (parts, body) = request.into_parts();
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
     let came = Came { peer, method: parts.method.clone() };
-    let desk = Desk { gate, desk, route, came, headers: &parts.headers };
+    let desk = Desk { gate, point, route, came, headers: &parts.headers };
     let mut response = match desk.admit(&parts.method, &parts.uri).await {
         Ok(caller) => desk.serve(&caller, read, body).await,
         Err(response) => response,
@@ -100,7 +100,7 @@ async fn endpoint(gate: &Gateway, route: &'static str, read: Read, request: axum
 /// One request at the decision point.
 struct Desk<'a> {
     gate: &'a Gateway,
-    desk: &'a Authzen,
+    point: &'a Authzen,
     route: &'static str,
     came: Came,
     headers: &'a HeaderMap,
@@ -122,7 +122,7 @@ impl Desk<'_> {
             return Err(plain(Refusal::new(Code::MethodNotAllowed, "use POST")));
         }
         let url = format!("{}{}", gate.settings.issuer, self.route);
-        let arrival = Arrival { method: method.as_str(), headers: self.headers, url: &url, server: &self.desk.server };
+        let arrival = Arrival { method: method.as_str(), headers: self.headers, url: &url, server: &self.point.server };
         let now = gate.clock.now();
         match gate.gatekeeper.identify(&arrival, &gate.settings, &gate.store.snapshot(), now.unix()) {
             Ok(caller) => Ok(caller),
@@ -137,7 +137,7 @@ impl Desk<'_> {
         if !recorded {
             return self.response(&refusal, None);
         }
-        let mut entry = Entry::open(&gate.settings, &self.desk.server, &now);
+        let mut entry = Entry::open(&gate.settings, &self.point.server, &now);
         entry.from(&self.came);
         match &token {
             Some(token) => entry.token(token, None, &gate.store.snapshot()),
@@ -163,7 +163,7 @@ impl Desk<'_> {
     }
 
     async fn read(&self, caller: &Caller, read: Read, body: Body) -> Result<Asked, Refusal> {
-        let (gate, desk) = (self.gate, &self.desk.server);
+        let (gate, desk) = (self.gate, &self.point.server);
         if !caller.authority.authority.could_call(&desk.location, EVALUATE, gate.clock.unix()) {
             return Err(Refusal::new(Code::ToolNotGranted, format!("`{NAME}:{EVALUATE}` is not granted")));
         }
@@ -176,7 +176,7 @@ impl Desk<'_> {
         let bytes = Limited::new(body, most).collect().await.map_err(|_| too_large())?.to_bytes();
         let limits = Limits { bytes: most, depth: gate.settings.request_depth, ..Limits::REQUEST };
         let asked = read(&json::parse(&bytes, &limits)?)?;
-        if let Some(outage) = gate.store.outage().filter(|_| !self.desk.reads_in_outage) {
+        if let Some(outage) = gate.store.outage().filter(|_| !self.point.reads_in_outage) {
             return Err(outage.refusal());
         }
         Ok(asked)
@@ -189,7 +189,7 @@ impl Desk<'_> {
         let view = View { gate, world: &world, policies: &policies, txn: &caller.token.txn, now: now.unix() };
         let asking = Asking {
             settings: &gate.settings,
-            desk: &self.desk.server,
+            desk: &self.point.server,
             caller,
             came: &self.came,
             route: self.route,
@@ -199,7 +199,7 @@ impl Desk<'_> {
         };
         let (items, until) = match asked {
             Asked::One(one) => {
-                if let Err(refusal) = may_ask(caller, &self.desk.server, &one.whole, now.unix()) {
+                if let Err(refusal) = may_ask(caller, &self.point.server, &one.whole, now.unix()) {
                     return self.refuse(caller, refusal).await;
                 }
                 (vec![Ok(*one)], None)
@@ -246,20 +246,20 @@ impl Desk<'_> {
         item: Result<Evaluation, Refusal>,
         number: usize,
     ) -> (Result<(), Refusal>, Option<u16>, Draft) {
-        let allowed = |evaluation: &Evaluation| may_ask(asking.caller, &self.desk.server, &evaluation.whole, view.now);
+        let allowed = |evaluation: &Evaluation| may_ask(asking.caller, &self.point.server, &evaluation.whole, view.now);
         let refused = |refusal: Refusal, status| {
             let draft = asking.refused(&No::Refusal(refusal.clone()));
             (Err(refusal), Some(status), draft)
         };
         match item {
             Err(refusal) => refused(refusal, 400),
-            Ok(evaluation) => match allowed(&evaluation) {
-                Err(refusal) => refused(refusal, 403),
-                Ok(()) => {
-                    let verdict = view.evaluate(&evaluation);
-                    (verdict.result.clone(), None, asking.record(&evaluation, verdict, number))
+            Ok(evaluation) => {
+                if let Err(refusal) = allowed(&evaluation) {
+                    return refused(refusal, 403);
                 }
-            },
+                let verdict = view.evaluate(&evaluation);
+                (verdict.result.clone(), None, asking.record(&evaluation, verdict, number))
+            }
         }
     }
 
@@ -268,7 +268,7 @@ impl Desk<'_> {
         let (world, now) = (self.gate.store.snapshot(), self.gate.clock.now());
         let asking = Asking {
             settings: &self.gate.settings,
-            desk: &self.desk.server,
+            desk: &self.point.server,
             caller,
             came: &self.came,
             route: self.route,
@@ -288,7 +288,7 @@ impl Desk<'_> {
         let scope = format!("{NAME}:{EVALUATE}");
         let context = error::Context {
             settings: &self.gate.settings,
-            server: &self.desk.server,
+            server: &self.point.server,
             revision: None,
             receipt,
             scope: Some(&scope),

@@ -52,6 +52,7 @@ impl Point {
     }
 
     /// The grant of asking, with these further members.
+    #[expect(clippy::needless_pass_by_value, reason = "a literal at every call")]
     fn may(&self, more: Value) -> Authority {
         let mut grant = json!({"type": "tool_access", "locations": [self.at], "actions": ["evaluate"]});
         grant.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -105,6 +106,7 @@ impl Point {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "a literal at every call")]
 fn about(subject: &str, tool: &str, arguments: Value) -> Value {
     let (kind, id) = subject.split_once(':').unwrap();
     json!({"subject": {"type": kind, "id": id}, "action": {"name": "call"}, "resource": {"type": "tool", "id": tool},

@@ -10,7 +10,10 @@ use remit_ledger::{
     policy::Policy,
 };
 use serde_json::json;
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 #[derive(Clone, Debug, Args)]
 #[command(group = ArgGroup::new("trusted").args(["vkey", "policy"]).multiple(true))]
@@ -67,7 +70,7 @@ pub(super) fn run(args: &Prove) -> Result<bool> {
     Ok(true)
 }
 
-fn check(args: &Prove, file: &PathBuf) -> Result<bool> {
+fn check(args: &Prove, file: &Path) -> Result<bool> {
     let bytes = outside::read(file, FIELD_PROOF_LIMIT)?;
     let policy = trusted(args)?;
     let proof = match FieldProof::parse(&bytes).and_then(|proof| proof.verify(&policy).map(|judged| (proof, judged))) {
