@@ -12,9 +12,9 @@ use std::{
 };
 
 /// Road, what it is called, how many requests.
-const ROADS: [(&str, &str, &str); 2] = [("exchange-1", "token exchange", "6000"), ("call", "tool call", "10000")];
+const ROADS: [(&str, &str, &str); 2] = [("exchange-1", "token exchange", "5000"), ("call", "tool call", "6000")];
 /// Samples a second: not a divisor of anything that ticks.
-const RATE: &str = "499";
+const RATE: &str = "199";
 /// Largest picture, in bytes.
 const LIMIT: usize = 300_000;
 
@@ -53,9 +53,9 @@ fn sample(server: &Server, file: &Path, drive: &[&str], requests: &str) -> Resul
     // Agents are registered, tokens fetched and caches filled before anything is sampled.
     let (program, road) = drive.split_first().context("no command")?;
     run::run(program, &[road, &["--requests", "500", "--connections", "16"]].concat())?;
-    let perf = ["record", "--quiet", "-e", "cpu-clock", "-F", RATE, "--call-graph", "dwarf,16384", "-p", &pid, "-o", &file, "--"];
+    let perf = ["record", "--quiet", "-e", "cpu-clock", "-F", RATE, "--call-graph", "dwarf,8192", "-p", &pid, "-o", &file, "--"];
     run::run("perf", &[&perf[..], drive, &["--requests", requests, "--connections", "16"]].concat())?;
-    Ok(Frame::fold(&run::output("perf", &["script", "-i", &file, "-F", "comm,ip,sym"])?))
+    Ok(Frame::fold(&run::output("perf", &["script", "-i", &file, "-F", "comm,ip,sym", "--no-inline"])?))
 }
 
 /// A server that ends with this value.
