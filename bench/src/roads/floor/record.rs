@@ -15,7 +15,11 @@ use aws_lc_rs::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 /// Bytes of what every record says beside its committed values: parties, chain, decision, clock, links.
-const ENVELOPE: usize = 2_600;
+const ENVELOPE: usize = 4_000;
+/// Values that every record commits to, whatever it is about: names that may have to be forgotten.
+const NAMES: [&str; 5] = ["/chain/0/subject", "/chain/1/subject", "/net/src_ip", "/owner", "/resource/0/id"];
+/// Bytes of one of them, with its salt and type.
+const NAME: usize = 90;
 const SALT: usize = 16;
 
 /// What is recorded of one operation: committed values by path.
@@ -33,6 +37,7 @@ pub(crate) struct Seal {
     subject: [u8; 32],
     random: SystemRandom,
     envelope: Vec<u8>,
+    names: [(&'static str, Vec<u8>); NAMES.len()],
     previous: [u8; 32],
     node: [u8; 32],
 }
@@ -44,6 +49,7 @@ impl Seal {
             subject: [8; 32],
             random: SystemRandom::new(),
             envelope: vec![b'e'; ENVELOPE],
+            names: NAMES.map(|path| (path, vec![b'n'; NAME])),
             previous: [0; 32],
             node: [0; 32],
         })
@@ -51,8 +57,8 @@ impl Seal {
 
     /// Appends one sealed record, its values and its state to `out`.
     pub(crate) fn append(&mut self, facts: &Facts, out: &mut Vec<u8>) -> Result<()> {
-        let mut leaves = Vec::with_capacity(facts.values.len());
-        for (path, value) in &facts.values {
+        let mut leaves = Vec::with_capacity(facts.values.len() + NAMES.len());
+        for (path, value) in facts.values.iter().chain(&self.names) {
             let mut fresh = [0; SALT + NONCE_LEN];
             self.random.fill(&mut fresh)?;
             let (salt, nonce) = fresh.split_at(SALT);
