@@ -159,7 +159,13 @@ fn line(text: &mut String, name: &str, what: &str, before: Option<f64>, after: O
 }
 
 fn change(before: f64, after: f64) -> String {
-    if before == 0.0 { String::from("from nothing") } else { format!("{:+.1} %", (after / before - 1.0) * 100.0) }
+    if (before - after).abs() < f64::EPSILON {
+        String::from("same")
+    } else if before == 0.0 {
+        String::from("from nothing")
+    } else {
+        format!("{:+.1} %", (after / before - 1.0) * 100.0)
+    }
 }
 
 fn shown(value: f64) -> String {
