@@ -190,6 +190,13 @@ impl Tokens {
         }
     }
 
+    pub(crate) fn remove(&self, digest: &[u8; 32]) {
+        if let Some(mut shard) = self.shard(digest) {
+            shard.current.remove(digest);
+            shard.previous.remove(digest);
+        }
+    }
+
     fn shard(&self, digest: &[u8; 32]) -> Option<MutexGuard<'_, Generations>> {
         let first = digest.first().copied().unwrap_or_default();
         Some(self.shards.get(usize::from(first) % SHARDS)?.lock().unwrap_or_else(PoisonError::into_inner))

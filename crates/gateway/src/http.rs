@@ -36,9 +36,11 @@ use remit_model::{
     refusal::{Code, Refusal},
 };
 use serde_json::{Map, Value, json};
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+/// Longest wait for a body.
+const BODY_WAIT: Duration = Duration::from_secs(30);
 /// Random bytes of a session id.
 const SESSION_BYTES: usize = 24;
 
@@ -135,6 +137,17 @@ pub(crate) fn origin(gate: &Gateway, uri: &Uri, headers: &HeaderMap) -> Result<(
     Ok(())
 }
 
+/// The whole body of a request.
+///
+/// # Errors
+/// `request_too_large`; `request_malformed` when it does not come.
+pub(crate) async fn whole(body: Body, most: usize) -> Result<Bytes, Refusal> {
+    let collected = tokio::time::timeout(BODY_WAIT, Limited::new(body, most).collect()).await;
+    let late = |_| Refusal::new(Code::RequestMalformed, format!("the body did not come within {} s", BODY_WAIT.as_secs()));
+    let too_large = |_| Refusal::new(Code::RequestTooLarge, format!("a request has at most {most} bytes"));
+    Ok(collected.map_err(late)?.map_err(too_large)?.to_bytes())
+}
+
 /// Records and answers a request of someone we could not identify.
 async fn unauthenticated(gate: &Gateway, mount: &Mount, unidentified: Unidentified, came: &Came) -> Response {
     let Unidentified { refusal, token } = unidentified;
@@ -193,11 +206,15 @@ impl Identified {
         }
     }
 
-    async fn post(self, body: Body) -> Response {
+    async fn post(mut self, body: Body) -> Response {
         let message = match self.read(body).await {
             Ok(message) => message,
             Err(refusal) => return self.refuse(refusal, None, None).await,
         };
+        // A body may be long in coming; what ended meanwhile has ended.
+        if let Err(refusal) = self.caller.again(&self.gate.settings, &self.gate.store.snapshot(), self.gate.clock.unix()) {
+            return self.refuse(refusal, None, Some(&message)).await;
+        }
         let era = match headers::check(&self.headers, &message) {
             Ok(era) => era,
             Err(refusal) => {
@@ -230,8 +247,7 @@ impl Identified {
             return Err(Refusal::new(Code::MediaTypeUnsupported, "the body must be `application/json`"));
         }
         let settings = &self.gate.settings;
-        let too_large = || Refusal::new(Code::RequestTooLarge, format!("a request has at most {} bytes", settings.request_bytes));
-        let bytes = Limited::new(body, settings.request_bytes).collect().await.map_err(|_| too_large())?.to_bytes();
+        let bytes = whole(body, settings.request_bytes).await?;
         let limits = Limits { bytes: settings.request_bytes, depth: settings.request_depth, ..Limits::REQUEST };
         envelope::parse(&bytes, &limits)
     }

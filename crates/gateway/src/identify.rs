@@ -27,6 +27,8 @@ use std::sync::Arc;
 
 /// Proofs remembered against replay: two windows' worth at some thousand calls a second.
 const REPLAY_CAPACITY: usize = 4_000_000;
+/// Longest token remembered, in bytes.
+const MEMORABLE: usize = 8 * 1024;
 /// Longest `Authorization` header read. X-10.
 const CREDENTIAL_LIMIT: usize = 32 * 1024;
 
@@ -53,6 +55,17 @@ impl Caller {
     /// The acting party: the last agent of the chain, or the subject itself.
     pub(crate) fn holder(&self) -> &str {
         self.token.actor()
+    }
+
+    /// Looks again at what time and the world made of the caller, after something from outside was waited for.
+    ///
+    /// # Errors
+    /// `token_expired`, or as [`standing`].
+    pub(crate) fn again(&mut self, settings: &Settings, world: &Snapshot, now: UnixTime) -> Result<(), Refusal> {
+        unexpired(&self.token, settings, now)?;
+        let standing = self.token.standing(world, &settings.issuer)?;
+        (self.authority, self.revision) = (standing.effective, standing.revision);
+        Ok(())
     }
 
     /// Whether some grant shows only part of an answer; then nothing that cannot be masked is passed on.
@@ -100,7 +113,11 @@ impl Gatekeeper {
         let token = self.token(credential.token, &digest, arrival.server, settings, now).map_err(Unidentified::nobody)?;
         let known = |refusal: Refusal| Unidentified { refusal, token: Some(Arc::clone(&token)) };
         let proof = self.proof(arrival, &credential, &token, settings, now).map_err(known)?;
-        let standing = token.standing(world, &settings.issuer).map_err(known)?;
+        let standing = token.standing(world, &settings.issuer).map_err(|refusal| {
+            // Whoever lost their standing, or was erased, is not kept in memory either.
+            self.tokens.remove(&digest);
+            known(refusal)
+        })?;
         Ok(Caller { proof: Some(Arc::new(proof)), authority: standing.effective, revision: standing.revision, token })
     }
 
@@ -113,13 +130,16 @@ impl Gatekeeper {
         now: UnixTime,
     ) -> Result<Arc<Held>, Refusal> {
         let skew = Skew::seconds(settings.skew);
-        let token = if let Some(token) = self.tokens.get(digest) {
+        // The audience is compared below, on both paths; the memory is shared by all servers.
+        let expect = access::Expect { issuer: &settings.issuer, audience: None };
+        let token = if let Some(token) = self.tokens.get(digest).filter(|token| token.meets(&expect, now, skew)) {
             token
         } else {
-            // The audience is compared below, on both paths; the memory is shared by all servers.
-            let expect = access::Expect { issuer: &settings.issuer, audience: None };
             let token = Arc::new(Held::new(access::verify(compact, &self.keys, &expect, now, skew)?));
-            self.tokens.insert(&token);
+            // A token that is long is verified every time: memory is bounded by number, so one entry must not be large.
+            if compact.len() <= MEMORABLE {
+                self.tokens.insert(&token);
+            }
             token
         };
         if token.aud != server.location {
@@ -127,9 +147,6 @@ impl Gatekeeper {
                 Code::TokenAudienceWrong,
                 format!("the token is for `{}`, not for `{}`", token.aud, server.location),
             ));
-        }
-        if now >= token.exp.plus(skew.as_seconds()) {
-            return Err(Refusal::new(Code::TokenExpired, format!("the token expired at {}; it is {now}", token.exp)));
         }
         Ok(token)
     }
@@ -223,6 +240,13 @@ fn credential(headers: &HeaderMap) -> Result<Credential<'_>, Refusal> {
         return Err(Refusal::new(Code::TokenMissing, "`Authorization` must use the `DPoP` scheme"));
     };
     Ok(Credential { scheme, token: token.trim_matches(' ') })
+}
+
+fn unexpired(token: &AccessToken, settings: &Settings, now: UnixTime) -> Result<(), Refusal> {
+    if now >= token.exp.plus(Skew::seconds(settings.skew).as_seconds()) {
+        return Err(Refusal::new(Code::TokenExpired, format!("the token expired at {}; it is {now}", token.exp)));
+    }
+    Ok(())
 }
 
 /// Checks again, in the middle of something long, that the caller may go on. SPEC: MG-12.

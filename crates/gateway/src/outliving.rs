@@ -33,6 +33,10 @@ impl Future for Outliving {
 
 impl Drop for Outliving {
     fn drop(&mut self) {
+        // What broke in the middle does not go on.
+        if std::thread::panicking() {
+            return;
+        }
         // Outside a runtime there is nothing that could go on.
         if let (Some(work), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
             runtime.spawn(work);

@@ -5,6 +5,7 @@
 //! that wrote it. Anything else about the file means that every policy is validated, as if there were none. An old file
 //! is as true as a new one: it speaks of texts by their digest.
 
+use remit_ledger::dir::read_file;
 use remit_policy::{Bundle, Known};
 use remit_store::{KeyedHash, Secret, keyed_hash};
 use std::{
@@ -58,10 +59,8 @@ impl Keeper {
     }
 
     fn bytes(&self) -> io::Result<Vec<u8>> {
-        if fs::metadata(&self.file)?.len() > LIMIT {
-            return Err(io::Error::other("the file is too large"));
-        }
-        fs::read(&self.file)
+        let limit = usize::try_from(LIMIT).unwrap_or(usize::MAX);
+        read_file(&self.file, limit)?.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn open(&self, bytes: &[u8]) -> Option<Known> {

@@ -1,6 +1,7 @@
 //! Hot reload of the policy folder: a changed set is parsed and validated whole, and replaces the old one only if it is
 //! good. The last good set stays otherwise, and its age and the error stay visible.
 
+use crate::outside;
 use anyhow::{Context as _, Result};
 use remit_policy::{Bundle, Known, Live, PolicyError};
 use std::{
@@ -25,7 +26,10 @@ pub(crate) fn files(dir: &Path) -> Result<Vec<(String, String)>> {
     let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     paths(dir)?
         .iter()
-        .map(|path| Ok((name(path), fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?)))
+        .map(|path| {
+            let bytes = outside::read(path, usize::try_from(FILE_LIMIT)?)?;
+            Ok((name(path), String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8", path.display()))?))
+        })
         .collect()
 }
 

@@ -67,7 +67,7 @@ impl AccessToken {
     }
 
     /// Whether [`verify`] would still take this token, as far as issuer, audience and time go.
-    pub(crate) fn meets(&self, expect: &Expect<'_>, now: UnixTime, skew: Skew) -> bool {
+    pub fn meets(&self, expect: &Expect<'_>, now: UnixTime, skew: Skew) -> bool {
         let skew = skew.as_seconds();
         self.claims.iss == expect.issuer
             && expect.audience.is_none_or(|audience| audience == self.claims.aud)

@@ -10,7 +10,7 @@ use crate::{
     call,
     error::{self, No},
     gate::Gateway,
-    http::origin,
+    http::{origin, whole},
     identify::{self, Arrival, Caller, Unidentified},
     metadata,
     record::{Came, Entry},
@@ -23,7 +23,6 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{any, get},
 };
-use http_body_util::{BodyExt, Limited};
 use remit_ledger::record::Draft;
 use remit_model::{
     json::{self, Limits},
@@ -86,7 +85,7 @@ async fn endpoint(gate: &Gateway, route: &'static str, read: Read, request: axum
     let came = Came { peer, method: parts.method.clone() };
     let desk = Desk { gate, point, route, came, headers: &parts.headers };
     let mut response = match desk.admit(&parts.method, &parts.uri).await {
-        Ok(caller) => desk.serve(&caller, read, body).await,
+        Ok(caller) => desk.serve(caller, read, body).await,
         Err(response) => response,
     };
     let headers = response.headers_mut();
@@ -150,10 +149,13 @@ impl Desk<'_> {
         }
     }
 
-    async fn serve(&self, caller: &Caller, read: Read, body: Body) -> Response {
-        let mut response = match self.read(caller, read, body).await {
-            Ok(asked) => self.answer(caller, asked).await,
-            Err(refusal) => self.refuse(caller, refusal).await,
+    async fn serve(&self, mut caller: Caller, read: Read, body: Body) -> Response {
+        let asked = self.read(&caller, read, body).await;
+        // A body may be long in coming; what ended meanwhile has ended.
+        let still = caller.again(&self.gate.settings, &self.gate.store.snapshot(), self.gate.clock.unix());
+        let mut response = match asked.and_then(|asked| still.map(|()| asked)) {
+            Ok(asked) => self.answer(&caller, asked).await,
+            Err(refusal) => self.refuse(&caller, refusal).await,
         };
         if self.gate.settings.nonce_required || caller.proof.as_ref().is_some_and(|proof| proof.nonce.is_some()) {
             let nonce = HeaderValue::from_str(&self.gate.gatekeeper.nonce(self.gate.clock.unix()));
@@ -172,8 +174,7 @@ impl Desk<'_> {
             return Err(Refusal::new(Code::MediaTypeUnsupported, "the body must be `application/json`"));
         }
         let most = gate.settings.request_bytes;
-        let too_large = || Refusal::new(Code::RequestTooLarge, format!("a request has at most {most} bytes"));
-        let bytes = Limited::new(body, most).collect().await.map_err(|_| too_large())?.to_bytes();
+        let bytes = whole(body, most).await?;
         let limits = Limits { bytes: most, depth: gate.settings.request_depth, ..Limits::REQUEST };
         let asked = read(&json::parse(&bytes, &limits)?)?;
         if let Some(outage) = gate.store.outage().filter(|_| !self.point.reads_in_outage) {

@@ -47,13 +47,19 @@ impl Asking<'_> {
         if let (Some(question), Some((decision, latency_ns))) = (&verdict.question, &verdict.decision) {
             entry.decision(question, decision, *latency_ns);
         }
+        let unasked = verdict.result.as_ref().err().filter(|_| verdict.decision.is_none()).map(|refusal| refusal.reason.clone());
         let outcome = verdict.result.map(|()| Served::new(&Value::Null, Shown::whole(Value::Null))).map_err(No::from);
         let mut draft = plain(entry.close(&outcome, self.now), self.route);
         // Where no policy was asked, the question still names whom the record is about, so that it is sealed for them.
         if let (Some(facts), Some(question)) = (&mut draft.decision, &verdict.question) {
             facts.input = facts.input.take().or_else(|| serde_json::to_value(question).ok());
         }
-        draft.committed.retain(|(path, _)| path != "/call/arguments");
+        draft.committed.retain(|(path, _)| path != "/call/arguments" && path != "/decision/reason");
+        // A reason that no policy gave names whoever was asked about, and the asker chooses that name.
+        if let (Some(facts), Some(reason)) = (&mut draft.decision, unasked) {
+            draft.committed.push(("/decision/reason".to_owned(), json!(reason)));
+            facts.explanation = Some("No policy was asked; the reason is kept beside the log.".to_owned());
+        }
         draft.committed.push(("/evaluation/request".to_owned(), evaluation.whole.clone()));
         if let Some(id) = self.request_id {
             draft.committed.push(("/evaluation/request_id".to_owned(), json!(id)));

@@ -7,6 +7,8 @@ use serde_json::{Map, Value, json};
 
 /// Most evaluations of one request. SPEC: N-AU-12.
 pub(super) const EVALUATIONS: usize = 100;
+/// Most bytes that defaults add to the evaluations of one request.
+const INHERITED: usize = 1 << 20;
 /// Longest type, id or name, in bytes.
 const TEXT: usize = 1024;
 const ENTITIES: [&str; 4] = ["subject", "action", "resource", "context"];
@@ -85,9 +87,24 @@ impl Asked {
         for name in ENTITIES {
             top.get(name).map(|value| check(name, value)).transpose()?;
         }
+        inherited(top, items)?;
         let read = |item: &Value| Evaluation::read(object(item, "an evaluation")?, Some(top));
         Ok(Self::Many(items.iter().map(read).collect(), until))
     }
+}
+
+/// Refuses a small request that defaults would make a large one.
+fn inherited(top: &Map<String, Value>, items: &[Value]) -> Result<(), Refusal> {
+    let mut bytes = 0_usize;
+    for (name, default) in ENTITIES.iter().filter_map(|name| Some((*name, top.get(*name)?))) {
+        let heirs = items.iter().filter(|item| item.get(name).is_none()).count();
+        bytes = bytes.saturating_add(default.to_string().len().saturating_mul(heirs));
+    }
+    if bytes > INHERITED {
+        let reason = format!("with their defaults the evaluations are over {INHERITED} bytes; ask for fewer at a time");
+        return Err(Refusal::new(Code::RequestTooLarge, reason));
+    }
+    Ok(())
 }
 
 fn until(top: &Map<String, Value>) -> Result<Until, Refusal> {

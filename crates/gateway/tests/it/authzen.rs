@@ -552,3 +552,28 @@ async fn a_nonce_is_given_where_one_is_required() {
     assert_eq!(reply.status(), StatusCode::UNAUTHORIZED);
     assert!(reply.headers().contains_key("dpop-nonce"));
 }
+
+#[tokio::test]
+async fn whoever_is_asked_about_is_named_nowhere_in_plain() {
+    let point = Point::new().await;
+    for subject in ["human:ann@example.com, patient 4711", "agent:ann@example.com, patient 4711"] {
+        let reply = point.ask(about(subject, "helpdesk/refund", json!({}))).await;
+        assert!(reply.body["context"]["reason"].as_str().unwrap().contains("4711"), "the asker knows already: {}", reply.body);
+        let record = point.world.last().await;
+        assert_eq!(record["decision"]["result"], "deny");
+        assert!(!record.to_string().contains("4711"), "{record}");
+    }
+}
+
+#[tokio::test]
+async fn defaults_do_not_make_a_small_request_a_large_one() {
+    let point = Point::new().await;
+    let before = point.world.store.len();
+    let mut body = about("agent:planner", "helpdesk/refund", json!({"note": "x".repeat(20_000)}));
+    body["evaluations"] = json!(vec![json!({}); 100]);
+    let reply = point.many(body.clone()).await;
+    assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE, "{}", reply.body);
+    assert_eq!(point.world.store.len(), before + 1, "one refusal");
+    body["evaluations"] = json!(vec![json!({}); 10]);
+    assert_eq!(point.many(body).await.status, StatusCode::OK);
+}

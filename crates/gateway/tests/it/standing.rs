@@ -1,9 +1,14 @@
 //! A token that is in use is remembered; what the world says of those it names is not, beyond one revision of it.
 
-use crate::world::{Wish, World, agent};
+use crate::world::{Client, Wish, World, agent};
 use remit_model::{AgentId, AgentStatus, HumanStatus, TenantId};
 use remit_store::{Batch, Change, Revocation};
 use serde_json::json;
+use std::time::Duration;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 async fn apply(world: &World, change: Change) {
     world.store.apply(Batch::new(TenantId::main()).change(change)).await.unwrap();
@@ -88,4 +93,43 @@ async fn policies_see_the_labels_and_the_owner_of_now() {
     labelled.owner = "user:bob".into();
     apply(&world, Change::PutAgent(labelled)).await;
     client.call("ticket.read", json!({})).await.refused(200, "policy_denied");
+}
+
+/// Sends a request but for the last byte of its body, lets the world change, and sends the rest.
+async fn held_back(client: &Client<'_>, change: impl Future<Output = ()>) -> String {
+    let (headers, body) = client.modern_request("tools/call", json!({"name": "refund", "arguments": {}}));
+    let body = body.to_string();
+    let url: hyper::Uri = client.url.parse().unwrap();
+    let authority = url.authority().unwrap().to_string();
+    let mut head = format!("POST {} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n", url.path());
+    for (name, value) in headers {
+        head.push_str(&[&name, ": ", &value, "\r\n"].concat());
+    }
+    let (most, last) = body.split_at(body.len() - 1);
+    let mut socket = TcpStream::connect(authority).await.unwrap();
+    let sent = format!("{head}content-length: {}\r\n\r\n{most}", body.len());
+    socket.write_all(sent.as_bytes()).await.unwrap();
+    // The request counts as identified once its proof is used up.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    change.await;
+    socket.write_all(last.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn a_call_whose_body_was_held_back_gets_no_more_than_when_it_ends() {
+    let world = World::new(true).await;
+    let client = world.all();
+    client.call("refund", json!({})).await.result();
+    let answer = held_back(&client, async {}).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"result\""), "{answer}");
+    let read_only = agent("planner", world.grant(json!({"actions": ["ticket.read"]})));
+    let answer = held_back(&client, apply(&world, Change::PutAgent(read_only))).await;
+    assert!(answer.contains("tool_not_granted"), "{answer}");
+    let answer = held_back(&client, world.quarantine("planner")).await;
+    assert!(answer.contains("agent_quarantined"), "{answer}");
+    let answer = held_back(&client, world.revoke(Revocation::Txn("chain-1".into()))).await;
+    assert!(answer.contains("token_revoked") || answer.contains("agent_quarantined"), "{answer}");
 }
