@@ -8,6 +8,7 @@ use remit_model::{Code, Refusal, UnixTime, json::sha256};
 use std::{
     collections::{BTreeMap, HashSet},
     fmt,
+    hash::{BuildHasher as _, RandomState},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -18,6 +19,8 @@ const SLOTS: i64 = 4;
 /// Remembers proofs by the hash of key thumbprint and `jti`.
 pub struct ReplaySet {
     shards: Vec<Mutex<Shard>>,
+    /// Says which shard a proof falls into; nobody outside knows, so nobody can fill one on purpose.
+    place: RandomState,
     /// Entries of one shard.
     limit: usize,
     window: i64,
@@ -38,6 +41,7 @@ impl ReplaySet {
     pub fn new(capacity: usize, window_secs: i64) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            place: RandomState::new(),
             limit: (capacity / SHARDS).max(1),
             window: window_secs.max(1),
         }
@@ -53,8 +57,8 @@ impl ReplaySet {
         }
         let hash = sha256(format!("{}:{jkt}{jti}", jkt.len()).as_bytes());
         let entry = hash.iter().take(16).fold(0_u128, |entry, byte| (entry << 8) | u128::from(*byte));
-        let last = hash.last().copied().unwrap_or_default();
-        let Some(shard) = self.shards.get(usize::from(last) % SHARDS) else {
+        let place = usize::from(self.place.hash_one(entry).to_le_bytes()[0]);
+        let Some(shard) = self.shards.get(place % SHARDS) else {
             return Err(Refusal::new(Code::RateLimited, "there is no memory for used proofs"));
         };
         let mut shard = lock(shard);
