@@ -14,6 +14,8 @@ use std::{
 
 /// How often the folder is looked at.
 const EVERY: Duration = Duration::from_millis(500);
+/// How long a set that could not be recorded waits before it is read and validated again.
+const RETRY: Duration = Duration::from_secs(5);
 /// So many looks long the files are read after the folder changed, and then no more: a second change within the same tick
 /// of the file system's clock shows in no time stamp, and some clocks tick every two seconds.
 const RESTLESS: u32 = 6;
@@ -124,10 +126,11 @@ where
             Ok(None) => {}
             Ok(Some((digest, checked))) => {
                 if let Err(error) = put(checked, &live, &clock, &changed).await {
-                    // Nothing may decide that is not recorded, so this set is tried again at the next look.
+                    // Nothing may decide that is not recorded, so this set is tried again, but not in a loop that takes a core.
                     tracing::error!("the new policies are not in force: {error:#}");
                     refuse(format!("{error:#}"));
                     seen = Seen::default();
+                    tokio::time::sleep(RETRY).await;
                 } else {
                     seen.tried = Some(digest);
                 }
