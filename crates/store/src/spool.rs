@@ -3,10 +3,14 @@
 //! Only the one writer appends to it, in the order of the log, and every append is on disk before it is acknowledged.
 //! When the database works again the rows go there first, in one transaction, before anything else.
 //!
-//! A frame is the length of its payload (32 bits, little-endian), the SHA-256 of the payload, and the payload: the index
-//! (64 bits), when the side values are to be destroyed (64 bits), the length of the record (32 bits), the record, the side
-//! values. A head of zeros ends the file. CRASH: a torn frame fails its hash, and a frame left over from an earlier use has
-//! an index that does not follow. Rows beyond a damaged frame were acknowledged: with them the store does not start.
+//! An append is one frame: the length of its payload (32 bits, little-endian), the SHA-256 of the payload, and the payload.
+//! That is for each row its index (64 bits), when its side values are to be destroyed (64 bits), the lengths of record and
+//! side values (32 bits each), the record, the side values.
+//!
+//! CRASH: the sectors of an append reach the disk in any order, and those of the next are written only when all of it is
+//! there. So what stands behind the last whole frame is an append nobody was told of, or damage. An append lands on zeros
+//! and a disk writes sectors whole: one that was torn has a sector that is still zero, and nothing whole stands behind it. It
+//! is dropped, and the log says so. Anything else was acknowledged once, and the store does not start without it.
 
 use crate::config::StoreError;
 use remit_ledger::{Hash, Record, tree};
@@ -18,8 +22,10 @@ use std::{
 };
 
 const HEAD: usize = 4 + 32;
-/// Index, time and length of the record, before it.
-const PAYLOAD_HEAD: usize = 8 + 8 + 4;
+/// Index, time, and the lengths of record and side values, before them.
+const ROW_HEAD: usize = 8 + 8 + 4 + 4;
+/// What a disk writes whole or not at all.
+const SECTOR: usize = 512;
 
 /// A sealed record as it goes into the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +46,10 @@ pub(crate) struct Spool {
     file: File,
     path: PathBuf,
     size: u64,
+    /// Where the next frame begins.
     end: u64,
+    /// Behind this there are only zeros.
+    reach: u64,
     rows: Vec<Row>,
     /// Set when the file itself failed; nothing is appended any more.
     broken: bool,
@@ -54,10 +63,9 @@ impl Spool {
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(StoreError::io(path))?;
         let length = file.metadata().map_err(StoreError::io(path))?.len();
         reserve(&file, length, size).map_err(StoreError::io(path))?;
-        let mut spool = Self { file, path: path.to_owned(), size: size.max(length), end: 0, rows: Vec::new(), broken: false };
-        let bytes = spool.read().map_err(StoreError::io(path))?;
-        let expected = spool.rows.last().map_or(next, |last| last.index.saturating_add(1));
-        spool.settle(&bytes, expected)?;
+        let (size, path) = (size.max(length), path.to_owned());
+        let mut spool = Self { file, path, size, end: 0, reach: 0, rows: Vec::new(), broken: false };
+        spool.recover(next)?;
         Ok(spool)
     }
 
@@ -72,24 +80,20 @@ impl Spool {
         if self.broken { 0 } else { size.saturating_sub(self.end).saturating_sub(HEAD as u64) }
     }
 
-    /// Appends rows; they are on disk when this returns.
+    /// Appends rows; they are on disk when this returns, and none of them is there when it fails.
     pub(crate) fn append(&mut self, rows: Vec<Row>) -> io::Result<()> {
-        let mut frames = Vec::new();
-        for row in &rows {
-            frame(&mut frames, row)?;
-        }
-        let grown = frames.len() as u64;
-        // The next head is zero before anything of an earlier use could be read as if it followed.
-        frames.extend_from_slice(&[0; HEAD]);
-        let written = self.file.write_all_at(&frames, self.end).and_then(|()| self.file.sync_data());
+        let frame = frame(&rows)?;
+        let end = self.end.saturating_add(frame.len() as u64);
+        self.reach = self.reach.max(end);
+        let written = self.file.write_all_at(&frame, self.end).and_then(|()| self.file.sync_data());
         if let Err(error) = written {
             tracing::error!(%error, path = %self.path.display(), "the spool cannot be written");
             self.broken = true;
             // What reached the file was not acknowledged and must not be read back.
-            let _ = self.file.write_all_at(&[0; HEAD], self.end).and_then(|()| self.file.sync_data());
+            let _ = self.wipe(self.end);
             return Err(error);
         }
-        self.end = self.end.saturating_add(grown);
+        self.end = end;
         self.rows.extend(rows);
         Ok(())
     }
@@ -98,14 +102,8 @@ impl Spool {
     /// elsewhere must not live on here.
     pub(crate) fn clear(&mut self) {
         self.rows.clear();
-        let used = usize::try_from(std::mem::take(&mut self.end)).unwrap_or(0);
-        // CRASH: the head goes first, so that what is still there is never read back.
-        let cleared = self
-            .file
-            .write_all_at(&[0; HEAD], 0)
-            .and_then(|()| self.file.sync_data())
-            .and_then(|()| self.file.write_all_at(&vec![0; used], 0))
-            .and_then(|()| self.file.sync_data());
+        self.end = 0;
+        let cleared = self.wipe(0);
         self.broken = cleared.is_err();
         if let Err(error) = cleared {
             // CRASH: rows that are in both places are recognised by their index at the next start.
@@ -113,89 +111,133 @@ impl Spool {
         }
     }
 
-    /// Reads the rows, in their order, and gives back the whole file.
-    fn read(&mut self) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; usize::try_from(self.size).map_err(|_| io::ErrorKind::FileTooLarge)?];
-        self.file.read_exact_at(&mut bytes, 0)?;
+    /// Overwrites everything from `from` on with zeros.
+    fn wipe(&mut self, from: u64) -> io::Result<()> {
+        let length = usize::try_from(self.reach.saturating_sub(from)).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        self.file.write_all_at(&vec![0; length], from)?;
+        self.file.sync_data()?;
+        self.reach = from;
+        Ok(())
+    }
+
+    /// Reads what the file holds, in its order, and drops what was never acknowledged.
+    fn recover(&mut self, next: u64) -> Result<(), StoreError> {
+        let bytes = self.read().map_err(StoreError::io(&self.path))?;
         let mut at = 0;
-        while let Some((payload, next)) = frame_at(&bytes, at) {
-            let follows = |row: &Row| self.rows.last().is_none_or(|last| last.index.checked_add(1) == Some(row.index));
-            let Some(row) = row(payload).filter(follows) else { break };
-            self.rows.push(row);
-            at = next;
+        while let Some((rows, end)) = frame_at(&bytes, at) {
+            let last = self.rows.last().map_or(next, |last| last.index.saturating_add(1));
+            if !self.rows.is_empty() && rows.first().is_some_and(|first| first.index != last) {
+                break;
+            }
+            self.rows.extend(rows);
+            at = end;
         }
         self.end = at as u64;
-        Ok(bytes)
-    }
-
-    /// Decides what stands behind the rows: nothing, a tail that was torn before it was acknowledged, or more rows.
-    fn settle(&self, bytes: &[u8], expected: u64) -> Result<(), StoreError> {
-        let end = usize::try_from(self.end).unwrap_or(usize::MAX);
-        let rest = bytes.get(end..).unwrap_or_default();
-        if rest.iter().all(|byte| *byte == 0) {
+        self.reach = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1).max(self.end);
+        if self.reach == self.end {
             return Ok(());
         }
-        let ended = rest.iter().take(HEAD).all(|byte| *byte == 0);
-        let beyond = if ended { None } else { (end..bytes.len()).find_map(|at| index_at(bytes, at, expected)) };
-        if let Some(index) = beyond {
-            return Err(StoreError::Corrupt(format!("the spool is damaged before record {index}, which was acknowledged")));
+        let expected = self.rows.last().map_or(next, |last| last.index.saturating_add(1));
+        let beyond = (at..bytes.len()).find_map(|at| index_at(&bytes, at, expected));
+        if beyond.is_some() || !is_torn(&bytes, at) {
+            let path = self.path.display();
+            let lost = beyond.map_or_else(|| "the last rows".to_owned(), |index| format!("the rows before record {index}"));
+            return Err(StoreError::Corrupt(format!(
+                "{path} is damaged at byte {at}: {lost}, from record {expected} on, were acknowledged"
+            )));
         }
-        // What nobody was told of, or an earlier use left, is not to be met again.
-        let wiped = self.file.write_all_at(&vec![0; rest.len()], self.end).and_then(|()| self.file.sync_data());
-        wiped.map_err(StoreError::io(&self.path))
+        tracing::warn!(path = %self.path.display(), at, bytes = self.reach - self.end, "an append that was never finished is dropped");
+        self.wipe(self.end).map_err(StoreError::io(&self.path))
+    }
+
+    fn read(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(self.size).map_err(|_| io::ErrorKind::FileTooLarge)?];
+        self.file.read_exact_at(&mut bytes, 0)?;
+        Ok(bytes)
     }
 }
 
-/// The payload of the frame that begins at `at`, and where it ends; `None` where there is no whole frame.
-fn frame_at(bytes: &[u8], at: usize) -> Option<(&[u8], usize)> {
-    let (length, rest) = bytes.get(at..)?.split_first_chunk::<4>()?;
-    let (hash, rest) = rest.split_first_chunk::<32>()?;
-    let length = usize::try_from(u32::from_le_bytes(*length)).ok().filter(|length| *length >= PAYLOAD_HEAD)?;
-    let payload = rest.get(..length)?;
-    (remit_model::json::sha256(payload) == *hash).then_some((payload, at + HEAD + length))
+/// The rows of the frame that begins at `at`, and where it ends; `None` where there is no whole frame.
+fn frame_at(bytes: &[u8], at: usize) -> Option<(Vec<Row>, usize)> {
+    let mut payload = payload_at(bytes, at)?;
+    let end = at + HEAD + payload.len();
+    let mut rows: Vec<Row> = Vec::new();
+    while !payload.is_empty() {
+        let (row, rest) = row(payload)?;
+        if rows.last().is_some_and(|last| last.index.checked_add(1) != Some(row.index)) {
+            return None;
+        }
+        rows.push(row);
+        payload = rest;
+    }
+    Some((rows, end))
 }
 
-/// The index of the frame that begins at `at`, if it is one that could stand here: not before `expected`.
+fn payload_at(bytes: &[u8], at: usize) -> Option<&[u8]> {
+    let (length, rest) = bytes.get(at..)?.split_first_chunk::<4>()?;
+    let (hash, rest) = rest.split_first_chunk::<32>()?;
+    let length = usize::try_from(u32::from_le_bytes(*length)).ok().filter(|length| *length >= ROW_HEAD)?;
+    let payload = rest.get(..length)?;
+    (remit_model::json::sha256(payload) == *hash).then_some(payload)
+}
+
+/// The first index of the frame that begins at `at`, if it is one that could stand here: not before `expected`.
 fn index_at(bytes: &[u8], at: usize, expected: u64) -> Option<u64> {
     let index = u64::from_le_bytes(*bytes.get(at.checked_add(HEAD)?..)?.first_chunk::<8>()?);
     // Cheap before dear: hardly any place is asked for its hash.
     let near = index >= expected && index - expected <= bytes.len() as u64;
-    (near && frame_at(bytes, at).is_some()).then_some(index)
+    (near && payload_at(bytes, at).is_some()).then_some(index)
 }
 
-/// Bytes a row takes in the file.
+/// Whether a sector of the frame that begins at `at` was never written. A length that is damaged too may reach beyond the
+/// frame, into zeros: then damage of the very last append is taken for this.
+fn is_torn(bytes: &[u8], at: usize) -> bool {
+    let Some((length, _)) = bytes.get(at..).and_then(<[u8]>::split_first_chunk::<4>) else { return false };
+    let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
+    let end = at.saturating_add(HEAD).saturating_add(length).min(bytes.len());
+    let frame = bytes.get(at..end).unwrap_or_default();
+    let (first, rest) = frame.split_at_checked(SECTOR - at % SECTOR).unwrap_or((frame, &[]));
+    std::iter::once(first).chain(rest.chunks(SECTOR)).any(|sector| sector.iter().all(|byte| *byte == 0))
+}
+
+/// Most bytes a row takes in the file.
 pub(crate) fn size_of(row: &Row) -> u64 {
-    (HEAD + PAYLOAD_HEAD + row.bytes.len() + row.side.len()) as u64
+    (HEAD + ROW_HEAD + row.bytes.len() + row.side.len()) as u64
 }
 
-fn frame(to: &mut Vec<u8>, row: &Row) -> io::Result<()> {
-    let too_long = |_| io::Error::from(io::ErrorKind::InvalidInput);
-    let mut payload = Vec::with_capacity(PAYLOAD_HEAD + row.bytes.len() + row.side.len());
-    payload.extend_from_slice(&row.index.to_le_bytes());
-    payload.extend_from_slice(&row.until.to_le_bytes());
-    payload.extend_from_slice(&u32::try_from(row.bytes.len()).map_err(too_long)?.to_le_bytes());
-    payload.extend_from_slice(&row.bytes);
-    payload.extend_from_slice(&row.side);
-    to.extend_from_slice(&u32::try_from(payload.len()).map_err(too_long)?.to_le_bytes());
-    to.extend_from_slice(&remit_model::json::sha256(&payload));
-    to.extend_from_slice(&payload);
-    Ok(())
+fn frame(rows: &[Row]) -> io::Result<Vec<u8>> {
+    let length =
+        |bytes: usize| u32::try_from(bytes).map(u32::to_le_bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput));
+    let mut payload = Vec::new();
+    for row in rows {
+        payload.extend_from_slice(&row.index.to_le_bytes());
+        payload.extend_from_slice(&row.until.to_le_bytes());
+        payload.extend_from_slice(&length(row.bytes.len())?);
+        payload.extend_from_slice(&length(row.side.len())?);
+        payload.extend_from_slice(&row.bytes);
+        payload.extend_from_slice(&row.side);
+    }
+    Ok([&length(payload.len())?[..], &remit_model::json::sha256(&payload), &payload].concat())
 }
 
-fn row(payload: &[u8]) -> Option<Row> {
+/// The row at the beginning of `payload`, and what follows it.
+fn row(payload: &[u8]) -> Option<(Row, &[u8])> {
     let (index, rest) = payload.split_first_chunk::<8>()?;
     let (until, rest) = rest.split_first_chunk::<8>()?;
     let (length, rest) = rest.split_first_chunk::<4>()?;
-    let (bytes, side) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
+    let (side_length, rest) = rest.split_first_chunk::<4>()?;
+    let (bytes, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
+    let (side, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*side_length)).ok()?)?;
     let record = Record::parse(bytes).ok()?;
-    Some(Row {
+    let row = Row {
         index: u64::from_le_bytes(*index),
         record_id: record.record_id().to_owned(),
         leaf_hash: tree::leaf_hash(bytes),
         until: i64::from_le_bytes(*until),
         bytes: bytes.to_owned(),
         side: side.to_owned(),
-    })
+    };
+    Some((row, rest))
 }
 
 /// Writes zeros up to `size`, so that the blocks exist before the disk is full.
@@ -223,7 +265,7 @@ mod tests {
     };
     use remit_model::{id::TenantId, time::Moment};
 
-    const SIZE: u64 = 64 << 10;
+    const SIZE: u64 = 16 << 10;
 
     /// Rows `first..first + count`, whose records are real.
     fn rows(first: u64, count: u64) -> Vec<Row> {
@@ -245,67 +287,110 @@ mod tests {
         (first..first + count).map(&mut row).collect()
     }
 
-    /// A file with these rows in it, changed; opened where the database holds all before `next`.
-    fn reopened(rows: Vec<Row>, next: u64, change: impl FnOnce(&File, &[u64])) -> Result<Spool, StoreError> {
+    /// The bytes of a file to which these rows were appended, and where each append ended.
+    fn written(appends: &[Vec<Row>]) -> (Vec<u8>, Vec<usize>) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("spool");
-        let mut spool = Spool::open(&path, SIZE, next).unwrap();
-        let mut starts = vec![0];
-        for row in rows {
-            spool.append(vec![row]).unwrap();
-            starts.push(spool.end);
-        }
-        change(&spool.file, &starts);
-        drop(spool);
-        let reopened = Spool::open(&path, SIZE, next)?;
+        let mut spool = Spool::open(&path, SIZE, 5).unwrap();
+        let mut end = |rows: &Vec<Row>| {
+            spool.append(rows.clone()).unwrap();
+            usize::try_from(spool.end).unwrap()
+        };
+        let ends = appends.iter().map(&mut end).collect();
+        (std::fs::read(path).unwrap(), ends)
+    }
+
+    /// What a start finds in a file of these bytes, where the database holds all before `next`.
+    fn found(bytes: &[u8], next: u64) -> Result<Vec<Row>, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("spool");
+        std::fs::write(&path, bytes).unwrap();
+        let spool = Spool::open(&path, SIZE, next).map_err(|error| error.to_string().replace(path.to_str().unwrap(), "FILE"))?;
         // What was dropped is gone for good.
-        let rest = std::fs::read(&path).unwrap().split_off(usize::try_from(reopened.end).unwrap());
+        let rest = std::fs::read(&path).unwrap().split_off(usize::try_from(spool.end).unwrap());
         assert!(rest.iter().all(|byte| *byte == 0));
-        Ok(reopened)
+        Ok(spool.rows)
+    }
+
+    /// Every file that a power cut can leave of writing `after` over `before`: any of the sectors that differ.
+    fn cuts<'a>(before: &'a [u8], after: &'a [u8]) -> impl Iterator<Item = Vec<u8>> + 'a {
+        let changed: Vec<usize> =
+            (0..before.len()).step_by(SECTOR).filter(|at| before[*at..at + SECTOR] != after[*at..at + SECTOR]).collect();
+        assert!((5..10).contains(&changed.len()), "{} sectors", changed.len());
+        (0..1_usize << changed.len()).map(move |cut| {
+            let mut bytes = before.to_vec();
+            for at in changed.iter().enumerate().filter(|(n, _)| cut >> n & 1 == 1).map(|(_, at)| *at) {
+                bytes[at..at + SECTOR].copy_from_slice(&after[at..at + SECTOR]);
+            }
+            bytes
+        })
     }
 
     #[test]
-    fn rows_are_read_back_and_a_torn_tail_is_dropped() {
-        let whole = rows(5, 4);
-        assert_eq!(reopened(whole.clone(), 5, |_, _| {}).unwrap().rows(), whole);
-        // The last frame: cut short, changed in its body, its hash or its length.
-        for at in [40, 0, 4, 100] {
-            let torn = reopened(whole.clone(), 5, |file, starts| file.write_all_at(&[0xff; 4], starts[3] + at).unwrap());
-            assert_eq!(torn.unwrap().rows(), &whole[..3], "torn at {at}");
+    fn an_append_of_several_rows_that_a_power_cut_tears_is_there_whole_or_not_at_all() {
+        let (first, second) = (rows(5, 2), rows(7, 2));
+        let (before, _) = written(std::slice::from_ref(&first));
+        let (after, _) = written(&[first.clone(), second.clone()]);
+        for bytes in cuts(&before, &after) {
+            let expected = if bytes == after { [first.clone(), second.clone()].concat() } else { first.clone() };
+            assert_eq!(found(&bytes, 5).unwrap(), expected);
         }
-        let torn = reopened(rows(5, 1), 5, |file, _| file.write_all_at(&[0xff], 99).unwrap()).unwrap();
-        assert_eq!((torn.rows().len(), torn.end), (0, 0), "nothing but a torn tail");
     }
 
     #[test]
-    fn a_damaged_frame_before_rows_that_were_acknowledged_is_no_torn_tail() {
-        for damaged in [0, 1, 2] {
-            // In the body, the hash, the length; the length may also become one that leads nowhere, or to the next frame but one.
-            for (at, bytes) in [(60, &[0xff_u8; 8][..]), (8, &[0; 8]), (0, &[1, 0, 0, 0]), (0, &[0; 4]), (2, &[0xff; 2])] {
-                let refused =
-                    reopened(rows(5, 4), 5, |file, starts| file.write_all_at(bytes, starts[damaged] + at).unwrap()).unwrap_err();
-                assert!(
-                    matches!(&refused, StoreError::Corrupt(why) if why.contains("damaged")),
-                    "frame {damaged} at {at}: {refused}"
-                );
+    fn a_power_cut_while_the_spool_is_emptied_harms_nothing() {
+        let appends = [rows(5, 1), rows(6, 1)];
+        let (before, _) = written(&appends);
+        for bytes in cuts(&before, &vec![0; before.len()]) {
+            let rows = found(&bytes, 7).unwrap();
+            assert_eq!(rows, appends.concat()[..rows.len()], "the database has them all");
+        }
+    }
+
+    #[test]
+    fn whatever_is_damaged_of_what_was_acknowledged_refuses_the_start_and_says_where() {
+        let appends = [rows(5, 1), rows(6, 2), rows(8, 1)];
+        let (whole, ends) = written(&appends);
+        assert_eq!(found(&whole, 5).unwrap(), appends.concat());
+        let frame_of = |at: usize| ends.iter().rev().find(|end| **end <= at).copied().unwrap_or(0);
+        for damage in [&[0xff][..], &[0xff; 4], &[0; 36], &[0; 4]] {
+            for at in (0..ends[2] - damage.len()).step_by(41) {
+                let mut bytes = whole.clone();
+                bytes[at..at + damage.len()].copy_from_slice(damage);
+                // A length that is damaged in the very last append may look as if the rest had never been written.
+                if bytes == whole || (ends[1].saturating_sub(damage.len())..ends[1] + 4).contains(&at) {
+                    continue;
+                }
+                let why = found(&bytes, 5).unwrap_err();
+                assert!(why.contains(&format!("FILE is damaged at byte {}", frame_of(at))), "{damage:?} at {at}: {why}");
             }
         }
+        for (n, start) in [0, ends[0]].into_iter().enumerate() {
+            let mut bytes = whole.clone();
+            bytes[start..ends[n]].fill(0);
+            let why = found(&bytes, 5).unwrap_err();
+            assert!(why.contains(&format!("FILE is damaged at byte {start}")), "append {n} is missing: {why}");
+        }
     }
 
     #[test]
-    fn what_an_earlier_use_left_is_not_read_as_if_it_followed() {
-        let mut left = rows(5, 6);
-        // The rows of the earlier use are in the database, which holds all before 20.
-        let new = rows(20, 2);
-        left.splice(0..2, new.clone());
-        let spool = reopened(left.clone(), 20, |_, _| {}).unwrap();
-        assert_eq!(spool.rows(), new);
-        // CRASH: the new rows were being written over them.
-        let spool = reopened(left, 20, |file, starts| file.write_all_at(&[0xff], starts[1] + 80).unwrap()).unwrap();
-        assert_eq!(spool.rows(), &new[..1]);
-        // CRASH: the head was cleared and the rest was not yet.
-        let spool = reopened(rows(5, 3), 8, |file, _| file.write_all_at(&[0; HEAD], 0).unwrap()).unwrap();
-        assert!(spool.rows().is_empty());
+    fn an_append_that_failed_leaves_nothing_that_a_later_one_could_be_taken_with() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("spool");
+        let mut spool = Spool::open(&path, SIZE, 5).unwrap();
+        spool.append(rows(5, 2)).unwrap();
+        let end = spool.end;
+        // As if writing had failed after all of it had reached the file, and wiping as well.
+        let failed = frame(&rows(7, 3)).unwrap();
+        spool.file.write_all_at(&failed, end).unwrap();
+        (spool.reach, spool.broken) = (end + failed.len() as u64, true);
+        assert_eq!(spool.room(true), 0);
+        spool.clear();
+        assert!(std::fs::read(&path).unwrap().iter().all(|byte| *byte == 0));
+        let again = rows(7, 1);
+        spool.append(again.clone()).unwrap();
+        drop(spool);
+        assert_eq!(Spool::open(&path, SIZE, 7).unwrap().rows(), again);
     }
 
     #[test]
