@@ -139,8 +139,9 @@ fn redirect_uri(uri: &str) -> Result<(), Refusal> {
 async fn list(_admin: Admin, State(console): State<Arc<Console>>) -> Json<Value> {
     let snapshot = console.store.snapshot();
     let mut agents: Vec<_> = snapshot.agents().collect();
-    agents.sort_by(|a, b| a.id.cmp(&b.id));
-    Json(object!({"agents": agents.into_iter().map(|agent| view(&agent)).collect::<Vec<_>>()}))
+    agents.sort_by_key(|(id, _)| *id);
+    let view = |(id, agent): (&AgentId, Option<Arc<Agent>>)| agent.map_or_else(|| unreadable(id), |agent| view(&agent));
+    Json(object!({"agents": agents.into_iter().map(view).collect::<Vec<_>>()}))
 }
 
 async fn show(_admin: Admin, State(console): State<Arc<Console>>, Path(name): Path<String>) -> Result<Json<Value>, No> {
@@ -186,7 +187,16 @@ async fn set(
 
 fn known(console: &Console, name: &str) -> Result<Arc<Agent>, Refusal> {
     let id = AgentId::parse(name)?;
-    console.store.snapshot().agent(&id).cloned().ok_or_else(|| Refusal::new(Code::NotFound, format!("there is no agent `{id}`")))
+    let world = console.store.snapshot();
+    world.agent(&id).cloned().ok_or_else(|| {
+        let damaged = if world.has_agent(&id) { ": it was registered, but its row in the database cannot be read" } else { "" };
+        Refusal::new(Code::NotFound, format!("there is no agent `{id}`{damaged}"))
+    })
+}
+
+/// An agent whose row cannot be read: it may do nothing, and is not passed over in silence.
+fn unreadable(id: &AgentId) -> Value {
+    object!({"name": id, "client_id": id.subject(), "status": "unreadable"})
 }
 
 fn view(agent: &Agent) -> Value {

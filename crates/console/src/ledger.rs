@@ -73,6 +73,7 @@ async fn erase(admin: Admin, State(console): State<Arc<Console>>, body: Bytes) -
     let erased = console.store.erase(&subject, draft).await.map_err(unerased)?;
     Ok(Json(object!({
         "subject_ref": erased.subject_ref, "keys_destroyed": erased.keys.len(), "record": erased.record, "completed": erased.completed,
+        "unreadable_agents": erased.unreadable,
     })))
 }
 

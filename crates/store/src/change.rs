@@ -4,6 +4,7 @@ use crate::{
     batch::{Change, KeyedHash, Revocation, StoredCode, StoredRefresh, StoredToken},
     check, erase,
     group::{Halt, Work},
+    snapshot::BLANK,
     vault::{context, seal_row},
 };
 use remit_ledger::Hash;
@@ -51,6 +52,19 @@ impl Work {
         )?
         .execute(params![self.snapshot.tenant().as_str(), agent.id.as_str(), body, revision])?;
         self.snapshot.put_agent(agent, &body);
+        Ok(())
+    }
+
+    /// Leaves nothing of an agent's row, which cannot be read, but its name.
+    pub(crate) fn blank_agent(&mut self, conn: &Connection, id: AgentId) -> Result<(), Halt> {
+        let revision = self.next_revision();
+        conn.prepare_cached("UPDATE agents SET body = ?3, revision = ?4 WHERE tenant = ?1 AND name = ?2")?.execute(params![
+            self.tenant(),
+            id.as_str(),
+            BLANK,
+            revision
+        ])?;
+        self.snapshot.put_blank(id);
         Ok(())
     }
 

@@ -16,7 +16,12 @@ use remit_ledger::{
     record::{EffectConfirmed, OutcomeStatus, ProducerKind, RecordType},
     vault::{KeyId, Subject},
 };
-use remit_model::{ToolClass, agent::AgentStatus, id::TenantId, time::UnixTime};
+use remit_model::{
+    ToolClass,
+    agent::AgentStatus,
+    id::{AgentId, TenantId},
+    time::UnixTime,
+};
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 use thiserror::Error;
@@ -36,6 +41,9 @@ pub struct Erased {
     pub record: String,
     /// `record_id` of the record of its completion.
     pub completed: String,
+    /// Agents whose rows cannot be read. Those that mentioned the subject hold nothing any more; whom the others are about
+    /// nobody can say.
+    pub unreadable: Vec<AgentId>,
 }
 
 /// Why nobody was forgotten.
@@ -116,7 +124,9 @@ impl Store {
             // The keys are gone whatever happens here; only rows that named an account could still be in the log.
             tracing::warn!(%error, "the database's write-ahead log could not be emptied after an erasure");
         }
-        Ok(Erased { subject_ref, keys, record, completed })
+        let world = self.snapshot();
+        let unreadable = tokio::task::spawn_blocking(move || world.unreadable()).await.map_err(|_| StoreError::Closed)?;
+        Ok(Erased { subject_ref, keys, record, completed, unreadable })
     }
 
     /// Whether a record about the owner of these keys is also about someone on hold: what is sealed under both would go
@@ -218,7 +228,13 @@ impl Work {
     fn forget_account(&mut self, conn: &Connection, name: &str, subject_ref: &str) -> Result<(), Halt> {
         let owner = format!("user:{name}");
         for agent in self.snapshot.owned_by(&owner) {
-            let mut agent = remit_model::agent::Agent::clone(&agent);
+            let mut agent = match agent {
+                Ok(agent) => remit_model::agent::Agent::clone(&agent),
+                Err(id) => {
+                    self.blank_agent(conn, id)?;
+                    continue;
+                }
+            };
             agent.owner = format!("erased:{subject_ref}");
             if agent.status == AgentStatus::Active {
                 agent.status = AgentStatus::Quarantined;

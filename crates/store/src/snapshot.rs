@@ -20,6 +20,8 @@ use std::{
 
 /// Agents that may be awake before all are put to rest.
 const AWAKE: usize = 16_384;
+/// The row of an agent of which nothing is left.
+pub(crate) const BLANK: &str = "{}";
 
 /// What is true at one revision of one tenant.
 #[derive(Clone)]
@@ -95,9 +97,16 @@ impl Snapshot {
         read.as_ref()
     }
 
-    /// All agents, in no order.
-    pub fn agents(&self) -> impl Iterator<Item = Arc<Agent>> {
-        self.agents.iter().filter_map(|(id, row)| row.look(id))
+    /// All agents, in no order; nothing for one whose row cannot be read, and that is no agent for anything else.
+    pub fn agents(&self) -> impl Iterator<Item = (&AgentId, Option<Arc<Agent>>)> {
+        self.agents.iter().map(|(id, row)| (id, row.look(id)))
+    }
+
+    /// The agents whose rows cannot be read, by name. Reads every row.
+    pub fn unreadable(&self) -> Vec<AgentId> {
+        let mut names: Vec<AgentId> = self.agents().filter(|(_, agent)| agent.is_none()).map(|(id, _)| id.clone()).collect();
+        names.sort();
+        names
     }
 
     /// The names of all agents, in no order.
@@ -114,12 +123,14 @@ impl Snapshot {
         self.endpoints.contains_key(uri)
     }
 
-    /// The agents this subject is accountable for, in no order.
-    pub(crate) fn owned_by(&self, owner: &str) -> Vec<Arc<Agent>> {
-        // Only rows that mention the owner are worth reading.
+    /// The agents this subject is accountable for, in no order, and those whose rows mention the subject and cannot be read.
+    pub(crate) fn owned_by(&self, owner: &str) -> Vec<Result<Arc<Agent>, AgentId>> {
+        // Only rows that mention the owner are worth reading; where one is damaged, its quotes may be, too.
         let mention = serde_json::Value::from(owner).to_string();
-        let rows = self.agents.iter().filter(|(_, row)| row.body.contains(&mention));
-        rows.filter_map(|(id, row)| row.look(id)).filter(|agent| agent.owner == owner).collect()
+        let mention = mention.trim_matches('"');
+        let rows = self.agents.iter().filter(|(_, row)| row.body.contains(mention));
+        let rows = rows.map(|(id, row)| row.look(id).ok_or_else(|| id.clone()));
+        rows.filter(|row| row.as_ref().map_or(true, |agent| agent.owner == owner)).collect()
     }
 
     pub fn human(&self, name: &str) -> Option<&Arc<Human>> {
@@ -190,6 +201,11 @@ impl Snapshot {
     /// An agent as its row has it.
     pub(crate) fn put_sleeping(&mut self, id: AgentId, body: &str) {
         self.put_row(id, Row { body: Arc::from(body), read: OnceLock::new() });
+    }
+
+    /// An agent of which nothing is left but its name, which is never used again.
+    pub(crate) fn put_blank(&mut self, id: AgentId) {
+        self.put_sleeping(id, BLANK);
     }
 
     fn put_row(&mut self, id: AgentId, row: Row) {
@@ -326,7 +342,8 @@ mod tests {
             assert!(snapshot.agent(&id(name)).is_none(), "{name}");
             assert!(snapshot.has_agent(&id(name)), "{name}");
         }
-        assert_eq!((snapshot.agents().count(), snapshot.agent_count()), (1, 5));
+        assert_eq!((snapshot.agents().filter(|(_, agent)| agent.is_some()).count(), snapshot.agent_count()), (1, 5));
+        assert_eq!(snapshot.unreadable(), ["bad", "cut", "empty", "other"].map(id), "each is named");
         assert_eq!(snapshot.agent(&id("a0")).unwrap().owner, "user:alice");
     }
 
@@ -366,6 +383,10 @@ mod tests {
         snapshot.put_sleeping(id("b"), &row("b", "user:bob", Some("user:alice")));
         snapshot.put_sleeping(id("c"), &row("c", "user:alice2", None));
         assert_eq!((snapshot.owned_by("user:alice").len(), snapshot.owned_by("user:bob").len()), (3, 1));
-        assert!(snapshot.owned_by("user:a").is_empty());
+        assert!(snapshot.owned_by("user:carol").is_empty());
+        // Whose it is cannot be said any more; that it mentions alice can.
+        snapshot.put_sleeping(id("d"), &row("d", "user:alice", None).replace("\"status\"", "\"statu"));
+        let unreadable: Vec<AgentId> = snapshot.owned_by("user:alice").into_iter().filter_map(Result::err).collect();
+        assert_eq!(unreadable, [id("d")]);
     }
 }

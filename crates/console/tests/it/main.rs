@@ -30,7 +30,10 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let dir = TempDir::new().unwrap();
+        Self::at(TempDir::new().unwrap()).await
+    }
+
+    async fn at(dir: TempDir) -> Self {
         let (clock, entropy) = (Clock::manual(Moment::at(1_800_000_000)), Entropy::seeded(1));
         let store = Store::open(Config { entropy, ..Config::danger_known_keys(dir.path(), clock.clone()) }).unwrap();
         let alice = Human {
@@ -77,6 +80,46 @@ impl World {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         self.send(method, path, Some(&format!("Bearer {CREDENTIAL}")), &body).await
     }
+}
+
+/// Changes the database's file where it holds `from`, as a disk does that fails.
+async fn damaged(world: World, from: &str, to: &str) -> World {
+    let World { router, store, _dir: dir } = world;
+    store.close().await.unwrap();
+    drop((router, store));
+    let file = dir.path().join("data/remit.db");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let places: Vec<usize> = (0..=bytes.len() - from.len()).filter(|at| bytes[*at..].starts_with(from.as_bytes())).collect();
+    assert!(!places.is_empty() && from.len() == to.len());
+    for at in places {
+        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+    }
+    std::fs::write(&file, bytes).unwrap();
+    World::at(dir).await
+}
+
+#[tokio::test]
+async fn an_agent_whose_row_cannot_be_read_is_named_and_may_do_nothing() {
+    let world = World::new().await;
+    for name in ["planner", "reader"] {
+        assert_eq!(world.admin("POST", "/admin/v1/agents", &registration(name)).await.0, StatusCode::CREATED);
+    }
+    let world = damaged(world, "{\"id\":\"reader\"", "{\"id\"~\"reader\"").await;
+    let (status, answer) = world.admin("GET", "/admin/v1/agents", &Value::Null).await;
+    let listed = |at: usize| (answer["agents"][at]["name"].as_str(), answer["agents"][at]["status"].as_str());
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!((listed(0), listed(1)), ((Some("planner"), Some("active")), (Some("reader"), Some("unreadable"))));
+    assert!(world.store.snapshot().agent_named("reader").is_none());
+    for (method, path) in [("GET", ""), ("POST", "/activate"), ("POST", "/retire")] {
+        let (status, answer) = world.admin(method, &format!("/admin/v1/agents/reader{path}"), &Value::Null).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{answer}");
+        assert!(answer.to_string().contains("cannot be read"), "{answer}");
+    }
+    let (status, _) = world.admin("POST", "/admin/v1/agents", &registration("reader")).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "the name is not free");
+    let erasure = json!({"subject": "user:alice", "legal_basis": "asked for"});
+    let (status, answer) = world.admin("POST", "/admin/v1/ledger/erasures", &erasure).await;
+    assert_eq!((status, &answer["unreadable_agents"]), (StatusCode::OK, &json!(["reader"])), "{answer}");
 }
 
 fn registration(name: &str) -> Value {

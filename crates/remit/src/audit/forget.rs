@@ -67,6 +67,10 @@ pub(super) async fn erase(args: &Erase) -> Result<()> {
     outln!("Erased. What was recorded about them is unreadable, here and in every copy; every proof still holds.");
     outln!("  announced by record {}, completed by {}", text(&answer, "record"), text(&answer, "completed"));
     outln!("  backups of keys.db made before now still hold the key: destroy or replace them");
+    let unreadable = answer.get("unreadable_agents").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    for name in unreadable {
+        outln!("  the row of agent {name} in the database cannot be read: look whether it is about them");
+    }
     Ok(())
 }
 

@@ -197,9 +197,35 @@ async fn live_chains_end_the_account_goes_and_owned_agents_stop() {
     assert_eq!(store.token("jti-of-5").await.unwrap(), None);
     assert!(store.token("jti-of-3").await.unwrap().is_some());
     assert!(snapshot.human("alice").is_none() && snapshot.human("bob").is_some());
-    let planner = snapshot.agents().next().unwrap();
+    let planner = snapshot.agents().find_map(|(_, agent)| agent).unwrap();
     assert_eq!(planner.status, remit_model::AgentStatus::Quarantined);
     assert!(!planner.owner.contains("alice"));
+}
+
+#[tokio::test]
+async fn an_erasure_takes_out_what_mentions_the_person_though_it_cannot_be_read_and_names_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = populated(dir.path()).await;
+    let agents = ["broken", "foreign", "whole"].map(|name| Change::PutAgent(agent(name)));
+    store.apply(agents.into_iter().fold(batch(), remit_store::Batch::change)).await.unwrap();
+    store.close().await.unwrap();
+    let conn = rusqlite::Connection::open(dir.path().join("data/remit.db")).unwrap();
+    let broken = "UPDATE agents SET body = replace(body, '\"status\"', '\"sta') WHERE name IN ('planner', 'broken')";
+    assert_eq!(conn.execute(broken, []).unwrap(), 2);
+    conn.execute("UPDATE agents SET body = replace(body, 'foreign', 'another') WHERE name = 'foreign'", []).unwrap();
+    drop(conn);
+
+    let store = open(dir.path());
+    let named = ["broken", "foreign", "planner"].map(|name| agent(name).id);
+    assert!(named.iter().all(|id| store.snapshot().agent(id).is_none()), "they may do nothing");
+    assert_eq!(store.snapshot().unreadable(), named, "and are not passed over");
+    let erased = erase(&store, &alice()).await.unwrap();
+    assert_eq!(erased.unreadable, named);
+    store.publish().await.unwrap();
+    assert!(holding(dir.path(), b"alice").is_empty(), "{:?}", holding(dir.path(), b"alice"));
+    let snapshot = store.snapshot();
+    assert!(snapshot.has_agent(&agent("planner").id), "its name is never used again");
+    assert!(snapshot.agent(&agent("whole").id).is_some());
 }
 
 #[tokio::test]
