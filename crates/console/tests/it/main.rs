@@ -89,10 +89,11 @@ async fn damaged(world: World, from: &str, to: &str) -> World {
     drop((router, store));
     let file = dir.path().join("data/remit.db");
     let mut bytes = std::fs::read(&file).unwrap();
-    let places: Vec<usize> = (0..=bytes.len() - from.len()).filter(|at| bytes[*at..].starts_with(from.as_bytes())).collect();
+    let found = bytes.windows(from.len()).enumerate().filter(|(_, window)| *window == from.as_bytes());
+    let places: Vec<usize> = found.map(|(at, _)| at).collect();
     assert!(!places.is_empty() && from.len() == to.len());
     for at in places {
-        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+        bytes.splice(at..at + to.len(), to.bytes());
     }
     std::fs::write(&file, bytes).unwrap();
     World::at(dir).await
