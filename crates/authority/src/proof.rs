@@ -43,6 +43,7 @@ pub(crate) fn proof(
             url: request.url,
             access_token,
             bound_to,
+            known: None,
             nonce,
             replay: Some(request.replays),
             now,

@@ -12,11 +12,15 @@ use remit_model::{
     refusal::Refusal,
 };
 use remit_store::Snapshot;
-use remit_token::{Actor, access::AccessToken};
+use remit_token::{
+    Actor,
+    access::AccessToken,
+    dpop::{self, Proof},
+};
 use std::{
     collections::HashMap,
     ops::Deref,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 /// Tokens remembered in each of two generations.
@@ -30,6 +34,8 @@ pub(crate) struct Held {
     token: AccessToken,
     parties: Vec<Principal>,
     chain: Vec<Party>,
+    /// How the holder's proofs begin.
+    proof: OnceLock<dpop::Header>,
     standing: Mutex<Option<Standing>>,
 }
 
@@ -65,7 +71,7 @@ impl Held {
         parties.push(Principal { iss: token.iss.clone(), sub: token.sub.clone() });
         parties.reverse();
         let chain = record::chain(&token, &parties);
-        Self { token, parties, chain, standing: Mutex::default() }
+        Self { token, parties, chain, proof: OnceLock::new(), standing: Mutex::default() }
     }
 
     /// The chain as principals: the subject first, the caller last.
@@ -76,6 +82,15 @@ impl Held {
     /// The chain as a record states it, without the proof of this request.
     pub(crate) fn chain(&self) -> &[Party] {
         &self.chain
+    }
+
+    /// The header of the first proof that came with it and was accepted.
+    pub(crate) fn proof_header(&self) -> Option<&dpop::Header> {
+        self.proof.get()
+    }
+
+    pub(crate) fn remember(&self, proof: &Proof) {
+        self.proof.get_or_init(|| proof.header());
     }
 
     /// What the token amounts to now. SPEC: DC-07, DC-13.

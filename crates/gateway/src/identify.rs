@@ -155,7 +155,7 @@ impl Gatekeeper {
         &self,
         arrival: &Arrival<'_>,
         credential: &Credential<'_>,
-        token: &AccessToken,
+        token: &Held,
         settings: &Settings,
         now: UnixTime,
     ) -> Result<Proof, Refusal> {
@@ -183,12 +183,15 @@ impl Gatekeeper {
             url: arrival.url,
             access_token: Some(token.digest()),
             bound_to: Some(bound_to),
+            known: token.proof_header(),
             nonce,
             replay: Some(&self.replay),
             now,
             window_secs: settings.proof_window,
         };
-        dpop::verify(&values, &expect)
+        let proof = dpop::verify(&values, &expect)?;
+        token.remember(&proof);
+        Ok(proof)
     }
 }
 

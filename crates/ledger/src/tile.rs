@@ -172,8 +172,9 @@ fn small(text: &str, limit: u64) -> Option<u64> {
 }
 
 /// The bytes of an entry bundle: for each entry its length (16 bits, big-endian) and itself. SPEC: LG-09.
-pub fn encode_bundle<'a>(entries: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<u8>, TileError> {
-    let mut bundle = Vec::new();
+pub fn encode_bundle<'a>(entries: impl IntoIterator<Item = &'a [u8], IntoIter: Clone>) -> Result<Vec<u8>, TileError> {
+    let entries = entries.into_iter();
+    let mut bundle = Vec::with_capacity(entries.clone().map(|entry| entry.len().saturating_add(2)).sum());
     for entry in entries {
         let length = u16::try_from(entry.len()).map_err(|_| TileError::Entry(entry.len()))?;
         bundle.extend_from_slice(&length.to_be_bytes());

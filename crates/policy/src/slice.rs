@@ -2,10 +2,11 @@
 //! conditions, the request and the few entities it can reach, already flattened.
 
 use crate::question::{Action, Party, Question};
+use arc_swap::ArcSwapOption;
 use cedar_policy::{Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression};
 use remit_model::{id::PrincipalKind, time::UnixTime};
 use serde_json::{Number, Value};
-use std::{collections::HashMap, str::FromStr};
+use std::{collections::HashMap, str::FromStr, sync::Arc};
 
 /// Arguments nested deeper than this are refused rather than walked.
 const DEPTH: usize = 64;
@@ -43,6 +44,8 @@ pub(crate) struct Types {
     server: EntityTypeName,
     task: EntityTypeName,
     tool: EntityTypeName,
+    /// The second that was asked about last, as the engine takes it: to write one parses the name of the constructor.
+    second: ArcSwapOption<(UnixTime, RestrictedExpression)>,
 }
 
 impl Types {
@@ -57,7 +60,17 @@ impl Types {
             server: name("Server")?,
             task: name("Task")?,
             tool: name("Tool")?,
+            second: ArcSwapOption::empty(),
         })
+    }
+
+    fn date_time(&self, time: UnixTime) -> Result<RestrictedExpression, String> {
+        if let Some(last) = self.second.load().as_deref().filter(|(at, _)| *at == time) {
+            return Ok(last.1.clone());
+        }
+        let expression = RestrictedExpression::new_datetime(date_time(time)?);
+        self.second.store(Some(Arc::new((time, expression.clone()))));
+        Ok(expression)
     }
 }
 
@@ -86,7 +99,7 @@ impl Facts {
     /// In words, when the question cannot be put.
     pub(crate) fn new(types: &Types, question: &Question, slice: &Slice) -> Result<Self, String> {
         let mut entities = resource_entities(types, question, slice)?;
-        let mut context = custody(question)?;
+        let mut context = custody(types, question)?;
         entities.push(party(types, question, &question.principal)?);
         if question.on_behalf_of.kind == PrincipalKind::Human {
             let human = party_uid(types, question, &question.on_behalf_of);
@@ -112,14 +125,14 @@ impl Facts {
 }
 
 /// The part of the context that every action has.
-fn custody(question: &Question) -> Result<Attributes, String> {
+fn custody(types: &Types, question: &Question) -> Result<Attributes, String> {
     let chain = question.chain.iter().cloned().map(RestrictedExpression::new_string);
     let depth = i64::try_from(question.chain.len()).map_err(|_| "the chain is too long".to_owned())?;
     let mut context = vec![
         ("tenant".to_owned(), text(question.tenant.as_str())),
         ("chain".to_owned(), RestrictedExpression::new_set(chain)),
         ("depth".to_owned(), RestrictedExpression::new_long(depth)),
-        ("now".to_owned(), RestrictedExpression::new_datetime(date_time(question.now)?)),
+        ("now".to_owned(), types.date_time(question.now)?),
         ("authority".to_owned(), text(question.authority_digest.as_str())),
     ];
     if let Some(purpose) = &question.purpose {

@@ -34,6 +34,7 @@ use remit_model::{
 use rusqlite::{Connection, ErrorCode, params};
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{Arc, atomic::Ordering},
 };
 
@@ -76,6 +77,24 @@ pub(crate) enum Halt {
     Batch(ApplyError),
     /// The database failed: nothing of the group can be trusted to commit.
     Group(String),
+}
+
+/// How what a refused batch has written is taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Undo {
+    /// With the whole group, which is then done again. Hardly any batch is refused after it wrote.
+    Together,
+    /// By a savepoint of its own, for which the database copies every page before it changes.
+    Each,
+}
+
+/// Why a group stops before its end.
+#[derive(Debug)]
+enum Stop {
+    /// A batch was refused that had written something already.
+    Again,
+    /// The database failed.
+    Failed(String),
 }
 
 /// A batch's answer together with what only counts once the group has committed.
@@ -123,13 +142,20 @@ impl Group {
 
     pub(crate) fn settle(&mut self, batches: &[Batch]) -> Vec<Attempt> {
         let mut work = self.state.clone();
-        match self.transact(&mut work, batches) {
+        let mut outcome = self.transact(&mut work, batches, Undo::Together);
+        if matches!(outcome, Err(Stop::Again)) {
+            self.roll_back();
+            work = self.state.clone();
+            outcome = self.transact(&mut work, batches, Undo::Each);
+        }
+        match outcome {
             Ok(answers) => {
                 self.shared.conditions.set_disk(None);
                 self.publish(work, &answers);
                 answers
             }
-            Err(reason) => {
+            Err(stop) => {
+                let reason = stop.to_string();
                 // CRASH: the copy is dropped, so sequence numbers and hashes go on from the last commit.
                 self.roll_back();
                 tracing::error!(%reason, batches = batches.len(), "a transaction failed; its actions are refused");
@@ -149,23 +175,23 @@ impl Group {
         self.state.vault.discard();
     }
 
-    fn transact(&mut self, work: &mut Work, batches: &[Batch]) -> Result<Vec<Attempt>, String> {
+    fn transact(&mut self, work: &mut Work, batches: &[Batch], undo: Undo) -> Result<Vec<Attempt>, Stop> {
         self.statement("BEGIN IMMEDIATE")?;
         let revision = work.snapshot.revision();
         let mut answers = Vec::with_capacity(batches.len());
         for batch in batches {
-            answers.push(self.attempt(work, batch)?);
+            answers.push(self.attempt(work, batch, undo)?);
         }
         let moment = self.clock.now();
         let now = moment.unix();
         // A clock set forward by mistake must not forget a revocation that is needed again once it is set back.
         if now != self.swept && moment.status != ClockStatus::Disrupted {
-            sweep::step(&self.conn, work, now).map_err(|error| error.to_string())?;
+            sweep::step(&self.conn, work, now).map_err(|error| Stop::Failed(error.to_string()))?;
             self.swept = now;
         }
         if work.snapshot.revision() != revision {
             set_meta(&self.conn, work.snapshot.tenant().as_str(), "revision", &work.snapshot.revision().to_string())
-                .map_err(|error| error.to_string())?;
+                .map_err(|error| Stop::Failed(error.to_string()))?;
         }
         // CRASH: a key without a record harms nobody; a record without its key would be unreadable from the start.
         work.vault.flush(now)?;
@@ -173,18 +199,17 @@ impl Group {
         Ok(answers)
     }
 
-    /// One batch: an unmet precondition undoes it and leaves its neighbours alone. A savepoint is taken where there can be
-    /// rows to undo.
-    fn attempt(&mut self, work: &mut Work, batch: &Batch) -> Result<Attempt, String> {
-        let undoable = batch.writes_before_records();
-        if undoable {
+    /// One batch: an unmet precondition undoes it and leaves its neighbours alone.
+    fn attempt(&mut self, work: &mut Work, batch: &Batch, undo: Undo) -> Result<Attempt, Stop> {
+        let marked = undo == Undo::Each && batch.writes_before_records();
+        if marked {
             self.statement("SAVEPOINT batch")?;
         }
-        let before = work.clone();
+        let (before, written) = (work.clone(), self.conn.total_changes());
         work.bumped = false;
         match self.run(work, batch) {
             Ok(applied) => {
-                if undoable {
+                if marked {
                     self.statement("RELEASE batch")?;
                 }
                 Ok(Ok(applied))
@@ -192,13 +217,15 @@ impl Group {
             Err(Halt::Batch(error)) => {
                 *work = before;
                 self.sealer.rewind(work.position.clone());
-                if undoable {
+                if marked {
                     self.statement("ROLLBACK TO batch")?;
                     self.statement("RELEASE batch")?;
+                } else if self.conn.total_changes() != written {
+                    return Err(Stop::Again);
                 }
                 Ok(Err(error))
             }
-            Err(Halt::Group(reason)) => Err(reason),
+            Err(Halt::Group(reason)) => Err(Stop::Failed(reason)),
         }
     }
 
@@ -304,6 +331,7 @@ impl Group {
 
     /// Empties the write-ahead log into the database; what was overwritten is then nowhere.
     pub(crate) fn compact(&self) -> Result<(), StoreError> {
+        let _alone = self.shared.backfilling();
         let busy: i64 = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
         if busy == 0 { Ok(()) } else { Err(StoreError::Busy) }
     }
@@ -378,6 +406,21 @@ impl Halt {
 
     fn conflict(need: &Precondition) -> Self {
         Self::Batch(ApplyError::Conflict(need.clone()))
+    }
+}
+
+impl From<String> for Stop {
+    fn from(reason: String) -> Self {
+        Self::Failed(reason)
+    }
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Again => f.write_str("a refused batch could not be taken back"),
+            Self::Failed(reason) => f.write_str(reason),
+        }
     }
 }
 

@@ -63,6 +63,7 @@ pub(crate) struct Publisher {
     pub(crate) vault: Vault,
     pub(crate) clock: Clock,
     pub(crate) conn: Connection,
+    backfill: Connection,
     /// `None` after a failure: the directory is then opened and compared again, as at start.
     pub(crate) ledger: Option<Writer>,
     vkey: String,
@@ -89,6 +90,7 @@ impl Publisher {
             vault,
             clock: config.clock.clone(),
             conn: schema::open_reader(path)?,
+            backfill: schema::open_backfill(path)?,
             ledger: None,
             vkey: String::new(),
             witnesses: witnessing.witnesses,
@@ -131,6 +133,7 @@ impl Publisher {
                     if let Err(error) = self.publish(desk) {
                         tracing::error!(%error, "the ledger directory could not be brought up to date; will try again");
                     }
+                    self.backfill(desk);
                     rounds = rounds.wrapping_add(1);
                     if !self.witnessed && rounds.is_multiple_of(patience) {
                         self.ask_again();
@@ -145,6 +148,14 @@ impl Publisher {
                 }
                 Err(blocking::RecvTimeoutError::Disconnected) => return,
             }
+        }
+    }
+
+    /// Moves the write-ahead log into the database, so that the writer need not while callers wait for it.
+    fn backfill(&self, desk: &Desk) {
+        let _alone = desk.shared.backfilling();
+        if let Err(error) = self.backfill.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
+            tracing::warn!(%error, "the database's write-ahead log could not be emptied; the writer will do it");
         }
     }
 

@@ -5,7 +5,7 @@ use arc_swap::ArcSwap;
 use std::{
     collections::BTreeMap,
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -21,6 +21,8 @@ pub(crate) struct Shared {
     pub(crate) conditions: Conditions,
     pub(crate) reads: Reads,
     pub(crate) recent: Recent,
+    /// Held by whoever moves the write-ahead log into the database: SQLite turns a second one away at once.
+    pub(crate) backfilling: Mutex<()>,
 }
 
 /// Reads of the public part of the log, counted in the next heartbeat.
@@ -61,7 +63,14 @@ impl Shared {
             conditions: Conditions::default(),
             reads: Reads::default(),
             recent: Recent::default(),
+            backfilling: Mutex::default(),
         }
+    }
+}
+
+impl Shared {
+    pub(crate) fn backfilling(&self) -> MutexGuard<'_, ()> {
+        self.backfilling.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -16,6 +16,57 @@ pub(crate) const TOKEN_LIMIT: usize = 16 * 1024;
 /// Longest `kid` we look up.
 const KID_LIMIT: usize = 256;
 
+/// The three segments of a compact JWS as they were sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Segments<'a> {
+    pub(crate) compact: &'a str,
+    signing_input: &'a str,
+    pub(crate) header: &'a str,
+    payload: &'a str,
+    signature: &'a str,
+}
+
+impl<'a> Segments<'a> {
+    /// # Errors
+    /// `token_malformed`.
+    pub(crate) fn split(compact: &'a str) -> Result<Self, Refusal> {
+        if compact.len() > TOKEN_LIMIT {
+            return Err(malformed(format!("the token is longer than {TOKEN_LIMIT} bytes")));
+        }
+        let (signing_input, signature) = compact.rsplit_once('.').ok_or_else(|| malformed("the token has no three segments"))?;
+        let (header, payload) = signing_input.split_once('.').ok_or_else(|| malformed("the token has no three segments"))?;
+        if payload.contains('.') {
+            return Err(malformed("the token has more than three segments"));
+        }
+        Ok(Self { compact, signing_input, header, payload, signature })
+    }
+
+    pub(crate) fn payload(&self) -> Result<Vec<u8>, Refusal> {
+        segment(self.payload, "payload")
+    }
+
+    pub(crate) fn signature(&self) -> Result<Vec<u8>, Refusal> {
+        segment(self.signature, "signature")
+    }
+
+    /// Whether the signature is the key's. That the header names the key's algorithm is the caller's to know.
+    pub(crate) fn verify(&self, key: &PublicKey) -> Result<(), Refusal> {
+        signed(key, self.signing_input, &self.signature()?)
+    }
+}
+
+fn segment(text: &str, what: &str) -> Result<Vec<u8>, Refusal> {
+    decode(text).ok_or_else(|| malformed(format!("the token's {what} is not canonical base64url without padding")))
+}
+
+fn signed(key: &PublicKey, signing_input: &str, signature: &[u8]) -> Result<(), Refusal> {
+    if key.verifies(signing_input.as_bytes(), signature) {
+        Ok(())
+    } else {
+        Err(Refusal::new(Code::TokenSignatureInvalid, "the token's signature does not verify"))
+    }
+}
+
 /// One compact JWS, split and decoded but **not verified**. Its header and payload are the sender's claims, no more.
 #[derive(Debug)]
 pub struct Jws<'a> {
@@ -32,21 +83,11 @@ impl<'a> Jws<'a> {
     /// # Errors
     /// `token_malformed`.
     pub fn parse(compact: &'a str) -> Result<Self, Refusal> {
-        if compact.len() > TOKEN_LIMIT {
-            return Err(malformed(format!("the token is longer than {TOKEN_LIMIT} bytes")));
-        }
-        let (signing_input, signature) = compact.rsplit_once('.').ok_or_else(|| malformed("the token has no three segments"))?;
-        let (header, payload) = signing_input.split_once('.').ok_or_else(|| malformed("the token has no three segments"))?;
-        if payload.contains('.') {
-            return Err(malformed("the token has more than three segments"));
-        }
-        let segment = |text: &str, what: &str| {
-            decode(text).ok_or_else(|| malformed(format!("the token's {what} is not canonical base64url without padding")))
-        };
-        let (header, payload, signature) =
-            (segment(header, "header")?, segment(payload, "payload")?, segment(signature, "signature")?);
+        let segments = Segments::split(compact)?;
+        let (header, payload) = (segment(segments.header, "header")?, segments.payload()?);
+        let signature = segments.signature()?;
         let header = claims::object(&header, "header")?;
-        let jws = Self { compact, signing_input, header, payload, signature };
+        let jws = Self { compact, signing_input: segments.signing_input, header, payload, signature };
         jws.refuse_unprocessed_header()?;
         Ok(jws)
     }
@@ -115,11 +156,7 @@ impl<'a> Jws<'a> {
     /// SPEC: J-02. The header's `alg` must name the key's algorithm; then the signature must be the key's.
     pub(crate) fn verify(&self, key: &PublicKey) -> Result<(), Refusal> {
         self.expect_alg(key)?;
-        if key.verifies(self.signing_input.as_bytes(), &self.signature) {
-            Ok(())
-        } else {
-            Err(Refusal::new(Code::TokenSignatureInvalid, "the token's signature does not verify"))
-        }
+        signed(key, self.signing_input, &self.signature)
     }
 
     pub(crate) fn expect_alg(&self, key: &PublicKey) -> Result<(), Refusal> {

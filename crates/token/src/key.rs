@@ -330,6 +330,7 @@ mod tests {
             url,
             access_token: None,
             bound_to: None,
+            known: None,
             nonce: NonceRule::Ignored,
             replay: Some(&replay),
             now: NOW,

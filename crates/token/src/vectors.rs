@@ -81,6 +81,7 @@ fn rfc9449_expect<'a>(method: &'a str, url: &'a str, now: i64) -> dpop::Expect<'
         url,
         access_token: None,
         bound_to: Some(RFC9449_JKT),
+        known: None,
         nonce: NonceRule::Ignored,
         replay: None,
         now: UnixTime(now),

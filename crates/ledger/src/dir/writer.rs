@@ -14,6 +14,7 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// The only signer of a log: holds the directory's lock and only ever moves its head forward.
@@ -77,9 +78,10 @@ struct Head {
     frontier: Frontier,
     /// The hashes of each level's unfinished tile.
     levels: Vec<Vec<Hash>>,
-    /// The entries of the unfinished bundle, and the side lines of the same range.
-    entries: Vec<Vec<u8>>,
-    sides: BTreeMap<u64, Vec<u8>>,
+    /// The entries of the unfinished bundle, and the side lines of the same range; shared, because every publication begins
+    /// with a copy.
+    entries: Vec<Arc<[u8]>>,
+    sides: BTreeMap<u64, Arc<[u8]>>,
 }
 
 impl Writer {
@@ -200,7 +202,7 @@ impl Writer {
                 }
                 let line = Side::line_from_bytes(bytes, index)?;
                 if let Some(held) = self.head.sides.get_mut(&index) {
-                    held.clone_from(&line);
+                    *held = line.as_slice().into();
                 }
                 lines.extend(line);
             }
@@ -267,10 +269,10 @@ impl Head {
             head.levels.push(unfinished.map_or(Ok(Vec::new()), |tile| reader.hashes(tile))?);
         }
         if !size.is_multiple_of(WIDTH) {
-            reader.bundle(size / WIDTH)?.as_slice().clone_into(&mut head.entries);
+            head.entries = reader.bundle(size / WIDTH)?.iter().map(|entry| Arc::from(entry.as_slice())).collect();
             for index in size - size % WIDTH..size {
                 if let Some(side) = reader.side_as_stored(index)? {
-                    head.sides.insert(index, side.to_line(index));
+                    head.sides.insert(index, side.to_line(index).into());
                 }
             }
         }
@@ -286,9 +288,9 @@ impl Head {
         let index = self.frontier.size();
         let leaf = tree::leaf_hash(published.entry);
         self.frontier.push(leaf);
-        self.entries.push(published.entry.to_vec());
+        self.entries.push(published.entry.into());
         if let Some(side) = published.side {
-            self.sides.insert(index, Side::line_from_bytes(side, index)?);
+            self.sides.insert(index, Side::line_from_bytes(side, index)?.into());
         }
         self.push_hash(0, leaf, stage)?;
         if self.entries.len() as u64 == WIDTH {
@@ -335,11 +337,11 @@ impl Head {
     fn write_entries(&self, stage: &mut Stage<'_>) -> Result<(), WriteError> {
         let last = self.frontier.size().saturating_sub(1);
         let Some(tile) = Tile::holding(Level::Entries, last, self.frontier.size()) else { return Ok(()) };
-        stage.write_tile(tile, &tile::encode_bundle(self.entries.iter().map(Vec::as_slice))?)?;
+        stage.write_tile(tile, &tile::encode_bundle(self.entries.iter().map(|entry| &**entry))?)?;
         if self.sides.is_empty() {
             return Ok(());
         }
-        let lines: Vec<&[u8]> = self.sides.values().map(Vec::as_slice).collect();
+        let lines: Vec<&[u8]> = self.sides.values().map(|line| &**line).collect();
         stage.write(&side_path(last), &lines.concat(), Audience::Operator)
     }
 }

@@ -117,6 +117,36 @@ async fn a_failed_batch_counts_nothing() {
 }
 
 #[tokio::test]
+async fn what_is_refused_after_it_wrote_leaves_its_neighbours_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let before = store.len();
+    // Every third batch takes an identifier and a budget and is then refused.
+    let one = |n: u32| {
+        let until = UnixTime(NOW + 60);
+        let budget = Budget { key: "shared".to_owned(), add: 1, limit: 1_000, until: None };
+        let whole = batch().once(JtiKind::ClientAssertion, format!("j{n}"), until).require(Precondition::Budget(budget));
+        let whole = if n.is_multiple_of(3) { whole.require(Precondition::Revision(77)) } else { whole };
+        store.apply(whole.record(draft(&format!("call-{n}"))))
+    };
+    let answers = join_all((0..60).map(one)).await;
+    for (n, answer) in (0_u32..).zip(&answers) {
+        assert_eq!(answer.is_err(), n.is_multiple_of(3), "{n}: {answer:?}");
+    }
+    assert_eq!(store.spent("shared").await.unwrap(), 40);
+    assert_eq!(store.len(), before + 40);
+    let indices: Vec<u64> = answers.iter().flatten().map(|applied| applied.receipts[0].index).collect();
+    assert_eq!(indices, (before..before + 40).collect::<Vec<_>>(), "no gap, and in order");
+    for n in (0..60).step_by(3) {
+        let again = batch().once(JtiKind::ClientAssertion, format!("j{n}"), UnixTime(NOW + 60));
+        assert!(store.apply(again).await.is_ok(), "the identifier of a refused batch is still free");
+    }
+    store.close().await.unwrap();
+    let ledger = remit_ledger::Reader::open(&dir.path().join("ledger")).unwrap();
+    assert!(ledger.len() > before + 40);
+}
+
+#[tokio::test]
 async fn a_refresh_token_rotates_once_and_dies_with_its_family() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());

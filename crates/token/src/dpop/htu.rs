@@ -2,10 +2,8 @@
 
 /// Whether two URLs are the same for DPoP: scheme, host, port and path after normalisation, without query and fragment.
 pub fn htu_matches(proof: &str, request: &str) -> bool {
-    match (normalise(proof), normalise(request)) {
-        (Some(proof), Some(request)) => proof == request,
-        _ => false,
-    }
+    // What is already the one spelling needs no other.
+    normalise(request).is_some_and(|request| proof == request || normalise(proof).is_some_and(|proof| proof == request))
 }
 
 /// The one spelling of an `http` or `https` URL, without query and fragment: lower-case scheme and host, no default

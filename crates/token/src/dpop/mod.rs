@@ -14,7 +14,7 @@ pub use replay::ReplaySet;
 use crate::{
     claims::{self, Claims as Reader},
     jwk::encode,
-    jws::{Jws, sign_jws},
+    jws::{Jws, Segments, sign_jws},
     key::{PrivateKey, PublicKey},
     statement::Delegation,
 };
@@ -65,6 +65,19 @@ impl Proof {
     pub fn compact(&self) -> &str {
         &self.compact
     }
+
+    /// To be given to [`Expect::known`] with the sender's next proof.
+    pub fn header(&self) -> Header {
+        Header { text: self.compact.split('.').next().unwrap_or_default().to_owned(), key: self.key.clone() }
+    }
+}
+
+/// The header of a proof that was accepted. What a header decides by itself (its type, its algorithm, its key, nothing
+/// critical in it) was found good then, and is of any other proof with the very same header.
+#[derive(Clone, Debug)]
+pub struct Header {
+    text: String,
+    key: PublicKey,
 }
 
 impl Deref for Proof {
@@ -85,6 +98,8 @@ pub struct Expect<'a> {
     pub access_token: Option<&'a [u8; 32]>,
     /// The thumbprint the token, code or client is bound to (DP-10, DP-13).
     pub bound_to: Option<&'a str>,
+    /// An earlier header of the same sender, so that the same key is not read again.
+    pub known: Option<&'a Header>,
     pub nonce: NonceRule<'a>,
     /// Where accepted proofs are remembered; `None` only where a second use is harmless or checked elsewhere.
     pub replay: Option<&'a ReplaySet>,
@@ -105,7 +120,7 @@ pub fn verify(header_values: &[&str], expect: &Expect<'_>) -> Result<Proof, Refu
         [compact] => *compact,
         _ => return Err(invalid("the request has more than one `DPoP` header")),
     };
-    let (jws, claims) = read(compact)?;
+    let (form, claims) = read(compact, expect.known)?;
     // SPEC: DP-05. Methods are case-sensitive.
     if claims.htm != expect.method {
         return Err(invalid("`htm` is not the method of the request"));
@@ -122,7 +137,7 @@ pub fn verify(header_values: &[&str], expect: &Expect<'_>) -> Result<Proof, Refu
         return Err(invalid("`ath` is not the hash of the access token"));
     }
     expect.nonce.check(claims.nonce.as_deref(), claims.iat, expect.now)?;
-    let proof = verify_key(&jws, claims, expect.bound_to)?;
+    let proof = verify_key(&form, claims, expect.bound_to)?;
     if let Some(replay) = expect.replay {
         replay.insert(proof.jkt(), &proof.jti, proof.iat, expect.now)?;
     }
@@ -136,8 +151,8 @@ pub fn verify(header_values: &[&str], expect: &Expect<'_>) -> Result<Proof, Refu
 /// # Errors
 /// `dpop_proof_invalid`, `dpop_key_mismatch`.
 pub fn verify_recorded(compact: &str, bound_to: &str) -> Result<Proof, Refusal> {
-    let (jws, claims) = read(compact)?;
-    verify_key(&jws, claims, Some(bound_to))
+    let (form, claims) = read(compact, None)?;
+    verify_key(&form, claims, Some(bound_to))
 }
 
 /// What [`create`] signs.
@@ -172,13 +187,29 @@ pub fn create(key: &PrivateKey, request: &ProofFor<'_>) -> Result<String, Fault>
     sign_jws(TYP, key, Some(json!({"jwk": key.public().to_jwk()})), &body)
 }
 
+/// A proof taken apart: with its header read, or with one that was read before.
+enum Form<'a> {
+    Read(Jws<'a>),
+    Known(Segments<'a>, &'a PublicKey),
+}
+
 /// SPEC: DP-02: well-formed, `typ` exact, every required claim.
-fn read(compact: &str) -> Result<(Jws<'_>, Claims), Refusal> {
-    let jws = Jws::parse(compact).map_err(as_dpop)?;
-    jws.expect_typ(&[Some(TYP)]).map_err(as_dpop)?;
-    let body = jws.claims().map_err(as_dpop)?;
-    let claims = read_claims(Reader(&body)).map_err(as_dpop)?;
-    Ok((jws, claims))
+fn read<'a>(compact: &'a str, known: Option<&'a Header>) -> Result<(Form<'a>, Claims), Refusal> {
+    let segments = Segments::split(compact).map_err(as_dpop)?;
+    let (form, body) = match known.filter(|known| known.text == segments.header) {
+        Some(known) => {
+            let body = segments.payload().and_then(|payload| claims::object(&payload, "payload"));
+            (Form::Known(segments, &known.key), body)
+        }
+        None => {
+            let jws = Jws::parse(compact).map_err(as_dpop)?;
+            jws.expect_typ(&[Some(TYP)]).map_err(as_dpop)?;
+            let body = jws.claims();
+            (Form::Read(jws), body)
+        }
+    };
+    let claims = read_claims(Reader(&body.map_err(as_dpop)?)).map_err(as_dpop)?;
+    Ok((form, claims))
 }
 
 fn read_claims(reader: Reader<'_>) -> Result<Claims, Refusal> {
@@ -199,13 +230,20 @@ fn read_claims(reader: Reader<'_>) -> Result<Claims, Refusal> {
 }
 
 /// SPEC: DP-03, DP-04, DP-10.
-fn verify_key(jws: &Jws<'_>, claims: Claims, bound_to: Option<&str>) -> Result<Proof, Refusal> {
-    let key = jws.embedded_key().map_err(as_dpop)?;
+fn verify_key(form: &Form<'_>, claims: Claims, bound_to: Option<&str>) -> Result<Proof, Refusal> {
+    let key = match form {
+        Form::Read(jws) => jws.embedded_key().map_err(as_dpop)?,
+        Form::Known(_, key) => PublicKey::clone(key),
+    };
     if bound_to.is_some_and(|jkt| jkt != key.thumbprint()) {
         return Err(Refusal::new(Code::DpopKeyMismatch, "the proof is made with another key than the one the token is bound to"));
     }
-    jws.verify(&key).map_err(as_dpop)?;
-    Ok(Proof { claims, key, compact: jws.compact().to_owned() })
+    let (verified, compact) = match form {
+        Form::Read(jws) => (jws.verify(&key), jws.compact()),
+        Form::Known(segments, _) => (segments.verify(&key), segments.compact),
+    };
+    verified.map_err(as_dpop)?;
+    Ok(Proof { claims, key, compact: compact.to_owned() })
 }
 
 fn as_dpop(refusal: Refusal) -> Refusal {

@@ -32,6 +32,47 @@ fn a_sender_shows_that_it_holds_the_key() {
 }
 
 #[test]
+fn a_header_that_is_known_decides_as_one_that_is_read() {
+    for key in [ed25519(1), es256(1)] {
+        let first = good(&key);
+        let known = verify(&first).unwrap().header();
+        let other = ed25519(7);
+        let next = dpop::create(&key, &ProofFor { jti: "proof-2", ..proof_for() }).unwrap();
+        let (begin, signature) = next.rsplit_once('.').unwrap();
+        let mut tried = vec![
+            next.clone(),
+            good(&other),
+            format!("{begin}."),
+            format!("{begin}.{signature}A"),
+            format!("{begin}.{}", first.rsplit_once('.').unwrap().1),
+            format!("{begin}!.{signature}"),
+            format!("{begin}.x.{signature}"),
+            begin.to_owned(),
+            // The known header over a payload that another key signed.
+            format!("{}.{}", next.split('.').next().unwrap(), good(&other).split_once('.').unwrap().1),
+        ];
+        for name in ["jti", "htm", "htu", "iat"] {
+            tried.push(altered(&next, &key, |_, payload| without(payload, name)));
+        }
+        tried.push(altered(&next, &key, |header, _| header["typ"] = json!("JWT")));
+        tried.push(altered(&next, &key, |header, _| header["crit"] = json!(["x"])));
+        tried.push(altered(&next, &key, |_, payload| payload["htm"] = json!("GET")));
+        for bound_to in [None, Some(key.public().thumbprint()), Some(other.public().thumbprint())] {
+            let mut taken = 0;
+            for compact in &tried {
+                let read = dpop::verify(&[compact], &Expect { bound_to, ..expect_proof() });
+                let known = dpop::verify(&[compact], &Expect { bound_to, known: Some(&known), ..expect_proof() });
+                taken += usize::from(known.is_ok());
+                let said =
+                    |result: Result<Proof, Refusal>| result.map(|proof| (proof.jkt().to_owned(), proof.compact().to_owned()));
+                assert_eq!(said(known), said(read), "{compact}");
+            }
+            assert_eq!(taken, if bound_to.is_none() { 2 } else { 1 });
+        }
+    }
+}
+
+#[test]
 fn dp_01_a_proof_is_there() {
     refused(dpop::verify(&[], &expect_proof()), Code::DpopProofMissing);
 }

@@ -113,6 +113,7 @@ pub(crate) fn expect_proof<'a>() -> dpop::Expect<'a> {
         url: RESOURCE,
         access_token: None,
         bound_to: None,
+        known: None,
         nonce: dpop::NonceRule::Ignored,
         replay: None,
         now: NOW,
