@@ -1,8 +1,9 @@
-//! What grows with the log and with the registry, and what must not: appends, opening and erasing beside ten thousand and
-//! ten million records; starting, memory, decisions and calls with 10 to 100,000 agents.
+//! What grows with the log, with the registry and with the chain, and what must not: appends, opening and erasing beside ten
+//! thousand and ten million records; starting, memory, decisions and calls with 10 to 100,000 agents; 1 to 8 hops.
 
 mod agents;
 mod erase;
+mod hops;
 mod server;
 
 use crate::{
@@ -51,7 +52,8 @@ pub(crate) fn run(folder: &Path, scale: &Scale, table: &mut Table) -> Result<()>
     }
     drop((small, large));
     agents::run(scale, table)?;
-    server::run(&folder.join("servers"), scale, table)
+    server::run(&folder.join("servers"), scale, table)?;
+    hops::run(&folder.join("hops"), scale, table)
 }
 
 /// A store whose log is filled up to `size` records, and how long it took to open. Its publisher rests: what it would

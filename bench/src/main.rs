@@ -36,6 +36,8 @@ pub(crate) struct Scale {
     pub(crate) large: u64,
     /// Registered agents: the first number is what the others are held against.
     pub(crate) agents: &'static [usize],
+    /// Hops of a chain: the others are held against the first.
+    pub(crate) hops: &'static [usize],
 }
 
 impl Scale {
@@ -51,6 +53,7 @@ const QUICK: Scale = Scale {
     decisions: 5_000,
     large: 200_000,
     agents: &[10, 10_000],
+    hops: &[1, 4, 8],
 };
 const FULL: Scale = Scale {
     rounds: 7,
@@ -59,6 +62,7 @@ const FULL: Scale = Scale {
     decisions: 1_000_000,
     large: 10_000_000,
     agents: &[10, 1_000, 10_000, 100_000],
+    hops: &[1, 2, 3, 4, 5, 6, 7, 8],
 };
 
 const USAGE: &str = "remit-bench [--quick] [--only append,roads,peers,growth,offline,search] [--out FILE.json] [--table FILE.md]";

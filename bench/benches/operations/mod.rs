@@ -23,6 +23,7 @@ pub(crate) fn all() -> Vec<Step> {
         call(&world, "tool call, mutation", "voucher.create", voucher(), "\"result\""),
         call(&world, "tool call, masked", "tickets.search", json!({"query": "lamp"}), "Ann Onymous"),
         call(&world, "tool call, refused", "customers.read", json!({"id": "C-1"}), "tool_not_granted"),
+        operation(&world, "evaluation", World::evaluation, "\"decision\":true"),
     ]
 }
 

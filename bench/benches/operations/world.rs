@@ -1,4 +1,4 @@
-//! Alice, her planner and its reader at a whole server: who they are, what they hold, and the requests they make.
+//! Alice, her planner and its reader, and an asker of decisions, at a whole server: who they are, what they hold, and the requests they make.
 
 use super::{details, upstream::Upstream};
 use crate::fixtures::{
@@ -11,7 +11,7 @@ use axum::{
     http::{Request, header},
 };
 use remit_authority::{Keys, Parts, Server};
-use remit_gateway::{Captures, Gateway, Route};
+use remit_gateway::{Authzen, Captures, Gateway, Route};
 use remit_model::{
     Agent, AgentId, AgentStatus, Authority, Chain, EdgeProof, Hop, Human, HumanStatus, Moment, Principal, ServerId, TenantId,
     ToolClass, ToolRule,
@@ -32,6 +32,7 @@ use tokio::runtime::Runtime;
 use tower::ServiceExt as _;
 
 const TOKEN_URL: &str = "https://remit.example/oauth/token";
+const DESK: &str = "https://remit.example/access/v1";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const REVISION: &str = "2026-07-28";
 
@@ -64,8 +65,12 @@ impl Caller {
             status: AgentStatus::Active,
             keys: vec![self.auth.public().to_jwk()],
             redirect_uris: Vec::new(),
-            // The planner may have all that Alice may hand on.
-            ceiling: authority(&if self.name == "planner" { entitlements() } else { ceiling() }),
+            ceiling: authority(&match self.name {
+                // The planner may have all that Alice may hand on.
+                "planner" => entitlements(),
+                "asker" => json!([{"type": "tool_access", "locations": [DESK], "actions": ["evaluate"]}]),
+                _ => ceiling(),
+            }),
             labels: BTreeMap::from([("team".to_owned(), "support".to_owned())]),
             registered: NOW,
         }
@@ -78,10 +83,12 @@ pub(super) struct World {
     gateway: Router,
     planner: Caller,
     reader: Caller,
-    /// The planner's token from Alice, the reader's own, and the reader's from the planner.
+    asker: Caller,
+    /// The planner's token from Alice, the reader's own, the reader's from the planner, and the asker's.
     held: String,
     shown: String,
     handed: String,
+    asking: String,
     count: Cell<u32>,
     _upstream: Upstream,
     _folder: TempDir,
@@ -98,9 +105,9 @@ impl World {
         let clock = Clock::manual(Moment::at(NOW.0));
         let store = Store::open(config(folder.path())).unwrap();
         let key = || PrivateKey::from_seed(Algorithm::Es256, &[1; 32]).unwrap();
-        let (planner, reader) = (Caller::new("planner", 11), Caller::new("reader", 21));
+        let (planner, reader, asker) = (Caller::new("planner", 11), Caller::new("reader", 21), Caller::new("asker", 31));
         let held = access::mint(&key(), &claims(&planner)).unwrap();
-        runtime.block_on(store.apply(people(&planner, &reader))).unwrap();
+        runtime.block_on(store.apply(people(&planner, [&planner, &reader, &asker]))).unwrap();
         let policies = Bundle::starter().iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect::<Vec<_>>();
         let policy = Arc::new(Live::new(Bundle::parse(&policies).unwrap(), NOW));
         let keys = Keys::new(key());
@@ -112,7 +119,7 @@ impl World {
             entropy: Entropy::seeded(9),
             issuer: ISSUER.to_owned(),
             keys,
-            servers: vec![helpdesk()],
+            servers: vec![helpdesk(), desk()],
             settings: remit_authority::Settings::default(),
         });
         let mut world = Self {
@@ -121,15 +128,18 @@ impl World {
             gateway,
             planner,
             reader,
+            asker,
             held,
             shown: String::new(),
             handed: String::new(),
+            asking: String::new(),
             count: Cell::new(0),
             _upstream: upstream,
             _folder: folder,
         };
         world.shown = world.token(world.own_token(&world.reader, ISSUER));
         world.handed = world.token(world.exchange());
+        world.asking = world.token(world.own_token(&world.asker, DESK));
         world
     }
 
@@ -175,9 +185,22 @@ impl World {
             .unwrap()
     }
 
+    /// Somebody's enforcement point asks whether the reader may call a tool.
+    pub(super) fn evaluation(&self) -> Request<Body> {
+        let body = json!({"subject": {"type": "agent", "id": "reader"}, "action": {"name": "call"},
+            "resource": {"type": "tool", "id": "helpdesk/kb.search"}, "context": {"arguments": {"query": "lamp"}}});
+        Request::post("/access/v1/evaluation")
+            .header(header::HOST, "remit.example")
+            .header(header::AUTHORIZATION, format!("DPoP {}", self.asking))
+            .header("dpop", self.proof(&self.asker, &format!("{DESK}/evaluation"), Some(&self.asking)))
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body.to_string()))
+            .unwrap()
+    }
+
     /// Sends a request to whom it is for, and gives the whole answer.
     pub(super) fn send(&self, request: Request<Body>) -> String {
-        let router = if request.uri().path().starts_with("/mcp") { &self.gateway } else { &self.authority };
+        let router = if request.uri().path().starts_with("/oauth") { &self.authority } else { &self.gateway };
         self.runtime.block_on(async {
             let answer = router.clone().oneshot(request).await.unwrap();
             let (status, body) = (answer.status(), to_bytes(answer.into_body(), usize::MAX).await.unwrap());
@@ -249,7 +272,7 @@ fn claims(planner: &Caller) -> access::Claims {
 }
 
 /// Everybody registered, and the planner's token as it was issued.
-fn people(planner: &Caller, reader: &Caller) -> Batch {
+fn people(planner: &Caller, agents: [&Caller; 3]) -> Batch {
     let claims = claims(planner);
     let alice = Principal { iss: ISSUER.to_owned(), sub: "user:alice".to_owned() };
     let jkt = planner.proof.public().thumbprint().to_owned();
@@ -283,11 +306,14 @@ fn people(planner: &Caller, reader: &Caller) -> Batch {
         password_hash: None,
         entitlements: authority(&entitlements()),
     };
-    Batch::new(TenantId::main())
-        .change(Change::PutHuman(human))
-        .change(Change::PutAgent(planner.registered()))
-        .change(Change::PutAgent(reader.registered()))
-        .change(Change::IssueToken(token.into()))
+    let batch = Batch::new(TenantId::main()).change(Change::PutHuman(human));
+    let batch = agents.into_iter().fold(batch, |batch, agent| batch.change(Change::PutAgent(agent.registered())));
+    batch.change(Change::IssueToken(token.into()))
+}
+
+/// The decision point as a resource.
+fn desk() -> Arc<remit_model::Server> {
+    Arc::new(Authzen::resource(ISSUER).unwrap())
 }
 
 fn helpdesk() -> Arc<remit_model::Server> {
@@ -311,6 +337,7 @@ fn gateway(store: &Store, policy: &Arc<Live>, clock: &Clock, keys: &Keys, url: &
     let mut settings = remit_gateway::Settings::new(ISSUER);
     // Nothing happens by itself while something is counted.
     settings.recheck = Duration::from_hours(1);
+    settings.authzen = Some(Authzen { server: desk(), reads_in_outage: false });
     remit_gateway::router(Gateway::new(remit_gateway::Parts {
         store: store.clone(),
         policy: Arc::clone(policy),

@@ -35,6 +35,7 @@ pub(crate) struct Client {
     pub(crate) issuer: String,
     host: String,
     resource: String,
+    desk: String,
     clock: Clock,
     entropy: Entropy,
 }
@@ -46,6 +47,7 @@ impl Client {
             issuer: world.issuer(),
             host: world.host(),
             resource: world.resource(),
+            desk: world.desk(),
             clock: Clock::system(),
             entropy: Entropy::system(),
         })
@@ -63,6 +65,11 @@ impl Client {
 
     pub(crate) fn resource(&self) -> &str {
         &self.resource
+    }
+
+    /// The decision point.
+    pub(crate) fn desk(&self) -> &str {
+        &self.desk
     }
 
     fn proof(&self, agent: &Agent, url: &str, token: Option<&str>, spoilt: Spoilt) -> Result<String> {
@@ -131,6 +138,19 @@ impl Client {
         Ok(http::request("POST", "/mcp/bench", &self.host, &headers, &call_body(tool)))
     }
 
+    /// A question to the decision point: may another agent call this tool?
+    pub(crate) fn evaluation(&self, agent: &Agent, token: &str, tool: &str, spoilt: Spoilt) -> Result<Vec<u8>> {
+        let proof = self.proof(agent, &format!("{}/evaluation", self.desk), Some(token), spoilt)?;
+        let authorization = format!("DPoP {token}");
+        let headers = [("authorization", authorization.as_str()), ("dpop", &proof), ("content-type", "application/json")];
+        let subject = self.agent(1)?.subject();
+        let question = json!({
+            "subject": {"type": "agent", "id": subject}, "action": {"name": "call"},
+            "resource": {"type": "tool", "id": format!("bench/{tool}")}, "context": {"arguments": arguments()},
+        });
+        Ok(http::request("POST", "/access/v1/evaluation", &self.host, &headers, &question.to_string()))
+    }
+
     /// Sends a token request to the server of this world and reads the token.
     pub(crate) fn token(&self, world: &World, agent: &Agent, fields: &[(&str, &str)]) -> Result<String> {
         let answer = http::once(world.address(), &self.form(agent, "/oauth/token", fields, Spoilt::No)?)?;
@@ -150,8 +170,13 @@ pub(crate) fn call_body(tool: &str) -> String {
         "io.modelcontextprotocol/clientCapabilities": {},
         "io.modelcontextprotocol/clientInfo": {"name": "remit-bench", "version": "1"},
     });
-    let params = json!({"name": tool, "arguments": {"id": "T-1001", "verbose": true}, "_meta": meta});
+    let params = json!({"name": tool, "arguments": arguments(), "_meta": meta});
     json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).to_string()
+}
+
+/// What tools are called with.
+fn arguments() -> Value {
+    json!({"id": "T-1001", "verbose": true})
 }
 
 /// The same token with another letter within its signature.

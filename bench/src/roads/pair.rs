@@ -14,8 +14,6 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 const FIRST: usize = 600;
 /// More are signed for a round than the faster side is expected to need.
 const SPARE: f64 = 1.3;
-/// Records that setting up and running a server leaves besides.
-const BESIDES: u64 = 64;
 
 /// A server under test.
 #[derive(Debug)]
@@ -39,9 +37,10 @@ pub(crate) struct Told {
     pub(crate) rate: Figures,
     pub(crate) p50: Figures,
     pub(crate) p99: Figures,
-    pub(crate) p999: Figures,
     /// Processor microseconds a request.
     pub(crate) cpu: Figures,
+    /// How long each answer took, of all rounds: one round has too few for the last one in a thousand.
+    pub(crate) waits: Figures,
 }
 
 impl Told {
@@ -50,8 +49,8 @@ impl Told {
         self.rate.push(outcome.rate());
         self.p50.push(waits.quantile(0.5));
         self.p99.push(waits.quantile(0.99));
-        self.p999.push(waits.quantile(0.999));
         self.cpu.push(cpu);
+        self.waits.extend(waits);
     }
 }
 
@@ -126,14 +125,10 @@ impl Pair {
         Ok((outcome, cpu))
     }
 
-    /// Stops both, and checks the product's ledger: it verifies, and has a record for everything that was done.
+    /// Stops both, and checks the product's ledger.
     pub(crate) fn stop(self) -> Result<()> {
         self.floor.process.stop()?;
         self.product.process.stop()?;
-        let records = self.world.verified_records()?;
-        let least = self.good * self.stock.road.records() + self.stock.records();
-        let most = least + self.refused + BESIDES;
-        ensure!((least..=most).contains(&records), "{records} records, where {least} to {most} must be");
-        Ok(())
+        self.world.accounts_for(self.good * self.stock.road.records() + self.stock.records(), self.refused)
     }
 }

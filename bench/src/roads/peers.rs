@@ -20,12 +20,14 @@ use remit_token::PrivateKey;
 use serde_json::json;
 use std::{
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 const CONNECTIONS: usize = 16;
+const REQUESTS: &str = "requests/s";
 /// A peer that compiles while it runs has had enough after so many requests.
 const WARM_UP: usize = 1_500;
 const ENVOY: &str = include_str!("../../peers/envoy.yaml");
@@ -35,7 +37,7 @@ type Batch<'a> = &'a dyn Fn(usize) -> Result<Arc<Vec<Prepared>>>;
 
 /// One side of a comparison.
 struct Runner<'a> {
-    side: Side,
+    address: SocketAddr,
     batch: Batch<'a>,
 }
 
@@ -43,48 +45,56 @@ pub(crate) fn run(folder: &Path, scale: &Scale, table: &mut Table) -> Result<()>
     let world = World::make(folder)?;
     let _upstream = world.upstream()?;
     let installed = installed();
-    let ours = || -> Result<Side> { Ok(Side { process: world.serve()?, address: world.address() }) };
+    let server = world.serve()?;
+    let address = world.address();
 
     let title = "client credentials against oidc-provider (keeps tokens in memory, records nothing)";
     match oidc_provider(&world, &installed) {
         Ok((peer, client)) => {
-            let side = ours()?;
             let stock = Stock::gather(&world, Road::Credentials)?;
-            let product = Runner { side, batch: &|count| stock.good_requests(count) };
-            let theirs = Runner { side: peer, batch: &|count| credentials(&client, count) };
-            compare(title, &product, &theirs, scale, Some(Goal::AtLeast(4.0)), table)?;
+            let ours = Runner { address, batch: &|count| stock.good_requests(count) };
+            let theirs = Runner { address: peer.address, batch: &|count| credentials(&client, count) };
+            compare((title, REQUESTS), &ours, &theirs, scale, Some(Goal::AtLeast(4.0)), table)?;
         }
         Err(why) => absent(title, &why, table),
     }
 
-    let side = ours()?;
     let stock = Stock::gather(&world, Road::Call)?;
-    let calls = |count| stock.good_requests(count);
+    let ours = Runner { address, batch: &|count| stock.good_requests(count) };
     let bearer = stock.bearer()?;
-    let bearers = |_| Ok(Arc::new(vec![bearer.clone(); WARM_UP * 40]));
+    let bearers = |count| Ok(Arc::new(vec![bearer.clone(); count]));
     let title = "tool call against Envoy (a token verified and a role checked; no proof, no policy, no record)";
     match envoy(&world, &installed) {
         Ok(peer) => {
-            let product = Runner { side, batch: &calls };
-            let theirs = Runner { side: peer, batch: &bearers };
-            compare(title, &product, &theirs, scale, Some(Goal::AtLeast(0.8)), table)?;
+            let theirs = Runner { address: peer.address, batch: &bearers };
+            compare((title, REQUESTS), &ours, &theirs, scale, Some(Goal::AtLeast(0.8)), table)?;
         }
         Err(why) => absent(title, &why, table),
     }
 
-    let product = Runner { side: ours()?, batch: &calls };
     let port = machine::free_port()?;
     let (number, upstream) = (port.to_string(), world.ports.upstream.to_string());
     let proxy = Side::own(&["proxy", "--port", &number, "--upstream", &upstream], port, &folder.join("proxy.log"))?;
     let title = "tool call against a plain hyper proxy (checks and records nothing)";
-    compare(title, &product, &Runner { side: proxy, batch: &bearers }, scale, None, table)?;
+    compare((title, REQUESTS), &ours, &Runner { address: proxy.address, batch: &bearers }, scale, None, table)?;
+    drop(proxy);
 
-    decisions(&world, &installed, scale, table)
+    let title = "decisions against Cerbos (one policy, over HTTP; it checks no token and records nothing)";
+    match cerbos(&world, &installed) {
+        Ok(peer) => {
+            let (stock, question) = (Stock::gather(&world, Road::Evaluation)?, question());
+            let ours = Runner { address, batch: &|count| stock.good_requests(count) };
+            let theirs = Runner { address: peer.address, batch: &|count| Ok(Arc::new(vec![question.clone(); count])) };
+            compare((title, "decisions/s"), &ours, &theirs, scale, None, table)?;
+        }
+        Err(why) => absent(title, &why, table),
+    }
+    server.stop()
 }
 
 /// Rounds in turns; the row is the ratio of each round.
 fn compare(
-    title: &str,
+    (title, unit): (&str, &'static str),
     product: &Runner<'_>,
     peer: &Runner<'_>,
     scale: &Scale,
@@ -104,7 +114,7 @@ fn compare(
             figures.push(outcome.rate());
         }
     }
-    table.against(title, "requests/s", &ours, &theirs, goal);
+    table.against(title, unit, &ours, &theirs, goal);
     Ok(())
 }
 
@@ -114,7 +124,7 @@ fn warm(runner: &Runner<'_>) -> Result<f64> {
 }
 
 fn send(runner: &Runner<'_>, requests: &Arc<Vec<Prepared>>, span: Duration) -> Result<Outcome> {
-    load::run(runner.side.address, requests, Pace::Closed { connections: CONNECTIONS }, span)
+    load::run(runner.address, requests, Pace::Closed { connections: CONNECTIONS }, span)
 }
 
 fn absent(title: &str, why: &anyhow::Error, table: &mut Table) {
@@ -184,31 +194,15 @@ fn envoy(world: &World, installed: &Path) -> Result<Side> {
     Ok(Side { process, address: machine::local(port) })
 }
 
-/// Decisions: Cerbos over HTTP, ours over HTTP where the server has the endpoint.
-fn decisions(world: &World, installed: &Path, scale: &Scale, table: &mut Table) -> Result<()> {
-    let title = "decisions of Cerbos, one policy, over HTTP (no token, no record)";
-    let peer = match cerbos(world, installed) {
-        Ok(peer) => peer,
-        Err(why) => {
-            absent(title, &why, table);
-            return Ok(());
-        }
-    };
+/// What Cerbos is asked: what the decision point of ours is asked as well.
+fn question() -> Prepared {
     let question = json!({
         "requestId": "1", "principal": {"id": "agent:hop1", "roles": ["agent"], "attr": {"depth": 1}},
         "resources": [{"actions": ["call"], "resource": {"kind": "tool", "id": "bench/small", "attr": {"class": "read"}}}],
     });
     let headers = [("content-type", "application/json")];
     let bytes = super::http::request("POST", "/api/check/resources", "127.0.0.1", &headers, &question.to_string());
-    let request = Prepared { bytes, expect: Expect::Good("EFFECT_ALLOW") };
-    let runner = Runner { side: peer, batch: &|_| Ok(Arc::new(vec![request.clone(); WARM_UP * 20])) };
-    warm(&runner)?;
-    let mut rate = Figures::default();
-    for _ in 0..scale.rounds {
-        rate.push(send(&runner, &(runner.batch)(0)?, scale.round)?.rate());
-    }
-    table.alone(title, "decisions/s", &rate, None);
-    Ok(())
+    Prepared { bytes, expect: Expect::Good("EFFECT_ALLOW") }
 }
 
 fn cerbos(world: &World, installed: &Path) -> Result<Side> {

@@ -4,7 +4,7 @@ use super::{
     client::{ACCESS_TOKEN, Client, Spoilt, TOKEN_EXCHANGE, call_body, token_of},
     http,
     load::{self, Expect, Prepared},
-    world::{TOOLS, UNGRANTED, World, details},
+    world::{ASKER, HOPS, TOOLS, UNGRANTED, World, details},
 };
 use anyhow::{Context as _, Result, anyhow, ensure};
 use serde_json::json;
@@ -45,9 +45,11 @@ pub(crate) enum Road {
     /// A call of a tool that was not granted.
     Refusal,
     Introspection,
+    /// A decision for somebody else's enforcement point: AuthZEN.
+    Evaluation,
 }
 
-pub(crate) const ROADS: [(&str, Road); 10] = [
+pub(crate) const ROADS: [(&str, Road); 11] = [
     ("client-credentials", Road::Credentials),
     ("exchange-1", Road::Exchange { depth: 1 }),
     ("exchange-4", Road::Exchange { depth: 4 }),
@@ -58,6 +60,7 @@ pub(crate) const ROADS: [(&str, Road); 10] = [
     ("call-streamed", Road::Streamed),
     ("refusal", Road::Refusal),
     ("introspection", Road::Introspection),
+    ("authzen", Road::Evaluation),
 ];
 
 impl Road {
@@ -103,32 +106,41 @@ pub(crate) struct Stock {
     spent: Vec<u8>,
     /// The request that revokes `revoked`.
     revocation: Vec<u8>,
-    /// Tokens that were fetched for requests; each left a record.
+    /// Tokens that were fetched; each left a record.
     fetched: AtomicU64,
 }
 
 impl Stock {
     /// Gets the tokens of a road from the server of the world.
     pub(crate) fn gather(world: &World, road: Road) -> Result<Self> {
-        let client = Client::of(world)?;
         let hops = match road {
             Road::Exchange { depth } => depth - 1,
-            Road::Credentials | Road::ExchangeFresh => 0,
+            Road::Credentials | Road::ExchangeFresh | Road::Evaluation => 0,
             _ => 1,
         };
-        let (token, actor) = chain(world, &client, hops, road == Road::Masked)?;
-        let (revoked, _) = chain(world, &client, hops, road == Road::Masked)?;
-        let holder = client.agent(hops)?;
-        let revocation = client.form(holder, "/oauth/revoke", &[("token", &revoked)], Spoilt::No)?;
-        let (address, spent, fetched) = (world.address(), Vec::new(), AtomicU64::new(0));
-        let mut stock = Self { road, client, address, agent: hops, token, actor, revoked, spent, revocation, fetched };
+        Self::after(world, road, hops)
+    }
+
+    /// The same with a token that was handed on so many times.
+    pub(crate) fn after(world: &World, road: Road, hops: usize) -> Result<Self> {
+        let client = Client::of(world)?;
+        let tokens = || match road {
+            Road::Evaluation => Ok((askers(world, &client)?, String::new())),
+            _ => chain(world, &client, hops, road == Road::Masked),
+        };
+        let ((token, actor), (revoked, _)) = (tokens()?, tokens()?);
+        // A chain of tokens, and an own one for each of its agents and for the next.
+        let (agent, fetched) = if road == Road::Evaluation { (ASKER, 2) } else { (hops, 4 * (hops as u64 + 1)) };
+        let revocation = client.form(client.agent(agent)?, "/oauth/revoke", &[("token", &revoked)], Spoilt::No)?;
+        let (address, spent, fetched) = (world.address(), Vec::new(), AtomicU64::new(fetched));
+        let mut stock = Self { road, client, address, agent, token, actor, revoked, spent, revocation, fetched };
         stock.spent = stock.good(&stock.token, &stock.actor, Spoilt::No)?;
         Ok(stock)
     }
 
-    /// Records that making requests left.
+    /// Records that making requests left at the server of the world, and showing it what to refuse.
     pub(crate) fn records(&self) -> u64 {
-        self.fetched.load(Ordering::Relaxed)
+        self.fetched.load(Ordering::Relaxed) + 1 + self.road.records()
     }
 
     /// Shows a server what it must refuse from now on: the revoked token, and the request that was used before.
@@ -197,6 +209,7 @@ impl Stock {
         Expect::Good(match self.road {
             Road::Credentials | Road::Exchange { .. } | Road::ExchangeFresh => "\"access_token\"",
             Road::Introspection => "\"active\":true",
+            Road::Evaluation => "\"decision\":true",
             Road::Refusal => "\"error\"",
             _ => "\"result\"",
         })
@@ -208,6 +221,7 @@ impl Stock {
             return self.client.call(agent, token, tool, spoilt);
         }
         match self.road {
+            Road::Evaluation => self.client.evaluation(agent, token, "small", spoilt),
             Road::Introspection => self.client.form(agent, "/oauth/introspect", &[("token", token)], spoilt),
             Road::Credentials => {
                 let fields = [
@@ -259,17 +273,17 @@ fn hand_over<'a>(token: &'a str, actor: &'a str, resource: &'a str) -> [(&'a str
 
 /// A token that was handed on so many times, held by the agent of that number, and the next agent's own token.
 fn chain(world: &World, client: &Client, hops: usize, masked: bool) -> Result<(String, String)> {
-    let (resource, most) = (client.resource(), client.agents.len() - 1);
+    let resource = client.resource();
     let identity = |number: usize| {
         let fields = [("grant_type", "client_credentials"), ("resource", client.issuer.as_str())];
         client.token(world, client.agent(number)?, &fields).with_context(|| format!("agent {number} has no token of its own"))
     };
-    let grant = details(resource, &TOOLS, most).to_string();
+    let grant = details(resource, &TOOLS, HOPS).to_string();
     let first = [("grant_type", "client_credentials"), ("resource", resource), ("authorization_details", &grant)];
     let mut token = client.token(world, client.agent(0)?, &first).context("the first agent has no token")?;
     for hop in 1..=hops {
         let actor = identity(hop)?;
-        let mut grant = details(resource, &TOOLS, most - hop);
+        let mut grant = details(resource, &TOOLS, HOPS - hop);
         if let Some(members) = grant.get_mut(0).and_then(|grant| grant.as_object_mut()).filter(|_| masked) {
             members.insert("fields".to_owned(), json!(["/rows/*/id", "/rows/*/subject"]));
         }
@@ -277,6 +291,12 @@ fn chain(world: &World, client: &Client, hops: usize, masked: bool) -> Result<(S
         let fields = [&hand_over(&token, &actor, resource)[..], &[("authorization_details", grant.as_str())]].concat();
         token = client.token(world, client.agent(hop - 1)?, &fields).with_context(|| format!("hop {hop}"))?;
     }
-    let next = (hops + 1).min(most);
+    let next = (hops + 1).min(HOPS);
     Ok((token, identity(next)?))
+}
+
+/// A token for the decision point.
+fn askers(world: &World, client: &Client) -> Result<String> {
+    let fields = [("grant_type", "client_credentials"), ("resource", client.desk()), ("scope", "access:evaluate")];
+    client.token(world, client.agent(ASKER)?, &fields).context("the asker has no token")
 }

@@ -42,6 +42,17 @@ fn is_main(road: Road) -> bool {
     matches!(road, Road::Exchange { depth: 1 } | Road::Call)
 }
 
+/// How long a round of a road lasts. Where it is capacity that is measured, a full run has more of them than it has time for.
+fn span(road: Road, connections: usize, scale: &Scale) -> Duration {
+    match road {
+        _ if scale.is_quick() => scale.round,
+        Road::Exchange { depth: 1 } | Road::Call if connections < OPEN => scale.round,
+        // Fetching fresh tokens takes longer than using them.
+        Road::ExchangeFresh if connections != ORDINARY => scale.round / 4,
+        _ => scale.round / 2,
+    }
+}
+
 pub(crate) fn run(folder: &Path, scale: &Scale, table: &mut Table) -> Result<()> {
     let mut reference = Reference::start();
     ceiling(folder, scale, table)?;
@@ -67,44 +78,38 @@ pub(crate) fn run(folder: &Path, scale: &Scale, table: &mut Table) -> Result<()>
 
 fn one(name: &str, pair: &mut Pair, scale: &Scale, table: &mut Table, reference: &mut Reference) -> Result<()> {
     let road = pair.stock.road;
-    let quick = scale.is_quick();
-    let span = if quick || is_main(road) { scale.round } else { scale.round / 2 };
+    // A quick run has time for the middle alone.
+    let short = scale.is_quick() && !is_main(road);
     let mut capacity = (0.0, 0.0);
-    for connections in CONNECTIONS {
-        // Fetching fresh tokens takes longer than using them; a quick run has time for the middle alone.
-        let left_out = quick && !is_main(road) || road == Road::ExchangeFresh;
-        if left_out && connections != ORDINARY {
-            continue;
-        }
-        let (product, floor) = pair.rounds(|_| Pace::Closed { connections }, (scale.rounds, span), || reference.measure())?;
+    for connections in CONNECTIONS.into_iter().filter(|connections| !short || *connections == ORDINARY) {
+        let length = (scale.rounds, span(road, connections, scale));
+        let (product, floor) = pair.rounds(|_| Pace::Closed { connections }, length, || reference.measure())?;
         let title = format!("{name}, {connections} connection{}", if connections == 1 { "" } else { "s" });
         table.against(&title, "requests/s", &product.rate, &floor.rate, goal(road));
-        waits(&title, &product, &floor, table, quick);
+        waits(&title, &product, &floor, table);
+        table.against(&format!("{title}: processor time"), "µs/request", &product.cpu, &floor.cpu, None);
         if connections == ORDINARY {
-            table.against(&format!("{title}: processor time"), "µs/request", &product.cpu, &floor.cpu, None);
             capacity = (product.rate.median(), floor.rate.median());
         }
     }
-    if quick && !is_main(road) || road == Road::ExchangeFresh {
+    if short {
         return Ok(());
     }
     let pace = |ours: bool| {
         let per_second = SHARE * if ours { capacity.0 } else { capacity.1 };
         Pace::Open { connections: OPEN, per_second }
     };
-    let (product, floor) = pair.rounds(pace, (scale.rounds, span), || reference.measure())?;
-    waits(&format!("{name}, open loop at 70 %"), &product, &floor, table, quick);
+    let length = (scale.rounds, span(road, OPEN, scale));
+    let (product, floor) = pair.rounds(pace, length, || reference.measure())?;
+    waits(&format!("{name}, open loop at 70 %"), &product, &floor, table);
     Ok(())
 }
 
-fn waits(title: &str, product: &Told, floor: &Told, table: &mut Table, quick: bool) {
-    let all = [("p50", &product.p50, &floor.p50), ("p99", &product.p99, &floor.p99), ("p99.9", &product.p999, &floor.p999)];
-    for (word, ours, theirs) in all {
-        // A quick round has too few requests for the last one in a thousand.
-        if !(quick && word == "p99.9") {
-            table.against(&format!("{title}: {word}"), "µs", ours, theirs, None);
-        }
-    }
+fn waits(title: &str, product: &Told, floor: &Told, table: &mut Table) {
+    table.against(&format!("{title}: p50"), "µs", &product.p50, &floor.p50, None);
+    table.against(&format!("{title}: p99"), "µs", &product.p99, &floor.p99, None);
+    let last = |told: &Told| Figures::from_iter([told.waits.quantile(0.999)]);
+    table.against(&format!("{title}: p99.9"), "µs", &last(product), &last(floor), None);
 }
 
 /// What the load generator can do at most, against a server that only answers.

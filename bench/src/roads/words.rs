@@ -17,7 +17,7 @@ remit-bench drive --road NAME --dir DIR [--requests N] [--connections N] [--warm
     with --serve the server as well (REMIT_BIN names another than the one beside this program). Agents are registered
     and tokens fetched first, over a dozen requests. Prints one line of JSON. Roads:
     client-credentials, exchange-1, exchange-4, exchange-1-fresh, call, call-change, call-masked, call-streamed,
-    refusal, introspection
+    refusal, introspection, authzen
 remit-bench upstream|echo --port PORT          the MCP server behind the gateway; a server that only answers
 remit-bench floor-server --dir DIR --port PORT the floor of every road, with the keys of a world
 remit-bench proxy --port PORT --upstream PORT  a plain reverse proxy";

@@ -1,5 +1,5 @@
-//! The world a road leads through: a folder with everything `remit serve` needs, five agents with keys of their own, and
-//! an MCP server with the tools that are called.
+//! The world a road leads through: a folder with everything `remit serve` needs, agents with keys of their own, and an MCP
+//! server with the tools that are called.
 //!
 //! The folder outlives the process that made it, so that another program can run the server under a profiler:
 //! everything a client needs is read from it again.
@@ -20,12 +20,17 @@ use std::{
     process::Command,
 };
 
-/// Agents of a chain: the first acts on its own account, each hands a part to the next.
-pub(crate) const AGENTS: usize = 5;
+/// Hops of the longest chain: the first agent acts on its own account, each hands a part to the next.
+pub(crate) const HOPS: usize = 8;
+/// The number of the agent that asks for decisions, and does nothing else.
+pub(crate) const ASKER: usize = HOPS + 1;
 /// Tools that the first agent may use, and hand on.
 pub(crate) const TOOLS: [&str; 4] = ["small", "large", "stream", "change"];
 /// A tool that exists and that nobody was granted.
 pub(crate) const UNGRANTED: &str = "closed";
+
+/// Records that setting up and running a server leaves besides.
+const BESIDES: u64 = 64;
 
 /// Where things listen.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -78,6 +83,11 @@ impl World {
         format!("{}/mcp/bench", self.issuer())
     }
 
+    /// The decision point, which is a protected resource as well.
+    pub(crate) fn desk(&self) -> String {
+        format!("{}/access/v1", self.issuer())
+    }
+
     pub(crate) fn configuration(&self) -> PathBuf {
         self.dir.join("remit.yaml")
     }
@@ -107,13 +117,18 @@ impl World {
     pub(crate) fn register(&self) -> Result<()> {
         let known = self.admin("GET", "agents", "")?.json(200)?;
         let known = known.get("agents").and_then(Value::as_array).map_or(0, Vec::len);
-        if known >= AGENTS {
+        let agents = agents()?;
+        if known >= agents.len() {
             return Ok(());
         }
-        for agent in agents()? {
+        for (number, agent) in agents.into_iter().enumerate() {
+            let ceiling = match number {
+                ASKER => details(&self.desk(), &["evaluate"], 0),
+                _ => details(&self.resource(), &TOOLS, HOPS),
+            };
             let asked = json!({
                 "name": agent.name, "owner": "user:alice", "keys": [agent.key.public().to_jwk()],
-                "authorization_details": details(&self.resource(), &TOOLS, AGENTS),
+                "authorization_details": ceiling,
             });
             self.admin("POST", "agents", &asked.to_string())?.json(201)?;
         }
@@ -128,11 +143,14 @@ impl World {
         http::once(self.address(), &http::request(method, &format!("/admin/v1/{path}"), &self.host(), &headers, body))
     }
 
-    /// How many records the ledger has; it must verify. Only for a server that has stopped.
-    pub(crate) fn verified_records(&self) -> Result<u64> {
+    /// Checks the ledger of a server that has stopped: it verifies, and has a record for everything that was done. What
+    /// was refused may have one.
+    pub(crate) fn accounts_for(&self, done: u64, refused: u64) -> Result<()> {
         let report = remit_ledger::verify(&self.dir.join("ledger"), &remit_ledger::Trust::default());
         ensure!(report.ok(), "the ledger does not verify: {report}");
-        Ok(report.records)
+        let most = done + refused + BESIDES;
+        ensure!((done..=most).contains(&report.records), "{} records, where {done} to {most} must be", report.records);
+        Ok(())
     }
 }
 
@@ -151,9 +169,9 @@ impl Agent {
 
 /// The agents of every world. Their keys are the same each time: nothing that is worth anything hangs on them.
 pub(crate) fn agents() -> Result<Vec<Agent>> {
-    (0..AGENTS)
+    (0..=ASKER)
         .map(|number| {
-            let name = format!("hop{number}");
+            let name = if number == ASKER { "asker".to_owned() } else { format!("hop{number}") };
             let seed = sha256(format!("remit-bench {name}").as_bytes());
             let key = PrivateKey::from_seed(Algorithm::Es256, &seed).map_err(|fault| anyhow!("{fault}"))?;
             Ok(Agent { name, key })
@@ -191,7 +209,7 @@ fn configuration(ports: Ports) -> String {
     format!(
         "server:\n  listen: 127.0.0.1:{server}\n  public_url: http://127.0.0.1:{server}\n\
          identity_providers:\n  - type: local\n    accounts:\n      - name: alice\n        password_hash_file: keys/alice.argon2\n\
-         agents:\n  access_token_lifetime: 3600\n\
+         agents:\n  access_token_lifetime: 3600\n  chain_depth: {HOPS}\nauthzen:\n  enabled: true\n\
          mcp_servers:\n  bench:\n    url: http://127.0.0.1:{upstream}/mcp\n    tools:\n{tools}\n\
          policies:\n  dir: policies\nobserve:\n  log: warn\n"
     )

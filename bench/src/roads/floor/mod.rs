@@ -6,6 +6,7 @@
 //! client of that world signed is good at both servers.
 
 mod call;
+mod evaluation;
 mod jose;
 mod ledger;
 mod policy;
@@ -42,6 +43,7 @@ use std::{
 pub(super) struct Floor {
     issuer: String,
     resource: String,
+    desk: String,
     upstream: u16,
     signer: Signer,
     own: Key,
@@ -138,6 +140,7 @@ impl Floor {
         Ok(Self {
             issuer: world.issuer(),
             resource: world.resource(),
+            desk: world.desk(),
             upstream: world.ports.upstream,
             own: key(issuer.public())?,
             signer: Signer::read(&pem, issuer.public().thumbprint())?,
@@ -157,6 +160,7 @@ impl Floor {
             "/oauth/token" => token::grant(self, headers, &body).await,
             "/oauth/introspect" => token::introspect(self, &body).await,
             "/oauth/revoke" => token::revoke(self, &body),
+            "/access/v1/evaluation" => evaluation::evaluate(self, headers, &body).await,
             "/mcp/bench" => call::call(self, headers, body, link).await,
             _ => bail!("nothing is at {path}"),
         };
