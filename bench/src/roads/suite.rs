@@ -42,14 +42,15 @@ fn is_main(road: Road) -> bool {
     matches!(road, Road::Exchange { depth: 1 } | Road::Call)
 }
 
-/// How long a round of a road lasts. Where it is capacity that is measured, a full run has more of them than it has time for.
+/// How long a round of a road lasts. A full run has time for long ones on the main roads, and where capacity is measured.
 fn span(road: Road, connections: usize, scale: &Scale) -> Duration {
-    match road {
-        _ if scale.is_quick() => scale.round,
-        Road::Exchange { depth: 1 } | Road::Call if connections < OPEN => scale.round,
-        // Fetching fresh tokens takes longer than using them.
-        Road::ExchangeFresh if connections != ORDINARY => scale.round / 4,
-        _ => scale.round / 2,
+    if scale.is_quick() {
+        return scale.round;
+    }
+    match (is_main(road), connections) {
+        (true, 1 | ORDINARY) => scale.round,
+        (true, _) | (false, ORDINARY) => scale.round / 2,
+        (false, _) => scale.round / 4,
     }
 }
 
