@@ -61,8 +61,8 @@ use remit_token::{
 };
 use std::{fmt, sync::Arc};
 
-/// Most tokens whose signature is not checked again for a while.
-const REMEMBERED_TOKENS: usize = 16_384;
+/// Bytes of verified tokens remembered.
+const REMEMBERED_TOKENS: usize = 32 << 20;
 
 /// What an authorization server is made of.
 #[derive(Debug)]
@@ -169,7 +169,7 @@ pub struct Server {
     pub(crate) keys: Keys,
     pub(crate) verifying: KeySet,
     /// Our own tokens as they come back: to be exchanged, shown as an actor's, asked about.
-    tokens: Verified,
+    tokens: Arc<Verified>,
     pub(crate) servers: Vec<Arc<remit_model::Server>>,
     pub(crate) settings: Settings,
     pub(crate) browsers: Browsers,
@@ -187,10 +187,13 @@ pub struct Server {
 impl Server {
     pub fn new(parts: Parts) -> Self {
         let Parts { store, policy, clock, entropy, issuer, keys, servers, settings } = parts;
+        let tokens = Arc::new(Verified::new(REMEMBERED_TOKENS));
+        let remembered = Arc::clone(&tokens);
+        store.when_erased(move || remembered.clear());
         Self {
             tenant: store.tenant().clone(),
             verifying: keys.set(),
-            tokens: Verified::new(REMEMBERED_TOKENS),
+            tokens,
             passwords: login::Passwords::new(&entropy),
             nonces: dpop::Nonces::new(&entropy.bytes(), "as", dpop::nonce::PERIOD_SECS),
             replays: dpop::ReplaySet::new(settings.remembered_proofs, settings.dpop_window),
@@ -215,10 +218,20 @@ impl Server {
         &self.issuer
     }
 
+    /// How many verified tokens are remembered now.
+    pub fn remembered_tokens(&self) -> usize {
+        self.tokens.size().0
+    }
+
     /// A token of ours, unexpired, whatever it is for. Whether it still counts is for the snapshot to say.
     pub(crate) fn verify(&self, compact: &str, now: UnixTime) -> Result<Arc<AccessToken>, Refusal> {
         let expect = access::Expect { issuer: &self.issuer, audience: None };
-        self.tokens.verify(compact, &self.verifying, &expect, now, Skew::NONE)
+        let token = self.tokens.verify(compact, &self.verifying, &expect, now, Skew::NONE)?;
+        // An erasure ends the chains of whom it forgets: then nothing of theirs is remembered that came back after it.
+        if self.store.snapshot().is_revoked(&token.jti, [], &token.txn) {
+            self.tokens.remove(&token);
+        }
+        Ok(token)
     }
 
     pub(crate) fn now(&self) -> UnixTime {

@@ -102,7 +102,7 @@ impl Gateway {
         tokio::spawn(Self::record_ends(store.clone(), settings.tenant.clone(), ended));
         let gate = Arc::new(Self {
             closing,
-            gatekeeper: Gatekeeper::new(keys, &entropy.bytes(), &settings, clock.unix()),
+            gatekeeper: Gatekeeper::new(keys, &entropy.bytes(), &settings, clock.unix(), &store),
             sessions: Sessions::new(settings.sessions, nanos(settings.session_idle)),
             seals: Seals::new(&entropy.bytes()),
             mounts: mounts.collect(),
@@ -140,6 +140,11 @@ impl Gateway {
         if self.closing.send(Last::Flush(done)).is_ok() {
             let _ = flushed.await;
         }
+    }
+
+    /// How many verified tokens are remembered now.
+    pub fn remembered_tokens(&self) -> usize {
+        self.gatekeeper.remembered()
     }
 
     /// Closes idle sessions and links every so often, for as long as the gateway lives.

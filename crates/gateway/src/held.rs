@@ -7,7 +7,7 @@
 use crate::{identify, record};
 use remit_ledger::record::Party;
 use remit_model::{
-    Agent, Authority, Human,
+    Agent, Authority, Human, Memory,
     id::{Principal, PrincipalKind},
     refusal::Refusal,
 };
@@ -18,15 +18,9 @@ use remit_token::{
     dpop::{self, Proof},
 };
 use std::{
-    collections::HashMap,
     ops::Deref,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
-
-/// Tokens remembered in each of two generations.
-const CAPACITY: usize = 50_000;
-/// Parts of the memory, each under a lock of its own.
-const SHARDS: usize = 64;
 
 /// A verified token and what follows from it. Reads like its claims.
 #[derive(Debug)]
@@ -112,6 +106,11 @@ impl Held {
         Ok(standing)
     }
 
+    /// Bytes it takes in memory with what it amounts to, roughly: the chain is there in three forms.
+    pub(crate) fn bytes(compact: &str, effective: &Effective) -> usize {
+        size_of::<Self>() + 2 * AccessToken::bytes(compact) + effective.authority.bytes()
+    }
+
     fn effective(&self, world: &Snapshot, basis: Vec<Basis>) -> Effective {
         let authority = identify::within_limits(world, self.authority.clone(), &self.parties).at_location(&self.aud);
         let root = Principal { iss: self.iss.clone(), sub: self.sub.clone() };
@@ -170,59 +169,8 @@ pub(crate) fn party(world: &Snapshot, principal: &Principal) -> remit_policy::Pa
     }
 }
 
-/// The verified tokens at hand, by the SHA-256 of their text. Bounded; what is used stays.
-#[derive(Debug)]
-pub(crate) struct Tokens {
-    shards: Vec<Mutex<Generations>>,
-}
+/// The verified tokens at hand, by the SHA-256 of their text.
+pub(crate) type Tokens = Memory<[u8; 32], Arc<Held>>;
 
-#[derive(Debug, Default)]
-struct Generations {
-    current: HashMap<[u8; 32], Arc<Held>>,
-    previous: HashMap<[u8; 32], Arc<Held>>,
-}
-
-impl Default for Tokens {
-    fn default() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
-    }
-}
-
-impl Tokens {
-    pub(crate) fn get(&self, digest: &[u8; 32]) -> Option<Arc<Held>> {
-        let mut shard = self.shard(digest)?;
-        if let Some(held) = shard.current.get(digest) {
-            return Some(Arc::clone(held));
-        }
-        let held = shard.previous.remove(digest)?;
-        shard.insert(*digest, Arc::clone(&held));
-        Some(held)
-    }
-
-    pub(crate) fn insert(&self, held: &Arc<Held>) {
-        if let Some(mut shard) = self.shard(held.digest()) {
-            shard.insert(*held.digest(), Arc::clone(held));
-        }
-    }
-
-    pub(crate) fn remove(&self, digest: &[u8; 32]) {
-        if let Some(mut shard) = self.shard(digest) {
-            shard.current.remove(digest);
-            shard.previous.remove(digest);
-        }
-    }
-
-    fn shard(&self, digest: &[u8; 32]) -> Option<MutexGuard<'_, Generations>> {
-        let first = digest.first().copied().unwrap_or_default();
-        Some(self.shards.get(usize::from(first) % SHARDS)?.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Generations {
-    fn insert(&mut self, digest: [u8; 32], held: Arc<Held>) {
-        if self.current.len() >= CAPACITY / SHARDS {
-            self.previous = std::mem::take(&mut self.current);
-        }
-        self.current.insert(digest, held);
-    }
-}
+/// Room for them, in bytes.
+pub(crate) const ROOM: usize = 128 << 20;

@@ -110,7 +110,7 @@ impl Inbound {
             url: &mount.server.location,
             server: &mount.server,
         };
-        let identified = gate.gatekeeper.identify(&arrival, &gate.settings, &gate.store.snapshot(), now.unix());
+        let identified = gate.gatekeeper.identify(&arrival, &gate.settings, &gate.store, now.unix());
         match identified {
             Ok(caller) => Ok((
                 Identified { gate: Arc::clone(&gate), mount: Arc::clone(&mount), caller, headers: parts.headers, came },

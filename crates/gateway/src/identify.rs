@@ -5,7 +5,7 @@
 //! (revocation, quarantine) is looked at again whenever the world changed, expiry always.
 
 use crate::{
-    held::{Effective, Held, Tokens},
+    held::{self, Effective, Held, Standing, Tokens},
     settings::Settings,
 };
 use axum::http::{HeaderMap, header};
@@ -17,7 +17,7 @@ use remit_model::{
     resource::Server,
     time::UnixTime,
 };
-use remit_store::Snapshot;
+use remit_store::{Snapshot, Store};
 use remit_token::{
     KeySet, Skew,
     access::{self, AccessToken},
@@ -27,8 +27,6 @@ use std::sync::Arc;
 
 /// Proofs remembered against replay: two windows' worth at some thousand calls a second.
 const REPLAY_CAPACITY: usize = 4_000_000;
-/// Longest token remembered, in bytes.
-const MEMORABLE: usize = 8 * 1024;
 /// Longest `Authorization` header read. X-10.
 const CREDENTIAL_LIMIT: usize = 32 * 1024;
 
@@ -81,19 +79,26 @@ pub(crate) struct Gatekeeper {
     nonces: Nonces,
     replay: ReplaySet,
     started: UnixTime,
-    tokens: Tokens,
+    tokens: Arc<Tokens>,
 }
 
 impl Gatekeeper {
     /// `secret` is fresh for this process: it makes old nonces worthless.
-    pub(crate) fn new(keys: KeySet, secret: &[u8; 32], settings: &Settings, started: UnixTime) -> Self {
+    pub(crate) fn new(keys: KeySet, secret: &[u8; 32], settings: &Settings, started: UnixTime, store: &Store) -> Self {
+        let tokens = Arc::new(Tokens::new(held::ROOM));
+        let remembered = Arc::clone(&tokens);
+        store.when_erased(move || remembered.clear());
         Self {
             keys,
             nonces: Nonces::new(secret, "rs", dpop::nonce::PERIOD_SECS),
             replay: ReplaySet::new(REPLAY_CAPACITY, settings.proof_window),
             started,
-            tokens: Tokens::default(),
+            tokens,
         }
+    }
+
+    pub(crate) fn remembered(&self) -> usize {
+        self.tokens.size().0
     }
 
     pub(crate) fn nonce(&self, now: UnixTime) -> String {
@@ -105,22 +110,37 @@ impl Gatekeeper {
         &self,
         arrival: &Arrival<'_>,
         settings: &Settings,
-        world: &Snapshot,
+        store: &Store,
         now: UnixTime,
     ) -> Result<Caller, Unidentified> {
+        let world = store.snapshot();
         let credential = credential(arrival.headers).map_err(Unidentified::nobody)?;
         let digest = access::digest(credential.token);
-        let token = self.token(credential.token, &digest, arrival.server, settings, now).map_err(Unidentified::nobody)?;
+        let (token, remembered) =
+            self.token(credential.token, &digest, arrival.server, settings, now).map_err(Unidentified::nobody)?;
         let known = |refusal: Refusal| Unidentified { refusal, token: Some(Arc::clone(&token)) };
         let proof = self.proof(arrival, &credential, &token, settings, now).map_err(known)?;
-        let standing = token.standing(world, &settings.issuer).map_err(|refusal| {
+        let standing = token.standing(&world, &settings.issuer).map_err(|refusal| {
             // Whoever lost their standing, or was erased, is not kept in memory either.
             self.tokens.remove(&digest);
             known(refusal)
         })?;
+        if !remembered {
+            self.remember(&token, credential.token, &standing, store, settings);
+        }
         Ok(Caller { proof: Some(Arc::new(proof)), authority: standing.effective, revision: standing.revision, token })
     }
 
+    fn remember(&self, token: &Arc<Held>, compact: &str, standing: &Standing, store: &Store, settings: &Settings) {
+        self.tokens.put(*token.digest(), Arc::clone(token), Held::bytes(compact, &standing.effective));
+        // An erasure that came in between emptied this memory before.
+        let world = store.snapshot();
+        if world.revision() != standing.revision && self::standing(&world, token, &settings.issuer).is_err() {
+            self.tokens.remove(token.digest());
+        }
+    }
+
+    /// The verified token, and whether it was remembered.
     fn token(
         &self,
         compact: &str,
@@ -128,19 +148,15 @@ impl Gatekeeper {
         server: &Server,
         settings: &Settings,
         now: UnixTime,
-    ) -> Result<Arc<Held>, Refusal> {
+    ) -> Result<(Arc<Held>, bool), Refusal> {
         let skew = Skew::seconds(settings.skew);
         // The audience is compared below, on both paths; the memory is shared by all servers.
         let expect = access::Expect { issuer: &settings.issuer, audience: None };
-        let token = if let Some(token) = self.tokens.get(digest).filter(|token| token.meets(&expect, now, skew)) {
-            token
-        } else {
-            let token = Arc::new(Held::new(access::verify(compact, &self.keys, &expect, now, skew)?));
-            // A token that is long is verified every time: memory is bounded by number, so one entry must not be large.
-            if compact.len() <= MEMORABLE {
-                self.tokens.insert(&token);
-            }
-            token
+        let known = self.tokens.get(digest).filter(|token| token.meets(&expect, now, skew));
+        let remembered = known.is_some();
+        let token = match known {
+            Some(token) => token,
+            None => Arc::new(Held::new(access::verify(compact, &self.keys, &expect, now, skew)?)),
         };
         if token.aud != server.location {
             return Err(Refusal::new(
@@ -148,7 +164,7 @@ impl Gatekeeper {
                 format!("the token is for `{}`, not for `{}`", token.aud, server.location),
             ));
         }
-        Ok(token)
+        Ok((token, remembered))
     }
 
     fn proof(

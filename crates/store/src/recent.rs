@@ -1,127 +1,111 @@
 //! Tokens as they were issued or read a short while ago, so that a token that is used does not cost a read each time.
 //!
 //! A row of `tokens` never changes: it is there from the commit that issued it until an erasure takes it or, well after its
-//! expiry, the sweep does. An erasure empties this memory before it is answered, and what a read began before that is not
-//! kept. Standing is no part of a row: whoever asks looks at the snapshot for revocations, as with a row just read.
+//! expiry, the sweep does. Standing is no part of a row: whoever asks looks at the snapshot for revocations, as with a row
+//! just read.
+//!
+//! An erasure ends the chains it takes out, and empties this memory before it is answered. What is kept afterwards is
+//! therefore looked up among the revocations: a row that was read before the erasure is not kept after it.
 
-use crate::batch::StoredToken;
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use crate::{batch::StoredToken, snapshot::Snapshot};
+use remit_model::Memory;
+use std::sync::Arc;
 
-/// Tokens and hops of chains kept in each of two generations; at a few kilobytes for each this is some ten megabytes.
-const ROOM: usize = 8_192;
+/// Bytes kept.
+const ROOM: usize = 32 << 20;
 
-#[derive(Default)]
-pub(crate) struct Recent(Mutex<State>);
+#[derive(Debug)]
+pub(crate) struct Recent(Memory<String, Arc<StoredToken>>);
 
-#[derive(Default)]
-struct State {
-    /// Grows whenever something was forgotten on purpose.
-    epoch: u64,
-    current: Generation,
-    previous: Generation,
+impl Default for Recent {
+    fn default() -> Self {
+        Self(Memory::new(ROOM))
+    }
 }
-
-#[derive(Default)]
-struct Generation {
-    tokens: HashMap<String, Arc<StoredToken>>,
-    weight: usize,
-}
-
-/// When a look began: what was read since may be kept only if nothing was forgotten meanwhile.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Since(u64);
 
 impl Recent {
-    pub(crate) fn since(&self) -> Since {
-        Since(self.state().epoch)
-    }
-
     pub(crate) fn get(&self, jti: &str) -> Option<Arc<StoredToken>> {
-        let mut state = self.state();
-        if let Some(token) = state.current.tokens.get(jti) {
-            return Some(Arc::clone(token));
-        }
-        let token = state.previous.tokens.remove(jti)?;
-        state.put(Arc::clone(&token));
-        Some(token)
+        self.0.get(jti)
     }
 
-    pub(crate) fn put(&self, since: Since, token: Arc<StoredToken>) {
-        let mut state = self.state();
-        if state.epoch == since.0 {
-            state.put(token);
+    /// Keeps a token; `now` says what is true after it was kept.
+    pub(crate) fn put(&self, token: &Arc<StoredToken>, now: impl FnOnce() -> Arc<Snapshot>) {
+        self.0.put(token.jti.clone(), Arc::clone(token), bytes(token));
+        if now().is_revoked(&token.jti, [], &token.chain.id) {
+            self.0.remove(&token.jti);
         }
     }
 
-    /// Forgets everything, and everything that is being read at this moment.
     pub(crate) fn forget(&self) {
-        let mut state = self.state();
-        *state = State { epoch: state.epoch.wrapping_add(1), ..State::default() };
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.clear();
     }
 }
 
-impl State {
-    fn put(&mut self, token: Arc<StoredToken>) {
-        if self.current.weight >= ROOM {
-            self.previous = std::mem::take(&mut self.current);
-        }
-        self.current.weight = self.current.weight.saturating_add(1 + token.chain.hops.len());
-        self.current.tokens.insert(token.jti.clone(), token);
-    }
-}
-
-// Tokens name people; only their number is shown.
-impl fmt::Debug for Recent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.state();
-        f.debug_struct("Recent").field("tokens", &(state.current.tokens.len() + state.previous.tokens.len())).finish()
-    }
+/// Bytes a token takes in memory, roughly.
+fn bytes(token: &StoredToken) -> usize {
+    let hops = token.chain.hops.iter().map(|hop| {
+        let texts = [&hop.delegator.iss, &hop.delegator.sub, &hop.delegate.iss, &hop.delegate.sub, &hop.jkt, &hop.jti];
+        let texts: usize = texts.iter().map(|text| text.len()).sum();
+        size_of_val(hop) + texts + hop.edge.jws().len() + hop.purpose.as_ref().map_or(0, String::len) + hop.authority.bytes()
+    });
+    let texts =
+        [&token.jti, &token.jti, &token.client, &token.jkt, &token.audience, &token.chain.root.iss, &token.chain.root.sub];
+    let texts: usize = texts.iter().map(|text| text.len()).sum();
+    size_of::<StoredToken>() + texts + token.authority.bytes() + hops.sum::<usize>()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use remit_model::{Authority, Chain, Principal, UnixTime};
+    use crate::batch::Revocation;
+    use remit_model::{Authority, Chain, EdgeProof, Hop, Principal, TenantId, UnixTime};
 
-    fn token(jti: String) -> Arc<StoredToken> {
-        let chain = Chain::new("txn".to_owned(), Principal::human("https://as.example", "alice"));
+    fn token(jti: String, edge: usize) -> Arc<StoredToken> {
+        let alice = Principal::human("https://as.example", "alice");
+        let mut chain = Chain::new(format!("txn of {jti}"), alice.clone());
+        chain.hops.push(Hop {
+            delegator: alice.clone(),
+            delegate: alice,
+            jkt: String::new(),
+            authority: Authority::none(),
+            purpose: None,
+            expires: UnixTime(60),
+            jti: String::new(),
+            edge: EdgeProof::IdToken("x".repeat(edge)),
+        });
         let (client, jkt, audience) = (String::new(), String::new(), String::new());
         let (issued, expires) = (UnixTime(0), UnixTime(60));
         let authority = Authority::none();
         Arc::new(StoredToken { jti, chain, authority, parent: None, client, jkt, audience, issued, expires, family: None })
     }
 
-    #[test]
-    fn what_was_read_before_everything_was_forgotten_is_not_kept() {
-        let recent = Recent::default();
-        let before = recent.since();
-        recent.put(before, token("a".to_owned()));
-        assert!(recent.get("a").is_some());
-        recent.forget();
-        recent.put(before, token("a".to_owned()));
-        assert!(recent.get("a").is_none(), "neither kept, nor put back by a read that began before");
-        recent.put(recent.since(), token("a".to_owned()));
-        assert!(recent.get("a").is_some());
+    fn world() -> Arc<Snapshot> {
+        Arc::new(Snapshot::empty(TenantId::main()))
     }
 
     #[test]
-    fn a_flood_stays_bounded_and_what_is_used_stays() {
-        let recent = Recent::default();
-        for n in 0..10 * ROOM {
-            recent.put(recent.since(), token(format!("{n}")));
-            if n % 1_000 == 0 {
-                assert!(recent.get("0").is_some(), "after {n}");
+    fn what_was_read_before_an_erasure_is_not_kept_after_it() {
+        let (recent, read) = (Recent::default(), token("a".to_owned(), 10));
+        recent.put(&read, world);
+        assert!(recent.get("a").is_some());
+        let mut erased = Snapshot::clone(&world());
+        erased.revoke(&Revocation::Txn("txn of a".to_owned()), UnixTime(99));
+        recent.forget();
+        assert!(recent.get("a").is_none());
+        recent.put(&read, || Arc::new(erased));
+        assert!(recent.get("a").is_none(), "a read that began before");
+    }
+
+    #[test]
+    fn large_tokens_take_no_more_room_than_many_small_ones() {
+        for edge in [10, 100_000] {
+            let recent = Recent::default();
+            for n in 0..2_000 {
+                recent.put(&token(format!("{n}"), edge), world);
             }
+            let (count, weight) = recent.0.size();
+            assert!(weight <= ROOM && count * edge <= weight, "{count} of {edge}");
+            assert!(recent.get("1999").is_some());
         }
-        let state = recent.state();
-        assert!(state.current.tokens.len() + state.previous.tokens.len() <= 2 * ROOM + 2);
     }
 }

@@ -4,6 +4,7 @@ use crate::{outage::Conditions, recent::Recent, snapshot::Snapshot, store::Stats
 use arc_swap::ArcSwap;
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -23,6 +24,23 @@ pub(crate) struct Shared {
     pub(crate) recent: Recent,
     /// Held by whoever moves the write-ahead log into the database: SQLite turns a second one away at once.
     pub(crate) backfilling: Mutex<()>,
+    pub(crate) forgetting: Forgetting,
+}
+
+/// What is to be done in memory after an erasure.
+#[derive(Default)]
+pub(crate) struct Forgetting(Mutex<Vec<Box<dyn Fn() + Send + Sync>>>);
+
+impl Forgetting {
+    pub(crate) fn add(&self, forget: impl Fn() + Send + Sync + 'static) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(forget));
+    }
+}
+
+impl fmt::Debug for Forgetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Forgetting").finish_non_exhaustive()
+    }
 }
 
 /// Reads of the public part of the log, counted in the next heartbeat.
@@ -64,11 +82,18 @@ impl Shared {
             reads: Reads::default(),
             recent: Recent::default(),
             backfilling: Mutex::default(),
+            forgetting: Forgetting::default(),
         }
     }
-}
 
-impl Shared {
+    /// Empties what is remembered of tokens, here and wherever else it is.
+    pub(crate) fn forget(&self) {
+        self.recent.forget();
+        for forget in self.forgetting.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            forget();
+        }
+    }
+
     pub(crate) fn backfilling(&self) -> MutexGuard<'_, ()> {
         self.backfilling.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -141,16 +141,20 @@ impl Store {
     pub async fn apply(&self, batch: Batch) -> Result<Applied, ApplyError> {
         let issued: Vec<_> = batch.changes.iter().filter_map(Change::issued).cloned().collect();
         let erases = batch.changes.iter().any(|change| matches!(change, Change::Erase(_)));
-        let recent = &self.0.shared.recent;
-        let since = recent.since();
         let applied = self.submit(|answer| Job::Apply(batch, answer)).await?;
-        for token in issued {
-            recent.put(since, token);
+        for token in &issued {
+            self.0.shared.recent.put(token, || self.snapshot());
         }
         if erases {
-            recent.forget();
+            self.0.shared.forget();
         }
         Ok(applied)
+    }
+
+    /// Has `forget` called after every erasure, before it is answered: whoever keeps in memory what tokens say of people
+    /// forgets it there. What is remembered afterwards must be of the snapshot of that moment.
+    pub fn when_erased(&self, forget: impl Fn() + Send + Sync + 'static) {
+        self.0.shared.forgetting.add(forget);
     }
 
     /// What is true now; never older than any batch whose `apply` has resolved.
@@ -246,10 +250,10 @@ impl Store {
         if let Some(known) = recent.get(jti) {
             return Ok(Some(known));
         }
-        let (since, jti, vault) = (recent.since(), jti.to_owned(), self.0.vault.clone());
+        let (jti, vault) = (jti.to_owned(), self.0.vault.clone());
         let found = self.0.readers.read(move |conn, tenant| read::token(conn, tenant, &jti, &vault)).await?.map(Arc::new);
         if let Some(token) = &found {
-            recent.put(since, Arc::clone(token));
+            recent.put(token, || self.snapshot());
         }
         Ok(found)
     }

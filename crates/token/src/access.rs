@@ -47,6 +47,32 @@ pub struct Claims {
     pub purpose: Option<String>,
 }
 
+#[cfg(test)]
+impl Claims {
+    /// A token that says little, good for a minute.
+    pub(crate) fn example(now: UnixTime) -> Self {
+        Self {
+            iss: "https://as".into(),
+            sub: "user:a".into(),
+            aud: "https://rs".into(),
+            client_id: "agent:b".into(),
+            scope: String::new(),
+            jti: "1".into(),
+            iat: now,
+            exp: now.plus(60),
+            auth_time: None,
+            acr: None,
+            amr: Vec::new(),
+            cnf_jkt: None,
+            act: None,
+            authority: Authority::none(),
+            txn: "t".into(),
+            ancestors: Vec::new(),
+            purpose: None,
+        }
+    }
+}
+
 /// A verified access token. Reads like its [`Claims`]; only [`verify`] makes one.
 #[derive(Clone)]
 pub struct AccessToken {
@@ -64,6 +90,11 @@ impl AccessToken {
 
     pub fn claims(&self) -> &Claims {
         &self.claims
+    }
+
+    /// Bytes that a token of this text takes in memory, roughly: many short texts, each of which costs something.
+    pub fn bytes(compact: &str) -> usize {
+        size_of::<Self>() + 4 * compact.len()
     }
 
     /// Whether [`verify`] would still take this token, as far as issuer, audience and time go.

@@ -279,7 +279,7 @@ mod tests {
         KeySet, Skew, access,
         dpop::{self, NonceRule, ReplaySet},
     };
-    use remit_model::{Authority, UnixTime};
+    use remit_model::UnixTime;
 
     const NOW: UnixTime = UnixTime(1_800_000_000);
 
@@ -288,25 +288,7 @@ mod tests {
     fn cheap_checks_come_before_the_signature() {
         let key = PrivateKey::from_seed(Algorithm::Ed25519, &[1; 32]).unwrap();
         let keys = KeySet::of([key.public()]);
-        let claims = access::Claims {
-            iss: "https://as".into(),
-            sub: "user:a".into(),
-            aud: "https://rs".into(),
-            client_id: "agent:b".into(),
-            scope: String::new(),
-            jti: "1".into(),
-            iat: NOW,
-            exp: NOW.plus(60),
-            auth_time: None,
-            acr: None,
-            amr: Vec::new(),
-            cnf_jkt: None,
-            act: None,
-            authority: Authority::none(),
-            txn: "t".into(),
-            ancestors: Vec::new(),
-            purpose: None,
-        };
+        let claims = access::Claims::example(NOW);
         let token = access::mint(&key, &claims).unwrap();
         let cost = |issuer, audience, now| {
             let expect = access::Expect { issuer, audience: Some(audience) };

@@ -15,43 +15,27 @@ use crate::{
     key::PublicKey,
     keyset::KeySet,
 };
-use remit_model::{Refusal, UnixTime};
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use remit_model::{Memory, Refusal, UnixTime};
+use std::sync::Arc;
 
 /// For how many seconds a signature that was checked is not checked again.
 pub const LIFE_SECS: i64 = 60;
 
-const SHARDS: usize = 16;
-
 /// A bounded memory of verified tokens.
-pub struct Verified {
-    shards: [Mutex<Shard>; SHARDS],
-    /// Tokens in one generation of one shard.
-    room: usize,
-}
+#[derive(Debug)]
+pub struct Verified(Memory<[u8; 32], Arc<Entry>>);
 
+#[derive(Debug)]
 struct Entry {
     token: Arc<AccessToken>,
     key: PublicKey,
     checked: UnixTime,
 }
 
-#[derive(Default)]
-struct Shard {
-    /// When the current generation began.
-    began: UnixTime,
-    current: HashMap<[u8; 32], Entry>,
-    previous: HashMap<[u8; 32], Entry>,
-}
-
 impl Verified {
-    /// Room for `capacity` tokens, at one or two kilobytes each.
-    pub fn new(capacity: usize) -> Self {
-        Self { shards: std::array::from_fn(|_| Mutex::default()), room: (capacity / (2 * SHARDS)).max(1) }
+    /// Room for `bytes`.
+    pub fn new(bytes: usize) -> Self {
+        Self(Memory::new(bytes))
     }
 
     /// As [`access::verify`], without the signature check where it was done within [`LIFE_SECS`].
@@ -68,75 +52,31 @@ impl Verified {
     ) -> Result<Arc<AccessToken>, Refusal> {
         // Nothing that long was ever remembered: it is refused before it is hashed.
         let digest = if compact.len() > TOKEN_LIMIT { [0; 32] } else { access::digest(compact) };
-        if let Some(token) = self.recall(&digest, keys, expect, now, skew) {
-            return Ok(token);
+        if let Some(entry) = self.0.get(&digest) {
+            let fresh = (0..LIFE_SECS).contains(&now.since(entry.checked));
+            if fresh && keys.holds(&entry.key) && entry.token.meets(expect, now, skew) {
+                return Ok(Arc::clone(&entry.token));
+            }
         }
         let (token, key) = access::check(compact, keys, expect, now, skew)?;
-        let token = Arc::new(token);
-        self.shard(&digest).put(digest, Entry { token: Arc::clone(&token), key, checked: now }, self.room, now);
+        let (token, bytes) = (Arc::new(token), AccessToken::bytes(compact));
+        self.0.put(digest, Arc::new(Entry { token: Arc::clone(&token), key, checked: now }), bytes);
         Ok(token)
     }
 
-    /// How many tokens are remembered now.
-    pub fn count(&self) -> usize {
-        let count = |shard: &Mutex<Shard>| {
-            let shard = lock(shard);
-            shard.current.len() + shard.previous.len()
-        };
-        self.shards.iter().map(count).sum()
+    /// Forgets one token: of someone whom nothing is to be remembered of.
+    pub fn remove(&self, token: &AccessToken) {
+        self.0.remove(token.digest());
     }
 
-    fn recall(
-        &self,
-        digest: &[u8; 32],
-        keys: &KeySet,
-        expect: &Expect<'_>,
-        now: UnixTime,
-        skew: Skew,
-    ) -> Option<Arc<AccessToken>> {
-        let mut shard = self.shard(digest);
-        let entry = shard.find(digest, self.room)?;
-        let fresh = (0..LIFE_SECS).contains(&now.since(entry.checked));
-        let holds = fresh && keys.holds(&entry.key) && entry.token.meets(expect, now, skew);
-        holds.then(|| Arc::clone(&entry.token))
+    /// Forgets all tokens.
+    pub fn clear(&self) {
+        self.0.clear();
     }
 
-    fn shard(&self, [first, ..]: &[u8; 32]) -> MutexGuard<'_, Shard> {
-        let [only, rest @ ..] = &self.shards;
-        lock(rest.get(usize::from(*first) % SHARDS).unwrap_or(only))
-    }
-}
-
-impl Shard {
-    /// The entry of this name; it is in use, so it moves to the current generation while there is room.
-    fn find(&mut self, digest: &[u8; 32], room: usize) -> Option<&Entry> {
-        if !self.current.contains_key(digest)
-            && self.current.len() < room
-            && let Some(entry) = self.previous.remove(digest)
-        {
-            self.current.insert(*digest, entry);
-        }
-        self.current.get(digest).or_else(|| self.previous.get(digest))
-    }
-
-    fn put(&mut self, digest: [u8; 32], entry: Entry, room: usize, now: UnixTime) {
-        let age = now.since(self.began);
-        if self.current.len() >= room || !(0..LIFE_SECS).contains(&age) {
-            self.previous = std::mem::take(&mut self.current);
-            self.began = now;
-        }
-        self.current.insert(digest, entry);
-    }
-}
-
-// A panic while holding the lock cannot leave half an entry.
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl fmt::Debug for Verified {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Verified").field("room", &self.room).finish_non_exhaustive()
+    /// How many tokens are remembered now, and what they weigh in bytes.
+    pub fn size(&self) -> (usize, usize) {
+        self.0.size()
     }
 }
 
@@ -147,7 +87,7 @@ mod tests {
         access::Claims,
         key::{Algorithm, PrivateKey, counting::checks_during},
     };
-    use remit_model::{Authority, Code};
+    use remit_model::Code;
 
     const NOW: UnixTime = UnixTime(1_800_000_000);
     const EXPECT: Expect<'static> = Expect { issuer: "https://as", audience: Some("https://rs") };
@@ -156,27 +96,12 @@ mod tests {
         PrivateKey::from_seed(Algorithm::Ed25519, &[seed; 32]).unwrap()
     }
 
+    fn claims(jti: &str) -> Claims {
+        Claims { jti: jti.to_owned(), exp: NOW.plus(90), ..Claims::example(NOW) }
+    }
+
     fn token(key: &PrivateKey, jti: &str) -> String {
-        let claims = Claims {
-            iss: "https://as".into(),
-            sub: "user:a".into(),
-            aud: "https://rs".into(),
-            client_id: "agent:b".into(),
-            scope: String::new(),
-            jti: jti.into(),
-            iat: NOW,
-            exp: NOW.plus(90),
-            auth_time: None,
-            acr: None,
-            amr: Vec::new(),
-            cnf_jkt: None,
-            act: None,
-            authority: Authority::none(),
-            txn: "t".into(),
-            ancestors: Vec::new(),
-            purpose: None,
-        };
-        access::mint(key, &claims).unwrap()
+        access::mint(key, &claims(jti)).unwrap()
     }
 
     /// Whether it was accepted, and how many signatures were checked for that.
@@ -188,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_signature_is_checked_once_a_minute() {
-        let (key, memory) = (key(1), Verified::new(100));
+        let (key, memory) = (key(1), Verified::new(1 << 20));
         let (keys, token) = (KeySet::of([key.public()]), token(&key, "1"));
         assert_eq!(cost(&memory, &token, &keys, NOW), (Ok(()), 1));
         assert_eq!(cost(&memory, &token, &keys, NOW.plus(LIFE_SECS - 1)), (Ok(()), 0));
@@ -199,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_key_that_went_takes_its_tokens_along() {
-        let (old, new, memory) = (key(1), key(2), Verified::new(100));
+        let (old, new, memory) = (key(1), key(2), Verified::new(1 << 20));
         let (both, only_new) = (KeySet::of([new.public(), old.public()]), KeySet::of([new.public()]));
         let token = token(&old, "1");
         assert_eq!(cost(&memory, &token, &both, NOW), (Ok(()), 1));
@@ -210,7 +135,7 @@ mod tests {
 
     #[test]
     fn n_at_a_forgery_beside_a_remembered_token_is_checked_and_never_remembered() {
-        let (key, memory) = (key(1), Verified::new(100));
+        let (key, memory) = (key(1), Verified::new(1 << 20));
         let (keys, token) = (KeySet::of([key.public()]), token(&key, "1"));
         assert_eq!(cost(&memory, &token, &keys, NOW), (Ok(()), 1));
         let (signed, signature) = token.rsplit_once('.').unwrap();
@@ -229,7 +154,7 @@ mod tests {
                 assert_eq!(cost(&memory, &forged, &keys, NOW), (Err(Code::TokenSignatureInvalid), 1), "{forged}");
             }
         }
-        assert_eq!((memory.count(), cost(&memory, &token, &keys, NOW)), (1, (Ok(()), 0)));
+        assert_eq!((memory.size().0, cost(&memory, &token, &keys, NOW)), (1, (Ok(()), 0)));
         for longer in [format!("{token}A"), format!("{token}."), format!(" {token}"), "A".repeat(TOKEN_LIMIT + 1)] {
             assert!(cost(&memory, &longer, &keys, NOW).0.is_err());
         }
@@ -240,7 +165,7 @@ mod tests {
         let (old, new) = (key(1), key(2));
         let sets = [KeySet::of([old.public()]), KeySet::of([new.public(), old.public()]), KeySet::of([new.public()])];
         let tokens = [token(&old, "1"), token(&new, "2"), token(&key(3), "3"), "not.a.token".to_owned()];
-        let memory = Verified::new(100);
+        let memory = Verified::new(1 << 20);
         for round in 0..3 {
             for step in [0, 1, -200, -1, 59, 60, 61, 89, 90, 120, 200] {
                 for (audience, skew) in [(None, 0), (Some("https://rs"), 30), (Some("https://other"), 0)] {
@@ -258,14 +183,34 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_genuine_tokens_stays_bounded() {
-        let (key, memory) = (key(1), Verified::new(256));
-        let keys = KeySet::of([key.public()]);
-        let used = token(&key, "used");
-        for n in 0..1_000 {
-            memory.verify(&token(&key, &n.to_string()), &keys, &EXPECT, NOW, Skew::NONE).unwrap();
-            memory.verify(&used, &keys, &EXPECT, NOW, Skew::NONE).unwrap();
+    fn a_flood_of_genuine_tokens_stays_bounded_however_long_they_are() {
+        for purpose in [0, 4_000] {
+            let (key, memory) = (key(1), Verified::new(1 << 20));
+            let keys = KeySet::of([key.public()]);
+            let token = |jti: &str| {
+                let claims = Claims { purpose: Some("x".repeat(purpose)), ..claims(jti) };
+                access::mint(&key, &claims).unwrap()
+            };
+            let used = token("used");
+            for n in 0..1_000 {
+                memory.verify(&token(&n.to_string()), &keys, &EXPECT, NOW, Skew::NONE).unwrap();
+                memory.verify(&used, &keys, &EXPECT, NOW, Skew::NONE).unwrap();
+            }
+            assert_eq!(cost(&memory, &used, &keys, NOW), (Ok(()), 0), "what is used stays");
+            let (count, bytes) = memory.size();
+            assert!(bytes <= 1 << 20 && count * used.len() <= bytes, "{count} of {} bytes weigh {bytes}", used.len());
         }
-        assert!(memory.count() <= 256, "{}", memory.count());
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_token_that_is_to_be_forgotten() {
+        let (key, memory) = (key(1), Verified::new(1 << 20));
+        let keys = KeySet::of([key.public()]);
+        let verified = memory.verify(&token(&key, "1"), &keys, &EXPECT, NOW, Skew::NONE).unwrap();
+        memory.verify(&token(&key, "2"), &keys, &EXPECT, NOW, Skew::NONE).unwrap();
+        memory.remove(&verified);
+        assert_eq!(memory.size().0, 1);
+        memory.clear();
+        assert_eq!(memory.size(), (0, 0));
     }
 }

@@ -1,7 +1,12 @@
 //! A token that was seen a moment ago, signature, row and all: what ends it ends it at the next request.
 
 use crate::{flow::*, world::*};
-use remit_model::{AgentStatus, Human, HumanStatus, TenantId};
+use remit_ledger::{
+    Draft,
+    record::{ProducerKind, RecordType},
+    vault::Subject,
+};
+use remit_model::{AgentStatus, Human, HumanStatus, TenantId, ToolClass};
 use remit_store::{Batch, Change, Revocation};
 use remit_token::{Algorithm, PrivateKey};
 use serde_json::json;
@@ -44,6 +49,23 @@ async fn dc_13_quarantine_and_a_disabled_person_bite_at_once() {
     assert!(world.active(&world.summarizer, &child).await, "and it ends as it began");
     world.change(Change::PutHuman(Human { status: HumanStatus::Disabled, ..human("alice") })).await;
     refused(&world, &world.planner, &token, "human_disabled").await;
+}
+
+#[tokio::test]
+async fn an_erasure_leaves_nothing_of_the_person_in_memory_and_nothing_comes_back() {
+    let (world, token, child) = warm().await;
+    assert!(world.server.remembered_tokens() >= 2);
+    let alice = Subject::Principal { iss: ISSUER.to_owned(), sub: "user:alice".to_owned() };
+    let asked = Draft::new(TenantId::main(), ProducerKind::AuthzServer, RecordType::ConfigChange)
+        .action("ledger.erase", ToolClass::Admin)
+        .ext("redaction", json!({"legal_basis": "asked for"}));
+    world.store.erase(&alice, asked).await.unwrap();
+    assert_eq!(world.server.remembered_tokens(), 0, "though nobody asked since");
+    for _ in 0..2 {
+        assert!(!world.active(&world.scribe, &token).await);
+        world.narrow(&world.scribe, &child, &[]).await.refused("invalid_request", "token_revoked");
+        assert_eq!(world.server.remembered_tokens(), 0);
+    }
 }
 
 #[tokio::test]

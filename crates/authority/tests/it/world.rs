@@ -87,6 +87,7 @@ impl Actor {
 pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) clock: Clock,
+    pub(crate) server: Arc<Server>,
     pub(crate) app: Router,
     pub(crate) signing: PrivateKey,
     pub(crate) planner: Actor,
@@ -207,7 +208,7 @@ impl World {
         let keys = Keys::new(signing());
         let store = open_store(&dir, &clock, &entropy, &keys);
         let bundle = Bundle::parse(&[("test.cedar".to_owned(), POLICY.to_owned())]).unwrap();
-        let app = router(Arc::new(Server::new(Parts {
+        let server = Arc::new(Server::new(Parts {
             store: store.clone(),
             policy: Arc::new(Live::new(bundle, UnixTime(START))),
             clock: clock.clone(),
@@ -216,11 +217,12 @@ impl World {
             keys,
             servers: servers(),
             settings,
-        })));
+        }));
         let world = Self {
+            app: router(Arc::clone(&server)),
+            server,
             store,
             clock,
-            app,
             signing: signing(),
             planner: Actor::new("planner"),
             summarizer: Actor::new("summarizer"),

@@ -123,7 +123,7 @@ impl Desk<'_> {
         let url = format!("{}{}", gate.settings.issuer, self.route);
         let arrival = Arrival { method: method.as_str(), headers: self.headers, url: &url, server: &self.point.server };
         let now = gate.clock.now();
-        match gate.gatekeeper.identify(&arrival, &gate.settings, &gate.store.snapshot(), now.unix()) {
+        match gate.gatekeeper.identify(&arrival, &gate.settings, &gate.store, now.unix()) {
             Ok(caller) => Ok(caller),
             Err(unidentified) => Err(self.unauthenticated(unidentified).await),
         }

@@ -1,7 +1,12 @@
 //! A token that is in use is remembered; what the world says of those it names is not, beyond one revision of it.
 
 use crate::world::{Client, Wish, World, agent};
-use remit_model::{AgentId, AgentStatus, HumanStatus, TenantId};
+use remit_ledger::{
+    Draft,
+    record::{ProducerKind, RecordType},
+    vault::Subject,
+};
+use remit_model::{AgentId, AgentStatus, HumanStatus, TenantId, ToolClass};
 use remit_store::{Batch, Change, Revocation};
 use serde_json::json;
 use std::time::Duration;
@@ -75,6 +80,27 @@ async fn quarantine_bites_at_once_and_its_end_is_seen_at_once() {
         let agent = AgentId::parse("planner").unwrap();
         apply(&world, Change::SetAgentStatus { agent, status: AgentStatus::Active }).await;
         client.call("ticket.read", json!({})).await.result();
+    }
+}
+
+#[tokio::test]
+async fn an_erasure_leaves_nothing_of_the_person_in_memory_and_nothing_comes_back() {
+    let world = World::new(true).await;
+    let client = world.all();
+    client.call("ticket.read", json!({})).await.result();
+    assert_eq!(world.gate.remembered_tokens(), 1);
+    let alice = Subject::Principal { iss: world.base.clone(), sub: "user:alice".into() };
+    let asked = Draft::new(TenantId::main(), ProducerKind::AuthzServer, RecordType::ConfigChange)
+        .action("ledger.erase", ToolClass::Admin)
+        .ext("redaction", json!({"legal_basis": "asked for"}));
+    world.store.erase(&alice, asked).await.unwrap();
+    assert_eq!(world.gate.remembered_tokens(), 0, "though nobody called since");
+    for _ in 0..2 {
+        client.call("ticket.read", json!({})).await.refused(401, "human_disabled");
+        let mut headers = client.modern_request("tools/list", json!({})).0;
+        headers.retain(|(name, _)| name != "dpop");
+        client.send(headers, &json!({})).await.refused(401, "dpop_proof_missing");
+        assert_eq!(world.gate.remembered_tokens(), 0);
     }
 }
 

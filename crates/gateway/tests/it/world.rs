@@ -36,6 +36,7 @@ pub(crate) const LEGACY: &str = "2025-11-25";
 
 pub(crate) struct World {
     pub(crate) store: Store,
+    pub(crate) gate: Arc<Gateway>,
     pub(crate) clock: Clock,
     pub(crate) base: String,
     pub(crate) location: String,
@@ -134,7 +135,7 @@ impl World {
             reads_in_outage: false,
         });
         let policy = Arc::new(Live::new(Bundle::parse(&wish.policy).unwrap(), UnixTime(NOW)));
-        let gateway = Gateway::new(Parts {
+        let gate = Gateway::new(Parts {
             store: store.clone(),
             policy,
             clock: clock.clone(),
@@ -143,9 +144,10 @@ impl World {
             routes: routes.into(),
             settings,
         });
-        let app = router(gateway);
+        let app = router(Arc::clone(&gate));
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        let world = Self { store, clock, base, location, issuer_key, fake: wish.fake, counter: AtomicU64::new(0), _dir: dir };
+        let world =
+            Self { store, gate, clock, base, location, issuer_key, fake: wish.fake, counter: AtomicU64::new(0), _dir: dir };
         world.people().await;
         world
     }

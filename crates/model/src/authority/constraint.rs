@@ -222,6 +222,17 @@ impl Constraint {
         if let Self::OneOf(values) = self { values.len() } else { 1 }
     }
 
+    /// Bytes it takes in memory, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        let held = |value: &Scalar| size_of::<Scalar>() + if let Scalar::Text(text) = value { text.len() } else { 0 };
+        let beyond = match self {
+            Self::OneOf(values) => values.iter().map(held).sum(),
+            Self::Prefix(prefix) => prefix.len(),
+            Self::Absent | Self::Range { .. } => 0,
+        };
+        size_of::<Self>() + beyond
+    }
+
     /// As in "the argument must be …".
     pub(crate) fn words(&self, extent: Extent) -> String {
         match self {

@@ -39,6 +39,14 @@ impl Token {
 pub(crate) struct FieldPath(pub(crate) Vec<Token>);
 
 impl FieldPath {
+    /// Bytes it takes in memory, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        let named = |token: &Token| if let Token::Name(name) = token { name.len() } else { 0 };
+        self.0.iter().map(|token| size_of::<Token>() + named(token)).sum()
+    }
+}
+
+impl FieldPath {
     /// `None` when this is not a field pointer.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         pointer::tokens(text)?.map(Token::parse).collect::<Option<Vec<_>>>().map(Self)

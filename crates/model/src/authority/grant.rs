@@ -27,6 +27,9 @@ pub const SPEND_LIMIT: usize = 16;
 /// Most delegates one grant may name.
 pub const DELEGATE_LIMIT: usize = 256;
 
+/// What a text in a set takes besides its own bytes, roughly.
+const ENTRY: usize = 48;
+
 /// Every name, or those listed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Names {
@@ -191,6 +194,19 @@ impl Grant {
             + self.arguments.values().map(Constraint::weight).sum::<usize>()
             + self.fields.as_ref().map_or(0, |fields| 8 * fields.len())
             + self.delegate.as_ref().map_or(0, |delegate| named(&delegate.to))
+    }
+
+    /// Bytes it takes in memory, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        let each = |texts: &mut dyn Iterator<Item = usize>| texts.map(|text| text + ENTRY).sum::<usize>();
+        let names = |names: &Names| each(&mut names.named().into_iter().flatten().map(String::len));
+        size_of::<Self>()
+            + names(&self.locations)
+            + names(&self.actions)
+            + each(&mut self.arguments.iter().map(|(at, constraint)| at.len() + constraint.bytes()))
+            + each(&mut self.fields.iter().flatten().map(field::FieldPath::bytes))
+            + each(&mut self.spend.keys().map(String::len))
+            + self.delegate.as_ref().map_or(0, |delegate| names(&delegate.to))
     }
 
     /// The greatest grant below both; `None` when nothing is.

@@ -274,6 +274,13 @@ impl Authority {
     }
 }
 
+impl Authority {
+    /// Bytes it takes in memory, roughly.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.grants.iter().map(Grant::bytes).sum::<usize>()
+    }
+}
+
 fn weight(grants: &[Grant]) -> usize {
     grants.iter().map(Grant::weight).sum()
 }
