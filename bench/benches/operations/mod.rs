@@ -17,6 +17,7 @@ pub(crate) fn all() -> Vec<Step> {
     let world = Rc::new(World::new());
     vec![
         operation(&world, "token exchange", World::exchange, ""),
+        operation(&world, "token exchange, fourth hop", World::exchange_deep, ""),
         operation(&world, "client credentials", World::credentials, ""),
         operation(&world, "introspection", World::introspection, "\"active\":true"),
         call(&world, "tool call, read", "kb.search", json!({"query": "lamp"}), "\"result\""),
@@ -62,4 +63,11 @@ fn operation(
 /// The reader's authority as the form field of an exchange.
 fn details() -> String {
     people::handed().to_string()
+}
+
+/// What is left of it at the end of a long chain: vouchers go through two hands only.
+fn details_deep() -> String {
+    let mut left = people::handed();
+    left.as_array_mut().unwrap().remove(1);
+    left.to_string()
 }

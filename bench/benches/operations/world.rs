@@ -1,6 +1,6 @@
 //! Alice, her planner and its reader, and an asker of decisions, at a whole server: who they are, what they hold, and the requests they make.
 
-use super::{details, upstream::Upstream};
+use super::{details, details_deep, upstream::Upstream};
 use crate::fixtures::{
     ledger::{config, runtime},
     people::{HELPDESK, ISSUER, NOW, ceiling, entitlements},
@@ -66,10 +66,10 @@ impl Caller {
             keys: vec![self.auth.public().to_jwk()],
             redirect_uris: Vec::new(),
             ceiling: authority(&match self.name {
-                // The planner may have all that Alice may hand on.
-                "planner" => entitlements(),
+                "reader" => ceiling(),
                 "asker" => json!([{"type": "tool_access", "locations": [DESK], "actions": ["evaluate"]}]),
-                _ => ceiling(),
+                // Everybody else may have all that Alice may hand on.
+                _ => entitlements(),
             }),
             labels: BTreeMap::from([("team".to_owned(), "support".to_owned())]),
             registered: NOW,
@@ -89,6 +89,9 @@ pub(super) struct World {
     shown: String,
     handed: String,
     asking: String,
+    /// Whoever is third in a chain, and its token.
+    third: Caller,
+    deep: String,
     count: Cell<u32>,
     _upstream: Upstream,
     _folder: TempDir,
@@ -106,8 +109,9 @@ impl World {
         let store = Store::open(config(folder.path())).unwrap();
         let key = || PrivateKey::from_seed(Algorithm::Es256, &[1; 32]).unwrap();
         let (planner, reader, asker) = (Caller::new("planner", 11), Caller::new("reader", 21), Caller::new("asker", 31));
+        let (second, third) = (Caller::new("second", 41), Caller::new("third", 51));
         let held = access::mint(&key(), &claims(&planner)).unwrap();
-        runtime.block_on(store.apply(people(&planner, [&planner, &reader, &asker]))).unwrap();
+        runtime.block_on(store.apply(people(&planner, [&planner, &reader, &asker, &second, &third]))).unwrap();
         let policies = Bundle::starter().iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect::<Vec<_>>();
         let policy = Arc::new(Live::new(Bundle::parse(&policies).unwrap(), NOW));
         let keys = Keys::new(key());
@@ -133,6 +137,8 @@ impl World {
             shown: String::new(),
             handed: String::new(),
             asking: String::new(),
+            third,
+            deep: String::new(),
             count: Cell::new(0),
             _upstream: upstream,
             _folder: folder,
@@ -140,20 +146,34 @@ impl World {
         world.shown = world.token(world.own_token(&world.reader, ISSUER));
         world.handed = world.token(world.exchange());
         world.asking = world.token(world.own_token(&world.asker, DESK));
+        let [shown, next] = [&second, &world.third].map(|agent| world.token(world.own_token(agent, ISSUER)));
+        let held = world.token(world.hand(&world.planner, &world.held, &shown, None));
+        world.deep = world.token(world.hand(&second, &held, &next, None));
         world
     }
 
     /// The planner hands the reader a part of what it holds.
     pub(super) fn exchange(&self) -> Request<Body> {
-        let form = [
+        self.hand(&self.planner, &self.held, &self.shown, Some(&details()))
+    }
+
+    /// The third of a chain hands on a part of what it holds, to the reader as the fourth.
+    pub(super) fn exchange_deep(&self) -> Request<Body> {
+        self.hand(&self.third, &self.deep, &self.shown, Some(&details_deep()))
+    }
+
+    /// Gives what is asked for, or all that may be given, to an agent that has shown itself.
+    fn hand(&self, holder: &Caller, held: &str, shown: &str, details: Option<&str>) -> Request<Body> {
+        let mut form = vec![
             ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
-            ("subject_token", &self.held),
+            ("subject_token", held),
             ("subject_token_type", ACCESS_TOKEN),
-            ("actor_token", &self.shown),
+            ("actor_token", shown),
             ("actor_token_type", ACCESS_TOKEN),
-            ("authorization_details", &details()),
         ];
-        self.form("/oauth/token", &self.planner, &form)
+        form.extend(details.map(|details| ("authorization_details", details)));
+        form.extend(details.is_none().then_some(("resource", HELPDESK)));
+        self.form("/oauth/token", holder, &form)
     }
 
     /// The planner's token on its own account.
@@ -272,7 +292,7 @@ fn claims(planner: &Caller) -> access::Claims {
 }
 
 /// Everybody registered, and the planner's token as it was issued.
-fn people(planner: &Caller, agents: [&Caller; 3]) -> Batch {
+fn people(planner: &Caller, agents: [&Caller; 5]) -> Batch {
     let claims = claims(planner);
     let alice = Principal { iss: ISSUER.to_owned(), sub: "user:alice".to_owned() };
     let jkt = planner.proof.public().thumbprint().to_owned();
