@@ -111,7 +111,7 @@ fn hand_over(
 ) -> Result<Chain, Refusal> {
     let server = call.server;
     let delegate = Principal::agent(&server.issuer, &call.client.agent.id);
-    let most = consult::standing(&call.snapshot, &root, &consult::ceiling(&call.snapshot, &delegate)?)?;
+    let most = consult::standing(&call.snapshot, &root, consult::ceiling(&call.snapshot, &delegate)?)?;
     consented.authority.within(&most).map_err(|wider| {
         Refusal::new(Code::GrantInvalid, format!("what was agreed to is not the person's to give any more: {}", wider.reason))
     })?;

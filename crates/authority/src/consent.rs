@@ -200,7 +200,7 @@ fn sub_agents(authority: &Authority) -> String {
     let named = |detail: &Value| detail.pointer("/delegate/to").and_then(Value::as_array).cloned().unwrap_or_default();
     let names: BTreeSet<String> =
         details.as_array().into_iter().flatten().flat_map(named).filter_map(|name| name.as_str().map(str::to_owned)).collect();
-    let depth = consult::further(&authority.to_value());
+    let depth = authority.depth();
     if names.is_empty() || depth == 0 {
         return "It may not hand any of this on to other agents.".to_owned();
     }

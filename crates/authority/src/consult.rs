@@ -2,7 +2,7 @@
 //!
 //! Implements TK-09: Cedar is asked after every protocol check and before anything is issued. It can only take away.
 
-use remit_model::{Agent, AgentId, Authority, Chain, Human, Principal, PrincipalKind, Refusal, TenantId, UnixTime, json};
+use remit_model::{Agent, Authority, Chain, Human, Principal, PrincipalKind, Refusal, TenantId, UnixTime};
 use remit_policy::{Action, Bundle, Decision, Party, Question};
 use remit_store::Snapshot;
 use serde_json::Value;
@@ -42,7 +42,6 @@ impl Consulted {
 
 pub(crate) fn consult(bundle: Arc<Bundle>, proposal: &Proposal<'_>) -> Consulted {
     let before = proposal.before;
-    let details = proposal.authority.to_value();
     let question = Question {
         tenant: proposal.tenant.clone(),
         issuer: proposal.issuer.to_owned(),
@@ -52,26 +51,19 @@ pub(crate) fn consult(bundle: Arc<Bundle>, proposal: &Proposal<'_>) -> Consulted
         txn: Some(before.id.clone()),
         action: Action::Delegate {
             to: proposal.delegate.sub.clone(),
-            depth: further(&details),
+            depth: proposal.authority.depth().into(),
             lifetime: proposal.expires.since(proposal.now),
         },
         server: proposal.server.map(|server| server.id.clone()),
         tool: None,
         arguments: Value::Null,
-        authority_digest: json::digest(&details),
+        authority_digest: proposal.authority.digest(),
         purpose: proposal.purpose.map(str::to_owned),
         now: proposal.now,
         auth_age: proposal.auth_time.map(|at| proposal.now.since(at)),
     };
     let decision = bundle.decide(&question);
     Consulted { bundle, question, decision }
-}
-
-/// How often this authority may still be handed on.
-pub(crate) fn further(details: &Value) -> u32 {
-    let depth = |detail: &Value| detail.pointer("/delegate/depth").and_then(Value::as_u64);
-    let most = details.as_array().into_iter().flatten().filter_map(depth).max().unwrap_or(0);
-    u32::try_from(most).unwrap_or(u32::MAX)
 }
 
 fn party(snapshot: &Snapshot, principal: &Principal) -> Party {
@@ -86,7 +78,7 @@ fn party(snapshot: &Snapshot, principal: &Principal) -> Party {
 }
 
 fn agent<'a>(snapshot: &'a Snapshot, principal: &Principal) -> Option<&'a Agent> {
-    snapshot.agent(&AgentId::from_subject(&principal.sub).ok()?).map(AsRef::as_ref)
+    snapshot.agent_named(principal.sub.strip_prefix("agent:")?).map(AsRef::as_ref)
 }
 
 /// The human a principal is, when it is one of ours.
@@ -97,17 +89,26 @@ pub(crate) fn human<'a>(snapshot: &'a Snapshot, principal: &Principal) -> Option
     }
 }
 
-/// Whether everyone in the chain may still act, and the most they may do now. SPEC: DC-07, DC-13, RT-05, N-TX-16
+/// Whether everyone in the chain may still act. SPEC: DC-13, RT-05, N-TX-16
+pub(crate) fn able(snapshot: &Snapshot, chain: &Chain) -> Result<(), Refusal> {
+    everyone(chain).try_for_each(|principal| ceiling(snapshot, principal).map(drop))
+}
+
+/// The same, and the most they may do now. SPEC: DC-07
 pub(crate) fn standing(snapshot: &Snapshot, chain: &Chain, held: &Authority) -> Result<Authority, Refusal> {
     let mut most = held.clone();
-    for principal in std::iter::once(&chain.root).chain(chain.hops.iter().map(|hop| &hop.delegate)) {
-        most = most.meet(&ceiling(snapshot, principal)?);
+    for principal in everyone(chain) {
+        most = most.meet(ceiling(snapshot, principal)?);
     }
     Ok(most)
 }
 
+fn everyone(chain: &Chain) -> impl Iterator<Item = &Principal> {
+    std::iter::once(&chain.root).chain(chain.hops.iter().map(|hop| &hop.delegate))
+}
+
 /// What this principal may do at most; an error when it may not act at all.
-pub(crate) fn ceiling(snapshot: &Snapshot, principal: &Principal) -> Result<Authority, Refusal> {
+pub(crate) fn ceiling<'s>(snapshot: &'s Snapshot, principal: &Principal) -> Result<&'s Authority, Refusal> {
     use remit_model::{Code, HumanStatus};
     let unknown = || Refusal::new(Code::TokenRevoked, format!("`{}` is not registered here", principal.sub));
     match principal.kind() {
@@ -116,13 +117,13 @@ pub(crate) fn ceiling(snapshot: &Snapshot, principal: &Principal) -> Result<Auth
             if human.status != HumanStatus::Active {
                 return Err(Refusal::new(Code::HumanDisabled, "the person whose authority this is has been disabled"));
             }
-            Ok(human.entitlements.clone())
+            Ok(&human.entitlements)
         }
         PrincipalKind::Agent => {
             let agent = agent(snapshot, principal).ok_or_else(unknown)?;
             match crate::authorize::unable(agent) {
                 Some(refusal) => Err(refusal),
-                None => Ok(agent.ceiling.clone()),
+                None => Ok(&agent.ceiling),
             }
         }
     }

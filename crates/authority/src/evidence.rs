@@ -5,7 +5,7 @@
 //! handed over is not decided here.
 
 use crate::{error::No, narrow, record::hash, token::Call};
-use remit_model::{Code, EdgeProof, Fault, Principal, Refusal, UnixTime};
+use remit_model::{Code, EdgeProof, Fault, Principal, Refusal, UnixTime, json};
 use remit_store::{JtiKind, StoredToken};
 use remit_token::{
     Delegation, Skew,
@@ -96,19 +96,14 @@ pub(crate) async fn gather(call: &Call<'_>) -> Result<Evidence, No> {
         (None, None) => None,
         _ => return Err(malformed("`actor_token` and `actor_token_type` come together or not at all").into()),
     };
-    let mut evidence = match (kind, actor, form.one("subject_token_proof")) {
-        (ACCESS_TOKEN, Some(actor), None) => named(call, subject, actor).await?,
-        (ACCESS_TOKEN, None, Some(proof)) => called(call, subject, proof).await?,
-        (ACCESS_TOKEN, None, None) => narrowed(call, subject).await?,
-        (JWT, None, None) => stated(call, subject).await?,
-        (ACCESS_TOKEN | JWT, _, _) => return Err(malformed("the exchange is proved in two ways; use one").into()),
-        _ => return Err(Refusal::new(Code::TokenTypeWrong, "`subject_token_type` must be access_token or jwt").into()),
-    };
-    evidence.facts.push(("subject_token_hash", hash(subject).into()));
-    if let Some(actor) = actor {
-        evidence.facts.push(("actor_token_hash", hash(actor).into()));
+    match (kind, actor, form.one("subject_token_proof")) {
+        (ACCESS_TOKEN, Some(actor), None) => named(call, subject, actor).await,
+        (ACCESS_TOKEN, None, Some(proof)) => called(call, subject, proof).await,
+        (ACCESS_TOKEN, None, None) => narrowed(call, subject).await,
+        (JWT, None, None) => stated(call, subject).await,
+        (ACCESS_TOKEN | JWT, _, _) => Err(malformed("the exchange is proved in two ways; use one").into()),
+        _ => Err(Refusal::new(Code::TokenTypeWrong, "`subject_token_type` must be access_token or jwt").into()),
     }
-    Ok(evidence)
 }
 
 /// Way one: the parent calls, proves its key, and names a child that showed itself to us. SPEC: DC-05
@@ -159,7 +154,12 @@ async fn named(call: &Call<'_>, subject: &str, actor: &str) -> Result<Evidence, 
             stated,
             shown_until: Some(actor.exp),
         })),
-        facts: vec![("proved_by", "dpop_at_token".into()), ("actor_jti_hash", hash(&actor.jti).into())],
+        facts: vec![
+            ("proved_by", "dpop_at_token".into()),
+            ("actor_jti_hash", hash(&actor.jti).into()),
+            subject_hash(&token),
+            ("actor_token_hash", json::label(actor.digest()).into()),
+        ],
         once: Vec::new(),
         ancestors: ancestors(&token)?,
         auth_time: token.auth_time,
@@ -195,7 +195,11 @@ async fn stated(call: &Call<'_>, compact: &str) -> Result<Evidence, No> {
         auth_time: auth_time(&parent),
         purpose: parent.chain.hops.last().and_then(|hop| hop.purpose.clone()),
         ancestors,
-        facts: vec![("proved_by", "statement".into()), ("statement_jti_hash", hash(statement.jti()).into())],
+        facts: vec![
+            ("proved_by", "statement".into()),
+            ("statement_jti_hash", hash(statement.jti()).into()),
+            ("subject_token_hash", hash(compact).into()),
+        ],
         once: vec![(JtiKind::Statement, format!("{} {}", statement.jkt(), statement.jti()), delegation.expires)],
         step: Step::Hand(Box::new(Hand {
             delegate,
@@ -238,7 +242,7 @@ async fn called(call: &Call<'_>, subject: &str, proof: &str) -> Result<Evidence,
             stated: None,
             shown_until: None,
         })),
-        facts: vec![("proved_by", "dpop_at_call".into())],
+        facts: vec![("proved_by", "dpop_at_call".into()), subject_hash(&token)],
         // SPEC: N-DC-18: one call proves one hop.
         once: vec![(JtiKind::DpopAtCall, format!("{} {}", seen.jkt(), seen.jti), seen.iat.plus(2 * window))],
         ancestors: ancestors(&token)?,
@@ -253,13 +257,18 @@ async fn narrowed(call: &Call<'_>, subject: &str) -> Result<Evidence, No> {
     held_by_caller(call, &token)?;
     Ok(Evidence {
         step: Step::Narrow,
-        facts: vec![("proved_by", "holder".into())],
+        facts: vec![("proved_by", "holder".into()), subject_hash(&token)],
         once: Vec::new(),
         ancestors: ancestors(&token)?,
         auth_time: token.auth_time,
         purpose: token.purpose.clone(),
         parent,
     })
+}
+
+/// Which token it was, by the hash it was looked up with.
+fn subject_hash(token: &AccessToken) -> (&'static str, Value) {
+    ("subject_token_hash", json::label(token.digest()).into())
 }
 
 /// A token of ours that still counts, with what the store knows of it: the store is authoritative. SPEC: DC-01, TX-02

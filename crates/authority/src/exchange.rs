@@ -123,7 +123,7 @@ pub(crate) fn exchange(world: &World<'_>, ask: &Exchange<'_>) -> Outcome {
 
 fn decide(world: &World<'_>, ask: &Exchange<'_>, consulted: &mut Option<Consulted>) -> Result<Grant, Refusal> {
     let parent = ask.parent;
-    consult::standing(world.snapshot, &parent.chain, &parent.authority)?;
+    consult::able(world.snapshot, &parent.chain)?;
     let terms = terms(world, ask)?;
     let (chain, jkt, record_type) = match ask.step {
         Step::Narrow => (parent.chain.clone(), parent.jkt.clone(), RecordType::Token),
@@ -256,7 +256,7 @@ fn held(step: &Step, authority: &Authority) -> Result<Authority, Refusal> {
 fn bounded(world: &World<'_>, ask: &Exchange<'_>, authority: &Authority) -> Result<Authority, Refusal> {
     let mut most = consult::standing(world.snapshot, &ask.parent.chain, authority)?;
     if let Step::Hand(hand) = ask.step {
-        most = most.meet(&consult::ceiling(world.snapshot, &hand.delegate)?);
+        most = most.meet(consult::ceiling(world.snapshot, &hand.delegate)?);
     }
     if most.is_none() && !authority.is_none() {
         return Err(Refusal::new(Code::AuthorityEmpty, "nothing that is asked for is within what everyone in the chain may do"));

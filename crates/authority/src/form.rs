@@ -72,7 +72,7 @@ impl fmt::Debug for Form {
 
 fn decode(bytes: &[u8]) -> Result<String, Refusal> {
     // Tokens, the bulk of every form, are written in letters that need no decoding.
-    let decoded = if bytes.iter().any(|b| matches!(b, b'+' | b'%')) {
+    let decoded = if bytes.contains(&b'%') || bytes.contains(&b'+') {
         let spaced: Vec<u8> = bytes.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect();
         percent_decode(&spaced).collect()
     } else {

@@ -60,7 +60,7 @@ pub(crate) async fn current(
         return Ok(None);
     }
     let stored = server.store.token(&token.jti).await.map_err(Fault::new)?;
-    let standing = stored.is_some_and(|stored| consult::standing(snapshot, &stored.chain, &stored.authority).is_ok());
+    let standing = stored.is_some_and(|stored| consult::able(snapshot, &stored.chain).is_ok());
     Ok(standing.then_some(token))
 }
 

@@ -12,7 +12,7 @@ use crate::{
 };
 use axum::{body::Body, http::Response};
 use remit_ledger::record::RecordType;
-use remit_model::{Authority, Chain, Code, Fault, Refusal, UnixTime, json};
+use remit_model::{Authority, Chain, Code, Fault, Refusal, UnixTime};
 use remit_store::{Applied, ApplyError, Batch, Change, JtiKind, Precondition, StoredToken};
 use remit_token::{access, nested_act};
 use serde_json::{Value, json};
@@ -67,12 +67,11 @@ pub(crate) struct Grant {
 pub(crate) async fn issue(server: &Server, case: &Case, grant: &Grant, more: Batch) -> Result<Value, No> {
     let claims = claims(server, grant);
     let token = access::mint(&server.keys.signing, &claims)?;
-    let details = grant.authority.to_value();
-    let digest = json::digest(&details);
+    let digest = grant.authority.digest();
     let given = Given {
         record_type: grant.record_type,
         chain: &grant.chain,
-        claims: claims_value(&claims, &details),
+        claims: claims_value(&claims),
         jti: &grant.jti,
         parent: grant.ancestors.first().map(String::as_str),
         audience: grant.target.uri(),
@@ -103,7 +102,7 @@ pub(crate) async fn issue(server: &Server, case: &Case, grant: &Grant, more: Bat
         "scope": claims.scope,
     });
     if let (false, Some(members)) = (grant.authority.is_none(), body.as_object_mut()) {
-        members.insert("authorization_details".to_owned(), details);
+        members.insert("authorization_details".to_owned(), grant.authority.to_value());
     }
     Ok(body)
 }
@@ -137,11 +136,11 @@ fn claims(server: &Server, grant: &Grant) -> access::Claims {
 }
 
 /// The claims as the ledger keeps them beside the log; the token itself is never kept.
-fn claims_value(claims: &access::Claims, details: &Value) -> Value {
+fn claims_value(claims: &access::Claims) -> Value {
     json!({
         "iss": claims.iss, "sub": claims.sub, "aud": claims.aud, "client_id": claims.client_id, "scope": claims.scope,
         "jti": claims.jti, "iat": claims.iat, "exp": claims.exp, "auth_time": claims.auth_time,
-        "cnf": {"jkt": claims.cnf_jkt}, "act": claims.act, "authorization_details": details,
+        "cnf": {"jkt": claims.cnf_jkt}, "act": claims.act, "authorization_details": claims.authority,
         "txn": claims.txn, "urn:remit:ancestors": claims.ancestors, "urn:remit:purpose": claims.purpose,
     })
 }

@@ -8,8 +8,9 @@ use crate::{
     keyset::KeySet,
 };
 use remit_model::{Authority, Code, Fault, Refusal, UnixTime, json::sha256};
-use serde_json::{Value, json};
-use std::{fmt, ops::Deref};
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
+use serde_json::Value;
+use std::{collections::BTreeMap, fmt, ops::Deref};
 
 /// The media type in `typ`.
 pub const TYP: &str = "at+jwt";
@@ -143,23 +144,49 @@ pub fn digest(compact: &str) -> [u8; 32] {
 /// # Errors
 /// Only when the library fails.
 pub fn mint(key: &PrivateKey, claims: &Claims) -> Result<String, Fault> {
-    let mut body = json!({
-        "iss": claims.iss, "sub": claims.sub, "aud": claims.aud, "client_id": claims.client_id, "scope": claims.scope,
-        "jti": claims.jti, "iat": claims.iat, "exp": claims.exp,
-        "authorization_details": claims.authority.to_value(),
-        "txn": claims.txn,
-    });
-    let optional = [
-        ("auth_time", claims.auth_time.map(|time| json!(time))),
-        ("acr", claims.acr.as_ref().map(|acr| json!(acr))),
-        ("amr", (!claims.amr.is_empty()).then(|| json!(claims.amr))),
-        ("cnf", claims.cnf_jkt.as_ref().map(|jkt| json!({ "jkt": jkt }))),
-        ("act", claims.act.as_ref().map(|act| json!(act))),
-        ("urn:remit:ancestors", (!claims.ancestors.is_empty()).then(|| json!(claims.ancestors))),
-        ("urn:remit:purpose", claims.purpose.as_ref().map(|purpose| json!(purpose))),
-    ];
-    claims::insert_present(&mut body, optional);
-    sign_jws(TYP, key, None, &body)
+    sign_jws(TYP, key, None, &Body(claims))
+}
+
+/// Claims as a token has them; what is absent is left out.
+struct Body<'c>(&'c Claims);
+
+impl Serialize for Body<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let claims = self.0;
+        let mut body = to.serialize_map(None)?;
+        body.serialize_entry("iss", &claims.iss)?;
+        body.serialize_entry("sub", &claims.sub)?;
+        body.serialize_entry("aud", &claims.aud)?;
+        body.serialize_entry("client_id", &claims.client_id)?;
+        body.serialize_entry("scope", &claims.scope)?;
+        body.serialize_entry("jti", &claims.jti)?;
+        body.serialize_entry("iat", &claims.iat)?;
+        body.serialize_entry("exp", &claims.exp)?;
+        body.serialize_entry("authorization_details", &claims.authority)?;
+        body.serialize_entry("txn", &claims.txn)?;
+        if let Some(time) = claims.auth_time {
+            body.serialize_entry("auth_time", &time)?;
+        }
+        if let Some(acr) = &claims.acr {
+            body.serialize_entry("acr", acr)?;
+        }
+        if !claims.amr.is_empty() {
+            body.serialize_entry("amr", &claims.amr)?;
+        }
+        if let Some(jkt) = &claims.cnf_jkt {
+            body.serialize_entry("cnf", &BTreeMap::from([("jkt", jkt)]))?;
+        }
+        if let Some(act) = &claims.act {
+            body.serialize_entry("act", act)?;
+        }
+        if !claims.ancestors.is_empty() {
+            body.serialize_entry("urn:remit:ancestors", &claims.ancestors)?;
+        }
+        if let Some(purpose) = &claims.purpose {
+            body.serialize_entry("urn:remit:purpose", purpose)?;
+        }
+        body.end()
+    }
 }
 
 /// Verifies an access token: `typ`, issuer, audience and time first, then the signature, then the rest.

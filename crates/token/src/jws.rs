@@ -8,6 +8,7 @@ use crate::{
     key::{PrivateKey, PublicKey},
 };
 use remit_model::{Code, Fault, Refusal};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 /// Longest compact token we read, in bytes. SPEC: X-10.
@@ -202,7 +203,7 @@ impl<'a> Jws<'a> {
 ///
 /// # Errors
 /// Only when the library fails.
-pub fn sign_jws(typ: &str, key: &PrivateKey, extra_header: Option<Value>, claims: &Value) -> Result<String, Fault> {
+pub fn sign_jws(typ: &str, key: &PrivateKey, extra_header: Option<Value>, claims: &impl Serialize) -> Result<String, Fault> {
     let mut header = Map::new();
     header.insert("alg".into(), json!(key.algorithm().name()));
     header.insert("typ".into(), json!(typ));
@@ -216,7 +217,7 @@ pub fn sign_jws(typ: &str, key: &PrivateKey, extra_header: Option<Value>, claims
     header.extend(extra.into_iter().filter(|(name, _)| name != "alg" && name != "typ"));
     let mut compact = encode(Value::Object(header).to_string().as_bytes());
     compact.push('.');
-    compact.push_str(&encode(claims.to_string().as_bytes()));
+    compact.push_str(&encode(&serde_json::to_vec(claims).map_err(Fault::new)?));
     let signature = key.sign(compact.as_bytes())?;
     compact.push('.');
     compact.push_str(&encode(&signature));

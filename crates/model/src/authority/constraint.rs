@@ -39,13 +39,14 @@ impl Number {
         Self(self.0.next_up() + 0.0)
     }
 
-    pub(crate) fn to_value(self) -> Value {
-        #[expect(clippy::cast_possible_truncation, reason = "whole and within 2^53 by invariant")]
-        let whole = (self.0.fract() == 0.0).then_some(self.0 as i64);
-        match whole {
-            Some(integer) => Value::from(integer),
-            None => Value::from(self.0),
-        }
+    /// The integer that this number is, if it is one.
+    #[expect(clippy::cast_possible_truncation, reason = "whole and within 2^53 by invariant")]
+    pub(crate) fn whole(self) -> Option<i64> {
+        (self.0.fract() == 0.0).then_some(self.0 as i64)
+    }
+
+    fn to_value(self) -> Value {
+        self.whole().map_or_else(|| Value::from(self.0), Value::from)
     }
 }
 
@@ -96,7 +97,7 @@ impl Scalar {
         }
     }
 
-    pub(crate) fn to_value(&self) -> Value {
+    fn to_value(&self) -> Value {
         match self {
             Self::Null => Value::Null,
             Self::Bool(flag) => Value::Bool(*flag),
@@ -245,33 +246,6 @@ impl Constraint {
             Self::Prefix(prefix) if prefix.is_empty() => "a text".to_owned(),
             Self::Prefix(prefix) => format!("a text starting with {}", extent.quote(prefix)),
         }
-    }
-
-    pub(crate) fn to_value(&self) -> Value {
-        let mut members = serde_json::Map::new();
-        match self {
-            Self::Absent => {
-                members.insert("absent".to_owned(), Value::Bool(true));
-            }
-            Self::OneOf(values) if values.len() == 1 => {
-                members.extend(values.iter().map(|value| ("eq".to_owned(), value.to_value())));
-            }
-            Self::OneOf(values) => {
-                members.insert("in".to_owned(), Value::Array(values.iter().map(Scalar::to_value).collect()));
-            }
-            Self::Range { min, max } => {
-                if *min != Number::LEAST || *max == Number::GREATEST {
-                    members.insert("min".to_owned(), min.to_value());
-                }
-                if *max != Number::GREATEST {
-                    members.insert("max".to_owned(), max.to_value());
-                }
-            }
-            Self::Prefix(prefix) => {
-                members.insert("prefix".to_owned(), Value::String(prefix.clone()));
-            }
-        }
-        Value::Object(members)
     }
 }
 

@@ -102,7 +102,13 @@ const OVERLAP_LIMIT: usize = 512;
 
 /// What both show; `None` when their overlap has too many parts to be worth its cost.
 pub(crate) fn meet(a: &Fields, b: &Fields) -> Option<Fields> {
-    let (Some(a), Some(b)) = (a, b) else { return Some(a.clone().or_else(|| b.clone())) };
+    if within(a, b) {
+        return Some(a.clone());
+    }
+    if within(b, a) {
+        return Some(b.clone());
+    }
+    let (Some(a), Some(b)) = (a, b) else { return Some(None) };
     let covered = |path: &FieldPath, by: &BTreeSet<FieldPath>| by.iter().any(|other| other.covers(path));
     let (ours, a_rest): (BTreeSet<_>, BTreeSet<_>) = a.iter().cloned().partition(|path| covered(path, b));
     let (theirs, b_rest): (BTreeSet<_>, BTreeSet<_>) = b.iter().cloned().partition(|path| covered(path, a));

@@ -72,13 +72,22 @@ impl Names {
         }
     }
 
+    /// Whether this is the one name and no other.
+    pub(crate) fn is_only(&self, name: &str) -> bool {
+        self.named().is_some_and(|names| names.len() == 1 && names.contains(name))
+    }
+
+    fn is_disjoint(&self, other: &Self) -> bool {
+        self.named().zip(other.named()).is_some_and(|(a, b)| a.is_disjoint(b))
+    }
+
     fn fits(&self, limit: usize) -> bool {
         self.named().is_none_or(|names| names.len() <= limit)
     }
 }
 
 /// To whom a grant may be handed on, and how many hops further. INVARIANT: `depth` is at least 1.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub(crate) struct Delegate {
     pub(crate) to: Names,
     pub(crate) depth: u8,
@@ -211,9 +220,7 @@ impl Grant {
 
     /// The greatest grant below both; `None` when nothing is.
     pub(crate) fn meet(&self, other: &Self) -> Option<Self> {
-        let locations = self.locations.meet(&other.locations);
-        let actions = self.actions.meet(&other.actions);
-        if locations.is_empty() || actions.is_empty() {
+        if self.locations.is_disjoint(&other.locations) || self.actions.is_disjoint(&other.actions) {
             return None;
         }
         let mut arguments = self.arguments.clone();
@@ -230,8 +237,8 @@ impl Grant {
         }
         let delegate = self.delegate.as_ref().zip(other.delegate.as_ref());
         let met = Self {
-            locations,
-            actions,
+            locations: self.locations.meet(&other.locations),
+            actions: self.actions.meet(&other.actions),
             arguments,
             fields: field::meet(&self.fields, &other.fields)?,
             calls: lesser(self.calls, other.calls),
@@ -240,6 +247,11 @@ impl Grant {
             not_after: lesser(self.not_after, other.not_after),
         };
         met.normal()
+    }
+
+    /// Whether one of these grants alone covers all of this one.
+    pub(crate) fn is_covered(&self, parents: &[Self]) -> bool {
+        parents.iter().any(|above| self.within(above))
     }
 
     /// `self ⊑ parent`: exact, because every dimension is and `normal` has made them independent.
@@ -303,8 +315,10 @@ impl Grant {
     /// This grant in the hands of `delegate`, with one hop less to go; `None` when it does not name them.
     pub(crate) fn handed_to(&self, delegate: &Principal) -> Option<Self> {
         let allowed = self.delegate.as_ref().filter(|allowed| allowed.to.contains(&delegate.sub))?;
-        let left = Delegate { to: allowed.to.clone(), depth: allowed.depth.saturating_sub(1) };
-        Self { delegate: Some(left), ..self.clone() }.normal()
+        let depth = allowed.depth.checked_sub(1)?;
+        let left = (depth > 0).then(|| Delegate { to: allowed.to.clone(), depth });
+        // Nothing else changes, so it is as normal as it was.
+        Some(Self { delegate: left, ..self.clone() })
     }
 
     /// What one call draws from this grant's budgets.

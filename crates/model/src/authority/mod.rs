@@ -38,7 +38,12 @@ use field::Fields;
 use grant::{Miss, Names};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
-use std::{cmp::Reverse, collections::BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::BTreeSet,
+    fmt,
+    sync::{Arc, OnceLock},
+};
 use words::Extent::Short;
 
 /// Most grants of one authority. A meet that would have more keeps the first in canonical order, which only narrows.
@@ -48,13 +53,20 @@ pub const GRANT_LIMIT: usize = 64;
 /// comparison; a meet beyond it narrows in the same way.
 pub const WEIGHT_LIMIT: usize = 4096;
 
-/// A finite set of grants.
+/// A finite set of grants. Cheap to clone: an authority is copied along every chain and never changes.
 ///
 /// INVARIANT: canonical: sorted, no grant within another, none that permits nothing. Equal meaning grant by grant is
 /// equal value and equal digest.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Authority {
+#[derive(Clone, Default)]
+pub struct Authority(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
     grants: Vec<Grant>,
+    /// Of all of them, once somebody has asked: it names the authority in every record about it.
+    digest: OnceLock<String>,
+    /// Of each: it names the grant that permitted a call.
+    digests: Vec<OnceLock<String>>,
 }
 
 /// What a permitted call may see, and which grants allowed it.
@@ -77,17 +89,18 @@ impl Authority {
     }
 
     pub fn is_none(&self) -> bool {
-        self.grants.is_empty()
+        self.grants().is_empty()
     }
 
     pub fn grants(&self) -> &[Grant] {
-        &self.grants
+        &self.0.grants
     }
 
     /// The canonical set of these grants.
     pub fn from_grants(grants: impl IntoIterator<Item = Grant>) -> Self {
-        let sorted: BTreeSet<Grant> = grants.into_iter().collect();
-        let mut kept: Vec<Grant> = Vec::new();
+        let mut sorted: Vec<Grant> = grants.into_iter().collect();
+        sorted.sort_unstable();
+        let mut kept: Vec<Grant> = Vec::with_capacity(sorted.len().min(GRANT_LIMIT));
         for grant in sorted {
             if kept.iter().any(|other| grant.within(other)) {
                 continue;
@@ -97,7 +110,8 @@ impl Authority {
                 kept.push(grant);
             }
         }
-        Self { grants: kept }
+        let digests = kept.iter().map(|_| OnceLock::new()).collect();
+        Self(Arc::new(Shared { grants: kept, digest: OnceLock::new(), digests }))
     }
 
     /// Reads RFC 9396 `authorization_details`.
@@ -118,24 +132,45 @@ impl Authority {
 
     /// RFC 9396 `authorization_details`: an array of `tool_access` objects in canonical order.
     pub fn to_value(&self) -> Value {
-        Value::Array(self.grants.iter().map(Grant::to_value).collect())
+        Value::Array(self.grants().iter().map(Grant::to_value).collect())
     }
 
     /// `sha-256:<hex>` over the canonical JSON.
     pub fn digest(&self) -> String {
-        json::digest(&self.to_value())
+        self.0.digest.get_or_init(|| json::digest(&self.to_value())).clone()
+    }
+
+    /// How often the most of it may still be handed on.
+    pub fn depth(&self) -> u8 {
+        self.grants().iter().filter_map(|grant| grant.delegate.as_ref()).map(|delegate| delegate.depth).max().unwrap_or(0)
     }
 
     /// Scope strings that summarise this authority, sorted. They leave out every constraint: they tell a client what
     /// its token is about, and only `authorization_details` decides.
     pub fn scopes(&self, servers: &[&Server]) -> Vec<String> {
-        scope::names(&self.grants, servers)
+        scope::names(self.grants(), servers)
     }
 
     /// The greatest authority below both.
     #[must_use]
     pub fn meet(&self, other: &Self) -> Self {
-        Self::from_grants(self.grants.iter().flat_map(|ours| other.grants.iter().filter_map(|theirs| ours.meet(theirs))))
+        // What is already below the other, as nearly everything is that comes down a chain, is the meet as it stands.
+        if self.is_within(other) {
+            self.clone()
+        } else if other.is_within(self) {
+            other.clone()
+        } else {
+            self.meet_each(other)
+        }
+    }
+
+    /// The same, grant by grant.
+    fn meet_each(&self, other: &Self) -> Self {
+        Self::from_grants(self.grants().iter().flat_map(|ours| other.grants().iter().filter_map(|theirs| ours.meet(theirs))))
+    }
+
+    fn is_within(&self, parent: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &parent.0) || self.grants().iter().all(|grant| grant.is_covered(parent.grants()))
     }
 
     /// `self ⊑ parent`.
@@ -143,9 +178,11 @@ impl Authority {
     /// # Errors
     /// A `widens_*` code for the first dimension that exceeds the nearest parent grant; the reason shows both values.
     pub fn within(&self, parent: &Self) -> Result<(), Refusal> {
-        let covered = |grant: &Grant| parent.grants.iter().any(|above| grant.within(above));
-        match self.grants.iter().find(|grant| !covered(grant)) {
-            Some(beyond) => Err(compare::refusal(beyond, &parent.grants)),
+        if self.is_within(parent) {
+            return Ok(());
+        }
+        match self.grants().iter().find(|grant| !grant.is_covered(parent.grants())) {
+            Some(beyond) => Err(compare::refusal(beyond, parent.grants())),
             None => Ok(()),
         }
     }
@@ -167,11 +204,11 @@ impl Authority {
         let mut covering = Vec::new();
         let mut misses = Vec::new();
         let mut spent = false;
-        for grant in &self.grants {
+        for (grant, digest) in self.grants().iter().zip(&self.0.digests) {
             match grant.covers(call) {
                 Ok(()) => {
-                    let digest = grant.digest();
-                    if exhausted.contains(&digest) { spent = true } else { covering.push((digest, grant)) }
+                    let digest = digest.get_or_init(|| grant.digest()).as_str();
+                    if exhausted.contains(digest) { spent = true } else { covering.push((digest, grant)) }
                 }
                 Err(miss) => misses.push(miss),
             }
@@ -218,11 +255,11 @@ impl Authority {
     /// `delegation_not_allowed` (nothing here may be handed on), `delegate_not_named`.
     pub fn delegable_to(&self, delegate: &Principal) -> Result<Self, Refusal> {
         let agent = AgentId::from_subject(&delegate.sub).is_ok();
-        let handed = Self::from_grants(self.grants.iter().filter(|_| agent).filter_map(|grant| grant.handed_to(delegate)));
+        let handed = Self::from_grants(self.grants().iter().filter(|_| agent).filter_map(|grant| grant.handed_to(delegate)));
         if !handed.is_none() {
             return Ok(handed);
         }
-        let named: Vec<&Names> = self.grants.iter().filter_map(|grant| grant.delegate.as_ref()).map(|d| &d.to).collect();
+        let named: Vec<&Names> = self.grants().iter().filter_map(|grant| grant.delegate.as_ref()).map(|d| &d.to).collect();
         if named.is_empty() {
             return Err(Refusal::new(Code::DelegationNotAllowed, "nothing of this authority may be handed on"));
         }
@@ -240,21 +277,24 @@ impl Authority {
             let not_after = Some(grant.not_after.map_or(end, |earlier| earlier.min(end)));
             Grant { not_after, ..grant.clone() }.normal()
         };
-        Self::from_grants(self.grants.iter().filter_map(ending))
+        Self::from_grants(self.grants().iter().filter_map(ending))
     }
 
     /// The part of this authority that is for `location`.
     #[must_use]
     pub fn at_location(&self, location: &str) -> Self {
+        if self.grants().iter().all(|grant| grant.locations.is_only(location)) {
+            return self.clone();
+        }
         let here = |grant: &&Grant| grant.locations.contains(location);
         let only = || Names::Named(BTreeSet::from([location.to_owned()]));
-        Self::from_grants(self.grants.iter().filter(here).map(|grant| Grant { locations: only(), ..grant.clone() }))
+        Self::from_grants(self.grants().iter().filter(here).map(|grant| Grant { locations: only(), ..grant.clone() }))
     }
 
     /// Every action some grant names at `location`, expired or not.
     pub fn actions_at(&self, location: &str) -> ActionSet {
         let mut named = BTreeSet::new();
-        for grant in self.grants.iter().filter(|grant| grant.locations.contains(location)) {
+        for grant in self.grants().iter().filter(|grant| grant.locations.contains(location)) {
             match &grant.actions {
                 Names::Any => return Names::Any,
                 Names::Named(actions) => named.extend(actions.iter().cloned()),
@@ -265,12 +305,12 @@ impl Authority {
 
     /// Whether some arguments exist with which `action` would be permitted now; for filtering lists.
     pub fn could_call(&self, location: &str, action: &str, now: UnixTime) -> bool {
-        self.grants.iter().any(|grant| grant.could_cover(location, action, now))
+        self.grants().iter().any(|grant| grant.could_cover(location, action, now))
     }
 
     /// One sentence for each grant, for consent pages and explanations; nothing is left out.
     pub fn describe(&self) -> Vec<String> {
-        self.grants.iter().map(describe::describe).collect()
+        self.grants().iter().map(describe::describe).collect()
     }
 }
 
@@ -286,7 +326,7 @@ fn weight(grants: &[Grant]) -> usize {
 }
 
 /// The permit of the covering grants, of which those that show nothing new are not used.
-fn permit(call: &Call<'_>, covering: &[(String, &Grant)]) -> Result<Permit, Refusal> {
+fn permit(call: &Call<'_>, covering: &[(&str, &Grant)]) -> Result<Permit, Refusal> {
     let mut shown: Fields = Some(BTreeSet::new());
     let mut permit = Permit { grants: Vec::new(), fields: None, limits: Vec::new(), charges: Vec::new() };
     for (digest, grant) in covering {
@@ -294,9 +334,9 @@ fn permit(call: &Call<'_>, covering: &[(String, &Grant)]) -> Result<Permit, Refu
             continue;
         }
         shown = field::join(&shown, &grant.fields);
-        permit.grants.push(digest.clone());
+        permit.grants.push((*digest).to_owned());
         if grant.is_limited() {
-            permit.limits.push((digest.clone(), grant.limits()));
+            permit.limits.push(((*digest).to_owned(), grant.limits()));
             permit.charges.extend(grant.charges(digest, call)?);
         }
     }
@@ -304,9 +344,23 @@ fn permit(call: &Call<'_>, covering: &[(String, &Grant)]) -> Result<Permit, Refu
     Ok(permit)
 }
 
+impl PartialEq for Authority {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.grants() == other.grants()
+    }
+}
+
+impl Eq for Authority {}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authority").field("grants", &self.0.grants).finish()
+    }
+}
+
 impl Serialize for Authority {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        self.to_value().serialize(to)
+        self.grants().serialize(to)
     }
 }
 
@@ -314,5 +368,79 @@ impl<'de> Deserialize<'de> for Authority {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let details = json::strict(from)?;
         Self::parse(&details).map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::{collection::vec, option, prelude::*, sample::subsequence};
+    use serde_json::json;
+
+    const HERE: &str = "https://rs.example/a";
+
+    fn detail() -> impl Strategy<Value = Value> {
+        let names = |all: &[&'static str], least| subsequence(all.to_vec(), least..=all.len());
+        let places = option::of(names(&[HERE, "https://rs.example/b"], 1));
+        let fields = option::of(names(&["/x", "/x/y", "/x/*/y", "/x/*", "/z"], 1));
+        let limits = (option::of(1..3_u64), option::of(1..3_u64), option::of(1..3_u64));
+        let delegate = option::of((names(&["agent:a", "agent:b"], 1), 1..4_u8));
+        (places, names(&["get", "put", "list"], 1), fields, limits, delegate, option::of(1..3_i64)).prop_map(
+            |(places, actions, fields, (most, calls, spend), delegate, end)| {
+                let mut members =
+                    serde_json::Map::from_iter([("type".to_owned(), json!(TYPE)), ("actions".to_owned(), json!(actions))]);
+                let mut limits = serde_json::Map::new();
+                limits.extend(calls.map(|calls| ("calls".to_owned(), json!(calls))));
+                limits.extend(spend.map(|most| ("spend".to_owned(), json!({"/n": most}))));
+                let optional = [
+                    ("locations", places.map(|places| json!(places))),
+                    ("fields", fields.map(|fields| json!(fields))),
+                    ("arguments", most.map(|most| json!({"/n": {"max": most}, "/m": {"in": [1, most]}}))),
+                    ("limits", (!limits.is_empty()).then(|| Value::Object(limits))),
+                    ("delegate", delegate.map(|(to, depth)| json!({"to": to, "depth": depth}))),
+                    ("not_after", end.map(|end| json!(end))),
+                ];
+                members.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+                Value::Object(members)
+            },
+        )
+    }
+
+    fn authority() -> impl Strategy<Value = Authority> {
+        vec(detail(), 0..4).prop_map(|details| Authority::parse(&Value::Array(details)).unwrap())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn a_meet_that_is_seen_at_once_is_the_one_made_grant_by_grant(a in authority(), b in authority()) {
+            let low = a.meet_each(&b);
+            for (x, y) in [(&a, &b), (&low, &a), (&b, &low), (&a, &a)] {
+                prop_assert_eq!(x.meet(y), x.meet_each(y));
+            }
+        }
+
+        #[test]
+        fn what_is_handed_on_or_kept_for_one_place_is_normal(a in authority()) {
+            let to = Principal { iss: "https://as.example".to_owned(), sub: "agent:a".to_owned() };
+            let handed = a.delegable_to(&to).unwrap_or_default();
+            let here = a.at_location(HERE);
+            for grant in handed.grants().iter().chain(here.grants()) {
+                prop_assert_eq!(grant.clone().normal(), Some(grant.clone()));
+            }
+            for kept in [handed, here] {
+                prop_assert_eq!(Authority::from_grants(kept.grants().to_vec()), kept);
+            }
+        }
+
+        #[test]
+        fn an_authority_is_written_as_its_value_is(a in authority()) {
+            prop_assert_eq!(serde_json::to_string(&a).unwrap(), a.to_value().to_string());
+            prop_assert_eq!(a.digest(), json::digest(&a.to_value()));
+            let further = |value: &Value| value.pointer("/delegate/depth").and_then(Value::as_u64).unwrap_or(0);
+            let most = a.to_value().as_array().unwrap().iter().map(further).max().unwrap_or(0);
+            prop_assert_eq!(u64::from(a.depth()), most);
+        }
     }
 }

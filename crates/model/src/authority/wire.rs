@@ -20,6 +20,7 @@ use crate::{
     refusal::{Code, Refusal},
     time::UnixTime,
 };
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -271,37 +272,95 @@ fn invalid(reason: impl Into<String>) -> Refusal {
 impl Grant {
     /// This grant as an authorization detail, members in a fixed order.
     pub fn to_value(&self) -> Value {
-        let mut members = Map::new();
-        members.insert("type".to_owned(), TYPE.into());
-        if let Some(locations) = self.locations.named() {
-            members.insert("locations".to_owned(), locations.iter().cloned().collect());
-        }
-        members.insert("actions".to_owned(), names(&self.actions));
-        if !self.arguments.is_empty() {
-            let constraints = self.arguments.iter().map(|(at, constraint)| (at.clone(), constraint.to_value()));
-            members.insert("arguments".to_owned(), Value::Object(constraints.collect()));
-        }
-        if let Some(fields) = self.fields() {
-            members.insert("fields".to_owned(), fields.into());
-        }
-        if self.is_limited() {
-            let calls = self.calls.map(|calls| ("calls".to_owned(), Value::from(calls)));
-            let spend = self.spend.iter().map(|(at, most)| (at.clone(), most.to_value()));
-            let spend = (!self.spend.is_empty()).then(|| ("spend".to_owned(), Value::Object(spend.collect())));
-            members.insert("limits".to_owned(), Value::Object(calls.into_iter().chain(spend).collect()));
-        }
-        if let Some(delegate) = &self.delegate {
-            let to = ("to".to_owned(), names(&delegate.to));
-            let depth = ("depth".to_owned(), delegate.depth.into());
-            members.insert("delegate".to_owned(), Value::Object(Map::from_iter([to, depth])));
-        }
-        if let Some(end) = self.not_after {
-            members.insert("not_after".to_owned(), end.0.into());
-        }
-        Value::Object(members)
+        // Every name is a text and every number finite, so there is nothing to fail at.
+        serde_json::to_value(self).unwrap_or_default()
     }
 }
 
-fn names(names: &Names) -> Value {
-    names.named().map_or_else(|| vec!["*"].into(), |named| named.iter().cloned().collect())
+impl Serialize for Grant {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut members = to.serialize_map(None)?;
+        members.serialize_entry("type", TYPE)?;
+        if let Some(locations) = self.locations.named() {
+            members.serialize_entry("locations", locations)?;
+        }
+        members.serialize_entry("actions", &self.actions)?;
+        if !self.arguments.is_empty() {
+            members.serialize_entry("arguments", &self.arguments)?;
+        }
+        if let Some(fields) = self.fields() {
+            members.serialize_entry("fields", &fields)?;
+        }
+        if self.is_limited() {
+            members.serialize_entry("limits", &Budgets { calls: self.calls, spend: &self.spend })?;
+        }
+        if let Some(delegate) = &self.delegate {
+            members.serialize_entry("delegate", delegate)?;
+        }
+        if let Some(end) = self.not_after {
+            members.serialize_entry("not_after", &end.0)?;
+        }
+        members.end()
+    }
+}
+
+/// A grant's `limits`.
+#[derive(Serialize)]
+struct Budgets<'g> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calls: Option<u64>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    spend: &'g BTreeMap<String, Number>,
+}
+
+impl Serialize for Names {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Any => ["*"].serialize(to),
+            Self::Named(names) => names.serialize(to),
+        }
+    }
+}
+
+impl Serialize for Constraint {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut members = to.serialize_map(None)?;
+        match self {
+            Self::Absent => members.serialize_entry("absent", &true)?,
+            Self::OneOf(values) => match (values.first(), values.len()) {
+                (Some(only), 1) => members.serialize_entry("eq", only)?,
+                _ => members.serialize_entry("in", values)?,
+            },
+            Self::Range { min, max } => {
+                if *min != Number::LEAST || *max == Number::GREATEST {
+                    members.serialize_entry("min", min)?;
+                }
+                if *max != Number::GREATEST {
+                    members.serialize_entry("max", max)?;
+                }
+            }
+            Self::Prefix(prefix) => members.serialize_entry("prefix", prefix)?,
+        }
+        members.end()
+    }
+}
+
+impl Serialize for Scalar {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => to.serialize_unit(),
+            Self::Bool(flag) => to.serialize_bool(*flag),
+            Self::Number(number) => number.serialize(to),
+            Self::Text(text) => to.serialize_str(text),
+        }
+    }
+}
+
+impl Serialize for Number {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self.whole() {
+            Some(integer) => to.serialize_i64(integer),
+            None => to.serialize_f64(self.double()),
+        }
+    }
 }

@@ -11,7 +11,6 @@ mod strict;
 use crate::refusal::{Code, Refusal};
 pub use canonical::{by_utf16, canonical, write, write_members, write_text};
 use serde_json::Value;
-use std::fmt::Write as _;
 pub(crate) use strict::{is_reserved, strict};
 
 /// No limit on depth may be greater: readers of ours recurse, and the stack is finite.
@@ -77,9 +76,14 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
 
 /// `sha-256:<hex>` of the bytes.
 pub fn sha256_label(bytes: &[u8]) -> String {
-    sha256(bytes).iter().fold(String::from("sha-256:"), |mut label, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(label, "{byte:02x}");
-        label
-    })
+    label(&sha256(bytes))
+}
+
+/// `sha-256:<hex>` of what was hashed already.
+pub fn label(digest: &[u8; 32]) -> String {
+    let mut label = String::with_capacity("sha-256:".len() + 2 * digest.len());
+    label.push_str("sha-256:");
+    let digits = digest.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    label.extend(digits.map(|digit| char::from(if digit < 10 { b'0' + digit } else { b'a' - 10 + digit })));
+    label
 }

@@ -28,7 +28,7 @@ pub(crate) mod context {
     }
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Row {
     keys: Vec<String>,
     sealed: String,
@@ -42,8 +42,11 @@ pub(crate) fn seal_row(work: &Work, subject: &Principal, context: &str, body: &i
     let key = vault.key(&subject, &work.snapshot).map_err(|fault| Halt::side(&fault))?;
     let sealed = SealedBox::seal_bytes(&[key], context, &plain, &mut |bytes| entropy.fill(bytes));
     let sealed = sealed.map_err(|fault| Halt::side(&fault))?;
-    let row = Row { keys: sealed.keys.iter().map(ToString::to_string).collect(), sealed: URL_SAFE_NO_PAD.encode(sealed.bytes) };
-    let row = serde_json::to_string(&row).map_err(|error| Halt::invalid(error.to_string()))?;
+    // Names of keys and what is sealed are base64url: nothing of it needs escaping.
+    let keys = sealed.keys.iter().map(KeyId::as_str).collect::<Vec<_>>().join(r#"",""#);
+    let mut row = format!(r#"{{"keys":["{keys}"],"sealed":""#);
+    URL_SAFE_NO_PAD.encode_string(sealed.bytes, &mut row);
+    row.push_str(r#""}"#);
     Ok((vault.reference(&subject), row))
 }
 

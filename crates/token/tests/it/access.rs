@@ -33,8 +33,8 @@ fn the_wire_form_is_rfc_9068() {
     assert_eq!(seen.claims["urn:remit:purpose"], "close stale tickets");
 }
 
-#[test]
-fn absent_optional_claims_stay_absent() {
+/// Claims without anything that may be absent.
+fn bare() -> access::Claims {
     let mut claims = access_claims();
     claims.auth_time = None;
     claims.acr = None;
@@ -43,6 +43,25 @@ fn absent_optional_claims_stay_absent() {
     claims.act = None;
     claims.ancestors.clear();
     claims.purpose = None;
+    claims
+}
+
+#[test]
+fn the_claims_of_a_token_stand_in_one_order() {
+    const ALWAYS: &[&str] = &["iss", "sub", "aud", "client_id", "scope", "jti", "iat", "exp", "authorization_details", "txn"];
+    const SOMETIMES: &[&str] = &["auth_time", "acr", "amr", "cnf", "act", "urn:remit:ancestors", "urn:remit:purpose"];
+    let names = |claims| {
+        let seen = inspect_unverified(&access::mint(&ed25519(1), &claims).unwrap()).unwrap();
+        seen.claims.keys().cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(names(bare()), ALWAYS);
+    let full = access::Claims { acr: Some("urn:acr".to_owned()), ..access_claims() };
+    assert_eq!(names(full), [ALWAYS, SOMETIMES].concat());
+}
+
+#[test]
+fn absent_optional_claims_stay_absent() {
+    let claims = bare();
     let key = ed25519(1);
     let token = verify_access(&access::mint(&key, &claims).unwrap(), &key).unwrap();
     assert_eq!(token.claims(), &claims);
