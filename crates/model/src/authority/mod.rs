@@ -315,9 +315,10 @@ impl Authority {
 }
 
 impl Authority {
-    /// Bytes it takes in memory, roughly.
+    /// Bytes it takes in memory, roughly, with all digests; whoever shares it counts it as its own.
     pub fn bytes(&self) -> usize {
-        size_of::<Self>() + self.grants.iter().map(Grant::bytes).sum::<usize>()
+        let digest = size_of::<OnceLock<String>>() + "sha-256:".len() + 64;
+        size_of::<Shared>() + digest + self.grants().iter().map(|grant| grant.bytes() + digest).sum::<usize>()
     }
 }
 
