@@ -155,7 +155,7 @@ impl Publisher {
     fn backfill(&self, desk: &Desk) {
         let _alone = desk.shared.backfilling();
         if let Err(error) = self.backfill.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
-            tracing::warn!(%error, "the database's write-ahead log could not be emptied; the writer will do it");
+            tracing::debug!(%error, "the write-ahead log could not be emptied; the writer will do it");
         }
     }
 
