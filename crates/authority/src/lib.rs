@@ -176,7 +176,7 @@ pub struct Server {
     pub(crate) passwords: login::Passwords,
     pub(crate) nonces: dpop::Nonces,
     pub(crate) replays: dpop::ReplaySet,
-    /// The same for clients that have no key to authenticate with: whoever knows such a client's name can fill it.
+    /// The same for clients that have no key to authenticate with.
     pub(crate) public_replays: dpop::ReplaySet,
     pub(crate) anonymous: Quota,
     pub(crate) pinned: issue::Pinned,

@@ -13,11 +13,11 @@ use remit_token::dpop::{self, NonceRule, Proof};
 pub(crate) struct Request<'a> {
     pub(crate) method: &'a str,
     pub(crate) url: &'a str,
-    /// Where its proof is remembered.
+    /// Where its proof is looked up.
     pub(crate) replays: &'a dpop::ReplaySet,
 }
 
-/// Verifies the one proof of a request and remembers it.
+/// Verifies the one proof of a request. It is for the caller to have it remembered, once the sender's standing is known.
 pub(crate) fn proof(
     server: &Server,
     headers: &HeaderMap,

@@ -74,6 +74,7 @@ fn check(call: &Call<'_>, case: &mut Case, stored: Option<StoredRefresh>) -> Res
     if stored.jkt != call.proof.jkt() {
         return Err(Refusal::new(Code::DpopKeyMismatch, "the refresh token is bound to another proof key").into());
     }
+    call.redeems()?;
     let renewable: Renewable = serde_json::from_value(stored.payload.clone()).map_err(Fault::new)?;
     let txn = &renewable.chain.id;
     let ended = call.snapshot.is_revoked("", [], txn) || call.snapshot.has_revocation(&Revocation::Family(stored.family.clone()));

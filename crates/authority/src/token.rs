@@ -39,6 +39,14 @@ pub(crate) struct Call<'a> {
     pub(crate) now: UnixTime,
 }
 
+impl Call<'_> {
+    /// Remembers the proof of a client without keys: its name is known to anybody, so its proof takes room only once it is
+    /// the proof of what it redeems, and before a second use of that is punished.
+    pub(crate) fn redeems(&self) -> Result<(), Refusal> {
+        if self.client.assertion.is_some() { Ok(()) } else { self.server.public_replays.remember(&self.proof, self.now) }
+    }
+}
+
 pub(crate) async fn token(server: &Server, headers: &HeaderMap, form: Result<Form, Refusal>) -> Response<Body> {
     let mut case = Case::new(At::Token);
     let now = server.now();
@@ -79,6 +87,10 @@ async fn serve(
         caller.jkt = Some(proof.jkt().to_owned());
     }
     let call = Call { server, snapshot, form: &form, client, proof, now };
+    // A client with keys has proved who it is, and it may act.
+    if call.client.assertion.is_some() {
+        call.server.replays.remember(&call.proof, now)?;
+    }
     match grant_type {
         "authorization_code" => code::redeem(call, case).await,
         "refresh_token" => refresh::refresh(call, case).await,

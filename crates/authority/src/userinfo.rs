@@ -53,6 +53,8 @@ async fn serve(
     let url = server.url("/oauth/userinfo");
     let request = Request { method, url: &url, replays: &server.replays };
     let proof = proof::proof(server, headers, request, Some(token.digest()), token.cnf_jkt.as_deref(), now)?;
+    // The token counts, everyone in its chain may act, and the proof is made with its key.
+    server.replays.remember(&proof, now)?;
     let caller = Principal { iss: server.issuer.clone(), sub: token.actor().to_owned() };
     case.entry.chain = server.store.token(&token.jti).await.map_err(remit_model::Fault::new)?.map(|stored| stored.chain.clone());
     case.entry.caller =

@@ -25,8 +25,6 @@ use remit_token::{
 };
 use std::sync::Arc;
 
-/// Proofs remembered against replay: two windows' worth at some thousand calls a second.
-const REPLAY_CAPACITY: usize = 4_000_000;
 /// Longest `Authorization` header read. X-10.
 const CREDENTIAL_LIMIT: usize = 32 * 1024;
 
@@ -78,6 +76,8 @@ pub(crate) struct Gatekeeper {
     keys: KeySet,
     nonces: Nonces,
     replay: ReplaySet,
+    /// Proofs of those who may not act. They have a memory of their own, so that they take no room from those who may.
+    refused: ReplaySet,
     started: UnixTime,
     tokens: Arc<Tokens>,
 }
@@ -91,7 +91,8 @@ impl Gatekeeper {
         Self {
             keys,
             nonces: Nonces::new(secret, "rs", dpop::nonce::PERIOD_SECS),
-            replay: ReplaySet::new(REPLAY_CAPACITY, settings.proof_window),
+            replay: ReplaySet::new(settings.remembered_proofs, settings.proof_window),
+            refused: ReplaySet::new(settings.remembered_proofs / 16, settings.proof_window),
             started,
             tokens,
         }
@@ -120,11 +121,16 @@ impl Gatekeeper {
             self.token(credential.token, &digest, arrival.server, settings, now).map_err(Unidentified::nobody)?;
         let known = |refusal: Refusal| Unidentified { refusal, token: Some(Arc::clone(&token)) };
         let proof = self.proof(arrival, &credential, &token, settings, now).map_err(known)?;
+        self.refused.look(&proof, now).map_err(known)?;
         let standing = token.standing(&world, &settings.issuer).map_err(|refusal| {
             // Whoever lost their standing, or was erased, is not kept in memory either.
             self.tokens.remove(&digest);
+            // Used up is its proof nevertheless: nobody may send the request again once they may act. When there is no room
+            // left, this cannot be promised; the request is refused in any case.
+            let _ = self.refused.remember(&proof, now);
             known(refusal)
         })?;
+        self.replay.remember(&proof, now).map_err(known)?;
         if !remembered {
             self.remember(&token, credential.token, &standing, store, settings);
         }

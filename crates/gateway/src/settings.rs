@@ -23,6 +23,8 @@ pub struct Settings {
     pub response_bytes: usize,
     /// How far a DPoP proof's `iat` may be from our clock, in seconds. DP-08.
     pub proof_window: i64,
+    /// Proofs remembered against replay: two windows' worth at some thousand calls a second.
+    pub remembered_proofs: usize,
     /// Allowance for other clocks when reading a token's times, in seconds. J-06.
     pub skew: i64,
     /// Demand a server nonce in every DPoP proof (DP-07). Proofs older than this process need one in any case.
@@ -68,6 +70,7 @@ impl Settings {
             request_depth: 64,
             response_bytes: 8 * 1024 * 1024,
             proof_window: 300,
+            remembered_proofs: 4_000_000,
             skew: 30,
             nonce_required: false,
             sessions: 10_000,

@@ -44,15 +44,13 @@ async fn wrong_passwords_for_made_up_names_do_not_fill_the_ledger() {
 }
 
 #[tokio::test]
-async fn a_flood_of_proofs_by_a_public_client_does_not_lock_out_agents_with_keys() {
+async fn a_flood_of_proofs_in_the_name_of_a_public_client_takes_no_room() {
     let world = World::with(Settings { remembered_proofs: 1, ..Settings::default() }).await;
     let form = fields(&[("grant_type", "authorization_code"), ("client_id", "agent:public"), ("code", "guess")]);
-    let mut full = false;
-    for _ in 0..1000 {
+    for _ in 0..300 {
         let reply = world.post("/oauth/token", &form, &[("dpop", world.proof(&world.public.dpop))]).await;
-        full |= reply.status == StatusCode::TOO_MANY_REQUESTS;
+        reply.refused("invalid_grant", "grant_invalid");
     }
-    assert!(full, "the flood filled something");
     world.own_token(&world.planner, &[("scope", "files:read")]).await;
 }
 

@@ -83,6 +83,37 @@ async fn n_dp_09_a_proof_is_good_once() {
 }
 
 #[tokio::test]
+async fn n_dp_09_a_refused_request_is_not_good_later() {
+    let world = World::new(true).await;
+    let client = world.all();
+    let (headers, body) = client.modern_request("tools/list", json!({}));
+    world.quarantine("planner").await;
+    client.send(headers.clone(), &body).await.refused(401, "agent_quarantined");
+    client.send(headers.clone(), &body).await.refused(401, "dpop_proof_replayed");
+    let active = Change::SetAgentStatus { agent: AgentId::parse("planner").unwrap(), status: AgentStatus::Active };
+    world.store.apply(Batch::new(TenantId::main()).change(active)).await.unwrap();
+    client.send(headers, &body).await.refused(401, "dpop_proof_replayed");
+    client.modern("tools/list", json!({})).await.result();
+}
+
+#[tokio::test]
+async fn n_dp_09_who_may_not_act_takes_no_room_among_the_proofs() {
+    let world = Wish::new(true).settings(|settings| settings.remembered_proofs = 64).build().await;
+    let (client, other) = (world.all(), world.helper(world.grant(json!({"actions": ["*"]}))));
+    world.quarantine("helper").await;
+    for _ in 0..300 {
+        other.call("ticket.read", json!({})).await.refused(401, "agent_quarantined");
+    }
+    client.call("ticket.read", json!({})).await.result();
+    // Those who may act fill it, and then nothing is accepted that could not be remembered.
+    let mut full = false;
+    for _ in 0..300 {
+        full |= client.call("ticket.read", json!({})).await.body["error"]["data"]["code"] == "rate_limited";
+    }
+    assert!(full);
+}
+
+#[tokio::test]
 async fn n_dp_04_05_10_a_proof_is_for_this_request_and_token() {
     let world = World::new(true).await;
     let client = world.all();

@@ -101,19 +101,21 @@ pub struct Expect<'a> {
     /// An earlier header of the same sender, so that the same key is not read again.
     pub known: Option<&'a Header>,
     pub nonce: NonceRule<'a>,
-    /// Where accepted proofs are remembered; `None` only where a second use is harmless or checked elsewhere.
+    /// Where used proofs are remembered; `None` only where a second use is harmless or checked elsewhere.
     pub replay: Option<&'a ReplaySet>,
     pub now: UnixTime,
     /// How far `iat` may be from `now`; [`WINDOW_SECS`] unless configured. A [`ReplaySet`] must be made for the same window.
     pub window_secs: i64,
 }
 
-/// Verifies the one proof of a request. The order is from cheap to expensive; the proof is remembered only after its
-/// signature was checked, so that nobody can burn another's `jti`.
+/// Verifies the one proof of a request. The order is from cheap to expensive; the proof is looked up only after its
+/// signature was checked.
+///
+/// It is not remembered here: anybody can make a proof, and room is for those who may act. Whoever accepts it has
+/// [`ReplaySet::remember`] do that, once it is known that they may, and before anything comes of it.
 ///
 /// # Errors
-/// `dpop_proof_missing`, `dpop_proof_invalid`, `dpop_proof_replayed`, `dpop_nonce_required`, `dpop_key_mismatch`,
-/// `rate_limited` when the replay memory is full.
+/// `dpop_proof_missing`, `dpop_proof_invalid`, `dpop_proof_replayed`, `dpop_nonce_required`, `dpop_key_mismatch`.
 pub fn verify(header_values: &[&str], expect: &Expect<'_>) -> Result<Proof, Refusal> {
     let compact = match header_values {
         [] => return Err(Refusal::new(Code::DpopProofMissing, "the request has no `DPoP` header")),
@@ -139,7 +141,7 @@ pub fn verify(header_values: &[&str], expect: &Expect<'_>) -> Result<Proof, Refu
     expect.nonce.check(claims.nonce.as_deref(), claims.iat, expect.now)?;
     let proof = verify_key(&form, claims, expect.bound_to)?;
     if let Some(replay) = expect.replay {
-        replay.insert(proof.jkt(), &proof.jti, proof.iat, expect.now)?;
+        replay.look(&proof, expect.now)?;
     }
     Ok(proof)
 }
@@ -196,17 +198,14 @@ enum Form<'a> {
 /// SPEC: DP-02: well-formed, `typ` exact, every required claim.
 fn read<'a>(compact: &'a str, known: Option<&'a Header>) -> Result<(Form<'a>, Claims), Refusal> {
     let segments = Segments::split(compact).map_err(as_dpop)?;
-    let (form, body) = match known.filter(|known| known.text == segments.header) {
-        Some(known) => {
-            let body = segments.payload().and_then(|payload| claims::object(&payload, "payload"));
-            (Form::Known(segments, &known.key), body)
-        }
-        None => {
-            let jws = Jws::parse(compact).map_err(as_dpop)?;
-            jws.expect_typ(&[Some(TYP)]).map_err(as_dpop)?;
-            let body = jws.claims();
-            (Form::Read(jws), body)
-        }
+    let (form, body) = if let Some(known) = known.filter(|known| known.text == segments.header) {
+        let body = segments.payload().and_then(|payload| claims::object(&payload, "payload"));
+        (Form::Known(segments, &known.key), body)
+    } else {
+        let jws = Jws::parse(compact).map_err(as_dpop)?;
+        jws.expect_typ(&[Some(TYP)]).map_err(as_dpop)?;
+        let body = jws.claims();
+        (Form::Read(jws), body)
     };
     let claims = read_claims(Reader(&body.map_err(as_dpop)?)).map_err(as_dpop)?;
     Ok((form, claims))

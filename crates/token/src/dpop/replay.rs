@@ -4,6 +4,7 @@
 //! every proof in it has become too old to be accepted anyway. So a proof is remembered for as long as it is good, and for
 //! a quarter window more at most.
 
+use super::Proof;
 use remit_model::{Code, Refusal, UnixTime, json::sha256};
 use std::{
     collections::{BTreeMap, HashSet},
@@ -47,11 +48,38 @@ impl ReplaySet {
         }
     }
 
+    /// Remembers a verified proof, once.
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert).
+    pub fn remember(&self, proof: &Proof, now: UnixTime) -> Result<(), Refusal> {
+        self.insert(proof.jkt(), &proof.jti, proof.iat, now)
+    }
+
     /// Remembers one proof, once.
     ///
     /// # Errors
     /// `dpop_proof_replayed`; `dpop_proof_invalid` when `iat` is outside the window; `rate_limited` when there is no room: a proof that cannot be remembered is not accepted.
     pub fn insert(&self, jkt: &str, jti: &str, iat: UnixTime, now: UnixTime) -> Result<(), Refusal> {
+        let (mut shard, entry, length) = self.unused(jkt, jti, iat, now)?;
+        if shard.count >= self.limit {
+            return Err(Refusal::new(Code::RateLimited, "the memory of used proofs is full; try again later"));
+        }
+        shard.slots.entry(iat.0.div_euclid(length)).or_default().insert(entry);
+        shard.count += 1;
+        Ok(())
+    }
+
+    /// Whether a verified proof may still be used, without remembering it.
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert), except `rate_limited`.
+    pub fn look(&self, proof: &Proof, now: UnixTime) -> Result<(), Refusal> {
+        self.unused(proof.jkt(), &proof.jti, proof.iat, now).map(drop)
+    }
+
+    /// The proof's shard, in which it is not, its entry there, and the length of a slot.
+    fn unused(&self, jkt: &str, jti: &str, iat: UnixTime, now: UnixTime) -> Result<(MutexGuard<'_, Shard>, u128, i64), Refusal> {
         if iat.since(now).abs() > self.window {
             return Err(Refusal::new(Code::DpopProofInvalid, "the proof's `iat` is outside the window that is remembered"));
         }
@@ -70,12 +98,7 @@ impl ReplaySet {
         if shard.slots.values().any(|slot| slot.contains(&entry)) {
             return Err(Refusal::new(Code::DpopProofReplayed, "this proof was used before"));
         }
-        if shard.count >= self.limit {
-            return Err(Refusal::new(Code::RateLimited, "the memory of used proofs is full; try again later"));
-        }
-        shard.slots.entry(iat.0.div_euclid(length)).or_default().insert(entry);
-        shard.count += 1;
-        Ok(())
+        Ok((shard, entry, length))
     }
 }
 

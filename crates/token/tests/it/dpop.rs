@@ -205,12 +205,33 @@ fn n_dp_09_replayed_jti() {
     let key = ed25519(1);
     let expect = Expect { replay: Some(&replay), ..expect_proof() };
     let proof = good(&key);
-    dpop::verify(&[&proof], &expect).unwrap();
+    let accept = |proof: &str| dpop::verify(&[proof], &expect).and_then(|proof| replay.remember(&proof, NOW));
+    accept(&proof).unwrap();
     refused(dpop::verify(&[&proof], &expect), Code::DpopProofReplayed);
     let same_jti_again = dpop::create(&key, &ProofFor { now: NOW.plus(1), ..proof_for() }).unwrap();
     refused(dpop::verify(&[&same_jti_again], &expect), Code::DpopProofReplayed);
-    dpop::verify(&[&good(&ed25519(2))], &expect).unwrap();
-    dpop::verify(&[&dpop::create(&key, &ProofFor { jti: "proof-2", ..proof_for() }).unwrap()], &expect).unwrap();
+    accept(&good(&ed25519(2))).unwrap();
+    accept(&dpop::create(&key, &ProofFor { jti: "proof-2", ..proof_for() }).unwrap()).unwrap();
+}
+
+#[test]
+fn n_dp_09_of_two_requests_with_one_proof_that_were_both_looked_at_one_is_accepted() {
+    let replay = ReplaySet::new(10_000, 300);
+    let expect = Expect { replay: Some(&replay), ..expect_proof() };
+    let [first, second] = [1, 2].map(|_| dpop::verify(&[&good(&ed25519(1))], &expect).unwrap());
+    replay.remember(&first, NOW).unwrap();
+    refused(replay.remember(&second, NOW), Code::DpopProofReplayed);
+}
+
+#[test]
+fn n_dp_09_a_proof_that_is_only_verified_takes_no_room() {
+    let replay = ReplaySet::new(64, 300);
+    let expect = Expect { replay: Some(&replay), ..expect_proof() };
+    for n in 0..500 {
+        let jti = format!("proof-{n}");
+        dpop::verify(&[&dpop::create(&ed25519(1), &ProofFor { jti: &jti, ..proof_for() }).unwrap()], &expect).unwrap();
+    }
+    replay.remember(&dpop::verify(&[&good(&ed25519(1))], &expect).unwrap(), NOW).unwrap();
 }
 
 #[test]
