@@ -1,9 +1,6 @@
 //! What is recorded of an evaluation: who asked, about whom, what they said, and what they were told.
 
-use super::{
-    evaluate::Verdict,
-    wire::{self, Evaluation},
-};
+use super::{evaluate::Verdict, wire::Evaluation};
 use crate::{
     call::Served,
     error::No,
@@ -11,7 +8,7 @@ use crate::{
     record::{Came, Entry},
     settings::Settings,
 };
-use remit_ledger::record::{Action, Draft, EffectConfirmed, Http, Outcome, Protocol};
+use remit_ledger::record::{Action, Draft, EffectConfirmed, Http, Outcome, Protocol, Resource};
 use remit_model::{
     mask::Shown,
     resource::{Server, ToolClass},
@@ -64,7 +61,7 @@ impl Asking<'_> {
         if let Some(id) = self.request_id {
             draft.committed.push(("/evaluation/request_id".to_owned(), json!(id)));
         }
-        draft.resources.push(wire::listed(&verdict.subject));
+        draft.resources.push(Resource::new("authzen.subject", Some(verdict.subject.clone())));
         let authority = verdict.question.map(|question| question.authority_digest);
         draft.ext.insert("evaluation".to_owned(), json!({"item": item, "authority": authority, "grants": verdict.grants}));
         draft

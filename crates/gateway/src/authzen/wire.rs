@@ -1,6 +1,5 @@
 //! Requests and answers as they stand in the body. SPEC: AU-03, AU-04, AU-05.
 
-use remit_ledger::record::Resource;
 use remit_model::refusal::{Code, Refusal};
 use remit_store::Receipt;
 use serde_json::{Map, Value, json};
@@ -191,9 +190,4 @@ pub(super) fn answer(result: &Result<(), Refusal>, error: Option<u16>, receipt: 
         context.insert("record".to_owned(), json!(receipt.record_id));
     }
     json!({"decision": result.is_ok(), "context": context})
-}
-
-/// The subject as the record lists it.
-pub(super) fn listed(subject: &str) -> Resource {
-    Resource::new("authzen.subject", Some(subject.to_owned()))
 }
