@@ -109,6 +109,16 @@ impl Browsers {
         self.with(|memory| memory.sessions.remove(key));
     }
 
+    /// Ends the sessions of people whose account went, and what they were deciding.
+    pub(crate) fn keep(&self, has_account: impl Fn(&str) -> bool) {
+        self.with(|memory| {
+            let keeps = |session: &Session| session.user.as_ref().is_none_or(|user| has_account(&user.name));
+            memory.sessions.retain(|_, session| keeps(session));
+            let sessions = &memory.sessions;
+            memory.pending.retain(|_, pending| sessions.contains_key(&pending.session));
+        });
+    }
+
     /// Remembers a request under `id` for this session. SPEC: AZ-14
     pub(crate) fn wait(&self, id: String, ask: Ask, session: &Session, now: UnixTime) -> Result<(), Refusal> {
         let pending =
@@ -276,6 +286,19 @@ mod tests {
         assert!(browsers.with(|memory| memory.sessions.contains_key(&signed_in.key)));
         browsers.open("bob", "c".into(), None, NOW.plus(601), NOW).unwrap();
         assert!(browsers.session(Some("bob"), NOW).is_some());
+    }
+
+    #[test]
+    fn who_has_no_account_any_more_has_no_session_either() {
+        let browsers = Browsers::default();
+        for name in ["alice", "bob"] {
+            let user = SignedIn { name: name.into(), at: NOW };
+            browsers.open(name, "c".into(), Some(user), NOW.plus(600), NOW).unwrap();
+        }
+        browsers.open("nobody", "c".into(), None, NOW.plus(600), NOW).unwrap();
+        browsers.keep(|name| name != "alice");
+        let known = ["alice", "bob", "nobody"].map(|cookie| browsers.session(Some(cookie), NOW).is_some());
+        assert_eq!(known, [false, true, true]);
     }
 
     #[test]

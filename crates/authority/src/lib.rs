@@ -172,7 +172,7 @@ pub struct Server {
     tokens: Arc<Verified>,
     pub(crate) servers: Vec<Arc<remit_model::Server>>,
     pub(crate) settings: Settings,
-    pub(crate) browsers: Browsers,
+    pub(crate) browsers: Arc<Browsers>,
     pub(crate) passwords: login::Passwords,
     pub(crate) nonces: dpop::Nonces,
     pub(crate) replays: dpop::ReplaySet,
@@ -188,8 +188,12 @@ impl Server {
     pub fn new(parts: Parts) -> Self {
         let Parts { store, policy, clock, entropy, issuer, keys, servers, settings } = parts;
         let tokens = Arc::new(Verified::new(REMEMBERED_TOKENS));
-        let remembered = Arc::clone(&tokens);
-        store.when_erased(move || remembered.clear());
+        let browsers = Arc::new(Browsers::default());
+        let (remembered, sessions) = (Arc::clone(&tokens), Arc::clone(&browsers));
+        store.when_erased(move |world| {
+            remembered.clear();
+            sessions.keep(|name| world.human(name).is_some());
+        });
         Self {
             tenant: store.tenant().clone(),
             verifying: keys.set(),
@@ -200,7 +204,7 @@ impl Server {
             public_replays: dpop::ReplaySet::new(settings.remembered_proofs, settings.dpop_window),
             anonymous: Quota::per_second(settings.anonymous_records),
             started: clock.unix(),
-            browsers: Browsers::default(),
+            browsers,
             pinned: issue::Pinned::default(),
             store,
             policy,

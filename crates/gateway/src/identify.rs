@@ -87,7 +87,7 @@ impl Gatekeeper {
     pub(crate) fn new(keys: KeySet, secret: &[u8; 32], settings: &Settings, started: UnixTime, store: &Store) -> Self {
         let tokens = Arc::new(Tokens::new(held::ROOM));
         let remembered = Arc::clone(&tokens);
-        store.when_erased(move || remembered.clear());
+        store.when_erased(move |_| remembered.clear());
         Self {
             keys,
             nonces: Nonces::new(secret, "rs", dpop::nonce::PERIOD_SECS),

@@ -29,10 +29,12 @@ pub(crate) struct Shared {
 
 /// What is to be done in memory after an erasure.
 #[derive(Default)]
-pub(crate) struct Forgetting(Mutex<Vec<Box<dyn Fn() + Send + Sync>>>);
+pub(crate) struct Forgetting(Mutex<Vec<Box<Forget>>>);
+
+type Forget = dyn Fn(&Snapshot) + Send + Sync;
 
 impl Forgetting {
-    pub(crate) fn add(&self, forget: impl Fn() + Send + Sync + 'static) {
+    pub(crate) fn add(&self, forget: impl Fn(&Snapshot) + Send + Sync + 'static) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(forget));
     }
 }
@@ -89,8 +91,9 @@ impl Shared {
     /// Empties what is remembered of tokens, here and wherever else it is.
     pub(crate) fn forget(&self) {
         self.recent.forget();
+        let world = self.snapshot.load_full();
         for forget in self.forgetting.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            forget();
+            forget(&world);
         }
     }
 
