@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, header};
 use remit_model::{Agent, AgentId, Code, Refusal, UnixTime};
 use remit_store::Snapshot;
 use remit_token::{
-    KeySet, Skew,
+    Skew,
     assertion::{self, ClientAssertion},
 };
 use std::sync::Arc;
@@ -81,7 +81,7 @@ fn by_assertion(server: &Server, snapshot: &Snapshot, form: &Form, compact: &str
         return Err(unauthenticated("`client_id` is not the client of the assertion"));
     }
     let agent = find(snapshot, claimed)?;
-    let keys = KeySet::from_keys(&agent.keys).map_err(|_| failed())?;
+    let keys = server.met.keys(&agent).map_err(|_| failed())?;
     let expect = assertion::Expect { client_id: claimed, issuer: &server.issuer };
     let assertion =
         presented.verify(&keys, &expect, now, Skew::seconds(server.settings.skew)).map_err(|refusal| match refusal.code {

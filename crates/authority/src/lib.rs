@@ -34,6 +34,7 @@ mod http;
 mod introspect;
 mod issue;
 mod login;
+mod met;
 mod metadata;
 mod narrow;
 mod page;
@@ -170,6 +171,7 @@ pub struct Server {
     pub(crate) verifying: KeySet,
     /// Our own tokens as they come back: to be exchanged, shown as an actor's, asked about.
     tokens: Arc<Verified>,
+    pub(crate) met: met::Met,
     pub(crate) servers: Vec<Arc<remit_model::Server>>,
     pub(crate) settings: Settings,
     pub(crate) browsers: Arc<Browsers>,
@@ -198,6 +200,7 @@ impl Server {
             tenant: store.tenant().clone(),
             verifying: keys.set(),
             tokens,
+            met: met::Met::default(),
             passwords: login::Passwords::new(&entropy),
             nonces: dpop::Nonces::new(&entropy.bytes(), "as", dpop::nonce::PERIOD_SECS),
             replays: dpop::ReplaySet::new(settings.remembered_proofs, settings.dpop_window),

@@ -15,6 +15,8 @@ pub(crate) struct Request<'a> {
     pub(crate) url: &'a str,
     /// Where its proof is looked up.
     pub(crate) replays: &'a dpop::ReplaySet,
+    /// The header of an earlier proof of the same sender.
+    pub(crate) known: Option<&'a dpop::Header>,
 }
 
 /// Verifies the one proof of a request. It is for the caller to have it remembered, once the sender's standing is known.
@@ -43,7 +45,7 @@ pub(crate) fn proof(
             url: request.url,
             access_token,
             bound_to,
-            known: None,
+            known: request.known,
             nonce,
             replay: Some(request.replays),
             now,

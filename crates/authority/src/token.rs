@@ -81,7 +81,10 @@ async fn serve(
     };
     let url = server.url("/oauth/token");
     let replays = if client.assertion.is_some() { &server.replays } else { &server.public_replays };
-    let proof = proof::proof(server, headers, Request { method: "POST", url: &url, replays }, None, None, now)?;
+    let known = server.met.header(&client.agent.id);
+    let request = Request { method: "POST", url: &url, replays, known: known.as_deref() };
+    let proof = proof::proof(server, headers, request, None, None, now)?;
+    server.met.proved(&client.agent.id, &proof);
     if let Some(caller) = &mut case.entry.caller {
         caller.proof = Some(proof.compact().to_owned());
         caller.jkt = Some(proof.jkt().to_owned());

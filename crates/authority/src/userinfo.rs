@@ -51,7 +51,7 @@ async fn serve(
     let refused = || Refusal::new(Code::TokenRevoked, "the token does not count here");
     let token = introspect::current(server, &snapshot, presented, now).await?.ok_or_else(refused)?;
     let url = server.url("/oauth/userinfo");
-    let request = Request { method, url: &url, replays: &server.replays };
+    let request = Request { method, url: &url, replays: &server.replays, known: None };
     let proof = proof::proof(server, headers, request, Some(token.digest()), token.cnf_jkt.as_deref(), now)?;
     // The token counts, everyone in its chain may act, and the proof is made with its key.
     server.replays.remember(&proof, now)?;

@@ -1,6 +1,7 @@
 //! A token that was seen a moment ago, signature, row and all: what ends it ends it at the next request.
 
 use crate::{flow::*, world::*};
+use axum::http::StatusCode;
 use remit_ledger::{
     Draft,
     record::{ProducerKind, RecordType},
@@ -101,4 +102,43 @@ async fn a_remembered_token_still_needs_its_holder_and_its_key() {
     let ask = [("grant_type", EXCHANGE), ("subject_token", token.as_str()), ("subject_token_type", ACCESS_TOKEN)];
     let foreign = world.proof(&world.scribe.dpop);
     world.token_with(&world.planner, &foreign, &ask).await.refused("invalid_dpop_proof", "dpop_key_mismatch");
+}
+
+const CC: [(&str, &str); 2] = [("grant_type", "client_credentials"), ("scope", "files:read")];
+
+#[tokio::test]
+async fn tk_04_a_key_that_was_replaced_signs_nobody_in_any_more() {
+    let world = World::new().await;
+    for _ in 0..2 {
+        world.token(&world.planner, &CC).await.access_token();
+    }
+    let auth = PrivateKey::from_seed(Algorithm::Ed25519, &[77; 32]).unwrap();
+    let dpop = PrivateKey::from_seed(Algorithm::Es256, &[78; 32]).unwrap();
+    let renewed = Actor { sub: world.planner.sub.clone(), auth, dpop };
+    world.token(&renewed, &CC).await.refused("invalid_client", "client_unauthenticated");
+    world.change(Change::PutAgent(agent(&renewed, false))).await;
+    let old = world.token(&world.planner, &CC).await;
+    old.refused("invalid_client", "client_unauthenticated");
+    assert_eq!(old.status, StatusCode::UNAUTHORIZED);
+    world.token(&renewed, &CC).await.access_token();
+}
+
+#[tokio::test]
+async fn dp_06_a_remembered_header_signs_nothing() {
+    let world = World::new().await;
+    let genuine = world.proof(&world.planner.dpop);
+    world.token_with(&world.planner, &genuine, &CC).await.access_token();
+    let header = |proof: &str| proof.split('.').next().unwrap().to_owned();
+    let foreign = world.proof(&world.scribe.dpop);
+    let (_, rest) = foreign.split_once('.').unwrap();
+    let spliced = format!("{}.{rest}", header(&genuine));
+    for _ in 0..2 {
+        world.token_with(&world.planner, &spliced, &CC).await.refused("invalid_dpop_proof", "dpop_proof_invalid");
+    }
+    world.token_with(&world.planner, &genuine, &CC).await.refused("invalid_dpop_proof", "dpop_proof_replayed");
+    let next = world.proof(&world.planner.dpop);
+    assert_eq!(header(&next), header(&genuine));
+    world.token_with(&world.planner, &next, &CC).await.access_token();
+    let token = world.token_with(&world.planner, &foreign, &CC).await.access_token();
+    assert_eq!(claims(&token)["cnf"]["jkt"], world.scribe.jkt(), "a token is bound to the key of its own proof");
 }
