@@ -169,7 +169,10 @@ fn check(call: &Call<'_>, case: &mut Case, stored: Option<StoredCode>) -> Result
     if consented.dpop_jkt.as_deref().is_some_and(|jkt| jkt != call.proof.jkt()) {
         return Err(Refusal::new(Code::DpopKeyMismatch, "the code is bound to another proof key").into());
     }
-    call.redeems()?;
+    call.redeems().inspect_err(|_| {
+        // A proof that cannot be taken says nothing of the code.
+        case.on_refusal.retain(|change| !matches!(change, Change::FailCode(_)));
+    })?;
     // SPEC: AC-04: only a replay that is right in everything else ends what the code gave.
     if let Some(txn) = &stored.used {
         let until = consented.until.plus(call.server.settings.access_token);

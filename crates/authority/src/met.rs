@@ -53,7 +53,7 @@ impl Met {
     /// Keeps the header of a proof that was accepted.
     pub(crate) fn proved(&self, agent: &AgentId, proof: &Proof) {
         if let Some(entry) = self.entries().get_mut(agent) {
-            entry.header = Some(Arc::new(proof.header()));
+            entry.header = proof.header().map(Arc::new);
         }
     }
 

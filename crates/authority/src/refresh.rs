@@ -74,13 +74,13 @@ fn check(call: &Call<'_>, case: &mut Case, stored: Option<StoredRefresh>) -> Res
     if stored.jkt != call.proof.jkt() {
         return Err(Refusal::new(Code::DpopKeyMismatch, "the refresh token is bound to another proof key").into());
     }
-    call.redeems()?;
     let renewable: Renewable = serde_json::from_value(stored.payload.clone()).map_err(Fault::new)?;
     let txn = &renewable.chain.id;
     let ended = call.snapshot.is_revoked("", [], txn) || call.snapshot.has_revocation(&Revocation::Family(stored.family.clone()));
     if ended {
         return Err(invalid("this delegation was revoked"));
     }
+    call.redeems()?;
     if !stored.current {
         let until = renewable.until.plus(call.server.settings.access_token);
         case.entry.fact("revoked_txn", txn.clone());

@@ -84,7 +84,11 @@ impl Held {
     }
 
     pub(crate) fn remember(&self, proof: &Proof) {
-        self.proof.get_or_init(|| proof.header());
+        if self.proof.get().is_none()
+            && let Some(header) = proof.header()
+        {
+            let _ = self.proof.set(header);
+        }
     }
 
     /// What the token amounts to now. SPEC: DC-07, DC-13.

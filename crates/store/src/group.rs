@@ -55,7 +55,12 @@ pub(crate) struct Group {
     pub(crate) alarms: Alarms,
     pub(crate) beat: Beat,
     swept: UnixTime,
+    /// Groups that still mark every batch.
+    careful: u32,
 }
+
+/// Groups that mark every batch after one had to be done again, so that whoever provokes that costs little more than before.
+const CAREFUL: u32 = 64;
 
 /// State that a batch changes besides rows. Cloning is cheap: the maps are persistent.
 #[derive(Clone, Debug)]
@@ -120,7 +125,7 @@ impl Group {
         let beat = Beat::new(config.heartbeat, clock.now().mono_ns);
         let (alarms, swept) = (Alarms::default(), UnixTime(i64::MIN));
         let pool = Pool::of(config.entropy.clone());
-        Self { conn, shared, sealer, pool, clock, retention, state, spool, alarms, beat, swept }
+        Self { conn, shared, sealer, pool, clock, retention, state, spool, alarms, beat, swept, careful: 0 }
     }
 
     /// Commits these batches in one transaction and answers each, in order. What the log has to say of itself goes first.
@@ -142,8 +147,11 @@ impl Group {
 
     pub(crate) fn settle(&mut self, batches: &[Batch]) -> Vec<Attempt> {
         let mut work = self.state.clone();
-        let mut outcome = self.transact(&mut work, batches, Undo::Together);
+        let undo = if self.careful > 0 { Undo::Each } else { Undo::Together };
+        self.careful = self.careful.saturating_sub(1);
+        let mut outcome = self.transact(&mut work, batches, undo);
         if matches!(outcome, Err(Stop::Again)) {
+            self.careful = CAREFUL;
             self.roll_back();
             work = self.state.clone();
             outcome = self.transact(&mut work, batches, Undo::Each);

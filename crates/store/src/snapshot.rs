@@ -128,7 +128,12 @@ impl Snapshot {
         // Only rows that mention the owner are worth reading; where one is damaged, its quotes may be, too.
         let mention = serde_json::Value::from(owner).to_string();
         let mention = mention.trim_matches('"');
-        let rows = self.agents.iter().filter(|(_, row)| row.body.contains(mention));
+        // A longer name is somebody else's.
+        let ends = |rest: Option<&str>| {
+            !rest.is_some_and(|rest| rest.starts_with(|next: char| next.is_alphanumeric() || "-_.".contains(next)))
+        };
+        let mentions = |body: &str| body.match_indices(mention).any(|(at, found)| ends(body.get(at + found.len()..)));
+        let rows = self.agents.iter().filter(|(_, row)| mentions(&row.body));
         let rows = rows.map(|(id, row)| row.look(id).ok_or_else(|| id.clone()));
         rows.filter(|row| row.as_ref().map_or(true, |agent| agent.owner == owner)).collect()
     }
@@ -386,6 +391,7 @@ mod tests {
         assert!(snapshot.owned_by("user:carol").is_empty());
         // Whose it is cannot be said any more; that it mentions alice can.
         snapshot.put_sleeping(id("d"), &row("d", "user:alice", None).replace("\"status\"", "\"statu"));
+        snapshot.put_sleeping(id("e"), &row("e", "user:alice2", None).replace("\"status\"", "\"statu"));
         let unreadable: Vec<AgentId> = snapshot.owned_by("user:alice").into_iter().filter_map(Result::err).collect();
         assert_eq!(unreadable, [id("d")]);
     }

@@ -66,11 +66,15 @@ impl Proof {
         &self.compact
     }
 
-    /// To be given to [`Expect::known`] with the sender's next proof.
-    pub fn header(&self) -> Header {
-        Header { text: self.compact.split('.').next().unwrap_or_default().to_owned(), key: self.key.clone() }
+    /// To be given to [`Expect::known`] with the sender's next proof; `None` when it is too long to be kept.
+    pub fn header(&self) -> Option<Header> {
+        let text = self.compact.split('.').next().filter(|text| text.len() <= HEADER_KEPT)?;
+        Some(Header { text: text.to_owned(), key: self.key.clone() })
     }
 }
+
+/// Longest header that is kept, in bytes. One with a 2048-bit RSA key has some 500.
+const HEADER_KEPT: usize = 1024;
 
 /// The header of a proof that was accepted. What a header decides by itself (its type, its algorithm, its key, nothing
 /// critical in it) was found good then, and is of any other proof with the very same header.

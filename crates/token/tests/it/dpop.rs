@@ -35,7 +35,7 @@ fn a_sender_shows_that_it_holds_the_key() {
 fn a_header_that_is_known_decides_as_one_that_is_read() {
     for key in [ed25519(1), es256(1)] {
         let first = good(&key);
-        let known = verify(&first).unwrap().header();
+        let known = verify(&first).unwrap().header().unwrap();
         let other = ed25519(7);
         let next = dpop::create(&key, &ProofFor { jti: "proof-2", ..proof_for() }).unwrap();
         let (begin, signature) = next.rsplit_once('.').unwrap();
