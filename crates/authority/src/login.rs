@@ -149,6 +149,11 @@ async fn signed_in(server: &Server, old: &Session, id: &str, name: &str, now: Un
     let token = server.entropy.token(32);
     let user = SignedIn { name: name.to_owned(), at: now };
     let session = server.browsers.open(&token, server.entropy.token(16), Some(user), now.plus(server.settings.session), now)?;
+    // Checking a password takes its time: who was erased meanwhile is not remembered.
+    if server.store.snapshot().human(name).is_none() {
+        server.browsers.close(&session.key);
+        return Err(Refusal::new(Code::CredentialsInvalid, "name or password is wrong"));
+    }
     let mut case = Case::new(At::Authorize);
     case.entry.caller = Some(person(server, name, now));
     case.entry.human_in_loop = HumanInLoop::Approved;
