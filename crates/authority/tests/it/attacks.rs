@@ -55,6 +55,28 @@ async fn a_flood_of_proofs_in_the_name_of_a_public_client_takes_no_room() {
 }
 
 #[tokio::test]
+async fn n_ac_02_a_full_memory_of_proofs_does_not_count_as_a_wrong_attempt_at_a_code() {
+    let settings = Settings { remembered_proofs: 1, anonymous_records: 0, ..Settings::default() };
+    let attempts = settings.code_attempts;
+    let world = World::with(settings).await;
+    let asked = request_with(&[("client_id", "agent:public")]);
+    let (used, fresh) = (world.code("alice", &asked).await, world.code("alice", &asked).await);
+    let redeem = async |code: &str| {
+        let form =
+            [("grant_type", "authorization_code"), ("client_id", "agent:public"), ("code", code), ("code_verifier", VERIFIER)];
+        world.post("/oauth/token", &fields(&form), &[("dpop", world.proof(&world.public.dpop))]).await
+    };
+    redeem(&used).await.access_token();
+    // Whoever has a used code and its key fills the memory: each proof is of what it redeems.
+    for _ in 0..900 {
+        redeem(&used).await;
+    }
+    for _ in 0..2 * attempts {
+        redeem(&fresh).await.refused("temporarily_unavailable", "rate_limited");
+    }
+}
+
+#[tokio::test]
 async fn n_dc_10_a_holder_cannot_give_its_authority_another_purpose() {
     let world = World::new().await;
     let token = text(&world.delegated_with("alice", &[("purpose", "triage")]).await, "access_token").to_owned();
