@@ -1,10 +1,14 @@
 //! What grows with the log, with the registry and with the chain, and what must not: appends, opening and erasing beside ten
-//! thousand and ten million records; starting, memory, decisions and calls with 10 to 100,000 agents; 1 to 8 hops.
+//! thousand and ten million records; starting, memory, decisions and every road with 10 to 100,000 agents, and calls by
+//! thousands of them in turn; 1 to 8 hops.
 
 mod agents;
+mod crowd;
 mod erase;
 mod hops;
+mod roads;
 mod server;
+mod turn;
 
 use crate::{
     Scale, append,

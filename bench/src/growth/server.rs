@@ -1,14 +1,12 @@
 //! The real server with few and with many agents: how long until it is ready, what it holds, what a call costs.
 
-use super::{agents, fill};
+use super::{agents, crowd, fill, roads};
 use crate::{
     Scale,
     roads::{
         http,
-        load::{self, Pace},
         machine::Process,
-        road::{Road, Stock},
-        world::World,
+        world::{self, World},
     },
     rounds::{self, Figures},
     table::{Goal, Table},
@@ -19,18 +17,15 @@ use rusqlite::{Connection, params};
 use serde_json::json;
 use std::{collections::BTreeMap, fs, path::Path, thread, time::Duration};
 
-const CONNECTIONS: usize = 16;
-/// Most requests of a round; more than any round uses.
-const REQUESTS: usize = 12_000;
 /// How long an idle server is watched.
 const IDLE: Duration = Duration::from_secs(5);
 /// Everything that a hundred thousand agents may take, in MiB, and one that does nothing beyond its own data, in bytes.
 const MEMORY: f64 = 250.0;
 const PER_AGENT: f64 = 2_048.0;
 
-struct Measured {
-    agents: usize,
-    world: World,
+pub(super) struct Measured {
+    pub(super) agents: usize,
+    pub(super) world: World,
     resident: f64,
     /// Bytes of the agents' rows and policies.
     own: u64,
@@ -49,7 +44,8 @@ pub(super) fn run(folder: &Path, scale: &Scale, table: &mut Table) -> Result<()>
     }
     match (measured.first(), measured.last()) {
         (Some(few), Some(many)) => {
-            calls(few, many, scale, table)?;
+            roads::run(few, many, scale, table)?;
+            crowd::run(many, scale, table)?;
             beside_log(many, scale.large, table)
         }
         _ => Ok(()),
@@ -69,7 +65,7 @@ fn beside_log(many: &Measured, records: u64, table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-fn single(value: f64) -> Figures {
+pub(super) fn single(value: f64) -> Figures {
     let mut figures = Figures::default();
     figures.push(value);
     figures
@@ -138,16 +134,12 @@ fn agent(world: &World, number: usize) -> Result<(String, String)> {
         "type": "tool_access", "locations": [world.resource()], "actions": ["small", "large", format!("own-{number}")],
         "delegate": {"to": [format!("agent:{}", agents::name(number + 1))], "depth": 1},
     }]);
-    let coordinate = |what: &str| {
-        let digest = remit_model::json::sha256_label(format!("{what} {number}").as_bytes());
-        digest.chars().skip(8).take(43).collect::<String>()
-    };
     let agent = Agent {
         id: AgentId::parse(&name).map_err(|refusal| anyhow!("{refusal}"))?,
         display_name: name.clone(),
         owner: "user:alice".to_owned(),
         status: AgentStatus::Active,
-        keys: vec![json!({"kty": "EC", "crv": "P-256", "x": coordinate("x"), "y": coordinate("y")})],
+        keys: vec![world::Agent::named(name.clone())?.key.public().to_jwk()],
         redirect_uris: Vec::new(),
         ceiling: Authority::parse(&ceiling).map_err(|refusal| anyhow!("{refusal}"))?,
         labels: BTreeMap::from([("team".to_owned(), format!("t{}", number % 100))]),
@@ -163,49 +155,4 @@ fn per_agent(least: &Measured, one: &Measured, table: &mut Table) {
     let own = one.own.saturating_sub(least.own) as f64;
     let name = format!("an idle agent of {}, beyond its {:.0} bytes of row and policy", one.agents, own / more);
     table.alone(&name, "bytes", &single((bytes - own) / more), Some(Goal::AtMost(PER_AGENT)));
-}
-
-/// Tool calls at both servers, in turn.
-fn calls(few: &Measured, many: &Measured, scale: &Scale, table: &mut Table) -> Result<()> {
-    let mut sides = Vec::new();
-    for one in [few, many] {
-        let upstream = one.world.upstream()?;
-        let server = one.world.start()?;
-        let stock = Stock::gather(&one.world, Road::Call)?;
-        sides.push((one, upstream, server, stock, [Figures::default(), Figures::default(), Figures::default()]));
-    }
-    for round in 0..=scale.rounds {
-        // Neither always comes first.
-        if round % 2 == 1 {
-            sides.reverse();
-        }
-        for (one, _, server, stock, [rates, waits, used]) in &mut sides {
-            let requests = stock.good_requests(REQUESTS)?;
-            let before = server.cpu();
-            let outcome = load::run(one.world.address(), &requests, Pace::Closed { connections: CONNECTIONS }, scale.round)?;
-            // The first round warms up.
-            if round == 0 {
-                continue;
-            }
-            rates.push(outcome.rate());
-            let mut waited = Figures::default();
-            outcome.waits.iter().for_each(|wait| waited.push(*wait));
-            waits.push(waited.quantile(0.99));
-            #[expect(clippy::cast_precision_loss, reason = "a mean")]
-            used.push((server.cpu() - before) * 1e6 / outcome.good.max(1) as f64);
-        }
-        if round % 2 == 1 {
-            sides.reverse();
-        }
-    }
-    let [(_, _, _, _, small), (_, _, _, _, large)] = sides.as_slice() else { return Ok(()) };
-    let title = |what: &str| format!("{what}: {} agents against {}", many.agents, few.agents);
-    let [(rates, waits, used), (rates_few, waits_few, used_few)] = [large, small].map(|[a, b, c]| (a, b, c));
-    table.against(&title("tool calls"), "calls/s", rates, rates_few, Some(Goal::AtLeast(1.0 / 1.10)));
-    table.against(&title("tool calls, p99"), "µs", waits, waits_few, Some(Goal::AtMost(1.10)));
-    table.against(&title("tool calls, processor"), "µs", used, used_few, Some(Goal::AtMost(1.10)));
-    for (_, _, server, _, _) in sides {
-        server.stop()?;
-    }
-    Ok(())
 }

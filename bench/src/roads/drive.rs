@@ -6,6 +6,7 @@ use super::{
     road::{Road, Stock},
     world::World,
 };
+use crate::rounds::Figures;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use std::{path::PathBuf, time::Duration};
@@ -41,8 +42,8 @@ pub(crate) fn drive(asked: &Driven) -> Result<()> {
     world.register().context("is `remit serve` running in this world?")?;
     let stock = Stock::gather(&world, asked.road)?;
     let pace = Pace::Closed { connections: asked.connections };
-    let send = |count: usize| -> Result<(u64, f64)> {
-        let (mut done, mut seconds) = (0, 0.0);
+    let send = |count: usize| -> Result<(u64, f64, Figures)> {
+        let (mut done, mut seconds, mut waits) = (0, 0.0, Figures::default());
         let mut left = count;
         while left > 0 {
             let requests = stock.good_requests(left.min(BATCH))?;
@@ -50,16 +51,21 @@ pub(crate) fn drive(asked: &Driven) -> Result<()> {
             let outcome = load::run(world.address(), &requests, pace, Duration::from_hours(1))?;
             done += outcome.good;
             seconds += outcome.seconds;
+            waits.extend(outcome.waits.into_iter().collect());
         }
-        Ok((done, seconds))
+        Ok((done, seconds, waits))
     };
     send(asked.warm_up)?;
     let before = server.as_ref().map(Process::cpu);
-    let (done, seconds) = send(asked.requests)?;
+    let (done, seconds, waits) = send(asked.requests)?;
     #[expect(clippy::cast_precision_loss, reason = "a rate")]
     let count = done as f64;
     let used = server.as_ref().zip(before).map(|(server, before)| (server.cpu() - before) * 1e6 / count);
     ensure!(done == asked.requests as u64, "{done} of {} requests were answered", asked.requests);
-    println!("{}", json!({"requests": done, "per_second": count / seconds, "cpu_us_per_request": used}));
+    let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|share| waits.quantile(share));
+    println!(
+        "{}",
+        json!({"requests": done, "per_second": count / seconds, "cpu_us_per_request": used, "p50": p50, "p99": p99, "p99.9": p999})
+    );
     server.map_or(Ok(()), Process::stop)
 }

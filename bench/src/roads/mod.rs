@@ -1,6 +1,6 @@
 //! The roads: the real `remit serve` under load, beside a floor program that does only what physics asks.
 
-mod client;
+pub(crate) mod client;
 pub(crate) mod drive;
 mod floor;
 pub(crate) mod http;

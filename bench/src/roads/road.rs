@@ -178,16 +178,7 @@ impl Stock {
 
     fn signed(&self, count: usize, spoil: bool) -> Result<Arc<Vec<Prepared>>> {
         let fresh = if self.road == Road::ExchangeFresh { self.fresh(count)? } else { Vec::new() };
-        let numbers: Vec<usize> = (0..count).collect();
-        let share = count.div_ceil(SIGNERS).max(1);
-        let made = thread::scope(|scope| {
-            let signers: Vec<_> = numbers
-                .chunks(share)
-                .map(|numbers| scope.spawn(|| numbers.iter().map(|at| self.one(*at, &fresh, spoil)).collect::<Result<Vec<_>>>()))
-                .collect();
-            signers.into_iter().map(|signer| signer.join().map_err(|_| anyhow!("a signer failed"))?).collect::<Result<Vec<_>>>()
-        })?;
-        Ok(Arc::new(made.into_iter().flatten().collect()))
+        signed(count, |at| self.one(at, &fresh, spoil))
     }
 
     fn one(&self, at: usize, fresh: &[(String, String)], spoil: bool) -> Result<Prepared> {
@@ -258,6 +249,20 @@ impl Stock {
         let actors = fetch(1, &[("grant_type", "client_credentials"), ("resource", issuer)])?;
         Ok(subjects.into_iter().zip(actors).collect())
     }
+}
+
+/// So many requests, signed on both cores.
+pub(crate) fn signed(count: usize, one: impl Fn(usize) -> Result<Prepared> + Sync) -> Result<Arc<Vec<Prepared>>> {
+    let (numbers, one): (Vec<usize>, _) = ((0..count).collect(), &one);
+    let share = count.div_ceil(SIGNERS).max(1);
+    let made = thread::scope(|scope| {
+        let signers: Vec<_> = numbers
+            .chunks(share)
+            .map(|numbers| scope.spawn(move || numbers.iter().map(|at| one(*at)).collect::<Result<Vec<_>>>()))
+            .collect();
+        signers.into_iter().map(|signer| signer.join().map_err(|_| anyhow!("a signer failed"))?).collect::<Result<Vec<_>>>()
+    })?;
+    Ok(Arc::new(made.into_iter().flatten().collect()))
 }
 
 fn hand_over<'a>(token: &'a str, actor: &'a str, resource: &'a str) -> [(&'a str, &'a str); 6] {

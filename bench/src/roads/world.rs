@@ -162,21 +162,21 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
+    /// Its key is the same each time: nothing that is worth anything hangs on it.
+    pub(crate) fn named(name: String) -> Result<Self> {
+        let seed = sha256(format!("remit-bench {name}").as_bytes());
+        let key = PrivateKey::from_seed(Algorithm::Es256, &seed).map_err(|fault| anyhow!("{fault}"))?;
+        Ok(Self { name, key })
+    }
+
     pub(crate) fn subject(&self) -> String {
         format!("agent:{}", self.name)
     }
 }
 
-/// The agents of every world. Their keys are the same each time: nothing that is worth anything hangs on them.
+/// The agents of every world.
 pub(crate) fn agents() -> Result<Vec<Agent>> {
-    (0..=ASKER)
-        .map(|number| {
-            let name = if number == ASKER { "asker".to_owned() } else { format!("hop{number}") };
-            let seed = sha256(format!("remit-bench {name}").as_bytes());
-            let key = PrivateKey::from_seed(Algorithm::Es256, &seed).map_err(|fault| anyhow!("{fault}"))?;
-            Ok(Agent { name, key })
-        })
-        .collect()
+    (0..=ASKER).map(|number| Agent::named(if number == ASKER { "asker".to_owned() } else { format!("hop{number}") })).collect()
 }
 
 /// A grant of these tools that may be handed on `depth` times more.

@@ -66,7 +66,7 @@ pub(crate) async fn redeem(call: Call<'_>, case: &mut Case) -> Result<Value, No>
 
     let asked = Asked::read(call.form, &server.servers)?;
     let (target, authority) = pick(&call, &asked, &consented.targets, &consented.authority, consented.openid)?;
-    let jti = server.entropy.token(16);
+    let jti = server.token_id();
     let id_token = id_token(&call, &consented)?;
     let chain = hand_over(&call, case, root, &consented, &target, (&jti, &id_token))?;
     case.entry.chain = Some(chain.clone());

@@ -36,7 +36,7 @@ pub(crate) async fn grant(call: Call<'_>, case: &mut Case) -> Result<Value, No> 
         target,
         client: client.id(),
         jkt: proof.jkt().to_owned(),
-        jti: server.entropy.token(16),
+        jti: server.token_id(),
         ancestors: Vec::new(),
         issued: now,
         expires: asked.end(now, server.settings.access_token, None)?,

@@ -90,7 +90,7 @@ pub(crate) async fn grant(call: Call<'_>, case: &mut Case) -> Result<Value, No> 
         chain_depth: server.settings.chain_depth,
         now: call.now,
     };
-    let jti = server.entropy.token(16);
+    let jti = server.token_id();
     let ask = Exchange {
         parent: &parent,
         ancestors: &ancestors,

@@ -245,6 +245,11 @@ impl Server {
         self.clock.unix()
     }
 
+    /// The `jti` of a new token. Tokens of the same moment lie together in the database, however many there are.
+    pub(crate) fn token_id(&self) -> String {
+        self.entropy.uuid_v7(&self.clock.now()).to_string()
+    }
+
     /// An absolute URL of ours, built from configuration and never from a request header. SPEC: MD-01
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.issuer)

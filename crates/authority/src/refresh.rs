@@ -41,7 +41,7 @@ pub(crate) async fn refresh(call: Call<'_>, case: &mut Case) -> Result<Value, No
         target,
         client: call.client.id(),
         jkt: stored.jkt.clone(),
-        jti: server.entropy.token(16),
+        jti: server.token_id(),
         ancestors: Vec::new(),
         issued: call.now,
         // SPEC: RT-04: never beyond the end that was agreed to.

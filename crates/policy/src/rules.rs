@@ -14,7 +14,7 @@ use std::{
 };
 
 /// Most policies held in parsed form.
-const MOST: usize = 8192;
+const MOST: usize = 16_384;
 
 /// One policy with what a decision says about it.
 #[derive(Debug)]

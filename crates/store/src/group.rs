@@ -17,7 +17,7 @@ use crate::{
     shared::Shared,
     snapshot::Snapshot,
     spool::{Row, Spool},
-    sweep,
+    sweep::Sweeper,
     tally::Book,
     tend::Beat,
     vault::Vault,
@@ -29,7 +29,7 @@ use remit_ledger::{
 };
 use remit_model::{
     Fault,
-    time::{ClockStatus, Moment, UnixTime},
+    time::{ClockStatus, Moment},
 };
 use rusqlite::{Connection, ErrorCode, params};
 use std::{
@@ -54,7 +54,7 @@ pub(crate) struct Group {
     pub(crate) spool: Spool,
     pub(crate) alarms: Alarms,
     pub(crate) beat: Beat,
-    swept: UnixTime,
+    pub(crate) sweeper: Sweeper,
     /// Groups that still mark every batch.
     careful: u32,
 }
@@ -123,9 +123,9 @@ impl Group {
         let state = Work { snapshot, next_index, vault, entropy, position: sealer.position(), book, bumped: false };
         let (clock, retention) = (config.clock.clone(), config.retention.clone());
         let beat = Beat::new(config.heartbeat, clock.now().mono_ns);
-        let (alarms, swept) = (Alarms::default(), UnixTime(i64::MIN));
+        let (alarms, sweeper) = (Alarms::default(), Sweeper::new());
         let pool = Pool::of(config.entropy.clone());
-        Self { conn, shared, sealer, pool, clock, retention, state, spool, alarms, beat, swept, careful: 0 }
+        Self { conn, shared, sealer, pool, clock, retention, state, spool, alarms, beat, sweeper, careful: 0 }
     }
 
     /// Commits these batches in one transaction and answers each, in order. What the log has to say of itself goes first.
@@ -191,18 +191,13 @@ impl Group {
             answers.push(self.attempt(work, batch, undo)?);
         }
         let moment = self.clock.now();
-        let now = moment.unix();
-        // A clock set forward by mistake must not forget a revocation that is needed again once it is set back.
-        if now != self.swept && moment.status != ClockStatus::Disrupted {
-            sweep::step(&self.conn, work, now).map_err(|error| Stop::Failed(error.to_string()))?;
-            self.swept = now;
-        }
+        self.sweeper.sweep(&self.conn, work, &moment).map_err(|error| Stop::Failed(error.to_string()))?;
         if work.snapshot.revision() != revision {
             set_meta(&self.conn, work.snapshot.tenant().as_str(), "revision", &work.snapshot.revision().to_string())
                 .map_err(|error| Stop::Failed(error.to_string()))?;
         }
         // CRASH: a key without a record harms nobody; a record without its key would be unreadable from the start.
-        work.vault.flush(now)?;
+        work.vault.flush(moment.unix())?;
         self.statement("COMMIT")?;
         Ok(answers)
     }

@@ -39,6 +39,11 @@ const HEADS_KEPT: u32 = 16;
 /// Witnesses that were not enough are asked again for the same head after so long.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
+/// How far the publisher stands back from the threads that somebody waits for, as `nice` counts: on a full core it gets
+/// about a seventh of it, twice of what publishing takes, so it cannot fall behind for good.
+#[cfg(target_os = "linux")]
+const BEHIND: i32 = 5;
+
 /// An idle store sweeps what has expired once in so many rounds.
 const SWEEP_ROUNDS: u32 = 32;
 
@@ -112,6 +117,7 @@ impl Publisher {
     }
 
     pub(crate) fn run(mut self, desk: &Desk, inbox: &blocking::Receiver<Order>, every: Duration) {
+        stand_back();
         let mut rounds = 0_u32;
         let patience = u32::try_from(ASK_AGAIN.as_millis().div_ceil(every.as_millis().max(1))).unwrap_or(u32::MAX).max(1);
         loop {
@@ -352,6 +358,15 @@ impl Publisher {
             }
             error => StoreError::Ledger(error.to_string()),
         }
+    }
+}
+
+/// Lets this thread run after those that answer requests: publishing comes in bursts, and would hold them up.
+fn stand_back() {
+    // Elsewhere than on Linux it would be the whole process.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(BEHIND) {
+        tracing::debug!(%error, "publishing runs at the priority of requests");
     }
 }
 

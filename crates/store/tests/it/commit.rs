@@ -113,6 +113,31 @@ async fn revocations_are_visible_at_once_and_survive_a_restart() {
     again.close().await.unwrap();
 }
 
+/// However fast rows come: what a minute of requests left is gone soon after it expired.
+#[tokio::test]
+async fn what_expires_faster_than_one_step_a_second_goes_as_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let clock = config.clock.clone();
+    let store = Store::open(config).unwrap();
+    for n in 0..8 {
+        let many = (0..500).fold(batch(), |batch, m| batch.once(JtiKind::Other, format!("{n} {m}"), UnixTime(NOW + 10)));
+        store.apply(many).await.unwrap();
+    }
+    let left = || -> i64 {
+        let conn = rusqlite::Connection::open(dir.path().join("data/remit.db")).unwrap();
+        conn.query_row("SELECT count(*) FROM jtis", [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(left(), 4_000);
+    clock.advance(Duration::from_secs(1_000));
+    for _ in 0..18 {
+        store.apply(batch()).await.unwrap();
+        clock.advance(Duration::from_millis(50));
+    }
+    assert_eq!(left(), 0);
+    store.close().await.unwrap();
+}
+
 #[tokio::test]
 async fn expired_rows_are_swept_and_live_ones_stay() {
     let dir = tempfile::tempdir().unwrap();
