@@ -10,10 +10,10 @@ use crate::{
     roads::{
         client::{Client, Spoilt},
         load::{Expect, Prepared},
-        road::{self, Road, Stock},
+        road,
         world::{Agent, World},
     },
-    table::Table,
+    table::{Goal, Table},
 };
 use anyhow::{Result, anyhow};
 use std::{
@@ -24,8 +24,8 @@ use std::{
     thread,
 };
 
-/// One in so many of the registered agents calls.
-const ONE_IN: usize = 10;
+/// One in so many of the registered agents calls: few enough that everything of them is remembered, and more than that.
+const ONE_IN: [usize; 2] = [10, 4];
 /// Threads that fetch tokens.
 const FETCHERS: usize = 8;
 
@@ -37,24 +37,25 @@ struct Crowd {
     next: AtomicUsize,
 }
 
-pub(super) fn run(many: &Measured, scale: &Scale, table: &mut Table) -> Result<()> {
+pub(super) fn run(many: &Measured, scale: &Scale, memory: Goal, table: &mut Table) -> Result<()> {
     let world = &many.world;
     let _upstream = world.upstream()?;
     let server = world.start()?;
-    let stock = Stock::gather(world, Road::Call)?;
-    let crowd = Crowd::gather(world, many.agents / ONE_IN)?;
-    let mut one = Side::new((world, &server), |count| stock.good_requests(count));
-    let mut all = Side::new((world, &server), |count| crowd.requests(count));
-    one.warm(0)?;
-    all.warm(crowd.callers.len())?;
-    let mut sides = [one, all];
-    turn::rounds(&mut sides, scale.rounds, scale.round)?;
-    let title = format!("tool calls by {} of {} agents in turn against one", crowd.callers.len(), many.agents);
-    let [one, all] = &sides;
-    all.against(one, &title, None, table);
-    let title = format!("resident after calls by {} of {} agents", crowd.callers.len(), many.agents);
-    table.alone(&title, "MiB", &single(server.resident()), None);
-    drop(sides);
+    let alone = Crowd::gather(world, 1)?;
+    for callers in ONE_IN.map(|one_in| many.agents / one_in) {
+        let crowd = Crowd::gather(world, callers)?;
+        let mut one = Side::new((world, &server), |count| alone.requests(count));
+        let mut all = Side::new((world, &server), |count| crowd.requests(count));
+        one.warm(0)?;
+        all.warm(callers)?;
+        let mut sides = [one, all];
+        turn::rounds(&mut sides, scale.rounds, scale.round)?;
+        let title = format!("tool calls by {callers} of {} agents in turn against one", many.agents);
+        let [one, all] = &sides;
+        all.against(one, &title, None, table);
+        let title = format!("resident after calls by {callers} of {} agents", many.agents);
+        table.alone(&title, "MiB", &single(server.resident()), Some(memory));
+    }
     server.stop()
 }
 
@@ -65,7 +66,7 @@ impl Crowd {
         let fields =
             [("grant_type", "client_credentials"), ("resource", client.resource()), ("scope", "bench:small bench:large")];
         let fetch = |number: &usize| {
-            let agent = Agent::named(agents::name(number * ONE_IN))?;
+            let agent = Agent::named(agents::name(*number))?;
             let token = client.token(world, &agent, &fields)?;
             anyhow::Ok((agent, token))
         };

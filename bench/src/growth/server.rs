@@ -45,7 +45,7 @@ pub(super) fn run(folder: &Path, scale: &Scale, table: &mut Table) -> Result<()>
     match (measured.first(), measured.last()) {
         (Some(few), Some(many)) => {
             roads::run(few, many, scale, table)?;
-            crowd::run(many, scale, table)?;
+            crowd::run(many, scale, Goal::AtMost(MEMORY), table)?;
             beside_log(many, scale.large, table)
         }
         _ => Ok(()),
@@ -57,6 +57,10 @@ fn beside_log(many: &Measured, records: u64, table: &mut Table) -> Result<()> {
     let database = many.world.dir.join("data/remit.db");
     let count: i64 = Connection::open(&database)?.query_row("SELECT count(*) FROM records", [], |row| row.get(0))?;
     fill(&database, count.cast_unsigned(), records)?;
+    // Long enough to kill a server before it publishes what was filled in.
+    let file = many.world.configuration();
+    let text = fs::read_to_string(&file)?;
+    fs::write(&file, format!("{text}ledger:\n  publish_every_ms: 10000\n"))?;
     let (took, server) = ready(&many.world)?;
     // It is killed, not stopped: what was filled in is no real record, and a server that stops publishes.
     drop(server);
@@ -74,10 +78,6 @@ pub(super) fn single(value: f64) -> Figures {
 /// Makes a world with so many agents, starts a server in it twice, and watches it rest.
 fn start(dir: &Path, agents: usize, table: &mut Table) -> Result<Measured> {
     let world = World::make(dir)?;
-    // Long enough to kill a server before it publishes what was filled in.
-    let file = world.configuration();
-    let text = fs::read_to_string(&file)?;
-    fs::write(&file, format!("{text}ledger:\n  publish_every_ms: 10000\n"))?;
     world.serve()?.stop()?;
     let own = populate(&world, agents)?;
     let (first, server) = ready(&world)?;

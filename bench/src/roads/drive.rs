@@ -65,7 +65,7 @@ pub(crate) fn drive(asked: &Driven) -> Result<()> {
     let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|share| waits.quantile(share));
     println!(
         "{}",
-        json!({"requests": done, "per_second": count / seconds, "cpu_us_per_request": used, "p50": p50, "p99": p99, "p99.9": p999})
+        json!({"requests": done, "per_second": count / seconds, "cpu_us_per_request": used, "p50_us": p50, "p99_us": p99, "p99.9_us": p999})
     );
     server.map_or(Ok(()), Process::stop)
 }

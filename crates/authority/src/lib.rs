@@ -245,7 +245,8 @@ impl Server {
         self.clock.unix()
     }
 
-    /// The `jti` of a new token. Tokens of the same moment lie together in the database, however many there are.
+    /// The `jti` of a new token: a name, no secret. Tokens of the same moment lie together in the database, however many there
+    /// are. RFC 9562 §5.7.
     pub(crate) fn token_id(&self) -> String {
         self.entropy.uuid_v7(&self.clock.now()).to_string()
     }

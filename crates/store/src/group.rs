@@ -191,7 +191,8 @@ impl Group {
             answers.push(self.attempt(work, batch, undo)?);
         }
         let moment = self.clock.now();
-        self.sweeper.sweep(&self.conn, work, &moment).map_err(|error| Stop::Failed(error.to_string()))?;
+        let more = self.sweeper.sweep(&self.conn, work, &moment).map_err(|error| Stop::Failed(error.to_string()))?;
+        self.shared.behind.store(more, Ordering::Relaxed);
         if work.snapshot.revision() != revision {
             set_meta(&self.conn, work.snapshot.tenant().as_str(), "revision", &work.snapshot.revision().to_string())
                 .map_err(|error| Stop::Failed(error.to_string()))?;

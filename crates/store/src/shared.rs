@@ -7,7 +7,7 @@ use std::{
     fmt,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -18,6 +18,8 @@ pub(crate) struct Shared {
     pub(crate) committed: AtomicU64,
     /// Records the newest published checkpoint covers.
     pub(crate) published: AtomicU64,
+    /// More has expired than was forgotten yet.
+    pub(crate) behind: AtomicBool,
     pub(crate) counts: Counts,
     pub(crate) conditions: Conditions,
     pub(crate) reads: Reads,
@@ -79,6 +81,7 @@ impl Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
             committed: AtomicU64::new(committed),
             published: AtomicU64::new(0),
+            behind: AtomicBool::new(false),
             counts: Counts::default(),
             conditions: Conditions::default(),
             reads: Reads::default(),

@@ -51,7 +51,7 @@ impl Group {
             batches.push(self.note().record(self.heartbeat()));
         }
         let degraded = self.shared.conditions.outage().is_some() || !self.spool.rows().is_empty();
-        if sweep || self.sweeper.behind || degraded || !batches.is_empty() || self.notices().is_some() {
+        if sweep || self.sweeper.is_due(&now) || degraded || !batches.is_empty() || self.notices().is_some() {
             self.commit(batches);
         }
     }
