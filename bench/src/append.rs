@@ -104,9 +104,9 @@ pub(crate) fn config(folder: &Path) -> Config {
 pub(crate) fn batch() -> Batch {
     let issuer = "https://remit.bench";
     let mut facts = DecisionFacts::new(DecisionResult::Allow);
-    facts.input = Some(json!({ "action": "tickets.read", "id": "T-1001", "chain": ["user:alice", "agent:planner"] }));
+    facts.input = Some(json!({ "action": "tickets_read", "id": "T-1001", "chain": ["user:alice", "agent:planner"] }));
     let draft = Draft::new(TenantId::main(), ProducerKind::Gateway, RecordType::Decision)
-        .action("tickets.read", ToolClass::Read)
+        .action("tickets_read", ToolClass::Read)
         .chain(vec![Party::new(PartyKind::Human, issuer, "user:alice"), Party::new(PartyKind::Agent, issuer, "agent:planner")])
         .decision(facts)
         .request(json!({ "id": "T-1001" }))

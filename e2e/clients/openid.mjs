@@ -63,10 +63,10 @@ const report = { read: decided.read, token_type: first.token_type, access: claim
 const refreshed = await oidc.refreshTokenGrant(planner.config, first.refresh_token, { resource: script.resource }, { DPoP: planner.DPoP });
 report.refreshed = claims(refreshed.access_token);
 report.rotated = refreshed.refresh_token !== undefined && refreshed.refresh_token !== first.refresh_token;
-report.called = await call(planner, refreshed.access_token, 'tickets.read', { id: 'T-1001' });
+report.called = await call(planner, refreshed.access_token, 'tickets_read', { id: 'T-1001' });
 
 const narrowed = await oidc.genericGrantRequest(planner.config, EXCHANGE, {
-  subject_token: refreshed.access_token, subject_token_type: ACCESS_TOKEN, resource: script.resource, scope: 'helpdesk:tickets.read',
+  subject_token: refreshed.access_token, subject_token_type: ACCESS_TOKEN, resource: script.resource, scope: 'helpdesk:tickets_read',
 }, { DPoP: planner.DPoP });
 report.narrowed = claims(narrowed.access_token);
 
@@ -75,12 +75,12 @@ const child = await client(script.child, script.child_key);
 const identity = await oidc.clientCredentialsGrant(child.config, { resource: script.issuer }, { DPoP: child.DPoP });
 const handed = await oidc.genericGrantRequest(planner.config, EXCHANGE, {
   subject_token: refreshed.access_token, subject_token_type: ACCESS_TOKEN, actor_token: identity.access_token, actor_token_type: ACCESS_TOKEN,
-  resource: script.resource, scope: 'helpdesk:tickets.read',
+  resource: script.resource, scope: 'helpdesk:tickets_read',
 }, { DPoP: planner.DPoP });
 report.handed = claims(handed.access_token);
-report.child_called = await call(child, handed.access_token, 'tickets.read', { id: 'T-1002' });
-report.child_refused = await call(child, handed.access_token, 'customers.read', { id: 'C-001' });
-report.stolen = await call(planner, handed.access_token, 'tickets.read', { id: 'T-1002' });
+report.child_called = await call(child, handed.access_token, 'tickets_read', { id: 'T-1002' });
+report.child_refused = await call(child, handed.access_token, 'customers_read', { id: 'C-001' });
+report.stolen = await call(planner, handed.access_token, 'tickets_read', { id: 'T-1002' });
 
 // A refresh token that was used: the whole family ends.
 report.replayed = await oidc.refreshTokenGrant(planner.config, first.refresh_token, { resource: script.resource }, { DPoP: planner.DPoP })

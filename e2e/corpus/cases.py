@@ -51,8 +51,8 @@ def history():
     child = world.hand("statement", planner)
     world.call(child)
     own = world.own()
-    intent = world.call(own, ("refund.create", "payment"), "intent")
-    world.call(own, ("refund.create", "payment"), "effect", intent_id=world.id(intent))
+    intent = world.call(own, ("refund_create", "payment"), "intent")
+    world.call(own, ("refund_create", "payment"), "effect", intent_id=world.id(intent))
     world.record("log_access", action=("records.read", "read"))
     return world
 
@@ -445,7 +445,7 @@ def intents():
         "of no intent": lambda world, call, intent: call("effect", intent_id="0190f8f0-0000-7000-8000-000000000000"),
         "without naming one": lambda world, call, intent: call("effect"),
         "twice": lambda world, call, intent: [call("effect", intent_id=world.id(intent)) for _ in range(2)],
-        "of another action": lambda world, call, intent: call("effect", action=("admin.purge", "admin"), intent_id=world.id(intent)),
+        "of another action": lambda world, call, intent: call("effect", action=("admin_purge", "admin"), intent_id=world.id(intent)),
         "of another chain": lambda world, call, intent: world.call(world.own(), kind="effect", intent_id=world.id(intent)),
     }.items():
         world = small()

@@ -86,7 +86,7 @@ def widened():
             insider("a hop and a second grant", "custody", world)
         else:
             one(name, details)
-    for member, value in {"actions": ["tickets.read", "admin.purge"], "locations": None, "arguments": {}, "fields": None}.items():
+    for member, value in {"actions": ["tickets_read", "admin_purge"], "locations": None, "arguments": {}, "fields": None}.items():
         for way in ("named", "statement"):
             attack(f"a {way} hop re-sealed with wider {member}", lambda world, planner: world.hand(way, planner, both(**{member: value})))
     attack("a hop to somebody it may not be handed to", lambda world, planner: (world.register("other"), world.hand("named", planner, to="other")))
@@ -142,7 +142,7 @@ def proofs():
             "another key": {"cnf": {"jkt": w.dpop("planner").jkt}},
             "another parent token": {"parent": "jti-of-another"},
             "another purpose": {"purpose": "something else"},
-            "less than it says": {"authorization_details": [w.NARROW[0] | {"actions": ["tickets.list"]}]},
+            "less than it says": {"authorization_details": [w.NARROW[0] | {"actions": ["tickets_list"]}]},
             "nothing": {"authorization_details": []},
         }.items():
             attack(f"a {way} hop whose delegator signed for {name}", lambda world, planner: world.hand(way, planner, stated=stated))

@@ -23,11 +23,11 @@ BEGIN = 1_795_321_800
 POLICIES, SCHEMA = b"permit(principal, action, resource);", b"entity Party;"
 
 BROAD = [
-    {"type": "tool_access", "locations": [HELPDESK], "actions": ["refund.create", "tickets.read"], "arguments": {"/amount": {"max": 50}},
+    {"type": "tool_access", "locations": [HELPDESK], "actions": ["refund_create", "tickets_read"], "arguments": {"/amount": {"max": 50}},
      "delegate": {"to": ["agent:summarizer"], "depth": 1}}
 ]  # fmt: skip
 NARROW = [
-    {"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets.read"], "arguments": {"/amount": {"max": 50}},
+    {"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets_read"], "arguments": {"/amount": {"max": 50}},
      "fields": ["/id", "/subject"]}
 ]  # fmt: skip
 
@@ -229,7 +229,7 @@ class World:
         jkt = (token["cnf"] or {}).get("jkt")
         if jkt:
             parties[-1]["cnf"] = {"jkt": jkt}
-        facts = {"jti_hash": v.named_hash(token["jti"]), "audience": token["aud"], "scope": "helpdesk:tickets.read", "expires": token["exp"],
+        facts = {"jti_hash": v.named_hash(token["jti"]), "audience": token["aud"], "scope": "helpdesk:tickets_read", "expires": token["exp"],
                  "authority_digest": v.digest(token["authorization_details"])} | draft["facts"]  # fmt: skip
         index = self.record(draft["kind"], chain=parties, txn=chain["id"], ext={"token": facts},
                             commit={"/delegation/chain": chain, "/token/access": token}, decision={"id": "d", "result": "allow"})  # fmt: skip
@@ -286,7 +286,7 @@ class World:
         details = of["authorization_details"] if details is None else details
         return self.issue("token", of["chain"], details, self.fresh("jti"), of["exp"] - 1, of if narrowed else None, spoil, **claims)
 
-    def call(self, token, action=("tickets.read", "read"), kind="decision", spoil=None, result="allow", **more):
+    def call(self, token, action=("tickets_read", "read"), kind="decision", spoil=None, result="allow", **more):
         """A call at the gateway."""
         chain = token["chain"]
         parties = [party(one, "agent") for one in [chain["root"], *[hop["delegate"] for hop in chain["hops"]]]]

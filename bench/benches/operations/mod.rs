@@ -20,10 +20,10 @@ pub(crate) fn all() -> Vec<Step> {
         operation(&world, "token exchange, fourth hop", World::exchange_deep, ""),
         operation(&world, "client credentials", World::credentials, ""),
         operation(&world, "introspection", World::introspection, "\"active\":true"),
-        call(&world, "tool call, read", "kb.search", json!({"query": "lamp"}), "\"result\""),
+        call(&world, "tool call, read", "kb_search", json!({"query": "lamp"}), "\"result\""),
         call(&world, "tool call, mutation", "voucher.create", voucher(), "\"result\""),
-        call(&world, "tool call, masked", "tickets.search", json!({"query": "lamp"}), "Ann Onymous"),
-        call(&world, "tool call, refused", "customers.read", json!({"id": "C-1"}), "tool_not_granted"),
+        call(&world, "tool call, masked", "tickets_search", json!({"query": "lamp"}), "Ann Onymous"),
+        call(&world, "tool call, refused", "customers_read", json!({"id": "C-1"}), "tool_not_granted"),
         operation(&world, "evaluation", World::evaluation, "\"decision\":true"),
     ]
 }

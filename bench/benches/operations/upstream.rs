@@ -47,7 +47,7 @@ async fn answer(Json(request): Json<Value>) -> Json<Value> {
     let word = |pointer: &str| request.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let mut result = match (word("/method"), word("/params/name")) {
         ("server/discover", _) => json!({"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}}),
-        ("tools/call", "tickets.search") => shapes::answer(),
+        ("tools/call", "tickets_search") => shapes::answer(),
         _ => json!({"content": [{"type": "text", "text": "done"}], "structuredContent": {"done": true}, "isError": false}),
     };
     if let Value::Object(members) = &mut result {

@@ -208,7 +208,7 @@ impl World {
     /// Somebody's enforcement point asks whether the reader may call a tool.
     pub(super) fn evaluation(&self) -> Request<Body> {
         let body = json!({"subject": {"type": "agent", "id": "reader"}, "action": {"name": "call"},
-            "resource": {"type": "tool", "id": "helpdesk/kb.search"}, "context": {"arguments": {"query": "lamp"}}});
+            "resource": {"type": "tool", "id": "helpdesk/kb_search"}, "context": {"arguments": {"query": "lamp"}}});
         Request::post("/access/v1/evaluation")
             .header(header::HOST, "remit.example")
             .header(header::AUTHORIZATION, format!("DPoP {}", self.asking))
@@ -338,11 +338,11 @@ fn desk() -> Arc<remit_model::Server> {
 
 fn helpdesk() -> Arc<remit_model::Server> {
     let tools = [
-        ("kb.search", ToolClass::Read),
-        ("kb.read", ToolClass::Read),
-        ("tickets.search", ToolClass::Read),
-        ("tickets.read", ToolClass::Read),
-        ("customers.read", ToolClass::Read),
+        ("kb_search", ToolClass::Read),
+        ("kb_read", ToolClass::Read),
+        ("tickets_search", ToolClass::Read),
+        ("tickets_read", ToolClass::Read),
+        ("customers_read", ToolClass::Read),
         ("voucher.create", ToolClass::Write),
     ];
     Arc::new(remit_model::Server {

@@ -115,7 +115,7 @@ fn question(number: usize) -> Result<Question> {
         txn: Some("txn-1".to_owned()),
         action: Action::Call,
         server: Some(ServerId::parse("helpdesk").map_err(|refusal| anyhow!("{refusal}"))?),
-        tool: Some(ToolFacts { name: "tickets.read".to_owned(), class: ToolClass::Read, classification: None }),
+        tool: Some(ToolFacts { name: "tickets_read".to_owned(), class: ToolClass::Read, classification: None }),
         arguments: arguments(),
         authority_digest: "sha-256:00".to_owned(),
         purpose: None,

@@ -28,7 +28,7 @@ pub(super) async fn run(store: &Store, size: u64, table: &mut Table) -> Result<(
     store.apply(Batch::new(TenantId::main()).change(Change::PutHuman(human))).await?;
     let about = (0..ABOUT).fold(Batch::new(TenantId::main()), |batch, number| {
         let draft = Draft::new(TenantId::main(), ProducerKind::Gateway, RecordType::Decision)
-            .action("customers.read", ToolClass::Read)
+            .action("customers_read", ToolClass::Read)
             .chain(vec![Party::new(PartyKind::Human, ISSUER, "user:bob")])
             .request(json!({"number": number}));
         batch.record(draft)

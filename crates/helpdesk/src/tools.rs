@@ -50,7 +50,7 @@ pub fn tools() -> Vec<Tool> {
 
 fn tickets_list() -> Tool {
     Tool {
-        name: "tickets.list",
+        name: "tickets_list",
         title: "List support tickets",
         description: "Lists support tickets with their customer's name, oldest first, optionally by status or customer.",
         class: "read",
@@ -69,7 +69,7 @@ fn tickets_list() -> Tool {
 
 fn tickets_read() -> Tool {
     Tool {
-        name: "tickets.read",
+        name: "tickets_read",
         title: "Read a support ticket",
         description: "Reads one support ticket with its whole conversation.",
         class: "read",
@@ -81,7 +81,7 @@ fn tickets_read() -> Tool {
 
 fn tickets_update() -> Tool {
     Tool {
-        name: "tickets.update",
+        name: "tickets_update",
         title: "Change a support ticket",
         description: "Changes a ticket's status or priority, or adds a note to its conversation.",
         class: "write",
@@ -101,7 +101,7 @@ fn tickets_update() -> Tool {
 
 fn customers_read() -> Tool {
     Tool {
-        name: "customers.read",
+        name: "customers_read",
         title: "Read a customer's record",
         description: "Reads one customer: name, e-mail address, telephone number, bank account and plan.",
         class: "read",
@@ -113,7 +113,7 @@ fn customers_read() -> Tool {
 
 fn tickets_export() -> Tool {
     Tool {
-        name: "tickets.export",
+        name: "tickets_export",
         title: "Export all tickets",
         description: "Goes through all tickets page by page, reporting progress, and returns how many there are of each status.",
         class: "read",
@@ -132,7 +132,7 @@ fn tickets_export() -> Tool {
 
 fn admin_purge() -> Tool {
     Tool {
-        name: "admin.purge",
+        name: "admin_purge",
         title: "Delete all tickets and customers",
         description: "Deletes every ticket, conversation and customer. There is no way back.",
         class: "admin",
@@ -144,7 +144,7 @@ fn admin_purge() -> Tool {
 
 fn refund_create() -> Tool {
     Tool {
-        name: "refund.create",
+        name: "refund_create",
         title: "Pay money back",
         description: "Refunds an amount to the customer of a ticket. The same idempotency key never pays twice.",
         class: "payment",
@@ -172,16 +172,16 @@ fn refund_create() -> Tool {
 /// Runs a tool. An error of the caller's making becomes a tool result that says so; `Storage` is ours.
 pub(crate) async fn call(desk: &Desk, name: &str, arguments: Value, progress: &Progress) -> Option<Result<Value, DeskError>> {
     Some(match name {
-        "tickets.list" => parse(arguments).and_then(|filter: TicketFilter| {
+        "tickets_list" => parse(arguments).and_then(|filter: TicketFilter| {
             let tickets = desk.tickets(&filter)?;
             Ok(json!({ "count": tickets.len(), "tickets": tickets }))
         }),
-        "tickets.read" => parse(arguments).and_then(|ById { id }| Ok(json!(desk.ticket(&id)?))),
-        "tickets.update" => update(desk, arguments),
-        "customers.read" => parse(arguments).and_then(|ById { id }| Ok(json!(desk.customer(&id)?))),
-        "refund.create" => parse(arguments).and_then(|order: RefundOrder| Ok(json!(desk.refund(&order)?))),
-        "tickets.export" => export(desk, arguments, progress).await,
-        "admin.purge" => parse(arguments).and_then(|Purge { confirm }| match confirm.as_str() {
+        "tickets_read" => parse(arguments).and_then(|ById { id }| Ok(json!(desk.ticket(&id)?))),
+        "tickets_update" => update(desk, arguments),
+        "customers_read" => parse(arguments).and_then(|ById { id }| Ok(json!(desk.customer(&id)?))),
+        "refund_create" => parse(arguments).and_then(|order: RefundOrder| Ok(json!(desk.refund(&order)?))),
+        "tickets_export" => export(desk, arguments, progress).await,
+        "admin_purge" => parse(arguments).and_then(|Purge { confirm }| match confirm.as_str() {
             "purge" => Ok(json!({ "deleted": desk.purge()? })),
             _ => Err(DeskError::Invalid("confirm must be \"purge\"".to_owned())),
         }),

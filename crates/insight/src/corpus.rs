@@ -27,12 +27,12 @@ const BEGIN: u64 = 1_790_000_000;
 const BATCH: usize = 4096;
 
 const TOOLS: [(&str, ToolClass, Option<&str>); 6] = [
-    ("tickets.read", ToolClass::Read, None),
-    ("tickets.search", ToolClass::Read, None),
-    ("tickets.update", ToolClass::Write, Some("confidential")),
-    ("refund.create", ToolClass::Payment, Some("confidential")),
+    ("tickets_read", ToolClass::Read, None),
+    ("tickets_search", ToolClass::Read, None),
+    ("tickets_update", ToolClass::Write, Some("confidential")),
+    ("refund_create", ToolClass::Payment, Some("confidential")),
     ("keys.read", ToolClass::Read, Some("secret")),
-    ("admin.purge", ToolClass::Admin, Some("confidential")),
+    ("admin_purge", ToolClass::Admin, Some("confidential")),
 ];
 
 /// What the second and the third policy set add to the starter policies; the last one fails on some calls.
@@ -175,7 +175,7 @@ impl Corpus {
 
     fn question(&mut self) -> Result<Question, Fault> {
         let at = usize::try_from(self.dice.below(TOOLS.len() as u64)).unwrap_or(0);
-        let (tool, class, classification) = TOOLS.get(at).copied().unwrap_or(("tickets.read", ToolClass::Read, None));
+        let (tool, class, classification) = TOOLS.get(at).copied().unwrap_or(("tickets_read", ToolClass::Read, None));
         let human = format!("user:u{}", self.dice.below(200));
         let depth = 1 + self.dice.below(3);
         let chain: Vec<String> = (0..depth).map(|hop| format!("agent:a{}", hop * 100 + self.dice.below(50))).collect();
@@ -223,12 +223,12 @@ impl Corpus {
     fn arguments(&mut self, tool: &str) -> Value {
         let id = format!("T-{}", 1000 + self.dice.below(9000));
         match tool {
-            "refund.create" if self.dice.below(10) == 0 => json!({"ticket": id, "amount": "much"}),
-            "refund.create" => {
+            "refund_create" if self.dice.below(10) == 0 => json!({"ticket": id, "amount": "much"}),
+            "refund_create" => {
                 json!({"ticket": id, "amount": f64::from(u32::try_from(self.dice.below(30_000)).unwrap_or(0)) / 100.0, "currency": "EUR"})
             }
-            "tickets.update" => json!({"id": id, "priority": self.dice.below(11), "note": "Called back; waits for the part."}),
-            "tickets.search" => json!({"query": "late parcel", "count": self.dice.below(15)}),
+            "tickets_update" => json!({"id": id, "priority": self.dice.below(11), "note": "Called back; waits for the part."}),
+            "tickets_search" => json!({"query": "late parcel", "count": self.dice.below(15)}),
             _ => json!({"id": id}),
         }
     }

@@ -169,7 +169,7 @@ mod tests {
     ];
     const RESOURCES: &[&str] = &[
         "resource",
-        "resource == Tool::\"helpdesk/refund.create\"",
+        "resource == Tool::\"helpdesk/refund_create\"",
         "resource in Server::\"helpdesk\"",
         "resource in Server::\"other\"",
         "resource == Server::\"helpdesk\"",

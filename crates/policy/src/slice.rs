@@ -401,7 +401,7 @@ pub(crate) mod tests {
             action,
             server: Some(ServerId::parse("helpdesk").unwrap()),
             tool: Some(ToolFacts {
-                name: "refund.create".to_owned(),
+                name: "refund_create".to_owned(),
                 class: ToolClass::Payment,
                 classification: Some("confidential".to_owned()),
             }),

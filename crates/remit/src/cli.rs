@@ -127,7 +127,7 @@ pub(crate) struct AgentAdd {
     /// Shown on consent pages
     #[arg(long, value_name = "TEXT")]
     pub(crate) display_name: Option<String>,
-    /// The most this agent may ever do, as scopes: `helpdesk:tickets.read`, or `helpdesk:*` (repeatable)
+    /// The most this agent may ever do, as scopes: `helpdesk:tickets_read`, or `helpdesk:*` (repeatable)
     #[arg(long = "scope", value_name = "SCOPE")]
     pub(crate) scopes: Vec<String>,
     /// The same as RFC 9396 authorization details in a JSON file

@@ -90,21 +90,21 @@ mcp_servers:
     sample: helpdesk
     tools:
       # `subject` says whom a call is about: `remit audit erase --subject customer:C-001` forgets what was recorded of it.
-      tickets.list:
+      tickets_list:
         class: read
         classification: internal
         title: List support tickets
         subject: {{ type: customer, argument: /customer_id }}
-      tickets.read: {{ class: read, classification: confidential, title: Read a support ticket }}
-      tickets.update: {{ class: write, classification: internal, title: Change a ticket's status or note }}
-      tickets.export: {{ class: read, classification: confidential, title: Export all tickets }}
-      customers.read:
+      tickets_read: {{ class: read, classification: confidential, title: Read a support ticket }}
+      tickets_update: {{ class: write, classification: internal, title: Change a ticket's status or note }}
+      tickets_export: {{ class: read, classification: confidential, title: Export all tickets }}
+      customers_read:
         class: read
         classification: pii
         title: Read a customer's personal data
         subject: {{ type: customer, argument: /id }}
-      refund.create: {{ class: payment, classification: confidential, title: Pay money back to a customer }}
-      admin.purge: {{ class: admin, classification: confidential, title: Delete all helpdesk data }}
+      refund_create: {{ class: payment, classification: confidential, title: Pay money back to a customer }}
+      admin_purge: {{ class: admin, classification: confidential, title: Delete all helpdesk data }}
 
 policies:
   dir: policies

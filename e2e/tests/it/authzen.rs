@@ -23,14 +23,14 @@ fn about(kind: &str, id: &str, tool: &str, arguments: &Value) -> Value {
 fn a_decision_is_given_recorded_and_repeated_offline() {
     let mut remit = point();
     remit.agent("gate", &["access:evaluate"]);
-    remit.agent("planner", &["helpdesk:tickets.read", "helpdesk:refund.create"]);
+    remit.agent("planner", &["helpdesk:tickets_read", "helpdesk:refund_create"]);
     let questions = json!([
-        about("agent", "planner", "helpdesk/tickets.read", &json!({"id": "T-1001"})),
+        about("agent", "planner", "helpdesk/tickets_read", &json!({"id": "T-1001"})),
         // The starter policies let no agent pay on its own account.
-        about("agent", "planner", "helpdesk/refund.create", &json!({"ticket_id": "T-1001", "amount": 5, "currency": "EUR"})),
-        about("agent", "planner", "helpdesk/tickets.close", &json!({"id": "T-1001"})),
-        about("user", "alice", "helpdesk/tickets.read", &json!({"id": "T-1001"})),
-        about("agent", "nobody", "helpdesk/tickets.read", &json!({"id": "T-1001"})),
+        about("agent", "planner", "helpdesk/refund_create", &json!({"ticket_id": "T-1001", "amount": 5, "currency": "EUR"})),
+        about("agent", "planner", "helpdesk/tickets_close", &json!({"id": "T-1001"})),
+        about("user", "alice", "helpdesk/tickets_read", &json!({"id": "T-1001"})),
+        about("agent", "nobody", "helpdesk/tickets_read", &json!({"id": "T-1001"})),
     ]);
     let answers = ask(&remit, "gate", &questions);
     let codes = [None, Some("policy_denied"), Some("tool_not_granted"), None, Some("client_unknown")];
@@ -48,7 +48,7 @@ fn a_decision_is_given_recorded_and_repeated_offline() {
     assert!(verdict["replay"]["agree"].as_u64() >= Some(6), "the policies' decisions are made again: {verdict}");
     let record = answers["each"][1]["body"]["context"]["record"].as_str().unwrap();
     let told = remit.run(&["audit", "explain", record]);
-    for words in ["agent:gate", "Asked the decision point about `refund.create`", "agent:planner", "policy_denied"] {
+    for words in ["agent:gate", "Asked the decision point about `refund_create`", "agent:planner", "policy_denied"] {
         assert!(told.contains(words), "no {words:?} in:\n{told}");
     }
 }
@@ -56,7 +56,7 @@ fn a_decision_is_given_recorded_and_repeated_offline() {
 #[test]
 fn whoever_may_not_ask_gets_no_token_or_no_answer() {
     let remit = point();
-    remit.agent("planner", &["helpdesk:tickets.read"]);
+    remit.agent("planner", &["helpdesk:tickets_read"]);
     let resource = format!("{}/access/v1", remit.issuer);
     let refused = remit.command(&["token", "exchange", "--agent", "planner", "--resource", &resource]).output().unwrap();
     assert_eq!(refused.status.code(), Some(1));
@@ -64,6 +64,6 @@ fn whoever_may_not_ask_gets_no_token_or_no_answer() {
     let details = json!([{"type": "tool_access", "locations": [resource], "actions": ["evaluate"],
         "arguments": {"/resource/id": {"prefix": "crm/"}}}]);
     remit.agent_with("narrow", &details);
-    let answers = ask(&remit, "narrow", &json!([about("agent", "planner", "helpdesk/tickets.read", &json!({}))]));
+    let answers = ask(&remit, "narrow", &json!([about("agent", "planner", "helpdesk/tickets_read", &json!({}))]));
     assert_eq!(answers["each"][0]["status"], 403, "{answers}");
 }

@@ -12,7 +12,7 @@ fn a_person_signs_in_reads_and_refuses() {
         ("response_type", "code"),
         ("client_id", "agent:planner"),
         ("resource", &remit.resource("helpdesk")),
-        ("scope", "helpdesk:tickets.read helpdesk:refund.create"),
+        ("scope", "helpdesk:tickets_read helpdesk:refund_create"),
         ("state", "s-1"),
         ("code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"),
         ("code_challenge_method", "S256"),
@@ -31,7 +31,7 @@ fn a_person_signs_in_reads_and_refuses() {
     assert_eq!(report["cookie"]["httpOnly"], true);
     assert_ne!(report["wrong_password"], "");
     let consent = report["consent"].as_str().unwrap();
-    for word in ["planner", "Helpdesk", "tickets.read", "refund.create", "127.0.0.1"] {
+    for word in ["planner", "Helpdesk", "tickets_read", "refund_create", "127.0.0.1"] {
         assert!(consent.to_lowercase().contains(&word.to_lowercase()), "the consent page does not say {word:?}:\n{consent}");
     }
     assert_eq!(report["overflows"], false, "the page fits a telephone");

@@ -18,7 +18,7 @@ fn exit_statuses_tell_wrong_use_from_a_failed_check() {
 #[test]
 fn what_the_registry_shows_is_json_when_asked() {
     let server = Setup::new().start();
-    server.agent("planner", &["helpdesk:tickets.read"]);
+    server.agent("planner", &["helpdesk:tickets_read"]);
     server.published();
     for arguments in [&["agent", "list", "--json"][..], &["agent", "show", "planner", "--json"], &["audit", "show", "--json"]] {
         let told = server.run(arguments);
@@ -29,7 +29,7 @@ fn what_the_registry_shows_is_json_when_asked() {
 #[test]
 fn a_quarantined_agent_is_refused_at_once() {
     let server = Setup::new().start();
-    server.agent("planner", &["helpdesk:tickets.read"]);
+    server.agent("planner", &["helpdesk:tickets_read"]);
     server.run(&["agent", "quarantine", "planner"]);
     let refused = server.command(&["token", "exchange", "--agent", "planner", "--server", "helpdesk"]).output().unwrap();
     assert_eq!(refused.status.code(), Some(1));

@@ -84,7 +84,7 @@ fn delegated_token(server: &Remit, key_file: &Path) -> String {
     let told = node(
         "delegate.mjs",
         &json!({
-            "issuer": server.issuer, "resource": server.resource("helpdesk"), "scope": "helpdesk:refund.create",
+            "issuer": server.issuer, "resource": server.resource("helpdesk"), "scope": "helpdesk:refund_create",
             "agent": "agent:payer", "agent_key": key_file, "user": "alice", "password": server.password,
         }),
     );
@@ -144,7 +144,7 @@ impl Load {
         let arguments = json!({ "ticket_id": "T-1001", "amount": 1, "currency": "EUR", "idempotency_key": key });
         let meta =
             json!({ "io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {} });
-        let params = json!({ "name": "refund.create", "arguments": arguments, "_meta": meta });
+        let params = json!({ "name": "refund_create", "arguments": arguments, "_meta": meta });
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
         let request = Request::post(&self.url)
             .header("authorization", format!("DPoP {}", self.token))
@@ -153,7 +153,7 @@ impl Load {
             .header("accept", "application/json, text/event-stream")
             .header("mcp-protocol-version", "2026-07-28")
             .header("mcp-method", "tools/call")
-            .header("mcp-name", "refund.create")
+            .header("mcp-name", "refund_create")
             .body(Full::from(body.to_string()))
             .unwrap();
         let response = client.request(request).await.ok()?;

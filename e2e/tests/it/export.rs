@@ -25,10 +25,10 @@ fn clean(name: &str, bytes: &[u8]) {
 #[test]
 fn every_format_is_read_by_a_strangers_parser_and_tells_no_secret() {
     let mut server = Setup::new().start();
-    server.agent("reader", &["helpdesk:tickets.read"]);
+    server.agent("reader", &["helpdesk:tickets_read"]);
     let calls = json!([
-        { "name": "tickets.read", "arguments": { "id": "T-1001" } },
-        { "name": "admin.purge", "arguments": { "confirm": "purge" } },
+        { "name": "tickets_read", "arguments": { "id": "T-1001" } },
+        { "name": "admin_purge", "arguments": { "confirm": "purge" } },
     ]);
     play(Player::TypeScriptLegacy, &server.directly("reader", "helpdesk"), &calls);
     server.stop();
@@ -92,8 +92,8 @@ fn every_format_is_read_by_a_strangers_parser_and_tells_no_secret() {
 #[test]
 fn statements_proofs_and_the_bundle_hold_for_strangers_and_refuse_what_they_cannot_do() {
     let mut server = Setup::new().start();
-    server.agent("reader", &["helpdesk:tickets.read"]);
-    let calls = json!([{ "name": "tickets.read", "arguments": { "id": "T-1001" } }]);
+    server.agent("reader", &["helpdesk:tickets_read"]);
+    let calls = json!([{ "name": "tickets_read", "arguments": { "id": "T-1001" } }]);
     play(Player::TypeScriptLegacy, &server.directly("reader", "helpdesk"), &calls);
     server.stop();
     let out = TempDir::new().unwrap();

@@ -38,8 +38,8 @@ fn records_say_which_configuration_and_policies_are_in_force() {
 #[test]
 fn records_say_by_which_route_and_from_where_a_request_came() {
     let mut remit = Setup::new().start();
-    remit.agent("reader", &["helpdesk:tickets.read"]);
-    let calls = json!([{"name": "tickets.read", "arguments": {"id": "T-1001"}}]);
+    remit.agent("reader", &["helpdesk:tickets_read"]);
+    let calls = json!([{"name": "tickets_read", "arguments": {"id": "T-1001"}}]);
     play(Player::TypeScriptModern, &remit.directly("reader", "helpdesk"), &calls);
     remit.stop();
     let records = records(&remit);
@@ -51,7 +51,7 @@ fn records_say_by_which_route_and_from_where_a_request_came() {
         (record["http"].clone(), from)
     };
     let (token, token_from) = came("authority.client_credentials");
-    let (call, call_from) = came("tickets.read");
+    let (call, call_from) = came("tickets_read");
     let (admin, admin_from) = came("agent.add");
     assert_eq!(token, json!({"method": "POST", "route": "/oauth/token"}));
     assert_eq!(call, json!({"method": "POST", "route": "/mcp/{server}"}));

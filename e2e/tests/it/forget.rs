@@ -34,11 +34,11 @@ impl Office {
     /// Two customers and a ticket were read.
     fn new() -> Self {
         let remit = Setup::new().section("\nledger:\n  heartbeat_s: 0\n  publish_every_ms: 50\n").start();
-        remit.agent("reader", &["helpdesk:tickets.read", "helpdesk:customers.read"]);
+        remit.agent("reader", &["helpdesk:tickets_read", "helpdesk:customers_read"]);
         let calls = json!([
-            { "name": "customers.read", "arguments": { "id": "C-001" } },
-            { "name": "customers.read", "arguments": { "id": "C-002" } },
-            { "name": "tickets.read", "arguments": { "id": "T-1001" } },
+            { "name": "customers_read", "arguments": { "id": "C-001" } },
+            { "name": "customers_read", "arguments": { "id": "C-002" } },
+            { "name": "tickets_read", "arguments": { "id": "T-1001" } },
         ]);
         play(Player::TypeScriptLegacy, &remit.directly("reader", "helpdesk"), &calls);
         Self { remit, out: TempDir::new().unwrap() }
@@ -85,7 +85,7 @@ impl Office {
     /// The numbers of the reads of customers, in the order of the calls.
     fn reads(&self) -> Vec<String> {
         let rows = self.rows().into_iter();
-        rows.filter(|row| row["action"] == "customers.read").map(|row| row["index"].to_string()).collect()
+        rows.filter(|row| row["action"] == "customers_read").map(|row| row["index"].to_string()).collect()
     }
 
     fn verify_live(&self) -> Value {

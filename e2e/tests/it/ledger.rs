@@ -19,11 +19,11 @@ struct Past {
 impl Past {
     fn new() -> Self {
         let mut remit = Setup::new().start();
-        remit.agent("reader", &["helpdesk:tickets.read"]);
+        remit.agent("reader", &["helpdesk:tickets_read"]);
         let calls: Vec<Value> =
-            (0..8).map(|at| json!({ "name": "tickets.read", "arguments": { "id": format!("T-{}", 1001 + at) } })).collect();
+            (0..8).map(|at| json!({ "name": "tickets_read", "arguments": { "id": format!("T-{}", 1001 + at) } })).collect();
         let mut calls = json!(calls);
-        calls.as_array_mut().unwrap().push(json!({ "name": "admin.purge", "arguments": { "confirm": "purge" } }));
+        calls.as_array_mut().unwrap().push(json!({ "name": "admin_purge", "arguments": { "confirm": "purge" } }));
         play(Player::TypeScriptLegacy, &remit.directly("reader", "helpdesk"), &calls);
         remit.stop();
         let copy = TempDir::new().unwrap();

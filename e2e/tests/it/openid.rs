@@ -12,11 +12,11 @@ fn openid_client_does_the_whole_round() {
     let remit = Setup::new().desk(&url).section("\nagents:\n  require_dpop_nonce: true\n").start();
     let helpdesk = remit.resource("helpdesk");
     let details = json!([{
-        "type": "tool_access", "locations": [helpdesk], "actions": ["tickets.read", "tickets.list"],
+        "type": "tool_access", "locations": [helpdesk], "actions": ["tickets_read", "tickets_list"],
         "fields": ["/id", "/subject", "/customer/name"], "delegate": { "to": ["agent:summarizer"], "depth": 1 },
     }]);
     let planner = remit.agent_with("planner", &details);
-    let child = remit.agent("summarizer", &["helpdesk:tickets.read"]);
+    let child = remit.agent("summarizer", &["helpdesk:tickets_read"]);
     let report = node(
         "openid.mjs",
         &json!({
@@ -34,15 +34,15 @@ fn openid_client_does_the_whole_round() {
     assert_eq!(report["rotated"], true);
     assert_eq!(report["called"]["body"]["result"]["structuredContent"]["id"], "T-1001", "{report}");
     assert!(report["called"]["body"]["result"]["structuredContent"]["customer"].get("email").is_none(), "{report}");
-    assert_eq!(report["narrowed"]["scope"], "helpdesk:tickets.read", "{report}");
+    assert_eq!(report["narrowed"]["scope"], "helpdesk:tickets_read", "{report}");
     let act = &report["handed"]["act"];
     assert_eq!((&act["sub"], &act["act"]["sub"]), (&json!("agent:summarizer"), &json!("agent:planner")), "{report}");
     assert_eq!(report["child_called"]["body"]["result"]["structuredContent"]["id"], "T-1002", "{report}");
     assert_eq!(report["child_refused"]["body"]["error"]["data"]["code"], "tool_not_granted", "{report}");
     assert_eq!(report["stolen"]["status"], 401, "{report}");
     assert_eq!(report["replayed"], "invalid_grant", "{report}");
-    assert_eq!(desk.calls_of("customers.read"), 0, "a refused call does not reach the helpdesk");
-    assert_eq!(desk.calls_of("tickets.read"), 2);
+    assert_eq!(desk.calls_of("customers_read"), 0, "a refused call does not reach the helpdesk");
+    assert_eq!(desk.calls_of("tickets_read"), 2);
     for request in desk.received() {
         for header in ["authorization", "dpop", "cookie"] {
             assert_eq!(request.header(header), None, "the caller's {header} was forwarded");
@@ -55,10 +55,10 @@ fn openid_client_does_the_whole_round() {
 fn connect_with_login_acts_for_the_person_who_signed_in() {
     let (desk, url) = desk();
     let remit = Setup::new().desk(&url).start();
-    remit.agent("payer", &["helpdesk:tickets.read", "helpdesk:refund.create"]);
+    remit.agent("payer", &["helpdesk:tickets_read", "helpdesk:refund_create"]);
     let pay = |key: &str, amount: u32| {
         let order = json!({ "ticket_id": "T-1001", "amount": amount, "currency": "EUR", "idempotency_key": key });
-        json!({ "name": "refund.create", "arguments": order })
+        json!({ "name": "refund_create", "arguments": order })
     };
     let session = |calls| {
         let mut connect = remit.through_connect("payer", "helpdesk");
@@ -66,7 +66,7 @@ fn connect_with_login_acts_for_the_person_who_signed_in() {
         node("login.mjs", &json!({ "connect": connect, "calls": calls, "user": "alice", "password": remit.password }))
     };
     let first =
-        session(json!([pay("one", 20), pay("too much", 500), { "name": "tickets.read", "arguments": { "id": "T-1001" } }]));
+        session(json!([pay("one", 20), pay("too much", 500), { "name": "tickets_read", "arguments": { "id": "T-1001" } }]));
     assert_ne!(first["protocol"], "nobody was asked");
     assert_eq!(first["calls"][0]["structured"]["amount"], 20, "{first}");
     assert_eq!(refusal(&first["calls"][1]), Some("policy_denied"), "{first}");

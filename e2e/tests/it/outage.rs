@@ -100,16 +100,16 @@ fn a_full_disk_refuses_changes_and_serves_reads_from_the_spool_where_the_operato
     let filler = disk.fill();
     caller.until_refused("ledger_full");
     nothing_happens(&caller, &desk, "ledger_full");
-    let before = desk.calls_of("tickets.read");
+    let before = desk.calls_of("tickets_read");
     assert_eq!(caller.read(), Ok(()), "reads are served");
-    assert_eq!(desk.calls_of("tickets.read"), before + 1);
+    assert_eq!(desk.calls_of("tickets_read"), before + 1);
     assert!(ready(&caller).1.contains("ledger_full"), "{:?}", ready(&caller));
 
     fs::remove_file(filler).unwrap();
     caller.until_done();
     eventually("/readyz says ready", || ready(&caller).0 == StatusCode::OK);
     server.stop();
-    let records = in_order(&server, &["outage.began", "tickets.read", "outage.over", "stop"]);
+    let records = in_order(&server, &["outage.began", "tickets_read", "outage.over", "stop"]);
     let over = &records[2]["ext"]["outage"];
     assert_eq!(over["code"], "ledger_full");
     let number = |name: &str| over[name].as_str().unwrap().parse::<u64>().unwrap();
@@ -121,11 +121,11 @@ fn a_full_disk_refuses_changes_and_serves_reads_from_the_spool_where_the_operato
 
 /// A change is refused with this code, and the upstream never hears of it.
 fn nothing_happens(caller: &Caller, desk: &Desk, code: &str) {
-    let before = desk.calls_of("tickets.update");
+    let before = desk.calls_of("tickets_update");
     for _ in 0..3 {
         assert_eq!(caller.update("never"), Err(code.to_owned()));
     }
-    assert_eq!(desk.calls_of("tickets.update"), before, "the upstream heard of a refused change");
+    assert_eq!(desk.calls_of("tickets_update"), before, "the upstream heard of a refused change");
     assert!(!serde_json::to_string(&desk.ticket("T-1001").unwrap()).unwrap().contains("never"));
 }
 
@@ -203,7 +203,7 @@ struct Caller {
 impl Caller {
     fn new(server: &Remit) -> Self {
         let name = "caller";
-        let key_file = server.agent(name, &["helpdesk:tickets.read", "helpdesk:tickets.update"]);
+        let key_file = server.agent(name, &["helpdesk:tickets_read", "helpdesk:tickets_update"]);
         Self {
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
             client: Client::builder(TokioExecutor::new()).build(HttpConnector::new()),
@@ -215,11 +215,11 @@ impl Caller {
     }
 
     fn update(&self, note: &str) -> Result<(), String> {
-        self.call("tickets.update", &json!({ "id": "T-1001", "note": note }))
+        self.call("tickets_update", &json!({ "id": "T-1001", "note": note }))
     }
 
     fn read(&self) -> Result<(), String> {
-        self.call("tickets.read", &json!({ "id": "T-1001" }))
+        self.call("tickets_read", &json!({ "id": "T-1001" }))
     }
 
     fn until_refused(&self, code: &str) {

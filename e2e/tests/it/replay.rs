@@ -41,23 +41,23 @@ fn captured_calls_are_replayed_reconciled_exported_and_found() {
 
 fn with_capture() -> Setup {
     Setup::new().replace("    sample: helpdesk\n", "    sample: helpdesk\n    capture: { level: full }\n").replace(
-        "tickets.update: { class: write,",
-        "tickets.update: { capture: { before_after: { tool: tickets.read, arguments: { /id: /id }, required: true } }, class: write,",
+        "tickets_update: { class: write,",
+        "tickets_update: { capture: { before_after: { tool: tickets_read, arguments: { /id: /id }, required: true } }, class: write,",
     )
 }
 
 /// An agent that may see some fields only, one on its own account, and one that changes tickets for Alice; in both eras.
 fn calls(server: &Remit) {
     let few = json!([{
-        "type": "tool_access", "locations": [server.resource("helpdesk")], "actions": ["tickets.read", "tickets.list"],
+        "type": "tool_access", "locations": [server.resource("helpdesk")], "actions": ["tickets_read", "tickets_list"],
         "fields": ["/id", "/subject", "/customer/name", "/tickets/*/id"],
     }]);
     server.agent_with("clerk", &few);
-    server.agent("reader", &["helpdesk:tickets.read", "helpdesk:tickets.export"]);
+    server.agent("reader", &["helpdesk:tickets_read", "helpdesk:tickets_export"]);
     let reads = json!([
-        { "name": "tickets.read", "arguments": { "id": "T-1001" } },
-        { "name": "tickets.list", "arguments": { "limit": 3 } },
-        { "name": "admin.purge", "arguments": { "confirm": "purge" } },
+        { "name": "tickets_read", "arguments": { "id": "T-1001" } },
+        { "name": "tickets_list", "arguments": { "limit": 3 } },
+        { "name": "admin_purge", "arguments": { "confirm": "purge" } },
     ]);
     for player in [Player::TypeScriptLegacy, Player::TypeScriptModern] {
         let played = play(player, &server.directly("clerk", "helpdesk"), &reads);
@@ -65,23 +65,23 @@ fn calls(server: &Remit) {
         assert_eq!((&ticket["id"], ticket["customer"].get("email")), (&json!("T-1001"), None), "not masked: {played}");
     }
     let more = json!([
-        { "name": "tickets.read", "arguments": { "id": "T-1002" } },
-        { "name": "tickets.read", "arguments": { "id": "T-9999" } },
-        { "name": "tickets.export", "arguments": { "pause_ms": 0 }, "progress": true },
+        { "name": "tickets_read", "arguments": { "id": "T-1002" } },
+        { "name": "tickets_read", "arguments": { "id": "T-9999" } },
+        { "name": "tickets_export", "arguments": { "pause_ms": 0 }, "progress": true },
     ]);
     play(Player::TypeScriptModern, &server.through_connect("reader", "helpdesk"), &more);
 
-    let key = server.agent("helper", &["helpdesk:tickets.update"]);
+    let key = server.agent("helper", &["helpdesk:tickets_update"]);
     let asked = json!({
-        "issuer": server.issuer, "resource": server.resource("helpdesk"), "scope": "helpdesk:tickets.update",
+        "issuer": server.issuer, "resource": server.resource("helpdesk"), "scope": "helpdesk:tickets_update",
         "agent": "agent:helper", "agent_key": key, "user": "alice", "password": server.password,
     });
     let token = node("delegate.mjs", &asked)["access_token"].clone();
     let for_alice = json!({ "url": server.resource("helpdesk"), "token": token, "key_file": key });
     let changes = json!([
-        { "name": "tickets.update", "arguments": { "id": "T-1001", "status": "pending" },
+        { "name": "tickets_update", "arguments": { "id": "T-1001", "status": "pending" },
           "meta": { "traceparent": format!("00-{TRACE}-{SPAN}-01") } },
-        { "name": "tickets.update", "arguments": { "id": "T-1002", "note": "called back" } },
+        { "name": "tickets_update", "arguments": { "id": "T-1002", "note": "called back" } },
     ]);
     let played = play(Player::TypeScriptLegacy, &for_alice, &changes);
     assert_eq!(played["calls"][0]["structured"]["status"], "pending", "{played}");
@@ -107,7 +107,7 @@ fn replayed(server: &Remit, out: &Path) {
     let timeline = server.run(&["audit", "replay", "--level", "view"]);
     let reader = Reader::open(&server.ledger()).unwrap();
     assert_eq!(timeline.lines().count() as u64, reader.len(), "one line a record");
-    let change = timeline.lines().find(|line| line.contains("tickets.update")).unwrap();
+    let change = timeline.lines().find(|line| line.contains("tickets_update")).unwrap();
     assert!(change.contains("alice") && change.contains("helper"), "{change}");
 
     // An auditor's copy: with the keys that were disclosed the same; without, it says that nothing could be done again.
@@ -138,9 +138,9 @@ fn reconciled(server: &Remit, out: &Path) {
     assert_eq!(report["upstream"]["matched"], ANSWERED + 2 * CHANGES, "{report}");
 
     let mut lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let altered = lines.iter().position(|line| line["name"] == "tickets.update").unwrap();
+    let altered = lines.iter().position(|line| line["name"] == "tickets_update").unwrap();
     lines[altered]["digest"] = json!(format!("sha-256:{}", "0".repeat(64)));
-    lines.push(json!({ "call": null, "digest": format!("sha-256:{}", "1".repeat(64)), "name": "admin.purge" }));
+    lines.push(json!({ "call": null, "digest": format!("sha-256:{}", "1".repeat(64)), "name": "admin_purge" }));
     let file = out.join("altered.jsonl");
     let text = lines.iter().fold(String::new(), |text, line| text + &line.to_string() + "\n");
     fs::write(&file, text).unwrap();
@@ -151,10 +151,10 @@ fn reconciled(server: &Remit, out: &Path) {
         let findings = report["upstream"][kind].as_array().unwrap().iter();
         findings.map(|finding| (finding["at"].as_u64().unwrap(), finding["name"].as_str().unwrap().to_owned())).collect()
     };
-    let upstream_only = [(altered as u64 + 1, "tickets.update".to_owned()), (lines.len() as u64, "admin.purge".to_owned())];
+    let upstream_only = [(altered as u64 + 1, "tickets_update".to_owned()), (lines.len() as u64, "admin_purge".to_owned())];
     assert_eq!(named("upstream_only"), upstream_only);
     let ledger_only = named("ledger_only");
-    assert_eq!((ledger_only.len(), ledger_only[0].1.as_str()), (1, "tickets.update"), "{report}");
+    assert_eq!((ledger_only.len(), ledger_only[0].1.as_str()), (1, "tickets_update"), "{report}");
     fs::write(&file, "{\"call\":1}\n").unwrap();
     let output = reconcile(&file);
     assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("line 1"));
@@ -227,7 +227,7 @@ fn asked_what_if(server: &Remit, out: &Path) {
     let same = json_of(&ask(&["--fail-on-flip"]));
     assert_eq!((&same["flipped"], &same["same"]), (&json!(0), &same["decisions"]), "{same}");
     let forbid =
-        "@id(\"no-updates\")\nforbid (principal, action == Action::\"call\", resource == Tool::\"helpdesk/tickets.update\");\n";
+        "@id(\"no-updates\")\nforbid (principal, action == Action::\"call\", resource == Tool::\"helpdesk/tickets_update\");\n";
     fs::write(policies.join("no-updates.cedar"), forbid).unwrap();
     let output = ask(&["--fail-on-flip"]);
     assert_eq!(output.status.code(), Some(1));
@@ -236,11 +236,11 @@ fn asked_what_if(server: &Remit, out: &Path) {
     let flip = &report["flips"][0];
     assert_eq!(
         (&flip["what"], &flip["was"], &flip["becomes"]),
-        (&json!("helpdesk/tickets.update"), &json!("allow"), &json!("deny"))
+        (&json!("helpdesk/tickets_update"), &json!("allow"), &json!("deny"))
     );
     assert!(flip["rules"][0].as_str().unwrap().contains("no-updates"), "{flip}");
     let decided =
-        records(server, |record| record.record_type() == "intent" && record.text("/tool/name") == Some("tickets.update"));
+        records(server, |record| record.record_type() == "intent" && record.text("/tool/name") == Some("tickets_update"));
     assert_eq!(flip["records"], json!(decided), "{flip}");
     fs::write(policies.join("broken.cedar"), "forbid (nobody").unwrap();
     let broken = ask(&[]);
@@ -258,12 +258,12 @@ fn found(server: &Remit, out: &Path) {
         found.sort_unstable();
         found
     };
-    let updates = records(server, |record| record.text("/tool/name") == Some("tickets.update"));
+    let updates = records(server, |record| record.text("/tool/name") == Some("tickets_update"));
     assert_eq!(updates.len() as u64, 2 * CHANGES);
-    assert_eq!(hits(&["--tool", "tickets.update"]), updates);
-    assert_eq!(hits(&["--human", "user:alice", "--tool", "helpdesk/tickets.update"]), updates);
+    assert_eq!(hits(&["--tool", "tickets_update"]), updates);
+    assert_eq!(hits(&["--human", "user:alice", "--tool", "helpdesk/tickets_update"]), updates);
     assert_eq!(hits(&["--agent", "agent:helper", "--type", "intent"]).len() as u64, CHANGES);
-    assert_eq!(hits(&["--agent", "agent:clerk", "--tool", "tickets.update"]), Vec::<u64>::new());
+    assert_eq!(hits(&["--agent", "agent:clerk", "--tool", "tickets_update"]), Vec::<u64>::new());
     assert_eq!(hits(&["--human", "user:bob"]), Vec::<u64>::new());
     let refused = records(server, |record| {
         record.text("/outcome/code") == Some("tool_not_granted")
@@ -283,10 +283,10 @@ fn found(server: &Remit, out: &Path) {
         let mut bytes = good.clone();
         bytes[from..].fill(0xa5);
         fs::write(&index, bytes).unwrap();
-        assert_eq!(hits(&["--tool", "tickets.update"]), updates, "damaged from byte {from}");
+        assert_eq!(hits(&["--tool", "tickets_update"]), updates, "damaged from byte {from}");
     }
     fs::write(&index, &good[..good.len() / 2]).unwrap();
-    assert_eq!(hits(&["--tool", "tickets.update"]), updates, "cut off");
+    assert_eq!(hits(&["--tool", "tickets_update"]), updates, "cut off");
     let other = out.join("other.db");
     for bytes in [b"no index at all, but somebody's notes".to_vec(), fs::read(server.folder().join("data/keys.db")).unwrap()] {
         fs::write(&other, &bytes).unwrap();

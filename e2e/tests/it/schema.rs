@@ -7,11 +7,11 @@ use std::{fs, process::Command, thread, time::Duration};
 #[test]
 fn every_record_of_a_run_fits_the_published_schema_and_broken_ones_do_not() {
     let mut remit = Setup::new().section("ledger:\n  heartbeat_s: 1\n").start();
-    remit.agent("reader", &["helpdesk:tickets.read", "helpdesk:tickets.update"]);
+    remit.agent("reader", &["helpdesk:tickets_read", "helpdesk:tickets_update"]);
     let calls = json!([
-        {"name": "tickets.read", "arguments": {"id": "T-1001"}},
-        {"name": "tickets.update", "arguments": {"id": "T-1001", "status": "closed"}},
-        {"name": "admin.purge", "arguments": {"confirm": "purge"}},
+        {"name": "tickets_read", "arguments": {"id": "T-1001"}},
+        {"name": "tickets_update", "arguments": {"id": "T-1001", "status": "closed"}},
+        {"name": "admin_purge", "arguments": {"confirm": "purge"}},
     ]);
     play(Player::TypeScriptLegacy, &remit.directly("reader", "helpdesk"), &calls);
     remit.run(&["agent", "quarantine", "reader"]);

@@ -95,7 +95,7 @@ async fn n_dc_10_a_holder_cannot_give_its_authority_another_purpose() {
 async fn n_dc_10_a_child_cannot_replace_the_purpose_its_parent_signed() {
     let world = World::new().await;
     let token = text(&world.delegated_with("alice", &[("purpose", "triage")]).await, "access_token").to_owned();
-    let details = json!([{"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets.read"], "fields": ["/id"]}]);
+    let details = json!([{"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets_read"], "fields": ["/id"]}]);
     let exchange = |statement: &str, more: Option<(&'static str, &'static str)>| {
         let mut all = fields(&[("grant_type", EXCHANGE), ("subject_token", statement), ("subject_token_type", JWT)]);
         all.extend(more.map(|(name, value)| (name.to_owned(), value.to_owned())));
@@ -113,9 +113,9 @@ async fn n_dc_10_a_child_cannot_replace_the_purpose_its_parent_signed() {
         }
     }
     // The delegator itself may say what the child is to do; otherwise the child does what the parent was asked to.
-    let inherited = world.hand(&world.planner, &token, &world.summarizer, &[("scope", "helpdesk:tickets.read")]).await;
+    let inherited = world.hand(&world.planner, &token, &world.summarizer, &[("scope", "helpdesk:tickets_read")]).await;
     assert_eq!(claims(&inherited.access_token())["urn:remit:purpose"], "triage");
-    let given = [("scope", "helpdesk:tickets.read"), ("purpose", "summaries")];
+    let given = [("scope", "helpdesk:tickets_read"), ("purpose", "summaries")];
     let given = world.hand(&world.planner, &token, &world.summarizer, &given).await;
     assert_eq!(claims(&given.access_token())["urn:remit:purpose"], "summaries");
 }

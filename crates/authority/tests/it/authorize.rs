@@ -38,7 +38,7 @@ async fn the_consent_page_says_it_all_in_words() {
         "The agent:planner",
         "user:olga",
         "app.example",
-        "tickets.read",
+        "tickets_read",
         "50",
         "agent:summarizer",
         "weekly &#60;report&#62;",
@@ -304,7 +304,7 @@ async fn repeated_failures_lock_a_name_for_a_while() {
 async fn nothing_in_common_is_refused_before_anyone_is_asked_to_agree() {
     let world = World::new().await;
     let mut browser = Browser::default();
-    let page = browser.consent_page(&world, "alice", &request_with(&[("scope", "helpdesk:admin.reset")])).await;
+    let page = browser.consent_page(&world, "alice", &request_with(&[("scope", "helpdesk:admin_reset")])).await;
     assert_eq!(query(&page.location(), "error").as_deref(), Some("invalid_scope"));
     assert_eq!(query(&page.location(), "remit_code").as_deref(), Some("authority_empty"));
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 async fn a_person_delegates_to_an_agent() {
     let world = World::new().await;
     let code = world
-        .code("alice", &request_with(&[("scope", "openid helpdesk:tickets.read"), ("nonce", "n-1"), ("purpose", "triage")]))
+        .code("alice", &request_with(&[("scope", "openid helpdesk:tickets_read"), ("nonce", "n-1"), ("purpose", "triage")]))
         .await;
     let reply = world.redeem(&world.planner, &code, &[]).await;
     let token = claims(&reply.access_token());
@@ -21,7 +21,7 @@ async fn a_person_delegates_to_an_agent() {
     assert_eq!(token["aud"], HELPDESK);
     assert_eq!(token["auth_time"], START);
     assert_eq!(token["urn:remit:purpose"], "triage");
-    assert_eq!(token["scope"], "helpdesk:tickets.read openid");
+    assert_eq!(token["scope"], "helpdesk:tickets_read openid");
     assert_eq!(token["authorization_details"], reply.body["authorization_details"]);
     let fields = &token["authorization_details"][0]["fields"];
     assert_eq!(fields.as_array().unwrap().len(), 3, "what the scope is silent about comes from the person");
@@ -293,14 +293,14 @@ async fn n_rt_02_another_client_cannot_refresh() {
 #[tokio::test]
 async fn n_rt_03_scope_may_only_narrow() {
     let world = World::new().await;
-    let body = world.delegated_with("alice", &[("scope", "helpdesk:tickets.read helpdesk:tickets.search")]).await;
+    let body = world.delegated_with("alice", &[("scope", "helpdesk:tickets_read helpdesk:tickets_search")]).await;
     let token = text(&body, "refresh_token");
-    world.refresh(&world.planner, token, &[("scope", "helpdesk:refund.create")]).await.refused("invalid_scope", "widens_scope");
+    world.refresh(&world.planner, token, &[("scope", "helpdesk:refund_create")]).await.refused("invalid_scope", "widens_scope");
     world.refresh(&world.planner, token, &[("scope", "openid")]).await.refused("invalid_scope", "widens_scope");
-    let narrower = world.refresh(&world.planner, token, &[("scope", "helpdesk:tickets.read")]).await;
-    assert_eq!(claims(&narrower.access_token())["scope"], "helpdesk:tickets.read");
+    let narrower = world.refresh(&world.planner, token, &[("scope", "helpdesk:tickets_read")]).await;
+    assert_eq!(claims(&narrower.access_token())["scope"], "helpdesk:tickets_read");
     let whole = world.refresh(&world.planner, text(&narrower.body, "refresh_token"), &[]).await;
-    assert_eq!(claims(&whole.access_token())["scope"], "helpdesk:tickets.read helpdesk:tickets.search", "RT-03");
+    assert_eq!(claims(&whole.access_token())["scope"], "helpdesk:tickets_read helpdesk:tickets_search", "RT-03");
 }
 
 #[tokio::test]
@@ -350,7 +350,7 @@ async fn n_rt_06_after_the_person_or_the_agent_was_stopped() {
 async fn rt_05_a_refresh_gives_only_what_everyone_may_do_now() {
     let world = World::new().await;
     let body = world.delegated("alice").await;
-    let less = json!([{"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets.read"], "fields": ["/id"]}]);
+    let less = json!([{"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets_read"], "fields": ["/id"]}]);
     world.change(Change::PutHuman(Human { entitlements: grants(&less), ..human("alice") })).await;
     let reply = world.refresh(&world.planner, text(&body, "refresh_token"), &[]).await;
     assert_eq!(claims(&reply.access_token())["authorization_details"], grants(&less).to_value());

@@ -40,10 +40,10 @@ async fn with_assertion(world: &World, actor: &Actor, compact: &str, more: &[(&s
 #[tokio::test]
 async fn an_agent_gets_a_token_for_itself() {
     let world = World::new().await;
-    let reply = world.token(&world.planner, &[CC, ("scope", "helpdesk:tickets.read")]).await;
+    let reply = world.token(&world.planner, &[CC, ("scope", "helpdesk:tickets_read")]).await;
     let claims = claims(&reply.access_token());
     assert_eq!(reply.body["token_type"], "DPoP");
-    assert_eq!(reply.body["scope"], "helpdesk:tickets.read");
+    assert_eq!(reply.body["scope"], "helpdesk:tickets_read");
     assert_eq!(reply.body["expires_in"], 600);
     assert!(reply.body.get("refresh_token").is_none(), "RT-06");
     assert!(reply.headers.contains_key("dpop-nonce"));
@@ -244,7 +244,7 @@ async fn n_cc_02_openid_is_refused() {
 #[tokio::test]
 async fn n_cc_03_scope_outside_the_registration() {
     let world = World::new().await;
-    world.token(&world.planner, &[CC, ("scope", "helpdesk:admin.reset")]).await.refused("invalid_scope", "widens_scope");
+    world.token(&world.planner, &[CC, ("scope", "helpdesk:admin_reset")]).await.refused("invalid_scope", "widens_scope");
     world.token(&world.planner, &[CC, ("scope", "helpdesk:*")]).await.refused("invalid_scope", "widens_scope");
     world.token(&world.planner, &[CC, ("scope", "helpdesk:unknown")]).await.refused("invalid_scope", "scope_unknown");
     world.token(&world.planner, &[CC, ("scope", "elsewhere:read")]).await.refused("invalid_scope", "scope_unknown");
@@ -334,7 +334,7 @@ async fn details_beyond_the_ceiling_are_refused_by_dimension() {
     let world = World::new().await;
     let ask = |detail: Value| json!([detail]).to_string();
     let cases = [
-        (json!({"type": "tool_access", "locations": [HELPDESK], "actions": ["admin.reset"]}), "invalid_scope", "widens_scope"),
+        (json!({"type": "tool_access", "locations": [HELPDESK], "actions": ["admin_reset"]}), "invalid_scope", "widens_scope"),
         (
             json!({"type": "tool_access", "actions": ["read"], "locations": ["https://x.example"]}),
             "invalid_target",

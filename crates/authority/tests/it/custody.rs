@@ -25,7 +25,7 @@ async fn every_hop_and_decision_can_be_checked_offline() {
     let narrow = world.narrow(&world.planner, token, &[("requested_lifetime", "300")]).await.access_token();
     let child = world.hand(&world.planner, &narrow, &world.summarizer, &[]).await.access_token();
     world.hand(&world.summarizer, &child, &world.scribe, &[]).await.access_token();
-    let details = json!([{"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets.read"], "fields": ["/id"]}]);
+    let details = json!([{"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets_read"], "fields": ["/id"]}]);
     let statement = world.statement(&world.planner, token, &world.scribe, &details);
     world
         .token(&world.scribe, &[("grant_type", EXCHANGE), ("subject_token", &statement), ("subject_token_type", JWT)])

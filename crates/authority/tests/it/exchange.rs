@@ -7,7 +7,7 @@ use remit_token::{Delegation, PrivateKey, assertion, sign_jws};
 use serde_json::{Value, json};
 
 fn read_only() -> Value {
-    json!([{"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets.read"], "fields": ["/id", "/subject"]}])
+    json!([{"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets_read"], "fields": ["/id", "/subject"]}])
 }
 
 /// The planner's token for Alice.
@@ -91,7 +91,7 @@ async fn a_child_brings_the_parents_call() {
     assert_eq!((after["aud"].as_str(), after["act"]["sub"].as_str()), (Some(HELPDESK), Some("agent:summarizer")));
     assert_eq!(after["urn:remit:ancestors"].as_array().unwrap().len(), 2);
     // SPEC: N-DC-18: the same call proves no second hop.
-    let again = by_call(&world, &world.summarizer, &for_child, &proof, &[("scope", "helpdesk:tickets.search")]).await;
+    let again = by_call(&world, &world.summarizer, &for_child, &proof, &[("scope", "helpdesk:tickets_search")]).await;
     again.refused("invalid_request", "edge_proof_invalid");
 }
 
@@ -99,10 +99,10 @@ async fn a_child_brings_the_parents_call() {
 async fn a_holder_narrows_its_own_token() {
     let world = World::new().await;
     let token = parent(&world).await;
-    let reply = world.narrow(&world.planner, &token, &[("scope", "helpdesk:tickets.read"), ("requested_lifetime", "30")]).await;
+    let reply = world.narrow(&world.planner, &token, &[("scope", "helpdesk:tickets_read"), ("requested_lifetime", "30")]).await;
     let (before, after) = (claims(&token), claims(&reply.access_token()));
     assert_eq!(before["act"], after["act"], "DC-03: copied unchanged");
-    assert_eq!(after["scope"], "helpdesk:tickets.read");
+    assert_eq!(after["scope"], "helpdesk:tickets_read");
     assert_eq!(reply.body["expires_in"], 30);
     assert_eq!(after["urn:remit:ancestors"], json!([before["jti"]]));
     assert_eq!(world.last_record().await["record_type"], "token");
@@ -122,7 +122,7 @@ async fn n_tx_01_asking_for_more_is_refused_in_every_dimension() {
     let world = World::new().await;
     let token = parent(&world).await;
     let grant = |change: Value| {
-        let mut grant = json!({"type": "tool_access", "locations": [HELPDESK], "actions": ["refund.create"],
+        let mut grant = json!({"type": "tool_access", "locations": [HELPDESK], "actions": ["refund_create"],
                                "arguments": {"/amount": {"max": 50}}, "limits": {"calls": 10}});
         for (name, value) in change.as_object().unwrap() {
             grant[name] = value.clone();
@@ -130,10 +130,10 @@ async fn n_tx_01_asking_for_more_is_refused_in_every_dimension() {
         json!([grant])
     };
     let fields =
-        |fields: Value| json!([{"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets.read"], "fields": fields}]);
+        |fields: Value| json!([{"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets_read"], "fields": fields}]);
     let details = "invalid_authorization_details";
     let cases = [
-        (grant(json!({"actions": ["admin.reset"]})), "invalid_scope", "widens_scope"),
+        (grant(json!({"actions": ["admin_reset"]})), "invalid_scope", "widens_scope"),
         (grant(json!({"arguments": {"/amount": {"max": 500}}})), details, "widens_argument"),
         (grant(json!({"arguments": {}})), details, "widens_argument"),
         (grant(json!({"limits": {"calls": 11}})), details, "widens_limit"),
@@ -166,10 +166,10 @@ async fn n_tx_01_wider_lifetime() {
 async fn n_tx_02_n_dc_10_no_hierarchy_and_no_wildcard_widens() {
     let world = World::new().await;
     let token = parent(&world).await;
-    for scope in ["helpdesk:*", "helpdesk:admin.reset", "helpdesk:tickets.read helpdesk:admin.reset"] {
+    for scope in ["helpdesk:*", "helpdesk:admin_reset", "helpdesk:tickets_read helpdesk:admin_reset"] {
         world.hand(&world.planner, &token, &world.summarizer, &[("scope", scope)]).await.refused("invalid_scope", "widens_scope");
     }
-    for scope in ["helpdesk:tickets", "HELPDESK:tickets.read", "helpdesk:tickets.*", "helpdesk:tickets.read\tx"] {
+    for scope in ["helpdesk:tickets", "HELPDESK:tickets_read", "helpdesk:tickets.*", "helpdesk:tickets_read\tx"] {
         world
             .hand(&world.planner, &token, &world.summarizer, &[("scope", scope)])
             .await
@@ -278,7 +278,7 @@ async fn n_tx_09_a_bound_token_without_its_key() {
 #[tokio::test]
 async fn n_tx_10_other_kinds_of_token_are_not_access_tokens() {
     let world = World::new().await;
-    let body = world.delegated_with("alice", &[("scope", "openid helpdesk:tickets.read")]).await;
+    let body = world.delegated_with("alice", &[("scope", "openid helpdesk:tickets_read")]).await;
     let assertion = world.assertion(&world.planner);
     let token = text(&body, "access_token");
     let statement = world.statement(&world.planner, token, &world.summarizer, &read_only());
@@ -309,7 +309,7 @@ async fn n_tx_11_n_dc_08_the_chain_has_a_depth_limit() {
 #[tokio::test]
 async fn n_dc_09_a_chain_never_comes_back() {
     let world = World::new().await;
-    let change = json!([{"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets.read"],
+    let change = json!([{"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets_read"],
                          "delegate": {"to": ["*"], "depth": 5}}]);
     world.change(Change::PutHuman(Human { entitlements: grants(&change), ..human("alice") })).await;
     let token = parent(&world).await;
@@ -324,7 +324,7 @@ async fn dc_10_only_named_children_and_only_so_deep() {
     let world = World::new().await;
     let token = parent(&world).await;
     // The public client is nobody's named child, and files may not be handed on at all.
-    let refund = json!([{"type": "tool_access", "locations": [HELPDESK], "actions": ["refund.create"], "limits": {"calls": 10},
+    let refund = json!([{"type": "tool_access", "locations": [HELPDESK], "actions": ["refund_create"], "limits": {"calls": 10},
                          "arguments": {"/amount": {"max": 50}}, "delegate": {"to": ["agent:summarizer"], "depth": 1}}]);
     let refund = world.narrow(&world.planner, &token, &[("authorization_details", &refund.to_string())]).await.access_token();
     world.hand(&world.planner, &refund, &world.scribe, &[]).await.refused("invalid_request", "delegate_not_named");
@@ -333,7 +333,7 @@ async fn dc_10_only_named_children_and_only_so_deep() {
     let files = text(&world.delegated_with("alice", &[("resource", FILES)]).await, "access_token").to_owned();
     world.hand(&world.planner, &files, &world.summarizer, &[]).await.refused("invalid_request", "delegation_not_allowed");
     // What was asked for by scope is not handed on either: `scope` cannot say to whom.
-    let scoped = world.narrow(&world.planner, &token, &[("scope", "helpdesk:tickets.read")]).await.access_token();
+    let scoped = world.narrow(&world.planner, &token, &[("scope", "helpdesk:tickets_read")]).await.access_token();
     world.hand(&world.planner, &scoped, &world.summarizer, &[]).await.refused("invalid_request", "delegation_not_allowed");
 }
 
@@ -500,11 +500,11 @@ async fn a_statement_by_someone_who_does_not_hold_the_token() {
     let token = parent(&world).await;
     let by_scribe = world.statement(&world.scribe, &token, &world.summarizer, &read_only());
     by_statement(&world, &world.summarizer, &by_scribe, &[]).await.refused("invalid_request", "chain_spliced");
-    let wider = json!([{"type": "tool_access", "locations": [HELPDESK], "actions": ["admin.reset"]}]);
+    let wider = json!([{"type": "tool_access", "locations": [HELPDESK], "actions": ["admin_reset"]}]);
     let wider = world.statement(&world.planner, &token, &world.summarizer, &wider);
     by_statement(&world, &world.summarizer, &wider, &[]).await.refused("invalid_scope", "widens_scope");
     let narrow = world.statement(&world.planner, &token, &world.summarizer, &read_only());
-    let reply = by_statement(&world, &world.summarizer, &narrow, &[("scope", "helpdesk:tickets.search")]).await;
+    let reply = by_statement(&world, &world.summarizer, &narrow, &[("scope", "helpdesk:tickets_search")]).await;
     reply.refused("invalid_scope", "widens_scope");
     let late = world.statement(&world.planner, &token, &world.summarizer, &read_only());
     revoke(&world, &world.planner, &token).await;
@@ -558,14 +558,14 @@ async fn a_delegation_in_the_proof_binds_content() {
         world.token_with(&world.planner, &proof, &ask).await
     };
     let good = stated(&jti, &world.summarizer, &read_only());
-    let reply = send(&good, "helpdesk:tickets.read").await;
+    let reply = send(&good, "helpdesk:tickets_read").await;
     assert_eq!(reply.body["expires_in"], 120, "{}", reply.text);
     assert_eq!(claims(&reply.access_token())["urn:remit:purpose"], "stated");
-    send(&good, "helpdesk:tickets.search").await.refused("invalid_scope", "widens_scope");
+    send(&good, "helpdesk:tickets_search").await.refused("invalid_scope", "widens_scope");
     let other = stated(&jti, &world.scribe, &read_only());
-    send(&other, "helpdesk:tickets.read").await.refused("invalid_request", "edge_proof_invalid");
+    send(&other, "helpdesk:tickets_read").await.refused("invalid_request", "edge_proof_invalid");
     let other = stated("another", &world.summarizer, &read_only());
-    send(&other, "helpdesk:tickets.read").await.refused("invalid_request", "edge_proof_invalid");
+    send(&other, "helpdesk:tickets_read").await.refused("invalid_request", "edge_proof_invalid");
 }
 
 #[tokio::test]

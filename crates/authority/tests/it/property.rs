@@ -57,8 +57,8 @@ fn changed(details: &Value, changes: &[(u8, i64)]) -> Value {
         let at = usize::try_from(by.unsigned_abs()).unwrap() % count;
         let Some(grant) = details.get_mut(at) else { continue };
         match kind {
-            0 => grant["actions"] = json!(["tickets.read"]),
-            1 => grant["actions"] = json!(["tickets.read", "admin.reset"]),
+            0 => grant["actions"] = json!(["tickets_read"]),
+            1 => grant["actions"] = json!(["tickets_read", "admin_reset"]),
             2 => grant["arguments"] = json!({"/amount": {"max": 50 + by}}),
             3 => grant["fields"] = json!(if *by < 0 { vec!["/id"] } else { vec!["/id", "/customer"] }),
             4 => grant["delegate"] = json!({"to": ["*"], "depth": by.rem_euclid(5) + 1}),
@@ -74,9 +74,9 @@ fn changed(details: &Value, changes: &[(u8, i64)]) -> Value {
 async fn world() -> World {
     let world = World::new().await;
     let details = json!([
-        {"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets.read", "tickets.search"],
+        {"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets_read", "tickets_search"],
          "fields": ["/id", "/subject", "/customer/name"], "delegate": {"to": ["*"], "depth": 3}},
-        {"type": "tool_access", "locations": [HELPDESK], "actions": ["refund.create"], "arguments": {"/amount": {"max": 50}},
+        {"type": "tool_access", "locations": [HELPDESK], "actions": ["refund_create"], "arguments": {"/amount": {"max": 50}},
          "limits": {"calls": 10}, "delegate": {"to": ["*"], "depth": 2}},
     ]);
     world.change(Change::PutHuman(Human { entitlements: grants(&details), ..human("alice") })).await;

@@ -111,10 +111,10 @@ pub(crate) fn grants(details: &Value) -> Authority {
 /// What Alice may do, and so the most anyone may do for her.
 pub(crate) fn entitlements() -> Value {
     json!([
-        {"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets.read", "tickets.search"],
+        {"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets_read", "tickets_search"],
          "fields": ["/id", "/subject", "/customer/name"],
          "delegate": {"to": ["agent:summarizer", "agent:scribe"], "depth": 3}},
-        {"type": "tool_access", "locations": [HELPDESK], "actions": ["refund.create"],
+        {"type": "tool_access", "locations": [HELPDESK], "actions": ["refund_create"],
          "arguments": {"/amount": {"max": 50}}, "limits": {"calls": 10},
          "delegate": {"to": ["agent:summarizer"], "depth": 1}},
         {"type": "tool_access", "locations": [FILES], "actions": ["read"]},
@@ -123,7 +123,7 @@ pub(crate) fn entitlements() -> Value {
 
 fn ceiling() -> Value {
     json!([
-        {"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets.read", "tickets.search", "refund.create"],
+        {"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets_read", "tickets_search", "refund_create"],
          "delegate": {"to": ["*"], "depth": 7}},
         {"type": "tool_access", "locations": [FILES], "actions": ["read"]},
     ])
@@ -185,10 +185,10 @@ fn servers() -> Vec<Arc<remit_model::Server>> {
             "helpdesk",
             HELPDESK,
             &[
-                ("tickets.read", ToolClass::Read),
-                ("tickets.search", ToolClass::Read),
-                ("refund.create", ToolClass::Payment),
-                ("admin.reset", ToolClass::Admin),
+                ("tickets_read", ToolClass::Read),
+                ("tickets_search", ToolClass::Read),
+                ("refund_create", ToolClass::Payment),
+                ("admin_reset", ToolClass::Admin),
             ],
         ),
         server("files", FILES, &[("read", ToolClass::Read)]),

@@ -48,7 +48,7 @@ impl World {
             id: ServerId::parse("helpdesk").unwrap(),
             title: "Helpdesk".into(),
             location: format!("{ISSUER}/mcp/helpdesk"),
-            tools: BTreeMap::from([("tickets.read".to_owned(), ToolRule::default())]),
+            tools: BTreeMap::from([("tickets_read".to_owned(), ToolRule::default())]),
         };
         let console = Console {
             tenant: TenantId::main(),
@@ -125,7 +125,7 @@ async fn an_agent_whose_row_cannot_be_read_is_named_and_may_do_nothing() {
 
 fn registration(name: &str) -> Value {
     let key = PrivateKey::from_seed(Algorithm::Ed25519, &[7; 32]).unwrap();
-    json!({"name": name, "owner": "user:alice", "keys": [key.public().to_jwk()], "scope": "helpdesk:tickets.read"})
+    json!({"name": name, "owner": "user:alice", "keys": [key.public().to_jwk()], "scope": "helpdesk:tickets_read"})
 }
 
 #[tokio::test]

@@ -172,15 +172,15 @@ mod tests {
             id: ServerId::parse("s").unwrap(),
             title: "S".into(),
             location: "https://gw.example/mcp/s".into(),
-            tools: [("tickets.read".to_owned(), rule)].into(),
+            tools: [("tickets_read".to_owned(), rule)].into(),
         };
         read(&Request { id: json!(1), method: method.into(), params: params.as_object().unwrap().clone() }, &server)
     }
 
     #[test]
     fn a_tool_call_is_the_tools_own_action_and_an_unclassified_tool_changes_things() {
-        let read = act("tools/call", &json!({"name": "tickets.read", "arguments": {"id": 1}})).unwrap();
-        assert_eq!((read.action.as_str(), read.class, &read.arguments), ("tickets.read", ToolClass::Read, &json!({"id": 1})));
+        let read = act("tools/call", &json!({"name": "tickets_read", "arguments": {"id": 1}})).unwrap();
+        assert_eq!((read.action.as_str(), read.class, &read.arguments), ("tickets_read", ToolClass::Read, &json!({"id": 1})));
         assert!(act("tools/call", &json!({"name": "refund"})).unwrap().class.mutates());
     }
 

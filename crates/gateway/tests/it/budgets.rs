@@ -118,8 +118,8 @@ async fn n_dc_07_a_new_token_does_not_begin_the_limit_of_a_ceiling_anew() {
 async fn another_grant_pays_when_one_is_used_up_and_shows_only_its_own_fields() {
     let world = World::new(true).await;
     let held = world.grants(&[
-        json!({"actions": ["ticket.read"], "limits": {"calls": 1}}),
-        json!({"actions": ["ticket.read"], "fields": ["/id"], "limits": {"calls": 3}}),
+        json!({"actions": ["ticket_read"], "limits": {"calls": 1}}),
+        json!({"actions": ["ticket_read"], "fields": ["/id"], "limits": {"calls": 3}}),
     ]);
     let chain = consented(&world, held.clone());
     let claims = world.claims(held, key(7).public().thumbprint());
@@ -128,7 +128,7 @@ async fn another_grant_pays_when_one_is_used_up_and_shows_only_its_own_fields() 
     let seen = |reply: &Value| reply["structuredContent"]["customer"].is_object();
     let mut shown = Vec::new();
     for _ in 0..2 {
-        shown.push(seen(client.call("ticket.read", json!({})).await.result()));
+        shown.push(seen(client.call("ticket_read", json!({})).await.result()));
     }
     assert_eq!(shown, [true, false]);
 }

@@ -19,7 +19,7 @@ async fn a_granted_call_reaches_the_upstream_with_the_authorised_arguments() {
 #[tokio::test]
 async fn n_mg_11_a_tool_that_is_not_granted_is_denied_and_never_called() {
     let world = World::new(true).await;
-    let client = world.planner(world.grant(json!({"actions": ["ticket.read"]})));
+    let client = world.planner(world.grant(json!({"actions": ["ticket_read"]})));
     let reply = client.call("secret.tool", json!({})).await;
     reply.refused(200, "tool_not_granted");
     assert_eq!(reply.body["id"], 11);
@@ -52,12 +52,12 @@ async fn a_grant_that_ended_is_denied_though_the_token_lives() {
 async fn a_limit_on_calls_and_on_what_is_spent_is_kept() {
     let world = World::new(true).await;
     let client = world.planner(world.grants(&[
-        json!({"actions": ["ticket.read"], "limits": {"calls": 2}}),
+        json!({"actions": ["ticket_read"], "limits": {"calls": 2}}),
         json!({"actions": ["refund"], "limits": {"spend": {"/amount": 100}}}),
     ]));
-    client.call("ticket.read", json!({})).await.result();
-    client.call("ticket.read", json!({})).await.result();
-    client.call("ticket.read", json!({})).await.refused(200, "limit_exhausted");
+    client.call("ticket_read", json!({})).await.result();
+    client.call("ticket_read", json!({})).await.result();
+    client.call("ticket_read", json!({})).await.refused(200, "limit_exhausted");
     client.call("refund", json!({"amount": 60})).await.result();
     client.call("refund", json!({"amount": 40.5})).await.refused(200, "limit_exhausted");
     client.call("refund", json!({"amount": 40})).await.result();
@@ -68,13 +68,13 @@ async fn a_limit_on_calls_and_on_what_is_spent_is_kept() {
 #[tokio::test]
 async fn the_ceiling_of_every_agent_and_the_entitlements_of_the_human_narrow_a_call() {
     let world = World::new(true).await;
-    let ceiling = world.grant(json!({"actions": ["ticket.read"]}));
+    let ceiling = world.grant(json!({"actions": ["ticket_read"]}));
     let change = remit_store::Change::PutAgent(crate::world::agent("planner", ceiling));
     world.store.apply(remit_store::Batch::new(remit_model::TenantId::main()).change(change)).await.unwrap();
     let all = world.grant(json!({"actions": ["*"]}));
     world.planner(all.clone()).call("refund", json!({})).await.refused(200, "tool_not_granted");
     world.helper(all).call("refund", json!({})).await.refused(200, "tool_not_granted");
-    world.all().call("ticket.read", json!({})).await.result();
+    world.all().call("ticket_read", json!({})).await.result();
 }
 
 #[tokio::test]
@@ -85,26 +85,26 @@ async fn policy_denies_what_authority_covers_and_an_empty_policy_denies_everythi
     let reply = client.call("refund", json!({})).await;
     reply.refused(200, "policy_denied");
     assert!(reply.body["error"]["message"].as_str().unwrap().contains("No refunds today."));
-    client.call("ticket.read", json!({})).await.result();
+    client.call("ticket_read", json!({})).await.result();
     let empty = Wish { policy: vec![], ..Wish::new(true) }.build().await;
-    empty.all().call("ticket.read", json!({})).await.refused(200, "policy_denied");
+    empty.all().call("ticket_read", json!({})).await.refused(200, "policy_denied");
     assert_eq!(empty.fake.calls(), 0);
 }
 
 #[tokio::test]
 async fn a_session_survives_denials() {
     let world = World::new(false).await;
-    let mut client = world.planner(world.grant(json!({"actions": ["ticket.read"]})));
+    let mut client = world.planner(world.grant(json!({"actions": ["ticket_read"]})));
     client.initialize().await.result();
     client.legacy_call("refund", json!({})).await.refused(200, "tool_not_granted");
     client.legacy_call("nothing", json!({})).await.refused(200, "tool_not_granted");
-    client.legacy_call("ticket.read", json!({})).await.result();
+    client.legacy_call("ticket_read", json!({})).await.result();
 }
 
 #[tokio::test]
 async fn mg_01_denials_can_be_http_403_with_the_scope_that_would_do() {
     let world = Wish::new(true).settings(|settings| settings.denials_as_http = true).build().await;
-    let client = world.planner(world.grant(json!({"actions": ["ticket.read"]})));
+    let client = world.planner(world.grant(json!({"actions": ["ticket_read"]})));
     let reply = client.call("refund", json!({})).await;
     reply.refused(403, "tool_not_granted");
     let challenge = reply.headers["www-authenticate"].to_str().unwrap();
@@ -115,15 +115,15 @@ async fn mg_01_denials_can_be_http_403_with_the_scope_that_would_do() {
 async fn other_methods_need_a_grant_of_their_own() {
     let world = World::new(true).await;
     let client = world.planner(
-        world.grant(json!({"actions": ["ticket.read", "mcp:resources/read"], "arguments": {"/uri": {"prefix": "doc://"}}})),
+        world.grant(json!({"actions": ["ticket_read", "mcp:resources/read"], "arguments": {"/uri": {"prefix": "doc://"}}})),
     );
     client.modern("resources/read", json!({"uri": "doc://a"})).await.result();
     client.modern("resources/read", json!({"uri": "file:///etc/passwd"})).await.refused(200, "argument_not_granted");
     client.modern("prompts/get", json!({"name": "p"})).await.refused(200, "tool_not_granted");
     client.modern("tasks/result", json!({"taskId": "1", "name": "1"})).await.refused(200, "tool_not_granted");
     client.modern("tasks/get", json!({"taskId": "1", "name": "2"})).await.refused(400, "header_body_mismatch");
-    client.modern("tools/call", json!({"name": "ticket.read", "task": {"ttl": 1}})).await.refused(400, "request_malformed");
-    client.call("ticket.read", json!({"big": 9_007_199_254_740_993_u64})).await.refused(400, "request_malformed");
+    client.modern("tools/call", json!({"name": "ticket_read", "task": {"ttl": 1}})).await.refused(400, "request_malformed");
+    client.call("ticket_read", json!({"big": 9_007_199_254_740_993_u64})).await.refused(400, "request_malformed");
     client.modern("made/up", json!({})).await.refused(200, "tool_not_granted");
 }
 
@@ -156,7 +156,7 @@ async fn what_the_upstream_needs_from_the_client_is_bound_to_caller_and_argument
     let late = again.result()["requestState"].as_str().unwrap().to_owned();
     world.clock.advance(std::time::Duration::from_secs(599));
     let client = world.client(crate::world::key(7), &fresh(&world));
-    client.call("ticket.read", json!({})).await.result();
+    client.call("ticket_read", json!({})).await.result();
     world.clock.advance(std::time::Duration::from_secs(2));
     client.modern("tools/call", retry("ask", &late, 1)).await.refused(400, "request_malformed");
 }
@@ -171,14 +171,14 @@ fn fresh(world: &World) -> remit_token::access::Claims {
 #[tokio::test]
 async fn handing_on_does_not_multiply_a_limit() {
     let world = World::new(true).await;
-    let limited = world.grant(json!({"actions": ["ticket.read"], "limits": {"calls": 3}}));
+    let limited = world.grant(json!({"actions": ["ticket_read"], "limits": {"calls": 3}}));
     world.issued("parent-jti", &limited).await;
     let (planner, helper) = (world.planner(limited.clone()), world.helper(limited.clone()));
-    helper.call("ticket.read", json!({})).await.result();
-    planner.call("ticket.read", json!({})).await.result();
-    world.helper(limited).call("ticket.read", json!({})).await.result();
-    helper.call("ticket.read", json!({})).await.refused(200, "limit_exhausted");
-    planner.call("ticket.read", json!({})).await.refused(200, "limit_exhausted");
+    helper.call("ticket_read", json!({})).await.result();
+    planner.call("ticket_read", json!({})).await.result();
+    world.helper(limited).call("ticket_read", json!({})).await.result();
+    helper.call("ticket_read", json!({})).await.refused(200, "limit_exhausted");
+    planner.call("ticket_read", json!({})).await.refused(200, "limit_exhausted");
     assert_eq!(world.fake.calls(), 3);
     let unknown = world.grant(json!({"actions": ["refund"], "limits": {"calls": 3}}));
     let mut claims = world.claims(unknown, crate::world::key(7).public().thumbprint());

@@ -36,7 +36,7 @@ async fn last(world: &World) -> (Value, Side) {
 #[tokio::test]
 async fn without_a_rule_nothing_of_the_result_is_kept() {
     let world = World::new(true).await;
-    world.all().call("ticket.read", json!({"id": "T-1"})).await.result();
+    world.all().call("ticket_read", json!({"id": "T-1"})).await.result();
     let (record, side) = last(&world).await;
     assert_eq!(record["ext"].get("capture"), None);
     assert_eq!((side.value("/response/upstream"), side.value("/response/body")), (None, None));
@@ -46,8 +46,8 @@ async fn without_a_rule_nothing_of_the_result_is_kept() {
 #[tokio::test]
 async fn a_masked_answer_is_kept_whole_and_as_shown_and_neither_is_in_the_record() {
     let world = world(everything(full())).await;
-    let client = world.planner(world.grant(json!({"actions": ["ticket.read"], "fields": ["/id"]})));
-    let got = client.call("ticket.read", json!({"id": "T-1"})).await.result().clone();
+    let client = world.planner(world.grant(json!({"actions": ["ticket_read"], "fields": ["/id"]})));
+    let got = client.call("ticket_read", json!({"id": "T-1"})).await.result().clone();
     let (record, side) = last(&world).await;
     let upstream = side.value("/response/upstream").unwrap();
     assert_eq!(upstream["structuredContent"]["customer"]["email"], "ann@example.com");
@@ -62,7 +62,7 @@ async fn a_masked_answer_is_kept_whole_and_as_shown_and_neither_is_in_the_record
 #[tokio::test]
 async fn a_digest_keeps_what_an_answer_was_without_keeping_it() {
     let world = world(everything(Capture { level: CaptureLevel::Digest, ..Capture::default() })).await;
-    let got = world.all().call("ticket.read", json!({})).await.result().clone();
+    let got = world.all().call("ticket_read", json!({})).await.result().clone();
     let (record, side) = last(&world).await;
     assert_eq!(side.value("/response/body"), Some(json!(remit_model::json::digest(&got))));
     assert!(!format!("{side:?}").contains("example.com"));
@@ -83,7 +83,7 @@ fn reads(record: &Value) -> Value {
 #[tokio::test]
 async fn a_change_is_kept_with_the_state_before_and_after_it() {
     for modern in [true, false] {
-        let world = Wish { captures: watched("ticket.read", true), ..Wish::new(modern) }.build().await;
+        let world = Wish { captures: watched("ticket_read", true), ..Wish::new(modern) }.build().await;
         world.all().call("refund", json!({"ticket": "T-1", "amount": 5})).await.result();
         let (record, side) = last(&world).await;
         assert_eq!(record["record_type"], "effect");
@@ -91,11 +91,11 @@ async fn a_change_is_kept_with_the_state_before_and_after_it() {
         assert_eq!(side.value("/response/upstream").unwrap()["structuredContent"]["done"], true);
         let leaves = [side.leaf("/change/before").unwrap().0, side.leaf("/change/after").unwrap().0].concat();
         assert_eq!(record["request"]["diff_hash"], remit_model::json::sha256_label(&leaves));
-        let expected = json!([{"at": "before", "tool": "ticket.read", "outcome": "success"}, {"at": "after", "tool": "ticket.read", "outcome": "success"}]);
+        let expected = json!([{"at": "before", "tool": "ticket_read", "outcome": "success"}, {"at": "after", "tool": "ticket_read", "outcome": "success"}]);
         assert_eq!((&record["ext"]["capture"]["class"], reads(&record)), (&json!("full"), expected));
         let seen: Vec<_> = world.fake.received("tools/call").iter().map(|seen| seen.body["params"].clone()).collect();
         let names: Vec<_> = seen.iter().map(|params| params["name"].as_str().unwrap().to_owned()).collect();
-        assert_eq!(names, ["ticket.read", "refund", "ticket.read"]);
+        assert_eq!(names, ["ticket_read", "refund", "ticket_read"]);
         assert_eq!(seen[0]["arguments"], json!({"id": "T-1"}));
     }
 }
@@ -103,14 +103,14 @@ async fn a_change_is_kept_with_the_state_before_and_after_it() {
 #[tokio::test]
 async fn nothing_reaches_the_upstream_for_a_change_that_the_clock_forbids() {
     for required in [true, false] {
-        let wish = Wish { captures: watched("ticket.read", required), ..Wish::new(true) };
+        let wish = Wish { captures: watched("ticket_read", required), ..Wish::new(true) };
         let world = wish.settings(|settings| settings.clock_required = true).build().await;
         world.all().call("refund", json!({"ticket": "T-1", "amount": 5})).await.refused(200, "clock_unknown");
         assert_eq!(world.fake.calls(), 0, "not even our own read of the state before it");
         let (record, _) = last(&world).await;
         assert_eq!((&record["record_type"], &record["outcome"]["status"]), (&json!("decision"), &json!("denied")));
         assert!(record["ext"]["capture"].is_null(), "no read was tried");
-        world.all().call("ticket.read", json!({"id": "T-1"})).await.result();
+        world.all().call("ticket_read", json!({"id": "T-1"})).await.result();
         assert_eq!(world.fake.calls(), 1, "what changes nothing needs no clock");
     }
 }
@@ -138,7 +138,7 @@ async fn a_change_whose_state_cannot_be_read_goes_on_unless_the_rule_demands_it(
 
 #[tokio::test]
 async fn a_change_without_the_argument_that_names_the_thing_is_not_guessed() {
-    let world = world(watched("ticket.read", true)).await;
+    let world = world(watched("ticket_read", true)).await;
     world.all().call("refund", json!({"amount": 5})).await.refused(200, "capture_failed");
     assert_eq!(world.fake.calls(), 0);
     assert_eq!(last(&world).await.0["ext"]["capture"]["reads"][0]["outcome"], "argument_missing");
@@ -146,7 +146,7 @@ async fn a_change_without_the_argument_that_names_the_thing_is_not_guessed() {
 
 #[tokio::test]
 async fn a_denied_change_reads_nothing() {
-    let world = world(watched("ticket.read", true)).await;
+    let world = world(watched("ticket_read", true)).await;
     let client = world.planner(world.grant(json!({"actions": ["refund"], "arguments": {"/amount": {"max": 50}}})));
     client.call("refund", json!({"amount": 51, "ticket": "T-1"})).await.refused(200, "argument_not_granted");
     assert_eq!(world.fake.calls(), 0);
@@ -156,7 +156,7 @@ async fn a_denied_change_reads_nothing() {
 #[tokio::test]
 async fn a_body_that_is_too_large_is_kept_as_its_digest_and_the_record_says_so() {
     let world = world(everything(Capture { max_bytes: 100, ..full() })).await;
-    world.all().call("ticket.read", json!({})).await.result();
+    world.all().call("ticket_read", json!({})).await.result();
     let (record, side) = last(&world).await;
     let upstream = side.value("/response/upstream").unwrap();
     assert!(upstream.as_str().unwrap().starts_with("sha-256:"));
@@ -205,7 +205,7 @@ async fn the_retention_class_of_a_tool_stands_in_every_record_of_its_calls() {
     let world = world(everything(Capture { retention, ..Capture::default() })).await;
     world.all().call("refund", json!({"amount": 1})).await.result();
     world
-        .planner(world.grant(json!({"actions": ["ticket.read"]})))
+        .planner(world.grant(json!({"actions": ["ticket_read"]})))
         .call("refund", json!({}))
         .await
         .refused(200, "tool_not_granted");

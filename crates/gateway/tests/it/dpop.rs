@@ -102,13 +102,13 @@ async fn n_dp_09_who_may_not_act_takes_no_room_among_the_proofs() {
     let (client, other) = (world.all(), world.helper(world.grant(json!({"actions": ["*"]}))));
     world.quarantine("helper").await;
     for _ in 0..300 {
-        other.call("ticket.read", json!({})).await.refused(401, "agent_quarantined");
+        other.call("ticket_read", json!({})).await.refused(401, "agent_quarantined");
     }
-    client.call("ticket.read", json!({})).await.result();
+    client.call("ticket_read", json!({})).await.result();
     // Those who may act fill it, and then nothing is accepted that could not be remembered.
     let mut full = false;
     for _ in 0..300 {
-        full |= client.call("ticket.read", json!({})).await.body["error"]["data"]["code"] == "rate_limited";
+        full |= client.call("ticket_read", json!({})).await.body["error"]["data"]["code"] == "rate_limited";
     }
     assert!(full);
 }
@@ -200,12 +200,12 @@ async fn a_proof_older_than_this_process_needs_a_nonce() {
 async fn n_mg_01_a_token_for_another_server_is_refused() {
     let world = World::new(true).await;
     let mut client = world.all();
-    client.call("ticket.read", json!({})).await.result();
+    client.call("ticket_read", json!({})).await.result();
     client.url = format!("{}/mcp/other", world.base);
-    client.call("ticket.read", json!({})).await.refused(401, "token_audience_wrong");
+    client.call("ticket_read", json!({})).await.refused(401, "token_audience_wrong");
     let mut claims = world.claims(world.grant(json!({"actions": ["*"]})), key(7).public().thumbprint());
     claims.aud = "https://elsewhere.example/mcp/helpdesk".into();
-    world.client(key(7), &claims).call("ticket.read", json!({})).await.refused(401, "token_audience_wrong");
+    world.client(key(7), &claims).call("ticket_read", json!({})).await.refused(401, "token_audience_wrong");
 }
 
 #[tokio::test]
@@ -246,16 +246,16 @@ async fn an_unbound_token_is_refused() {
     let world = World::new(true).await;
     let mut claims = world.claims(world.grant(json!({"actions": ["*"]})), "x");
     claims.cnf_jkt = None;
-    world.client(key(7), &claims).call("ticket.read", json!({})).await.refused(401, "dpop_key_mismatch");
+    world.client(key(7), &claims).call("ticket_read", json!({})).await.refused(401, "dpop_key_mismatch");
 }
 
 #[tokio::test]
 async fn an_expired_token_is_refused_even_when_it_was_seen_before() {
     let world = World::new(true).await;
     let client = world.all();
-    client.call("ticket.read", json!({})).await.result();
+    client.call("ticket_read", json!({})).await.result();
     world.clock.advance(Duration::from_secs(631));
-    client.call("ticket.read", json!({})).await.refused(401, "token_expired");
+    client.call("ticket_read", json!({})).await.refused(401, "token_expired");
 }
 
 #[tokio::test]
@@ -263,13 +263,13 @@ async fn a_revoked_token_and_everything_below_it_is_refused() {
     let world = World::new(true).await;
     let all = world.grant(json!({"actions": ["*"]}));
     let (planner, helper) = (world.all(), world.helper(all));
-    planner.call("ticket.read", json!({})).await.result();
-    helper.call("ticket.read", json!({})).await.result();
+    planner.call("ticket_read", json!({})).await.result();
+    helper.call("ticket_read", json!({})).await.result();
     world.revoke(Revocation::Jti("parent-jti".into())).await;
-    helper.call("ticket.read", json!({})).await.refused(401, "token_revoked");
-    planner.call("ticket.read", json!({})).await.result();
+    helper.call("ticket_read", json!({})).await.refused(401, "token_revoked");
+    planner.call("ticket_read", json!({})).await.result();
     world.revoke(Revocation::Txn("chain-1".into())).await;
-    planner.call("ticket.read", json!({})).await.refused(401, "token_revoked");
+    planner.call("ticket_read", json!({})).await.refused(401, "token_revoked");
 }
 
 #[tokio::test]
@@ -277,29 +277,29 @@ async fn a_quarantined_agent_takes_its_sub_agents_with_it() {
     let world = World::new(true).await;
     let all = world.grant(json!({"actions": ["*"]}));
     let (planner, helper) = (world.all(), world.helper(all));
-    helper.call("ticket.read", json!({})).await.result();
+    helper.call("ticket_read", json!({})).await.result();
     world.quarantine("planner").await;
     for client in [&planner, &helper] {
-        let reply = client.call("ticket.read", json!({})).await;
+        let reply = client.call("ticket_read", json!({})).await;
         reply.refused(401, "agent_quarantined");
         assert!(reply.body["error"]["message"].as_str().unwrap().contains("agent:planner"), "names which");
     }
     let retire = Change::SetAgentStatus { agent: AgentId::parse("helper").unwrap(), status: AgentStatus::Retired };
     let release = Change::SetAgentStatus { agent: AgentId::parse("planner").unwrap(), status: AgentStatus::Active };
     world.store.apply(Batch::new(TenantId::main()).change(retire).change(release)).await.unwrap();
-    helper.call("ticket.read", json!({})).await.refused(401, "agent_retired");
-    planner.call("ticket.read", json!({})).await.result();
+    helper.call("ticket_read", json!({})).await.refused(401, "agent_retired");
+    planner.call("ticket_read", json!({})).await.result();
 }
 
 #[tokio::test]
 async fn a_disabled_human_ends_what_was_delegated() {
     let world = World::new(true).await;
     let client = world.all();
-    client.call("ticket.read", json!({})).await.result();
+    client.call("ticket_read", json!({})).await.result();
     let alice = world.store.snapshot().human("alice").unwrap().as_ref().clone();
     let disabled = remit_model::Human { status: HumanStatus::Disabled, ..alice };
     world.store.apply(Batch::new(TenantId::main()).change(Change::PutHuman(disabled))).await.unwrap();
-    client.call("ticket.read", json!({})).await.refused(401, "human_disabled");
+    client.call("ticket_read", json!({})).await.refused(401, "human_disabled");
 }
 
 #[tokio::test]
@@ -307,9 +307,9 @@ async fn n_dc_15_an_actor_of_another_issuer_is_another_party() {
     let world = World::new(true).await;
     let mut claims = world.claims(world.grant(json!({"actions": ["*"]})), key(7).public().thumbprint());
     claims.act = Some(actor("https://evil.example", "agent:planner", None));
-    world.client(key(7), &claims).call("ticket.read", json!({})).await.refused(401, "client_unknown");
+    world.client(key(7), &claims).call("ticket_read", json!({})).await.refused(401, "client_unknown");
     claims.act = Some(actor(&world.base, "agent:nobody", None));
-    world.client(key(7), &claims).call("ticket.read", json!({})).await.refused(401, "client_unknown");
+    world.client(key(7), &claims).call("ticket_read", json!({})).await.refused(401, "client_unknown");
 }
 
 #[tokio::test]

@@ -13,11 +13,11 @@ async fn every_client_era_works_with_every_upstream_era_and_form() {
         let wish = Wish { fake: Fake::new(modern_upstream, events), ..Wish::new(true) };
         let world = wish.build().await;
         let modern = world.all();
-        assert_eq!(modern.call("ticket.read", json!({})).await.result()["resultType"], "complete");
+        assert_eq!(modern.call("ticket_read", json!({})).await.result()["resultType"], "complete");
         let mut legacy = world.all();
         let hello = legacy.initialize().await;
         assert_eq!(hello.result()["protocolVersion"], LEGACY);
-        let reply = legacy.legacy_call("ticket.read", json!({})).await;
+        let reply = legacy.legacy_call("ticket_read", json!({})).await;
         assert_eq!(reply.result()["structuredContent"]["id"], "T-1");
         assert!(reply.result().get("resultType").is_none());
         let list = legacy.legacy("tools/list", json!({})).await;

@@ -164,7 +164,7 @@ fn ticket() -> Value {
 }
 
 pub(crate) fn tools() -> Value {
-    let names = ["ticket.read", "refund", "slow", "hang", "fail", "prose", "ask", "error", "regional", "secret.tool"];
+    let names = ["ticket_read", "refund", "slow", "hang", "fail", "prose", "ask", "error", "regional", "secret.tool"];
     let tool = |name: &&str| {
         let region = json!({"type": "object", "properties": {"region": {"type": "string", "x-mcp-header": "Region"}}});
         let schema = if *name == "regional" { region } else { json!({"type": "object"}) };
@@ -255,7 +255,7 @@ fn tool(fake: &Fake, id: Value, params: &Value) -> Response {
     };
     let text = |text: &str| json!({"content": [{"type": "text", "text": text}]});
     let result = match params["name"].as_str().unwrap() {
-        "ticket.read" => {
+        "ticket_read" => {
             json!({"content": [{"type": "text", "text": ticket().to_string()}], "structuredContent": ticket(), "isError": false})
         }
         "refund" | "regional" => json!({"content": [], "structuredContent": {"done": true, "arguments": params["arguments"]}}),

@@ -56,10 +56,10 @@ async fn x_10_size_and_depth_have_limits() {
         .await;
     let client = world.all();
     let padded = |n: usize| json!({"x": "y".repeat(n)});
-    client.call("ticket.read", padded(1000)).await.result();
-    client.call("ticket.read", padded(2000)).await.refused(413, "request_too_large");
+    client.call("ticket_read", padded(1000)).await.result();
+    client.call("ticket_read", padded(2000)).await.refused(413, "request_too_large");
     let deep = (0..12).fold(json!(1), |inner, _| json!([inner]));
-    client.call("ticket.read", json!({"deep": deep})).await.refused(400, "json_too_deep");
+    client.call("ticket_read", json!({"deep": deep})).await.refused(400, "json_too_deep");
 }
 
 #[tokio::test]
@@ -72,11 +72,11 @@ async fn n_mg_04_05_17_bodies_with_two_meanings_are_refused() {
             "json_duplicate_member",
         ),
         (
-            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"ticket.read","arguments":{"a":1,"a":2}}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"ticket_read","arguments":{"a":1,"a":2}}}"#,
             "json_duplicate_member",
         ),
         (
-            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"ticket.read","\u006eame":"refund"}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"ticket_read","\u006eame":"refund"}}"#,
             "json_duplicate_member",
         ),
         (r#"[{"jsonrpc":"2.0","id":1,"method":"tools/list"}]"#, "request_malformed"),
@@ -103,7 +103,7 @@ async fn n_mg_03_06_headers_that_disagree_with_the_body_are_refused() {
         (headers, body)
     };
     for (name, value) in [
-        ("mcp-name", Some("ticket.read")),
+        ("mcp-name", Some("ticket_read")),
         ("mcp-name", None),
         ("mcp-name", Some("=?BASE64?cmVmdW5k?=")),
         ("mcp-method", Some("tools/list")),

@@ -11,23 +11,23 @@ fn names(list: &serde_json::Value) -> Vec<&str> {
 async fn n_mg_07_lists_are_filtered_for_each_caller_and_marked_private() {
     for modern_upstream in [true, false] {
         let world = World::new(modern_upstream).await;
-        let narrow = world.planner(world.grant(json!({"actions": ["ticket.read", "not.offered"]})));
+        let narrow = world.planner(world.grant(json!({"actions": ["ticket_read", "not.offered"]})));
         let reply = narrow.modern("tools/list", json!({})).await;
-        assert_eq!(names(&reply.result()["tools"]), ["ticket.read"]);
+        assert_eq!(names(&reply.result()["tools"]), ["ticket_read"]);
         assert_eq!(reply.result()["cacheScope"], "private");
         assert!(reply.result()["ttlMs"].is_u64());
         let wide = world.all().modern("tools/list", json!({})).await;
         assert_eq!(names(&wide.result()["tools"]).len(), 10);
         assert_eq!(wide.result()["cacheScope"], "private");
         let again = narrow.modern("tools/list", json!({})).await;
-        assert_eq!(names(&again.result()["tools"]), ["ticket.read"]);
+        assert_eq!(names(&again.result()["tools"]), ["ticket_read"]);
     }
 }
 
 #[tokio::test]
 async fn resources_and_prompts_are_listed_only_to_those_who_may_read_them() {
     let world = World::new(true).await;
-    let narrow = world.planner(world.grant(json!({"actions": ["ticket.read", "mcp:resources/read"]})));
+    let narrow = world.planner(world.grant(json!({"actions": ["ticket_read", "mcp:resources/read"]})));
     let resources = narrow.modern("resources/list", json!({})).await;
     assert_eq!(resources.result()["resources"].as_array().unwrap().len(), 1);
     let prompts = narrow.modern("prompts/list", json!({})).await;
@@ -47,5 +47,5 @@ async fn a_policy_can_hide_a_server() {
     let text = "@id(\"calls\")\npermit (principal, action == Action::\"call\", resource);";
     let world = Wish { policy: vec![("p.cedar".into(), text.into())], ..Wish::new(true) }.build().await;
     world.all().modern("tools/list", json!({})).await.refused(200, "policy_denied");
-    world.all().call("ticket.read", json!({})).await.result();
+    world.all().call("ticket_read", json!({})).await.result();
 }

@@ -9,7 +9,7 @@ async fn an_answer_shows_only_the_granted_fields() {
     for modern_upstream in [true, false] {
         let world = World::new(modern_upstream).await;
         let client = world.planner(world.grant(json!({"actions": ["*"], "fields": ["/id", "/customer/name"]})));
-        let reply = client.call("ticket.read", json!({})).await;
+        let reply = client.call("ticket_read", json!({})).await;
         let expected = json!({"id": "T-1", "customer": {"name": "Ann"}});
         assert_eq!(reply.result()["structuredContent"], expected);
         let text: Value = serde_json::from_str(reply.result()["content"][0]["text"].as_str().unwrap()).unwrap();

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 async fn a_read_leaves_one_decision_with_its_outcome() {
     let world = World::new(true).await;
     let client = world.helper(world.grant(json!({"actions": ["*"]})));
-    client.call("ticket.read", json!({"id": "T-1"})).await.result();
+    client.call("ticket_read", json!({"id": "T-1"})).await.result();
     let records = world.records().await;
     let [record] = records.as_slice() else { panic!("{records:?}") };
     assert_eq!(record["record_type"], "decision");
-    assert_eq!(record["action"], json!({"name": "ticket.read", "class": "read"}));
+    assert_eq!(record["action"], json!({"name": "ticket_read", "class": "read"}));
     assert_eq!(record["decision"]["result"], "allow");
     assert_eq!(record["decision"]["policies"][0]["id"], "all");
     assert_eq!(record["outcome"]["status"], "success");
@@ -48,7 +48,7 @@ async fn the_upstream_is_told_which_record_its_own_log_can_be_compared_with() {
         let world = World::new(modern).await;
         let client = world.all();
         client.call("refund", json!({"amount": 1})).await.result();
-        client.call("ticket.read", json!({"id": "T-1"})).await.result();
+        client.call("ticket_read", json!({"id": "T-1"})).await.result();
         let sent = world.fake.received("tools/call");
         let named: Vec<_> = sent.iter().map(|message| message.body["params"]["_meta"]["remit/record"].clone()).collect();
         let records = world.records().await;
@@ -102,7 +102,7 @@ async fn a_stolen_token_is_recorded_with_the_chain_it_was_stolen_from() {
     let world = World::new(true).await;
     let mut thief = world.all();
     thief.key = key(66);
-    let reply = thief.call("ticket.read", json!({})).await;
+    let reply = thief.call("ticket_read", json!({})).await;
     reply.refused(401, "dpop_key_mismatch");
     let record = world.last().await;
     assert_eq!(reply.body["error"]["data"]["record"], record["record_id"]);
@@ -116,7 +116,7 @@ async fn strangers_are_recorded_but_cannot_fill_the_ledger() {
     let mut client = world.all();
     client.token = "eyJhbGciOiJub25lIn0.e30.".to_owned();
     for _ in 0..30 {
-        assert_eq!(client.call("ticket.read", json!({})).await.status, 401);
+        assert_eq!(client.call("ticket_read", json!({})).await.status, 401);
     }
     assert_eq!(world.records().await.len(), 20);
     assert_eq!(world.last().await["chain"][0]["kind"], "external_agent");
@@ -126,9 +126,9 @@ async fn strangers_are_recorded_but_cannot_fill_the_ledger() {
 async fn without_a_ledger_nothing_is_served() {
     let world = World::new(true).await;
     let client = world.all();
-    client.call("ticket.read", json!({})).await.result();
+    client.call("ticket_read", json!({})).await.result();
     world.store.close().await.unwrap();
     client.call("refund", json!({})).await.refused(200, "ledger_unavailable");
-    client.call("ticket.read", json!({})).await.refused(200, "ledger_unavailable");
+    client.call("ticket_read", json!({})).await.refused(200, "ledger_unavailable");
     assert_eq!(world.fake.received("tools/call").iter().filter(|seen| seen.body["params"]["name"] == "refund").count(), 0);
 }

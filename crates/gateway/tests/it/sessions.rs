@@ -12,34 +12,34 @@ async fn n_mg_14_18_a_session_of_one_party_is_nothing_to_another() {
     planner.initialize().await.result();
     let mut helper = world.helper(world.grant(json!({"actions": ["*"]})));
     helper.session.clone_from(&planner.session);
-    helper.legacy_call("ticket.read", json!({})).await.refused(404, "session_foreign");
+    helper.legacy_call("ticket_read", json!({})).await.refused(404, "session_foreign");
     let mut claims = world.claims(world.grant(json!({"actions": ["*"]})), key(7).public().thumbprint());
     claims.txn = "chain-2".into();
     let mut other_chain = world.client(key(7), &claims);
     other_chain.session.clone_from(&planner.session);
-    other_chain.legacy_call("ticket.read", json!({})).await.refused(404, "session_foreign");
+    other_chain.legacy_call("ticket_read", json!({})).await.refused(404, "session_foreign");
     let delete = whole(other_chain.raw(Method::DELETE, other_chain.headers(&Method::DELETE), "").await).await;
     delete.refused(404, "session_foreign");
     let mut refreshed = world.all();
     refreshed.session.clone_from(&planner.session);
-    refreshed.legacy_call("ticket.read", json!({})).await.result();
+    refreshed.legacy_call("ticket_read", json!({})).await.result();
 }
 
 #[tokio::test]
 async fn sessions_end_by_delete_and_by_idleness_and_unknown_ones_are_refused() {
     let world = Wish::new(false).settings(|settings| settings.session_idle = Duration::from_mins(1)).build().await;
     let mut client = world.all();
-    client.legacy_call("ticket.read", json!({})).await.refused(400, "request_malformed");
+    client.legacy_call("ticket_read", json!({})).await.refused(400, "request_malformed");
     client.session = Some("made-up".into());
-    client.legacy_call("ticket.read", json!({})).await.refused(404, "session_unknown");
+    client.legacy_call("ticket_read", json!({})).await.refused(404, "session_unknown");
     client.initialize().await.result();
-    client.legacy_call("ticket.read", json!({})).await.result();
+    client.legacy_call("ticket_read", json!({})).await.result();
     let deleted = client.raw(Method::DELETE, client.headers(&Method::DELETE), "").await;
     assert_eq!(deleted.status(), 204);
-    client.legacy_call("ticket.read", json!({})).await.refused(404, "session_unknown");
+    client.legacy_call("ticket_read", json!({})).await.refused(404, "session_unknown");
     client.initialize().await.result();
     world.clock.advance(Duration::from_secs(61));
-    client.legacy_call("ticket.read", json!({})).await.refused(404, "session_unknown");
+    client.legacy_call("ticket_read", json!({})).await.refused(404, "session_unknown");
 }
 
 #[tokio::test]
@@ -97,18 +97,18 @@ async fn a_client_that_declared_nothing_is_asked_nothing() {
 async fn the_upstream_forgetting_our_session_is_mended_once() {
     let world = World::new(false).await;
     let client = world.all();
-    client.call("ticket.read", json!({})).await.result();
+    client.call("ticket_read", json!({})).await.result();
     world.fake.forget.store(true, std::sync::atomic::Ordering::Relaxed);
-    client.call("ticket.read", json!({})).await.result();
+    client.call("ticket_read", json!({})).await.result();
     assert_eq!(world.fake.received("initialize").len(), 2);
 }
 
 #[tokio::test]
 async fn callers_of_different_chains_do_not_share_an_upstream_session() {
     let world = World::new(false).await;
-    world.all().call("ticket.read", json!({})).await.result();
-    world.all().call("ticket.read", json!({})).await.result();
+    world.all().call("ticket_read", json!({})).await.result();
+    world.all().call("ticket_read", json!({})).await.result();
     assert_eq!(world.fake.received("initialize").len(), 1, "one chain, one session");
-    world.helper(world.grant(json!({"actions": ["*"]}))).call("ticket.read", json!({})).await.result();
+    world.helper(world.grant(json!({"actions": ["*"]}))).call("ticket_read", json!({})).await.result();
     assert_eq!(world.fake.received("initialize").len(), 2);
 }

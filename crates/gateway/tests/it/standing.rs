@@ -26,17 +26,17 @@ async fn a_changed_ceiling_bites_on_the_very_next_call() {
     for client in [&planner, &helper] {
         client.call("refund", json!({})).await.result();
     }
-    let read_only = agent("planner", world.grant(json!({"actions": ["ticket.read"]})));
+    let read_only = agent("planner", world.grant(json!({"actions": ["ticket_read"]})));
     apply(&world, Change::PutAgent(read_only)).await;
     for client in [&planner, &helper] {
         client.call("refund", json!({})).await.refused(200, "tool_not_granted");
-        client.call("ticket.read", json!({})).await.result();
+        client.call("ticket_read", json!({})).await.result();
     }
     apply(&world, Change::PutAgent(agent("planner", world.grant(json!({"actions": ["*"]}))))).await;
     planner.call("refund", json!({})).await.result();
     let masked = agent("planner", world.grant(json!({"actions": ["*"], "fields": ["/id"]})));
     apply(&world, Change::PutAgent(masked)).await;
-    let reply = planner.call("ticket.read", json!({})).await;
+    let reply = planner.call("ticket_read", json!({})).await;
     assert!(!reply.result().to_string().contains("ann@example.com"), "a ceiling that masks masks at once");
 }
 
@@ -46,40 +46,40 @@ async fn changed_entitlements_and_a_disabled_human_bite_on_the_very_next_call() 
     let client = world.all();
     client.call("refund", json!({})).await.result();
     let alice = world.store.snapshot().human("alice").unwrap().as_ref().clone();
-    let less = remit_model::Human { entitlements: world.grant(json!({"actions": ["ticket.read"]})), ..alice };
+    let less = remit_model::Human { entitlements: world.grant(json!({"actions": ["ticket_read"]})), ..alice };
     apply(&world, Change::PutHuman(less.clone())).await;
     client.call("refund", json!({})).await.refused(200, "tool_not_granted");
     apply(&world, Change::PutHuman(remit_model::Human { status: HumanStatus::Disabled, ..less })).await;
-    client.call("ticket.read", json!({})).await.refused(401, "human_disabled");
+    client.call("ticket_read", json!({})).await.refused(401, "human_disabled");
 }
 
 #[tokio::test]
 async fn changes_about_others_neither_help_nor_hurt() {
     let world = World::new(true).await;
-    let client = world.planner(world.grant(json!({"actions": ["ticket.read"]})));
+    let client = world.planner(world.grant(json!({"actions": ["ticket_read"]})));
     for n in 0..3 {
         apply(&world, Change::PutAgent(agent(&format!("other-{n}"), world.grant(json!({"actions": ["*"]}))))).await;
         world.revoke(Revocation::Jti(format!("other-{n}"))).await;
-        client.call("ticket.read", json!({})).await.result();
+        client.call("ticket_read", json!({})).await.result();
         client.call("refund", json!({})).await.refused(200, "tool_not_granted");
     }
     // And among them one that is about this chain.
     world.revoke(Revocation::Txn("chain-1".into())).await;
-    client.call("ticket.read", json!({})).await.refused(401, "token_revoked");
-    client.call("ticket.read", json!({})).await.refused(401, "token_revoked");
+    client.call("ticket_read", json!({})).await.refused(401, "token_revoked");
+    client.call("ticket_read", json!({})).await.refused(401, "token_revoked");
 }
 
 #[tokio::test]
 async fn quarantine_bites_at_once_and_its_end_is_seen_at_once() {
     let world = World::new(true).await;
     let client = world.all();
-    client.call("ticket.read", json!({})).await.result();
+    client.call("ticket_read", json!({})).await.result();
     for _ in 0..2 {
         world.quarantine("planner").await;
-        client.call("ticket.read", json!({})).await.refused(401, "agent_quarantined");
+        client.call("ticket_read", json!({})).await.refused(401, "agent_quarantined");
         let agent = AgentId::parse("planner").unwrap();
         apply(&world, Change::SetAgentStatus { agent, status: AgentStatus::Active }).await;
-        client.call("ticket.read", json!({})).await.result();
+        client.call("ticket_read", json!({})).await.result();
     }
 }
 
@@ -87,7 +87,7 @@ async fn quarantine_bites_at_once_and_its_end_is_seen_at_once() {
 async fn an_erasure_leaves_nothing_of_the_person_in_memory_and_nothing_comes_back() {
     let world = World::new(true).await;
     let client = world.all();
-    client.call("ticket.read", json!({})).await.result();
+    client.call("ticket_read", json!({})).await.result();
     assert_eq!(world.gate.remembered_tokens(), 1);
     let alice = Subject::Principal { iss: world.base.clone(), sub: "user:alice".into() };
     let asked = Draft::new(TenantId::main(), ProducerKind::AuthzServer, RecordType::ConfigChange)
@@ -96,7 +96,7 @@ async fn an_erasure_leaves_nothing_of_the_person_in_memory_and_nothing_comes_bac
     world.store.erase(&alice, asked).await.unwrap();
     assert_eq!(world.gate.remembered_tokens(), 0, "though nobody called since");
     for _ in 0..2 {
-        client.call("ticket.read", json!({})).await.refused(401, "human_disabled");
+        client.call("ticket_read", json!({})).await.refused(401, "human_disabled");
         let mut headers = client.modern_request("tools/list", json!({})).0;
         headers.retain(|(name, _)| name != "dpop");
         client.send(headers, &json!({})).await.refused(401, "dpop_proof_missing");
@@ -110,15 +110,15 @@ async fn policies_see_the_labels_and_the_owner_of_now() {
         "permit (principal in Group::\"team=support\", action, resource) when { principal is Agent && principal has owner };";
     let world = Wish { policy: vec![("p.cedar".into(), text.into())], ..Wish::new(true) }.build().await;
     let client = world.all();
-    client.call("ticket.read", json!({})).await.refused(200, "policy_denied");
+    client.call("ticket_read", json!({})).await.refused(200, "policy_denied");
     let mut labelled = agent("planner", world.grant(json!({"actions": ["*"]})));
     labelled.labels.insert("team".into(), "support".into());
     apply(&world, Change::PutAgent(labelled.clone())).await;
-    client.call("ticket.read", json!({})).await.result();
+    client.call("ticket_read", json!({})).await.result();
     labelled.labels.insert("team".into(), "sales".into());
     labelled.owner = "user:bob".into();
     apply(&world, Change::PutAgent(labelled)).await;
-    client.call("ticket.read", json!({})).await.refused(200, "policy_denied");
+    client.call("ticket_read", json!({})).await.refused(200, "policy_denied");
 }
 
 /// Sends a request but for the last byte of its body, lets the world change, and sends the rest.
@@ -151,7 +151,7 @@ async fn a_call_whose_body_was_held_back_gets_no_more_than_when_it_ends() {
     client.call("refund", json!({})).await.result();
     let answer = held_back(&client, async {}).await;
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"result\""), "{answer}");
-    let read_only = agent("planner", world.grant(json!({"actions": ["ticket.read"]})));
+    let read_only = agent("planner", world.grant(json!({"actions": ["ticket_read"]})));
     let answer = held_back(&client, apply(&world, Change::PutAgent(read_only))).await;
     assert!(answer.contains("tool_not_granted"), "{answer}");
     let answer = held_back(&client, world.quarantine("planner")).await;

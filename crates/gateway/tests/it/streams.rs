@@ -84,7 +84,7 @@ async fn a_legacy_client_cancels_by_saying_so() {
     let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 5}});
     assert_eq!(client.send(client.headers(&Method::POST), &cancel).await.status, 202);
     eventually("the upstream is left", || world.fake.abandoned.load(Ordering::Relaxed)).await;
-    client.legacy_call("ticket.read", json!({})).await.result();
+    client.legacy_call("ticket_read", json!({})).await.result();
 }
 
 #[tokio::test]

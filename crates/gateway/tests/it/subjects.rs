@@ -34,7 +34,7 @@ async fn what_was_recorded_about_a_customer_goes_with_the_customers_key_and_noth
     let world = world().await;
     let client = world.all();
     for customer in ["C-17", "C-18"] {
-        client.call("customer.read", json!({"customer": customer, "note": "vip"})).await.result();
+        client.call("customer_read", json!({"customer": customer, "note": "vip"})).await.result();
         client.call("customer.change", json!({"customer": customer})).await.result();
     }
     let records = world.records().await;
@@ -67,8 +67,8 @@ async fn what_was_recorded_about_a_customer_goes_with_the_customers_key_and_noth
 #[tokio::test]
 async fn a_refused_call_is_about_somebody_too() {
     let world = world().await;
-    let client = world.planner(world.grant(json!({"actions": ["customer.read"], "arguments": {"/customer": {"in": ["C-1"]}}})));
-    client.call("customer.read", json!({"customer": "C-17"})).await.refused(200, "argument_not_granted");
+    let client = world.planner(world.grant(json!({"actions": ["customer_read"], "arguments": {"/customer": {"in": ["C-1"]}}})));
+    client.call("customer_read", json!({"customer": "C-17"})).await.refused(200, "argument_not_granted");
     assert_eq!(world.last().await["resource"][1]["type"], "customer");
     assert!(value(&world, 1, "/decision/reason").await.is_some());
     forget(&world, "C-17").await;
@@ -81,9 +81,9 @@ async fn a_refused_call_is_about_somebody_too() {
 async fn without_the_argument_or_a_rule_nobody_is_named() {
     let world = world().await;
     let client = world.all();
-    client.call("customer.read", json!({})).await.result();
-    client.call("customer.read", json!({"customer": null})).await.result();
-    client.call("ticket.read", json!({"customer": "C-17"})).await.result();
+    client.call("customer_read", json!({})).await.result();
+    client.call("customer_read", json!({"customer": null})).await.result();
+    client.call("ticket_read", json!({"customer": "C-17"})).await.result();
     for record in world.records().await {
         assert_eq!((record["resource"].as_array().unwrap().len(), record["ext"].get("subject")), (1, None));
     }
@@ -118,7 +118,7 @@ async fn a_number_and_its_digits_are_one_customer() {
     let world = world().await;
     let client = world.all();
     for given in [json!(17), json!("17")] {
-        client.call("customer.read", json!({"customer": given})).await.result();
+        client.call("customer_read", json!({"customer": given})).await.result();
     }
     let records = world.records().await;
     assert_eq!(records[0]["resource"][1]["id_ref"], records[1]["resource"][1]["id_ref"]);

@@ -69,14 +69,14 @@ async fn answers_outside_the_protocol_are_refused_and_not_shown() {
         assert_eq!(reply.body["error"]["code"], -31502);
         assert_eq!(world.last().await["outcome"]["status"], "failure");
     }
-    client.call("ticket.read", json!({})).await.result();
+    client.call("ticket_read", json!({})).await.result();
 }
 
 #[tokio::test]
 async fn an_upstream_that_is_not_there_is_an_error_of_the_call_not_of_the_session() {
     let upstream = Upstream::Http { url: "http://127.0.0.1:9/mcp".into(), headers: vec![] };
     let world = Wish { upstream: Some(upstream), ..Wish::new(true) }.build().await;
-    let reply = world.all().call("ticket.read", json!({})).await;
+    let reply = world.all().call("ticket_read", json!({})).await;
     reply.refused(200, "upstream_unavailable");
     assert!(!reply.body.to_string().contains("127.0.0.1:9"), "details go to the log only");
 }
@@ -103,8 +103,8 @@ async fn an_upstreams_own_error_is_passed_on() {
 async fn links_are_bounded() {
     let world = Wish::new(false).settings(|settings| settings.links = 1).build().await;
     let helper = world.helper(world.grant(json!({"actions": ["*"]})));
-    world.all().call("ticket.read", json!({})).await.result();
-    helper.call("ticket.read", json!({})).await.result();
-    world.all().call("ticket.read", json!({})).await.result();
+    world.all().call("ticket_read", json!({})).await.result();
+    helper.call("ticket_read", json!({})).await.result();
+    world.all().call("ticket_read", json!({})).await.result();
     assert_eq!(world.fake.received("initialize").len(), 3, "each took the other's idle place");
 }

@@ -90,8 +90,8 @@ fn tools() -> BTreeMap<String, ToolRule> {
     };
     let read = || rule(ToolClass::Read, None);
     BTreeMap::from([
-        ("ticket.read".to_owned(), rule(ToolClass::Read, Some("pii"))),
-        ("customer.read".to_owned(), about(ToolClass::Read, Some("phi"))),
+        ("ticket_read".to_owned(), rule(ToolClass::Read, Some("pii"))),
+        ("customer_read".to_owned(), about(ToolClass::Read, Some("phi"))),
         ("customer.change".to_owned(), about(ToolClass::Write, Some("internal"))),
         ("refund".to_owned(), rule(ToolClass::Payment, None)),
         ("slow".to_owned(), read()),

@@ -82,7 +82,7 @@ async fn the_older_revisions_say_initialize_and_call() {
     assert_eq!(front.send("POST /mcp", &[], r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).await.status, 202);
     let listed = front.legacy("tools/list", json!({})).await.json();
     assert_eq!(listed["result"]["tools"].as_array().unwrap().len(), tools().len());
-    let read = front.legacy("tools/call", json!({ "name": "tickets.read", "arguments": { "id": "T-1003" } })).await.json();
+    let read = front.legacy("tools/call", json!({ "name": "tickets_read", "arguments": { "id": "T-1003" } })).await.json();
     assert_eq!(read["result"]["structuredContent"]["customer"]["id"], "C-011");
     let text: Value = serde_json::from_str(read["result"]["content"][0]["text"].as_str().unwrap()).unwrap();
     assert_eq!(text, read["result"]["structuredContent"]);
@@ -98,17 +98,17 @@ async fn the_newest_revision_is_stateless_and_checks_its_headers() {
     let hello = front.modern("server/discover", json!({}), &[("mcp-method", "server/discover")]).await.json();
     assert_eq!(hello["result"]["supportedVersions"], json!(["2026-07-28"]));
     assert_eq!(hello["result"]["resultType"], "complete");
-    let call = json!({ "name": "customers.read", "arguments": { "id": "C-002" } });
-    let good = [("mcp-method", "tools/call"), ("mcp-name", "customers.read")];
+    let call = json!({ "name": "customers_read", "arguments": { "id": "C-002" } });
+    let good = [("mcp-method", "tools/call"), ("mcp-name", "customers_read")];
     assert_eq!(
         front.modern("tools/call", call.clone(), &good).await.json()["result"]["structuredContent"]["name"],
         "Jonas Weber"
     );
-    let encoded = [("mcp-method", "tools/call"), ("mcp-name", "=?base64?Y3VzdG9tZXJzLnJlYWQ=?=")];
+    let encoded = [("mcp-method", "tools/call"), ("mcp-name", "=?base64?Y3VzdG9tZXJzX3JlYWQ=?=")];
     assert_eq!(front.modern("tools/call", call.clone(), &encoded).await.status, 200);
     for wrong in [
-        [("mcp-method", "tools/call"), ("mcp-name", "tickets.list")],
-        [("mcp-method", "tools/list"), ("mcp-name", "customers.read")],
+        [("mcp-method", "tools/call"), ("mcp-name", "tickets_list")],
+        [("mcp-method", "tools/list"), ("mcp-name", "customers_read")],
         [("mcp-method", "tools/call"), ("mcp-other", "x")],
     ] {
         let answer = front.modern("tools/call", call.clone(), &wrong).await;
@@ -127,7 +127,7 @@ async fn the_newest_revision_is_stateless_and_checks_its_headers() {
 #[tokio::test]
 async fn an_export_streams_its_progress() {
     let front = Front::open().await;
-    let params = json!({ "name": "tickets.export", "arguments": { "pause_ms": 1 }, "_meta": { "progressToken": "p" } });
+    let params = json!({ "name": "tickets_export", "arguments": { "pause_ms": 1 }, "_meta": { "progressToken": "p" } });
     let answer = front.legacy("tools/call", params).await;
     assert!(answer.head.contains("text/event-stream"), "{}", answer.head);
     let events = answer.events();
@@ -135,7 +135,7 @@ async fn an_export_streams_its_progress() {
     assert_eq!(events[0]["params"]["progressToken"], "p");
     assert_eq!(events[5]["params"], json!({ "progressToken": "p", "progress": 6, "total": 6, "message": "page 6 of 6" }));
     assert_eq!(events[6]["result"]["structuredContent"]["tickets"], 24);
-    let quiet = front.legacy("tools/call", json!({ "name": "tickets.export", "arguments": { "pause_ms": 0 } })).await;
+    let quiet = front.legacy("tools/call", json!({ "name": "tickets_export", "arguments": { "pause_ms": 0 } })).await;
     assert_eq!(quiet.json()["result"]["structuredContent"]["pages"], 6);
 }
 
@@ -143,17 +143,17 @@ async fn an_export_streams_its_progress() {
 async fn wrong_arguments_are_a_result_that_says_so_and_change_nothing() {
     let front = Front::open().await;
     for (name, arguments) in [
-        ("tickets.read", json!({ "id": "T-9" })),
-        ("tickets.read", json!({ "id": "T-1001", "extra": 1 })),
-        ("refund.create", json!({ "ticket_id": "T-1001", "amount": -5, "currency": "EUR", "idempotency_key": "k" })),
-        ("admin.purge", json!({ "confirm": "yes" })),
+        ("tickets_read", json!({ "id": "T-9" })),
+        ("tickets_read", json!({ "id": "T-1001", "extra": 1 })),
+        ("refund_create", json!({ "ticket_id": "T-1001", "amount": -5, "currency": "EUR", "idempotency_key": "k" })),
+        ("admin_purge", json!({ "confirm": "yes" })),
     ] {
         let answer = front.legacy("tools/call", json!({ "name": name, "arguments": arguments })).await.json();
         assert_eq!(answer["result"]["isError"], true, "{name}: {answer}");
     }
     assert_eq!(front.legacy("tools/call", json!({ "name": "no.such" })).await.json()["error"]["code"], -32602);
     assert!(front.desk.refunds().unwrap().is_empty());
-    assert_eq!(front.desk.calls_of("tickets.read"), 2);
+    assert_eq!(front.desk.calls_of("tickets_read"), 2);
 }
 
 #[tokio::test]
@@ -162,7 +162,7 @@ async fn rest_and_mcp_are_one_desk() {
     let order = json!({ "ticket_id": "T-1006", "amount": 12.5, "currency": "EUR", "idempotency_key": "k1" });
     let made = front.send("POST /api/refunds", &[("authorization", "Bearer x")], &order.to_string()).await;
     assert_eq!((made.status, made.json()["amount"].clone()), (201, json!(12.5)));
-    let again = front.legacy("tools/call", json!({ "name": "refund.create", "arguments": order })).await.json();
+    let again = front.legacy("tools/call", json!({ "name": "refund_create", "arguments": order })).await.json();
     assert_eq!(again["result"]["structuredContent"], made.json());
     assert_eq!(front.send("GET /api/refunds", &[], "").await.json()["refunds"].as_array().unwrap().len(), 1);
     assert_eq!(front.send("GET /api/tickets?status=closed", &[], "").await.json()["tickets"].as_array().unwrap().len(), 3);

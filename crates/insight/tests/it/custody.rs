@@ -39,13 +39,13 @@ fn an_honest_log_holds_in_every_way() {
     for way in WAYS {
         for parent in [&planner, &refreshed, &narrowed] {
             let child = world.hand(way, parent, as_is);
-            world.call(&child, "tickets.read", Read, &json!({}), |_| {});
+            world.call(&child, "tickets_read", Read, &json!({}), |_| {});
         }
     }
     let own = world.own("planner", as_is);
     let narrowed = world.again(&own, true);
     world.hand(Way::Statement, &narrowed, as_is);
-    world.call(&own, "tickets.read", Read, &json!({}), |_| {});
+    world.call(&own, "tickets_read", Read, &json!({}), |_| {});
 
     let log = world.publish();
     assert!(verify(log.path(), &Trust::default()).ok(), "{}", verify(log.path(), &Trust::default()));
@@ -295,7 +295,7 @@ fn a_call_that_no_token_stands_behind_is_found() {
     let mut world = World::new();
     let planner = world.login(as_is);
     let stranger = World::new().own("planner", as_is);
-    world.call(&stranger, "tickets.read", Read, &json!({}), |_| {});
+    world.call(&stranger, "tickets_read", Read, &json!({}), |_| {});
     broken(&world, "issued by no earlier record");
 
     let spoils: [Spoil<Draft>; 5] = [
@@ -308,13 +308,13 @@ fn a_call_that_no_token_stands_behind_is_found() {
     for (expected, spoil) in spoils {
         let mut world = World::new();
         let planner = world.login(as_is);
-        world.call(&planner, "tickets.read", Read, &json!({}), spoil);
+        world.call(&planner, "tickets_read", Read, &json!({}), spoil);
         broken(&world, expected);
     }
     let mut world = World::new();
     let again: Token = world.login(as_is);
     world.now += 4000;
-    world.call(&again, "tickets.read", Read, &json!({}), |_| {});
+    world.call(&again, "tickets_read", Read, &json!({}), |_| {});
     broken(&world, "had expired");
     assert_ne!(planner.claims.jti, stranger.claims.jti);
 }
@@ -334,8 +334,8 @@ fn withheld_values_are_counted_and_plain_facts_still_compared() {
     let mut world = World::new();
     let planner = world.login(as_is);
     let child = world.hand(Way::Statement, &planner, as_is);
-    world.call(&child, "tickets.read", Read, &json!({}), |_| {});
-    world.call(&child, "tickets.read", Read, &json!({}), |draft| draft.chain[1].subject = "agent:other".to_owned());
+    world.call(&child, "tickets_read", Read, &json!({}), |_| {});
+    world.call(&child, "tickets_read", Read, &json!({}), |draft| draft.chain[1].subject = "agent:other".to_owned());
     let log = world.publish();
     log.withhold();
     let report = custody(&log.reader());

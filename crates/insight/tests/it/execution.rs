@@ -33,7 +33,7 @@ fn run(spoil: impl FnOnce(&mut Draft)) -> ExecutionReport {
 }
 
 fn read(world: &mut World, token: &Token, spoil: impl FnOnce(&mut Draft)) {
-    world.call(token, "tickets.read", Read, &json!({"id": "T-1", "amount": 5}), |draft| {
+    world.call(token, "tickets_read", Read, &json!({"id": "T-1", "amount": 5}), |draft| {
         captured(draft, &came(), &shown());
         spoil(draft);
     });
@@ -68,7 +68,7 @@ fn that_nothing_was_replayed_is_not_called_good() {
 fn an_answer_that_shows_more_is_an_alarm() {
     let mut world = World::new();
     let token = world.login(|_| {});
-    world.call(&token, "tickets.read", Read, &json!({"id": "T-1", "amount": 5}), |draft| captured(draft, &came(), &came()));
+    world.call(&token, "tickets_read", Read, &json!({"id": "T-1", "amount": 5}), |draft| captured(draft, &came(), &came()));
     alarm(&execution(&world.publish().reader()), "not what the caller got");
 }
 
@@ -76,7 +76,7 @@ fn an_answer_that_shows_more_is_an_alarm() {
 fn an_answer_to_a_call_that_the_token_does_not_cover_is_an_alarm() {
     let mut world = World::new();
     let token = world.login(|_| {});
-    world.call(&token, "refund.create", Payment, &json!({"amount": 80}), |draft| captured(draft, &came(), &shown()));
+    world.call(&token, "refund_create", Payment, &json!({"amount": 80}), |draft| captured(draft, &came(), &shown()));
     alarm(&execution(&world.publish().reader()), "does not cover it");
 }
 
@@ -86,7 +86,7 @@ fn an_answer_to_a_call_that_policies_refuse_is_an_alarm() {
     let token = world.login(|_| {});
     let own = world.own("planner", |_| {});
     drop(token);
-    world.call(&own, "refund.create", Payment, &json!({"amount": 40}), |draft| {
+    world.call(&own, "refund_create", Payment, &json!({"amount": 40}), |draft| {
         captured(draft, &came(), &shown());
         draft.outcome.status = remit_ledger::record::OutcomeStatus::Success;
     });

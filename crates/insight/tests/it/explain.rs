@@ -30,7 +30,7 @@ fn a_delegation() {
 fn a_call_that_a_policy_refuses() {
     let mut world = World::new();
     let planner = world.login(|_| {});
-    let index = world.call(&planner, "refund.create", Payment, &json!({"amount": 500, "currency": "EUR"}), |_| {});
+    let index = world.call(&planner, "refund_create", Payment, &json!({"amount": 500, "currency": "EUR"}), |_| {});
     insta::assert_snapshot!(explained(&world, index));
 }
 
@@ -38,8 +38,8 @@ fn a_call_that_a_policy_refuses() {
 fn what_a_caller_wrote_cannot_move_the_readers_cursor() {
     let mut world = World::new();
     let planner = world.login(|_| {});
-    let index = world.call(&planner, "tickets.read", Read, &json!({"id": "T-1\u{9b}2J\u{202e}\u{1b}[1mVERIFIED"}), |draft| {
-        draft.action.name = "tickets.read\nWhy   It was allowed.\u{1b}[8m".to_owned();
+    let index = world.call(&planner, "tickets_read", Read, &json!({"id": "T-1\u{9b}2J\u{202e}\u{1b}[1mVERIFIED"}), |draft| {
+        draft.action.name = "tickets_read\nWhy   It was allowed.\u{1b}[8m".to_owned();
     });
     let told = explained(&world, index);
     assert!(told.contains("VERIFIED") && !told.contains(['\u{1b}', '\u{9b}', '\u{202e}']), "{told}");
@@ -52,9 +52,9 @@ fn a_call_that_the_authority_does_not_cover() {
     let planner = world.login(|_| {});
     let arguments = json!({"amount": 80});
     let call =
-        Call { location: crate::world::HELPDESK, action: "refund.create", arguments: &arguments, now: UnixTime(world.now) };
+        Call { location: crate::world::HELPDESK, action: "refund_create", arguments: &arguments, now: UnixTime(world.now) };
     let refusal = planner.claims.authority.permits(&call).unwrap_err();
-    let index = world.call(&planner, "refund.create", Payment, &arguments, |draft| {
+    let index = world.call(&planner, "refund_create", Payment, &arguments, |draft| {
         draft.decision = Some(DecisionFacts {
             explanation: Some("The arguments are outside what was granted; the values are kept beside the log.".to_owned()),
             ..DecisionFacts::refused(&refusal)
@@ -71,7 +71,7 @@ fn an_answer_with_fields_masked() {
     let mut world = World::new();
     let planner = world.login(|_| {});
     let child = world.hand(Way::Statement, &planner, |_| {});
-    let index = world.call(&child, "tickets.read", Read, &json!({"id": "T-1"}), |draft| {
+    let index = world.call(&child, "tickets_read", Read, &json!({"id": "T-1"}), |draft| {
         draft.decision.as_mut().unwrap().result = DecisionResult::Mask;
         draft.ext.insert("grants".to_owned(), json!([child.claims.authority.grants()[0].digest()]));
         let returned = vec!["/id".to_owned(), "/subject".to_owned()];
@@ -85,7 +85,7 @@ fn an_answer_with_fields_masked() {
 fn what_is_withheld_is_said_to_be() {
     let mut world = World::new();
     let planner = world.login(|_| {});
-    let index = world.call(&planner, "tickets.read", Read, &json!({"id": "T-1"}), |_| {});
+    let index = world.call(&planner, "tickets_read", Read, &json!({"id": "T-1"}), |_| {});
     let reader = world.publish().reader();
     let told = explain(&reader.record(index).unwrap(), None).to_string();
     assert!(!told.contains("T-1") && !told.contains("alice") && !told.contains("planner"), "{told}");
@@ -97,7 +97,7 @@ fn the_hop_that_does_not_cover_it_is_named() {
     let mut world = World::new();
     let planner = world.login(|_| {});
     let child = world.hand(Way::Statement, &planner, |_| {});
-    let index = world.call(&child, "refund.create", Payment, &json!({"amount": 40}), |_| {});
+    let index = world.call(&child, "refund_create", Payment, &json!({"amount": 40}), |_| {});
     let why = explain_at(&world.publish().reader(), index).unwrap().why;
     insta::assert_snapshot!(without_digests(&why.join("\n")));
 }
@@ -106,7 +106,7 @@ fn the_hop_that_does_not_cover_it_is_named() {
 fn altered_values_are_not_shown() {
     let mut world = World::new();
     let planner = world.login(|_| {});
-    let index = world.call(&planner, "tickets.read", Read, &json!({"id": "T-1"}), |_| {});
+    let index = world.call(&planner, "tickets_read", Read, &json!({"id": "T-1"}), |_| {});
     let log = world.publish();
     log.rewrite_side("T-1", "T-2");
     let told = explain_at(&log.reader(), index).unwrap().to_string();
@@ -146,7 +146,7 @@ fn refused(world: &mut World, tool: &str, arguments: &serde_json::Value, now: i6
 #[test]
 fn enough_for_an_argument() {
     let mut world = World::new();
-    let index = refused(&mut world, "tickets.read", &json!({"id": "T-1", "amount": 80}), 0);
+    let index = refused(&mut world, "tickets_read", &json!({"id": "T-1", "amount": 80}), 0);
     insta::assert_snapshot!(enough(&world, index), @r"
     Enough would have been, at hop 1, user:alice to agent:planner: `/amount` 50 instead of 80 (tried: grant sha-256:[…] then covers the call).
     Enough would have been, at hop 2, agent:planner to agent:summarizer: `/amount` 50 instead of 80 (tried: grant sha-256:[…] then covers the call).
@@ -156,15 +156,15 @@ fn enough_for_an_argument() {
 #[test]
 fn enough_for_a_tool() {
     let mut world = World::new();
-    let index = refused(&mut world, "refund.create", &json!({"amount": 40}), 0);
-    insta::assert_snapshot!(enough(&world, index), @"Enough would have been, at hop 2, agent:planner to agent:summarizer: a grant of `refund.create` at `https://remit.example/mcp/helpdesk`.");
+    let index = refused(&mut world, "refund_create", &json!({"amount": 40}), 0);
+    insta::assert_snapshot!(enough(&world, index), @"Enough would have been, at hop 2, agent:planner to agent:summarizer: a grant of `refund_create` at `https://remit.example/mcp/helpdesk`.");
 }
 
 #[test]
 fn enough_for_a_policy_that_forbids() {
     let mut world = World::new();
     let planner = world.login(|_| {});
-    let index = world.call(&planner, "refund.create", Payment, &json!({"amount": 500.5}), |_| {});
+    let index = world.call(&planner, "refund_create", Payment, &json!({"amount": 500.5}), |_| {});
     insta::assert_snapshot!(enough(&world, index), @r"
     The condition of `payment-ceiling` decided: nothing else stood in the way.
     Enough would have been: `/amount` of at most 200 (tried: that is permitted, 200.01 is not).
@@ -176,7 +176,7 @@ fn enough_for_a_sub_agent() {
     let mut world = World::new();
     let planner = world.login(|_| {});
     let child = world.hand(Way::Statement, &planner, |_| {});
-    let index = world.call(&child, "refund.create", Payment, &json!({"amount": 40}), |_| {});
+    let index = world.call(&child, "refund_create", Payment, &json!({"amount": 40}), |_| {});
     insta::assert_snapshot!(enough(&world, index), @r"
     The condition of `payment-not-by-sub-agents` decided: nothing else stood in the way.
     Enough would have been: the same call by agent:summarizer one hop from its origin instead of 2 (tried).
@@ -188,7 +188,7 @@ fn enough_for_two_rules_is_no_single_value() {
     let mut world = World::new();
     let planner = world.login(|_| {});
     let child = world.hand(Way::Statement, &planner, |_| {});
-    let index = world.call(&child, "refund.create", Payment, &json!({"amount": 400}), |_| {});
+    let index = world.call(&child, "refund_create", Payment, &json!({"amount": 400}), |_| {});
     insta::assert_snapshot!(enough(&world, index), @r"
     The conditions of `payment-ceiling` and `payment-not-by-sub-agents` decided: each alone is enough to refuse it.
     No single value of the question was found that would have been enough.
@@ -199,7 +199,7 @@ fn enough_for_two_rules_is_no_single_value() {
 fn enough_for_a_step_up() {
     let mut world = World::new();
     let planner = world.login(|_| {});
-    let mut question = world.question(&planner, "admin.purge", remit_model::resource::ToolClass::Admin, &json!({}));
+    let mut question = world.question(&planner, "admin_purge", remit_model::resource::ToolClass::Admin, &json!({}));
     question.auth_age = Some(4_000);
     let index = world.asked(&planner, &question, |_| {});
     insta::assert_snapshot!(enough(&world, index), @r"
@@ -212,7 +212,7 @@ fn enough_for_a_step_up() {
 fn enough_for_a_limit_is_said_not_to_be_recorded() {
     let mut world = World::new();
     let planner = world.login(|_| {});
-    let index = world.call(&planner, "tickets.read", Read, &json!({}), |draft| {
+    let index = world.call(&planner, "tickets_read", Read, &json!({}), |draft| {
         let facts = draft.decision.as_mut().unwrap();
         facts.result = DecisionResult::Quota;
         facts.reason_code = Some("limit_exhausted".to_owned());
@@ -224,7 +224,7 @@ fn enough_for_a_limit_is_said_not_to_be_recorded() {
 fn enough_is_not_guessed_when_values_are_withheld() {
     let mut world = World::new();
     let planner = world.login(|_| {});
-    let index = world.call(&planner, "refund.create", Payment, &json!({"amount": 500}), |_| {});
+    let index = world.call(&planner, "refund_create", Payment, &json!({"amount": 500}), |_| {});
     let log = world.publish();
     log.withhold();
     let why = explain_at(&log.reader(), index).unwrap().why.join("\n");
@@ -236,6 +236,6 @@ fn enough_is_not_guessed_when_values_are_withheld() {
 fn nothing_is_said_to_be_enough_for_what_was_allowed() {
     let mut world = World::new();
     let planner = world.login(|_| {});
-    let index = world.call(&planner, "tickets.read", Read, &json!({"id": "T-1"}), |_| {});
+    let index = world.call(&planner, "tickets_read", Read, &json!({"id": "T-1"}), |_| {});
     assert!(!enough(&world, index).contains("nough"));
 }

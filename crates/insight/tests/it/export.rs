@@ -13,7 +13,7 @@ const SECRET: &str = "4111111111111111";
 fn hostile() -> (Record, Vec<u8>, Option<remit_ledger::Side>) {
     let mut world = World::new();
     let planner = world.login(|_| {});
-    let index = world.call(&planner, "refund.create", Payment, &json!({"card": SECRET}), |draft| {
+    let index = world.call(&planner, "refund_create", Payment, &json!({"card": SECRET}), |draft| {
         draft.action.name = HOSTILE.into();
         draft.outcome.code = Some(HOSTILE.into());
         draft.trace = Some(Trace {

@@ -15,7 +15,7 @@ fn mcp(draft: &mut Draft) {
 /// A payment: an intent, and unless it was lost, its effect.
 fn pay(world: &mut World, token: &Token, amount: u64, ended: Option<OutcomeStatus>) -> String {
     let mut intended = None;
-    let at = world.call(token, "refund.create", Payment, &json!({"amount": amount}), |draft| {
+    let at = world.call(token, "refund_create", Payment, &json!({"amount": amount}), |draft| {
         mcp(draft);
         draft.record_type = RecordType::Intent;
         draft.outcome.status = OutcomeStatus::Unknown;
@@ -35,7 +35,7 @@ fn pay(world: &mut World, token: &Token, amount: u64, ended: Option<OutcomeStatu
 }
 
 fn read(world: &mut World, token: &Token, id: &str) {
-    world.call(token, "tickets.read", Read, &json!({"id": "T-1"}), |draft| {
+    world.call(token, "tickets_read", Read, &json!({"id": "T-1"}), |draft| {
         mcp(draft);
         draft.ext.insert("call".to_owned(), json!(id));
     });
@@ -56,7 +56,7 @@ fn honest() -> Case {
     let token = world.login(|_| {});
     let paid = pay(&mut world, &token, 40, Some(OutcomeStatus::Success));
     read(&mut world, &token, "r-1");
-    let calls = vec![said(&paid, "refund.create", &json!({"amount": 40})), said("r-1", "tickets.read", &json!({"id": "T-1"}))];
+    let calls = vec![said(&paid, "refund_create", &json!({"amount": 40})), said("r-1", "tickets_read", &json!({"id": "T-1"}))];
     Case { world, calls }
 }
 
@@ -79,18 +79,18 @@ fn honest_books_agree() {
 #[test]
 fn a_call_behind_the_gateways_back_is_upstream_only() {
     let mut case = honest();
-    case.calls.push(UpstreamCall { call: None, ..said("", "refund.create", &json!({"amount": 9_000})) });
-    case.calls.push(said("invented", "refund.create", &json!({"amount": 40})));
+    case.calls.push(UpstreamCall { call: None, ..said("", "refund_create", &json!({"amount": 9_000})) });
+    case.calls.push(said("invented", "refund_create", &json!({"amount": 40})));
     let (whole, calls) = report(&case.world.publish().reader(), &case.calls);
     assert!(!whole.ok());
     assert_eq!(calls.upstream_only.iter().map(|finding| finding.at).collect::<Vec<_>>(), [3, 4]);
-    assert!(whole.to_string().contains("FAIL upstream only, line 3 `refund.create`: the call carries no record's id"), "{whole}");
+    assert!(whole.to_string().contains("FAIL upstream only, line 3 `refund_create`: the call carries no record's id"), "{whole}");
 }
 
 #[test]
 fn a_tampered_line_is_upstream_only_and_its_call_ledger_only() {
     let mut case = honest();
-    case.calls[0].digest = request_digest("refund.create", &json!({"amount": 4}));
+    case.calls[0].digest = request_digest("refund_create", &json!({"amount": 4}));
     let (whole, calls) = report(&case.world.publish().reader(), &case.calls);
     assert!(!whole.ok());
     assert_eq!((calls.matched, calls.upstream_only.len(), calls.ledger_only.len()), (1, 1, 1), "{whole}");
@@ -126,7 +126,7 @@ fn a_lost_effect_is_unknown_and_not_a_failure() {
     assert_eq!(whole.intents.unknown_outcome, [4]);
     assert_eq!((calls.ledger_only.len(), calls.unknown_outcome.len()), (0, 2));
     // The upstream's log settles it.
-    let (whole, calls) = report(&reader, &[said(&lost, "refund.create", &json!({"amount": 40}))]);
+    let (whole, calls) = report(&reader, &[said(&lost, "refund_create", &json!({"amount": 40}))]);
     assert_eq!((calls.matched, calls.unknown_outcome.len()), (1, 1), "{whole}");
 }
 
@@ -159,9 +159,9 @@ fn what_began_before_the_period_is_no_finding_in_it() {
     // The period begins with the effect: the intent, the read and the upstream's lines of both are older.
     let scope = Scope { server: Some("helpdesk".to_owned()), since_ns: Some(effect.wall_ns()) };
     let calls = [
-        said(&paid, "refund.create", &json!({"amount": 40})),
-        said("r-0", "tickets.read", &json!({"id": "T-1"})),
-        said("behind-its-back", "tickets.read", &json!({"id": "T-1"})),
+        said(&paid, "refund_create", &json!({"amount": 40})),
+        said("r-0", "tickets_read", &json!({"id": "T-1"})),
+        said("behind-its-back", "tickets_read", &json!({"id": "T-1"})),
     ];
     let whole = reconcile(&reader, Some(&calls), &scope).unwrap();
     let found = whole.upstream.as_ref().unwrap();

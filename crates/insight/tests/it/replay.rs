@@ -11,7 +11,7 @@ fn planner(world: &mut World) -> Token {
 fn spoilt(spoil: impl FnOnce(&mut Draft)) -> ReplayReport {
     let mut world = World::new();
     let token = planner(&mut world);
-    world.call(&token, "refund.create", Payment, &json!({"amount": 500}), spoil);
+    world.call(&token, "refund_create", Payment, &json!({"amount": 500}), spoil);
     replay(&world.publish().reader())
 }
 
@@ -31,9 +31,9 @@ fn every_decision_comes_out_the_same() {
     let mut world = World::new();
     let token = planner(&mut world);
     for amount in [json!(1), json!(49.99), json!(500), json!("5"), json!(1e300), json!(9_007_199_254_740_993_i64)] {
-        world.call(&token, "refund.create", Payment, &json!({ "amount": amount }), |_| {});
+        world.call(&token, "refund_create", Payment, &json!({ "amount": amount }), |_| {});
     }
-    world.call(&token, "tickets.read", Read, &Value::Null, |_| {});
+    world.call(&token, "tickets_read", Read, &Value::Null, |_| {});
     let report = replay(&world.publish().reader());
     assert!(report.ok(), "{report}");
     assert_eq!((report.decisions, report.agree, report.undisclosed, report.without_policy), (7, 7, 0, 1));
@@ -52,7 +52,7 @@ fn a_decision_recorded_otherwise_is_an_alarm() {
 #[test]
 fn a_question_about_something_else_is_an_alarm() {
     alarm(&spoilt(|draft| draft.txn = Some("another".to_owned())), "another chain");
-    alarm(&spoilt(|draft| draft.tool.as_mut().unwrap().name = "tickets.read".to_owned()), "another tool");
+    alarm(&spoilt(|draft| draft.tool.as_mut().unwrap().name = "tickets_read".to_owned()), "another tool");
     alarm(&spoilt(|draft| facts(draft).nondet = vec![("now".to_owned(), json!(5))]), "time");
     let hidden = |draft: &mut Draft| {
         let input = facts(draft).input.take().unwrap();
@@ -69,17 +69,17 @@ fn a_later_check_may_refuse_what_policies_permit() {
         facts(draft).result = DecisionResult::Quota;
         facts(draft).reason_code = Some("limit_exhausted".to_owned());
     };
-    world.call(&token, "tickets.read", Read, &json!({}), quota);
+    world.call(&token, "tickets_read", Read, &json!({}), quota);
     let clock = |draft: &mut Draft| {
         facts(draft).result = DecisionResult::Deny;
         facts(draft).reason_code = Some("clock_unknown".to_owned());
     };
-    world.call(&token, "tickets.read", Read, &json!({}), clock);
+    world.call(&token, "tickets_read", Read, &json!({}), clock);
     let blamed = |draft: &mut Draft| {
         facts(draft).result = DecisionResult::Deny;
         facts(draft).reason_code = Some("policy_denied".to_owned());
     };
-    world.call(&token, "tickets.read", Read, &json!({}), blamed);
+    world.call(&token, "tickets_read", Read, &json!({}), blamed);
     let report = replay(&world.publish().reader());
     assert_eq!((report.agree, report.mismatches.len()), (2, 1), "{report}");
 }
@@ -88,7 +88,7 @@ fn a_later_check_may_refuse_what_policies_permit() {
 fn withheld_questions_are_counted() {
     let mut world = World::new();
     let token = planner(&mut world);
-    world.call(&token, "tickets.read", Read, &json!({}), |_| {});
+    world.call(&token, "tickets_read", Read, &json!({}), |_| {});
     let log = world.publish();
     log.withhold();
     let report = replay(&log.reader());
@@ -100,7 +100,7 @@ fn withheld_questions_are_counted() {
 fn altered_questions_are_an_alarm() {
     let mut world = World::new();
     let token = planner(&mut world);
-    world.call(&token, "refund.create", Payment, &json!({"amount": 500}), |_| {});
+    world.call(&token, "refund_create", Payment, &json!({"amount": 500}), |_| {});
     let log = world.publish();
     log.rewrite_side(r#"{\"amount\":500}"#, r#"{\"amount\":5}"#);
     alarm(&replay(&log.reader()), "not those it commits to");
@@ -111,6 +111,6 @@ fn missing_pins_are_an_alarm() {
     let mut world = World::new();
     world.objects.pop();
     let token = planner(&mut world);
-    world.call(&token, "tickets.read", Read, &json!({}), |_| {});
+    world.call(&token, "tickets_read", Read, &json!({}), |_| {});
     alarm(&replay(&world.publish().reader()), "is not with this copy");
 }

@@ -12,9 +12,9 @@ fn query(all: &[&[String]]) -> Query {
 fn sample() -> World {
     let mut world = World::new();
     let token = world.login(|_| {});
-    world.call(&token, "tickets.read", Read, &json!({"id": "T-1"}), |_| {});
-    world.call(&token, "refund.create", Payment, &json!({"amount": 500}), |_| {});
-    world.call(&token, "tickets.read", Read, &json!({"id": "T-2"}), |draft| {
+    world.call(&token, "tickets_read", Read, &json!({"id": "T-1"}), |_| {});
+    world.call(&token, "refund_create", Payment, &json!({"amount": 500}), |_| {});
+    world.call(&token, "tickets_read", Read, &json!({"id": "T-2"}), |draft| {
         let returned = vec!["/id".to_owned()];
         let resource = draft.resources.remove(0).projected(returned, vec!["/customer/email".to_owned()], "grant");
         draft.resources.push(resource);
@@ -33,8 +33,8 @@ fn records_are_found_by_every_dimension() {
     let task = reader.record(4).unwrap().txn().unwrap().to_owned();
     let resource = reader.record(4).unwrap().text("/resource/0/id_ref").unwrap().to_owned();
     for (dimension, value, expected) in [
-        (Dimension::Tool, "tickets.read", vec![6, 4]),
-        (Dimension::Tool, "helpdesk/refund.create", vec![5]),
+        (Dimension::Tool, "tickets_read", vec![6, 4]),
+        (Dimension::Tool, "helpdesk/refund_create", vec![5]),
         (Dimension::Code, "policy_denied", vec![5]),
         (Dimension::Policy, "payment-ceiling", vec![5]),
         (Dimension::Field, "/customer/email", vec![6]),
@@ -73,12 +73,12 @@ fn an_index_catches_up_across_runs() {
     let first = world.publish().reader();
     assert_eq!(Index::open(&file).unwrap().catch_up(&first).unwrap().added, 7);
     let token = world.login(|_| {});
-    world.call(&token, "tickets.read", Read, &json!({}), |_| {});
+    world.call(&token, "tickets_read", Read, &json!({}), |_| {});
     let second = world.publish().reader();
     let mut index = Index::open(&file).unwrap();
     let caught = index.catch_up(&second).unwrap();
     assert_eq!((caught.added, caught.anew), (2, false));
-    assert_eq!(index.search(&query(&[&[Dimension::Tool.term("tickets.read")]])).unwrap().records, [8, 6, 4]);
+    assert_eq!(index.search(&query(&[&[Dimension::Tool.term("tickets_read")]])).unwrap().records, [8, 6, 4]);
     assert_eq!(Index::open(&file).unwrap().catch_up(&second).unwrap().added, 0);
 }
 
@@ -89,13 +89,13 @@ fn an_index_of_another_log_is_made_anew() {
     let mut other = World::new();
     let token = other.login(|_| {});
     for _ in 0..3 {
-        other.call(&token, "refund.create", Payment, &json!({"amount": 1}), |_| {});
+        other.call(&token, "refund_create", Payment, &json!({"amount": 1}), |_| {});
     }
     Index::open(&file).unwrap().catch_up(&other.publish().reader()).unwrap();
     let mut index = Index::open(&file).unwrap();
     let caught = index.catch_up(&sample().publish().reader()).unwrap();
     assert_eq!((caught.added, caught.anew), (7, true));
-    assert_eq!(index.search(&query(&[&[Dimension::Tool.term("refund.create")]])).unwrap().records, [5]);
+    assert_eq!(index.search(&query(&[&[Dimension::Tool.term("refund_create")]])).unwrap().records, [5]);
     // A shorter log than was indexed is another log as well.
     let caught = index.catch_up(&World::new().publish().reader()).unwrap();
     assert_eq!((caught.added, caught.anew), (3, true));

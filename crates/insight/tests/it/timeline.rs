@@ -8,8 +8,8 @@ const SECOND: u64 = 1_000_000_000;
 fn sample() -> World {
     let mut world = World::new();
     let token = world.login(|_| {});
-    world.call(&token, "tickets.read", Read, &json!({"id": "T-1"}), |_| {});
-    world.call(&token, "refund.create", Payment, &json!({"amount": 500}), |_| {});
+    world.call(&token, "tickets_read", Read, &json!({"id": "T-1"}), |_| {});
+    world.call(&token, "refund_create", Payment, &json!({"amount": 500}), |_| {});
     world
 }
 
@@ -18,8 +18,8 @@ fn a_line_says_who_what_and_how_it_went() {
     let log = sample().publish();
     let reader = log.reader();
     let text = |index| line(&reader, index).unwrap().text();
-    assert_eq!(text(4), "     4  2026-11-22T04:30:05.000  user:alice → agent:planner → decision helpdesk/tickets.read → success");
-    assert!(text(5).ends_with("→ decision helpdesk/refund.create → denied (policy_denied)"), "{}", text(5));
+    assert_eq!(text(4), "     4  2026-11-22T04:30:05.000  user:alice → agent:planner → decision helpdesk/tickets_read → success");
+    assert!(text(5).ends_with("→ decision helpdesk/refund_create → denied (policy_denied)"), "{}", text(5));
     assert!(line(&reader, 6).is_err());
 }
 
@@ -35,7 +35,7 @@ fn withheld_names_are_pseudonyms() {
 fn a_name_cannot_move_the_cursor() {
     let mut world = World::new();
     let token = world.login(|_| {});
-    world.call(&token, "tickets.read", Read, &json!({}), |draft| draft.tool.as_mut().unwrap().name = "a\u{1b}[2J\nb".to_owned());
+    world.call(&token, "tickets_read", Read, &json!({}), |draft| draft.tool.as_mut().unwrap().name = "a\u{1b}[2J\nb".to_owned());
     let said = line(&world.publish().reader(), 4).unwrap().what;
     assert!(!said.contains('\u{1b}') && !said.contains('\n'), "{said:?}");
 }

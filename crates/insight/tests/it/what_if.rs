@@ -15,9 +15,9 @@ fn sample() -> World {
     let mut world = World::new();
     let token = world.login(|_| {});
     for amount in [40, 150, 180, 500] {
-        world.call(&token, "refund.create", Payment, &json!({"amount": amount}), |_| {});
+        world.call(&token, "refund_create", Payment, &json!({"amount": amount}), |_| {});
     }
-    world.call(&token, "tickets.read", Read, &json!({"id": "T-1"}), |_| {});
+    world.call(&token, "tickets_read", Read, &json!({"id": "T-1"}), |_| {});
     world
 }
 
@@ -34,7 +34,7 @@ fn flips_are_grouped_with_an_example() {
     let report = what_if(&world.publish().reader(), &candidate("decimal(\"200.0\")", "decimal(\"100.0\")"), None).unwrap();
     assert_eq!((report.decisions, report.flipped, report.flips.len()), (5, 2, 1), "{report}");
     let flip = &report.flips[0];
-    assert_eq!((flip.what.as_str(), flip.was.as_str(), flip.becomes.as_str()), ("helpdesk/refund.create", "allow", "deny"));
+    assert_eq!((flip.what.as_str(), flip.was.as_str(), flip.becomes.as_str()), ("helpdesk/refund_create", "allow", "deny"));
     assert_eq!((flip.count, flip.rules.as_slice()), (2, &["payment-ceiling (forbid)".to_owned()][..]));
     assert_eq!(flip.example.index, 6);
     assert!(flip.example.explanation.contains("No agent moves more than 200 at once"), "{}", flip.example.explanation);
@@ -52,7 +52,7 @@ fn a_looser_rule_lets_through_what_was_refused() {
 fn what_a_later_check_refused_does_not_flip() {
     let mut world = World::new();
     let token = world.login(|_| {});
-    world.call(&token, "tickets.read", Read, &json!({}), |draft| {
+    world.call(&token, "tickets_read", Read, &json!({}), |draft| {
         let facts = draft.decision.as_mut().unwrap();
         facts.result = DecisionResult::Quota;
         facts.reason_code = Some("limit_exhausted".to_owned());
@@ -88,7 +88,7 @@ fn withheld_and_altered_questions_are_not_guessed() {
 fn questions_of_another_schema_are_reported() {
     let mut world = World::new();
     let token = world.login(|_| {});
-    world.call(&token, "tickets.read", Read, &json!({}), |draft| {
+    world.call(&token, "tickets_read", Read, &json!({}), |draft| {
         draft.decision.as_mut().unwrap().schema_digest = Some(format!("sha-256:{}", "0".repeat(64)));
     });
     let report = what_if(&world.publish().reader(), &candidate("", ""), None).unwrap();

@@ -67,7 +67,7 @@ pub(crate) fn authority(details: &Value) -> Authority {
 /// What Alice hands to the planner.
 pub(crate) fn broad() -> Authority {
     authority(&json!([{
-        "type": "tool_access", "locations": [HELPDESK], "actions": ["refund.create", "tickets.read"],
+        "type": "tool_access", "locations": [HELPDESK], "actions": ["refund_create", "tickets_read"],
         "arguments": {"/amount": {"max": 50}}, "delegate": {"to": ["agent:summarizer"], "depth": 1}
     }]))
 }
@@ -75,7 +75,7 @@ pub(crate) fn broad() -> Authority {
 /// What the planner hands to the summarizer.
 pub(crate) fn narrow() -> Authority {
     authority(&json!([{
-        "type": "tool_access", "locations": [HELPDESK], "actions": ["tickets.read"],
+        "type": "tool_access", "locations": [HELPDESK], "actions": ["tickets_read"],
         "arguments": {"/amount": {"max": 50}}, "fields": ["/id", "/subject"]
     }]))
 }
@@ -302,7 +302,7 @@ impl World {
             sub: chain.root.sub.clone(),
             aud: HELPDESK.to_owned(),
             client_id: chain.holder().sub.clone(),
-            scope: "helpdesk:tickets.read".to_owned(),
+            scope: "helpdesk:tickets_read".to_owned(),
             jti: jti.to_owned(),
             iat: UnixTime(self.now),
             exp,

@@ -152,13 +152,13 @@ pub(crate) fn plain(record_type: RecordType, action: &str) -> Draft {
 
 pub(crate) fn intent() -> Draft {
     Draft::new(TenantId::main(), ProducerKind::Gateway, RecordType::Intent)
-        .action("refund.create", ToolClass::Payment)
+        .action("refund_create", ToolClass::Payment)
         .request(json!({ "amount": 49.5, "ticket_id": "T-1" }))
 }
 
 pub(crate) fn effect(intent_id: &str) -> Draft {
     let mut draft = Draft::new(TenantId::main(), ProducerKind::Gateway, RecordType::Effect)
-        .action("refund.create", ToolClass::Payment)
+        .action("refund_create", ToolClass::Payment)
         .outcome(OutcomeStatus::Success, EffectConfirmed::Acked)
         .caused_by(intent_id);
     draft.intent_id = Some(intent_id.to_owned());
@@ -179,7 +179,7 @@ fn party(sub: &str, kind: PartyKind) -> Party {
         jti: Some(format!("jti-{sub}")),
         issuer: Some(ISSUER.to_owned()),
         audience: vec![format!("{ISSUER}/mcp/helpdesk")],
-        scope: vec!["helpdesk:tickets.read".to_owned()],
+        scope: vec!["helpdesk:tickets_read".to_owned()],
         expires: Some(UnixTime(1_800_000_300)),
         issued: Some(UnixTime(1_800_000_000)),
         authorization_details_hash: Some(Hash::of(&[b"authority"]).to_string()),
@@ -209,7 +209,7 @@ pub(crate) fn rich_decision() -> Draft {
     decision.nondet = vec![("now".to_owned(), json!("1800000000"))];
     decision.latency_ns = Some(12_345);
     let mut draft = Draft::new(TenantId::main(), ProducerKind::Gateway, RecordType::Decision)
-        .action("refund.create", ToolClass::Payment)
+        .action("refund_create", ToolClass::Payment)
         .protocol(Protocol::Mcp)
         .chain(vec![
             Party::of(&Principal { iss: ISSUER.to_owned(), sub: "user:alice".to_owned() }),
@@ -226,7 +226,7 @@ pub(crate) fn rich_decision() -> Draft {
     draft.txn = Some("chain-1".to_owned());
     draft.session = Session { id: Some("s".to_owned()), conversation: Some("c".to_owned()), run: Some("r".to_owned()) };
     draft.session_seq = Some(0);
-    draft.tool = Some(Tool { server_id: "helpdesk".to_owned(), name: "refund.create".to_owned(), ..Tool::default() });
+    draft.tool = Some(Tool { server_id: "helpdesk".to_owned(), name: "refund_create".to_owned(), ..Tool::default() });
     draft.mcp = Some(Mcp {
         method: "tools/call".to_owned(),
         request_id: Some("1".to_owned()),

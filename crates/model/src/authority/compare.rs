@@ -26,7 +26,7 @@ pub(crate) fn refusal(child: &Grant, parents: &[Grant]) -> Refusal {
     }
 }
 
-/// `refund.create` or "every action".
+/// `refund_create` or "every action".
 fn subject(grant: &Grant) -> String {
     match grant.actions.named() {
         Some(actions) => Short.quote_all(actions, "and"),

@@ -122,7 +122,7 @@ impl Authority {
         wire::parse(details).map(Self::from_grants)
     }
 
-    /// Expands OAuth scope shorthand, `helpdesk:tickets.read helpdesk:*`.
+    /// Expands OAuth scope shorthand, `helpdesk:tickets_read helpdesk:*`.
     ///
     /// # Errors
     /// `scope_unknown`.

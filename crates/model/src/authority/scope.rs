@@ -1,4 +1,4 @@
-//! OAuth scope strings as shorthand: `helpdesk:tickets.read` is one action of one registered server, `helpdesk:*`
+//! OAuth scope strings as shorthand: `helpdesk:tickets_read` is one action of one registered server, `helpdesk:*`
 //! every action of it.
 //!
 //! SPEC: RFC 6749 §3.3 (tokens separated by one space). Shorthand grants have no constraints and may not be handed on;

@@ -15,7 +15,7 @@ fn design() -> Value {
     json!([{
         "type": "tool_access",
         "locations": [HERE],
-        "actions": ["tickets.read", "refund.create"],
+        "actions": ["tickets_read", "refund_create"],
         "arguments": {"/amount": {"max": 50}, "/currency": {"in": ["EUR"]}, "/ticket_id": {"prefix": "T-"}},
         "fields": ["/id", "/subject", "/customer/name"],
         "limits": {"calls": 100, "spend": {"/amount": 500}},
@@ -46,7 +46,7 @@ fn refusal(details: &Value) -> Code {
 }
 
 fn refund(arguments: &Value) -> Call<'_> {
-    Call { location: HERE, action: "refund.create", arguments, now: UnixTime(1_790_000_000) }
+    Call { location: HERE, action: "refund_create", arguments, now: UnixTime(1_790_000_000) }
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn the_design_example_reads_and_says_what_it_permits() {
 fn az_08_unknown_types_dimensions_and_constraints_are_refused() {
     for (dimension, value) in [
         ("datatypes", json!(["x"])),
-        ("Actions", json!(["tickets.read"])),
+        ("Actions", json!(["tickets_read"])),
         ("not_before", json!(1)),
         ("purpose", json!("x")),
         ("arguments", json!({"/amount": {"pattern": "x"}})),
@@ -96,7 +96,7 @@ fn az_08_wrong_json_types_and_values_are_refused() {
         ("locations", json!(["https://gw.example/ x"])),
         ("locations", json!(["https://gw.exämple/"])),
         ("locations", json!([format!("https://{long}")])),
-        ("actions", json!("tickets.read")),
+        ("actions", json!("tickets_read")),
         ("actions", json!({})),
         ("actions", json!([""])),
         ("actions", json!(["tickets.*"])),
@@ -217,7 +217,7 @@ fn different_spellings_of_the_same_grant_are_the_same() {
     let same = |dimension: &str, a: Value, b: Value| {
         assert_eq!(parse(&with(dimension, a.clone())).digest(), parse(&with(dimension, b.clone())).digest(), "{a} {b}");
     };
-    same("actions", json!(["*"]), json!(["tickets.read", "*"]));
+    same("actions", json!(["*"]), json!(["tickets_read", "*"]));
     same("arguments", json!({"/a": {"eq": 5}}), json!({"/a": {"in": [5, 5.0]}}));
     same("arguments", json!({"/a": {"eq": 0}}), json!({"/a": {"min": -0.0, "max": 0}}));
     same("arguments", json!({"/a": {"in": [1, 2]}}), json!({"/a": {"min": 1, "max": 2.5, "in": [0, 2, 3, 1, "x"]}}));
@@ -249,7 +249,7 @@ fn dc_07_a_wider_child_is_refused_in_each_dimension() {
     let parent = parse(&design());
     let cases = [
         ("locations", json!([HERE, "https://gw.example/mcp/other"]), Code::WidensResource),
-        ("actions", json!(["tickets.read", "customers.delete"]), Code::WidensScope),
+        ("actions", json!(["tickets_read", "customers_delete"]), Code::WidensScope),
         ("actions", json!(["*"]), Code::WidensScope),
         (
             "arguments",
@@ -308,19 +308,19 @@ fn dc_07_a_wider_child_is_refused_in_each_dimension() {
 #[test]
 fn the_nearest_parent_grant_is_named() {
     let parent = read(&[
-        json!({"type": "tool_access", "locations": [HERE], "actions": ["tickets.read"]}),
-        json!({"type": "tool_access", "locations": [HERE], "actions": ["refund.create"], "arguments": {"/amount": {"max": 50}}}),
+        json!({"type": "tool_access", "locations": [HERE], "actions": ["tickets_read"]}),
+        json!({"type": "tool_access", "locations": [HERE], "actions": ["refund_create"], "arguments": {"/amount": {"max": 50}}}),
         json!({"type": "tool_access", "locations": ["https://gw.example/mcp/other"], "actions": ["*"]}),
     ]);
     let child = read(&[
-        json!({"type": "tool_access", "locations": [HERE], "actions": ["refund.create"], "arguments": {"/amount": {"max": 90}}}),
+        json!({"type": "tool_access", "locations": [HERE], "actions": ["refund_create"], "arguments": {"/amount": {"max": 90}}}),
     ]);
     let no = child.within(&parent).unwrap_err();
     assert_eq!(
         (no.code, no.reason.as_str()),
         (
             Code::WidensArgument,
-            "the grant of `refund.create`: asks for `amount` to be at most 90, but the parent's grant needs it to be at most 50",
+            "the grant of `refund_create`: asks for `amount` to be at most 90, but the parent's grant needs it to be at most 50",
         )
     );
 }
@@ -337,7 +337,7 @@ fn permits_explains_the_nearest_grant() {
     };
     let base = refund(&good);
     refused(&Call { location: "https://gw.example/mcp/other", ..base.clone() }, Code::ToolNotGranted);
-    refused(&Call { action: "customers.delete", ..base.clone() }, Code::ToolNotGranted);
+    refused(&Call { action: "customers_delete", ..base.clone() }, Code::ToolNotGranted);
     refused(&Call { action: "*", ..base.clone() }, Code::ToolNotGranted);
     refused(&Call { action: "REFUND.CREATE", ..base.clone() }, Code::ToolNotGranted);
     refused(&Call { now: UnixTime(1_798_761_600), ..base }, Code::GrantExpired);

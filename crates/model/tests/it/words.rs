@@ -17,16 +17,16 @@ fn server(id: &str, tools: &[&str]) -> Server {
 
 #[test]
 fn scopes_expand_through_the_registration() {
-    let (desk, files) = (server("helpdesk", &["tickets.read", "refund.create"]), server("files", &[]));
+    let (desk, files) = (server("helpdesk", &["tickets_read", "refund_create"]), server("files", &[]));
     let servers = [&desk, &files];
     let expand = |scope: &str| Authority::from_scope(scope, &servers);
-    let two = expand("helpdesk:tickets.read helpdesk:refund.create").unwrap();
+    let two = expand("helpdesk:tickets_read helpdesk:refund_create").unwrap();
     assert_eq!(
         two,
-        read(&[json!({"type": "tool_access", "locations": [desk.location], "actions": ["refund.create", "tickets.read"]})])
+        read(&[json!({"type": "tool_access", "locations": [desk.location], "actions": ["refund_create", "tickets_read"]})])
     );
-    assert_eq!(two.scopes(&servers), ["helpdesk:refund.create", "helpdesk:tickets.read"]);
-    let all = expand("helpdesk:tickets.read helpdesk:* files:mcp:resources/read").unwrap();
+    assert_eq!(two.scopes(&servers), ["helpdesk:refund_create", "helpdesk:tickets_read"]);
+    let all = expand("helpdesk:tickets_read helpdesk:* files:mcp:resources/read").unwrap();
     assert_eq!(all.scopes(&servers), ["files:mcp:resources/read", "helpdesk:*"]);
     assert_eq!(expand("helpdesk:* helpdesk:*").unwrap(), expand("helpdesk:*").unwrap());
     assert!(expand("").unwrap().is_none());
@@ -38,22 +38,22 @@ fn scopes_expand_through_the_registration() {
 
 #[test]
 fn n_tx_01_unknown_and_malformed_scopes_are_refused() {
-    let desk = server("helpdesk", &["tickets.read"]);
+    let desk = server("helpdesk", &["tickets_read"]);
     let many = vec!["helpdesk:*"; 257].join(" ");
     for scope in [
-        "tickets.read",
+        "tickets_read",
         "helpdesk",
         "helpdesk:",
-        ":tickets.read",
+        ":tickets_read",
         "helpdesk:tickets",
         "helpdesk:tickets.read2",
         "helpdesk:tickets.*",
-        "HELPDESK:tickets.read",
+        "HELPDESK:tickets_read",
         "helpdesk:TICKETS.READ",
         "other:*",
         "*",
         "*:*",
-        "helpdesk:tickets.read:x",
+        "helpdesk:tickets_read:x",
         "helpdesk:mcp:",
         " helpdesk:*",
         "helpdesk:* ",
@@ -116,8 +116,8 @@ fn times_read_as_rfc_3339() {
 
 #[test]
 fn an_unclassified_tool_is_taken_for_one_that_changes_things() {
-    let desk = server("helpdesk", &["tickets.read"]);
-    assert_eq!(desk.class_of("tickets.read"), ToolClass::Execute);
+    let desk = server("helpdesk", &["tickets_read"]);
+    assert_eq!(desk.class_of("tickets_read"), ToolClass::Execute);
     assert_eq!(desk.class_of("unheard.of"), ToolClass::Execute);
     assert!(desk.class_of("unheard.of").mutates() && !ToolClass::Read.mutates());
     for class in ["read", "write", "delete", "execute", "admin", "identity", "payment"] {

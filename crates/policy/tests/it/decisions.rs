@@ -71,7 +71,7 @@ fn a_limit_on_an_argument_is_typed() {
     ] {
         assert_eq!(effect(beyond.clone()), Effect::Deny, "{beyond}");
     }
-    let absent = call(&["agent:planner"], "refund.create", ToolClass::Payment, json!({}));
+    let absent = call(&["agent:planner"], "refund_create", ToolClass::Payment, json!({}));
     assert_eq!(bundle.decide(&absent).effect, Effect::Deny);
 }
 

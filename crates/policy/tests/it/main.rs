@@ -49,5 +49,5 @@ fn call(actors: &[&str], tool: &str, class: ToolClass, arguments: Value) -> Ques
 }
 
 fn refund(amount: impl Into<Value>) -> Question {
-    call(&["agent:planner"], "refund.create", ToolClass::Payment, json!({ "amount": amount.into() }))
+    call(&["agent:planner"], "refund_create", ToolClass::Payment, json!({ "amount": amount.into() }))
 }

@@ -25,15 +25,15 @@ fn the_demo_is_not_in_its_way() {
     let planner: &[&str] = &["agent:planner"];
     let summarizer: &[&str] = &["agent:planner", "agent:summarizer"];
     for (tool, class, arguments) in [
-        ("tickets.list", Read, json!({})),
-        ("tickets.read", Read, json!({ "id": "T-1" })),
-        ("tickets.update", Write, json!({ "id": "T-1", "status": "closed" })),
-        ("customers.read", Read, json!({ "id": "C-1" })),
-        ("refund.create", Payment, json!({ "amount": 25, "currency": "EUR" })),
+        ("tickets_list", Read, json!({})),
+        ("tickets_read", Read, json!({ "id": "T-1" })),
+        ("tickets_update", Write, json!({ "id": "T-1", "status": "closed" })),
+        ("customers_read", Read, json!({ "id": "C-1" })),
+        ("refund_create", Payment, json!({ "amount": 25, "currency": "EUR" })),
     ] {
         assert!(bundle.decide(&call(planner, tool, class, arguments)).permits(), "{tool}");
     }
-    assert!(bundle.decide(&call(summarizer, "tickets.read", Read, json!({ "id": "T-1" }))).permits());
+    assert!(bundle.decide(&call(summarizer, "tickets_read", Read, json!({ "id": "T-1" }))).permits());
     let mut list = call(summarizer, "", Read, Value::Null);
     (list.action, list.tool) = (Action::List, None);
     assert!(bundle.decide(&list).permits());
@@ -65,7 +65,7 @@ fn what_the_starter_forbids_it_explains() {
     let told: Vec<String> = [
         refund(json!(200.01)),
         refund(json!("5")),
-        call(summarizer, "refund.create", Payment, json!({ "amount": 5 })),
+        call(summarizer, "refund_create", Payment, json!({ "amount": 5 })),
         alone,
         secret,
         stale,

@@ -47,10 +47,10 @@ pub(super) async fn tell(tell: &mut Teller, world: &mut World) -> Result<Tokens>
 /// What Alice gives the planner: reading, and refunds up to 50 EUR; the summarizer may get a part of it.
 fn planner_grants(helpdesk: &str) -> Value {
     json!([
-        {"type": "tool_access", "locations": [helpdesk], "actions": ["tickets.list", "tickets.read"],
+        {"type": "tool_access", "locations": [helpdesk], "actions": ["tickets_list", "tickets_read"],
          "arguments": {"/id": {"prefix": "T-"}}, "fields": ["/id", "/subject", "/status", "/priority", "/customer/name", "/messages"],
          "delegate": {"to": ["agent:summarizer"], "depth": 1}},
-        {"type": "tool_access", "locations": [helpdesk], "actions": ["refund.create"],
+        {"type": "tool_access", "locations": [helpdesk], "actions": ["refund_create"],
          "arguments": {"/amount": {"max": 50}, "/currency": {"in": ["EUR"]}}, "limits": {"calls": 3},
          "delegate": {"to": ["agent:summarizer"], "depth": 1}},
     ])
@@ -58,7 +58,7 @@ fn planner_grants(helpdesk: &str) -> Value {
 
 /// What the planner gives the summarizer: reading one ticket, without the customer.
 pub(super) fn summarizer_grants(helpdesk: &str) -> Value {
-    json!([{"type": "tool_access", "locations": [helpdesk], "actions": ["tickets.read"],
+    json!([{"type": "tool_access", "locations": [helpdesk], "actions": ["tickets_read"],
             "arguments": {"/id": {"eq": "T-1001"}}, "fields": ["/id", "/subject", "/messages"]}])
 }
 
@@ -111,7 +111,7 @@ async fn list(tell: &mut Teller, world: &World, token: &Granted) -> Result<()> {
         .collect();
     let mut sorted = names.clone();
     sorted.sort_unstable();
-    let held = sorted == ["refund.create", "tickets.list", "tickets.read"];
+    let held = sorted == ["refund_create", "tickets_list", "tickets_read"];
     tell.step(
         "The planner lists the tools and sees only those it could call",
         Told { shown: vec![names.join(", ")], held, result: format!("{} of 7 tools", names.len()), record: None },
@@ -121,7 +121,7 @@ async fn list(tell: &mut Teller, world: &World, token: &Granted) -> Result<()> {
 
 async fn read(tell: &mut Teller, world: &World, token: &Granted) -> Result<()> {
     let said =
-        Mcp::of(&world.planner, &token.access_token, &world.helpdesk).tool("tickets.read", json!({"id": "T-1001"})).await?;
+        Mcp::of(&world.planner, &token.access_token, &world.helpdesk).tool("tickets_read", json!({"id": "T-1001"})).await?;
     let ticket = said.structured();
     let held = ticket.pointer("/customer/name").is_some_and(Value::is_string) && ticket.pointer("/customer/email").is_none();
     let record = world.latest().await?;
@@ -135,8 +135,8 @@ async fn read(tell: &mut Teller, world: &World, token: &Granted) -> Result<()> {
 async fn refund(tell: &mut Teller, world: &World, token: &Granted) -> Result<()> {
     let asked =
         json!({"ticket_id": "T-1001", "amount": 20, "currency": "EUR", "reason": "charged twice", "idempotency_key": "demo-1"});
-    let said = Mcp::of(&world.planner, &token.access_token, &world.helpdesk).tool("refund.create", asked).await?;
-    let held = said.body.pointer("/result/isError").and_then(Value::as_bool) != Some(true) && world.ran("refund.create") == 1;
+    let said = Mcp::of(&world.planner, &token.access_token, &world.helpdesk).tool("refund_create", asked).await?;
+    let held = said.body.pointer("/result/isError").and_then(Value::as_bool) != Some(true) && world.ran("refund_create") == 1;
     let record = world.latest().await?;
     tell.step(
         "The planner refunds 20 EUR; the intent was on disk before the money moved",
@@ -175,7 +175,7 @@ async fn exchange(tell: &mut Teller, world: &World, planner: &Granted, identity:
 
 async fn sub_read(tell: &mut Teller, world: &World, token: &Granted) -> Result<()> {
     let said =
-        Mcp::of(&world.summarizer, &token.access_token, &world.helpdesk).tool("tickets.read", json!({"id": "T-1001"})).await?;
+        Mcp::of(&world.summarizer, &token.access_token, &world.helpdesk).tool("tickets_read", json!({"id": "T-1001"})).await?;
     let ticket = said.structured();
     let held = ticket.get("subject").is_some_and(Value::is_string)
         && ticket.get("customer").is_none_or(|customer| customer.as_object().is_some_and(serde_json::Map::is_empty));

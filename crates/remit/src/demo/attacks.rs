@@ -25,11 +25,11 @@ pub(super) async fn tell(tell: &mut Teller, world: &World, tokens: &Tokens) -> R
     beyond(tell, world, tokens).await?;
     tell.chapter("What must not work: acting after being stopped");
     stopped(tell, world, tokens).await?;
-    let (refunds, purges) = (world.ran("refund.create"), world.ran("admin.purge"));
+    let (refunds, purges) = (world.ran("refund_create"), world.ran("admin_purge"));
     tell.step(
         "None of the refused calls reached the helpdesk",
         Told {
-            shown: vec![format!("refund.create ran {refunds} time (the granted one), admin.purge {purges} times")],
+            shown: vec![format!("refund_create ran {refunds} time (the granted one), admin_purge {purges} times")],
             held: (refunds, purges) == (1, 0),
             result: "no effect".into(),
             record: None,
@@ -40,10 +40,10 @@ pub(super) async fn tell(tell: &mut Teller, world: &World, tokens: &Tokens) -> R
 
 async fn stolen(tell: &mut Teller, world: &World, tokens: &Tokens) -> Result<()> {
     let token = tokens.planner.access_token.as_str();
-    let said = Mcp::of(&world.thief, token, &world.helpdesk).tool("tickets.read", json!({"id": "T-1001"})).await?;
+    let said = Mcp::of(&world.thief, token, &world.helpdesk).tool("tickets_read", json!({"id": "T-1001"})).await?;
     refused(tell, world, "A thief uses the planner's token with a key of its own", &["dpop_key_mismatch"], said.refusal())
         .await?;
-    let (mut headers, body) = request("tools/call", json!({"name": "tickets.read", "arguments": {"id": "T-1001"}}));
+    let (mut headers, body) = request("tools/call", json!({"name": "tickets_read", "arguments": {"id": "T-1001"}}));
     headers.push(("authorization".into(), format!("Bearer {token}")));
     let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let said = Said::of(world.web.open(Method::POST, &world.helpdesk, &headers, body).await?).await?;
@@ -54,7 +54,7 @@ async fn stolen(tell: &mut Teller, world: &World, tokens: &Tokens) -> Result<()>
 async fn replayed(tell: &mut Teller, world: &World, tokens: &Tokens) -> Result<()> {
     let token = tokens.planner.access_token.as_str();
     let proof = world.planner.proof(&Method::POST, &world.helpdesk, Some(token))?;
-    let (mut headers, body) = request("tools/call", json!({"name": "tickets.read", "arguments": {"id": "T-1001"}}));
+    let (mut headers, body) = request("tools/call", json!({"name": "tickets_read", "arguments": {"id": "T-1001"}}));
     headers.extend([("authorization".to_owned(), format!("DPoP {token}")), ("dpop".to_owned(), proof)]);
     let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let first = Said::of(world.web.open(Method::POST, &world.helpdesk, &headers, body.clone()).await?).await?;
@@ -69,14 +69,14 @@ async fn replayed(tell: &mut Teller, world: &World, tokens: &Tokens) -> Result<(
 /// Four dimensions, each through the delegation statement the planner signed for less.
 async fn widened(tell: &mut Teller, world: &World, tokens: &Tokens) -> Result<()> {
     let changed = |name: &str, value: Value| {
-        let mut grants = json!([{"type": "tool_access", "locations": [world.helpdesk], "actions": ["tickets.read"],
+        let mut grants = json!([{"type": "tool_access", "locations": [world.helpdesk], "actions": ["tickets_read"],
             "arguments": {"/id": {"eq": "T-1001"}}, "fields": ["/id", "/subject", "/messages"]}]);
         for grant in grants.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
             grant.insert(name.to_owned(), value.clone());
         }
         grants
     };
-    let scope = changed("actions", json!(["tickets.read", "customers.read"]));
+    let scope = changed("actions", json!(["tickets_read", "customers_read"]));
     let field = changed("fields", json!(["/id", "/subject", "/messages", "/customer/email"]));
     let argument = json!([refunds_up_to(5000, &world.helpdesk)]);
     let lifetime = changed("not_after", json!(tokens.planner.expires_at + 86_400));
@@ -96,7 +96,7 @@ async fn widened(tell: &mut Teller, world: &World, tokens: &Tokens) -> Result<()
 }
 
 fn refunds_up_to(amount: u32, helpdesk: &str) -> Value {
-    json!({"type": "tool_access", "locations": [helpdesk], "actions": ["refund.create"], "arguments": {"/amount": {"max": amount}, "/currency": {"in": ["EUR"]}}, "limits": {"calls": 3}})
+    json!({"type": "tool_access", "locations": [helpdesk], "actions": ["refund_create"], "arguments": {"/amount": {"max": amount}, "/currency": {"in": ["EUR"]}}, "limits": {"calls": 3}})
 }
 
 /// The sub-agent's own request (form B): it presents the planner's signed statement and asks for `asked`.
@@ -135,19 +135,19 @@ async fn beyond(tell: &mut Teller, world: &World, tokens: &Tokens) -> Result<()>
     let planner = Mcp::of(&world.planner, &tokens.planner.access_token, &world.helpdesk);
     let asked =
         json!({"ticket_id": "T-1001", "amount": 500, "currency": "EUR", "reason": "generous", "idempotency_key": "demo-2"});
-    let said = planner.tool("refund.create", asked).await?;
+    let said = planner.tool("refund_create", asked).await?;
     refused(tell, world, "The planner refunds 500 EUR where it was granted 50", &["argument_not_granted"], said.refusal())
         .await?;
     let said = Mcp::of(&world.planner, &tokens.planner.access_token, &world.payroll)
-        .tool("tickets.read", json!({"id": "T-1001"}))
+        .tool("tickets_read", json!({"id": "T-1001"}))
         .await?;
     refused(tell, world, "The helpdesk token is presented at the payroll server", &["token_audience_wrong"], said.refusal())
         .await?;
-    let said = planner.tool("admin.purge", json!({"confirm": "purge"})).await?;
+    let said = planner.tool("admin_purge", json!({"confirm": "purge"})).await?;
     refused(tell, world, "The planner calls a tool that its authority does not name", &["tool_not_granted"], said.refusal())
         .await?;
     let wider =
-        narrow(&world.summarizer, &tokens.summarizer.access_token, None, &world.helpdesk, Some("helpdesk:tickets.list"), None)
+        narrow(&world.summarizer, &tokens.summarizer.access_token, None, &world.helpdesk, Some("helpdesk:tickets_list"), None)
             .await?;
     let told = wider.err().unwrap_or_else(|| caller::Told { code: "issued".into(), ..caller::Told::default() });
     refused(tell, world, "The summarizer tries to exchange its own token for another tool", &["widens_scope"], told).await
@@ -166,11 +166,11 @@ async fn stopped(tell: &mut Teller, world: &World, tokens: &Tokens) -> Result<()
         },
     );
     let said = Mcp::of(&world.planner, &tokens.planner.access_token, &world.helpdesk)
-        .tool("tickets.read", json!({"id": "T-1001"}))
+        .tool("tickets_read", json!({"id": "T-1001"}))
         .await?;
     refused(tell, world, "The planner calls with its unexpired token", &["agent_quarantined"], said.refusal()).await?;
     let said = Mcp::of(&world.summarizer, &tokens.summarizer.access_token, &world.helpdesk)
-        .tool("tickets.read", json!({"id": "T-1001"}))
+        .tool("tickets_read", json!({"id": "T-1001"}))
         .await?;
     refused(tell, world, "Its sub-agent, itself in good standing, falls with it", &["agent_quarantined"], said.refusal()).await
 }

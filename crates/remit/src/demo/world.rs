@@ -68,7 +68,7 @@ impl World {
             "summarizer",
             "Summarizer",
             &summarizer,
-            json!(["helpdesk:tickets.list", "helpdesk:tickets.read", "helpdesk:refund.create"]),
+            json!(["helpdesk:tickets_list", "helpdesk:tickets_read", "helpdesk:refund_create"]),
         )
         .await?;
         Ok(Self {

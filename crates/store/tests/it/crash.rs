@@ -201,6 +201,6 @@ async fn work(store: Store, witness: Arc<Witness>, task: u64, round: u32) {
 
 fn draft(kind: RecordType) -> Draft {
     Draft::new(TenantId::main(), ProducerKind::Gateway, kind)
-        .action("refund.create", ToolClass::Payment)
+        .action("refund_create", ToolClass::Payment)
         .commit("/call/arguments", serde_json::json!({ "amount": 49 }))
 }

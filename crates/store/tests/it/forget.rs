@@ -53,7 +53,7 @@ fn call(human: &str) -> Draft {
         Party::new(PartyKind::Agent, ISSUER, "agent:planner"),
     ];
     Draft::new(TenantId::main(), ProducerKind::Gateway, RecordType::Decision)
-        .action("customers.read", ToolClass::Read)
+        .action("customers_read", ToolClass::Read)
         .chain(chain)
         .resource(customer)
         .request(json!({"customer": "c-carol-17", "note": format!("asked by {human}")}))

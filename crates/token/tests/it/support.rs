@@ -25,7 +25,7 @@ pub(crate) fn keys(key: &PrivateKey) -> KeySet {
 
 pub(crate) fn authority() -> Authority {
     Authority::parse(&json!([{
-        "type": "tool_access", "locations": [RESOURCE], "actions": ["tickets.read"], "arguments": {"/amount": {"max": 50}},
+        "type": "tool_access", "locations": [RESOURCE], "actions": ["tickets_read"], "arguments": {"/amount": {"max": 50}},
         "fields": ["/id", "/subject"], "delegate": {"to": ["agent:summarizer"], "depth": 1}, "not_after": 1_800_000_600,
     }]))
     .unwrap()
@@ -44,7 +44,7 @@ pub(crate) fn access_claims() -> access::Claims {
         sub: "user:alice".into(),
         aud: RESOURCE.into(),
         client_id: CLIENT.into(),
-        scope: "helpdesk:tickets.read".into(),
+        scope: "helpdesk:tickets_read".into(),
         jti: "token-2".into(),
         iat: NOW,
         exp: NOW.plus(600),
