@@ -1,6 +1,6 @@
 //! A batch: what must hold, what changes, what is recorded. Plain data, committed whole or not at all.
 
-use crate::outage::Outage;
+use crate::commit::outage::Outage;
 use remit_ledger::{Draft, Hash, Side, vault::KeyId};
 use remit_model::{
     agent::{Agent, AgentStatus, Human},

@@ -8,44 +8,31 @@
 //! Specifications: C2SP tlog-tiles and tlog-checkpoint through `remit-ledger`; LG-17 (never two inconsistent checkpoints).
 //! What this crate does not do: it decides nothing. It neither mints nor verifies tokens and evaluates no policy.
 
-mod alarms;
 mod batch;
-mod change;
-mod check;
+mod commit;
 mod config;
-mod erase;
-mod group;
-mod load;
+mod db;
+mod handles;
 mod lock;
-mod outage;
-mod publish;
+mod log;
 mod quota;
-mod read;
-mod recent;
-mod retain;
+mod recovery;
 pub mod rim;
-mod schema;
-mod shared;
-mod snapshot;
-mod spool;
 mod store;
-mod sweep;
-mod tally;
-mod tend;
+mod token_cache;
 mod vault;
-mod witness;
-mod writer;
+mod world;
 
 pub use batch::{
     Applied, ApplyError, Batch, Budget, Change, Erasing, JtiKind, KeyedHash, Necessity, Precondition, ReadError, Receipt,
     Revocation, StoredCode, StoredRecord, StoredRefresh, StoredToken,
 };
+pub use commit::erase::{EraseError, Erased};
+pub use commit::outage::Outage;
 pub use config::{Config, Secret, StoreError};
-pub use erase::{EraseError, Erased};
-pub use outage::Outage;
+pub use log::witness::{Cosignatures, Sighting, Witnesses, Witnessing};
 pub use quota::Quota;
 pub use remit_ledger::Draft;
-pub use snapshot::Snapshot;
 pub use store::{Stats, Store, keyed_hash};
 pub use vault::keyring;
-pub use witness::{Cosignatures, Sighting, Witnesses, Witnessing};
+pub use world::snapshot::Snapshot;

@@ -2,22 +2,22 @@
 
 use crate::{
     batch::{Applied, ApplyError, Batch, Change, KeyedHash, ReadError, StoredCode, StoredRecord, StoredRefresh, StoredToken},
+    commit::group_commit::{Beginning, Group, insert},
+    commit::outage::Outage,
+    commit::session_counts::Book,
+    commit::spool::Spool,
+    commit::writer::{self, Job},
     config::{Config, Secret, StoreError},
-    group::{Beginning, Group, insert},
-    load,
+    db::readers::{self, Readers},
+    db::sqlite,
+    handles::Shared,
     lock::Lock,
-    outage::Outage,
-    publish::{self, Order, Publisher},
-    read::{self, Readers},
+    log::publisher::{self, Order, Publisher},
+    log::witness::Witnessing,
+    recovery,
     rim::Clock,
-    schema,
-    shared::Shared,
-    snapshot::Snapshot,
-    spool::Spool,
-    tally::Book,
     vault::Vault,
-    witness::Witnessing,
-    writer::{self, Job},
+    world::snapshot::Snapshot,
 };
 use aws_lc_rs::hmac;
 use remit_ledger::{
@@ -83,12 +83,12 @@ impl Store {
     pub fn open_witnessed(config: Config, witnessing: Witnessing) -> Result<Self, StoreError> {
         let lock = Arc::new(Lock::take(&config.data_dir)?);
         let path = config.data_dir.join("remit.db");
-        let conn = schema::open_writer(&path)?;
-        load::bind(&conn, &config)?;
-        let vault = load::vault(&conn, &config)?;
-        let snapshot = load::snapshot(&conn, &config)?;
+        let conn = sqlite::open_writer(&path)?;
+        recovery::bind(&conn, &config)?;
+        let vault = recovery::vault(&conn, &config)?;
+        let snapshot = recovery::snapshot(&conn, &config)?;
         let spool = open_spool(&conn, &config)?;
-        let (count, last) = load::tail(&conn, config.tenant.as_str())?;
+        let (count, last) = recovery::tail(&conn, config.tenant.as_str())?;
         let book = Book::load(&conn, config.tenant.as_str())?;
         // LG-17: the ledger directory is compared with the database before anything is sealed or signed.
         let (publisher, published) = Publisher::open(&path, &config, vault.clone(), count, witnessing)?;
@@ -109,7 +109,7 @@ impl Store {
 
         let (queue, jobs) = mpsc::channel(config.queue.max(1));
         let (orders, inbox) = blocking::channel();
-        let (writer_lock, desk) = (lock.clone(), publish::Desk { shared: shared.clone(), writer: queue.clone() });
+        let (writer_lock, desk) = (lock.clone(), publisher::Desk { shared: shared.clone(), writer: queue.clone() });
         let threads = vec![
             spawn("store-writer", move || {
                 writer::run(group, jobs);
@@ -234,13 +234,13 @@ impl Store {
     /// The code, used or not, until it is swept after its expiry.
     pub async fn code(&self, hash: KeyedHash) -> Result<Option<StoredCode>, ReadError> {
         let vault = self.0.vault.clone();
-        self.0.readers.read(move |conn, tenant| read::code(conn, tenant, &hash, &vault)).await
+        self.0.readers.read(move |conn, tenant| readers::code(conn, tenant, &hash, &vault)).await
     }
 
     /// The refresh token, current or not.
     pub async fn refresh(&self, hash: KeyedHash) -> Result<Option<StoredRefresh>, ReadError> {
         let vault = self.0.vault.clone();
-        self.0.readers.read(move |conn, tenant| read::refresh(conn, tenant, &hash, &vault)).await
+        self.0.readers.read(move |conn, tenant| readers::refresh(conn, tenant, &hash, &vault)).await
     }
 
     /// The token as it was issued, until it is swept after its expiry or its origin is erased. Whether it was revoked since
@@ -251,7 +251,7 @@ impl Store {
             return Ok(Some(known));
         }
         let (jti, vault) = (jti.to_owned(), self.0.vault.clone());
-        let found = self.0.readers.read(move |conn, tenant| read::token(conn, tenant, &jti, &vault)).await?.map(Arc::new);
+        let found = self.0.readers.read(move |conn, tenant| readers::token(conn, tenant, &jti, &vault)).await?.map(Arc::new);
         if let Some(token) = &found {
             recent.put(token, || self.snapshot());
         }
@@ -261,7 +261,7 @@ impl Store {
     /// What has been counted under a budget key.
     pub async fn spent(&self, key: &str) -> Result<i64, ReadError> {
         let key = key.to_owned();
-        self.0.readers.read(move |conn, tenant| read::spent(conn, tenant, &key)).await
+        self.0.readers.read(move |conn, tenant| readers::spent(conn, tenant, &key)).await
     }
 
     pub async fn record(&self, index: u64) -> Result<Option<StoredRecord>, ReadError> {
@@ -271,19 +271,19 @@ impl Store {
 
     pub async fn record_by_id(&self, record_id: &str) -> Result<Option<StoredRecord>, ReadError> {
         let (id, vault) = (record_id.to_owned(), self.0.vault.clone());
-        self.0.readers.read(move |conn, tenant| read::record_by_id(conn, tenant, &id, &vault)).await
+        self.0.readers.read(move |conn, tenant| readers::record_by_id(conn, tenant, &id, &vault)).await
     }
 
     /// Records `from..from + limit`, as far as they exist; at most 1,000 at a time.
     pub async fn records(&self, from: u64, limit: u32) -> Result<Vec<StoredRecord>, ReadError> {
         let vault = self.0.vault.clone();
-        self.0.readers.read(move |conn, tenant| read::records(conn, tenant, from, limit, &vault)).await
+        self.0.readers.read(move |conn, tenant| readers::records(conn, tenant, from, limit, &vault)).await
     }
 
     /// Bytes pinned by `PutObject`, by the hex SHA-256.
     pub async fn object(&self, sha256_hex: &str) -> Result<Option<Vec<u8>>, ReadError> {
         let name = sha256_hex.to_owned();
-        self.0.readers.read(move |conn, tenant| read::object(conn, tenant, &name)).await
+        self.0.readers.read(move |conn, tenant| readers::object(conn, tenant, &name)).await
     }
 
     /// Publishes everything committed so far now: entries, tiles, side values, a signed checkpoint.
@@ -386,13 +386,13 @@ fn start_record(config: &Config, key: &RecordKey, vkey: &str) -> Draft {
 /// Opens the spool and gives the database what a process that was killed left in it, before anything else is read.
 fn open_spool(conn: &Connection, config: &Config) -> Result<Spool, StoreError> {
     let tenant = config.tenant.as_str();
-    let (mut next, _) = load::tail(conn, tenant)?;
+    let (mut next, _) = recovery::tail(conn, tenant)?;
     let mut spool = Spool::open(&config.data_dir.join("spool"), config.spool_bytes, next)?;
     let lost = |what: &str, index| StoreError::Corrupt(format!("the spool {what} record {index}"));
     let tx = conn.unchecked_transaction()?;
     for row in spool.rows() {
         if row.index < next {
-            if load::leaf(conn, tenant, row.index)? != Some(row.leaf_hash) {
+            if recovery::leaf(conn, tenant, row.index)? != Some(row.leaf_hash) {
                 return Err(lost("and the database disagree about", row.index));
             }
             continue;

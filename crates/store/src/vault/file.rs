@@ -169,7 +169,7 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     match version {
         0 => {
             let tx = conn.unchecked_transaction()?;
-            tx.execute_batch(include_str!("../../migrations/keys_0001.sql"))?;
+            tx.execute_batch(include_str!("../db/migrations/keys_0001.sql"))?;
             tx.pragma_update(None, "user_version", 1)?;
             tx.commit()?;
         }

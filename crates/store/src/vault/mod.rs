@@ -13,7 +13,7 @@ pub(crate) use rows::{context, open_row, seal_row};
 use crate::{
     config::{Config, StoreError},
     rim::Entropy,
-    snapshot::Snapshot,
+    world::snapshot::Snapshot,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use file::File;

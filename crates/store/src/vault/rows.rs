@@ -2,7 +2,7 @@
 
 use super::Vault;
 use crate::{
-    group::{Halt, Work},
+    commit::group_commit::{Halt, Work},
     rim::Entropy,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};

@@ -147,7 +147,7 @@ impl Book {
                 body
             ])?;
         }
-        crate::group::set_meta(conn, tenant, KEPT, &next.to_string())?;
+        crate::commit::group_commit::set_meta(conn, tenant, KEPT, &next.to_string())?;
         self.kept = next;
         Ok(())
     }
@@ -167,7 +167,7 @@ impl Book {
         let mut select = conn.prepare("SELECT idx, bytes FROM records WHERE tenant = ?1 AND idx >= ?2 ORDER BY idx")?;
         let mut rows = select.query(params![tenant, from])?;
         while let Some(row) = rows.next()? {
-            let index = crate::read::unsigned(row, 0)?;
+            let index = crate::db::readers::unsigned(row, 0)?;
             let Ok(seen) = serde_json::from_slice::<Seen>(row.get_ref(1)?.as_blob()?) else { continue };
             let kind = RecordType::ALL.iter().find(|kind| kind.as_str() == seen.record_type);
             if let (Some(id), Some(kind)) = (seen.session.and_then(|session| session.id), kind) {
@@ -184,7 +184,7 @@ impl Book {
 const KEPT: &str = "sessions_upto";
 
 fn kept_upto(conn: &Connection, tenant: &str) -> rusqlite::Result<u64> {
-    Ok(crate::load::meta(conn, tenant, KEPT)?.and_then(|text| text.parse().ok()).unwrap_or(0))
+    Ok(crate::recovery::meta(conn, tenant, KEPT)?.and_then(|text| text.parse().ok()).unwrap_or(0))
 }
 
 /// What of a stored record the book needs.

@@ -5,8 +5,8 @@
 
 use crate::{
     batch::{Applied, ApplyError, Batch},
-    group::Group,
-    outage::Outage,
+    commit::group_commit::Group,
+    commit::outage::Outage,
 };
 use std::fmt;
 use tokio::sync::{mpsc, oneshot};

@@ -2,7 +2,7 @@
 
 use crate::{
     batch::{Budget, JtiKind, KeyedHash, Precondition},
-    group::{Halt, Work},
+    commit::group_commit::{Halt, Work},
 };
 use remit_model::time::UnixTime;
 use rusqlite::{Connection, OptionalExtension, params};

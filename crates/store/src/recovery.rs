@@ -2,12 +2,12 @@
 
 use crate::{
     batch::Revocation,
+    commit::erase,
+    commit::group_commit::set_meta,
     config::{Config, StoreError},
-    erase,
-    group::set_meta,
-    read::unsigned,
-    snapshot::Snapshot,
+    db::readers::unsigned,
     vault::Vault,
+    world::snapshot::Snapshot,
 };
 use remit_ledger::{Hash, Record};
 use remit_model::{id::AgentId, time::UnixTime};

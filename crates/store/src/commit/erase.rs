@@ -5,11 +5,11 @@
 
 use crate::{
     batch::{Applied, ApplyError, Batch, Change, Erasing, Precondition, ReadError, Revocation},
+    commit::group_commit::{Group, Halt, Work},
+    commit::writer::Job,
     config::StoreError,
-    group::{Group, Halt, Work},
     store::Store,
     vault::Standing,
-    writer::Job,
 };
 use remit_ledger::{
     Draft,

@@ -6,14 +6,14 @@
 //! after its head was found to be a prefix of what SQL holds.
 
 use crate::{
+    commit::group_commit::Group,
+    commit::writer::Job,
     config::{Config, Secret, StoreError},
-    group::Group,
+    db::sqlite,
+    handles::Shared,
+    log::witness::{Sighting, Witnesses, Witnessing},
     rim::Clock,
-    schema,
-    shared::Shared,
     vault::Vault,
-    witness::{Sighting, Witnesses, Witnessing},
-    writer::Job,
 };
 use remit_ledger::{
     Checkpoint, Hash, Reader, Writer,
@@ -96,8 +96,8 @@ impl Publisher {
             tenant: config.tenant.as_str().to_owned(),
             vault,
             clock: config.clock.clone(),
-            conn: schema::open_reader(path)?,
-            backfill: schema::open_backfill(path)?,
+            conn: sqlite::open_reader(path)?,
+            backfill: sqlite::open_backfill(path)?,
             ledger: None,
             vkey: String::new(),
             witnesses: witnessing.witnesses,
@@ -385,7 +385,7 @@ pub(crate) fn aside(
     desk: &Desk,
     work: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
 ) -> Result<(), StoreError> {
-    crate::retain::on_writer(desk, move |group| group.aside(work))
+    crate::log::retention::on_writer(desk, move |group| group.aside(work))
 }
 
 pub(crate) fn signed(value: u64) -> i64 {

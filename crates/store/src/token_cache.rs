@@ -7,7 +7,7 @@
 //! An erasure ends the chains it takes out, and empties this memory before it is answered. What is kept afterwards is
 //! therefore looked up among the revocations: a row that was read before the erasure is not kept after it.
 
-use crate::{batch::StoredToken, snapshot::Snapshot};
+use crate::{batch::StoredToken, world::snapshot::Snapshot};
 use remit_model::Memory;
 use std::sync::Arc;
 

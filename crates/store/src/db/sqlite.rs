@@ -6,10 +6,10 @@ use std::{path::Path, time::Duration};
 
 /// Each file raises `user_version` by one. Files are never changed once released.
 const MIGRATIONS: &[&str] = &[
-    include_str!("../migrations/0001_first.sql"),
-    include_str!("../migrations/0002_vault.sql"),
-    include_str!("../migrations/0003_sessions.sql"),
-    include_str!("../migrations/0004_records_by_number.sql"),
+    include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0002_vault.sql"),
+    include_str!("migrations/0003_sessions.sql"),
+    include_str!("migrations/0004_records_by_number.sql"),
 ];
 
 /// Bytes of a page in a new database: a record and its values fill about one, so that a commit writes few.

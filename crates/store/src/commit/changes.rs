@@ -2,10 +2,11 @@
 
 use crate::{
     batch::{Change, KeyedHash, Revocation, StoredCode, StoredRefresh, StoredToken},
-    check, erase,
-    group::{Halt, Work},
-    snapshot::BLANK,
+    commit::erase,
+    commit::group_commit::{Halt, Work},
+    commit::preconditions,
     vault::{context, seal_row},
+    world::snapshot::BLANK,
 };
 use remit_ledger::Hash;
 use remit_model::{
@@ -171,9 +172,9 @@ fn touch_code(conn: &Connection, tenant: &str, sql: &str, code: &KeyedHash, valu
 }
 
 fn spend(conn: &Connection, tenant: &str, key: &str, amount: i64, until: Option<UnixTime>) -> Result<(), Halt> {
-    let total = check::spent(conn, tenant, key)?.checked_add(amount);
+    let total = preconditions::spent(conn, tenant, key)?.checked_add(amount);
     let total = total.ok_or_else(|| Halt::invalid("a budget's count is beyond what can be counted"))?;
-    Ok(check::set_spent(conn, tenant, key, total, until)?)
+    Ok(preconditions::set_spent(conn, tenant, key, total, until)?)
 }
 
 fn put_object(conn: &Connection, tenant: &str, bytes: &[u8]) -> Result<(), Halt> {

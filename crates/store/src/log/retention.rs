@@ -5,10 +5,10 @@
 
 use crate::{
     batch::Batch,
+    commit::group_commit::Group,
+    commit::writer::{self, Job},
     config::StoreError,
-    group::Group,
-    publish::{Desk, Publisher, aside, signed},
-    writer::{self, Job},
+    log::publisher::{Desk, Publisher, aside, signed},
 };
 use remit_ledger::{
     Draft, Side,
@@ -73,7 +73,9 @@ impl Publisher {
             .conn
             .prepare_cached("SELECT idx, body FROM sides WHERE tenant = ?1 AND until_s < ?2 ORDER BY until_s LIMIT ?3")?;
         let rows = select
-            .query_map(params![self.tenant, now, STEP], |row| Ok((crate::read::unsigned(row, 0)?, row.get::<_, Vec<u8>>(1)?)))?
+            .query_map(params![self.tenant, now, STEP], |row| {
+                Ok((crate::db::readers::unsigned(row, 0)?, row.get::<_, Vec<u8>>(1)?))
+            })?
             .collect::<Result<Vec<_>, _>>()?;
         let mut found = Vec::new();
         for (index, body) in rows {

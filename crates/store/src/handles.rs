@@ -1,6 +1,6 @@
 //! What the writer, the publisher and every handle of a store share.
 
-use crate::{outage::Conditions, recent::Recent, snapshot::Snapshot, store::Stats};
+use crate::{commit::outage::Conditions, store::Stats, token_cache::Recent, world::snapshot::Snapshot};
 use arc_swap::ArcSwap;
 use std::{
     collections::BTreeMap,

@@ -2,10 +2,10 @@
 
 use crate::{
     batch::{Applied, ApplyError, Batch, Necessity, Receipt},
-    group::{Attempt, Group, Halt, Work, insert},
-    outage::Outage,
-    spool::{self, Row},
-    writer,
+    commit::group_commit::{Attempt, Group, Halt, Work, insert},
+    commit::outage::Outage,
+    commit::spool::{self, Row},
+    commit::writer,
 };
 use remit_ledger::record::{Draft, EffectConfirmed, OutcomeStatus, ProducerKind, RecordType};
 use remit_model::{

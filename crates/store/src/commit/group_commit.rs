@@ -7,20 +7,20 @@
 //! 3. after the answers: everything exists and the snapshot shows it.
 
 use crate::{
-    alarms::Alarms,
     batch::{Applied, ApplyError, Batch, Necessity, Precondition, Receipt, Revocation},
+    commit::erase,
+    commit::heartbeat::Beat,
+    commit::outage::Outage,
+    commit::outage_records::Alarms,
+    commit::session_counts::Book,
+    commit::spool::{Row, Spool},
+    commit::sweep::Sweeper,
     config::{Config, StoreError},
-    erase,
-    outage::Outage,
-    publish::signed,
+    handles::Shared,
+    log::publisher::signed,
     rim::{Clock, Entropy, Pool},
-    shared::Shared,
-    snapshot::Snapshot,
-    spool::{Row, Spool},
-    sweep::Sweeper,
-    tally::Book,
-    tend::Beat,
     vault::Vault,
+    world::snapshot::Snapshot,
 };
 use remit_ledger::{
     Sealer,

@@ -2,7 +2,8 @@
 
 use crate::{
     batch::{KeyedHash, ReadError, StoredCode, StoredRecord, StoredRefresh, StoredToken},
-    check, schema,
+    commit::preconditions,
+    db::sqlite,
     vault::{Vault, context, open_row},
 };
 use remit_ledger::Side;
@@ -62,7 +63,7 @@ impl Readers {
 impl Pool {
     fn take(&self) -> rusqlite::Result<Connection> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        idle.map_or_else(|| schema::open_reader(&self.path), Ok)
+        idle.map_or_else(|| sqlite::open_reader(&self.path), Ok)
     }
 
     fn give_back(&self, conn: Connection) {
@@ -125,7 +126,7 @@ pub(crate) fn token(conn: &Connection, tenant: &str, jti: &str, vault: &Vault) -
 }
 
 pub(crate) fn spent(conn: &Connection, tenant: &str, key: &str) -> rusqlite::Result<i64> {
-    check::spent(conn, tenant, key)
+    preconditions::spent(conn, tenant, key)
 }
 
 pub(crate) fn object(conn: &Connection, tenant: &str, sha256: &str) -> rusqlite::Result<Option<Vec<u8>>> {

@@ -1,6 +1,6 @@
 //! Forgets what has expired, a little at a time: inside transactions that happen anyway, or in ones of its own while nobody asks.
 
-use crate::{batch::Revocation, group::Work};
+use crate::{batch::Revocation, commit::group_commit::Work};
 use remit_model::time::{ClockStatus, Moment, UnixTime};
 use rusqlite::{Connection, params};
 

@@ -1,0 +1,4 @@
+//! The database.
+
+pub(crate) mod readers;
+pub(crate) mod sqlite;

@@ -1,0 +1,3 @@
+//! What a snapshot shows.
+
+pub(crate) mod snapshot;
