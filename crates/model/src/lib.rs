@@ -9,6 +9,7 @@ pub mod agent;
 pub mod authority;
 pub mod call;
 pub mod chain;
+pub mod display;
 pub mod fields;
 pub mod id;
 pub mod json;
@@ -19,7 +20,7 @@ pub mod resource;
 pub mod time;
 
 pub use agent::{Agent, AgentStatus, Human, HumanStatus};
-pub use authority::{ActionSet, Authority, Grant, Permit};
+pub use authority::{ActionSet, Authority, Grant, Part, Permit, Sentence};
 pub use call::Call;
 pub use chain::{Chain, EdgeProof, Hop};
 pub use id::{AgentId, Principal, PrincipalKind, ServerId, TenantId};
