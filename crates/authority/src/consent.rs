@@ -21,7 +21,9 @@ use axum::{
     http::{HeaderMap, HeaderValue, Response, StatusCode, header},
 };
 use remit_ledger::record::{HumanInLoop, RecordType};
-use remit_model::{Agent, Authority, Chain, Code, Fault, Human, HumanStatus, Principal, Refusal, UnixTime};
+use remit_model::{
+    Agent, Authority, Chain, Code, Fault, Human, HumanStatus, Part, Principal, Refusal, Sentence, UnixTime, display,
+};
 use remit_store::{Batch, Change, Snapshot, StoredCode};
 use remit_token::id_token;
 use serde_json::Value;
@@ -170,7 +172,7 @@ fn render(
         redirect_host: &redirect::host(uri),
         loopback: redirect::is_loopback(uri),
         purpose: pending.ask.asked.purpose.as_deref(),
-        grants: shown.authority.describe().iter().map(|line| phrases(server, line)).collect(),
+        grants: shown.authority.describe().iter().map(|sentence| phrases(server, sentence)).collect(),
         until: &when(shown.until, "%Y-%m-%dT%H:%M:%SZ"),
         until_words: &when(shown.until, "%e %B %Y, %H:%M UTC"),
         sub_agents: &sub_agents(&shown.authority),
@@ -181,13 +183,18 @@ fn render(
     page::html(StatusCode::OK, &consent, &redirect::form_action(uri))
 }
 
-/// A sentence of the model quotes names in backticks; a server's address becomes the title people know it by.
-fn phrases(server: &Server, line: &str) -> Vec<page::Phrase> {
-    let phrase = |(at, text): (usize, &str)| match server.servers.iter().find(|known| at % 2 == 1 && known.location == text) {
-        Some(known) => page::Phrase { text: known.title.clone(), exact: false },
-        None => page::Phrase { text: text.to_owned(), exact: at % 2 == 1 },
+/// The parts of a sentence; a server's address becomes the title people know it by.
+fn phrases(server: &Server, sentence: &Sentence) -> Vec<page::Phrase> {
+    let exact = |value: &str| page::Phrase { text: Part::shown(value), exact: true };
+    let ours = |text: &str| page::Phrase { text: display::escape(text).into_owned(), exact: false };
+    let title = |location: &str| server.servers.iter().find(|known| known.location == *location).map(|known| ours(&known.title));
+    let phrase = |part| match part {
+        Part::Words(words) => ours(&words),
+        Part::Resource(location) => title(&location).unwrap_or_else(|| exact(&location)),
+        Part::Value(value) => exact(&value),
+        Part::List { .. } => ours(""),
     };
-    line.split('`').enumerate().map(phrase).collect()
+    sentence.flat().into_iter().map(phrase).collect()
 }
 
 fn when(time: UnixTime, format: &str) -> String {

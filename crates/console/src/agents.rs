@@ -209,7 +209,7 @@ fn view(agent: &Agent) -> Value {
         "keys": agent.keys,
         "redirect_uris": agent.redirect_uris,
         "authorization_details": agent.ceiling.to_value(),
-        "may": agent.ceiling.describe(),
+        "may": agent.ceiling.describe().iter().map(ToString::to_string).collect::<Vec<_>>(),
         "labels": agent.labels,
         "registered": agent.registered,
     })

@@ -4,7 +4,7 @@ use super::{
     constraint::{Constraint, Number},
     field,
     grant::{Grant, Names},
-    words::{Extent::Short, count},
+    words::{argument, count, quote, quote_all},
 };
 use crate::refusal::{Code, Refusal};
 
@@ -29,7 +29,7 @@ pub(crate) fn refusal(child: &Grant, parents: &[Grant]) -> Refusal {
 /// `refund_create` or "every action".
 fn subject(grant: &Grant) -> String {
     match grant.actions.named() {
-        Some(actions) => Short.quote_all(actions, "and"),
+        Some(actions) => quote_all(actions, "and"),
         None => "every action".to_owned(),
     }
 }
@@ -59,10 +59,10 @@ fn names(code: Code, noun: &str, child: &Names, parent: &Names, apart: u32) -> O
     if child.within(parent) {
         return None;
     }
-    let held = parent.named().map_or_else(|| format!("every {noun}"), |names| Short.quote_all(names, "and"));
+    let held = parent.named().map_or_else(|| format!("every {noun}"), |names| quote_all(names, "and"));
     let reason = match (child, parent) {
         (Names::Named(asked), Names::Named(named)) => {
-            let beyond = Short.quote_all(asked.difference(named), "and");
+            let beyond = quote_all(asked.difference(named), "and");
             format!("asks for {noun} {beyond}, but the parent's grant is only for {held}")
         }
         _ => format!("asks for every {noun}, but the parent's grant is only for {held}"),
@@ -76,10 +76,12 @@ fn arguments(child: &Grant, parent: &Grant, found: &mut Vec<Widening>) {
         if only_for_want_of_a_total(child, parent, at, held) {
             continue;
         }
-        let name = Short.argument(at);
-        let held = held.words(Short);
+        let name = argument(at).short();
+        let held = held.words().short();
         let reason = match child.arguments.get(at) {
-            Some(asked) => format!("asks for {name} to be {}, but the parent's grant needs it to be {held}", asked.words(Short)),
+            Some(asked) => {
+                format!("asks for {name} to be {}, but the parent's grant needs it to be {held}", asked.words().short())
+            }
             None => format!("asks for any {name}, but the parent's grant needs it to be {held}"),
         };
         found.push(widening(Code::WidensArgument, reason));
@@ -102,9 +104,9 @@ fn fields(child: &Grant, parent: &Grant) -> Option<Widening> {
     let shown = parent.fields.as_ref()?;
     let asked = match &child.fields {
         None => "every field".to_owned(),
-        Some(asked) => format!("field {}", Short.quote(&field::beyond(asked, shown)?.to_string())),
+        Some(asked) => format!("field {}", quote(&field::beyond(asked, shown)?.to_string())),
     };
-    let held = Short.quote_all(&field::to_strings(shown), "and");
+    let held = quote_all(&field::to_strings(shown), "and");
     Some(widening(Code::WidensField, format!("asks to see {asked}, but the parent's grant shows only {held}")))
 }
 
@@ -118,7 +120,7 @@ fn limits(child: &Grant, parent: &Grant, found: &mut Vec<Widening>) {
         found.push(widening(Code::WidensLimit, reason));
     }
     for (at, held) in &parent.spend {
-        let name = Short.argument(at);
+        let name = argument(at).short();
         let reason = match child.spend.get(at) {
             Some(asked) if asked <= held => continue,
             Some(asked) => format!("asks for {name} up to {asked} in total, but the parent's grant ends at {held}"),
@@ -133,7 +135,7 @@ fn delegation(child: &Grant, parent: &Grant) -> Option<Widening> {
         return None;
     }
     let asked = child.delegate.as_ref()?;
-    let to = |names: &Names| names.named().map_or_else(|| "anyone".to_owned(), |named| Short.quote_all(named, "and"));
+    let to = |names: &Names| names.named().map_or_else(|| "anyone".to_owned(), |named| quote_all(named, "and"));
     let reason = match &parent.delegate {
         None => format!("asks to hand it on to {}, but the parent's grant may not be handed on further", to(&asked.to)),
         Some(held) if !asked.to.within(&held.to) => {

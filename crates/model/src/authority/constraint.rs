@@ -3,7 +3,7 @@
 //! The set is closed under intersection and has one spelling for every set of values, which is what makes `⊑`
 //! decidable and the canonical form unique. No regular expressions, and no comparison of composites.
 
-use super::words::Extent;
+use super::words::{Sentence, argument};
 use serde_json::Value;
 use std::{cmp::Ordering, collections::BTreeSet, fmt};
 
@@ -108,10 +108,10 @@ impl Scalar {
 }
 
 impl Scalar {
-    fn words(&self, extent: Extent) -> String {
+    fn words(&self) -> Sentence {
         match self {
-            Self::Text(text) => extent.quote(text),
-            other => other.to_value().to_string(),
+            Self::Text(text) => Sentence::value(text),
+            other => other.to_value().to_string().into(),
         }
     }
 }
@@ -190,8 +190,8 @@ impl Constraint {
     /// # Errors
     /// A sentence. It shows what is granted, and numbers of the call, but no text of the call: that may be personal.
     pub(crate) fn admits(&self, pointer: &str, found: Option<&Value>) -> Result<(), String> {
-        let name = Extent::Short.argument(pointer);
-        let needed = || format!("the grant needs it to be {}", self.words(Extent::Short));
+        let name = argument(pointer).short();
+        let needed = || format!("the grant needs it to be {}", self.words().short());
         let Some(found) = found else {
             return match self {
                 Self::Absent => Ok(()),
@@ -235,16 +235,16 @@ impl Constraint {
     }
 
     /// As in "the argument must be …".
-    pub(crate) fn words(&self, extent: Extent) -> String {
+    pub(crate) fn words(&self) -> Sentence {
         match self {
-            Self::Absent => "left out".to_owned(),
-            Self::OneOf(values) => extent.list(values.iter().map(|value| value.words(extent)), "or"),
-            Self::Range { min, max } if *min == Number::LEAST && *max == Number::GREATEST => "a number".to_owned(),
-            Self::Range { min, max } if *min == Number::LEAST => format!("at most {max}"),
-            Self::Range { min, max } if *max == Number::GREATEST => format!("at least {min}"),
-            Self::Range { min, max } => format!("from {min} to {max}"),
-            Self::Prefix(prefix) if prefix.is_empty() => "a text".to_owned(),
-            Self::Prefix(prefix) => format!("a text starting with {}", extent.quote(prefix)),
+            Self::Absent => "left out".into(),
+            Self::OneOf(values) => Sentence::list(values.iter().map(Scalar::words), "or"),
+            Self::Range { min, max } if *min == Number::LEAST && *max == Number::GREATEST => "a number".into(),
+            Self::Range { min, max } if *min == Number::LEAST => format!("at most {max}").into(),
+            Self::Range { min, max } if *max == Number::GREATEST => format!("at least {min}").into(),
+            Self::Range { min, max } => format!("from {min} to {max}").into(),
+            Self::Prefix(prefix) if prefix.is_empty() => "a text".into(),
+            Self::Prefix(prefix) => Sentence::words("a text starting with ").and(Sentence::value(prefix)),
         }
     }
 }

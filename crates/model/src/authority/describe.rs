@@ -4,46 +4,47 @@
 use super::{
     field,
     grant::{Grant, Names},
-    words::{Extent::Whole, count},
+    words::{Sentence, argument, count},
 };
 
-pub(crate) fn describe(grant: &Grant) -> String {
-    let mut parts = vec![subject(grant)];
+pub(crate) fn describe(grant: &Grant) -> Sentence {
+    let mut sentence = subject(grant);
     if !grant.arguments.is_empty() {
-        let constraint = |(at, constraint): (&String, &super::constraint::Constraint)| {
-            format!("{} is {}", Whole.argument(at), constraint.words(Whole))
-        };
-        parts.push(format!("only when {}", Whole.list(grant.arguments.iter().map(constraint), "and")));
+        let constraints = grant.arguments.iter().map(|(at, constraint)| argument(at).and(" is ").and(constraint.words()));
+        sentence = sentence.and("; only when ").and(Sentence::list(constraints, "and"));
     }
     match &grant.fields {
-        Some(fields) if fields.is_empty() => parts.push("seeing nothing of the answers".to_owned()),
-        Some(fields) => parts.push(format!("seeing only {}", Whole.quote_all(&field::to_strings(fields), "and"))),
+        Some(fields) if fields.is_empty() => sentence = sentence.and("; seeing nothing of the answers"),
+        Some(fields) => sentence = sentence.and("; seeing only ").and(Sentence::values(&field::to_strings(fields), "and")),
         None => {}
     }
     if let Some(calls) = grant.calls {
-        parts.push(format!("at most {}", count(calls, "call")));
+        sentence = sentence.and(format!("; at most {}", count(calls, "call")));
     }
     for (at, most) in &grant.spend {
-        parts.push(format!("{} adding up to at most {most}", Whole.argument(at)));
+        sentence = sentence.and("; ").and(argument(at)).and(format!(" adding up to at most {most}"));
     }
-    parts.push(match &grant.delegate {
-        None => "not to be handed on".to_owned(),
+    sentence = match &grant.delegate {
+        None => sentence.and("; not to be handed on"),
         Some(delegate) => {
-            let to = delegate.to.named().map_or_else(|| "any agent".to_owned(), |named| Whole.quote_all(named, "or"));
-            format!("may be handed on to {to}, {} deep", count(delegate.depth.into(), "hop"))
+            let to = delegate.to.named().map_or_else(|| "any agent".into(), |named| Sentence::values(named, "or"));
+            sentence.and("; may be handed on to ").and(to).and(format!(", {} deep", count(delegate.depth.into(), "hop")))
         }
-    });
-    if let Some(end) = grant.not_after {
-        parts.push(format!("until {}", end.utc()));
+    };
+    match grant.not_after {
+        Some(end) => sentence.and(format!("; until {}", end.utc())),
+        None => sentence,
     }
-    parts.join("; ")
 }
 
-fn subject(grant: &Grant) -> String {
+fn subject(grant: &Grant) -> Sentence {
     let actions = match &grant.actions {
-        Names::Any => "every action".to_owned(),
-        Names::Named(actions) => Whole.quote_all(actions, "and"),
+        Names::Any => "every action".into(),
+        Names::Named(actions) => Sentence::values(actions, "and"),
     };
-    let locations = grant.locations.named().map_or_else(|| "every resource".to_owned(), |named| Whole.quote_all(named, "and"));
-    format!("{actions} at {locations}")
+    let locations = match grant.locations.named() {
+        Some(named) => Sentence::list(named.iter().map(Sentence::resource), "and"),
+        None => "every resource".into(),
+    };
+    actions.and(" at ").and(locations)
 }

@@ -25,6 +25,7 @@ pub use grant::{
 };
 pub use scope::SCOPE_LIMIT;
 pub use wire::{ACTION_NAME_LIMIT, POINTER_LIMIT, TEXT_LIMIT, TYPE, URI_LIMIT, VALUE_LIMIT};
+pub use words::{Part, Sentence};
 
 use crate::{
     call::Call,
@@ -44,7 +45,7 @@ use std::{
     fmt,
     sync::{Arc, OnceLock},
 };
-use words::Extent::Short;
+use words::{quote, quote_all};
 
 /// Most grants of one authority. A meet that would have more keeps the first in canonical order, which only narrows.
 pub const GRANT_LIMIT: usize = 64;
@@ -215,7 +216,7 @@ impl Authority {
         }
         if covering.is_empty() {
             return Err(if spent {
-                Refusal::new(Code::LimitExhausted, format!("the budget for {} is used up", Short.quote(call.action)))
+                Refusal::new(Code::LimitExhausted, format!("the budget for {} is used up", quote(call.action)))
             } else {
                 self.nearest(call, misses)
             });
@@ -226,7 +227,7 @@ impl Authority {
     }
 
     fn nearest(&self, call: &Call<'_>, misses: Vec<Miss>) -> Refusal {
-        let action = Short.quote(call.action);
+        let action = quote(call.action);
         let near = misses.into_iter().max_by_key(|miss| match miss {
             Miss::Location => (0, Reverse(0)),
             Miss::Action => (1, Reverse(0)),
@@ -235,11 +236,11 @@ impl Authority {
         });
         match near {
             None | Some(Miss::Location) => {
-                Refusal::new(Code::ToolNotGranted, format!("nothing is granted at {}", Short.quote(call.location)))
+                Refusal::new(Code::ToolNotGranted, format!("nothing is granted at {}", quote(call.location)))
             }
             Some(Miss::Action) => {
                 let granted = self.actions_at(call.location);
-                let granted = granted.named().map(|names| Short.quote_all(names, "and")).unwrap_or_default();
+                let granted = granted.named().map(|names| quote_all(names, "and")).unwrap_or_default();
                 Refusal::new(Code::ToolNotGranted, format!("{action} is not granted there; granted is {granted}"))
             }
             Some(Miss::Expired(end)) => Refusal::new(Code::GrantExpired, format!("the grant of {action} ended at {}", end.utc())),
@@ -264,8 +265,8 @@ impl Authority {
             return Err(Refusal::new(Code::DelegationNotAllowed, "nothing of this authority may be handed on"));
         }
         let to: BTreeSet<&String> = named.into_iter().filter_map(Names::named).flatten().collect();
-        let to = if to.is_empty() { "agents".to_owned() } else { Short.quote_all(to, "and") };
-        let reason = format!("this may be handed on only to {to}, not to {}", Short.quote(&delegate.sub));
+        let to = if to.is_empty() { "agents".to_owned() } else { quote_all(to, "and") };
+        let reason = format!("this may be handed on only to {to}, not to {}", quote(&delegate.sub));
         Err(Refusal::new(Code::DelegateNotNamed, reason))
     }
 
@@ -309,7 +310,7 @@ impl Authority {
     }
 
     /// One sentence for each grant, for consent pages and explanations; nothing is left out.
-    pub fn describe(&self) -> Vec<String> {
+    pub fn describe(&self) -> Vec<Sentence> {
         self.grants().iter().map(describe::describe).collect()
     }
 }

@@ -7,7 +7,7 @@
 use super::{
     grant::{Grant, Names},
     wire,
-    words::Extent::Short,
+    words::quote,
 };
 use crate::{
     refusal::{Code, Refusal},
@@ -40,17 +40,17 @@ pub(crate) fn grants(scope: &str, servers: &[&Server]) -> Result<Vec<Grant>, Ref
 }
 
 fn resolve<'s>(token: &'s str, servers: &[&'s Server]) -> Result<(&'s str, &'s str), Refusal> {
-    let unknown = |reason: String| Refusal::new(Code::ScopeUnknown, format!("scope {}: {reason}", Short.quote(token)));
+    let unknown = |reason: String| Refusal::new(Code::ScopeUnknown, format!("scope {}: {reason}", quote(token)));
     let (id, action) = token.split_once(':').ok_or_else(|| unknown("a scope is written SERVER:ACTION".to_owned()))?;
     let server = servers.iter().find(|server| server.id.as_str() == id);
-    let server = server.ok_or_else(|| unknown(format!("no server is named {}", Short.quote(id))))?;
+    let server = server.ok_or_else(|| unknown(format!("no server is named {}", quote(id))))?;
     // A server without any tool rule is one whose tools nobody listed: any name may be a tool of it.
     let listed = server.tools.is_empty() || server.tools.contains_key(action);
     let known = action == "*" || listed || action.strip_prefix(METHOD).is_some_and(|m| !m.is_empty());
     if known && wire::action(action) {
         return Ok((&server.location, action));
     }
-    Err(unknown(format!("{} has no action {}", Short.quote(id), Short.quote(action))))
+    Err(unknown(format!("{} has no action {}", quote(id), quote(action))))
 }
 
 /// The scope strings of what is granted, sorted.

@@ -11,7 +11,7 @@ use super::{
         SPEND_MOST,
     },
     weight,
-    words::Extent,
+    words::quote,
 };
 use crate::{
     chain::HARD_DEPTH,
@@ -63,7 +63,7 @@ fn grant(detail: &Value) -> Result<Option<Grant>, Refusal> {
     match members.get("type") {
         Some(Value::String(kind)) if kind == TYPE => {}
         Some(Value::String(kind)) => {
-            return Err(invalid(format!("type {} is unknown; only `{TYPE}` is", Extent::Short.quote(kind))));
+            return Err(invalid(format!("type {} is unknown; only `{TYPE}` is", quote(kind))));
         }
         _ => return Err(invalid("`type` must be a text")),
     }
@@ -112,9 +112,9 @@ fn arguments(value: &Value) -> Result<Option<BTreeMap<String, Constraint>>, Refu
 
 /// One argument's constraint; `None` when no value meets it.
 fn constraint(at: &str, value: &Value) -> Result<Option<Constraint>, Refusal> {
-    let members = object(value, &format!("the constraint on {}", Extent::Short.quote(at)))?;
+    let members = object(value, &format!("the constraint on {}", quote(at)))?;
     if members.is_empty() {
-        return Err(invalid(format!("the constraint on {} is empty", Extent::Short.quote(at))));
+        return Err(invalid(format!("the constraint on {} is empty", quote(at))));
     }
     let mut sets = Vec::new();
     for (name, value) in members {
@@ -211,7 +211,7 @@ fn texts(value: &Value, what: &str, limit: usize, valid: fn(&str) -> bool) -> Re
     at_most(items.len(), limit, what)?;
     let read = |item: &Value| match item {
         Value::String(text) if valid(text) => Ok(text.clone()),
-        Value::String(text) => Err(invalid(format!("{} is not valid in `{what}`", Extent::Short.quote(text)))),
+        Value::String(text) => Err(invalid(format!("{} is not valid in `{what}`", quote(text)))),
         _ => Err(invalid(format!("`{what}` must be a list of texts"))),
     };
     items.iter().map(read).collect()
@@ -223,7 +223,7 @@ fn argument_pointer(at: &str) -> Result<(), Refusal> {
     if named && at.len() <= POINTER_LIMIT {
         return Ok(());
     }
-    Err(invalid(format!("{} is not a JSON Pointer to an argument, such as `/amount`", Extent::Short.quote(at))))
+    Err(invalid(format!("{} is not a JSON Pointer to an argument, such as `/amount`", quote(at))))
 }
 
 fn scalar(at: &str, value: &Value) -> Result<Scalar, Refusal> {
@@ -231,7 +231,7 @@ fn scalar(at: &str, value: &Value) -> Result<Scalar, Refusal> {
         text(value)?;
     }
     Scalar::of(value).ok_or_else(|| {
-        invalid(format!("{} is compared with a text, a boolean, null or a number within ±{EXACT} only", Extent::Short.quote(at)))
+        invalid(format!("{} is compared with a text, a boolean, null or a number within ±{EXACT} only", quote(at)))
     })
 }
 
@@ -258,11 +258,11 @@ fn at_most(found: usize, limit: usize, what: &str) -> Result<(), Refusal> {
 }
 
 fn wrong(at: &str, name: &str, must_be: &str) -> Refusal {
-    invalid(format!("`{name}` of {} must be {must_be}", Extent::Short.quote(at)))
+    invalid(format!("`{name}` of {} must be {must_be}", quote(at)))
 }
 
 fn unknown(what: &str, name: &str) -> Refusal {
-    Refusal::new(Code::ConstraintUnknown, format!("{what} {} is unknown", Extent::Short.quote(name)))
+    Refusal::new(Code::ConstraintUnknown, format!("{what} {} is unknown", quote(name)))
 }
 
 fn invalid(reason: impl Into<String>) -> Refusal {

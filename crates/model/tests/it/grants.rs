@@ -45,6 +45,10 @@ fn refusal(details: &Value) -> Code {
     Authority::parse(details).expect_err(&details.to_string()).code
 }
 
+fn lines(authority: &Authority) -> String {
+    authority.describe().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
 fn refund(arguments: &Value) -> Call<'_> {
     Call { location: HERE, action: "refund_create", arguments, now: UnixTime(1_790_000_000) }
 }
@@ -53,7 +57,7 @@ fn refund(arguments: &Value) -> Call<'_> {
 fn the_design_example_reads_and_says_what_it_permits() {
     let authority = parse(&design());
     insta::assert_snapshot!("design_canonical", serde_json::to_string_pretty(&authority).unwrap());
-    insta::assert_snapshot!("design_described", authority.describe().join("\n"));
+    insta::assert_snapshot!("design_described", lines(&authority));
     let arguments = json!({"amount": 50, "currency": "EUR", "ticket_id": "T-1"});
     let permit = authority.permits(&refund(&arguments)).unwrap();
     assert_eq!(permit.fields.unwrap(), ["/customer/name", "/id", "/subject"]);
@@ -453,11 +457,11 @@ fn a_consent_page_leaves_nothing_out() {
     let names: Vec<String> = (0..40).map(|n| format!("tool{n}")).collect();
     let long = "x".repeat(300);
     let authority = read(&[json!({"type": "tool_access", "actions": names, "arguments": {"/note": {"eq": long}}})]);
-    let words = authority.describe().join("\n");
+    let words = lines(&authority);
     assert!(names.iter().all(|name| words.contains(&format!("`{name}`"))) && words.contains(&long));
     let tricky = read(&[json!({"type": "tool_access", "arguments": {"/n": {"eq": "a`; every action\n\u{202e}"}}})]);
-    assert!(!tricky.describe()[0].contains(['\n', '\u{202e}']), "{}", tricky.describe()[0]);
-    insta::assert_snapshot!("described_widest", read(&[json!({"type": "tool_access"})]).describe().join("\n"));
+    assert!(!lines(&tricky).contains(['\n', '\u{202e}']), "{}", lines(&tricky));
+    insta::assert_snapshot!("described_widest", lines(&read(&[json!({"type": "tool_access"})])));
 }
 
 #[test]
