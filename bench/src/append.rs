@@ -2,9 +2,10 @@
 
 use crate::{Scale, floor::Floor, rounds, rounds::Figures, table::Table};
 use anyhow::Result;
+use remit_clock::Clock;
 use remit_ledger::record::{DecisionFacts, DecisionResult, Party, PartyKind, ProducerKind, RecordType};
 use remit_model::{id::TenantId, resource::ToolClass};
-use remit_store::{Batch, Config, Draft, Store, rim::Clock};
+use remit_store::{Batch, Config, Draft, Store};
 use serde_json::json;
 use std::{path::Path, time::Duration};
 use tokio::runtime::Runtime;

@@ -18,28 +18,29 @@ const AXUM: &[&str] = &["axum"];
 const SQL: &[&str] = &["rusqlite", "tokio-postgres", "sqlx"];
 const AMBIENT: &[&str] = &["rand", "getrandom", "chrono", "jiff", "time"];
 
-const BELOW_EDGES: &[&str] = &["model", "token", "policy", "ledger", "store", "insight", "broker"];
+const BELOW_EDGES: &[&str] = &["model", "clock", "token", "policy", "ledger", "store", "insight", "broker"];
 
 /// Layer by layer; a new crate gets its line here before it builds.
 const RULES: &[Rule] = &[
     Rule { name: "model", may_import: &[], must_not_contain: &[ASYNC, HTTP, SQL, AMBIENT] },
+    Rule { name: "clock", may_import: &["model"], must_not_contain: &[ASYNC, HTTP, SQL] },
     Rule { name: "token", may_import: &["model"], must_not_contain: &[ASYNC, HTTP, SQL] },
     Rule { name: "policy", may_import: &["model"], must_not_contain: &[ASYNC, HTTP, SQL] },
     Rule { name: "ledger", may_import: &["model"], must_not_contain: &[ASYNC, HTTP, SQL] },
-    Rule { name: "store", may_import: &["model", "ledger"], must_not_contain: &[HTTP] },
+    Rule { name: "store", may_import: &["model", "clock", "ledger"], must_not_contain: &[HTTP] },
     // The search index is a file of its own in SQLite; it holds nothing that a ledger does not.
     Rule { name: "insight", may_import: &["model", "token", "policy", "ledger"], must_not_contain: &[ASYNC, HTTP] },
-    Rule { name: "broker", may_import: &["model", "store"], must_not_contain: &[AXUM] },
+    Rule { name: "broker", may_import: &["model", "clock", "store"], must_not_contain: &[AXUM] },
     Rule { name: "authority", may_import: BELOW_EDGES, must_not_contain: &[SQL] },
     Rule { name: "gateway", may_import: BELOW_EDGES, must_not_contain: &[SQL] },
     Rule {
         name: "sandbox",
-        may_import: &["model", "token", "policy", "ledger", "store", "insight", "broker", "authority", "gateway"],
+        may_import: &["model", "clock", "token", "policy", "ledger", "store", "insight", "broker", "authority", "gateway"],
         must_not_contain: &[SQL],
     },
     Rule {
         name: "console",
-        may_import: &["model", "token", "policy", "ledger", "store", "insight", "broker", "authority", "gateway"],
+        may_import: &["model", "clock", "token", "policy", "ledger", "store", "insight", "broker", "authority", "gateway"],
         must_not_contain: &[SQL],
     },
     // The sample upstream stands outside: it knows nothing of Remit.
@@ -50,7 +51,7 @@ const RULES: &[Rule] = &[
 const TOP: [&str; 4] = ["remit", "remit-bench", "remit-e2e", "xtask"];
 
 /// Layers whose *whole* closure is free of an async runtime, HTTP servers and SQL, not just their own manifest.
-const PURE: [&str; 4] = ["model", "token", "policy", "ledger"];
+const PURE: [&str; 5] = ["model", "clock", "token", "policy", "ledger"];
 
 pub(crate) fn check() -> Result<()> {
     let metadata = metadata()?;

@@ -11,16 +11,14 @@ use axum::{
     http::{Request, header},
 };
 use remit_authority::{Keys, Parts, Server};
+use remit_clock::{Clock, Entropy};
 use remit_gateway::{Authzen, Captures, Gateway, Route};
 use remit_model::{
     Agent, AgentId, AgentStatus, Authority, Chain, EdgeProof, Hop, Human, HumanStatus, Moment, Principal, ServerId, TenantId,
     ToolClass, ToolRule,
 };
 use remit_policy::{Bundle, Live};
-use remit_store::{
-    Batch, Change, Store, StoredToken,
-    rim::{Clock, Entropy},
-};
+use remit_store::{Batch, Change, Store, StoredToken};
 use remit_token::{
     Actor, Algorithm, PrivateKey, access, assertion,
     dpop::{self, ProofFor},

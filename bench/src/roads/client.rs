@@ -8,7 +8,7 @@ use super::{
 };
 use anyhow::{Context as _, Result, anyhow};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use remit_store::rim::{Clock, Entropy};
+use remit_clock::{Clock, Entropy};
 use remit_token::{assertion, dpop};
 use serde_json::{Value, json};
 

@@ -50,11 +50,9 @@ pub use http::router;
 pub use login::hash_password;
 
 use browser::Browsers;
+use remit_clock::{Clock, Entropy};
 use remit_model::{Refusal, TenantId, UnixTime};
-use remit_store::{
-    Quota, Store,
-    rim::{Clock, Entropy},
-};
+use remit_store::{Quota, Store};
 use remit_token::{
     KeySet, PrivateKey, PublicKey, Skew, Verified,
     access::{self, AccessToken},

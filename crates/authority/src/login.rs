@@ -20,9 +20,10 @@ use axum::{
     body::Body,
     http::{HeaderMap, HeaderValue, Response, StatusCode, header},
 };
+use remit_clock::Entropy;
 use remit_ledger::record::{Auth, AuthMethod, HumanInLoop, RecordType};
 use remit_model::{Code, Fault, Human, HumanStatus, Principal, Refusal, UnixTime};
-use remit_store::{Batch, rim::Entropy};
+use remit_store::Batch;
 use std::{fmt, sync::Arc};
 use tokio::sync::Semaphore;
 

@@ -16,9 +16,10 @@ mod records;
 
 pub use access::Gathered;
 use axum::Router;
+use remit_clock::Clock;
 use remit_model::{Server, TenantId};
 use remit_policy::Live;
-use remit_store::{Quota, Store, rim::Clock};
+use remit_store::{Quota, Store};
 use std::{fmt, path::PathBuf, sync::Arc};
 
 /// Refusals per second of callers without the credential that are recorded; the rest is only counted.

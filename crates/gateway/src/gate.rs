@@ -11,12 +11,10 @@ use crate::{
     settings::{Captures, Route, Settings},
     upstream::{Key, Pool},
 };
+use remit_clock::{Clock, Entropy};
 use remit_model::{TenantId, json, resource::Server, time::UnixTime};
 use remit_policy::Live;
-use remit_store::{
-    Batch, Quota, Store,
-    rim::{Clock, Entropy},
-};
+use remit_store::{Batch, Quota, Store};
 use remit_token::KeySet;
 use serde_json::Value;
 use std::{

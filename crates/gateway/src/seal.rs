@@ -9,12 +9,12 @@ use crate::{
 };
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use remit_clock::Entropy;
 use remit_model::{
     json,
     refusal::{Code, Refusal},
     time::UnixTime,
 };
-use remit_store::rim::Entropy;
 use serde_json::{Value, json as js};
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! Time as a value. Nothing here reads a clock: a `Moment` is handed in by the rim.
+//! Time as a value. Nothing here reads a clock: crate `clock` does, and callers pass the `Moment` on.
 //!
 //! A wall clock is only worth its error bound, so the two never part (record.md §1.5).
 

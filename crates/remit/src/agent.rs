@@ -4,21 +4,21 @@ use crate::{
     caller::told,
     cli::{AgentAdd, AgentCommand, ConfigArg},
     config, keys,
-    rim::Rim,
     web::Web,
 };
 use anyhow::{Context as _, Result, bail};
 use comfy_table::{ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
 use http::Method;
+use remit_clock::Ambient;
 use remit_insight::plain_json;
 use remit_token::{Algorithm, PrivateKey};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
 /// Runs the command.
-pub(crate) async fn run(command: &AgentCommand, rim: &Rim) -> Result<()> {
+pub(crate) async fn run(command: &AgentCommand, ambient: &Ambient) -> Result<()> {
     match command {
-        AgentCommand::Add(args) => add(args, rim).await,
+        AgentCommand::Add(args) => add(args, ambient).await,
         AgentCommand::List(config) => {
             let answer = Admin::of(config)?.send(Method::GET, "agents", None).await?;
             if config.json {
@@ -69,7 +69,7 @@ impl Admin {
     }
 }
 
-async fn add(args: &AgentAdd, rim: &Rim) -> Result<()> {
+async fn add(args: &AgentAdd, ambient: &Ambient) -> Result<()> {
     let admin = Admin::of(&args.config)?;
     let owner = args
         .owner
@@ -80,7 +80,7 @@ async fn add(args: &AgentAdd, rim: &Rim) -> Result<()> {
         let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         (serde_json::from_str(&text).with_context(|| format!("{} is not a JWK", file.display()))?, None)
     } else {
-        let key = PrivateKey::generate(Algorithm::Ed25519, &mut |bytes| rim.entropy.fill(bytes))
+        let key = PrivateKey::generate(Algorithm::Ed25519, &mut |bytes| ambient.entropy.fill(bytes))
             .map_err(|fault| anyhow::anyhow!("{fault}"))?;
         let file = args.key.clone().unwrap_or_else(|| admin.base.join(format!("agents/{}.pem", args.name)));
         (key.public().to_jwk(), Some((key, file)))

@@ -3,11 +3,12 @@
 //! `remit connect`, `remit token` and the demo all speak through this; it is an ordinary OAuth client and uses nothing
 //! but the server's public endpoints.
 
-use crate::{rim::Rim, web::Web};
+use crate::web::Web;
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use hyper::body::Incoming;
+use remit_clock::Ambient;
 use remit_token::{Delegation, PrivateKey, assertion, dpop};
 use serde_json::Value;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -61,7 +62,7 @@ pub(crate) struct Caller {
     pub(crate) issuer: String,
     pub(crate) client_id: String,
     key: Arc<PrivateKey>,
-    rim: Rim,
+    ambient: Ambient,
     source: Source,
     held: Arc<tokio::sync::Mutex<Option<Granted>>>,
     /// The latest nonce of the token endpoint, and of the resources: two spaces (RFC 9449 section 9).
@@ -69,13 +70,13 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    pub(crate) fn new(web: Web, issuer: &str, client_id: &str, key: Arc<PrivateKey>, source: Source, rim: Rim) -> Self {
+    pub(crate) fn new(web: Web, issuer: &str, client_id: &str, key: Arc<PrivateKey>, source: Source, ambient: Ambient) -> Self {
         Self {
             web,
             issuer: issuer.to_owned(),
             client_id: client_id.to_owned(),
             key,
-            rim,
+            ambient,
             source,
             held: Arc::default(),
             nonces: Arc::default(),
@@ -101,11 +102,11 @@ impl Caller {
     ) -> Result<String> {
         let [at_issuer, at_resource] = self.nonces.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let nonce = if access_token.is_some() { at_resource } else { at_issuer };
-        let jti = self.rim.entropy.token(16);
+        let jti = self.ambient.entropy.token(16);
         let request = dpop::ProofFor {
             method: method.as_str(),
             url,
-            now: self.rim.clock.unix(),
+            now: self.ambient.clock.unix(),
             jti: &jti,
             nonce: nonce.as_deref(),
             access_token,
@@ -128,8 +129,8 @@ impl Caller {
     ) -> Result<Result<Granted, Told>> {
         let url = format!("{}/oauth/token", self.issuer);
         for attempt in 0..2 {
-            let now = self.rim.clock.unix();
-            let assertion = assertion::create(&self.key, &self.client_id, &self.issuer, &self.rim.entropy.token(16), now);
+            let now = self.ambient.clock.unix();
+            let assertion = assertion::create(&self.key, &self.client_id, &self.issuer, &self.ambient.entropy.token(16), now);
             let assertion = assertion.map_err(|fault| anyhow::anyhow!("cannot sign a client assertion: {fault}"))?;
             let proof = self.proof_of(&Method::POST, &url, None, delegation)?;
             let mut form = fields.to_vec();
@@ -218,7 +219,7 @@ impl Caller {
 
     async fn current(&self, renew: bool) -> Result<String> {
         let mut held = self.held.lock().await;
-        let now = self.rim.clock.unix().0;
+        let now = self.ambient.clock.unix().0;
         if let Some(granted) = held.as_ref().filter(|granted| !renew && granted.expires_at - RENEW_BEFORE > now) {
             return Ok(granted.access_token.clone());
         }

@@ -1,7 +1,8 @@
 //! `remit init`: everything a first server needs, written once and never overwritten.
 
-use crate::{cli::Init, keys, rim::Rim};
+use crate::{cli::Init, keys};
 use anyhow::{Context as _, Result, bail};
+use remit_clock::Ambient;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -15,8 +16,8 @@ pub(crate) struct Written {
 }
 
 /// Runs the command.
-pub(crate) fn run(args: &Init, rim: &Rim) -> Result<()> {
-    let written = write(&args.dir, &args.listen, &args.account, rim)?;
+pub(crate) fn run(args: &Init, ambient: &Ambient) -> Result<()> {
+    let written = write(&args.dir, &args.listen, &args.account, ambient)?;
     if args.json {
         outln!(
             "{}",
@@ -41,7 +42,7 @@ pub(crate) fn run(args: &Init, rim: &Rim) -> Result<()> {
 ///
 /// # Errors
 /// When `remit.yaml` is already there, or the folder cannot be written.
-pub(crate) fn write(dir: &Path, listen: &str, account: &str, rim: &Rim) -> Result<Written> {
+pub(crate) fn write(dir: &Path, listen: &str, account: &str, ambient: &Ambient) -> Result<Written> {
     let config = dir.join("remit.yaml");
     if config.exists() {
         bail!("{} is already there; remove it or choose another --dir", config.display());
@@ -52,9 +53,9 @@ pub(crate) fn write(dir: &Path, listen: &str, account: &str, rim: &Rim) -> Resul
     for folder in ["", "keys", "policies", "agents"] {
         keys::private_folder(&dir.join(folder))?;
     }
-    let vkey = keys::create(&dir.join("keys"), &origin(listen), rim)?;
-    let password = rim.entropy.token(15);
-    let hash = remit_authority::hash_password(&password, &rim.entropy).map_err(|fault| anyhow::anyhow!("{fault}"))?;
+    let vkey = keys::create(&dir.join("keys"), &origin(listen), ambient)?;
+    let password = ambient.entropy.token(15);
+    let hash = remit_authority::hash_password(&password, &ambient.entropy).map_err(|fault| anyhow::anyhow!("{fault}"))?;
     keys::write_private(&dir.join(format!("keys/{account}.argon2")), hash.as_bytes())?;
     for (name, text) in remit_policy::Bundle::starter() {
         std::fs::write(dir.join("policies").join(name), text).with_context(|| format!("cannot write policies/{name}"))?;

@@ -1,7 +1,7 @@
 //! The server's and the agents' private keys: one file a purpose, readable by the owner alone (JW-03).
 
-use crate::rim::Rim;
 use anyhow::{Context as _, Result, bail};
+use remit_clock::Ambient;
 use remit_ledger::note;
 use remit_token::{Algorithm, PrivateKey};
 use std::{
@@ -29,8 +29,8 @@ pub(crate) struct Keys {
 }
 
 /// Makes every key of a server and its admin credential; returns the log's verifier key.
-pub(crate) fn create(dir: &Path, origin: &str, rim: &Rim) -> Result<String> {
-    let issuer = PrivateKey::generate(Algorithm::Es256, &mut |bytes| rim.entropy.fill(bytes))
+pub(crate) fn create(dir: &Path, origin: &str, ambient: &Ambient) -> Result<String> {
+    let issuer = PrivateKey::generate(Algorithm::Es256, &mut |bytes| ambient.entropy.fill(bytes))
         .map_err(|fault| anyhow::anyhow!("{fault}"))?;
     write_private(
         &dir.join("issuer.pem"),
@@ -38,10 +38,10 @@ pub(crate) fn create(dir: &Path, origin: &str, rim: &Rim) -> Result<String> {
     )?;
     for name in ["record.seed", "log.seed", "pepper.seed", VAULT] {
         let mut seed = [0; 32];
-        rim.entropy.fill(&mut seed);
+        ambient.entropy.fill(&mut seed);
         write_private(&dir.join(name), hex(&seed).as_bytes())?;
     }
-    write_private(&dir.join("admin.token"), rim.entropy.token(32).as_bytes())?;
+    write_private(&dir.join("admin.token"), ambient.entropy.token(32).as_bytes())?;
     vkey(dir, origin)
 }
 

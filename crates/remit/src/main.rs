@@ -20,7 +20,6 @@ mod outside;
 mod prompt;
 mod reference;
 mod reload;
-mod rim;
 mod serve;
 mod token;
 mod web;
@@ -30,8 +29,7 @@ mod witness;
 use anyhow::Result;
 use clap::Parser as _;
 use cli::{Cli, Command, ConfigArg, ConfigCommand};
-use remit_store::rim::Clock;
-use rim::Rim;
+use remit_clock::{Ambient, Clock};
 use serde_json::json;
 use std::{io::IsTerminal as _, process::ExitCode, time::Duration};
 use tracing_subscriber::EnvFilter;
@@ -66,33 +64,33 @@ fn main() -> ExitCode {
 
 /// Runs one command; `false` means that a check failed.
 async fn run(command: Command) -> Result<bool> {
-    let rim = Rim::system();
+    let ambient = Ambient::system();
     match command {
         Command::Demo(args) => {
             logs("warn");
-            return demo::run(&args, &rim).await;
+            return demo::run(&args, &ambient).await;
         }
-        Command::Init(args) => init::run(&args, &rim)?,
+        Command::Init(args) => init::run(&args, &ambient)?,
         Command::Serve(args) => {
             let loaded = config::load(&args.config).map_err(|problems| config::report(&problems))?;
             logs(&loaded.config.observe.log);
             let settle = Duration::from_secs(loaded.config.ledger.clock_settle_s);
-            let rim = Rim { clock: Clock::system_settling(settle), ..rim };
-            serve::run(&loaded, args.json, &rim).await?;
+            let ambient = Ambient { clock: Clock::system_settling(settle), ..ambient };
+            serve::run(&loaded, args.json, &ambient).await?;
         }
         Command::Witness(args) => {
             logs("info");
-            witness::run(&args, &rim).await?;
+            witness::run(&args, &ambient).await?;
         }
         Command::Config(ConfigCommand::Schema { .. }) => out!("{}", config::schema()),
         Command::Config(ConfigCommand::Check(args)) => return Ok(check(&args)),
-        Command::Agent(command) => agent::run(&command, &rim).await?,
+        Command::Agent(command) => agent::run(&command, &ambient).await?,
         Command::Connect(args) => {
             logs("warn");
-            connect::run(&args, &rim).await?;
+            connect::run(&args, &ambient).await?;
         }
-        Command::Token(command) => token::run(&command, &rim).await?,
-        Command::Audit(command) => return audit::run(&command, &rim).await,
+        Command::Token(command) => token::run(&command, &ambient).await?,
+        Command::Audit(command) => return audit::run(&command, &ambient).await,
         Command::Reference => out!("{}", reference::markdown()),
     }
     Ok(true)

@@ -104,7 +104,7 @@ fn read_again(dir: &Path, tried: Option<[u8; 32]>, live: &Live) -> Result<Option
 type Checked = Result<Bundle, Vec<PolicyError>>;
 
 /// Watches the folder until the task is dropped; `changed` is told of each new set before it decides anything.
-pub(crate) async fn watch<F, Told>(dir: PathBuf, live: Arc<Live>, clock: remit_store::rim::Clock, changed: F)
+pub(crate) async fn watch<F, Told>(dir: PathBuf, live: Arc<Live>, clock: remit_clock::Clock, changed: F)
 where
     F: Fn(Bundle) -> Told,
     Told: Future<Output = Result<Bundle>>,
@@ -147,7 +147,7 @@ where
 ///
 /// # Errors
 /// It could not be recorded.
-async fn put<F, Told>(checked: Checked, live: &Live, clock: &remit_store::rim::Clock, changed: &F) -> Result<()>
+async fn put<F, Told>(checked: Checked, live: &Live, clock: &remit_clock::Clock, changed: &F) -> Result<()>
 where
     F: Fn(Bundle) -> Told,
     Told: Future<Output = Result<Bundle>>,

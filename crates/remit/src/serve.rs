@@ -1,6 +1,6 @@
 //! `remit serve`: listen, say so in one line, and on SIGTERM finish what is begun and close the ledger cleanly.
 
-use crate::{config::Loaded, out, prompt::Prompt, reload, rim::Rim, wire};
+use crate::{config::Loaded, out, prompt::Prompt, reload, wire};
 use anyhow::{Context as _, Result};
 use axum::{Extension, Router, extract::ConnectInfo};
 use hyper_util::{
@@ -8,6 +8,7 @@ use hyper_util::{
     server::{conn::auto::Builder, graceful::GracefulShutdown},
     service::TowerToHyperService,
 };
+use remit_clock::Ambient;
 use serde_json::json;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
@@ -26,13 +27,13 @@ const HEAD_LIMIT: usize = 64 << 10;
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// Runs the command until SIGTERM or SIGINT.
-pub(crate) async fn run(loaded: &Loaded, json: bool, rim: &Rim) -> Result<()> {
+pub(crate) async fn run(loaded: &Loaded, json: bool, ambient: &Ambient) -> Result<()> {
     let listen = &loaded.config.server.listen;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
-    let running = wire::start(loaded, rim).await?;
+    let running = wire::start(loaded, ambient).await?;
     let (stop, stopped) = watch::channel(false);
     let serving = tokio::spawn(serve(listener, running.router.clone(), stopped));
-    let watching = tokio::spawn(watch_policies(&running, rim));
+    let watching = tokio::spawn(watch_policies(&running, ambient));
     let asked = asked_to_stop()?;
     out::announce(&ready(loaded, &running.vkey, json));
     asked.await;
@@ -45,9 +46,9 @@ pub(crate) async fn run(loaded: &Loaded, json: bool, rim: &Rim) -> Result<()> {
 }
 
 /// Keeps the policies in force fresh.
-pub(crate) fn watch_policies(running: &wire::Running, rim: &Rim) -> impl Future<Output = ()> + use<> {
+pub(crate) fn watch_policies(running: &wire::Running, ambient: &Ambient) -> impl Future<Output = ()> + use<> {
     let (store, policy, known) = (running.store.clone(), Arc::clone(&running.policy), Arc::clone(&running.known));
-    let (dir, clock) = (running.policies.clone(), rim.clock.clone());
+    let (dir, clock) = (running.policies.clone(), ambient.clock.clone());
     async move {
         reload::watch(PathBuf::clone(&dir), Arc::clone(&policy), clock, |bundle| {
             let (store, known, before) = (store.clone(), Arc::clone(&known), policy.status().digest);

@@ -6,9 +6,9 @@ use crate::{
     cli::{Exchange, TokenCommand},
     connect::Who,
     keys,
-    rim::Rim,
 };
 use anyhow::{Context as _, Result, bail};
+use remit_clock::Ambient;
 use remit_model::{Authority, UnixTime};
 use remit_token::{Delegation, inspect_unverified};
 use serde_json::{Value, json};
@@ -18,10 +18,10 @@ use std::{io::Read as _, sync::Arc};
 const TOKEN_LIMIT: u64 = 64 << 10;
 
 /// Runs the command.
-pub(crate) async fn run(command: &TokenCommand, rim: &Rim) -> Result<()> {
+pub(crate) async fn run(command: &TokenCommand, ambient: &Ambient) -> Result<()> {
     match command {
         TokenCommand::Inspect { token, json } => inspect(token, *json),
-        TokenCommand::Exchange(args) => exchange(args, rim).await,
+        TokenCommand::Exchange(args) => exchange(args, ambient).await,
     }
 }
 
@@ -34,7 +34,7 @@ fn inspect(token: &str, json: bool) -> Result<()> {
     print(&json!({"header": seen.header, "claims": seen.claims}))
 }
 
-async fn exchange(args: &Exchange, rim: &Rim) -> Result<()> {
+async fn exchange(args: &Exchange, ambient: &Ambient) -> Result<()> {
     let who = Who::of(&args.caller)?;
     let named = args.resource.clone().or_else(|| Some(format!("{}/mcp/{}", who.url, args.server.as_ref()?)));
     let resource = named.context("give --server or --resource")?;
@@ -44,13 +44,14 @@ async fn exchange(args: &Exchange, rim: &Rim) -> Result<()> {
         .map(|file| std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display())))
         .transpose()?;
     let source = |resource: &str| Source::Itself { resource: resource.to_owned(), scope: None };
-    let caller = Caller::new(who.web.clone(), &who.url, &who.client_id, Arc::clone(&who.key), source(&resource), rim.clone());
+    let caller = Caller::new(who.web.clone(), &who.url, &who.client_id, Arc::clone(&who.key), source(&resource), ambient.clone());
     let granted = if args.subject_token {
         let subject = stdin()?;
         let child = match (&args.child, &args.child_key) {
             (Some(name), Some(file)) => {
                 let key = Arc::new(keys::read_key(file)?);
-                let child = Caller::new(who.web.clone(), &who.url, &format!("agent:{name}"), key, source(&who.url), rim.clone());
+                let child =
+                    Caller::new(who.web.clone(), &who.url, &format!("agent:{name}"), key, source(&who.url), ambient.clone());
                 Some(
                     child
                         .itself(&who.url, None, None)

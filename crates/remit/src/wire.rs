@@ -5,12 +5,12 @@ use crate::{
     init, keys,
     known::Keeper,
     reload,
-    rim::Rim,
     witness::{self, Circle},
 };
 use anyhow::{Context as _, Result};
 use axum::Router;
 use remit_authority as authority;
+use remit_clock::Ambient;
 use remit_console::Console;
 use remit_gateway::{self as gateway, Route, Upstream};
 use remit_helpdesk::Desk;
@@ -54,7 +54,7 @@ impl Running {
 }
 
 /// Opens the store, reads keys and policies, starts sample upstreams and mounts every route.
-pub(crate) async fn start(loaded: &Loaded, rim: &Rim) -> Result<Running> {
+pub(crate) async fn start(loaded: &Loaded, ambient: &Ambient) -> Result<Running> {
     let config = &loaded.config;
     let issuer = config.server.public_url.clone();
     let keys = keys::read(&loaded.at(&config.server.keys_dir)).context("no keys; `remit init` makes them")?;
@@ -67,7 +67,7 @@ pub(crate) async fn start(loaded: &Loaded, rim: &Rim) -> Result<Running> {
     let signing = authority::Keys::new(keys.issuer);
     let origin = config.ledger.origin.clone().unwrap_or_else(|| init::origin(host(&issuer)));
     let ledger_dir = loaded.at(&config.ledger.dir);
-    let circle = circle(loaded, rim, &origin, &keys.log)?;
+    let circle = circle(loaded, ambient, &origin, &keys.log)?;
     let mut witnessing = Witnessing::default();
     if let Some(circle) = &circle {
         let key = SigningKey::from_seed(&origin, &keys.log).map_err(|fault| anyhow::anyhow!("{fault}"))?;
@@ -88,8 +88,8 @@ pub(crate) async fn start(loaded: &Loaded, rim: &Rim) -> Result<Running> {
         vault: Secret::new(keys.vault),
         retention: config.ledger.retention(),
         issuer_jwks: signing.set().to_jwks(),
-        clock: rim.clock.clone(),
-        entropy: rim.entropy.clone(),
+        clock: ambient.clock.clone(),
+        entropy: ambient.entropy.clone(),
         publish_every: Duration::from_millis(config.ledger.publish_every_ms),
         queue: StoreConfig::QUEUE,
         queue_wait: StoreConfig::QUEUE_WAIT,
@@ -104,25 +104,25 @@ pub(crate) async fn start(loaded: &Loaded, rim: &Rim) -> Result<Running> {
     register(loaded, &servers, &store).await?;
     let before = pinned_before(&store).await?;
     let bundle = pin(&store, bundle, before.as_deref(), &known).await?;
-    let policy = Arc::new(Live::new(bundle, rim.clock.unix()));
+    let policy = Arc::new(Live::new(bundle, ambient.clock.unix()));
     let (routes, desks) = upstreams(loaded, &servers).await?;
-    let (router, gateway, console) = mount(loaded, rim, &store, &policy, signing, &servers, routes, &admin);
+    let (router, gateway, console) = mount(loaded, ambient, &store, &policy, signing, &servers, routes, &admin);
     let vkey = keys::vkey(&loaded.at(&config.server.keys_dir), &origin)?;
     Ok(Running { router, store, policy, policies, known, desks, vkey, gateway, console })
 }
 
 /// The witnesses that the configuration names.
-fn circle(loaded: &Loaded, rim: &Rim, origin: &str, seed: &[u8; 32]) -> Result<Option<Arc<Circle>>> {
+fn circle(loaded: &Loaded, ambient: &Ambient, origin: &str, seed: &[u8; 32]) -> Result<Option<Arc<Circle>>> {
     let Some(section) = &loaded.config.ledger.witnesses else { return Ok(None) };
     let key = SigningKey::from_seed(origin, seed).map_err(|fault| anyhow::anyhow!("{fault}"))?;
     let settings = section.settings(loaded, key.public()).context("ledger.witnesses")?;
-    Ok(Some(Arc::new(Circle::new(settings, rim.clock.clone())?)))
+    Ok(Some(Arc::new(Circle::new(settings, ambient.clock.clone())?)))
 }
 
 #[expect(clippy::too_many_arguments, reason = "the one place where every part is handed what it needs")]
 fn mount(
     loaded: &Loaded,
-    rim: &Rim,
+    ambient: &Ambient,
     store: &Store,
     policy: &Arc<Live>,
     signing: authority::Keys,
@@ -136,8 +136,8 @@ fn mount(
     let authority = authority::Server::new(authority::Parts {
         store: store.clone(),
         policy: Arc::clone(policy),
-        clock: rim.clock.clone(),
-        entropy: rim.entropy.clone(),
+        clock: ambient.clock.clone(),
+        entropy: ambient.entropy.clone(),
         issuer: issuer.clone(),
         keys: signing,
         servers: servers.to_vec(),
@@ -161,8 +161,8 @@ fn mount(
     let gateway = gateway::Gateway::new(gateway::Parts {
         store: store.clone(),
         policy: Arc::clone(policy),
-        clock: rim.clock.clone(),
-        entropy: rim.entropy.clone(),
+        clock: ambient.clock.clone(),
+        entropy: ambient.entropy.clone(),
         keys: verifying,
         routes,
         settings,
@@ -172,7 +172,7 @@ fn mount(
         issuer,
         store: store.clone(),
         policy: Arc::clone(policy),
-        clock: rim.clock.clone(),
+        clock: ambient.clock.clone(),
         servers: servers.to_vec(),
         admin_digest: Console::digest(admin),
         ledger_dir: store.ledger_dir().to_owned(),

@@ -1,6 +1,6 @@
 //! What a store needs to open, and why it may refuse to.
 
-use crate::rim::{Clock, Entropy};
+use remit_clock::{Clock, Entropy};
 use remit_model::id::TenantId;
 use serde_json::{Value, json};
 use std::{

@@ -17,7 +17,6 @@ mod lock;
 mod log;
 mod quota;
 mod recovery;
-pub mod rim;
 mod store;
 mod token_cache;
 mod vault;

@@ -15,11 +15,11 @@ use crate::{
     log::publisher::{self, Order, Publisher},
     log::witness::Witnessing,
     recovery,
-    rim::Clock,
     vault::Vault,
     world::snapshot::Snapshot,
 };
 use aws_lc_rs::hmac;
+use remit_clock::Clock;
 use remit_ledger::{
     Record, Sealer,
     record::{Draft, Environment, Identity, Pepper, ProducerKind, RecordKey},
@@ -422,10 +422,8 @@ fn closed() -> ApplyError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        batch::{JtiKind, Revocation},
-        rim::{Clock, Entropy},
-    };
+    use crate::batch::{JtiKind, Revocation};
+    use remit_clock::Entropy;
     use remit_ledger::{Trust, record::RecordType, verify};
     use remit_model::time::{Moment, UnixTime};
 

@@ -78,7 +78,7 @@ mod tests {
         client::{Client, Spoilt},
         world::{ASKER, Ports, World},
     };
-    use remit_store::rim::Clock;
+    use remit_clock::Clock;
     use std::{collections::HashSet, path::PathBuf};
 
     #[test]

@@ -28,7 +28,7 @@ use jose::{Key, Signer};
 use ledger::Ledger;
 use policy::Policies;
 use record::Facts;
-use remit_store::rim::Clock;
+use remit_clock::Clock;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{

@@ -8,14 +8,12 @@ use axum::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http_body_util::BodyExt;
 use remit_authority::{Keys, Parts, Server, Settings, hash_password, router};
+use remit_clock::{Clock, Entropy};
 use remit_model::{
     Agent, AgentId, AgentStatus, Authority, Human, HumanStatus, Moment, ServerId, TenantId, ToolClass, ToolRule, UnixTime, json,
 };
 use remit_policy::{Bundle, Live};
-use remit_store::{
-    Batch, Change, Config, Store,
-    rim::{Clock, Entropy},
-};
+use remit_store::{Batch, Change, Config, Store};
 use remit_token::{
     Algorithm, Delegation, PrivateKey, assertion,
     dpop::{self, ProofFor},

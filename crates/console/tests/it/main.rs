@@ -4,13 +4,11 @@
 use axum::{Router, body::Body};
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
+use remit_clock::{Clock, Entropy};
 use remit_console::{ADMIN_ROUTES, Console, router};
 use remit_model::{Authority, Human, HumanStatus, Moment, Server, ServerId, TenantId, ToolRule};
 use remit_policy::{Bundle, Live};
-use remit_store::{
-    Batch, Change, Config, Quota, Store,
-    rim::{Clock, Entropy},
-};
+use remit_store::{Batch, Change, Config, Quota, Store};
 use remit_token::{Algorithm, PrivateKey};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};

@@ -8,16 +8,14 @@ use hyper_util::{
     client::legacy::{Client as Http, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use remit_clock::{Clock, Entropy};
 use remit_gateway::{Captures, Gateway, Parts, Route, Settings, Upstream, router};
 use remit_model::{
     Agent, AgentId, AgentStatus, Authority, Chain, EdgeProof, Hop, Human, HumanStatus, Moment, Principal, Server, ServerId,
     SubjectRule, TenantId, ToolClass, ToolRule, UnixTime,
 };
 use remit_policy::{Bundle, Live};
-use remit_store::{
-    Batch, Change, Config, Revocation, Store, StoredToken,
-    rim::{Clock, Entropy},
-};
+use remit_store::{Batch, Change, Config, Revocation, Store, StoredToken};
 use remit_token::{Actor, Algorithm, KeySet, PrivateKey, access, dpop};
 use serde_json::{Value, json};
 use std::{

@@ -1,9 +1,10 @@
 //! `remit audit export`: records in other people's formats, to a file, a folder or standard output.
 
 use super::{Source, bundle};
-use crate::{agent::print, config, keys, out::Stream, rim::Rim};
+use crate::{agent::print, config, keys, out::Stream};
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
+use remit_clock::Ambient;
 use remit_insight::{
     export::{Item, Names, cef, csv, jsonl, ocsf, otlp, scitt},
     moment_ns,
@@ -72,8 +73,8 @@ pub(crate) struct Export {
     pub(crate) source: Source,
 }
 
-pub(super) fn run(args: &Export, rim: &Rim) -> Result<()> {
-    let now = rim.clock.now().wall_ns;
+pub(super) fn run(args: &Export, ambient: &Ambient) -> Result<()> {
+    let now = ambient.clock.now().wall_ns;
     let since = args.since.as_deref().map(|text| moment_ns(text, now)).transpose().map_err(|reason| anyhow!(reason))?;
     let reader = args.source.open()?;
     let to = args.to.unwrap_or(reader.len()).min(reader.len());

@@ -17,9 +17,10 @@ mod what_if;
 
 pub(crate) use verify::{Proof, prove};
 
-use crate::{cli::ConfigArg, config, rim::Rim};
+use crate::{cli::ConfigArg, config};
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
+use remit_clock::Ambient;
 use remit_insight::plain;
 use remit_ledger::{Reader, Record};
 use std::path::{Path, PathBuf};
@@ -95,28 +96,28 @@ impl Source {
 }
 
 /// Runs the command; `false` when a check failed.
-pub(crate) async fn run(command: &AuditCommand, rim: &Rim) -> Result<bool> {
+pub(crate) async fn run(command: &AuditCommand, ambient: &Ambient) -> Result<bool> {
     match command {
-        AuditCommand::Reconcile(args) => return reconcile::run(args.clone(), rim.clone()).await,
+        AuditCommand::Reconcile(args) => return reconcile::run(args.clone(), ambient.clone()).await,
         AuditCommand::Erase(args) => return forget::erase(args).await.map(|()| true),
         AuditCommand::Hold(args) => return forget::hold(args).await.map(|()| true),
         AuditCommand::Disclose(args) => return forget::disclose(args).await.map(|()| true),
         _ => {}
     }
-    let (command, rim) = (command.clone(), rim.clone());
+    let (command, ambient) = (command.clone(), ambient.clone());
     tokio::task::spawn_blocking(move || match &command {
         AuditCommand::Show(args) => show::run(args).map(|()| true),
         AuditCommand::Explain(args) => explain::run(args).map(|()| true),
-        AuditCommand::Verify(args) => verify::run(args, &rim),
-        AuditCommand::Replay(args) => replay::run(args, &rim),
+        AuditCommand::Verify(args) => verify::run(args, &ambient),
+        AuditCommand::Replay(args) => replay::run(args, &ambient),
         AuditCommand::Prove(args) => field::run(args),
         AuditCommand::Retention(args) => retention::run(args).map(|()| true),
         // Answered above: they need the server, not the folder.
         AuditCommand::Erase(_) | AuditCommand::Hold(_) | AuditCommand::Disclose(_) => Ok(false),
-        AuditCommand::WhatIf(args) => what_if::run(args, &rim),
+        AuditCommand::WhatIf(args) => what_if::run(args, &ambient),
         AuditCommand::Reconcile(_) => Ok(true),
-        AuditCommand::Export(args) => export::run(args, &rim).map(|()| true),
-        AuditCommand::Search(args) => search::run(args, &rim).map(|()| true),
+        AuditCommand::Export(args) => export::run(args, &ambient).map(|()| true),
+        AuditCommand::Search(args) => search::run(args, &ambient).map(|()| true),
         AuditCommand::Schema => {
             out!("{}", remit_ledger::record::JSON_SCHEMA);
             Ok(true)

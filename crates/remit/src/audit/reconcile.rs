@@ -4,11 +4,11 @@ use super::Source;
 use crate::{
     agent::{Admin, print},
     outside,
-    rim::Rim,
 };
 use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 use http::Method;
+use remit_clock::Ambient;
 use remit_insight::{Scope, moment_ns, reconcile, upstream_log};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -37,12 +37,12 @@ pub(crate) struct Reconcile {
     source: Source,
 }
 
-pub(super) async fn run(mut args: Reconcile, rim: Rim) -> Result<bool> {
+pub(super) async fn run(mut args: Reconcile, ambient: Ambient) -> Result<bool> {
     if let Some(folder) = args.folder.take() {
         args.source.dir = Some(folder);
     }
     let (record, config) = (args.record, args.source.config.clone());
-    let (report, log_digest) = tokio::task::spawn_blocking(move || compare(&args, &rim)).await??;
+    let (report, log_digest) = tokio::task::spawn_blocking(move || compare(&args, &ambient)).await??;
     let mut written = Value::Null;
     if record {
         let mut summary = report.summary();
@@ -72,8 +72,8 @@ fn upstream(file: &Path) -> Result<String> {
     String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8", file.display()))
 }
 
-fn compare(args: &Reconcile, rim: &Rim) -> Result<(remit_insight::Reconciliation, Option<String>)> {
-    let now = rim.clock.now().wall_ns;
+fn compare(args: &Reconcile, ambient: &Ambient) -> Result<(remit_insight::Reconciliation, Option<String>)> {
+    let now = ambient.clock.now().wall_ns;
     let since_ns = args.since.as_deref().map(|text| moment_ns(text, now)).transpose().map_err(|why| anyhow!("--since: {why}"))?;
     let text = args.upstream.as_deref().map(upstream).transpose()?;
     let calls = text.as_deref().map(upstream_log).transpose().map_err(|why| anyhow!("the upstream's log: {why}"))?;

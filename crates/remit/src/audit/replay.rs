@@ -1,9 +1,10 @@
 //! `remit audit replay`: the past again, at the level asked for. Live re-execution is none of them and does not exist.
 
 use super::{Source, say, view};
-use crate::{agent::print, rim::Rim};
+use crate::agent::print;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use remit_clock::Ambient;
 use remit_insight::{ReplayReport, execution, replay};
 use std::path::PathBuf;
 
@@ -45,7 +46,7 @@ pub(crate) struct Replay {
     pub(super) json: bool,
 }
 
-pub(super) fn run(args: &Replay, rim: &Rim) -> Result<bool> {
+pub(super) fn run(args: &Replay, ambient: &Ambient) -> Result<bool> {
     let mut args = args.clone();
     args.json = args.source.config.json;
     let mut source = args.source.clone();
@@ -53,7 +54,7 @@ pub(super) fn run(args: &Replay, rim: &Rim) -> Result<bool> {
         source.dir = Some(folder);
     }
     match args.level {
-        Level::View => view::run(&args, &source, rim).map(|()| true),
+        Level::View => view::run(&args, &source, ambient).map(|()| true),
         Level::Decision => {
             let report = replay(&source.open()?);
             if args.json {

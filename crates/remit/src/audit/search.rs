@@ -1,10 +1,11 @@
 //! `remit audit search`: records by who, what, which and when, from an index beside the ledger.
 
 use super::Source;
-use crate::{agent::print, config, keys, rim::Rim};
+use crate::{agent::print, config, keys};
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
+use remit_clock::Ambient;
 use remit_insight::{
     moment_ns, plain,
     search::{Dimension, Hits, Index, Query, SearchError, terms},
@@ -62,9 +63,9 @@ pub(crate) struct Search {
     source: Source,
 }
 
-pub(super) fn run(args: &Search, rim: &Rim) -> Result<()> {
+pub(super) fn run(args: &Search, ambient: &Ambient) -> Result<()> {
     let reader = args.source.open()?;
-    let query = query(args, &reader, rim.clock.now().wall_ns)?;
+    let query = query(args, &reader, ambient.clock.now().wall_ns)?;
     let dir = args.source.folder()?;
     let file = args.index.clone().unwrap_or_else(|| dir.join("..").join("index.db"));
     let unusable = || format!("{}: choose another file with --index", file.display());

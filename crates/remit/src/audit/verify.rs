@@ -1,9 +1,10 @@
 //! `remit audit verify`: the log, the chain of custody, and every decision, from a folder alone.
 
 use super::{keys::at_hand, replay::replay_lines, say};
-use crate::{agent::print, config::witnesses, outside, rim::Rim};
+use crate::{agent::print, config::witnesses, outside};
 use anyhow::Result;
 use clap::Args;
+use remit_clock::Ambient;
 use remit_insight::{CustodyReport, ReplayReport, custody, replay};
 use remit_ledger::{Against, Keyring, Reader, Report, Trust, note::NOTE_LIMIT, verify, verify::verify_log};
 use serde_json::{Value, json};
@@ -36,9 +37,9 @@ pub(crate) struct Verify {
     json: bool,
 }
 
-pub(super) fn run(args: &Verify, rim: &Rim) -> Result<bool> {
+pub(super) fn run(args: &Verify, ambient: &Ambient) -> Result<bool> {
     let keys = at_hand(&args.dir, args.keys.as_deref(), &args.config)?;
-    let proof = prove(&args.dir, &trust(args, rim)?, keys);
+    let proof = prove(&args.dir, &trust(args, ambient)?, keys);
     if args.json {
         print(&proof.to_value())?;
     } else {
@@ -48,7 +49,7 @@ pub(super) fn run(args: &Verify, rim: &Rim) -> Result<bool> {
 }
 
 /// What the command line brings to judge the log by.
-fn trust(args: &Verify, rim: &Rim) -> Result<Trust> {
+fn trust(args: &Verify, ambient: &Ambient) -> Result<Trust> {
     let against = match &args.against {
         Some(dir) if dir.is_dir() => Some(Against::Folder(dir.clone())),
         Some(file) => Some(Against::Note(outside::read(file, NOTE_LIMIT)?)),
@@ -58,7 +59,7 @@ fn trust(args: &Verify, rim: &Rim) -> Result<Trust> {
         vkey: args.vkey.clone(),
         earlier: args.earlier.as_deref().map(|file| outside::read(file, NOTE_LIMIT)).transpose()?,
         policy: args.policy.as_deref().map(witnesses::read).transpose()?,
-        now: u64::try_from(rim.clock.unix().0).ok(),
+        now: u64::try_from(ambient.clock.unix().0).ok(),
         against,
     })
 }

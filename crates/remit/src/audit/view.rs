@@ -1,7 +1,7 @@
 //! `remit audit replay --level view`: the timeline, played in a terminal or printed.
 
 use super::{Source, replay::Replay};
-use crate::{agent::print, rim::Rim};
+use crate::agent::print;
 use anyhow::{Result, anyhow};
 use crossterm::{
     cursor, event,
@@ -10,6 +10,7 @@ use crossterm::{
     style::Print,
     terminal::{self, Clear, ClearType},
 };
+use remit_clock::Ambient;
 use remit_insight::{
     moment_ns,
     timeline::{self, Gap, Line, Player, Wish},
@@ -27,9 +28,9 @@ const TICK: Duration = Duration::from_millis(30);
 const LOOK_NS: u64 = 500_000_000;
 const HELP: &str = "space play/pause  + - speed  ← → step  PgUp PgDn 20  g/G begin/end  0-9 Enter go to record  q quit";
 
-pub(super) fn run(args: &Replay, source: &Source, rim: &Rim) -> Result<()> {
+pub(super) fn run(args: &Replay, source: &Source, ambient: &Ambient) -> Result<()> {
     let reader = source.open()?;
-    let now = rim.clock.now().wall_ns;
+    let now = ambient.clock.now().wall_ns;
     let place = |text: &Option<String>, flag: &str| -> Result<Option<u64>> {
         let Some(text) = text else { return Ok(None) };
         if let Ok(index) = text.parse::<u64>() {
@@ -43,7 +44,7 @@ pub(super) fn run(args: &Replay, source: &Source, rim: &Rim) -> Result<()> {
     if args.json || args.to.is_some() || !stdout().is_terminal() || !std::io::stdin().is_terminal() {
         return list(args, &reader, from, to);
     }
-    play(&reader, source, Player::new(from, reader.len(), args.speed.unwrap_or(1.0)), rim)
+    play(&reader, source, Player::new(from, reader.len(), args.speed.unwrap_or(1.0)), ambient)
 }
 
 /// The timeline on standard output, in its own time when a speed is given.
@@ -87,15 +88,15 @@ impl Drop for Raw {
     }
 }
 
-fn play(reader: &Reader, source: &Source, mut player: Player, rim: &Rim) -> Result<()> {
+fn play(reader: &Reader, source: &Source, mut player: Player, ambient: &Ambient) -> Result<()> {
     let mut live: Option<Reader> = None;
     let _raw = Raw::take()?;
-    let (mut last, mut looked, mut typed) = (rim.clock.now().mono_ns, 0, String::new());
+    let (mut last, mut looked, mut typed) = (ambient.clock.now().mono_ns, 0, String::new());
     let mut drawn = None;
     loop {
         let current = live.as_ref().unwrap_or(reader);
         let gap = gap_before(current, &player)?;
-        let now = rim.clock.now().mono_ns;
+        let now = ambient.clock.now().mono_ns;
         player.passed(now.saturating_sub(last), gap);
         last = now;
         if player.at >= player.len && now.saturating_sub(looked) > LOOK_NS {

@@ -1,9 +1,10 @@
 //! `remit audit what-if`: past decisions under other policies.
 
 use super::Source;
-use crate::{agent::print, reload, rim::Rim};
+use crate::{agent::print, reload};
 use anyhow::{Result, anyhow};
 use clap::Args;
+use remit_clock::Ambient;
 use remit_insight::{moment_ns, what_if};
 use remit_policy::Known;
 use std::path::PathBuf;
@@ -23,9 +24,9 @@ pub(crate) struct WhatIf {
     source: Source,
 }
 
-pub(super) fn run(args: &WhatIf, rim: &Rim) -> Result<bool> {
+pub(super) fn run(args: &WhatIf, ambient: &Ambient) -> Result<bool> {
     let candidate = reload::read(&args.policies, &Known::default())?;
-    let now = rim.clock.now().wall_ns;
+    let now = ambient.clock.now().wall_ns;
     let since = args.since.as_deref().map(|text| moment_ns(text, now)).transpose().map_err(|why| anyhow!("--since: {why}"))?;
     let report = what_if(&args.source.open()?, &candidate, since)?;
     if args.source.config.json {

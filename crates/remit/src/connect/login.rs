@@ -5,10 +5,10 @@ use crate::{
     caller::{self, Caller, Source},
     cli::Connect,
     keys,
-    rim::Rim,
 };
 use anyhow::{Context as _, Result, bail};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use remit_clock::Ambient;
 use remit_model::json::sha256;
 use std::{
     collections::BTreeMap,
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_mins(5);
 const REQUEST_LIMIT: usize = 16 << 10;
 
 /// A refresh token, from an earlier sign-in if it still serves, else from a new one.
-pub(super) async fn source(who: &Who, resource: &str, args: &Connect, rim: &Rim) -> Result<Source> {
+pub(super) async fn source(who: &Who, resource: &str, args: &Connect, ambient: &Ambient) -> Result<Source> {
     let keep = who.key_file.with_extension(format!("{}.refresh", args.server));
     let source = |token: String| Source::Refresh {
         token: Arc::new(Mutex::new(token)),
@@ -37,7 +37,7 @@ pub(super) async fn source(who: &Who, resource: &str, args: &Connect, rim: &Rim)
     if keep.exists() {
         let token = keys::read_secret(&keep)?;
         let probe =
-            Caller::new(who.web.clone(), &who.url, &who.client_id, Arc::clone(&who.key), source(token.clone()), rim.clone());
+            Caller::new(who.web.clone(), &who.url, &who.client_id, Arc::clone(&who.key), source(token.clone()), ambient.clone());
         if let Ok(granted) =
             probe.token(&[("grant_type", "refresh_token"), ("refresh_token", &token), ("resource", resource)]).await?
         {
@@ -47,15 +47,15 @@ pub(super) async fn source(who: &Who, resource: &str, args: &Connect, rim: &Rim)
         }
         tracing::info!("the earlier sign-in has ended; a new one is needed");
     }
-    let token = sign_in(who, resource, args.scope.as_deref(), rim).await?;
+    let token = sign_in(who, resource, args.scope.as_deref(), ambient).await?;
     caller::keep_refresh(&keep, &token)?;
     Ok(source(token))
 }
 
-async fn sign_in(who: &Who, resource: &str, scope: Option<&str>, rim: &Rim) -> Result<String> {
+async fn sign_in(who: &Who, resource: &str, scope: Option<&str>, ambient: &Ambient) -> Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").await.context("cannot listen for the browser's answer")?;
     let redirect = format!("http://127.0.0.1:{}/callback", listener.local_addr()?.port());
-    let (verifier, state) = (rim.entropy.token(32), rim.entropy.token(16));
+    let (verifier, state) = (ambient.entropy.token(32), ambient.entropy.token(16));
     let challenge = URL_SAFE_NO_PAD.encode(sha256(verifier.as_bytes()));
     let mut url = Url::parse(&format!("{}/oauth/authorize", who.url))?;
     url.query_pairs_mut().extend_pairs([
@@ -89,7 +89,7 @@ async fn sign_in(who: &Who, resource: &str, scope: Option<&str>, rim: &Rim) -> R
         &who.client_id,
         Arc::clone(&who.key),
         Source::Itself { resource: resource.to_owned(), scope: None },
-        rim.clone(),
+        ambient.clone(),
     );
     let fields =
         [("grant_type", "authorization_code"), ("code", code), ("code_verifier", &verifier), ("redirect_uri", &redirect)];

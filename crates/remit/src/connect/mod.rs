@@ -7,22 +7,22 @@ use crate::{
     caller::{Caller, Source},
     cli::{self, Connect},
     config, keys,
-    rim::Rim,
     web::Web,
 };
 use anyhow::{Context as _, Result};
+use remit_clock::Ambient;
 use std::{path::PathBuf, sync::Arc};
 
 /// Runs the command.
-pub(crate) async fn run(args: &Connect, rim: &Rim) -> Result<()> {
+pub(crate) async fn run(args: &Connect, ambient: &Ambient) -> Result<()> {
     let who = Who::of(&args.caller)?;
     let resource = format!("{}/mcp/{}", who.url, args.server);
     let source = if args.login {
-        login::source(&who, &resource, args, rim).await?
+        login::source(&who, &resource, args, ambient).await?
     } else {
         Source::Itself { resource: resource.clone(), scope: args.scope.clone() }
     };
-    let caller = Caller::new(who.web, &who.url, &who.client_id, who.key, source, rim.clone());
+    let caller = Caller::new(who.web, &who.url, &who.client_id, who.key, source, ambient.clone());
     bridge::run(caller, resource).await
 }
 

@@ -63,7 +63,7 @@ pub(super) fn summarizer_grants(helpdesk: &str) -> Value {
 }
 
 async fn sign_in(tell: &mut Teller, world: &mut World) -> Result<Granted> {
-    let (verifier, state) = (world.rim.entropy.token(32), world.rim.entropy.token(16));
+    let (verifier, state) = (world.ambient.entropy.token(32), world.ambient.entropy.token(16));
     let mut url = url::Url::parse(&format!("{}/oauth/authorize", world.issuer))?;
     url.query_pairs_mut().extend_pairs([
         ("response_type", "code"),

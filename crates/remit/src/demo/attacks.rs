@@ -116,9 +116,15 @@ async fn ask(world: &World, tokens: &Tokens, asked: &Value) -> Result<std::resul
         expires: UnixTime(tokens.planner.expires_at - 5),
         purpose: Some("summarise one ticket".into()),
     };
-    let now = world.rim.clock.unix();
-    let signed =
-        statement::create(world.planner.key(), "agent:planner", &world.issuer, &world.rim.entropy.token(16), now, &delegation);
+    let now = world.ambient.clock.unix();
+    let signed = statement::create(
+        world.planner.key(),
+        "agent:planner",
+        &world.issuer,
+        &world.ambient.entropy.token(16),
+        now,
+        &delegation,
+    );
     let signed = signed.map_err(|fault| anyhow::anyhow!("{fault}"))?;
     let details = asked.to_string();
     let fields = [

@@ -8,8 +8,9 @@ mod proof;
 mod tell;
 mod world;
 
-use crate::{cli::Demo, keys, rim::Rim, serve};
+use crate::{cli::Demo, keys, serve};
 use anyhow::{Context as _, Result};
+use remit_clock::Ambient;
 use std::path::PathBuf;
 use tell::Teller;
 use world::World;
@@ -18,10 +19,10 @@ use world::World;
 const STEPS: usize = 27;
 
 /// Runs the command; `false` when something did not hold.
-pub(crate) async fn run(args: &Demo, rim: &Rim) -> Result<bool> {
+pub(crate) async fn run(args: &Demo, ambient: &Ambient) -> Result<bool> {
     let dir = match &args.dir {
         Some(dir) => dir.clone(),
-        None => fresh(rim)?,
+        None => fresh(ambient)?,
     };
     let mut tell = Teller::new(args.json, STEPS);
     if !args.json {
@@ -29,7 +30,7 @@ pub(crate) async fn run(args: &Demo, rim: &Rim) -> Result<bool> {
         outln!("Everything below happens over HTTP against the server that `remit serve` runs. Kept in {}", dir.display());
     }
     let mut world =
-        World::build(&dir, rim).await.with_context(|| format!("cannot build the demo's world in {}", dir.display()))?;
+        World::build(&dir, ambient).await.with_context(|| format!("cannot build the demo's world in {}", dir.display()))?;
     let tokens = agents::tell(&mut tell, &mut world).await?;
     attacks::tell(&mut tell, &world, &tokens).await?;
     proof::tell(&mut tell, &world, &dir).await?;
@@ -45,7 +46,7 @@ pub(crate) async fn run(args: &Demo, rim: &Rim) -> Result<bool> {
     }
     if !args.once {
         outln!("\n{}  (Ctrl-C stops it)", serve::ready(&world.loaded, &world.running.vkey, false));
-        let watching = tokio::spawn(serve::watch_policies(&world.running, &world.rim));
+        let watching = tokio::spawn(serve::watch_policies(&world.running, &world.ambient));
         tokio::signal::ctrl_c().await?;
         watching.abort();
     }
@@ -54,8 +55,8 @@ pub(crate) async fn run(args: &Demo, rim: &Rim) -> Result<bool> {
 }
 
 /// A new folder below the system's temporary one.
-fn fresh(rim: &Rim) -> Result<PathBuf> {
-    let dir = std::env::temp_dir().join(format!("remit-demo-{}", rim.entropy.token(6)));
+fn fresh(ambient: &Ambient) -> Result<PathBuf> {
+    let dir = std::env::temp_dir().join(format!("remit-demo-{}", ambient.entropy.token(6)));
     keys::private_folder(&dir)?;
     Ok(dir)
 }

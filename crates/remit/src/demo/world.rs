@@ -7,14 +7,13 @@ use crate::{
     caller::{Caller, Source},
     cli::ConfigArg,
     config::{self, Loaded},
-    init,
-    rim::Rim,
-    serve,
+    init, serve,
     web::Web,
     wire::{self, Running},
 };
 use anyhow::{Context as _, Result};
 use http::Method;
+use remit_clock::Ambient;
 use remit_token::{Algorithm, PrivateKey};
 use serde_json::{Value, json};
 use std::{
@@ -41,26 +40,26 @@ pub(super) struct World {
     pub(super) thief: Caller,
     pub(super) running: Running,
     pub(super) loaded: Loaded,
-    pub(super) rim: Rim,
+    pub(super) ambient: Ambient,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
 }
 
 impl World {
     /// Builds the world in `dir`.
-    pub(super) async fn build(dir: &Path, rim: &Rim) -> Result<Self> {
+    pub(super) async fn build(dir: &Path, ambient: &Ambient) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no free loopback port")?;
         let listen = listener.local_addr()?.to_string();
-        let written = init::write(dir, &listen, "alice", rim)?;
+        let written = init::write(dir, &listen, "alice", ambient)?;
         second_server(&written.config)?;
         let loaded = config::load(&written.config).map_err(|problems| config::report(&problems))?;
-        let running = wire::start(&loaded, rim).await?;
+        let running = wire::start(&loaded, ambient).await?;
         let (stop, stopped) = watch::channel(false);
         let serving = tokio::spawn(serve::serve(listener, running.router.clone(), stopped));
         let issuer = loaded.config.server.public_url.clone();
         let web = Web::new()?;
         let admin = Admin::of(&ConfigArg { config: written.config.clone(), json: false })?;
-        let cast = Cast { web: &web, issuer: &issuer, rim };
+        let cast = Cast { web: &web, issuer: &issuer, ambient };
         let (planner, summarizer, thief) = (cast.agent("planner")?, cast.agent("summarizer")?, cast.agent("planner")?);
         cast.register(&admin, "planner", "Planner", &planner, json!(["helpdesk:*"])).await?;
         cast.register(
@@ -83,7 +82,7 @@ impl World {
             thief,
             running,
             loaded,
-            rim: rim.clone(),
+            ambient: ambient.clone(),
             stop,
             serving,
         })
@@ -122,15 +121,15 @@ impl World {
 struct Cast<'a> {
     web: &'a Web,
     issuer: &'a str,
-    rim: &'a Rim,
+    ambient: &'a Ambient,
 }
 
 impl Cast<'_> {
     fn agent(&self, name: &str) -> Result<Caller> {
-        let key = PrivateKey::generate(Algorithm::Ed25519, &mut |bytes| self.rim.entropy.fill(bytes))
+        let key = PrivateKey::generate(Algorithm::Ed25519, &mut |bytes| self.ambient.entropy.fill(bytes))
             .map_err(|fault| anyhow::anyhow!("{fault}"))?;
         let source = Source::Itself { resource: self.issuer.to_owned(), scope: None };
-        Ok(Caller::new(self.web.clone(), self.issuer, &format!("agent:{name}"), Arc::new(key), source, self.rim.clone()))
+        Ok(Caller::new(self.web.clone(), self.issuer, &format!("agent:{name}"), Arc::new(key), source, self.ambient.clone()))
     }
 
     async fn register(&self, admin: &Admin, name: &str, shown: &str, agent: &Caller, scopes: Value) -> Result<()> {

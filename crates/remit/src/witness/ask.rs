@@ -3,6 +3,7 @@
 use crate::web::{Answer, Web};
 use anyhow::{Context as _, Result, anyhow, bail};
 use http::{Method, StatusCode};
+use remit_clock::Clock;
 use remit_ledger::{
     Checkpoint, Reader,
     cosign::WitnessKey,
@@ -12,7 +13,7 @@ use remit_ledger::{
     witness::{self, Request},
 };
 use remit_model::{TenantId, ToolClass};
-use remit_store::{Batch, Cosignatures, Sighting, Store, Witnesses, rim::Clock};
+use remit_store::{Batch, Cosignatures, Sighting, Store, Witnesses};
 use serde_json::json;
 use std::{
     fs,

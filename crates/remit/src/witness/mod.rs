@@ -7,9 +7,8 @@ mod server;
 mod store;
 
 pub(crate) use ask::{Circle, Settings, watch};
+use remit_clock::Clock;
 pub(crate) use server::{Witness, run};
-
-use remit_store::rim::Clock;
 
 /// The time in seconds since 1970; `None` when the clock cannot be read or stands at its beginning. Nobody is to sign or
 /// judge a cosignature by such a time.

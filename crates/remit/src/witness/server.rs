@@ -1,7 +1,7 @@
 //! `remit witness`: keeps what it has seen of some logs and cosigns what extends it. Nothing else can be asked of it.
 
 use super::store::{Heads, Outcome};
-use crate::{out, rim::Rim, serve};
+use crate::{out, serve};
 use anyhow::{Context as _, Result};
 use axum::{
     Router,
@@ -12,11 +12,11 @@ use axum::{
     routing::{get, post},
 };
 use clap::Args;
+use remit_clock::{Ambient, Clock};
 use remit_ledger::{
     note::VerifyingKey,
     witness::{REQUEST_LIMIT, Refused, Request, SIZE_TYPE},
 };
-use remit_store::rim::Clock;
 use serde_json::json;
 use std::{
     path::PathBuf,
@@ -54,14 +54,14 @@ struct Desk {
 }
 
 /// Runs the command until SIGTERM or SIGINT.
-pub(crate) async fn run(args: &Witness, rim: &Rim) -> Result<()> {
+pub(crate) async fn run(args: &Witness, ambient: &Ambient) -> Result<()> {
     let parse = |vkey: &String| VerifyingKey::parse(vkey.trim()).with_context(|| format!("--log {vkey}"));
     let logs = args.logs.iter().map(parse).collect::<Result<Vec<_>>>()?;
-    let heads = Heads::open(&args.dir, args.name.as_deref(), logs, rim)?;
+    let heads = Heads::open(&args.dir, args.name.as_deref(), logs, ambient)?;
     let listener = TcpListener::bind(&args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     let url = format!("http://{}", listener.local_addr()?);
     let vkey = heads.vkey();
-    let desk = Arc::new(Desk { heads: Mutex::new(heads), clock: rim.clock.clone() });
+    let desk = Arc::new(Desk { heads: Mutex::new(heads), clock: ambient.clock.clone() });
     let router = Router::new()
         .route("/add-checkpoint", post(add_checkpoint))
         .route("/{origin}/checkpoint", get(checkpoint))
@@ -137,7 +137,7 @@ mod tests {
     async fn asked(seconds: i64) -> (StatusCode, String) {
         let dir = tempfile::tempdir().unwrap();
         let log = SigningKey::from_seed("log.example", &[7; 32]).unwrap();
-        let heads = Heads::open(dir.path(), Some("w.example"), vec![log.public().clone()], &Rim::system()).unwrap();
+        let heads = Heads::open(dir.path(), Some("w.example"), vec![log.public().clone()], &Ambient::system()).unwrap();
         let desk = Arc::new(Desk { heads: Mutex::new(heads), clock: Clock::manual(Moment::at(seconds)) });
         let head = Checkpoint { origin: "log.example".into(), size: 1, root: tree::leaf_hash(b"x") };
         let request = Request { old: 0, proof: Vec::new(), note: log.sign(&head.to_text()).unwrap() };

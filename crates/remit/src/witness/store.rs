@@ -1,7 +1,8 @@
 //! What a witness keeps: its key, and for each log the longest head it has cosigned. One folder, one process.
 
-use crate::{keys, rim::Rim};
+use crate::keys;
 use anyhow::{Context as _, Result, bail};
+use remit_clock::Ambient;
 use remit_ledger::{
     Checkpoint, Hash,
     cosign::Cosigner,
@@ -37,10 +38,10 @@ pub(super) enum Outcome {
 
 impl Heads {
     /// Opens or begins the folder of a witness.
-    pub(super) fn open(dir: &Path, name: Option<&str>, logs: Vec<VerifyingKey>, rim: &Rim) -> Result<Self> {
+    pub(super) fn open(dir: &Path, name: Option<&str>, logs: Vec<VerifyingKey>, ambient: &Ambient) -> Result<Self> {
         keys::private_folder(dir)?;
         let lock = lock(dir)?;
-        let cosigner = cosigner(dir, name, rim)?;
+        let cosigner = cosigner(dir, name, ambient)?;
         let mut held = HashMap::new();
         for log in &logs {
             let file = dir.join(file_name(log.name()));
@@ -112,12 +113,12 @@ fn file_name(origin: &str) -> String {
 }
 
 /// The witness's key, made at the first start. Its name never changes: a cosignature under another would be another witness's.
-fn cosigner(dir: &Path, name: Option<&str>, rim: &Rim) -> Result<Cosigner> {
+fn cosigner(dir: &Path, name: Option<&str>, ambient: &Ambient) -> Result<Cosigner> {
     let (seed_file, name_file) = (dir.join("witness.seed"), dir.join("witness.name"));
     if !seed_file.exists() {
-        let stem = rim.entropy.token(6).replace(['-', '_'], "0").to_lowercase();
+        let stem = ambient.entropy.token(6).replace(['-', '_'], "0").to_lowercase();
         let fresh = name.map_or_else(|| format!("remit-witness/{stem}"), str::to_owned);
-        let seed: [u8; 32] = rim.entropy.bytes();
+        let seed: [u8; 32] = ambient.entropy.bytes();
         // A name that cannot name a key must not be left behind.
         Cosigner::from_seed(&fresh, &seed).map_err(|fault| anyhow::anyhow!("--name {fresh}: {fault}"))?;
         if !name_file.exists() {
@@ -180,7 +181,7 @@ mod tests {
     }
 
     fn open(dir: &Path) -> Result<Heads> {
-        Heads::open(dir, Some("w.example"), vec![log().public().clone()], &Rim::system())
+        Heads::open(dir, Some("w.example"), vec![log().public().clone()], &Ambient::system())
     }
 
     #[test]
@@ -216,7 +217,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let newer = SigningKey::from_seed("log.example", &[8; 32]).unwrap();
         let both = || vec![log().public().clone(), newer.public().clone()];
-        let mut heads = Heads::open(dir.path(), Some("w.example"), both(), &Rim::system()).unwrap();
+        let mut heads = Heads::open(dir.path(), Some("w.example"), both(), &Ambient::system()).unwrap();
         heads.add(&request(0, &leaves(5)), 1_800_000_000).unwrap();
         let under = |key: &SigningKey, leaves: &[Hash]| {
             let asked = request(5, leaves);
@@ -229,7 +230,7 @@ mod tests {
         assert!(matches!(heads.add(&under(&newer, &fork), 1_800_000_001).unwrap(), Outcome::Refused(Refused::Inconsistent)));
         assert!(matches!(heads.add(&under(&newer, &leaves(9)), 1_800_000_001).unwrap(), Outcome::Cosigned(_)));
         drop(heads);
-        let heads = Heads::open(dir.path(), Some("w.example"), both(), &Rim::system()).unwrap();
+        let heads = Heads::open(dir.path(), Some("w.example"), both(), &Ambient::system()).unwrap();
         assert_eq!(heads.held["log.example"].0.size, 9);
     }
 
@@ -239,7 +240,7 @@ mod tests {
         let mut heads = open(dir.path()).unwrap();
         heads.add(&request(0, &leaves(5)), 1_800_000_000).unwrap();
         drop(heads);
-        assert!(Heads::open(dir.path(), Some("other.example"), vec![], &Rim::system()).is_err(), "another name");
+        assert!(Heads::open(dir.path(), Some("other.example"), vec![], &Ambient::system()).is_err(), "another name");
         let file = dir.path().join(file_name("log.example"));
         let note = fs::read(&file).unwrap();
         for damage in [&b""[..], &note[1..], &note[..note.len() / 2]] {

@@ -18,10 +18,10 @@ use crate::{
     config::{Config, StoreError},
     handles::Shared,
     log::publisher::signed,
-    rim::{Clock, Entropy, Pool},
     vault::Vault,
     world::snapshot::Snapshot,
 };
+use remit_clock::{Clock, Entropy, EntropyPool};
 use remit_ledger::{
     Sealer,
     record::{Draft, Identity, Position, SealError},
@@ -45,7 +45,7 @@ pub(crate) struct Group {
     pub(crate) shared: Arc<Shared>,
     pub(crate) sealer: Sealer,
     /// Randomness of the records.
-    pool: Pool,
+    pool: EntropyPool,
     pub(crate) clock: Clock,
     /// Days a class of records keeps its values, by name.
     retention: BTreeMap<String, u32>,
@@ -124,7 +124,7 @@ impl Group {
         let (clock, retention) = (config.clock.clone(), config.retention.clone());
         let beat = Beat::new(config.heartbeat, clock.now().mono_ns);
         let (alarms, sweeper) = (Alarms::default(), Sweeper::new());
-        let pool = Pool::of(config.entropy.clone());
+        let pool = EntropyPool::of(config.entropy.clone());
         Self { conn, shared, sealer, pool, clock, retention, state, spool, alarms, beat, sweeper, careful: 0 }
     }
 

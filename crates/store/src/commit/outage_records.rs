@@ -1,7 +1,8 @@
 //! Outages as they begin and end: an alarm in the server's log, and a record as soon as one can be written.
 //! SPEC: record.md §1.10 (PCI DSS 10.7, AU-5).
 
-use crate::{commit::outage::Outage, rim::Steps};
+use crate::commit::outage::Outage;
+use remit_clock::Steps;
 use remit_ledger::record::{Draft, EffectConfirmed, OutcomeStatus, ProducerKind, RecordType};
 use remit_model::{Code, TenantId, ToolClass, time::Moment};
 use serde_json::{Value, json};

@@ -12,9 +12,9 @@ use crate::{
     db::sqlite,
     handles::Shared,
     log::witness::{Sighting, Witnesses, Witnessing},
-    rim::Clock,
     vault::Vault,
 };
+use remit_clock::Clock;
 use remit_ledger::{
     Checkpoint, Hash, Reader, Writer,
     dir::{Published, WriteError},

@@ -1,12 +1,13 @@
 //! `keys.db`: what is in it, and how a key comes in and is destroyed.
 
 use super::Standing;
-use crate::{config::StoreError, rim::Entropy};
+use crate::config::StoreError;
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     hkdf,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use remit_clock::Entropy;
 use remit_ledger::{
     Keyring,
     vault::{Key, KeyId, SubjectKey},

@@ -12,11 +12,11 @@ pub(crate) use rows::{context, open_row, seal_row};
 
 use crate::{
     config::{Config, StoreError},
-    rim::Entropy,
     world::snapshot::Snapshot,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use file::File;
+use remit_clock::Entropy;
 use remit_ledger::{
     Keyring,
     record::Pepper,

@@ -1,11 +1,9 @@
 //! Rows of the database that name people: sealed like side values, so that a backup of the database tells nothing.
 
 use super::Vault;
-use crate::{
-    commit::group_commit::{Halt, Work},
-    rim::Entropy,
-};
+use crate::commit::group_commit::{Halt, Work};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use remit_clock::Entropy;
 use remit_ledger::vault::{KeyId, SealedBox, Subject};
 use remit_model::{Fault, Principal};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};

@@ -2,13 +2,14 @@
 //! acknowledged must be there afterwards. SPEC: N-LG-11.
 
 use crate::fixture::{NOW, batch, config};
+use remit_clock::Entropy;
 use remit_ledger::{
     Record, Trust,
     record::{Draft, EffectConfirmed, OutcomeStatus, ProducerKind, RecordType},
     verify,
 };
 use remit_model::{id::TenantId, resource::ToolClass, time::UnixTime};
-use remit_store::{ApplyError, Budget, JtiKind, Precondition, Receipt, Store, rim::Entropy};
+use remit_store::{ApplyError, Budget, JtiKind, Precondition, Receipt, Store};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File, OpenOptions},

@@ -1,5 +1,6 @@
 //! Stores to test with.
 
+use remit_clock::Clock;
 use remit_ledger::record::{ProducerKind, RecordType};
 use remit_model::{
     agent::{Agent, AgentStatus},
@@ -8,7 +9,7 @@ use remit_model::{
     time::{Moment, UnixTime},
 };
 
-use remit_store::{Batch, Config, Draft, Store, rim::Clock};
+use remit_store::{Batch, Config, Draft, Store};
 use serde_json::json;
 use std::{path::Path, time::Duration};
 

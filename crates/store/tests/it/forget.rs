@@ -1,6 +1,7 @@
 //! Forgetting a subject: what is gone, where it is gone from, and what still holds.
 
 use crate::fixture::{NOW, agent, batch, config, open};
+use remit_clock::Clock;
 use remit_ledger::{
     Draft, Reader, Trust,
     field_proof::FieldProof,
@@ -15,7 +16,7 @@ use remit_model::{
     id::{Principal, TenantId},
     time::UnixTime,
 };
-use remit_store::{Change, EraseError, Erased, Precondition, Secret, Store, StoreError, StoredToken, rim::Clock};
+use remit_store::{Change, EraseError, Erased, Precondition, Secret, Store, StoreError, StoredToken};
 use serde_json::{Value, json};
 use std::{
     fs,

@@ -2,12 +2,13 @@
 //! witnesses that are gone. SPEC: record.md §1.10 (PCI DSS 10.7).
 
 use crate::fixture::{NOW, batch, config, draft};
+use remit_clock::Clock;
 use remit_ledger::{Record, Trust, verify};
 use remit_model::{
     Code,
     time::{ClockStatus, Moment},
 };
-use remit_store::{ApplyError, Config, Outage, Receipt, Store, rim::Clock};
+use remit_store::{ApplyError, Config, Outage, Receipt, Store};
 use std::{
     fs::{self, File, OpenOptions},
     io::Write as _,

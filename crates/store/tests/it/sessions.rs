@@ -2,13 +2,14 @@
 //! SPEC: record.md §1.9.
 
 use crate::fixture::{NOW, batch, config, draft};
+use remit_clock::Clock;
 use remit_ledger::{
     Record, Trust,
     record::{Draft, RecordType},
     verify,
 };
 use remit_model::time::Moment;
-use remit_store::{Config, Precondition, Store, rim::Clock};
+use remit_store::{Config, Precondition, Store};
 use std::{path::Path, time::Duration};
 
 fn of(session: &str, kind: RecordType) -> Draft {

@@ -3,7 +3,7 @@
 //! The wall clock is never claimed better than we can know: without `unsafe` the kernel's NTP discipline
 //! (`adjtimex(2)`) is out of reach, so the status is `unknown` and the error bound the largest (record.md §1.5, §1.11).
 
-use super::watch::{Steps, Watch};
+use crate::step_watch::{StepWatch, Steps};
 use remit_model::time::{ClockStatus, Moment, TimeSource, UnixTime};
 use std::{
     fmt,
@@ -17,7 +17,7 @@ pub struct Clock(Arc<Inner>);
 
 struct Inner {
     source: Source,
-    watch: Mutex<Watch>,
+    watch: Mutex<StepWatch>,
 }
 
 enum Source {
@@ -45,7 +45,7 @@ impl Clock {
     }
 
     fn watched(source: Source, settle: Duration) -> Self {
-        let watch = Watch::new(u64::try_from(settle.as_nanos()).unwrap_or(u64::MAX));
+        let watch = StepWatch::new(u64::try_from(settle.as_nanos()).unwrap_or(u64::MAX));
         Self(Arc::new(Inner { source, watch: Mutex::new(watch) }))
     }
 
@@ -98,7 +98,7 @@ impl fmt::Debug for Clock {
 /// Readings of two clocks within this many nanoseconds count as one.
 const TOGETHER_NS: u64 = 50_000_000;
 
-#[expect(clippy::disallowed_methods, reason = "the rim: the one place that reads the wall clock")]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
 fn system(boot_id: [u8; 16]) -> Moment {
     let mut before = since_boot();
     let (mut wall, mut after) = (SystemTime::now(), since_boot());
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn slewing_and_late_readings_of_other_threads_are_no_steps() {
-        let mut watch = Watch::new(30_000_000_000);
+        let mut watch = StepWatch::new(30_000_000_000);
         let start = Moment::at(1_000);
         for n in 0..1_000_u64 {
             // 500 ppm is the most a clock is slewed.

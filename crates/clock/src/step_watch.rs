@@ -15,20 +15,20 @@ pub struct Steps {
 
 /// What the last reading was.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(crate) struct StepWatch {
     settle_ns: u64,
     last: Option<Moment>,
     disrupted_until: u64,
-    pub(super) steps: Steps,
+    pub(crate) steps: Steps,
 }
 
-impl Watch {
-    pub(super) fn new(settle_ns: u64) -> Self {
+impl StepWatch {
+    pub(crate) fn new(settle_ns: u64) -> Self {
         Self { settle_ns, last: None, disrupted_until: 0, steps: Steps::default() }
     }
 
     /// Compares a reading with the last one; marks it when the clock was stepped and has not settled yet.
-    pub(super) fn observe(&mut self, mut now: Moment) -> Moment {
+    pub(crate) fn observe(&mut self, mut now: Moment) -> Moment {
         if let Some(last) = self.last.filter(|last| last.boot_id == now.boot_id && last.mono_ns <= now.mono_ns) {
             let step = offset(&now) - offset(&last);
             if step.unsigned_abs() >= STEP_NS {

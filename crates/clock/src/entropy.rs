@@ -79,23 +79,23 @@ impl fmt::Debug for Entropy {
     }
 }
 
-/// Randomness drawn in blocks, for whoever needs many small pieces. A seeded source is asked piece by piece.
+/// Draws randomness in blocks, for callers that need many small pieces. A seeded source is asked piece by piece.
 #[derive(Debug)]
-pub(crate) struct Pool {
+pub struct EntropyPool {
     source: Entropy,
     block: Zeroizing<Vec<u8>>,
     /// Bytes at the front of the block that were given out.
     given: usize,
 }
 
-impl Pool {
+impl EntropyPool {
     const BLOCK: usize = 4096;
 
-    pub(crate) fn of(source: Entropy) -> Self {
+    pub fn of(source: Entropy) -> Self {
         Self { source, block: Zeroizing::new(vec![0; Self::BLOCK]), given: Self::BLOCK }
     }
 
-    pub(crate) fn fill(&mut self, bytes: &mut [u8]) {
+    pub fn fill(&mut self, bytes: &mut [u8]) {
         if matches!(self.source.0.as_ref(), Source::Seeded(_)) || bytes.len() > Self::BLOCK {
             return self.source.fill(bytes);
         }
@@ -126,7 +126,7 @@ impl Stream {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the rim: the one place that draws randomness")]
+#[expect(clippy::disallowed_methods, reason = "the one place that draws randomness")]
 fn system(bytes: &mut [u8]) {
     if aws_lc_rs::rand::fill(bytes).is_err() {
         // Without randomness every key and code would be guessable: stop at once rather than go on.
@@ -149,17 +149,17 @@ mod tests {
 
     #[test]
     fn a_pool_gives_nothing_twice_and_a_seeded_one_gives_what_its_source_would() {
-        let mut pool = Pool::of(Entropy::system());
+        let mut pool = EntropyPool::of(Entropy::system());
         let mut seen = std::collections::BTreeSet::new();
-        for _ in 0..3 * Pool::BLOCK / 16 {
+        for _ in 0..3 * EntropyPool::BLOCK / 16 {
             let mut piece = [0; 16];
             pool.fill(&mut piece);
             assert!(seen.insert(piece), "a piece was given out twice");
         }
-        let mut large = vec![0; 2 * Pool::BLOCK];
+        let mut large = vec![0; 2 * EntropyPool::BLOCK];
         pool.fill(&mut large);
         assert!(large.chunks(16).all(|piece| piece.iter().any(|byte| *byte != 0)));
-        let (source, mut pool) = (Entropy::seeded(7), Pool::of(Entropy::seeded(7)));
+        let (source, mut pool) = (Entropy::seeded(7), EntropyPool::of(Entropy::seeded(7)));
         for length in [16, 12, 32, 1] {
             let (mut one, mut two) = (vec![0; length], vec![0; length]);
             source.fill(&mut one);
