@@ -1102,9 +1102,15 @@ def normal_url(url):
 
 # --- Chain of custody (custody-format) --------------------------------------------------------------------------------
 def principal(value):
-    if not isinstance(value, dict) or set(value) != {"iss", "sub"} or not all(isinstance(text, str) for text in value.values()):
-        raise Wrong("a principal is not {iss, sub}")
-    return value
+    members = set(value) if isinstance(value, dict) else set()
+    if not {"iss", "sub"} <= members <= {"iss", "sub", "kind"} or not all(isinstance(text, str) for text in value.values()):
+        raise Wrong("a principal is not {iss, sub} or {iss, sub, kind}")
+    said = "human" if value["sub"].startswith("user:") else "agent"
+    kind = value.get("kind", said)
+    refuse(kind not in ("human", "agent"), "a principal is of an unknown kind")
+    return named(value) | ({} if kind == said else {"kind": kind})
+def named(principal): return {name: principal[name] for name in ("iss", "sub")}
+def is_person(principal): return principal.get("kind", "human" if principal["sub"].startswith("user:") else "agent") == "human"
 class Hop:
     """One delegation of a chain."""
     def __init__(self, value):
@@ -1142,7 +1148,7 @@ class Token:
         refuse(len(record.chain) != len(self.hops) + 1, "the record's chain has not the parties of the committed chain")
         for place, party in enumerate(self.parties()):
             open_, subject = side.value(f"/chain/{place}/subject")
-            refuse(open_ and subject != party, f"party {place} of the record's chain is not that of the committed chain")
+            refuse(open_ and subject != named(party), f"party {place} of the record's chain is not that of the committed chain")
         for place, hop in enumerate(self.hops, 1):
             proof = text_at(record.chain[place], "/edge_proof")
             if proof is not None and proof != hash_text(sha256(hop.jws.encode())):
@@ -1152,8 +1158,8 @@ class Token:
     def says_what_its_chain_says(self):
         act = None
         for hop in self.hops:
-            profile = "user" if hop.delegate["sub"].startswith("user:") else "ai_agent"
-            act = dict(hop.delegate, sub_profile=profile) | ({} if act is None else {"act": act})
+            profile = "user" if is_person(hop.delegate) else "ai_agent"
+            act = dict(named(hop.delegate), sub_profile=profile) | ({} if act is None else {"act": act})
         refuse(self.sub != self.root["sub"] or self.act != act, "`sub` or `act` of the token do not say what the chain says")
         refuse(self.jkt is None, "the token is bound to no key")
         if not self.hops: return
@@ -1167,7 +1173,7 @@ class Token:
         seen, jtis, parent = [self.root], set(), None
         for hop in self.hops:
             refuse(hop.delegator != seen[-1] or hop.jti in jtis, "the chain does not hold: spliced")
-            refuse(hop.delegate["sub"].startswith("user:") or hop.delegate in seen, "the chain does not hold: a person as delegate, or a cycle")
+            refuse(is_person(hop.delegate) or named(hop.delegate) in map(named, seen), "the chain does not hold: a person as delegate, or a cycle")
             if parent is not None:
                 refuse(hop.expires > parent.expires, "the chain does not hold: a hop outlives the one before")
                 refuse(hop.delegate["iss"] != hop.delegator["iss"], "the chain does not hold: a delegate of another issuer")
@@ -1272,7 +1278,7 @@ class Custody:
         return len(mine)
     def root_agent(self, record, token, side):
         """An agent on its own account proved itself with a client assertion."""
-        refuse(token.root["sub"].startswith("user:"), "a token for a person without a delegation")
+        refuse(is_person(token.root), "a token for a person without a delegation")
         if token.ancestors: return
         edge = side.value("/chain/0/edge")[1]
         refuse(not isinstance(edge, dict) or edge.get("kind") != "client_assertion", "the agent's own client assertion is not with its record")

@@ -52,7 +52,7 @@ impl Caller {
     }
 
     fn principal(&self) -> Principal {
-        Principal { iss: ISSUER.to_owned(), sub: self.sub() }
+        Principal::local(ISSUER, self.sub())
     }
 
     fn registered(&self) -> Agent {
@@ -292,7 +292,7 @@ fn claims(planner: &Caller) -> access::Claims {
 /// Everybody registered, and the planner's token as it was issued.
 fn people(planner: &Caller, agents: [&Caller; 5]) -> Batch {
     let claims = claims(planner);
-    let alice = Principal { iss: ISSUER.to_owned(), sub: "user:alice".to_owned() };
+    let alice = Principal::local(ISSUER, "user:alice");
     let jkt = planner.proof.public().thumbprint().to_owned();
     let mut chain = Chain::new(claims.txn, alice.clone());
     chain.hops.push(Hop {

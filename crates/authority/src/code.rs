@@ -14,7 +14,7 @@ use crate::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use remit_ledger::record::{HumanInLoop, RecordType};
-use remit_model::{Authority, Chain, Code, EdgeProof, Fault, Hop, Principal, Refusal, UnixTime, json};
+use remit_model::{Authority, Chain, Code, EdgeProof, Fault, Hop, Principal, PrincipalKind, Refusal, UnixTime, json};
 use remit_store::{Batch, Change, Revocation, StoredCode, StoredRefresh};
 use remit_token::id_token;
 use serde::{Deserialize, Serialize};
@@ -232,7 +232,7 @@ pub(crate) fn pick(
 fn id_token(call: &Call<'_>, consented: &Consented) -> Result<String, Fault> {
     let claims = id_token::Claims {
         iss: call.server.issuer.clone(),
-        sub: format!("user:{}", consented.user),
+        sub: PrincipalKind::Human.subject(&consented.user),
         aud: call.client.id(),
         nonce: consented.nonce.clone(),
         iat: call.now,

@@ -78,13 +78,13 @@ fn party(snapshot: &Snapshot, principal: &Principal) -> Party {
 }
 
 fn agent<'a>(snapshot: &'a Snapshot, principal: &Principal) -> Option<&'a Agent> {
-    snapshot.agent_named(principal.sub.strip_prefix("agent:")?).map(AsRef::as_ref)
+    snapshot.agent_named(PrincipalKind::Agent.name_in(&principal.sub)?).map(AsRef::as_ref)
 }
 
 /// The human a principal is, when it is one of ours.
 pub(crate) fn human<'a>(snapshot: &'a Snapshot, principal: &Principal) -> Option<&'a Human> {
     match principal.kind() {
-        PrincipalKind::Human => snapshot.human(principal.sub.strip_prefix("user:")?).map(AsRef::as_ref),
+        PrincipalKind::Human => snapshot.human(PrincipalKind::Human.name_in(&principal.sub)?).map(AsRef::as_ref),
         PrincipalKind::Agent => None,
     }
 }

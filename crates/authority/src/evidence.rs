@@ -5,7 +5,7 @@
 //! handed over is not decided here.
 
 use crate::{error::No, narrow, record::hash, token::Call};
-use remit_model::{Code, EdgeProof, Fault, Principal, Refusal, UnixTime, json};
+use remit_model::{AgentId, Code, EdgeProof, Fault, Principal, Refusal, UnixTime, json};
 use remit_store::{JtiKind, StoredToken};
 use remit_token::{
     Delegation, Skew,
@@ -119,8 +119,8 @@ async fn named(call: &Call<'_>, subject: &str, actor: &str) -> Result<Evidence, 
     if actor.act.is_some() {
         return Err(invalid("the actor token must be the sub-agent's own, without `act`").into());
     }
-    let delegate = Principal { iss: actor.iss.clone(), sub: actor.sub.clone() };
-    if delegate.agent_id().is_none() {
+    let delegate = Principal::local(&actor.iss, &actor.sub);
+    if AgentId::from_subject(&delegate.sub).is_err() {
         return Err(invalid("only an agent can be the actor").into());
     }
     // (5) it belongs to no other flow: it is addressed to us and carries no authority that could be spliced in. SPEC: N-DC-01

@@ -43,7 +43,7 @@ impl Caller {
         let method = if client.assertion.is_some() { AuthMethod::ClientAssertion } else { AuthMethod::None };
         Self {
             principal: Principal::agent(issuer, &client.agent.id),
-            owner: Some(Principal { iss: issuer.to_owned(), sub: client.agent.owner.clone() }),
+            owner: Some(Principal::local(issuer, &client.agent.owner)),
             auth: Auth { method, ..Auth::default() },
             assertion: client.assertion.as_ref().map(|assertion| assertion.compact().to_owned()),
             proof: None,

@@ -55,7 +55,7 @@ async fn serve(
     let proof = proof::proof(server, headers, request, Some(token.digest()), token.cnf_jkt.as_deref(), now)?;
     // The token counts, everyone in its chain may act, and the proof is made with its key.
     server.replays.remember(&proof, now)?;
-    let caller = Principal { iss: server.issuer.clone(), sub: token.actor().to_owned() };
+    let caller = Principal::local(&server.issuer, token.actor());
     case.entry.chain = server.store.token(&token.jti).await.map_err(remit_model::Fault::new)?.map(|stored| stored.chain.clone());
     case.entry.caller =
         Some(Caller { proof: Some(proof.compact().to_owned()), jkt: Some(proof.jkt().to_owned()), ..Caller::claimed(caller) });
@@ -66,7 +66,7 @@ async fn serve(
     if sub_agent || !token.scope.split(' ').any(|scope| scope == "openid") {
         return Err(Refusal::new(Code::DelegationNotAllowed, "the token was not granted `openid`").into());
     }
-    let principal = Principal { iss: server.issuer.clone(), sub: token.sub.clone() };
+    let principal = Principal::local(&server.issuer, &token.sub);
     let human = consult::human(&snapshot, &principal).ok_or_else(refused)?;
     let record = case.entry.happened(&server.tenant, RecordType::Decision, At::UserInfo);
     issue::commit(server, case, Batch::new(server.tenant.clone()).record(record)).await?;

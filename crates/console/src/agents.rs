@@ -12,7 +12,7 @@ use axum::{
     routing::{get, post},
 };
 use http::StatusCode;
-use remit_model::{Agent, AgentId, AgentStatus, Authority, Code, Principal, Refusal, Server, json};
+use remit_model::{Agent, AgentId, AgentStatus, Authority, Code, Principal, PrincipalKind, Refusal, Server, json};
 use remit_store::{ApplyError, Batch, Change, Precondition};
 use remit_token::PublicKey;
 use serde::Deserialize;
@@ -64,7 +64,7 @@ async fn add(admin: Admin, State(console): State<Arc<Console>>, body: Bytes) -> 
         .change(&console, "agent.add")
         .ext("config", object!({"agent": agent.id.subject(), "keys": agent.keys, "ceiling": agent.ceiling.digest()}))
         // What is committed names the accountable human: it is theirs to be forgotten.
-        .owner(Principal { iss: console.issuer.clone(), sub: agent.owner.clone() })
+        .owner(Principal::local(&console.issuer, &agent.owner))
         .commit("/agent", shown.clone());
     let batch = Batch::new(console.tenant.clone())
         .require(Precondition::NewAgent(agent.id.clone()))
@@ -91,7 +91,7 @@ fn register(console: &Console, asked: Registration) -> Result<Agent, Refusal> {
     for uri in &asked.redirect_uris {
         redirect_uri(uri)?;
     }
-    let owner = asked.owner.strip_prefix("user:").filter(|name| console.store.snapshot().human(name).is_some());
+    let owner = PrincipalKind::Human.name_in(&asked.owner).filter(|name| console.store.snapshot().human(name).is_some());
     if owner.is_none() {
         return Err(Refusal::new(
             Code::RequestMalformed,
@@ -172,7 +172,7 @@ async fn set(
     if agent.status == AgentStatus::Retired {
         return Err(Refusal::new(Code::AgentRetired, format!("`{name}` is retired, and that is for good")).into());
     }
-    let owner = agent.owner.strip_prefix("user:").filter(|name| console.store.snapshot().human(name).is_some());
+    let owner = PrincipalKind::Human.name_in(&agent.owner).filter(|name| console.store.snapshot().human(name).is_some());
     if status == AgentStatus::Active && owner.is_none() {
         let reason = format!("nobody is accountable for `{name}` any more: its owner was erased or has no account");
         return Err(Refusal::new(Code::RequestMalformed, reason).into());

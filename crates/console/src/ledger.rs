@@ -180,7 +180,7 @@ fn principals(console: &Console) -> BTreeMap<String, Principal> {
     let snapshot = console.store.snapshot();
     let humans = snapshot.humans().map(|human| human.subject());
     let agents = snapshot.agent_ids().map(remit_model::AgentId::subject);
-    let named = humans.chain(agents).map(|sub| Principal { iss: console.issuer.clone(), sub });
+    let named = humans.chain(agents).map(|sub| Principal::local(&console.issuer, sub));
     named.map(|who| (console.store.reference(&Subject::Principal { iss: who.iss.clone(), sub: who.sub.clone() }), who)).collect()
 }
 

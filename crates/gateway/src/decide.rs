@@ -59,7 +59,7 @@ pub(crate) fn question(
     let (principal, on_behalf_of) = if caller.revision == world.revision() {
         (caller.authority.principal.clone(), caller.authority.on_behalf_of.clone())
     } else {
-        let root = Principal { iss: token.iss.clone(), sub: token.sub.clone() };
+        let root = Principal::local(&token.iss, &token.sub);
         (held::party(world, token.parties().last().unwrap_or(&root)), held::party(world, &root))
     };
     let tool = matches!(act.kind, Kind::Gated).then(|| ToolFacts {

@@ -62,7 +62,7 @@ enum Basis {
 impl Held {
     pub(crate) fn new(token: AccessToken) -> Self {
         let mut parties: Vec<Principal> = token.act.iter().flat_map(Actor::chain).map(Actor::principal).collect();
-        parties.push(Principal { iss: token.iss.clone(), sub: token.sub.clone() });
+        parties.push(Principal::local(&token.iss, &token.sub));
         parties.reverse();
         let chain = record::chain(&token, &parties);
         Self { token, parties, chain, proof: OnceLock::new(), standing: Mutex::default() }
@@ -117,7 +117,7 @@ impl Held {
 
     fn effective(&self, world: &Snapshot, basis: Vec<Basis>) -> Effective {
         let authority = identify::within_limits(world, self.authority.clone(), &self.parties).at_location(&self.aud);
-        let root = Principal { iss: self.iss.clone(), sub: self.sub.clone() };
+        let root = Principal::local(&self.iss, &self.sub);
         let holder = self.parties.last().unwrap_or(&root);
         Effective {
             digest: authority.digest(),

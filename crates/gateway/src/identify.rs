@@ -328,11 +328,11 @@ fn agent(world: &Snapshot, party: &Principal) -> Result<(), Refusal> {
 }
 
 pub(crate) fn registered<'w>(world: &'w Snapshot, party: &Principal) -> Option<&'w Arc<Agent>> {
-    world.agent_named(party.sub.strip_prefix("agent:")?)
+    world.agent_named(PrincipalKind::Agent.name_in(&party.sub)?)
 }
 
 pub(crate) fn person<'w>(world: &'w Snapshot, party: &Principal) -> Option<&'w Arc<Human>> {
-    world.human(party.sub.strip_prefix("user:")?)
+    world.human(PrincipalKind::Human.name_in(&party.sub)?)
 }
 
 /// An authority as far as everyone it came through may hold it now.

@@ -119,7 +119,7 @@ impl Entry {
         }
         self.draft.txn = Some(token.txn.clone());
         let holder = token.parties().last().and_then(|holder| identify::registered(world, holder));
-        self.draft.owner = holder.map(|agent| Principal { iss: token.iss.clone(), sub: agent.owner.clone() });
+        self.draft.owner = holder.map(|agent| Principal::local(&token.iss, &agent.owner));
         self.draft.purpose = token.purpose.clone().map(|code| Purpose { code, ..Purpose::default() });
     }
 
@@ -422,7 +422,7 @@ pub(crate) fn chain(token: &AccessToken, parties: &[Principal]) -> Vec<Party> {
         });
         caller.grant = GrantFacts {
             id: token.jti.clone(),
-            kind: if token.act.is_none() && last == 0 && token.sub.starts_with("agent:") {
+            kind: if token.act.is_none() && last == 0 && PrincipalKind::of_subject(&token.sub) == PrincipalKind::Agent {
                 GrantKind::ClientCredentials
             } else if last > 1 {
                 GrantKind::TokenExchange

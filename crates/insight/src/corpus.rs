@@ -248,7 +248,7 @@ impl Corpus {
         let name = question.tool.as_ref().map_or(question.action.as_str(), |tool| tool.name.as_str()).to_owned();
         let class = question.tool.as_ref().map_or(ToolClass::Identity, |tool| tool.class);
         let parties = std::iter::once(&question.on_behalf_of.sub).chain(&question.chain);
-        let chain = parties.map(|sub| Party::of(&Principal { iss: ISSUER.to_owned(), sub: sub.clone() })).collect();
+        let chain = parties.map(|sub| Party::of(&Principal::local(ISSUER, sub))).collect();
         let mut draft = Draft::new(TenantId::main(), ProducerKind::Gateway, RecordType::Decision)
             .protocol(Protocol::Mcp)
             .action(name.clone(), class)
@@ -261,7 +261,7 @@ impl Corpus {
         draft.outcome.code.clone_from(&facts.reason_code);
         draft.decision = Some(facts);
         draft.txn.clone_from(&question.txn);
-        draft.owner = Some(Principal { iss: ISSUER.to_owned(), sub: question.on_behalf_of.sub.clone() });
+        draft.owner = Some(Principal::local(ISSUER, &question.on_behalf_of.sub));
         draft.tool = question.tool.as_ref().map(|_| Tool { server_id: "helpdesk".to_owned(), name, ..Tool::default() });
         draft
     }

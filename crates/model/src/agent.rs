@@ -1,6 +1,10 @@
 //! Registered principals: agents with an owner, a status and a ceiling; humans with entitlements.
 
-use crate::{authority::Authority, id::AgentId, time::UnixTime};
+use crate::{
+    authority::Authority,
+    id::{AgentId, PrincipalKind},
+    time::UnixTime,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{collections::BTreeMap, fmt};
@@ -59,7 +63,7 @@ pub struct Human {
 
 impl Human {
     pub fn subject(&self) -> String {
-        format!("user:{}", self.name)
+        PrincipalKind::Human.subject(&self.name)
     }
 }
 

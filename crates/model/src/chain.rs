@@ -141,7 +141,7 @@ impl Chain {
             let reason = format!("`{}` is a person; authority is handed on to agents only", hop.delegate.sub);
             return Err(Refusal::new(Code::DelegationNotAllowed, reason));
         }
-        if hop.delegate == self.root || self.hops.iter().any(|earlier| earlier.delegate == hop.delegate) {
+        if hop.delegate.is_same(&self.root) || self.hops.iter().any(|earlier| hop.delegate.is_same(&earlier.delegate)) {
             return Err(Refusal::new(Code::ChainCycle, format!("`{}` is already in the chain", hop.delegate.sub)));
         }
         Ok(())

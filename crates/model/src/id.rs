@@ -1,11 +1,12 @@
 //! Names of things: tenants, agents, servers and principals.
 //!
-//! Parsing is the only way in, so a value of one of these types is always well-formed. Subjects live in one
-//! namespace per kind (`user:`, `agent:`) so that an agent can never be mistaken for a human.
+//! Parsing is the only way in, so a value of one of these types is always well-formed. Local subjects live in one
+//! namespace per kind (`user:`, `agent:`) so that an agent can never be mistaken for a human; this module alone
+//! knows the prefixes.
 //! SPEC: CC-01 (RFC 9068 §5), DC-15, N-DC-16 (ASCII only: no look-alikes).
 
 use crate::refusal::{Code, Refusal};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 use std::{borrow::Borrow, fmt, sync::Arc};
 
 /// Longest name of an agent, human, server or tenant, in bytes.
@@ -34,33 +35,118 @@ pub enum PrincipalKind {
     Agent,
 }
 
+impl PrincipalKind {
+    /// The prefix of the local subjects of this kind. No other code spells it.
+    const fn prefix(self) -> &'static str {
+        match self {
+            Self::Human => "user:",
+            Self::Agent => "agent:",
+        }
+    }
+
+    /// The kind of a local subject: everything outside `user:` is a program.
+    pub fn of_subject(subject: &str) -> Self {
+        if subject.starts_with(Self::Human.prefix()) { Self::Human } else { Self::Agent }
+    }
+
+    /// The local subject of the principal of this kind and name: `user:alice`.
+    pub fn subject(self, name: &str) -> String {
+        format!("{}{name}", self.prefix())
+    }
+
+    /// The name in a local subject of this kind; `None` for a subject of the other kind or of another form.
+    pub fn name_in(self, subject: &str) -> Option<&str> {
+        subject.strip_prefix(self.prefix())
+    }
+}
+
 /// A human or an agent, identified by the pair (issuer, subject): RFC 8693 §4.1.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+///
+/// The kind is stated, not read from the subject: another issuer may give a person any subject it likes. It is written
+/// only where the subject's prefix does not say it already, so a value without it means what it always meant.
+///
+/// ```
+/// use remit_model::{Principal, PrincipalKind};
+///
+/// let alice = Principal::local("https://as.example", "user:alice");
+/// assert_eq!(alice.kind(), PrincipalKind::Human);
+/// let federated = Principal::new("https://idp.example", "00u1f9xk", PrincipalKind::Human);
+/// assert_eq!(serde_json::to_value(&federated).unwrap()["kind"], "human");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(from = "Stored")]
 pub struct Principal {
     /// Issuer identifier, compared as an exact string (J-07).
     pub iss: String,
-    /// Subject with its namespace: `user:alice` or `agent:planner`.
+    /// Subject; with its prefix when the issuer is ours: `user:alice` or `agent:planner`.
     pub sub: String,
+    kind: PrincipalKind,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    iss: String,
+    sub: String,
+    kind: Option<PrincipalKind>,
+}
+
+impl From<Stored> for Principal {
+    fn from(stored: Stored) -> Self {
+        let kind = stored.kind.unwrap_or_else(|| PrincipalKind::of_subject(&stored.sub));
+        Self { iss: stored.iss, sub: stored.sub, kind }
+    }
+}
+
+impl Serialize for Principal {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let stated = self.kind != PrincipalKind::of_subject(&self.sub);
+        let mut members = to.serialize_struct("Principal", if stated { 3 } else { 2 })?;
+        members.serialize_field("iss", &self.iss)?;
+        members.serialize_field("sub", &self.sub)?;
+        if stated {
+            members.serialize_field("kind", &self.kind)?;
+        }
+        members.end()
+    }
 }
 
 impl Principal {
+    /// A principal of any issuer.
+    pub fn new(iss: impl Into<String>, sub: impl Into<String>, kind: PrincipalKind) -> Self {
+        Self { iss: iss.into(), sub: sub.into(), kind }
+    }
+
+    /// A principal whose subject has our form, so that its prefix says its kind.
+    pub fn local(iss: impl Into<String>, sub: impl Into<String>) -> Self {
+        let sub = sub.into();
+        let kind = PrincipalKind::of_subject(&sub);
+        Self { iss: iss.into(), sub, kind }
+    }
+
+    /// The person with this local name.
     pub fn human(iss: &str, name: &str) -> Self {
-        Self { iss: iss.to_owned(), sub: format!("user:{name}") }
+        Self::new(iss, PrincipalKind::Human.subject(name), PrincipalKind::Human)
     }
 
+    /// The agent with this local name.
     pub fn agent(iss: &str, id: &AgentId) -> Self {
-        Self { iss: iss.to_owned(), sub: id.subject() }
+        Self::new(iss, id.subject(), PrincipalKind::Agent)
     }
 
-    /// The kind its subject's namespace says; anything outside `user:` is treated as a program.
+    /// Whether this is a person or a program.
     pub fn kind(&self) -> PrincipalKind {
-        if self.sub.starts_with("user:") { PrincipalKind::Human } else { PrincipalKind::Agent }
+        self.kind
     }
 
-    /// The agent's name when this is one of ours.
-    pub fn agent_id(&self) -> Option<AgentId> {
-        AgentId::from_subject(&self.sub).ok()
+    /// The local name when `issuer` issued the subject; `None` for a principal of another issuer.
+    pub fn name_at(&self, issuer: &str) -> Option<&str> {
+        if self.iss == issuer { self.kind.name_in(&self.sub) } else { None }
+    }
+
+    /// Whether both are the same (issuer, subject), whatever kind each is said to be.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.iss == other.iss && self.sub == other.sub
     }
 }
 
@@ -74,12 +160,12 @@ impl TenantId {
 impl AgentId {
     /// The subject and OAuth `client_id` of this agent.
     pub fn subject(&self) -> String {
-        format!("agent:{}", self.0)
+        PrincipalKind::Agent.subject(&self.0)
     }
 
     /// Reads `agent:NAME`.
     pub fn from_subject(subject: &str) -> Result<Self, Refusal> {
-        let name = subject.strip_prefix("agent:").ok_or_else(|| malformed("agent subject", subject))?;
+        let name = PrincipalKind::Agent.name_in(subject).ok_or_else(|| malformed("agent subject", subject))?;
         Self::parse(name)
     }
 }
@@ -139,3 +225,49 @@ macro_rules! name {
 name!(TenantId, "tenant name");
 name!(AgentId, "agent name");
 name!(ServerId, "server name");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_stored_principal_without_a_kind_means_what_its_prefix_says() {
+        for (sub, kind) in [("user:alice", PrincipalKind::Human), ("agent:a", PrincipalKind::Agent), ("x", PrincipalKind::Agent)]
+        {
+            let stored = json!({"iss": "https://as.example", "sub": sub});
+            let read: Principal = serde_json::from_value(stored.clone()).unwrap();
+            assert_eq!(read.kind(), kind, "{sub}");
+            assert_eq!(serde_json::to_value(&read).unwrap(), stored, "written as it was read");
+        }
+    }
+
+    #[test]
+    fn n_dc_15_a_federated_person_with_an_opaque_subject_is_a_person() {
+        let person = Principal::new("https://idp.example", "00u1f9xk", PrincipalKind::Human);
+        let stored = serde_json::to_value(&person).unwrap();
+        assert_eq!(stored, json!({"iss": "https://idp.example", "sub": "00u1f9xk", "kind": "human"}));
+        assert_eq!(serde_json::from_value::<Principal>(stored).unwrap(), person);
+    }
+
+    #[test]
+    fn n_dc_15_a_subject_is_a_local_name_only_at_its_own_issuer_and_kind() {
+        let person = Principal::new("https://as.example", "agent:planner", PrincipalKind::Human);
+        assert_eq!(person.name_at("https://as.example"), None, "a person with an agent's subject is no agent");
+        let planner = Principal::local("https://as.example", "agent:planner");
+        assert_eq!(planner.name_at("https://as.example"), Some("planner"));
+        assert_eq!(planner.name_at("https://as.example/"), None);
+        assert!(person.is_same(&planner) && person != planner);
+    }
+
+    #[test]
+    fn a_principal_with_an_unknown_kind_or_member_is_not_read() {
+        for stored in [
+            json!({"iss": "i", "sub": "s", "kind": "robot"}),
+            json!({"iss": "i", "sub": "s", "role": "human"}),
+            json!({"iss": "i"}),
+        ] {
+            assert!(serde_json::from_value::<Principal>(stored).is_err());
+        }
+    }
+}

@@ -173,7 +173,7 @@ fn particulars(types: &Types, question: &Question, entities: &mut Vec<Entity>) -
 fn resource(types: &Types, question: &Question) -> Result<(EntityUid, Vec<EntityUid>), String> {
     let server = || question.server.as_ref().ok_or_else(|| "the question names no server".to_owned());
     match &question.action {
-        Action::Delegate { to, .. } => Ok((uid(&types.agent, local_name("agent:", to)), Vec::new())),
+        Action::Delegate { to, .. } => Ok((uid(&types.agent, local_name(PrincipalKind::Agent, to)), Vec::new())),
         Action::List => Ok((uid(&types.server, server()?.as_str()), Vec::new())),
         Action::Call | Action::ReadField { .. } => {
             let tool = question.tool.as_ref().ok_or_else(|| "the question names no tool".to_owned())?;
@@ -213,27 +213,27 @@ fn resource_entities(types: &Types, question: &Question, slice: &Slice) -> Resul
 fn party(types: &Types, question: &Question, party: &Party) -> Result<Entity, String> {
     let mut attributes = vec![("sub".to_owned(), text(party.sub.as_str())), ("iss".to_owned(), text(party.iss.as_str()))];
     if let (PrincipalKind::Agent, Some(owner)) = (party.kind, &party.owner) {
-        let owner = uid(&types.human, local_name("user:", owner));
+        let owner = uid(&types.human, local_name(PrincipalKind::Human, owner));
         attributes.push(("owner".to_owned(), RestrictedExpression::new_entity_uid(owner)));
     }
     entity(party_uid(types, question, party), attributes, groups(types, party))
 }
 
 fn party_uid(types: &Types, question: &Question, party: &Party) -> EntityUid {
-    let (kind, prefix) = match party.kind {
-        PrincipalKind::Human => (&types.human, "user:"),
-        PrincipalKind::Agent => (&types.agent, "agent:"),
+    let kind = match party.kind {
+        PrincipalKind::Human => &types.human,
+        PrincipalKind::Agent => &types.agent,
     };
     if party.iss == question.issuer {
-        uid(kind, local_name(prefix, &party.sub))
+        uid(kind, local_name(party.kind, &party.sub))
     } else {
         // `|` is in no local name, so a foreign party can never be taken for a local one (N-DC-15).
         uid(kind, &format!("{}|{}", party.iss, party.sub))
     }
 }
 
-fn local_name<'s>(prefix: &str, subject: &'s str) -> &'s str {
-    subject.strip_prefix(prefix).unwrap_or(subject)
+fn local_name(kind: PrincipalKind, subject: &str) -> &str {
+    kind.name_in(subject).unwrap_or(subject)
 }
 
 fn groups(types: &Types, party: &Party) -> Vec<EntityUid> {

@@ -51,7 +51,7 @@ impl Admin {
         let loaded = config::load(&args.config).map_err(|problems| config::report(&problems))?;
         let credential = keys::read_secret(&loaded.at(&loaded.config.server.admin_token_file))?;
         let accounts = loaded.config.identity_providers.iter().flat_map(|config::IdentityProvider::Local { accounts }| accounts);
-        let first_account = accounts.into_iter().next().map(|account| format!("user:{}", account.name));
+        let first_account = accounts.into_iter().next().map(|account| remit_model::PrincipalKind::Human.subject(&account.name));
         Ok(Self { web: Web::new()?, url: loaded.config.server.public_url.clone(), credential, base: loaded.base, first_account })
     }
 

@@ -5,6 +5,9 @@ use remit_model::{Chain, PrincipalKind, Refusal, chain::HARD_DEPTH, id::Principa
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// The `sub_profile` of a person.
+const USER: &str = "user";
+
 /// One actor with the earlier actors beneath it. Only the outermost one counts for access decisions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,7 +27,8 @@ impl Actor {
     }
 
     pub fn principal(&self) -> Principal {
-        Principal { iss: self.iss.clone(), sub: self.sub.clone() }
+        let kind = if self.sub_profile == USER { PrincipalKind::Human } else { PrincipalKind::Agent };
+        Principal::new(&self.iss, &self.sub, kind)
     }
 
     pub(crate) fn parse(value: &Value) -> Result<Self, Refusal> {
@@ -40,7 +44,7 @@ impl Actor {
 pub fn nested_act(chain: &Chain) -> Option<Actor> {
     chain.hops.iter().fold(None, |inner, hop| {
         let sub_profile = match hop.delegate.kind() {
-            PrincipalKind::Human => "user",
+            PrincipalKind::Human => USER,
             PrincipalKind::Agent => "ai_agent",
         };
         Some(Actor {

@@ -13,7 +13,7 @@ use crate::{
 use remit_model::{
     Authority, Permit,
     call::Call,
-    id::Principal,
+    id::{Principal, PrincipalKind},
     refusal::{Code, Refusal},
     resource::Server,
     time::UnixTime,
@@ -104,16 +104,14 @@ impl<'a> View<'a> {
 
     /// `agent` and `human` (or `user`), by name or by subject. Whoever is not registered here has nothing.
     fn subject(&self, evaluation: &Evaluation) -> Result<Principal, Refusal> {
-        let prefix = match evaluation.subject.kind.as_str() {
-            "agent" => "agent:",
-            "human" | "user" => "user:",
+        let kind = match evaluation.subject.kind.as_str() {
+            "agent" => PrincipalKind::Agent,
+            "human" | "user" => PrincipalKind::Human,
             _ => return Err(Refusal::new(Code::ClientUnknown, "a subject is of type `agent` or `human`")),
         };
         let id = evaluation.subject.id.as_str();
-        Ok(Principal {
-            iss: self.gate.settings.issuer.clone(),
-            sub: format!("{prefix}{}", id.strip_prefix(prefix).unwrap_or(id)),
-        })
+        let name = kind.name_in(id).unwrap_or(id);
+        Ok(Principal::new(&self.gate.settings.issuer, kind.subject(name), kind))
     }
 
     /// The request that the act would be at the gateway.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 fn hop(world: &World, from: Principal, to: &str, jkt: &str, authority: Authority) -> Hop {
     Hop {
         delegator: from,
-        delegate: Principal { iss: world.base.clone(), sub: to.to_owned() },
+        delegate: Principal::local(&world.base, to),
         jkt: jkt.to_owned(),
         authority,
         purpose: None,
@@ -106,8 +106,7 @@ async fn n_dc_07_a_new_token_does_not_begin_the_limit_of_a_ceiling_anew() {
         let mut claims = world.claims(refunds(&world, 50 - n, 2), key(7).public().thumbprint());
         (claims.sub, claims.act) = ("agent:planner".into(), None);
         claims.txn = format!("own-{n}");
-        issue(&world, &claims, &Chain::new(claims.txn.clone(), Principal { iss: world.base.clone(), sub: claims.sub.clone() }))
-            .await;
+        issue(&world, &claims, &Chain::new(claims.txn.clone(), Principal::local(&world.base, &claims.sub))).await;
         let reply = world.client(key(7), &claims).call("refund", json!({"amount": 1})).await;
         if n < 2 { _ = reply.result() } else { reply.refused(200, "limit_exhausted") }
     }

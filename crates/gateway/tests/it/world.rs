@@ -244,8 +244,8 @@ impl World {
 
     /// The planner's token of this id, as the authorization server stored it.
     pub(crate) async fn issued(&self, jti: &str, authority: &Authority) {
-        let planner = Principal { iss: self.base.clone(), sub: "agent:planner".into() };
-        let root = Principal { iss: self.base.clone(), sub: "user:alice".into() };
+        let planner = Principal::local(&self.base, "agent:planner");
+        let root = Principal::local(&self.base, "user:alice");
         let mut chain = Chain::new("chain-1".into(), root.clone());
         chain.hops.push(Hop {
             delegator: root,

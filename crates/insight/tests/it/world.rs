@@ -85,7 +85,7 @@ pub(crate) fn key(name: &str) -> PrivateKey {
 }
 
 fn agent(name: &str) -> Principal {
-    Principal { iss: ISS.to_owned(), sub: format!("agent:{name}") }
+    Principal::local(ISS, format!("agent:{name}"))
 }
 
 pub(crate) fn jkt(name: &str) -> String {

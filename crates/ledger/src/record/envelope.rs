@@ -10,7 +10,7 @@ use crate::{
     vault::{KeyId, Subject},
 };
 use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
-use remit_model::Moment;
+use remit_model::{Moment, PrincipalKind};
 use serde_json::{Value, json};
 use std::{borrow::Cow, collections::BTreeSet};
 
@@ -213,9 +213,15 @@ fn people(input: &Value) -> impl Iterator<Item = Subject> {
     let places = ["principal", "on_behalf_of"].into_iter().flat_map(|party| [(party, "sub"), (party, "owner")]);
     places.filter_map(|(party, member)| {
         let party = input.get(party)?;
-        let sub = party.get(member)?.as_str().filter(|sub| sub.starts_with("user:"))?;
+        let sub = party.get(member)?.as_str().filter(|sub| is_person(party, member, sub))?;
         Some(Subject::Principal { iss: party.get("iss")?.as_str()?.to_owned(), sub: sub.to_owned() })
     })
+}
+
+/// An owner is a local person; a party is what the input says it is.
+fn is_person(party: &Value, member: &str, sub: &str) -> bool {
+    let stated = if member == "sub" { party.get("kind").and_then(Value::as_str) } else { None };
+    stated.map_or_else(|| PrincipalKind::of_subject(sub) == PrincipalKind::Human, |kind| kind == "human")
 }
 
 /// Refuses what would not fit or could not be read back exactly.

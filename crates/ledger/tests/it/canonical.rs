@@ -494,7 +494,7 @@ prop_compose! {
         let mut draft = intent().chain(chain);
         let [a, b, c, d, e, f, g, h] = texts;
         draft.resources = resources;
-        draft.owner = some[0].then(|| Principal { iss: a.clone(), sub: b.clone() });
+        draft.owner = some[0].then(|| Principal::local(&a, &b));
         draft.txn = some[1].then(|| c.clone());
         draft.session = Session { id: some[2].then(|| d.clone()), conversation: some[3].then(|| e.clone()), run: some[4].then(|| f.clone()) };
         draft.session_seq = some[2].then_some(u64::MAX);

@@ -212,11 +212,11 @@ pub(crate) fn rich_decision() -> Draft {
         .action("refund_create", ToolClass::Payment)
         .protocol(Protocol::Mcp)
         .chain(vec![
-            Party::of(&Principal { iss: ISSUER.to_owned(), sub: "user:alice".to_owned() }),
+            Party::of(&Principal::local(ISSUER, "user:alice")),
             party("agent:planner", PartyKind::Agent),
             party("agent:summarizer", PartyKind::Subagent),
         ])
-        .owner(Principal { iss: ISSUER.to_owned(), sub: "user:olga".to_owned() })
+        .owner(Principal::local(ISSUER, "user:olga"))
         .decision(decision)
         .outcome(OutcomeStatus::Denied, EffectConfirmed::None)
         .purpose("support")

@@ -425,7 +425,7 @@ mod tests {
 
         #[test]
         fn what_is_handed_on_or_kept_for_one_place_is_normal(a in authority()) {
-            let to = Principal { iss: "https://as.example".to_owned(), sub: "agent:a".to_owned() };
+            let to = Principal::local("https://as.example", "agent:a");
             let handed = a.delegable_to(&to).unwrap_or_default();
             let here = a.at_location(HERE);
             for grant in handed.grants().iter().chain(here.grants()) {

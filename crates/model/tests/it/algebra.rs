@@ -105,7 +105,7 @@ proptest! {
         let here = a.at_location("https://gw.example/mcp/a");
         prop_assert!(below(&here, &a));
         prop_assert!(here.actions_at("https://gw.example/mcp/b").is_empty());
-        let delegate = remit_model::Principal { iss: "https://gw.example".into(), sub: "agent:a".into() };
+        let delegate = remit_model::Principal::local("https://gw.example", "agent:a");
         if let Ok(handed) = a.delegable_to(&delegate) {
             prop_assert!(below(&handed, &a));
         }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 const ISSUER: &str = "https://gw.example";
 
 fn who(sub: &str) -> Principal {
-    Principal { iss: ISSUER.into(), sub: sub.into() }
+    Principal::local(ISSUER, sub)
 }
 
 fn hop(from: &str, to: &str, authority: Authority) -> Hop {

@@ -435,7 +435,7 @@ fn budgets_are_drawn_on_only_where_needed() {
 
 #[test]
 fn delegation_needs_a_named_delegate_and_loses_a_hop() {
-    let agent = |name: &str| Principal { iss: "https://gw.example".into(), sub: name.into() };
+    let agent = |name: &str| Principal::local("https://gw.example", name);
     let authority = parse(&with("delegate", json!({"to": ["agent:summarizer", "agent:other"], "depth": 2})));
     let once = authority.delegable_to(&agent("agent:summarizer")).unwrap();
     assert!(once.within(&authority).is_ok() && authority.within(&once).unwrap_err().code == Code::WidensDelegation);

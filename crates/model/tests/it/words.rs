@@ -33,7 +33,7 @@ fn scopes_expand_through_the_registration() {
     assert!(all.scopes(&[]).is_empty());
     let everywhere = read(&[json!({"type": "tool_access"})]);
     assert_eq!(everywhere.scopes(&servers), ["files:*", "helpdesk:*"]);
-    assert!(two.delegable_to(&Principal { iss: String::new(), sub: "agent:a".into() }).is_err());
+    assert!(two.delegable_to(&Principal::local("", "agent:a")).is_err());
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn n_dc_16_names_are_plain_ascii() {
 
 #[test]
 fn cc_01_an_agent_is_never_taken_for_a_human() {
-    let kind = |sub: &str| Principal { iss: "https://gw.example".into(), sub: sub.into() }.kind();
+    let kind = |sub: &str| Principal::local("https://gw.example", sub).kind();
     assert_eq!(kind("user:alice"), PrincipalKind::Human);
     for sub in ["agent:alice", "alice", "User:alice", " user:alice", "", "spiffe://x/user:alice"] {
         assert_eq!(kind(sub), PrincipalKind::Agent, "{sub:?}");

@@ -19,7 +19,7 @@ use remit_ledger::{
 use remit_model::{
     ToolClass,
     agent::AgentStatus,
-    id::{AgentId, TenantId},
+    id::{AgentId, PrincipalKind, TenantId},
     time::UnixTime,
 };
 use rusqlite::{Connection, params};
@@ -86,7 +86,7 @@ impl Store {
         let subject_ref = self.reference(subject);
         draft.record_type = RecordType::Redaction;
         let account = match subject {
-            Subject::Principal { sub, .. } => sub.strip_prefix("user:").map(str::to_owned),
+            Subject::Principal { sub, .. } => PrincipalKind::Human.name_in(sub).map(str::to_owned),
             Subject::Data { .. } => None,
         };
         let keys = match self.0.vault.standing(&subject_ref)? {
@@ -226,7 +226,7 @@ impl Work {
 
     /// The account goes. An agent without an accountable human does nothing until it gets one.
     fn forget_account(&mut self, conn: &Connection, name: &str, subject_ref: &str) -> Result<(), Halt> {
-        let owner = format!("user:{name}");
+        let owner = PrincipalKind::Human.subject(name);
         for agent in self.snapshot.owned_by(&owner) {
             let mut agent = match agent {
                 Ok(agent) => remit_model::agent::Agent::clone(&agent),

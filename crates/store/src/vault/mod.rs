@@ -24,7 +24,7 @@ use remit_ledger::{
 };
 use remit_model::{
     Fault,
-    id::{AgentId, Principal},
+    id::{AgentId, Principal, PrincipalKind},
     time::UnixTime,
 };
 use std::{
@@ -213,10 +213,10 @@ impl Vault {
     fn is_known(&self, subject: &Subject, snapshot: &Snapshot) -> bool {
         match subject {
             Subject::Data { .. } => true,
-            Subject::Principal { sub, .. } => match sub.split_once(':') {
-                Some(("user", name)) => snapshot.human(name).is_some(),
-                Some(("agent", name)) => AgentId::parse(name).is_ok_and(|id| snapshot.has_agent(&id)),
-                _ => *sub == self.0.producer || sub == "admin:bootstrap",
+            Subject::Principal { sub, .. } => match (PrincipalKind::Human.name_in(sub), AgentId::from_subject(sub)) {
+                (Some(name), _) => snapshot.human(name).is_some(),
+                (None, Ok(id)) => snapshot.has_agent(&id),
+                (None, Err(_)) => *sub == self.0.producer || sub == "admin:bootstrap",
             },
         }
     }

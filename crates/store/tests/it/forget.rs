@@ -61,7 +61,7 @@ fn call(human: &str) -> Draft {
 }
 
 fn token(human: &str) -> StoredToken {
-    let root = Principal { iss: ISSUER.to_owned(), sub: format!("user:{human}") };
+    let root = Principal::local(ISSUER, format!("user:{human}"));
     StoredToken {
         jti: format!("jti-of-{}", human.len()),
         chain: Chain { id: format!("txn-{}", human.len()), root, hops: Vec::new() },
