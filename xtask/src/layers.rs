@@ -1,9 +1,13 @@
-//! The dependency rule of ARCHITECTURE.md: strictly downwards, and each layer free of what it must not contain.
+//! The dependency rule of ARCHITECTURE.md: strictly downwards, each layer free of what it must not contain, and no new
+//! import circle between the files of a crate.
 
-use crate::run;
+use crate::{circles, run};
 use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
 
 /// A crate of the workspace: which crates of ours it may import, and which outside crates it must not.
 struct Rule {
@@ -47,6 +51,22 @@ const RULES: &[Rule] = &[
     Rule { name: "helpdesk", may_import: &[], must_not_contain: &[] },
 ];
 
+/// Import circles that a crate still has; a crate that is not named has none. Numbers only go down.
+const CIRCLES: &[(&str, usize)] = &[
+    ("authority", 1),
+    ("bench", 2),
+    ("console", 1),
+    ("gateway", 1),
+    ("helpdesk", 1),
+    ("insight", 3),
+    ("ledger", 4),
+    ("model", 2),
+    ("policy", 1),
+    ("remit", 2),
+    ("store", 1),
+    ("token", 2),
+];
+
 /// The binary, the benchmarks and the end-to-end tests may import everything.
 const TOP: [&str; 4] = ["remit", "remit-bench", "remit-e2e", "xtask"];
 
@@ -74,7 +94,35 @@ pub(crate) fn check() -> Result<()> {
             }
         }
     }
-    run::verdict("layers", &format!("{} crates", graph.workspace.len()), &findings)
+    let counted = count_circles(&graph, &mut findings)?;
+    run::verdict("layers", &format!("{} crates; import circles: {counted}", graph.workspace.len()), &findings)
+}
+
+/// Circles of every crate as text; a crate with more than its number in [`CIRCLES`] is a finding.
+fn count_circles(graph: &Graph, findings: &mut Vec<String>) -> Result<String> {
+    let mut counted = Vec::new();
+    for (name, dir) in &graph.dirs {
+        let short = name.trim_start_matches("remit-");
+        let circles = circles::of_crate(&dir.join("src"))?;
+        if !circles.is_empty() {
+            counted.push(format!("{short} {}", circles.len()));
+        }
+        findings.extend(excess(short, &circles, CIRCLES));
+    }
+    Ok(if counted.is_empty() { "none".to_owned() } else { counted.join(", ") })
+}
+
+/// What is wrong with a crate's circles: more than the table allows, or fewer, which the table should then say.
+fn excess(name: &str, circles: &[Vec<String>], table: &[(&str, usize)]) -> Option<String> {
+    let allowed = table.iter().find(|(known, _)| *known == name).map_or(0, |(_, allowed)| *allowed);
+    match circles.len() {
+        found if found > allowed => {
+            let each: Vec<String> = circles.iter().map(|circle| circle.join(" <-> ")).collect();
+            Some(format!("{name} has {found} import circles, {allowed} are allowed:\n    {}", each.join("\n    ")))
+        }
+        found if found < allowed => Some(format!("{name} has {found} import circles: lower its number in xtask/src/layers.rs")),
+        _ => None,
+    }
 }
 
 fn judge(rule: &Rule, imports: &BTreeSet<String>, workspace: &BTreeMap<String, BTreeSet<String>>, findings: &mut Vec<String>) {
@@ -99,6 +147,8 @@ pub(crate) fn metadata() -> Result<Value> {
 struct Graph {
     /// Crates of the workspace with what their manifests import, tests apart.
     workspace: BTreeMap<String, BTreeSet<String>>,
+    /// Crates of the workspace with the directory of their manifest.
+    dirs: BTreeMap<String, PathBuf>,
     /// Package id to name.
     names: BTreeMap<String, String>,
     /// Package id to the ids it links, tests apart.
@@ -108,7 +158,7 @@ struct Graph {
 impl Graph {
     fn of(metadata: &Value) -> Result<Self> {
         let members: BTreeSet<&str> = array(metadata, "workspace_members")?.iter().filter_map(Value::as_str).collect();
-        let (mut workspace, mut names) = (BTreeMap::new(), BTreeMap::new());
+        let (mut workspace, mut dirs, mut names) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for package in array(metadata, "packages")? {
             let (id, name) = (text(package, "id")?, text(package, "name")?);
             names.insert(id.to_owned(), name.to_owned());
@@ -116,6 +166,8 @@ impl Graph {
                 let normal = array(package, "dependencies")?.iter().filter(|import| is_shipped(import.get("kind")));
                 let imports = normal.map(|import| Ok(text(import, "name")?.to_owned())).collect::<Result<_>>()?;
                 workspace.insert(name.to_owned(), imports);
+                let manifest = Path::new(text(package, "manifest_path")?);
+                dirs.insert(name.to_owned(), manifest.parent().unwrap_or(manifest).to_owned());
             }
         }
         let mut links = BTreeMap::new();
@@ -128,7 +180,7 @@ impl Graph {
             let targets = deps.map(|dep| Ok(text(dep, "pkg")?.to_owned())).collect::<Result<Vec<_>>>()?;
             links.insert(text(node, "id")?.to_owned(), targets);
         }
-        Ok(Self { workspace, names, links })
+        Ok(Self { workspace, dirs, names, links })
     }
 
     /// Names of everything that ends up in a crate's binary.
@@ -155,4 +207,19 @@ pub(crate) fn array<'v>(value: &'v Value, name: &str) -> Result<&'v Vec<Value>> 
 
 pub(crate) fn text<'v>(value: &'v Value, name: &str) -> Result<&'v str> {
     value.get(name).and_then(Value::as_str).ok_or_else(|| anyhow!("cargo metadata without {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crate_may_have_exactly_the_circles_of_the_table() {
+        let circle = |n: usize| vec![vec!["a.rs".to_owned(), "b.rs".to_owned()]; n];
+        assert_eq!(excess("store", &circle(2), &[("store", 2)]), None);
+        assert_eq!(excess("model", &circle(0), &[("store", 2)]), None);
+        assert!(excess("store", &circle(3), &[("store", 2)]).unwrap().contains("3 import circles, 2 are allowed"));
+        assert!(excess("model", &circle(1), &[("store", 2)]).unwrap().contains("a.rs <-> b.rs"));
+        assert!(excess("store", &circle(1), &[("store", 2)]).unwrap().contains("lower its number"));
+    }
 }

@@ -6,6 +6,7 @@
 mod baseline;
 mod bench;
 mod callgrind;
+mod circles;
 mod counts;
 mod deny;
 mod docs;
@@ -31,7 +32,8 @@ cargo xtask CHORE
             --counts counts instructions, signatures, statements and the like, and shows them beside the baseline;
             --baseline --reason \"WHY\" takes them into bench/baseline.json; --profile draws where the main roads' time goes
   setup     install what the end-to-end tests need (Chromium, npm and Python packages)
-  layers    no crate imports upwards, and none imports what its layer must not contain
+  layers    no crate imports upwards, and none imports what its layer must not contain;
+            no crate has more import circles between its files than the table in layers.rs says
   sizes     no source file is longer than its budget
   words     no committed file names a machine's path or a package registry's host
   docs      links lead somewhere, crates say what they are, the documents every project needs are there
