@@ -121,7 +121,7 @@ pub(crate) fn ceiling<'s>(snapshot: &'s Snapshot, principal: &Principal) -> Resu
         }
         PrincipalKind::Agent => {
             let agent = agent(snapshot, principal).ok_or_else(unknown)?;
-            match crate::authorize::unable(agent) {
+            match crate::signin::authorize::unable(agent) {
                 Some(refusal) => Err(refusal),
                 None => Ok(&agent.ceiling),
             }

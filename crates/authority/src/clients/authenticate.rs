@@ -4,7 +4,10 @@
 //! `private_key_jwt` for agents with registered keys, and `none` for agents without any, which then may use the
 //! authorization code flow alone, with PKCE and DPoP.
 
-use crate::{Server, error::At, form::Form};
+use crate::{
+    Server,
+    http::{error::At, form::Form},
+};
 use axum::http::{HeaderMap, header};
 use remit_model::{Agent, AgentId, Code, Refusal, UnixTime};
 use remit_store::Snapshot;
@@ -49,7 +52,7 @@ pub(crate) fn authenticate(
         Some(compact) => by_assertion(server, snapshot, form, compact, now)?,
         None => public(snapshot, form)?,
     };
-    match crate::authorize::unable(&client.agent) {
+    match crate::signin::authorize::unable(&client.agent) {
         Some(refusal) => Err(refusal),
         None => Ok(client),
     }

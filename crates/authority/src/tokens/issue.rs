@@ -5,10 +5,10 @@
 
 use crate::{
     Server,
-    consult::Consulted,
-    error::{self, At, No},
-    narrow::Target,
-    record::{Entry, Given},
+    grants::requested::Target,
+    http::error::{self, At, No},
+    policy_check::Consulted,
+    tokens::record::{Entry, Given},
 };
 use axum::{body::Body, http::Response};
 use remit_ledger::record::RecordType;

@@ -4,8 +4,12 @@
 //! tokens are not evidence; each way below ties parent, child and this request together by their keys. What may be
 //! handed over is not decided here.
 
-use crate::{error::No, narrow, record::hash, token::Call};
-use remit_model::{AgentId, Code, EdgeProof, Fault, Principal, Refusal, UnixTime, json};
+use crate::{
+    grants::{Call, requested},
+    http::error::No,
+    tokens::record::hash,
+};
+use remit_model::{Code, EdgeProof, Fault, Principal, Refusal, UnixTime, json};
 use remit_store::{JtiKind, StoredToken};
 use remit_token::{
     Delegation, Skew,
@@ -216,7 +220,7 @@ async fn stated(call: &Call<'_>, compact: &str) -> Result<Evidence, No> {
 async fn called(call: &Call<'_>, subject: &str, proof: &str) -> Result<Evidence, No> {
     let (token, parent) = own(call, subject).await?;
     // (3) the token was addressed to this very agent. SPEC: TX-02, N-TX-07
-    let endpoint = narrow::endpoint(&call.client.agent).filter(|endpoint| *endpoint == token.aud).ok_or_else(|| {
+    let endpoint = requested::endpoint(&call.client.agent).filter(|endpoint| *endpoint == token.aud).ok_or_else(|| {
         Refusal::new(Code::TokenAudienceWrong, "the subject token is not addressed to this agent's registered endpoint")
     })?;
     own_key(call, &parent)?;

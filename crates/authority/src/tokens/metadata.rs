@@ -3,7 +3,7 @@
 //! Implements RFC 8414, OpenID Connect Discovery 1.0, RFC 9207, RFC 9396 §10, RFC 9449 §5.1, RFC 9728 §4; rules MD-01 to
 //! MD-08. Everything is built from configuration; no request header has a say (N-MD-02).
 
-use crate::{Server, token};
+use crate::{Server, grants};
 use remit_token::Algorithm;
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ pub(crate) fn document(server: &Server) -> Value {
         "userinfo_endpoint": server.url("/oauth/userinfo"),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
-        "grant_types_supported": token::GRANTS,
+        "grant_types_supported": grants::GRANTS,
         "code_challenge_methods_supported": ["S256"],
         "scopes_supported": scopes,
         "token_endpoint_auth_methods_supported": ["private_key_jwt", "none"],

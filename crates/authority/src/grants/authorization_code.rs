@@ -5,12 +5,16 @@
 
 use crate::{
     Server,
-    consult::{self, Proposal},
-    error::No,
-    issue::{self, Case, Grant},
-    narrow::{Asked, Target, Targets},
-    record::hash,
-    token::Call,
+    grants::{
+        Call,
+        requested::{Asked, Target, Targets},
+    },
+    http::error::No,
+    policy_check::{self, Proposal},
+    tokens::{
+        issue::{self, Case, Grant},
+        record::hash,
+    },
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use remit_ledger::record::{HumanInLoop, RecordType};
@@ -111,11 +115,11 @@ fn hand_over(
 ) -> Result<Chain, Refusal> {
     let server = call.server;
     let delegate = Principal::agent(&server.issuer, &call.client.agent.id);
-    let most = consult::standing(&call.snapshot, &root, consult::ceiling(&call.snapshot, &delegate)?)?;
+    let most = policy_check::standing(&call.snapshot, &root, policy_check::ceiling(&call.snapshot, &delegate)?)?;
     consented.authority.within(&most).map_err(|wider| {
         Refusal::new(Code::GrantInvalid, format!("what was agreed to is not the person's to give any more: {}", wider.reason))
     })?;
-    let consulted = consult::consult(
+    let consulted = policy_check::consult(
         server.policy.current(),
         &Proposal {
             tenant: &server.tenant,

@@ -5,12 +5,15 @@
 //! is recorded like any other use of authority.
 
 use crate::{
-    Server, consult,
-    error::{self, At, No},
-    introspect,
-    issue::{self, Case},
-    proof::{self, Request},
-    record::Caller,
+    Server,
+    clients::proof::{self, Request},
+    http::error::{self, At, No},
+    policy_check,
+    tokens::{
+        introspect,
+        issue::{self, Case},
+        record::Caller,
+    },
 };
 use axum::{
     body::Body,
@@ -66,8 +69,8 @@ async fn serve(
     if sub_agent || !token.scope.split(' ').any(|scope| scope == "openid") {
         return Err(Refusal::new(Code::DelegationNotAllowed, "the token was not granted `openid`").into());
     }
-    let principal = Principal::local(&server.issuer, &token.sub);
-    let human = consult::human(&snapshot, &principal).ok_or_else(refused)?;
+    let principal = Principal { iss: server.issuer.clone(), sub: token.sub.clone() };
+    let human = policy_check::human(&snapshot, &principal).ok_or_else(refused)?;
     let record = case.entry.happened(&server.tenant, RecordType::Decision, At::UserInfo);
     issue::commit(server, case, Batch::new(server.tenant.clone()).record(record)).await?;
     Ok(json!({"sub": token.sub, "name": human.display_name}))

@@ -2,17 +2,26 @@
 //!
 //! Implements RFC 6749 §3.2 and §5; rules TK-01, TK-05, TK-06, X-02 to X-05. Each grant has a file of its own.
 
+pub(crate) mod authorization_code;
+mod client_credentials;
+mod refresh_token;
+pub(crate) mod requested;
+mod token_exchange;
+
 use crate::{
     Server,
-    client::{self, Client},
-    code, credentials,
-    error::{self, At, No},
-    exchange,
-    form::Form,
-    issue::{self, Case},
-    proof::{self, Request},
-    record::Caller,
-    refresh,
+    clients::{
+        authenticate::{self, Client},
+        proof::{self, Request},
+    },
+    http::{
+        error::{self, At, No},
+        form::Form,
+    },
+    tokens::{
+        issue::{self, Case},
+        record::Caller,
+    },
 };
 use axum::{
     body::Body,
@@ -95,10 +104,10 @@ async fn serve(
         call.server.replays.remember(&call.proof, now)?;
     }
     match grant_type {
-        "authorization_code" => code::redeem(call, case).await,
-        "refresh_token" => refresh::refresh(call, case).await,
-        "client_credentials" => credentials::grant(call, case).await,
-        _ => exchange::grant(call, case).await,
+        "authorization_code" => authorization_code::redeem(call, case).await,
+        "refresh_token" => refresh_token::refresh(call, case).await,
+        "client_credentials" => client_credentials::grant(call, case).await,
+        _ => token_exchange::grant(call, case).await,
     }
 }
 
@@ -116,7 +125,7 @@ pub(crate) fn enter(
     if let Some(id) = form.one("client_id").and_then(|id| AgentId::from_subject(id).ok()) {
         case.entry.caller = Some(Caller::claimed(Principal::agent(&server.issuer, &id)));
     }
-    let client = client::authenticate(server, &snapshot, headers, &form, now)?;
+    let client = authenticate::authenticate(server, &snapshot, headers, &form, now)?;
     case.entry.caller = Some(Caller::client(&server.issuer, &client));
     if let Some(assertion) = &client.assertion {
         let key = format!("{} {}", assertion.client_id(), assertion.jti());
@@ -131,7 +140,7 @@ pub(crate) async fn refuse(server: &Server, headers: &HeaderMap, case: Case, no:
     let at = case.at;
     let mut response = issue::refuse(server, case, no).await;
     if response.status() == StatusCode::UNAUTHORIZED
-        && let Some(value) = client::challenge(headers, at).and_then(|text| HeaderValue::from_str(&text).ok())
+        && let Some(value) = authenticate::challenge(headers, at).and_then(|text| HeaderValue::from_str(&text).ok())
     {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
     }

@@ -2,7 +2,7 @@
 //!
 //! Implements AZ-09 and AZ-11: the pages cannot be framed, cached, or made to load anything from elsewhere.
 
-use crate::error::{At, outward};
+use crate::http::error::{At, outward};
 use askama::Template;
 use axum::{
     body::Body,
@@ -10,7 +10,7 @@ use axum::{
 };
 use remit_model::{Code, Refusal};
 
-pub(crate) const STYLE: &str = include_str!("../templates/style.css");
+pub(crate) const STYLE: &str = include_str!("../../templates/style.css");
 
 #[derive(Template)]
 #[template(path = "login.html")]

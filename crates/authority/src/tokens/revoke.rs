@@ -4,11 +4,15 @@
 //! exist: 200, and nothing happens. Revocation takes effect in the snapshot the moment it is durable (RV-03).
 
 use crate::{
-    Server,
-    error::{self, At, No},
-    form::Form,
-    issue::{self, Case},
-    record, token,
+    Server, grants,
+    http::{
+        error::{self, At, No},
+        form::Form,
+    },
+    tokens::{
+        issue::{self, Case},
+        record,
+    },
 };
 use axum::{
     body::Body,
@@ -27,7 +31,7 @@ pub(crate) async fn revoke(server: &Server, headers: &HeaderMap, form: Result<Fo
             response.headers_mut().remove(header::CONTENT_TYPE);
             response
         }
-        Err(no) => token::refuse(server, headers, case, no).await,
+        Err(no) => grants::refuse(server, headers, case, no).await,
     }
 }
 
@@ -38,7 +42,7 @@ async fn serve(
     case: &mut Case,
     now: UnixTime,
 ) -> Result<(), No> {
-    let (form, _, client) = token::enter(server, headers, form, case, now)?;
+    let (form, _, client) = grants::enter(server, headers, form, case, now)?;
     let presented = form.required("token")?;
     let changes = match access_token(server, case, presented, &client.id(), now).await? {
         Some(changes) => changes,
@@ -76,7 +80,7 @@ async fn refresh_token(server: &Server, case: &mut Case, presented: &str, client
     let Some(stored) = server.store.refresh(hash).await.map_err(Fault::new)?.filter(|stored| stored.client == client) else {
         return Ok(Vec::new());
     };
-    let renewable: crate::code::Renewable = serde_json::from_value(stored.payload).map_err(Fault::new)?;
+    let renewable: grants::authorization_code::Renewable = serde_json::from_value(stored.payload).map_err(Fault::new)?;
     let until = renewable.until.plus(server.settings.access_token);
     case.entry.fact("revoked", "refresh_token");
     let txn = renewable.chain.id.clone();

@@ -4,7 +4,7 @@
 //! every pending request belong to it. The memory is bounded and per process: a restart asks people to sign in again,
 //! and never leaves a session nobody can end.
 
-use crate::authorize::Ask;
+use crate::signin::authorize::Ask;
 use axum::http::{HeaderMap, header};
 use remit_model::{Authority, Code, Refusal, UnixTime, json};
 use std::{

@@ -5,16 +5,21 @@
 
 use crate::{
     Server,
-    authorize::{self, Ask, Stopped},
-    browser::{self, Pending, Session, Shown, SignedIn},
-    code::Consented,
-    consult::{self, Proposal},
-    error::{self, At, No},
-    form::Form,
-    issue::{self, Case},
-    login, page,
-    record::Caller,
-    redirect,
+    grants::authorization_code::Consented,
+    http::{
+        error::{self, At, No},
+        form::Form,
+    },
+    policy_check::{self, Proposal},
+    signin::{
+        authorize::{self, Ask, Stopped},
+        login, pages, redirect,
+        sessions::{self, Pending, Session, Shown, SignedIn},
+    },
+    tokens::{
+        issue::{self, Case},
+        record::Caller,
+    },
 };
 use axum::{
     body::Body,
@@ -41,7 +46,7 @@ pub(crate) async fn begin(server: &Server, headers: &HeaderMap, form: Result<For
         Ok(ask) => ask,
         Err(stopped) => return stop(server, Case::new(At::Authorize), stopped).await,
     };
-    let session = server.browsers.session(browser::read_cookie(headers, &server.issuer), now);
+    let session = server.browsers.session(sessions::read_cookie(headers, &server.issuer), now);
     if ask.prompt.none {
         // SPEC: N-AZ-12. Consent is never skipped, so silence can only fail.
         let signed_in = session.as_ref().is_some_and(|session| !must_sign_in(session, &ask, false, now));
@@ -51,7 +56,7 @@ pub(crate) async fn begin(server: &Server, headers: &HeaderMap, form: Result<For
     }
     match wait(server, session, ask, now) {
         Ok(response) => response,
-        Err(refusal) => page::problem(&refusal, None),
+        Err(refusal) => pages::problem(&refusal, None),
     }
 }
 
@@ -60,13 +65,13 @@ fn wait(server: &Server, session: Option<Session>, ask: Ask, now: UnixTime) -> R
         (session, None)
     } else {
         let token = server.entropy.token(32);
-        let session = server.browsers.open(&token, server.entropy.token(16), None, now.plus(browser::PENDING_SECONDS), now)?;
-        (session, Some(browser::set_cookie(&server.issuer, &token)))
+        let session = server.browsers.open(&token, server.entropy.token(16), None, now.plus(sessions::PENDING_SECONDS), now)?;
+        (session, Some(sessions::set_cookie(&server.issuer, &token)))
     };
     let id = server.entropy.token(16);
     let page = if must_sign_in(&session, &ask, false, now) { "login" } else { "consent" };
     server.browsers.wait(id.clone(), ask, &session, now)?;
-    let mut response = page::see_other(&server.url(&format!("/oauth/{page}?request={id}")));
+    let mut response = pages::see_other(&server.url(&format!("/oauth/{page}?request={id}")));
     if let Some(cookie) = cookie.and_then(|cookie| HeaderValue::from_str(&cookie).ok()) {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
@@ -86,11 +91,11 @@ pub(crate) async fn show(server: &Server, headers: &HeaderMap, form: Result<Form
     let opened = form.and_then(|form| login::open(server, headers, &form, now));
     let (id, session, pending) = match opened {
         Ok(opened) => opened,
-        Err(refusal) => return page::problem(&refusal, None),
+        Err(refusal) => return pages::problem(&refusal, None),
     };
     let user = match &session.user {
         Some(user) if !must_sign_in(&session, &pending.ask, pending.just_signed_in, now) => user,
-        _ => return page::see_other(&server.url(&format!("/oauth/login?request={id}"))),
+        _ => return pages::see_other(&server.url(&format!("/oauth/login?request={id}"))),
     };
     let mut case = Case::new(At::Authorize);
     case.entry.caller = Some(login::person(server, &user.name, user.at));
@@ -122,7 +127,7 @@ fn offer(
     let until = now.plus(ask.asked.lifetime.unwrap_or(server.settings.consent));
     let delegate = Principal::agent(&server.issuer, &agent.id);
     let chain = Chain::new(server.entropy.token(16), Principal::human(&server.issuer, &user.name));
-    let consulted = consult::consult(
+    let consulted = policy_check::consult(
         server.policy.current(),
         &Proposal {
             tenant: &server.tenant,
@@ -163,7 +168,7 @@ fn render(
     shown: &Shown,
 ) -> Response<Body> {
     let uri = &pending.ask.back.redirect_uri;
-    let consent = page::Consent {
+    let consent = pages::Consent {
         agent_name: &agent.display_name,
         agent_subject: &agent.id.subject(),
         owner: &agent.owner,
@@ -180,19 +185,14 @@ fn render(
         csrf: &session.csrf,
         shown: &shown.digest,
     };
-    page::html(StatusCode::OK, &consent, &redirect::form_action(uri))
+    pages::html(StatusCode::OK, &consent, &redirect::form_action(uri))
 }
 
-/// The parts of a sentence; a server's address becomes the title people know it by.
-fn phrases(server: &Server, sentence: &Sentence) -> Vec<page::Phrase> {
-    let exact = |value: &str| page::Phrase { text: Part::shown(value), exact: true };
-    let ours = |text: &str| page::Phrase { text: display::escape(text).into_owned(), exact: false };
-    let title = |location: &str| server.servers.iter().find(|known| known.location == *location).map(|known| ours(&known.title));
-    let phrase = |part| match part {
-        Part::Words(words) => ours(&words),
-        Part::Resource(location) => title(&location).unwrap_or_else(|| exact(&location)),
-        Part::Value(value) => exact(&value),
-        Part::List { .. } => ours(""),
+/// A sentence of the model quotes names in backticks; a server's address becomes the title people know it by.
+fn phrases(server: &Server, line: &str) -> Vec<pages::Phrase> {
+    let phrase = |(at, text): (usize, &str)| match server.servers.iter().find(|known| at % 2 == 1 && known.location == text) {
+        Some(known) => pages::Phrase { text: known.title.clone(), exact: false },
+        None => pages::Phrase { text: text.to_owned(), exact: at % 2 == 1 },
     };
     sentence.flat().into_iter().map(phrase).collect()
 }
@@ -232,7 +232,7 @@ pub(crate) async fn decide(server: &Server, headers: &HeaderMap, form: Result<Fo
     });
     let (ask, shown, user, allow) = match opened {
         Ok(opened) => opened,
-        Err(refusal) => return page::problem(&refusal, None),
+        Err(refusal) => return pages::problem(&refusal, None),
     };
     let mut case = Case::new(At::Authorize);
     case.entry.caller = Some(login::person(server, &user.name, user.at));
@@ -245,7 +245,7 @@ pub(crate) async fn decide(server: &Server, headers: &HeaderMap, form: Result<Fo
         return stop(server, case, Stopped::there(&ask, refusal, None)).await;
     }
     match hand_over(server, &case, &ask, shown, &user, now).await {
-        Ok(location) => page::see_other(&location),
+        Ok(location) => pages::see_other(&location),
         Err(no) => stop(server, case, Stopped::there(&ask, no.into_refusal(), None)).await,
     }
 }
@@ -313,7 +313,7 @@ async fn stop(server: &Server, mut case: Case, stopped: Stopped) -> Response<Bod
             Err(no) => (no.into_refusal(), None),
         }
     };
-    let Some(back) = back else { return page::problem(&refusal, record.as_deref()) };
+    let Some(back) = back else { return pages::problem(&refusal, record.as_deref()) };
     let (_, usual) = error::outward(refusal.code, At::Authorize);
     let reason = error::printable(&refusal.reason);
     let mut parameters =
@@ -321,5 +321,5 @@ async fn stop(server: &Server, mut case: Case, stopped: Stopped) -> Response<Bod
     if let Some(record) = &record {
         parameters.push(("remit_record", record));
     }
-    page::see_other(&redirect::with(&back.redirect_uri, &parameters, back.state.as_deref(), &server.issuer))
+    pages::see_other(&redirect::with(&back.redirect_uri, &parameters, back.state.as_deref(), &server.issuer))
 }

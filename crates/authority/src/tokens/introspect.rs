@@ -4,11 +4,14 @@
 //! `{"active":false}` and nothing else. Refresh tokens are never described.
 
 use crate::{
-    Server, consult,
-    error::{self, At, No},
-    form::Form,
-    issue::{self, Case},
-    narrow, token,
+    Server,
+    grants::{self, requested},
+    http::{
+        error::{self, At, No},
+        form::Form,
+    },
+    policy_check,
+    tokens::issue::{self, Case},
 };
 use axum::{
     body::Body,
@@ -24,7 +27,7 @@ pub(crate) async fn introspect(server: &Server, headers: &HeaderMap, form: Resul
     let mut case = Case::new(At::Introspect);
     match serve(server, headers, form, &mut case, server.now()).await {
         Ok(body) => error::json_response(StatusCode::OK, &body),
-        Err(no) => token::refuse(server, headers, case, no).await,
+        Err(no) => grants::refuse(server, headers, case, no).await,
     }
 }
 
@@ -35,7 +38,7 @@ async fn serve(
     case: &mut Case,
     now: UnixTime,
 ) -> Result<Value, No> {
-    let (form, snapshot, client) = token::enter(server, headers, form, case, now)?;
+    let (form, snapshot, client) = grants::enter(server, headers, form, case, now)?;
     // SPEC: IN-01
     client.confidential()?;
     let presented = form.required("token")?;
@@ -44,7 +47,7 @@ async fn serve(
     let Some(token) = current(server, &snapshot, presented, now).await? else { return Ok(inactive()) };
     let concerns = token.client_id == client.id()
         || token.actor() == client.id()
-        || narrow::endpoint(&client.agent).is_some_and(|endpoint| endpoint == token.aud);
+        || requested::endpoint(&client.agent).is_some_and(|endpoint| endpoint == token.aud);
     Ok(if concerns { active(&token) } else { inactive() })
 }
 
@@ -60,7 +63,7 @@ pub(crate) async fn current(
         return Ok(None);
     }
     let stored = server.store.token(&token.jti).await.map_err(Fault::new)?;
-    let standing = stored.is_some_and(|stored| consult::able(snapshot, &stored.chain).is_ok());
+    let standing = stored.is_some_and(|stored| policy_check::able(snapshot, &stored.chain).is_ok());
     Ok(standing.then_some(token))
 }
 

@@ -4,10 +4,12 @@
 //! agent is the root of its own chain, and its ceiling is what it may have at most.
 
 use crate::{
-    error::No,
-    issue::{self, Case, Grant},
-    narrow::{Asked, Targets},
-    token::Call,
+    grants::{
+        Call,
+        requested::{Asked, Targets},
+    },
+    http::error::No,
+    tokens::issue::{self, Case, Grant},
 };
 use remit_ledger::record::RecordType;
 use remit_model::{Chain, Code, Principal, Refusal};

@@ -3,10 +3,14 @@
 //! Implements, MD-08, JW-04. What a request means is decided in the file of its endpoint.
 
 use crate::{
-    Server, came, consent,
-    error::{self, At},
-    form::{self, Form},
-    introspect, login, metadata, page, revoke, token, userinfo,
+    Server, grants,
+    http::{
+        error::{self, At},
+        form::{self, Form},
+        origin,
+    },
+    signin::{consent, login, pages},
+    tokens::{introspect, metadata, revoke, userinfo},
 };
 use axum::{
     Router,
@@ -33,7 +37,7 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/oauth/introspect", any(introspect_endpoint))
         .route("/oauth/revoke", any(revoke_endpoint))
         .route("/oauth/userinfo", any(userinfo_endpoint))
-        .route_layer(middleware::from_fn(came::along))
+        .route_layer(middleware::from_fn(origin::along))
         .with_state(server)
 }
 
@@ -51,7 +55,7 @@ async fn authorize_endpoint(State(server): State<Arc<Server>>, request: Request)
     let form = match parts.method {
         Method::GET => Form::parse(parts.uri.query().unwrap_or_default().as_bytes()),
         Method::POST => read(&parts.headers, body).await,
-        _ => return page::method_not_allowed(),
+        _ => return pages::method_not_allowed(),
     };
     consent::begin(&server, &parts.headers, form).await
 }
@@ -61,7 +65,7 @@ async fn login_page(State(server): State<Arc<Server>>, request: Request) -> Resp
     match parts.method {
         Method::GET => login::show(&server, &parts.headers, Form::parse(parts.uri.query().unwrap_or_default().as_bytes())),
         Method::POST => login::sign_in(&server, &parts.headers, read(&parts.headers, body).await).await,
-        _ => page::method_not_allowed(),
+        _ => pages::method_not_allowed(),
     }
 }
 
@@ -72,12 +76,12 @@ async fn consent_page(State(server): State<Arc<Server>>, request: Request) -> Re
             consent::show(&server, &parts.headers, Form::parse(parts.uri.query().unwrap_or_default().as_bytes())).await
         }
         Method::POST => consent::decide(&server, &parts.headers, read(&parts.headers, body).await).await,
-        _ => page::method_not_allowed(),
+        _ => pages::method_not_allowed(),
     }
 }
 
 async fn style() -> Response<Body> {
-    let mut response = Response::new(Body::from(page::STYLE));
+    let mut response = Response::new(Body::from(pages::STYLE));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/css; charset=utf-8"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
@@ -86,7 +90,7 @@ async fn style() -> Response<Body> {
 }
 
 async fn token_endpoint(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
-    post(&server, request, At::Token, |server, headers, form| async move { token::token(&server, &headers, form).await }).await
+    post(&server, request, At::Token, |server, headers, form| async move { grants::token(&server, &headers, form).await }).await
 }
 
 async fn introspect_endpoint(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {

@@ -8,7 +8,7 @@
 //! asked for by `scope` may not be handed on.
 //! `authorization_details` says everything, so a dimension it leaves out is asked for without a limit.
 
-use crate::form::Form;
+use crate::http::form::Form;
 use remit_model::{
     Agent, Authority, Code, Refusal, Server, UnixTime,
     authority::ActionSet,

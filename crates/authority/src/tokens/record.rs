@@ -4,7 +4,11 @@
 //! one record, refusals included. SPEC: TX-12, record.md §1.11. Names and tokens go to committed values or hashes,
 //! never into the plain record.
 
-use crate::{came, client::Client, consult::Consulted, error::At};
+use crate::{
+    clients::authenticate::Client,
+    http::{error::At, origin},
+    policy_check::Consulted,
+};
 use remit_ledger::record::{
     Auth, AuthMethod, DecisionFacts, DecisionResult, Draft, Edge, EffectConfirmed, Engine, GrantFacts, GrantKind, HumanInLoop,
     OutcomeStatus, Party, PolicyFact, PolicyFailure, ProducerKind, Protocol, RecordType, Resource, TokenFacts,
@@ -146,7 +150,7 @@ impl Entry {
             .action(at.action(), ToolClass::Identity)
             .protocol(Protocol::Http)
             .chain(self.parties());
-        came::note(&mut draft);
+        origin::note(&mut draft);
         draft.txn = self.chain.as_ref().map(|chain| chain.id.clone());
         draft.owner = self.caller.as_ref().and_then(|caller| caller.owner.clone());
         draft.human_in_loop = self.human_in_loop;

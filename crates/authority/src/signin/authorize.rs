@@ -5,9 +5,9 @@
 
 use crate::{
     Server,
-    form::Form,
-    narrow::{Asked, Targets},
-    redirect,
+    grants::requested::{Asked, Targets},
+    http::form::Form,
+    signin::redirect,
 };
 use remit_model::{Agent, AgentId, AgentStatus, Code, Refusal};
 use remit_store::Snapshot;

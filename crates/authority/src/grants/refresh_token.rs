@@ -4,13 +4,17 @@
 //! back from its own client and key ends the whole family. The chain stays as it was agreed: a refresh adds no hop.
 
 use crate::{
-    code::{self, Renewable},
-    consult::{self, Proposal},
-    error::No,
-    issue::{self, Case, Grant},
-    narrow::{Asked, Target},
-    record::hash,
-    token::Call,
+    grants::{
+        Call,
+        authorization_code::{self, Renewable},
+        requested::{Asked, Target},
+    },
+    http::error::No,
+    policy_check::{self, Proposal},
+    tokens::{
+        issue::{self, Case, Grant},
+        record::hash,
+    },
 };
 use remit_ledger::record::RecordType;
 use remit_model::{Authority, Chain, Code, Fault, Refusal};
@@ -31,7 +35,7 @@ pub(crate) async fn refresh(call: Call<'_>, case: &mut Case) -> Result<Value, No
         return Err(Refusal::new(Code::WidensScope, "`openid` was not agreed to").into());
     }
     let hop = renewable.chain.hops.last().ok_or_else(|| Fault::new("a refresh token without a hop"))?;
-    let (target, authority) = code::pick(&call, &asked, &renewable.targets, &hop.authority, renewable.openid)?;
+    let (target, authority) = authorization_code::pick(&call, &asked, &renewable.targets, &hop.authority, renewable.openid)?;
     let authority = reconsider(&call, case, &renewable, &target, &authority)?;
 
     let grant = Grant {
@@ -105,12 +109,12 @@ fn reconsider(
     authority: &Authority,
 ) -> Result<Authority, Refusal> {
     let chain = &renewable.chain;
-    let still = consult::standing(&call.snapshot, chain, authority)?;
+    let still = policy_check::standing(&call.snapshot, chain, authority)?;
     if still.is_none() && !authority.is_none() {
         return Err(Refusal::new(Code::AuthorityEmpty, "nothing of what was agreed to is allowed any more"));
     }
     let Some(hop) = chain.hops.last() else { return Ok(still) };
-    let consulted = consult::consult(
+    let consulted = policy_check::consult(
         call.server.policy.current(),
         &Proposal {
             tenant: &call.server.tenant,

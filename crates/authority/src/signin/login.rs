@@ -5,12 +5,15 @@
 
 use crate::{
     Server,
-    browser::{self, Pending, Session, SignedIn},
-    error::At,
-    form::Form,
-    issue::{self, Case},
-    page,
-    record::Caller,
+    http::{error::At, form::Form},
+    signin::{
+        pages,
+        sessions::{self, Pending, Session, SignedIn},
+    },
+    tokens::{
+        issue::{self, Case},
+        record::Caller,
+    },
 };
 use argon2::{
     Argon2,
@@ -85,7 +88,7 @@ pub(crate) fn show(server: &Server, headers: &HeaderMap, form: Result<Form, Refu
             let hint = pending.ask.login_hint.clone().unwrap_or_default();
             sign_in_page(server, StatusCode::OK, &id, &session, &pending, &hint, None)
         }
-        Err(refusal) => page::problem(&refusal, None),
+        Err(refusal) => pages::problem(&refusal, None),
     }
 }
 
@@ -102,7 +105,7 @@ pub(crate) fn open(
             "this page was not opened in this browser; start again from the program that sent you here",
         )
     };
-    let session = server.browsers.session(browser::read_cookie(headers, &server.issuer), now).ok_or_else(foreign)?;
+    let session = server.browsers.session(sessions::read_cookie(headers, &server.issuer), now).ok_or_else(foreign)?;
     let id = form.required("request")?.to_owned();
     let pending = server.browsers.pending(&id, &session, now)?;
     Ok((id, session, pending))
@@ -118,7 +121,7 @@ pub(crate) async fn sign_in(server: &Server, headers: &HeaderMap, form: Result<F
     });
     let (form, id, session, pending) = match opened {
         Ok(opened) => opened,
-        Err(refusal) => return page::problem(&refusal, None),
+        Err(refusal) => return pages::problem(&refusal, None),
     };
     let name = form.one("username").unwrap_or_default();
     let again = |status, message: &str| sign_in_page(server, status, &id, &session, &pending, name, Some(message));
@@ -136,12 +139,12 @@ pub(crate) async fn sign_in(server: &Server, headers: &HeaderMap, form: Result<F
             record_failure(server, name, &Refusal::new(Code::CredentialsInvalid, "name or password is wrong")).await;
             return again(StatusCode::FORBIDDEN, "The name or the password is wrong.");
         }
-        Err(fault) => return page::problem(&crate::error::No::Fault(fault).into_refusal(), None),
+        Err(fault) => return pages::problem(&crate::http::error::No::Fault(fault).into_refusal(), None),
     }
     server.browsers.succeeded(name);
     match signed_in(server, &session, &id, name, now).await {
         Ok(response) => response,
-        Err(refusal) => page::problem(&refusal, None),
+        Err(refusal) => pages::problem(&refusal, None),
     }
 }
 
@@ -161,11 +164,11 @@ async fn signed_in(server: &Server, old: &Session, id: &str, name: &str, now: Un
     let record = case.entry.happened(&server.tenant, RecordType::SessionOpen, At::Authorize);
     issue::commit(server, &case, Batch::new(server.tenant.clone()).record(record))
         .await
-        .map_err(crate::error::No::into_refusal)?;
+        .map_err(crate::http::error::No::into_refusal)?;
     server.browsers.rebind(id, &session);
     server.browsers.close(&old.key);
-    let mut response = page::see_other(&server.url(&format!("/oauth/consent?request={id}")));
-    if let Ok(cookie) = HeaderValue::from_str(&browser::set_cookie(&server.issuer, &token)) {
+    let mut response = pages::see_other(&server.url(&format!("/oauth/consent?request={id}")));
+    if let Ok(cookie) = HeaderValue::from_str(&sessions::set_cookie(&server.issuer, &token)) {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     Ok(response)
@@ -207,12 +210,12 @@ fn sign_in_page(
 ) -> Response<Body> {
     let snapshot = server.store.snapshot();
     let agent = snapshot.agent(&pending.ask.client);
-    let login = page::Login {
+    let login = pages::Login {
         agent_name: agent.map_or("an agent", |agent| agent.display_name.as_str()),
         request,
         csrf: &session.csrf,
         username,
         message,
     };
-    page::html(status, &login, "")
+    pages::html(status, &login, "")
 }

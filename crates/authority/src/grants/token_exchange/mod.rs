@@ -11,13 +11,17 @@
 //!
 //! With nothing but its own access token a holder narrows it: no hop is added. [`exchange`] is the whole rule, and pure.
 
+mod evidence;
+
 use crate::{
-    consult::{self, Consulted, Proposal},
-    error::No,
-    evidence::{self, Evidence, Hand, Step},
-    issue::{self, Case, Grant},
-    narrow::{Asked, Target, Targets},
-    token::Call,
+    grants::{
+        Call,
+        requested::{Asked, Target, Targets},
+        token_exchange::evidence::{Evidence, Hand, Step},
+    },
+    http::error::No,
+    policy_check::{self, Consulted, Proposal},
+    tokens::issue::{self, Case, Grant},
 };
 use remit_ledger::record::RecordType;
 use remit_model::{Authority, Chain, Code, EdgeProof, Hop, Refusal, TenantId, UnixTime};
@@ -123,7 +127,7 @@ pub(crate) fn exchange(world: &World<'_>, ask: &Exchange<'_>) -> Outcome {
 
 fn decide(world: &World<'_>, ask: &Exchange<'_>, consulted: &mut Option<Consulted>) -> Result<Grant, Refusal> {
     let parent = ask.parent;
-    consult::able(world.snapshot, &parent.chain)?;
+    policy_check::able(world.snapshot, &parent.chain)?;
     let terms = terms(world, ask)?;
     let (chain, jkt, record_type) = match ask.step {
         Step::Narrow => (parent.chain.clone(), parent.jkt.clone(), RecordType::Token),
@@ -213,7 +217,7 @@ fn hand_over(
         edge: hand.edge.clone(),
     };
     let chain = before.clone().extend(hop, world.chain_depth)?;
-    let answer = consult::consult(
+    let answer = policy_check::consult(
         Arc::clone(&world.policy),
         &Proposal {
             tenant: world.tenant,
@@ -254,9 +258,9 @@ fn held(step: &Step, authority: &Authority) -> Result<Authority, Refusal> {
 
 /// No more than everyone in the chain, and the child itself, may do at this moment. SPEC: DC-07, TX-04
 fn bounded(world: &World<'_>, ask: &Exchange<'_>, authority: &Authority) -> Result<Authority, Refusal> {
-    let mut most = consult::standing(world.snapshot, &ask.parent.chain, authority)?;
+    let mut most = policy_check::standing(world.snapshot, &ask.parent.chain, authority)?;
     if let Step::Hand(hand) = ask.step {
-        most = most.meet(consult::ceiling(world.snapshot, &hand.delegate)?);
+        most = most.meet(policy_check::ceiling(world.snapshot, &hand.delegate)?);
     }
     if most.is_none() && !authority.is_none() {
         return Err(Refusal::new(Code::AuthorityEmpty, "nothing that is asked for is within what everyone in the chain may do"));

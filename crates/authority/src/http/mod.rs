@@ -1,0 +1,6 @@
+//! The wire: routes, forms, errors, and where a request came from.
+
+pub(crate) mod error;
+pub(crate) mod form;
+pub(crate) mod origin;
+pub(crate) mod router;

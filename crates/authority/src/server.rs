@@ -1,0 +1,219 @@
+//! The running authorization server: its parts, keys, limits and memory.
+
+use crate::{
+    clients::key_cache,
+    signin::{login, sessions::Browsers},
+    tokens::issue,
+};
+use remit_model::{Refusal, TenantId, UnixTime};
+use remit_store::{
+    Quota, Store,
+    rim::{Clock, Entropy},
+};
+use remit_token::{
+    KeySet, PrivateKey, PublicKey, Skew, Verified,
+    access::{self, AccessToken},
+    dpop,
+};
+use std::{fmt, sync::Arc};
+
+/// Bytes of verified tokens remembered.
+const REMEMBERED_TOKENS: usize = 32 << 20;
+
+/// What an authorization server is made of.
+#[derive(Debug)]
+pub struct Parts {
+    pub store: Store,
+    pub policy: Arc<remit_policy::Live>,
+    pub clock: Clock,
+    pub entropy: Entropy,
+    /// The issuer identifier: the public base URL without a trailing slash (MD-01, C-01).
+    pub issuer: String,
+    pub keys: Keys,
+    /// The protected resources tokens may be issued for.
+    pub servers: Vec<Arc<remit_model::Server>>,
+    pub settings: Settings,
+}
+
+/// The keys that sign access tokens and ID tokens. SPEC: JW-02, JW-03
+pub struct Keys {
+    /// Signs from now on.
+    pub signing: PrivateKey,
+    /// Published and accepted besides the signing key: the next one, and those whose tokens still live.
+    pub also_published: Vec<PublicKey>,
+}
+
+impl Keys {
+    pub fn new(signing: PrivateKey) -> Self {
+        Self { signing, also_published: Vec::new() }
+    }
+
+    /// Every public key, the signing one first.
+    pub fn set(&self) -> KeySet {
+        KeySet::of(std::iter::once(self.signing.public()).chain(&self.also_published))
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys").field("signing", &self.signing.public().thumbprint()).finish_non_exhaustive()
+    }
+}
+
+/// Lifetimes and limits, in seconds unless said otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Longest life of an access token.
+    pub access_token: i64,
+    /// Life of an authorization code. SPEC: AZ-13
+    pub code: i64,
+    /// Longest a human's consent lasts, and so the absolute end of refresh tokens. SPEC: RT-04
+    pub consent: i64,
+    /// A refresh token unused for this long is dead. SPEC: RT-04
+    pub refresh_idle: i64,
+    /// How long a browser stays signed in.
+    pub session: i64,
+    /// Most actors in a chain. SPEC: DC-08
+    pub chain_depth: usize,
+    /// Whether every DPoP proof must carry a nonce of ours. SPEC: DP-07
+    pub require_nonce: bool,
+    /// A DPoP proof's `iat` may differ from our clock by this much. SPEC: DP-08
+    pub dpop_window: i64,
+    /// Room in the memory of used proofs. SPEC: DP-09
+    pub remembered_proofs: usize,
+    /// Tolerated clock skew of client assertions. SPEC: J-06
+    pub skew: i64,
+    /// Failed sign-ins for one name before it must wait.
+    pub login_attempts: u32,
+    /// How long it must wait then.
+    pub login_window: i64,
+    /// Wrong redemptions of one code before it is dead. SPEC: N-AC-02
+    pub code_attempts: u32,
+    /// Refusals per second that are recorded although nobody proved to be anyone; the rest is only counted.
+    pub anonymous_records: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            access_token: 600,
+            code: 60,
+            consent: 86_400,
+            refresh_idle: 8 * 3_600,
+            session: 8 * 3_600,
+            chain_depth: remit_model::chain::DEFAULT_DEPTH,
+            require_nonce: false,
+            dpop_window: dpop::WINDOW_SECS,
+            remembered_proofs: 1 << 21,
+            skew: 30,
+            login_attempts: 5,
+            login_window: 900,
+            code_attempts: 5,
+            anonymous_records: 20,
+        }
+    }
+}
+
+/// A running authorization server for one tenant.
+pub struct Server {
+    pub(crate) store: Store,
+    pub(crate) policy: Arc<remit_policy::Live>,
+    pub(crate) clock: Clock,
+    pub(crate) entropy: Entropy,
+    pub(crate) tenant: TenantId,
+    pub(crate) issuer: String,
+    pub(crate) keys: Keys,
+    pub(crate) verifying: KeySet,
+    /// Our own tokens as they come back: to be exchanged, shown as an actor's, asked about.
+    tokens: Arc<Verified>,
+    pub(crate) met: key_cache::Met,
+    pub(crate) servers: Vec<Arc<remit_model::Server>>,
+    pub(crate) settings: Settings,
+    pub(crate) browsers: Arc<Browsers>,
+    pub(crate) passwords: login::Passwords,
+    pub(crate) nonces: dpop::Nonces,
+    pub(crate) replays: dpop::ReplaySet,
+    /// The same for clients that have no key to authenticate with.
+    pub(crate) public_replays: dpop::ReplaySet,
+    pub(crate) anonymous: Quota,
+    pub(crate) pinned: issue::Pinned,
+    /// Proofs made before this moment may have been seen by a process that is gone.
+    pub(crate) started: UnixTime,
+}
+
+impl Server {
+    pub fn new(parts: Parts) -> Self {
+        let Parts { store, policy, clock, entropy, issuer, keys, servers, settings } = parts;
+        let tokens = Arc::new(Verified::new(REMEMBERED_TOKENS));
+        let browsers = Arc::new(Browsers::default());
+        let (remembered, sessions) = (Arc::clone(&tokens), Arc::clone(&browsers));
+        store.when_erased(move |world| {
+            remembered.clear();
+            sessions.keep(|name| world.human(name).is_some());
+        });
+        Self {
+            tenant: store.tenant().clone(),
+            verifying: keys.set(),
+            tokens,
+            met: key_cache::Met::default(),
+            passwords: login::Passwords::new(&entropy),
+            nonces: dpop::Nonces::new(&entropy.bytes(), "as", dpop::nonce::PERIOD_SECS),
+            replays: dpop::ReplaySet::new(settings.remembered_proofs, settings.dpop_window),
+            public_replays: dpop::ReplaySet::new(settings.remembered_proofs, settings.dpop_window),
+            anonymous: Quota::per_second(settings.anonymous_records),
+            started: clock.unix(),
+            browsers,
+            pinned: issue::Pinned::default(),
+            store,
+            policy,
+            clock,
+            entropy,
+            issuer,
+            keys,
+            servers,
+            settings,
+        }
+    }
+
+    /// The issuer identifier.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// How many verified tokens are remembered now.
+    pub fn remembered_tokens(&self) -> usize {
+        self.tokens.size().0
+    }
+
+    /// A token of ours, unexpired, whatever it is for. Whether it still counts is for the snapshot to say.
+    pub(crate) fn verify(&self, compact: &str, now: UnixTime) -> Result<Arc<AccessToken>, Refusal> {
+        let expect = access::Expect { issuer: &self.issuer, audience: None };
+        let token = self.tokens.verify(compact, &self.verifying, &expect, now, Skew::NONE)?;
+        // An erasure ends the chains of whom it forgets: then nothing of theirs is remembered that came back after it.
+        if self.store.snapshot().is_revoked(&token.jti, [], &token.txn) {
+            self.tokens.remove(&token);
+        }
+        Ok(token)
+    }
+
+    pub(crate) fn now(&self) -> UnixTime {
+        self.clock.unix()
+    }
+
+    /// The `jti` of a new token: a name, no secret. Tokens of the same moment lie together in the database, however many there
+    /// are. RFC 9562 §5.7.
+    pub(crate) fn token_id(&self) -> String {
+        self.entropy.uuid_v7(&self.clock.now()).to_string()
+    }
+
+    /// An absolute URL of ours, built from configuration and never from a request header. SPEC: MD-01
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.issuer)
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("issuer", &self.issuer).field("tenant", &self.tenant).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,8 @@
+//! People: signing in, the pages they see, and what they consent to.
+
+pub(crate) mod authorize;
+pub(crate) mod consent;
+pub(crate) mod login;
+pub(crate) mod pages;
+pub(crate) mod redirect;
+pub(crate) mod sessions;
