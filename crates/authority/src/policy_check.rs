@@ -2,11 +2,16 @@
 //!
 //! Implements TK-09: Cedar is asked after every protocol check and before anything is issued. It can only take away.
 
-use remit_model::{Agent, Authority, Chain, Human, Principal, PrincipalKind, Refusal, TenantId, UnixTime};
+use remit_model::{
+    Agent, AgentStatus, Authority, Chain, Code, Human, HumanStatus, Principal, PrincipalKind, Refusal, TenantId, UnixTime,
+};
 use remit_policy::{Action, Bundle, Decision, Party, Question};
-use remit_store::Snapshot;
+use remit_store::{Batch, Change, Snapshot};
 use serde_json::Value;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// A delegation that is about to happen.
 #[derive(Clone, Copy, Debug)]
@@ -27,20 +32,20 @@ pub(crate) struct Proposal<'a> {
 
 /// What was asked and answered; the record keeps both.
 #[derive(Clone, Debug)]
-pub(crate) struct Consulted {
+pub(crate) struct PolicyCheck {
     /// The bundle that answered, so that its bytes can be pinned with the record.
     pub(crate) bundle: Arc<Bundle>,
     pub(crate) question: Question,
     pub(crate) decision: Decision,
 }
 
-impl Consulted {
+impl PolicyCheck {
     pub(crate) fn allow(&self) -> Result<(), Refusal> {
         self.decision.into_result()
     }
 }
 
-pub(crate) fn consult(bundle: Arc<Bundle>, proposal: &Proposal<'_>) -> Consulted {
+pub(crate) fn check(bundle: Arc<Bundle>, proposal: &Proposal<'_>) -> PolicyCheck {
     let before = proposal.before;
     let question = Question {
         tenant: proposal.tenant.clone(),
@@ -63,7 +68,7 @@ pub(crate) fn consult(bundle: Arc<Bundle>, proposal: &Proposal<'_>) -> Consulted
         auth_age: proposal.auth_time.map(|at| proposal.now.since(at)),
     };
     let decision = bundle.decide(&question);
-    Consulted { bundle, question, decision }
+    PolicyCheck { bundle, question, decision }
 }
 
 fn party(snapshot: &Snapshot, principal: &Principal) -> Party {
@@ -109,7 +114,6 @@ fn everyone(chain: &Chain) -> impl Iterator<Item = &Principal> {
 
 /// What this principal may do at most; an error when it may not act at all.
 pub(crate) fn ceiling<'s>(snapshot: &'s Snapshot, principal: &Principal) -> Result<&'s Authority, Refusal> {
-    use remit_model::{Code, HumanStatus};
     let unknown = || Refusal::new(Code::TokenRevoked, format!("`{}` is not registered here", principal.sub));
     match principal.kind() {
         PrincipalKind::Human => {
@@ -121,10 +125,39 @@ pub(crate) fn ceiling<'s>(snapshot: &'s Snapshot, principal: &Principal) -> Resu
         }
         PrincipalKind::Agent => {
             let agent = agent(snapshot, principal).ok_or_else(unknown)?;
-            match crate::signin::authorize::unable(agent) {
-                Some(refusal) => Err(refusal),
-                None => Ok(&agent.ceiling),
-            }
+            require_active(agent)?;
+            Ok(&agent.ceiling)
+        }
+    }
+}
+
+/// Refuses an agent that is quarantined or retired. SPEC: DC-13
+pub(crate) fn require_active(agent: &Agent) -> Result<(), Refusal> {
+    match agent.status {
+        AgentStatus::Active => Ok(()),
+        AgentStatus::Quarantined => Err(Refusal::new(Code::AgentQuarantined, format!("`{}` is quarantined", agent.id.subject()))),
+        AgentStatus::Retired => Err(Refusal::new(Code::AgentRetired, format!("`{}` is retired", agent.id.subject()))),
+    }
+}
+
+/// Which policy sets this process has pinned in the ledger directory already.
+#[derive(Debug, Default)]
+pub(crate) struct Pinned(Mutex<HashSet<String>>);
+
+impl Pinned {
+    pub(crate) fn pin(&self, check: &PolicyCheck, batch: Batch) -> Batch {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&check.decision.policy_set_digest);
+        if known {
+            return batch;
+        }
+        batch
+            .change(Change::PutObject(check.bundle.pinned()))
+            .change(Change::PutObject(check.bundle.schema().as_bytes().to_vec()))
+    }
+
+    pub(crate) fn kept(&self, digest: Option<String>) {
+        if let Some(digest) = digest {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(digest);
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::{
     clients::key_cache,
-    signin::{login, sessions::Browsers},
-    tokens::issue,
+    policy_check::Pinned,
+    signin::{password, sessions::Browsers},
 };
 use remit_model::{Refusal, TenantId, UnixTime};
 use remit_store::{
@@ -126,17 +126,17 @@ pub struct Server {
     pub(crate) verifying: KeySet,
     /// Our own tokens as they come back: to be exchanged, shown as an actor's, asked about.
     tokens: Arc<Verified>,
-    pub(crate) met: key_cache::Met,
+    pub(crate) key_cache: key_cache::KeyCache,
     pub(crate) servers: Vec<Arc<remit_model::Server>>,
     pub(crate) settings: Settings,
     pub(crate) browsers: Arc<Browsers>,
-    pub(crate) passwords: login::Passwords,
+    pub(crate) passwords: password::Passwords,
     pub(crate) nonces: dpop::Nonces,
     pub(crate) replays: dpop::ReplaySet,
     /// The same for clients that have no key to authenticate with.
     pub(crate) public_replays: dpop::ReplaySet,
     pub(crate) anonymous: Quota,
-    pub(crate) pinned: issue::Pinned,
+    pub(crate) pinned: Pinned,
     /// Proofs made before this moment may have been seen by a process that is gone.
     pub(crate) started: UnixTime,
 }
@@ -155,15 +155,15 @@ impl Server {
             tenant: store.tenant().clone(),
             verifying: keys.set(),
             tokens,
-            met: key_cache::Met::default(),
-            passwords: login::Passwords::new(&entropy),
+            key_cache: key_cache::KeyCache::default(),
+            passwords: password::Passwords::new(&entropy),
             nonces: dpop::Nonces::new(&entropy.bytes(), "as", dpop::nonce::PERIOD_SECS),
             replays: dpop::ReplaySet::new(settings.remembered_proofs, settings.dpop_window),
             public_replays: dpop::ReplaySet::new(settings.remembered_proofs, settings.dpop_window),
             anonymous: Quota::per_second(settings.anonymous_records),
             started: clock.unix(),
             browsers,
-            pinned: issue::Pinned::default(),
+            pinned: Pinned::default(),
             store,
             policy,
             clock,

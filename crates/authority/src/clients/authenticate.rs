@@ -7,6 +7,7 @@
 use crate::{
     Server,
     http::{error::At, form::Form},
+    policy_check::require_active,
 };
 use axum::http::{HeaderMap, header};
 use remit_model::{Agent, AgentId, Code, Refusal, UnixTime};
@@ -52,10 +53,8 @@ pub(crate) fn authenticate(
         Some(compact) => by_assertion(server, snapshot, form, compact, now)?,
         None => public(snapshot, form)?,
     };
-    match crate::signin::authorize::unable(&client.agent) {
-        Some(refusal) => Err(refusal),
-        None => Ok(client),
-    }
+    require_active(&client.agent)?;
+    Ok(client)
 }
 
 /// Refuses two credentials, and those we have no use for. SPEC: N-TK-01, X-08
@@ -84,7 +83,7 @@ fn by_assertion(server: &Server, snapshot: &Snapshot, form: &Form, compact: &str
         return Err(unauthenticated("`client_id` is not the client of the assertion"));
     }
     let agent = find(snapshot, claimed)?;
-    let keys = server.met.keys(&agent).map_err(|_| failed())?;
+    let keys = server.key_cache.keys(&agent).map_err(|_| failed())?;
     let expect = assertion::Expect { client_id: claimed, issuer: &server.issuer };
     let assertion =
         presented.verify(&keys, &expect, now, Skew::seconds(server.settings.skew)).map_err(|refusal| match refusal.code {

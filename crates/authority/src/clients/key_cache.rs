@@ -20,7 +20,7 @@ use std::{
 const ROOM: usize = 4_096;
 
 #[derive(Default)]
-pub(crate) struct Met(Mutex<HashMap<AgentId, Entry>>);
+pub(crate) struct KeyCache(Mutex<HashMap<AgentId, Entry>>);
 
 struct Entry {
     /// The keys as they were registered when they were read.
@@ -29,7 +29,7 @@ struct Entry {
     header: Option<Arc<Header>>,
 }
 
-impl Met {
+impl KeyCache {
     /// The keys that this agent authenticates with.
     pub(crate) fn keys(&self, agent: &Agent) -> Result<Arc<KeySet>, Refusal> {
         if let Some(entry) = self.entries().get(&agent.id).filter(|entry| entry.registered == agent.keys) {
@@ -63,9 +63,9 @@ impl Met {
     }
 }
 
-impl fmt::Debug for Met {
+impl fmt::Debug for KeyCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Met").field("agents", &self.entries().len()).finish()
+        f.debug_struct("KeyCache").field("agents", &self.entries().len()).finish()
     }
 }
 
@@ -97,32 +97,32 @@ mod tests {
 
     #[test]
     fn keys_are_read_once_as_long_as_they_are_the_registered_ones() {
-        let met = Met::default();
+        let cache = KeyCache::default();
         let first = agent("a", vec![jwk(1)]);
-        let keys = met.keys(&first).unwrap();
+        let keys = cache.keys(&first).unwrap();
         let stopped = Agent { status: AgentStatus::Quarantined, ..first.clone() };
-        assert!(Arc::ptr_eq(&keys, &met.keys(&stopped).unwrap()));
+        assert!(Arc::ptr_eq(&keys, &cache.keys(&stopped).unwrap()));
         let again = agent("a", vec![jwk(2)]);
-        assert_eq!(met.keys(&again).unwrap().to_jwks(), KeySet::from_keys(&again.keys).unwrap().to_jwks());
-        assert_eq!(met.keys(&first).unwrap().to_jwks(), keys.to_jwks(), "each by its own");
+        assert_eq!(cache.keys(&again).unwrap().to_jwks(), KeySet::from_keys(&again.keys).unwrap().to_jwks());
+        assert_eq!(cache.keys(&first).unwrap().to_jwks(), keys.to_jwks(), "each by its own");
     }
 
     #[test]
     fn keys_that_cannot_be_read_are_refused_each_time() {
-        let met = Met::default();
-        met.keys(&agent("a", vec![jwk(1)])).unwrap();
+        let cache = KeyCache::default();
+        cache.keys(&agent("a", vec![jwk(1)])).unwrap();
         let broken = agent("a", vec![json!({"kty": "OKP", "crv": "Ed25519", "x": "?"})]);
         for _ in 0..2 {
-            assert!(met.keys(&broken).is_err());
+            assert!(cache.keys(&broken).is_err());
         }
     }
 
     #[test]
     fn a_flood_of_agents_stays_bounded() {
-        let met = Met::default();
+        let cache = KeyCache::default();
         for n in 0..2 * ROOM {
-            met.keys(&agent(&format!("a{n}"), Vec::new())).unwrap();
+            cache.keys(&agent(&format!("a{n}"), Vec::new())).unwrap();
         }
-        assert!((1..=ROOM).contains(&met.entries().len()));
+        assert!((1..=ROOM).contains(&cache.entries().len()));
     }
 }

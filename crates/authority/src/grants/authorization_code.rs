@@ -6,84 +6,57 @@
 use crate::{
     Server,
     grants::{
-        Call,
-        requested::{Asked, Target, Targets},
+        attempt::Attempt,
+        consented::{self, Consented, Renewable},
+        request::TokenRequest,
+        requested::{RequestedAuthority, Target},
     },
-    http::error::No,
+    http::error::Rejection,
     policy_check::{self, Proposal},
     tokens::{
-        issue::{self, Case, Grant},
+        issue::{self, Grant},
         record::hash,
     },
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use remit_ledger::record::{HumanInLoop, RecordType};
-use remit_model::{Authority, Chain, Code, EdgeProof, Fault, Hop, Principal, PrincipalKind, Refusal, UnixTime, json};
+use remit_model::{Chain, Code, EdgeProof, Fault, Hop, Principal, Refusal, json};
 use remit_store::{Batch, Change, Revocation, StoredCode, StoredRefresh};
 use remit_token::id_token;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
 /// Life of the ID token, in seconds.
 const ID_TOKEN: i64 = 600;
 
-/// What a code stands for: the consent, exactly as it was shown.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Consented {
-    pub(crate) redirect_uri: String,
-    pub(crate) challenge: String,
-    pub(crate) dpop_jkt: Option<String>,
-    pub(crate) nonce: Option<String>,
-    pub(crate) openid: bool,
-    pub(crate) targets: Vec<String>,
-    pub(crate) user: String,
-    pub(crate) auth_time: UnixTime,
-    pub(crate) authority: Authority,
-    pub(crate) until: UnixTime,
-    pub(crate) digest: String,
-    pub(crate) purpose: Option<String>,
-}
-
-/// What a refresh token stands for.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Renewable {
-    pub(crate) chain: Chain,
-    pub(crate) targets: Vec<String>,
-    pub(crate) openid: bool,
-    pub(crate) auth_time: UnixTime,
-    pub(crate) until: UnixTime,
-    pub(crate) purpose: Option<String>,
-}
-
-pub(crate) async fn redeem(call: Call<'_>, case: &mut Case) -> Result<Value, No> {
-    let server = call.server;
-    let presented = call.form.required("code")?;
-    case.entry.fact("code_hash", hash(presented));
+pub(crate) async fn redeem(request: TokenRequest<'_>, attempt: &mut Attempt) -> Result<Value, Rejection> {
+    let server = request.server;
+    let presented = request.form.required("code")?;
+    attempt.entry.fact("code_hash", hash(presented));
     let stored = server.store.code(server.store.keyed_hash("code", presented.as_bytes())).await.map_err(Fault::new)?;
-    let (stored, consented) = check(&call, case, stored)?;
+    let (stored, consented) = check(&request, attempt, stored)?;
     let root = Chain::new(server.entropy.token(16), Principal::human(&server.issuer, &consented.user));
-    case.entry.chain = Some(root.clone());
-    case.entry.purpose.clone_from(&consented.purpose);
-    case.entry.human_in_loop = HumanInLoop::Approved;
-    case.entry.fact("consent", consented.digest.clone());
+    attempt.entry.chain = Some(root.clone());
+    attempt.entry.purpose.clone_from(&consented.purpose);
+    attempt.entry.human_in_loop = HumanInLoop::Approved;
+    attempt.entry.fact("consent", consented.digest.clone());
 
-    let asked = Asked::read(call.form, &server.servers)?;
-    let (target, authority) = pick(&call, &asked, &consented.targets, &consented.authority, consented.openid)?;
+    let asked = RequestedAuthority::read(request.form, &server.servers)?;
+    let (target, authority) = consented::pick(&request, &asked, &consented.targets, &consented.authority, consented.openid)?;
     let jti = server.token_id();
-    let id_token = id_token(&call, &consented)?;
-    let chain = hand_over(&call, case, root, &consented, &target, (&jti, &id_token))?;
-    case.entry.chain = Some(chain.clone());
+    let id_token = id_token(&request, &consented)?;
+    let chain = hand_over(&request, attempt, root, &consented, &target, (&jti, &id_token))?;
+    attempt.entry.chain = Some(chain.clone());
     let grant = Grant {
         record_type: RecordType::Delegation,
         authority,
         target,
-        client: call.client.id(),
-        jkt: call.proof.jkt().to_owned(),
+        client: request.client.id(),
+        jkt: request.proof.jkt().to_owned(),
         jti,
         ancestors: Vec::new(),
-        issued: call.now,
-        expires: asked.end(call.now, server.settings.access_token, Some(consented.until))?,
+        issued: request.now,
+        expires: asked.end(request.now, server.settings.access_token, Some(consented.until))?,
         auth_time: Some(consented.auth_time),
         openid: consented.openid,
         family: Some(chain.id.clone()),
@@ -94,7 +67,7 @@ pub(crate) async fn redeem(call: Call<'_>, case: &mut Case) -> Result<Value, No>
     let batch = Batch::new(server.tenant.clone())
         .use_code(stored.hash, grant.chain.id.clone())
         .change(Change::PutRefresh(first_refresh(server, &refresh, &grant, &consented)?));
-    let mut body = issue::issue(server, case, &grant, batch).await?;
+    let mut body = issue::issue(server, attempt, &grant, batch).await?;
     if let Some(members) = body.as_object_mut() {
         members.insert("refresh_token".to_owned(), json!(refresh));
         if consented.openid {
@@ -106,25 +79,25 @@ pub(crate) async fn redeem(call: Call<'_>, case: &mut Case) -> Result<Value, No>
 
 /// The first hop, if what was agreed to is still the person's to give and policy agrees. SPEC: DC-07, TK-09
 fn hand_over(
-    call: &Call<'_>,
-    case: &mut Case,
+    request: &TokenRequest<'_>,
+    attempt: &mut Attempt,
     root: Chain,
     consented: &Consented,
     target: &Target,
     (jti, id_token): (&str, &str),
 ) -> Result<Chain, Refusal> {
-    let server = call.server;
-    let delegate = Principal::agent(&server.issuer, &call.client.agent.id);
-    let most = policy_check::standing(&call.snapshot, &root, policy_check::ceiling(&call.snapshot, &delegate)?)?;
+    let server = request.server;
+    let delegate = Principal::agent(&server.issuer, &request.client.agent.id);
+    let most = policy_check::standing(&request.snapshot, &root, policy_check::ceiling(&request.snapshot, &delegate)?)?;
     consented.authority.within(&most).map_err(|wider| {
         Refusal::new(Code::GrantInvalid, format!("what was agreed to is not the person's to give any more: {}", wider.reason))
     })?;
-    let consulted = policy_check::consult(
+    let check = policy_check::check(
         server.policy.current(),
         &Proposal {
             tenant: &server.tenant,
             issuer: &server.issuer,
-            snapshot: &call.snapshot,
+            snapshot: &request.snapshot,
             before: &root,
             delegate: &delegate,
             authority: &consented.authority,
@@ -132,16 +105,16 @@ fn hand_over(
             purpose: consented.purpose.as_deref(),
             expires: consented.until,
             auth_time: Some(consented.auth_time),
-            now: call.now,
+            now: request.now,
         },
     );
-    let verdict = consulted.allow();
-    case.entry.consulted = Some(consulted);
+    let verdict = check.allow();
+    attempt.entry.check = Some(check);
     verdict?;
     let hop = Hop {
         delegator: root.root.clone(),
         delegate,
-        jkt: call.proof.jkt().to_owned(),
+        jkt: request.proof.jkt().to_owned(),
         authority: consented.authority.clone(),
         purpose: consented.purpose.clone(),
         expires: consented.until,
@@ -151,43 +124,47 @@ fn hand_over(
     root.extend(hop, server.settings.chain_depth)
 }
 
-/// SPEC: AC-01 to AC-05. What a wrong attempt costs is put into the case: a failure counted, or the family's end.
-fn check(call: &Call<'_>, case: &mut Case, stored: Option<StoredCode>) -> Result<(StoredCode, Consented), No> {
-    let invalid = |reason: &str| No::Refusal(Refusal::new(Code::GrantInvalid, reason));
-    let stored = stored.filter(|stored| stored.client == call.client.id()).ok_or_else(|| invalid("the code is not known"))?;
+/// SPEC: AC-01 to AC-05. What a wrong attempt costs is put into the attempt: a failure counted, or the family's end.
+fn check(
+    request: &TokenRequest<'_>,
+    attempt: &mut Attempt,
+    stored: Option<StoredCode>,
+) -> Result<(StoredCode, Consented), Rejection> {
+    let invalid = |reason: &str| Rejection::Refusal(Refusal::new(Code::GrantInvalid, reason));
+    let stored = stored.filter(|stored| stored.client == request.client.id()).ok_or_else(|| invalid("the code is not known"))?;
     let consented: Consented = serde_json::from_value(stored.payload.clone()).map_err(Fault::new)?;
-    if stored.expires <= call.now {
+    if stored.expires <= request.now {
         return Err(invalid("the code has expired"));
     }
-    if stored.failures >= call.server.settings.code_attempts {
+    if stored.failures >= request.server.settings.code_attempts {
         return Err(invalid("the code was tried wrongly too often"));
     }
     // From here on a wrong attempt counts, unless the code is used up anyway. SPEC: N-AC-02
     if stored.used.is_none() {
-        case.on_refusal.push(Change::FailCode(stored.hash));
+        attempt.on_refusal.push(Change::FailCode(stored.hash));
     }
-    if call.form.one("redirect_uri").is_some_and(|uri| uri != consented.redirect_uri) {
+    if request.form.one("redirect_uri").is_some_and(|uri| uri != consented.redirect_uri) {
         return Err(Refusal::new(Code::RedirectUriMismatch, "`redirect_uri` is not the one of the request").into());
     }
-    verifier(call.form.one("code_verifier"), &consented.challenge)?;
-    if consented.dpop_jkt.as_deref().is_some_and(|jkt| jkt != call.proof.jkt()) {
+    verifier(request.form.one("code_verifier"), &consented.challenge)?;
+    if consented.dpop_jkt.as_deref().is_some_and(|jkt| jkt != request.proof.jkt()) {
         return Err(Refusal::new(Code::DpopKeyMismatch, "the code is bound to another proof key").into());
     }
-    call.redeems().inspect_err(|_| {
+    request.redeems().inspect_err(|_| {
         // A proof that cannot be taken says nothing of the code.
-        case.on_refusal.retain(|change| !matches!(change, Change::FailCode(_)));
+        attempt.on_refusal.retain(|change| !matches!(change, Change::FailCode(_)));
     })?;
     // SPEC: AC-04: only a replay that is right in everything else ends what the code gave.
     if let Some(txn) = &stored.used {
-        let until = consented.until.plus(call.server.settings.access_token);
-        case.entry.fact("revoked_txn", txn.clone());
-        case.on_refusal = vec![
+        let until = consented.until.plus(request.server.settings.access_token);
+        attempt.entry.fact("revoked_txn", txn.clone());
+        attempt.on_refusal = vec![
             Change::Revoke { what: Revocation::Txn(txn.clone()), until },
             Change::Revoke { what: Revocation::Family(txn.clone()), until },
         ];
         return Err(invalid("the code was used before; everything it gave is revoked"));
     }
-    case.on_refusal.clear();
+    attempt.on_refusal.clear();
     Ok((stored, consented))
 }
 
@@ -207,45 +184,20 @@ fn verifier(verifier: Option<&str>, challenge: &str) -> Result<(), Refusal> {
     }
 }
 
-/// The one resource of a token, and the part of the consent that is for it. SPEC: TK-08, N-RT-04
-pub(crate) fn pick(
-    call: &Call<'_>,
-    asked: &Asked,
-    targets: &[String],
-    consented: &Authority,
-    openid: bool,
-) -> Result<(Target, Authority), Refusal> {
-    if let Some(beyond) = asked.targets.iter().find(|target| !targets.is_empty() && !targets.contains(target)) {
-        return Err(Refusal::new(Code::WidensResource, format!("{beyond} is not among the resources that were agreed to")));
-    }
-    let world = Targets { issuer: &call.server.issuer, servers: &call.server.servers, snapshot: &call.snapshot };
-    let only = if asked.targets.is_empty() && targets.len() == 1 { targets.first() } else { None };
-    let target = match only {
-        Some(only) => world.find(only)?,
-        None => asked.target_of(&world, consented, None, openid)?,
-    };
-    let authority = match (&target, asked.nothing_named()) {
-        // Only who the person is was asked for.
-        (_, true) if consented.is_none() => Authority::none(),
-        _ => asked.under(consented, &target)?,
-    };
-    Ok((target, authority))
-}
-
 /// The person's signed consent: the edge proof of the first hop, and the ID token when `openid` was asked.
-fn id_token(call: &Call<'_>, consented: &Consented) -> Result<String, Fault> {
+fn id_token(request: &TokenRequest<'_>, consented: &Consented) -> Result<String, Fault> {
     let claims = id_token::Claims {
-        iss: call.server.issuer.clone(),
-        sub: PrincipalKind::Human.subject(&consented.user),
-        aud: call.client.id(),
+        iss: request.server.issuer.clone(),
+        sub: format!("user:{}", consented.user),
+        aud: request.client.id(),
         nonce: consented.nonce.clone(),
-        iat: call.now,
-        exp: call.now.plus(ID_TOKEN),
+        iat: request.now,
+        exp: request.now.plus(ID_TOKEN),
         auth_time: Some(consented.auth_time),
         acr: None,
         consent: Some(consented.digest.clone()),
     };
-    id_token::mint(&call.server.keys.signing, &claims)
+    id_token::mint(&request.server.keys.signing, &claims)
 }
 
 fn first_refresh(server: &Server, refresh: &str, grant: &Grant, consented: &Consented) -> Result<StoredRefresh, Fault> {

@@ -5,21 +5,22 @@
 
 use crate::{
     grants::{
-        Call,
-        requested::{Asked, Targets},
+        attempt::Attempt,
+        request::TokenRequest,
+        requested::{RequestedAuthority, Targets},
     },
-    http::error::No,
-    tokens::issue::{self, Case, Grant},
+    http::error::Rejection,
+    tokens::issue::{self, Grant},
 };
 use remit_ledger::record::RecordType;
 use remit_model::{Chain, Code, Principal, Refusal};
 use remit_store::Batch;
 use serde_json::Value;
 
-pub(crate) async fn grant(call: Call<'_>, case: &mut Case) -> Result<Value, No> {
-    let Call { server, snapshot, form, client, proof, now } = call;
+pub(crate) async fn grant(request: TokenRequest<'_>, attempt: &mut Attempt) -> Result<Value, Rejection> {
+    let TokenRequest { server, snapshot, form, client, proof, now } = request;
     client.confidential()?;
-    let asked = Asked::read(form, &server.servers)?;
+    let asked = RequestedAuthority::read(form, &server.servers)?;
     if asked.openid {
         return Err(Refusal::new(Code::ScopeUnknown, "`openid` is about people; an agent has no ID token").into());
     }
@@ -29,8 +30,8 @@ pub(crate) async fn grant(call: Call<'_>, case: &mut Case) -> Result<Value, No> 
     let authority = asked.under(ceiling, &target)?;
     let root = Principal::agent(&server.issuer, &client.agent.id);
     let chain = Chain::new(server.entropy.token(16), root);
-    case.entry.chain = Some(chain.clone());
-    case.entry.purpose.clone_from(&asked.purpose);
+    attempt.entry.chain = Some(chain.clone());
+    attempt.entry.purpose.clone_from(&asked.purpose);
     let grant = Grant {
         record_type: RecordType::Token,
         chain,
@@ -47,5 +48,5 @@ pub(crate) async fn grant(call: Call<'_>, case: &mut Case) -> Result<Value, No> 
         family: None,
         purpose: asked.purpose,
     };
-    issue::issue(server, case, &grant, Batch::new(server.tenant.clone())).await
+    issue::issue(server, attempt, &grant, Batch::new(server.tenant.clone())).await
 }

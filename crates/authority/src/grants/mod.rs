@@ -2,9 +2,12 @@
 //!
 //! Implements RFC 6749 §3.2 and §5; rules TK-01, TK-05, TK-06, X-02 to X-05. Each grant has a file of its own.
 
-pub(crate) mod authorization_code;
+pub(crate) mod attempt;
+mod authorization_code;
 mod client_credentials;
+pub(crate) mod consented;
 mod refresh_token;
+pub(crate) mod request;
 pub(crate) mod requested;
 mod token_exchange;
 
@@ -15,21 +18,19 @@ use crate::{
         proof::{self, Request},
     },
     http::{
-        error::{self, At, No},
+        error::{self, At, Rejection},
         form::Form,
     },
-    tokens::{
-        issue::{self, Case},
-        record::Caller,
-    },
+    tokens::{issue, record::Caller},
 };
+use attempt::Attempt;
 use axum::{
     body::Body,
     http::{HeaderMap, HeaderValue, Response, StatusCode, header},
 };
 use remit_model::{AgentId, Code, Principal, Refusal, UnixTime};
 use remit_store::{JtiKind, Snapshot};
-use remit_token::dpop::Proof;
+use request::TokenRequest;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -37,31 +38,12 @@ pub(crate) const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-
 /// What the token endpoint understands; the metadata lists exactly these. SPEC: N-MD-04
 pub(crate) const GRANTS: [&str; 4] = ["authorization_code", "refresh_token", "client_credentials", TOKEN_EXCHANGE];
 
-/// An authenticated, proven request for a token.
-#[derive(Debug)]
-pub(crate) struct Call<'a> {
-    pub(crate) server: &'a Server,
-    pub(crate) snapshot: Arc<Snapshot>,
-    pub(crate) form: &'a Form,
-    pub(crate) client: Client,
-    pub(crate) proof: Proof,
-    pub(crate) now: UnixTime,
-}
-
-impl Call<'_> {
-    /// Remembers the proof of a client without keys: its name is known to anybody, so its proof takes room only once it is
-    /// the proof of what it redeems, and before a second use of that is punished.
-    pub(crate) fn redeems(&self) -> Result<(), Refusal> {
-        if self.client.assertion.is_some() { Ok(()) } else { self.server.public_replays.remember(&self.proof, self.now) }
-    }
-}
-
 pub(crate) async fn token(server: &Server, headers: &HeaderMap, form: Result<Form, Refusal>) -> Response<Body> {
-    let mut case = Case::new(At::Token);
+    let mut attempt = Attempt::new(At::Token);
     let now = server.now();
-    let mut response = match serve(server, headers, form, &mut case, now).await {
+    let mut response = match serve(server, headers, form, &mut attempt, now).await {
         Ok(body) => error::json_response(StatusCode::OK, &body),
-        Err(no) => refuse(server, headers, case, no).await,
+        Err(no) => refuse(server, headers, attempt, no).await,
     };
     // SPEC: DP-07 (a fresh nonce rides on every answer), DP-15
     if let Ok(nonce) = HeaderValue::from_str(&server.nonces.issue(now)) {
@@ -74,40 +56,40 @@ async fn serve(
     server: &Server,
     headers: &HeaderMap,
     form: Result<Form, Refusal>,
-    case: &mut Case,
+    attempt: &mut Attempt,
     now: UnixTime,
-) -> Result<Value, No> {
-    let (form, snapshot, client) = enter(server, headers, form, case, now)?;
+) -> Result<Value, Rejection> {
+    let (form, snapshot, client) = enter(server, headers, form, attempt, now)?;
     let grant_type = form.required("grant_type")?;
     if !GRANTS.contains(&grant_type) {
         return Err(Refusal::new(Code::GrantTypeUnsupported, "this grant type is not offered").into());
     }
-    case.entry.fact("grant_type", grant_type);
-    case.at = match grant_type {
+    attempt.entry.fact("grant_type", grant_type);
+    attempt.at = match grant_type {
         TOKEN_EXCHANGE => At::Exchange,
         "client_credentials" => At::ClientCredentials,
         _ => At::Token,
     };
     let url = server.url("/oauth/token");
     let replays = if client.assertion.is_some() { &server.replays } else { &server.public_replays };
-    let known = server.met.header(&client.agent.id);
-    let request = Request { method: "POST", url: &url, replays, known: known.as_deref() };
-    let proof = proof::proof(server, headers, request, None, None, now)?;
-    server.met.proved(&client.agent.id, &proof);
-    if let Some(caller) = &mut case.entry.caller {
+    let known = server.key_cache.header(&client.agent.id);
+    let proven = Request { method: "POST", url: &url, replays, known: known.as_deref() };
+    let proof = proof::proof(server, headers, proven, None, None, now)?;
+    server.key_cache.proved(&client.agent.id, &proof);
+    if let Some(caller) = &mut attempt.entry.caller {
         caller.proof = Some(proof.compact().to_owned());
         caller.jkt = Some(proof.jkt().to_owned());
     }
-    let call = Call { server, snapshot, form: &form, client, proof, now };
+    let request = TokenRequest { server, snapshot, form: &form, client, proof, now };
     // A client with keys has proved who it is, and it may act.
-    if call.client.assertion.is_some() {
-        call.server.replays.remember(&call.proof, now)?;
+    if request.client.assertion.is_some() {
+        request.server.replays.remember(&request.proof, now)?;
     }
     match grant_type {
-        "authorization_code" => authorization_code::redeem(call, case).await,
-        "refresh_token" => refresh_token::refresh(call, case).await,
-        "client_credentials" => client_credentials::grant(call, case).await,
-        _ => token_exchange::grant(call, case).await,
+        "authorization_code" => authorization_code::redeem(request, attempt).await,
+        "refresh_token" => refresh_token::refresh(request, attempt).await,
+        "client_credentials" => client_credentials::grant(request, attempt).await,
+        _ => token_exchange::grant(request, attempt).await,
     }
 }
 
@@ -117,28 +99,28 @@ pub(crate) fn enter(
     server: &Server,
     headers: &HeaderMap,
     form: Result<Form, Refusal>,
-    case: &mut Case,
+    attempt: &mut Attempt,
     now: UnixTime,
 ) -> Result<(Form, Arc<Snapshot>, Client), Refusal> {
     let form = form?;
     let snapshot = server.store.snapshot();
     if let Some(id) = form.one("client_id").and_then(|id| AgentId::from_subject(id).ok()) {
-        case.entry.caller = Some(Caller::claimed(Principal::agent(&server.issuer, &id)));
+        attempt.entry.caller = Some(Caller::claimed(Principal::agent(&server.issuer, &id)));
     }
     let client = authenticate::authenticate(server, &snapshot, headers, &form, now)?;
-    case.entry.caller = Some(Caller::client(&server.issuer, &client));
+    attempt.entry.caller = Some(Caller::client(&server.issuer, &client));
     if let Some(assertion) = &client.assertion {
         let key = format!("{} {}", assertion.client_id(), assertion.jti());
         let until = assertion.expires().plus(server.settings.skew);
-        case.once.push((JtiKind::ClientAssertion, key, until));
+        attempt.once.push((JtiKind::ClientAssertion, key, until));
     }
     Ok((form, snapshot, client))
 }
 
 /// Records a refusal and answers it, with a challenge where one belongs. SPEC: X-07
-pub(crate) async fn refuse(server: &Server, headers: &HeaderMap, case: Case, no: No) -> Response<Body> {
-    let at = case.at;
-    let mut response = issue::refuse(server, case, no).await;
+pub(crate) async fn refuse(server: &Server, headers: &HeaderMap, attempt: Attempt, no: Rejection) -> Response<Body> {
+    let at = attempt.at;
+    let mut response = issue::refuse(server, attempt, no).await;
     if response.status() == StatusCode::UNAUTHORIZED
         && let Some(value) = authenticate::challenge(headers, at).and_then(|text| HeaderValue::from_str(&text).ok())
     {

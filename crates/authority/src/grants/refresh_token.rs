@@ -5,14 +5,15 @@
 
 use crate::{
     grants::{
-        Call,
-        authorization_code::{self, Renewable},
-        requested::{Asked, Target},
+        attempt::Attempt,
+        consented::{self, Renewable},
+        request::TokenRequest,
+        requested::{RequestedAuthority, Target},
     },
-    http::error::No,
+    http::error::Rejection,
     policy_check::{self, Proposal},
     tokens::{
-        issue::{self, Case, Grant},
+        issue::{self, Grant},
         record::hash,
     },
 };
@@ -21,35 +22,35 @@ use remit_model::{Authority, Chain, Code, Fault, Refusal};
 use remit_store::{Batch, Change, Revocation, StoredRefresh};
 use serde_json::{Value, json};
 
-pub(crate) async fn refresh(call: Call<'_>, case: &mut Case) -> Result<Value, No> {
-    let server = call.server;
-    let presented = call.form.required("refresh_token")?;
-    case.entry.fact("refresh_hash", hash(presented));
+pub(crate) async fn refresh(request: TokenRequest<'_>, attempt: &mut Attempt) -> Result<Value, Rejection> {
+    let server = request.server;
+    let presented = request.form.required("refresh_token")?;
+    attempt.entry.fact("refresh_hash", hash(presented));
     let stored = server.store.refresh(server.store.keyed_hash("refresh", presented.as_bytes())).await.map_err(Fault::new)?;
-    let (stored, renewable) = check(&call, case, stored)?;
-    case.entry.chain = Some(renewable.chain.clone());
-    case.entry.purpose.clone_from(&renewable.purpose);
+    let (stored, renewable) = check(&request, attempt, stored)?;
+    attempt.entry.chain = Some(renewable.chain.clone());
+    attempt.entry.purpose.clone_from(&renewable.purpose);
 
-    let asked = Asked::read(call.form, &server.servers)?;
+    let asked = RequestedAuthority::read(request.form, &server.servers)?;
     if asked.openid && !renewable.openid {
         return Err(Refusal::new(Code::WidensScope, "`openid` was not agreed to").into());
     }
     let hop = renewable.chain.hops.last().ok_or_else(|| Fault::new("a refresh token without a hop"))?;
-    let (target, authority) = authorization_code::pick(&call, &asked, &renewable.targets, &hop.authority, renewable.openid)?;
-    let authority = reconsider(&call, case, &renewable, &target, &authority)?;
+    let (target, authority) = consented::pick(&request, &asked, &renewable.targets, &hop.authority, renewable.openid)?;
+    let authority = reconsider(&request, attempt, &renewable, &target, &authority)?;
 
     let grant = Grant {
         record_type: RecordType::Token,
         chain: renewable.chain.clone(),
         authority,
         target,
-        client: call.client.id(),
+        client: request.client.id(),
         jkt: stored.jkt.clone(),
         jti: server.token_id(),
         ancestors: Vec::new(),
-        issued: call.now,
+        issued: request.now,
         // SPEC: RT-04: never beyond the end that was agreed to.
-        expires: asked.end(call.now, server.settings.access_token, Some(renewable.until))?,
+        expires: asked.end(request.now, server.settings.access_token, Some(renewable.until))?,
         auth_time: Some(renewable.auth_time),
         openid: renewable.openid,
         family: Some(stored.family.clone()),
@@ -58,11 +59,11 @@ pub(crate) async fn refresh(call: Call<'_>, case: &mut Case) -> Result<Value, No
     let token = server.entropy.token(32);
     let next = StoredRefresh {
         hash: server.store.keyed_hash("refresh", token.as_bytes()),
-        expires: call.now.plus(server.settings.refresh_idle).min(renewable.until),
+        expires: request.now.plus(server.settings.refresh_idle).min(renewable.until),
         ..stored.clone()
     };
     let batch = Batch::new(server.tenant.clone()).rotate_refresh(stored.hash, next);
-    let mut body = issue::issue(server, case, &grant, batch).await?;
+    let mut body = issue::issue(server, attempt, &grant, batch).await?;
     if let Some(members) = body.as_object_mut() {
         members.insert("refresh_token".to_owned(), json!(token));
     }
@@ -71,30 +72,35 @@ pub(crate) async fn refresh(call: Call<'_>, case: &mut Case) -> Result<Value, No
 
 /// SPEC: RT-01, RT-02, RT-04, RT-08. The key is checked before reuse is punished, so that a thief without the key can
 /// neither use a stolen token nor end its owner's family.
-fn check(call: &Call<'_>, case: &mut Case, stored: Option<StoredRefresh>) -> Result<(StoredRefresh, Renewable), No> {
-    let invalid = |reason: &str| No::Refusal(Refusal::new(Code::GrantInvalid, reason));
+fn check(
+    request: &TokenRequest<'_>,
+    attempt: &mut Attempt,
+    stored: Option<StoredRefresh>,
+) -> Result<(StoredRefresh, Renewable), Rejection> {
+    let invalid = |reason: &str| Rejection::Refusal(Refusal::new(Code::GrantInvalid, reason));
     let stored =
-        stored.filter(|stored| stored.client == call.client.id()).ok_or_else(|| invalid("the refresh token is not known"))?;
-    if stored.jkt != call.proof.jkt() {
+        stored.filter(|stored| stored.client == request.client.id()).ok_or_else(|| invalid("the refresh token is not known"))?;
+    if stored.jkt != request.proof.jkt() {
         return Err(Refusal::new(Code::DpopKeyMismatch, "the refresh token is bound to another proof key").into());
     }
     let renewable: Renewable = serde_json::from_value(stored.payload.clone()).map_err(Fault::new)?;
     let txn = &renewable.chain.id;
-    let ended = call.snapshot.is_revoked("", [], txn) || call.snapshot.has_revocation(&Revocation::Family(stored.family.clone()));
+    let ended =
+        request.snapshot.is_revoked("", [], txn) || request.snapshot.has_revocation(&Revocation::Family(stored.family.clone()));
     if ended {
         return Err(invalid("this delegation was revoked"));
     }
-    call.redeems()?;
+    request.redeems()?;
     if !stored.current {
-        let until = renewable.until.plus(call.server.settings.access_token);
-        case.entry.fact("revoked_txn", txn.clone());
-        case.on_refusal = vec![
+        let until = renewable.until.plus(request.server.settings.access_token);
+        attempt.entry.fact("revoked_txn", txn.clone());
+        attempt.on_refusal = vec![
             Change::Revoke { what: Revocation::Family(stored.family.clone()), until },
             Change::Revoke { what: Revocation::Txn(txn.clone()), until },
         ];
         return Err(invalid("the refresh token was used before; the whole delegation is revoked"));
     }
-    if stored.expires <= call.now {
+    if stored.expires <= request.now {
         return Err(invalid("the refresh token has expired"));
     }
     Ok((stored, renewable))
@@ -102,24 +108,24 @@ fn check(call: &Call<'_>, case: &mut Case, stored: Option<StoredRefresh>) -> Res
 
 /// People, agents and policy may have changed since the consent: what is still allowed of `authority`. SPEC: RT-05, N-RT-06
 fn reconsider(
-    call: &Call<'_>,
-    case: &mut Case,
+    request: &TokenRequest<'_>,
+    attempt: &mut Attempt,
     renewable: &Renewable,
     target: &Target,
     authority: &Authority,
 ) -> Result<Authority, Refusal> {
     let chain = &renewable.chain;
-    let still = policy_check::standing(&call.snapshot, chain, authority)?;
+    let still = policy_check::standing(&request.snapshot, chain, authority)?;
     if still.is_none() && !authority.is_none() {
         return Err(Refusal::new(Code::AuthorityEmpty, "nothing of what was agreed to is allowed any more"));
     }
     let Some(hop) = chain.hops.last() else { return Ok(still) };
-    let consulted = policy_check::consult(
-        call.server.policy.current(),
+    let check = policy_check::check(
+        request.server.policy.current(),
         &Proposal {
-            tenant: &call.server.tenant,
-            issuer: &call.server.issuer,
-            snapshot: &call.snapshot,
+            tenant: &request.server.tenant,
+            issuer: &request.server.issuer,
+            snapshot: &request.snapshot,
             before: &Chain::new(chain.id.clone(), chain.root.clone()),
             delegate: &hop.delegate,
             authority: &hop.authority,
@@ -127,10 +133,10 @@ fn reconsider(
             purpose: renewable.purpose.as_deref(),
             expires: renewable.until,
             auth_time: Some(renewable.auth_time),
-            now: call.now,
+            now: request.now,
         },
     );
-    let verdict = consulted.allow();
-    case.entry.consulted = Some(consulted);
+    let verdict = check.allow();
+    attempt.entry.check = Some(check);
     verdict.map(|()| still)
 }

@@ -25,7 +25,7 @@ const PURPOSE_LIMIT: usize = 256;
 
 /// What a request asks for, read and understood but not yet allowed.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Asked {
+pub(crate) struct RequestedAuthority {
     details: Option<Authority>,
     scope: Option<Authority>,
     pub(crate) openid: bool,
@@ -61,7 +61,7 @@ impl Target {
     }
 }
 
-impl Asked {
+impl RequestedAuthority {
     /// Reads the parameters that every grant shares.
     pub(crate) fn read(form: &Form, servers: &[Arc<Server>]) -> Result<Self, Refusal> {
         let mut asked = Self { purpose: purpose(form)?, lifetime: lifetime(form)?, ..Self::default() };
@@ -185,7 +185,7 @@ impl Asked {
         self.target_of(world, held, inherited, self.openid)
     }
 
-    /// As [`Asked::target`], where `openid` was asked for earlier.
+    /// As [`RequestedAuthority::target`], where `openid` was asked for earlier.
     pub(crate) fn target_of(
         &self,
         world: &Targets<'_>,

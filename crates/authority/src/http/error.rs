@@ -42,24 +42,24 @@ impl At {
 
 /// Either kind of "no".
 #[derive(Debug)]
-pub(crate) enum No {
+pub(crate) enum Rejection {
     Refusal(Refusal),
     Fault(Fault),
 }
 
-impl From<Refusal> for No {
+impl From<Refusal> for Rejection {
     fn from(refusal: Refusal) -> Self {
         Self::Refusal(refusal)
     }
 }
 
-impl From<Fault> for No {
+impl From<Fault> for Rejection {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)
     }
 }
 
-impl No {
+impl Rejection {
     /// The refusal to show and record. A fault is logged here, and shown as nothing but "internal".
     pub(crate) fn into_refusal(self) -> Refusal {
         match self {

@@ -5,43 +5,20 @@
 
 use crate::{
     Server,
-    grants::requested::{Asked, Targets},
+    grants::requested::{RequestedAuthority, Targets},
     http::form::Form,
-    signin::redirect,
+    policy_check::require_active,
+    signin::{
+        redirect,
+        request::{AuthorizationRequest, Prompt, ReturnTo},
+    },
 };
-use remit_model::{Agent, AgentId, AgentStatus, Code, Refusal};
+use remit_model::{Agent, AgentId, Code, Refusal};
 use remit_store::Snapshot;
 use std::sync::Arc;
 
 /// Longest `state`, `nonce` and `login_hint`. SPEC: X-10
 const ECHO_LIMIT: usize = 2048;
-
-/// An authorization request that may be put before a person.
-#[derive(Clone, Debug)]
-pub(crate) struct Ask {
-    pub(crate) client: AgentId,
-    pub(crate) back: Back,
-    pub(crate) nonce: Option<String>,
-    pub(crate) challenge: String,
-    pub(crate) asked: Asked,
-    pub(crate) dpop_jkt: Option<String>,
-    pub(crate) prompt: Prompt,
-    pub(crate) max_age: Option<i64>,
-    pub(crate) login_hint: Option<String>,
-}
-
-/// Where the answer goes; both parts are checked.
-#[derive(Clone, Debug)]
-pub(crate) struct Back {
-    pub(crate) redirect_uri: String,
-    pub(crate) state: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Prompt {
-    pub(crate) none: bool,
-    pub(crate) login: bool,
-}
 
 /// Why a request is not put before a person, and whether the program that asked may be told.
 #[derive(Debug)]
@@ -50,20 +27,18 @@ pub(crate) struct Stopped {
     /// The client, once known.
     pub(crate) client: Option<AgentId>,
     /// Set once client and redirect URI are checked. SPEC: AZ-01
-    pub(crate) back: Option<Back>,
+    pub(crate) back: Option<ReturnTo>,
     /// The OAuth code where it is not the usual one of the refusal's code.
     pub(crate) oauth: Option<&'static str>,
 }
 
 /// SPEC: AZ-01
-pub(crate) fn read(server: &Server, snapshot: &Snapshot, form: &Form) -> Result<Ask, Stopped> {
+pub(crate) fn read(server: &Server, snapshot: &Snapshot, form: &Form) -> Result<AuthorizationRequest, Stopped> {
     let stop = |client: Option<&AgentId>, refusal| Stopped { refusal, client: client.cloned(), back: None, oauth: None };
     let agent = client(snapshot, form).map_err(|refusal| stop(None, refusal))?;
     let back = back(&agent, form).map_err(|refusal| stop(Some(&agent.id), refusal))?;
     let tell = |oauth, refusal| Stopped { refusal, client: Some(agent.id.clone()), back: Some(back.clone()), oauth };
-    if let Some(refusal) = unable(&agent) {
-        return Err(tell(None, refusal));
-    }
+    require_active(&agent).map_err(|refusal| tell(None, refusal))?;
     // SPEC: AZ-05, N-AZ-07
     match form.one("response_type") {
         Some("code") => {}
@@ -79,26 +54,21 @@ fn client(snapshot: &Snapshot, form: &Form) -> Result<Arc<Agent>, Refusal> {
     snapshot.agent(&id).cloned().ok_or_else(unknown)
 }
 
-fn back(agent: &Agent, form: &Form) -> Result<Back, Refusal> {
+fn back(agent: &Agent, form: &Form) -> Result<ReturnTo, Refusal> {
     let redirect_uri = form.required("redirect_uri")?;
     if !redirect::allowed(redirect_uri, &agent.redirect_uris) {
         return Err(Refusal::new(Code::RedirectUriMismatch, "the address to return to is not registered for this program"));
     }
-    Ok(Back { redirect_uri: redirect_uri.to_owned(), state: short(form, "state")? })
+    Ok(ReturnTo { redirect_uri: redirect_uri.to_owned(), state: short(form, "state")? })
 }
 
-/// Why this agent may not act now. SPEC: DC-13
-pub(crate) fn unable(agent: &Agent) -> Option<Refusal> {
-    match agent.status {
-        AgentStatus::Active => None,
-        AgentStatus::Quarantined => {
-            Some(Refusal::new(Code::AgentQuarantined, format!("`{}` is quarantined", agent.id.subject())))
-        }
-        AgentStatus::Retired => Some(Refusal::new(Code::AgentRetired, format!("`{}` is retired", agent.id.subject()))),
-    }
-}
-
-fn rest(server: &Server, snapshot: &Snapshot, form: &Form, agent: &Agent, back: Back) -> Result<Ask, Refusal> {
+fn rest(
+    server: &Server,
+    snapshot: &Snapshot,
+    form: &Form,
+    agent: &Agent,
+    back: ReturnTo,
+) -> Result<AuthorizationRequest, Refusal> {
     for unsupported in ["request", "request_uri", "registration"] {
         if form.has(unsupported) {
             return Err(malformed(&format!("`{unsupported}` is not supported")));
@@ -107,7 +77,7 @@ fn rest(server: &Server, snapshot: &Snapshot, form: &Form, agent: &Agent, back: 
     if form.one("response_mode").is_some_and(|mode| mode != "query") {
         return Err(malformed("`response_mode` must be `query`"));
     }
-    let asked = Asked::read(form, &server.servers)?;
+    let asked = RequestedAuthority::read(form, &server.servers)?;
     let targets = Targets { issuer: &server.issuer, servers: &server.servers, snapshot };
     for target in &asked.targets {
         targets.find(target)?;
@@ -115,7 +85,7 @@ fn rest(server: &Server, snapshot: &Snapshot, form: &Form, agent: &Agent, back: 
     if asked.lifetime.is_some_and(|seconds| seconds > server.settings.consent) {
         return Err(Refusal::new(Code::WidensLifetime, format!("a consent lasts at most {} seconds", server.settings.consent)));
     }
-    Ok(Ask {
+    Ok(AuthorizationRequest {
         client: agent.id.clone(),
         back,
         nonce: short(form, "nonce")?,

@@ -5,21 +5,19 @@
 
 use crate::{
     Server,
-    grants::authorization_code::Consented,
+    grants::{attempt::Attempt, consented::Consented},
     http::{
-        error::{self, At, No},
+        error::{self, At, Rejection},
         form::Form,
     },
-    policy_check::{self, Proposal},
+    policy_check::{self, Proposal, require_active},
     signin::{
-        authorize::{self, Ask, Stopped},
+        authorize::{self, Stopped},
         login, pages, redirect,
+        request::AuthorizationRequest,
         sessions::{self, Pending, Session, Shown, SignedIn},
     },
-    tokens::{
-        issue::{self, Case},
-        record::Caller,
-    },
+    tokens::{issue, record::Caller},
 };
 use axum::{
     body::Body,
@@ -40,11 +38,11 @@ pub(crate) async fn begin(server: &Server, headers: &HeaderMap, form: Result<For
     let snapshot = server.store.snapshot();
     let form = match form {
         Ok(form) => form,
-        Err(refusal) => return stop(server, Case::new(At::Authorize), Stopped::here(refusal)).await,
+        Err(refusal) => return stop(server, Attempt::new(At::Authorize), Stopped::here(refusal)).await,
     };
     let ask = match authorize::read(server, &snapshot, &form) {
         Ok(ask) => ask,
-        Err(stopped) => return stop(server, Case::new(At::Authorize), stopped).await,
+        Err(stopped) => return stop(server, Attempt::new(At::Authorize), stopped).await,
     };
     let session = server.browsers.session(sessions::read_cookie(headers, &server.issuer), now);
     if ask.prompt.none {
@@ -52,7 +50,7 @@ pub(crate) async fn begin(server: &Server, headers: &HeaderMap, form: Result<For
         let signed_in = session.as_ref().is_some_and(|session| !must_sign_in(session, &ask, false, now));
         let oauth = if signed_in { "consent_required" } else { "login_required" };
         let refusal = Refusal::new(Code::LoginRequired, "this cannot be decided without the person");
-        return stop(server, Case::new(At::Authorize), Stopped::there(&ask, refusal, Some(oauth))).await;
+        return stop(server, Attempt::new(At::Authorize), Stopped::there(&ask, refusal, Some(oauth))).await;
     }
     match wait(server, session, ask, now) {
         Ok(response) => response,
@@ -60,7 +58,7 @@ pub(crate) async fn begin(server: &Server, headers: &HeaderMap, form: Result<For
     }
 }
 
-fn wait(server: &Server, session: Option<Session>, ask: Ask, now: UnixTime) -> Result<Response<Body>, Refusal> {
+fn wait(server: &Server, session: Option<Session>, ask: AuthorizationRequest, now: UnixTime) -> Result<Response<Body>, Refusal> {
     let (session, cookie) = if let Some(session) = session {
         (session, None)
     } else {
@@ -79,7 +77,7 @@ fn wait(server: &Server, session: Option<Session>, ask: Ask, now: UnixTime) -> R
 }
 
 /// SPEC: AZ-15, AZ-16
-fn must_sign_in(session: &Session, ask: &Ask, just_did: bool, now: UnixTime) -> bool {
+fn must_sign_in(session: &Session, ask: &AuthorizationRequest, just_did: bool, now: UnixTime) -> bool {
     let Some(user) = &session.user else { return true };
     let too_old = ask.max_age.is_some_and(|most| now.since(user.at) > most);
     (ask.prompt.login || too_old) && !just_did
@@ -97,16 +95,16 @@ pub(crate) async fn show(server: &Server, headers: &HeaderMap, form: Result<Form
         Some(user) if !must_sign_in(&session, &pending.ask, pending.just_signed_in, now) => user,
         _ => return pages::see_other(&server.url(&format!("/oauth/login?request={id}"))),
     };
-    let mut case = Case::new(At::Authorize);
-    case.entry.caller = Some(login::person(server, &user.name, user.at));
+    let mut attempt = Attempt::new(At::Authorize);
+    attempt.entry.caller = Some(login::person(server, &user.name, user.at));
     let snapshot = server.store.snapshot();
-    match offer(server, &snapshot, &pending.ask, user, &mut case, now) {
+    match offer(server, &snapshot, &pending.ask, user, &mut attempt, now) {
         Ok((agent, human, shown)) => {
             let page = render(server, (&id, &session, &pending), (&agent, &human), &shown);
             server.browsers.show(&id, shown);
             page
         }
-        Err(refusal) => stop(server, case, Stopped::there(&pending.ask, refusal, None)).await,
+        Err(refusal) => stop(server, attempt, Stopped::there(&pending.ask, refusal, None)).await,
     }
 }
 
@@ -114,9 +112,9 @@ pub(crate) async fn show(server: &Server, headers: &HeaderMap, form: Result<Form
 fn offer(
     server: &Server,
     snapshot: &Snapshot,
-    ask: &Ask,
+    ask: &AuthorizationRequest,
     user: &SignedIn,
-    case: &mut Case,
+    attempt: &mut Attempt,
     now: UnixTime,
 ) -> Result<(Arc<Agent>, Arc<Human>, Shown), Refusal> {
     let (agent, human) = parties(snapshot, ask, &user.name)?;
@@ -127,7 +125,7 @@ fn offer(
     let until = now.plus(ask.asked.lifetime.unwrap_or(server.settings.consent));
     let delegate = Principal::agent(&server.issuer, &agent.id);
     let chain = Chain::new(server.entropy.token(16), Principal::human(&server.issuer, &user.name));
-    let consulted = policy_check::consult(
+    let check = policy_check::check(
         server.policy.current(),
         &Proposal {
             tenant: &server.tenant,
@@ -143,19 +141,17 @@ fn offer(
             now,
         },
     );
-    let verdict = consulted.allow();
-    case.entry.consulted = Some(consulted);
+    let verdict = check.allow();
+    attempt.entry.check = Some(check);
     verdict?;
     let digest = id_token::consent_digest(&delegate.sub, &authority.to_value(), until, ask.asked.purpose.as_deref());
     Ok((agent, human, Shown { user: user.name.clone(), authority, until, digest }))
 }
 
-fn parties(snapshot: &Snapshot, ask: &Ask, user: &str) -> Result<(Arc<Agent>, Arc<Human>), Refusal> {
+fn parties(snapshot: &Snapshot, ask: &AuthorizationRequest, user: &str) -> Result<(Arc<Agent>, Arc<Human>), Refusal> {
     let gone = || Refusal::new(Code::ClientUnknown, "the agent is not registered any more");
     let agent = snapshot.agent(&ask.client).cloned().ok_or_else(gone)?;
-    if let Some(refusal) = authorize::unable(&agent) {
-        return Err(refusal);
-    }
+    require_active(&agent)?;
     let human = snapshot.human(user).filter(|human| human.status == HumanStatus::Active).cloned();
     let human = human.ok_or_else(|| Refusal::new(Code::HumanDisabled, "this account is disabled"))?;
     Ok((agent, human))
@@ -234,24 +230,31 @@ pub(crate) async fn decide(server: &Server, headers: &HeaderMap, form: Result<Fo
         Ok(opened) => opened,
         Err(refusal) => return pages::problem(&refusal, None),
     };
-    let mut case = Case::new(At::Authorize);
-    case.entry.caller = Some(login::person(server, &user.name, user.at));
-    case.entry.human_in_loop = HumanInLoop::Approved;
-    case.entry.purpose.clone_from(&ask.asked.purpose);
-    case.entry.fact("consent", shown.digest.clone());
+    let mut attempt = Attempt::new(At::Authorize);
+    attempt.entry.caller = Some(login::person(server, &user.name, user.at));
+    attempt.entry.human_in_loop = HumanInLoop::Approved;
+    attempt.entry.purpose.clone_from(&ask.asked.purpose);
+    attempt.entry.fact("consent", shown.digest.clone());
     if !allow {
-        case.entry.human_in_loop = HumanInLoop::Notified;
+        attempt.entry.human_in_loop = HumanInLoop::Notified;
         let refusal = Refusal::new(Code::ConsentDenied, "the person refused");
-        return stop(server, case, Stopped::there(&ask, refusal, None)).await;
+        return stop(server, attempt, Stopped::there(&ask, refusal, None)).await;
     }
-    match hand_over(server, &case, &ask, shown, &user, now).await {
+    match hand_over(server, &attempt, &ask, shown, &user, now).await {
         Ok(location) => pages::see_other(&location),
-        Err(no) => stop(server, case, Stopped::there(&ask, no.into_refusal(), None)).await,
+        Err(no) => stop(server, attempt, Stopped::there(&ask, no.into_refusal(), None)).await,
     }
 }
 
 /// The code, durable with the record of the approval before it leaves. SPEC: AZ-12, AZ-13, X-12
-async fn hand_over(server: &Server, case: &Case, ask: &Ask, shown: Shown, user: &SignedIn, now: UnixTime) -> Result<String, No> {
+async fn hand_over(
+    server: &Server,
+    attempt: &Attempt,
+    ask: &AuthorizationRequest,
+    shown: Shown,
+    user: &SignedIn,
+    now: UnixTime,
+) -> Result<String, Rejection> {
     parties(&server.store.snapshot(), ask, &user.name)?;
     let code = server.entropy.token(32);
     let authority = shown.authority.to_value();
@@ -278,12 +281,12 @@ async fn hand_over(server: &Server, case: &Case, ask: &Ask, shown: Shown, user: 
         used: None,
         failures: 0,
     };
-    let record = case.entry.happened(&server.tenant, RecordType::Approval, At::Authorize).commit(
+    let record = attempt.entry.happened(&server.tenant, RecordType::Approval, At::Authorize).commit(
         "/approval/shown",
         serde_json::json!({"agent": ask.client.subject(), "authority": authority, "until": consented.until}),
     );
     let batch = Batch::new(server.tenant.clone()).change(Change::PutCode(stored)).record(record);
-    issue::commit(server, case, batch).await?;
+    issue::commit(server, attempt, batch).await?;
     Ok(redirect::with(&ask.back.redirect_uri, &[("code", &code)], ask.back.state.as_deref(), &server.issuer))
 }
 
@@ -292,23 +295,23 @@ impl Stopped {
         Self { refusal, client: None, back: None, oauth: None }
     }
 
-    fn there(ask: &Ask, refusal: Refusal, oauth: Option<&'static str>) -> Self {
+    fn there(ask: &AuthorizationRequest, refusal: Refusal, oauth: Option<&'static str>) -> Self {
         Self { refusal, client: Some(ask.client.clone()), back: Some(ask.back.clone()), oauth }
     }
 }
 
 /// Records the refusal, then tells whoever may be told. SPEC: AZ-01, AZ-12, N-AZ-08
-async fn stop(server: &Server, mut case: Case, stopped: Stopped) -> Response<Body> {
+async fn stop(server: &Server, mut attempt: Attempt, stopped: Stopped) -> Response<Body> {
     let Stopped { refusal, client, back, oauth } = stopped;
-    let anonymous = case.entry.caller.is_none();
+    let anonymous = attempt.entry.caller.is_none();
     if anonymous {
-        case.entry.caller = client.map(|client| Caller::claimed(Principal::agent(&server.issuer, &client)));
+        attempt.entry.caller = client.map(|client| Caller::claimed(Principal::agent(&server.issuer, &client)));
     }
     let (refusal, record) = if anonymous && !server.anonymous.take(server.now()) {
         (refusal, None)
     } else {
-        let record = case.entry.refused(&server.tenant, At::Authorize, &refusal);
-        match issue::commit(server, &case, Batch::new(server.tenant.clone()).record(record)).await {
+        let record = attempt.entry.refused(&server.tenant, At::Authorize, &refusal);
+        match issue::commit(server, &attempt, Batch::new(server.tenant.clone()).record(record)).await {
             Ok(applied) => (refusal, applied.receipts.into_iter().next().map(|receipt| receipt.record_id)),
             Err(no) => (no.into_refusal(), None),
         }

@@ -5,19 +5,13 @@
 
 use crate::{
     Server,
+    grants::attempt::Attempt,
     http::{error::At, form::Form},
     signin::{
         pages,
         sessions::{self, Pending, Session, SignedIn},
     },
-    tokens::{
-        issue::{self, Case},
-        record::Caller,
-    },
-};
-use argon2::{
-    Argon2,
-    password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
+    tokens::{issue, record::Caller},
 };
 use axum::{
     body::Body,
@@ -25,56 +19,11 @@ use axum::{
 };
 use remit_clock::Entropy;
 use remit_ledger::record::{Auth, AuthMethod, HumanInLoop, RecordType};
-use remit_model::{Code, Fault, Human, HumanStatus, Principal, Refusal, UnixTime};
+use remit_model::{Code, Principal, Refusal, UnixTime};
 use remit_store::Batch;
-use std::{fmt, sync::Arc};
-use tokio::sync::Semaphore;
+use std::sync::Arc;
 
-/// Password hashes computed at once: each takes 19 MiB.
-const AT_ONCE: usize = 4;
 const PASSWORD_LIMIT: usize = 1024;
-
-/// The Argon2id PHC string of a password, with the parameters OWASP recommends. Takes tens of milliseconds.
-///
-/// # Errors
-/// Only when the library fails.
-pub fn hash_password(password: &str, entropy: &Entropy) -> Result<String, Fault> {
-    let salt: [u8; 16] = entropy.bytes();
-    let hash = Argon2::default().hash_password_with_salt(password.as_bytes(), &salt).map_err(Fault::new)?;
-    Ok(hash.to_string())
-}
-
-/// Checks passwords, a few at a time.
-pub(crate) struct Passwords {
-    slots: Semaphore,
-    /// The hash of nobody's password, verified for unknown names so that they take as long. SPEC: X-11
-    nobody: Option<String>,
-}
-
-impl Passwords {
-    pub(crate) fn new(entropy: &Entropy) -> Self {
-        Self { slots: Semaphore::new(AT_ONCE), nobody: hash_password(&entropy.token(16), entropy).ok() }
-    }
-
-    async fn check(&self, human: Option<&Human>, password: String) -> Result<bool, Fault> {
-        let known = human.filter(|human| human.status == HumanStatus::Active).and_then(|human| human.password_hash.clone());
-        let real = known.is_some();
-        let Some(hash) = known.or_else(|| self.nobody.clone()) else { return Ok(false) };
-        let _slot = self.slots.acquire().await.map_err(Fault::new)?;
-        let matches = tokio::task::spawn_blocking(move || {
-            PasswordHash::new(&hash).is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
-        })
-        .await
-        .map_err(Fault::new)?;
-        Ok(matches && real)
-    }
-}
-
-impl fmt::Debug for Passwords {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Passwords").finish_non_exhaustive()
-    }
-}
 
 /// GET: the sign-in page of a pending request.
 pub(crate) fn show(server: &Server, headers: &HeaderMap, form: Result<Form, Refusal>) -> Response<Body> {
@@ -139,7 +88,7 @@ pub(crate) async fn sign_in(server: &Server, headers: &HeaderMap, form: Result<F
             record_failure(server, name, &Refusal::new(Code::CredentialsInvalid, "name or password is wrong")).await;
             return again(StatusCode::FORBIDDEN, "The name or the password is wrong.");
         }
-        Err(fault) => return pages::problem(&crate::http::error::No::Fault(fault).into_refusal(), None),
+        Err(fault) => return pages::problem(&crate::http::error::Rejection::Fault(fault).into_refusal(), None),
     }
     server.browsers.succeeded(name);
     match signed_in(server, &session, &id, name, now).await {
@@ -158,13 +107,13 @@ async fn signed_in(server: &Server, old: &Session, id: &str, name: &str, now: Un
         server.browsers.close(&session.key);
         return Err(Refusal::new(Code::CredentialsInvalid, "name or password is wrong"));
     }
-    let mut case = Case::new(At::Authorize);
-    case.entry.caller = Some(person(server, name, now));
-    case.entry.human_in_loop = HumanInLoop::Approved;
-    let record = case.entry.happened(&server.tenant, RecordType::SessionOpen, At::Authorize);
-    issue::commit(server, &case, Batch::new(server.tenant.clone()).record(record))
+    let mut attempt = Attempt::new(At::Authorize);
+    attempt.entry.caller = Some(person(server, name, now));
+    attempt.entry.human_in_loop = HumanInLoop::Approved;
+    let record = attempt.entry.happened(&server.tenant, RecordType::SessionOpen, At::Authorize);
+    issue::commit(server, &attempt, Batch::new(server.tenant.clone()).record(record))
         .await
-        .map_err(crate::http::error::No::into_refusal)?;
+        .map_err(crate::http::error::Rejection::into_refusal)?;
     server.browsers.rebind(id, &session);
     server.browsers.close(&old.key);
     let mut response = pages::see_other(&server.url(&format!("/oauth/consent?request={id}")));
@@ -183,7 +132,7 @@ pub(crate) fn person(server: &Server, name: &str, signed_in: UnixTime) -> Caller
 
 /// A name nobody has is not recorded: people type passwords into the wrong field.
 async fn record_failure(server: &Server, name: &str, refusal: &Refusal) {
-    let mut case = Case::new(At::Authorize);
+    let mut attempt = Attempt::new(At::Authorize);
     let known = server.store.snapshot().human(name).is_some();
     // Wrong passwords for a real name are few, because they are limited; everything else costs the caller nothing.
     let attributable = known && refusal.code == Code::CredentialsInvalid;
@@ -191,10 +140,10 @@ async fn record_failure(server: &Server, name: &str, refusal: &Refusal) {
         return;
     }
     if known {
-        case.entry.caller = Some(Caller::claimed(Principal::human(&server.issuer, name)));
+        attempt.entry.caller = Some(Caller::claimed(Principal::human(&server.issuer, name)));
     }
-    let record = case.entry.refused(&server.tenant, At::Authorize, refusal);
-    if let Err(no) = issue::commit(server, &case, Batch::new(server.tenant.clone()).record(record)).await {
+    let record = attempt.entry.refused(&server.tenant, At::Authorize, refusal);
+    if let Err(no) = issue::commit(server, &attempt, Batch::new(server.tenant.clone()).record(record)).await {
         tracing::error!(refusal = %no.into_refusal(), "a failed sign-in could not be recorded");
     }
 }

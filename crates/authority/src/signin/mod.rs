@@ -4,5 +4,7 @@ pub(crate) mod authorize;
 pub(crate) mod consent;
 pub(crate) mod login;
 pub(crate) mod pages;
+pub(crate) mod password;
 pub(crate) mod redirect;
+pub(crate) mod request;
 pub(crate) mod sessions;

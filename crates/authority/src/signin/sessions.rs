@@ -4,7 +4,7 @@
 //! every pending request belong to it. The memory is bounded and per process: a restart asks people to sign in again,
 //! and never leaves a session nobody can end.
 
-use crate::signin::authorize::Ask;
+use crate::signin::request::AuthorizationRequest;
 use axum::http::{HeaderMap, header};
 use remit_model::{Authority, Code, Refusal, UnixTime, json};
 use std::{
@@ -49,7 +49,7 @@ pub(crate) struct Shown {
 /// An authorization request waiting for a person.
 #[derive(Clone, Debug)]
 pub(crate) struct Pending {
-    pub(crate) ask: Ask,
+    pub(crate) ask: AuthorizationRequest,
     /// Whether the person signed in for this very request.
     pub(crate) just_signed_in: bool,
     pub(crate) shown: Option<Shown>,
@@ -120,7 +120,7 @@ impl Browsers {
     }
 
     /// Remembers a request under `id` for this session. SPEC: AZ-14
-    pub(crate) fn wait(&self, id: String, ask: Ask, session: &Session, now: UnixTime) -> Result<(), Refusal> {
+    pub(crate) fn wait(&self, id: String, ask: AuthorizationRequest, session: &Session, now: UnixTime) -> Result<(), Refusal> {
         let pending =
             Pending { ask, just_signed_in: false, shown: None, session: session.key, expires: now.plus(PENDING_SECONDS) };
         self.with(|memory| {

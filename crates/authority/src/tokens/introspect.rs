@@ -5,13 +5,13 @@
 
 use crate::{
     Server,
-    grants::{self, requested},
+    grants::{self, attempt::Attempt, requested},
     http::{
-        error::{self, At, No},
+        error::{self, At, Rejection},
         form::Form,
     },
     policy_check,
-    tokens::issue::{self, Case},
+    tokens::issue,
 };
 use axum::{
     body::Body,
@@ -24,10 +24,10 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 pub(crate) async fn introspect(server: &Server, headers: &HeaderMap, form: Result<Form, Refusal>) -> Response<Body> {
-    let mut case = Case::new(At::Introspect);
-    match serve(server, headers, form, &mut case, server.now()).await {
+    let mut attempt = Attempt::new(At::Introspect);
+    match serve(server, headers, form, &mut attempt, server.now()).await {
         Ok(body) => error::json_response(StatusCode::OK, &body),
-        Err(no) => grants::refuse(server, headers, case, no).await,
+        Err(no) => grants::refuse(server, headers, attempt, no).await,
     }
 }
 
@@ -35,15 +35,15 @@ async fn serve(
     server: &Server,
     headers: &HeaderMap,
     form: Result<Form, Refusal>,
-    case: &mut Case,
+    attempt: &mut Attempt,
     now: UnixTime,
-) -> Result<Value, No> {
-    let (form, snapshot, client) = grants::enter(server, headers, form, case, now)?;
+) -> Result<Value, Rejection> {
+    let (form, snapshot, client) = grants::enter(server, headers, form, attempt, now)?;
     // SPEC: IN-01
     client.confidential()?;
     let presented = form.required("token")?;
     // The assertion is used up before anything is answered.
-    issue::commit(server, case, Batch::new(server.tenant.clone())).await?;
+    issue::commit(server, attempt, Batch::new(server.tenant.clone())).await?;
     let Some(token) = current(server, &snapshot, presented, now).await? else { return Ok(inactive()) };
     let concerns = token.client_id == client.id()
         || token.actor() == client.id()

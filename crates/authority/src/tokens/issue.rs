@@ -5,10 +5,9 @@
 
 use crate::{
     Server,
-    grants::requested::Target,
-    http::error::{self, At, No},
-    policy_check::Consulted,
-    tokens::record::{Entry, Given},
+    grants::{attempt::Attempt, requested::Target},
+    http::error::{self, Rejection},
+    tokens::record::Given,
 };
 use axum::{body::Body, http::Response};
 use remit_ledger::record::RecordType;
@@ -16,32 +15,7 @@ use remit_model::{Authority, Chain, Code, Fault, Refusal, UnixTime};
 use remit_store::{Applied, ApplyError, Batch, Change, JtiKind, Precondition, StoredToken};
 use remit_token::{access, nested_act};
 use serde_json::{Value, json};
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
-};
-
-/// One request on its way to a token or a refusal.
-#[derive(Debug)]
-pub(crate) struct Case {
-    pub(crate) at: At,
-    pub(crate) entry: Entry,
-    /// Identifiers this request uses up, whether it succeeds or not.
-    pub(crate) once: Vec<(JtiKind, String, UnixTime)>,
-    /// What changes if it is refused: a failed attempt is counted, a reused token ends its family.
-    pub(crate) on_refusal: Vec<Change>,
-}
-
-impl Case {
-    /// Whether nobody has proved anything, and nothing changes: such a refusal costs the caller nothing.
-    fn is_anonymous(&self) -> bool {
-        self.once.is_empty() && self.on_refusal.is_empty()
-    }
-
-    pub(crate) fn new(at: At) -> Self {
-        Self { at, entry: Entry::default(), once: Vec::new(), on_refusal: Vec::new() }
-    }
-}
+use std::sync::Arc;
 
 /// A token that may be issued: every rule has been checked.
 #[derive(Debug)]
@@ -64,7 +38,7 @@ pub(crate) struct Grant {
 }
 
 /// Signs the token and drafts the batch that makes it so; `more` are the grant's own requirements and changes.
-pub(crate) async fn issue(server: &Server, case: &Case, grant: &Grant, more: Batch) -> Result<Value, No> {
+pub(crate) async fn issue(server: &Server, attempt: &Attempt, grant: &Grant, more: Batch) -> Result<Value, Rejection> {
     let claims = claims(server, grant);
     let token = access::mint(&server.keys.signing, &claims)?;
     let digest = grant.authority.digest();
@@ -93,8 +67,8 @@ pub(crate) async fn issue(server: &Server, case: &Case, grant: &Grant, more: Bat
             expires: grant.expires,
             family: grant.family.clone(),
         })))
-        .record(case.entry.issued(&server.tenant, case.at, given));
-    commit(server, case, batch).await?;
+        .record(attempt.entry.issued(&server.tenant, attempt.at, given));
+    commit(server, attempt, batch).await?;
     let mut body = json!({
         "access_token": token,
         "token_type": "DPoP",
@@ -146,14 +120,14 @@ fn claims_value(claims: &access::Claims) -> Value {
 }
 
 /// Applies a batch together with what the request uses up and the policy bytes its decision needs for replay.
-pub(crate) async fn commit(server: &Server, case: &Case, mut batch: Batch) -> Result<Applied, No> {
-    for (kind, key, until) in &case.once {
+pub(crate) async fn commit(server: &Server, attempt: &Attempt, mut batch: Batch) -> Result<Applied, Rejection> {
+    for (kind, key, until) in &attempt.once {
         batch = batch.once(*kind, key.clone(), *until);
     }
-    if let Some(consulted) = &case.entry.consulted {
-        batch = server.pinned.pin(consulted, batch);
+    if let Some(check) = &attempt.entry.check {
+        batch = server.pinned.pin(check, batch);
     }
-    let digest = case.entry.consulted.as_ref().map(|consulted| consulted.decision.policy_set_digest.clone());
+    let digest = attempt.entry.check.as_ref().map(|check| check.decision.policy_set_digest.clone());
     match server.store.apply(batch).await {
         Ok(applied) => {
             server.pinned.kept(digest);
@@ -163,7 +137,7 @@ pub(crate) async fn commit(server: &Server, case: &Case, mut batch: Batch) -> Re
     }
 }
 
-fn refused_by_store(error: ApplyError) -> No {
+fn refused_by_store(error: ApplyError) -> Rejection {
     let refusal = match error {
         ApplyError::Conflict(Precondition::Once { kind: JtiKind::ClientAssertion, .. }) => {
             Refusal::new(Code::AssertionReplayed, "this client assertion was used before")
@@ -179,38 +153,39 @@ fn refused_by_store(error: ApplyError) -> No {
             tracing::error!(%outage, "the store is unavailable");
             outage.refusal()
         }
-        other => return No::Fault(Fault::new(other)),
+        other => return Rejection::Fault(Fault::new(other)),
     };
-    No::Refusal(refusal)
+    Rejection::Refusal(refusal)
 }
 
 /// Records a refusal and answers it. Without a record there is still no token, only a worse answer.
-pub(crate) async fn refuse(server: &Server, mut case: Case, no: No) -> Response<Body> {
+pub(crate) async fn refuse(server: &Server, mut attempt: Attempt, no: Rejection) -> Response<Body> {
     let mut refusal = no.into_refusal();
-    if case.is_anonymous() && !server.anonymous.take(server.now()) {
-        return error::reply(&refusal, case.at, None);
+    if attempt.is_anonymous() && !server.anonymous.take(server.now()) {
+        return error::reply(&refusal, attempt.at, None);
     }
     for _ in 0..2 {
-        let mut batch = Batch::new(server.tenant.clone()).record(case.entry.refused(&server.tenant, case.at, &refusal));
-        batch.changes.append(&mut case.on_refusal.clone());
-        match commit(server, &case, batch).await {
+        let mut batch = Batch::new(server.tenant.clone()).record(attempt.entry.refused(&server.tenant, attempt.at, &refusal));
+        batch.changes.append(&mut attempt.on_refusal.clone());
+        match commit(server, &attempt, batch).await {
             Ok(applied) => {
                 let record = applied.receipts.first().map(|receipt| receipt.record_id.as_str());
-                return error::reply(&refusal, case.at, record);
+                return error::reply(&refusal, attempt.at, record);
             }
             // What the refusal would have used up must wait; that it was refused need not.
-            Err(No::Refusal(outage)) if outage.code.is_outage() => {
-                let note = Batch::new(server.tenant.clone()).note().record(case.entry.refused(&server.tenant, case.at, &outage));
+            Err(Rejection::Refusal(outage)) if outage.code.is_outage() => {
+                let note =
+                    Batch::new(server.tenant.clone()).note().record(attempt.entry.refused(&server.tenant, attempt.at, &outage));
                 let noted = server.store.apply(note).await.ok();
                 let record =
                     noted.as_ref().and_then(|applied| applied.receipts.first()).map(|receipt| receipt.record_id.as_str());
-                return error::reply(&outage, case.at, record);
+                return error::reply(&outage, attempt.at, record);
             }
-            Err(No::Refusal(replayed)) => {
+            Err(Rejection::Refusal(replayed)) => {
                 // What it used up was used before: then that is the refusal, and nothing else of it counts.
                 refusal = replayed;
-                case.once.clear();
-                case.on_refusal.clear();
+                attempt.once.clear();
+                attempt.on_refusal.clear();
             }
             Err(no) => {
                 refusal = no.into_refusal();
@@ -218,27 +193,5 @@ pub(crate) async fn refuse(server: &Server, mut case: Case, no: No) -> Response<
             }
         }
     }
-    error::reply(&refusal, case.at, None)
-}
-
-/// Which policy sets this process has pinned in the ledger directory already.
-#[derive(Debug, Default)]
-pub(crate) struct Pinned(Mutex<HashSet<String>>);
-
-impl Pinned {
-    fn pin(&self, consulted: &Consulted, batch: Batch) -> Batch {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&consulted.decision.policy_set_digest);
-        if known {
-            return batch;
-        }
-        batch
-            .change(Change::PutObject(consulted.bundle.pinned()))
-            .change(Change::PutObject(consulted.bundle.schema().as_bytes().to_vec()))
-    }
-
-    fn kept(&self, digest: Option<String>) {
-        if let Some(digest) = digest {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(digest);
-        }
-    }
+    error::reply(&refusal, attempt.at, None)
 }

@@ -7,7 +7,7 @@
 use crate::{
     clients::authenticate::Client,
     http::{error::At, origin},
-    policy_check::Consulted,
+    policy_check::PolicyCheck,
 };
 use remit_ledger::record::{
     Auth, AuthMethod, DecisionFacts, DecisionResult, Draft, Edge, EffectConfirmed, Engine, GrantFacts, GrantKind, HumanInLoop,
@@ -24,7 +24,7 @@ pub(crate) struct Entry {
     pub(crate) caller: Option<Caller>,
     /// The chain it acts in, once known.
     pub(crate) chain: Option<Chain>,
-    pub(crate) consulted: Option<Consulted>,
+    pub(crate) check: Option<PolicyCheck>,
     pub(crate) purpose: Option<String>,
     pub(crate) human_in_loop: HumanInLoop,
     /// Plain facts for `ext.token`.
@@ -84,8 +84,8 @@ impl Entry {
 
     /// The record of a refusal.
     pub(crate) fn refused(&self, tenant: &TenantId, at: At, refusal: &Refusal) -> Draft {
-        let mut decision = match &self.consulted {
-            Some(consulted) if !consulted.decision.permits() => decision_facts(consulted),
+        let mut decision = match &self.check {
+            Some(check) if !check.decision.permits() => decision_facts(check),
             _ => DecisionFacts::refused(refusal),
         };
         decision.reason_code = Some(refusal.code.as_str().to_owned());
@@ -97,8 +97,8 @@ impl Entry {
 
     /// The record of a token that was issued.
     pub(crate) fn issued(&self, tenant: &TenantId, at: At, given: Given<'_>) -> Draft {
-        let decision = match &self.consulted {
-            Some(consulted) => decision_facts(consulted),
+        let decision = match &self.check {
+            Some(check) => decision_facts(check),
             None => DecisionFacts::new(DecisionResult::Allow),
         };
         let mut facts = self.facts.clone();
@@ -135,8 +135,8 @@ impl Entry {
 
     /// A record of something else that happened at these endpoints: a sign-in, a consent, a revocation.
     pub(crate) fn happened(&self, tenant: &TenantId, record_type: RecordType, at: At) -> Draft {
-        let decision = match &self.consulted {
-            Some(consulted) => decision_facts(consulted),
+        let decision = match &self.check {
+            Some(check) => decision_facts(check),
             None => DecisionFacts::new(DecisionResult::Allow),
         };
         self.open(tenant, record_type, at)
@@ -187,8 +187,8 @@ impl Entry {
 }
 
 /// The decision with the pins that let it be replayed.
-fn decision_facts(consulted: &Consulted) -> DecisionFacts {
-    let decision = &consulted.decision;
+fn decision_facts(check: &PolicyCheck) -> DecisionFacts {
+    let decision = &check.decision;
     let result = match decision.effect {
         Effect::Permit => DecisionResult::Allow,
         Effect::Deny => DecisionResult::Deny,
@@ -220,7 +220,7 @@ fn decision_facts(consulted: &Consulted) -> DecisionFacts {
     facts.schema_digest = Some(decision.schema_digest.clone());
     facts.engine =
         Some(Engine { name: decision.engine_name.clone(), version: decision.engine_version.clone(), build_digest: None });
-    facts.input = serde_json::to_value(&consulted.question).ok();
+    facts.input = serde_json::to_value(&check.question).ok();
     facts.explanation = Some(decision.explanation.clone());
     facts
 }

@@ -7,13 +7,10 @@
 use crate::{
     Server,
     clients::proof::{self, Request},
-    http::error::{self, At, No},
+    grants::attempt::Attempt,
+    http::error::{self, At, Rejection},
     policy_check,
-    tokens::{
-        introspect,
-        issue::{self, Case},
-        record::Caller,
-    },
+    tokens::{introspect, issue, record::Caller},
 };
 use axum::{
     body::Body,
@@ -25,11 +22,11 @@ use remit_store::Batch;
 use serde_json::{Value, json};
 
 pub(crate) async fn userinfo(server: &Server, method: &str, headers: &HeaderMap, query: Option<&str>) -> Response<Body> {
-    let mut case = Case::new(At::UserInfo);
+    let mut attempt = Attempt::new(At::UserInfo);
     let now = server.now();
-    let mut response = match serve(server, method, headers, query, &mut case, now).await {
+    let mut response = match serve(server, method, headers, query, &mut attempt, now).await {
         Ok(body) => error::json_response(StatusCode::OK, &body),
-        Err(no) => issue::refuse(server, case, no).await,
+        Err(no) => issue::refuse(server, attempt, no).await,
     };
     if let Ok(nonce) = HeaderValue::from_str(&server.nonces.issue(now)) {
         response.headers_mut().insert(error::DPOP_NONCE, nonce);
@@ -42,9 +39,9 @@ async fn serve(
     method: &str,
     headers: &HeaderMap,
     query: Option<&str>,
-    case: &mut Case,
+    attempt: &mut Attempt,
     now: UnixTime,
-) -> Result<Value, No> {
+) -> Result<Value, Rejection> {
     // SPEC: X-04, N-UI-03
     if query.is_some_and(|query| !query.is_empty()) {
         return Err(Refusal::new(Code::RequestMalformed, "parameters do not belong in the URL").into());
@@ -58,9 +55,10 @@ async fn serve(
     let proof = proof::proof(server, headers, request, Some(token.digest()), token.cnf_jkt.as_deref(), now)?;
     // The token counts, everyone in its chain may act, and the proof is made with its key.
     server.replays.remember(&proof, now)?;
-    let caller = Principal::local(&server.issuer, token.actor());
-    case.entry.chain = server.store.token(&token.jti).await.map_err(remit_model::Fault::new)?.map(|stored| stored.chain.clone());
-    case.entry.caller =
+    let caller = Principal { iss: server.issuer.clone(), sub: token.actor().to_owned() };
+    attempt.entry.chain =
+        server.store.token(&token.jti).await.map_err(remit_model::Fault::new)?.map(|stored| stored.chain.clone());
+    attempt.entry.caller =
         Some(Caller { proof: Some(proof.compact().to_owned()), jkt: Some(proof.jkt().to_owned()), ..Caller::claimed(caller) });
     if token.aud != server.issuer {
         return Err(Refusal::new(Code::TokenAudienceWrong, "the token is for another resource").into());
@@ -71,8 +69,8 @@ async fn serve(
     }
     let principal = Principal { iss: server.issuer.clone(), sub: token.sub.clone() };
     let human = policy_check::human(&snapshot, &principal).ok_or_else(refused)?;
-    let record = case.entry.happened(&server.tenant, RecordType::Decision, At::UserInfo);
-    issue::commit(server, case, Batch::new(server.tenant.clone()).record(record)).await?;
+    let record = attempt.entry.happened(&server.tenant, RecordType::Decision, At::UserInfo);
+    issue::commit(server, attempt, Batch::new(server.tenant.clone()).record(record)).await?;
     Ok(json!({"sub": token.sub, "name": human.display_name}))
 }
 

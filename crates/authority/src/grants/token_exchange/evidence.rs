@@ -5,8 +5,8 @@
 //! handed over is not decided here.
 
 use crate::{
-    grants::{Call, requested},
-    http::error::No,
+    grants::{request::TokenRequest, requested},
+    http::error::Rejection,
     tokens::record::hash,
 };
 use remit_model::{Code, EdgeProof, Fault, Principal, Refusal, UnixTime, json};
@@ -27,16 +27,16 @@ const ANCESTORS_LIMIT: usize = 32;
 
 /// What the exchange does to the chain.
 #[derive(Debug)]
-pub(crate) enum Step {
+pub(crate) enum ExchangeKind {
     /// The holder narrows its own token; the chain is copied unchanged. SPEC: DC-03
     Narrow,
     /// One hop more.
-    Hand(Box<Hand>),
+    ProvenDelegation(Box<ProvenDelegation>),
 }
 
 /// To whom authority goes, and how the delegator showed that it wants that.
 #[derive(Debug)]
-pub(crate) struct Hand {
+pub(crate) struct ProvenDelegation {
     pub(crate) delegate: Principal,
     /// Thumbprint of the delegate's own key.
     pub(crate) jkt: String,
@@ -47,7 +47,7 @@ pub(crate) struct Hand {
     pub(crate) shown_until: Option<UnixTime>,
 }
 
-impl Step {
+impl ExchangeKind {
     pub(crate) fn purpose(&self) -> Option<&str> {
         self.stated().and_then(|stated| stated.purpose.as_deref())
     }
@@ -61,14 +61,14 @@ impl Step {
     pub(crate) fn cap(&self, end: UnixTime) -> UnixTime {
         match self {
             Self::Narrow => end,
-            Self::Hand(hand) => hand.shown_until.map_or(end, |until| end.min(until)),
+            Self::ProvenDelegation(hand) => hand.shown_until.map_or(end, |until| end.min(until)),
         }
     }
 
     fn stated(&self) -> Option<&Delegation> {
         match self {
             Self::Narrow => None,
-            Self::Hand(hand) => hand.stated.as_ref(),
+            Self::ProvenDelegation(hand) => hand.stated.as_ref(),
         }
     }
 }
@@ -81,15 +81,15 @@ pub(crate) struct Evidence {
     pub(crate) auth_time: Option<UnixTime>,
     /// What the parent's token is for.
     pub(crate) purpose: Option<String>,
-    pub(crate) step: Step,
+    pub(crate) step: ExchangeKind,
     /// Plain facts for the record. SPEC: TX-12
     pub(crate) facts: Vec<(&'static str, Value)>,
     pub(crate) once: Vec<(JtiKind, String, UnixTime)>,
 }
 
 /// SPEC: TX-01, N-TX-04
-pub(crate) async fn gather(call: &Call<'_>) -> Result<Evidence, No> {
-    let form = call.form;
+pub(crate) async fn gather(request: &TokenRequest<'_>) -> Result<Evidence, Rejection> {
+    let form = request.form;
     let subject = form.required("subject_token")?;
     let kind = form.required("subject_token_type")?;
     let actor = match (form.one("actor_token"), form.one("actor_token_type")) {
@@ -101,23 +101,23 @@ pub(crate) async fn gather(call: &Call<'_>) -> Result<Evidence, No> {
         _ => return Err(malformed("`actor_token` and `actor_token_type` come together or not at all").into()),
     };
     match (kind, actor, form.one("subject_token_proof")) {
-        (ACCESS_TOKEN, Some(actor), None) => named(call, subject, actor).await,
-        (ACCESS_TOKEN, None, Some(proof)) => called(call, subject, proof).await,
-        (ACCESS_TOKEN, None, None) => narrowed(call, subject).await,
-        (JWT, None, None) => stated(call, subject).await,
+        (ACCESS_TOKEN, Some(actor), None) => named(request, subject, actor).await,
+        (ACCESS_TOKEN, None, Some(proof)) => called(request, subject, proof).await,
+        (ACCESS_TOKEN, None, None) => narrowed(request, subject).await,
+        (JWT, None, None) => stated(request, subject).await,
         (ACCESS_TOKEN | JWT, _, _) => Err(malformed("the exchange is proved in two ways; use one").into()),
         _ => Err(Refusal::new(Code::TokenTypeWrong, "`subject_token_type` must be access_token or jwt").into()),
     }
 }
 
 /// Way one: the parent calls, proves its key, and names a child that showed itself to us. SPEC: DC-05
-async fn named(call: &Call<'_>, subject: &str, actor: &str) -> Result<Evidence, No> {
-    let (token, parent) = own(call, subject).await?;
-    held_by_caller(call, &token)?;
+async fn named(request: &TokenRequest<'_>, subject: &str, actor: &str) -> Result<Evidence, Rejection> {
+    let (token, parent) = own(request, subject).await?;
+    held_by_caller(request, &token)?;
     let invalid = |reason: &str| Refusal::new(Code::ActorTokenInvalid, reason);
-    let actor = call
+    let actor = request
         .server
-        .verify(actor, call.now)
+        .verify(actor, request.now)
         .map_err(|refusal| invalid(&format!("the actor token is not acceptable: {}", refusal.reason)))?;
     // (1) the actor token names its actor at the top level and carries no `act`. SPEC: N-DC-03
     if actor.act.is_some() {
@@ -128,14 +128,14 @@ async fn named(call: &Call<'_>, subject: &str, actor: &str) -> Result<Evidence, 
         return Err(invalid("only an agent can be the actor").into());
     }
     // (5) it belongs to no other flow: it is addressed to us and carries no authority that could be spliced in. SPEC: N-DC-01
-    if actor.aud != call.server.issuer || !actor.authority.is_none() || !actor.ancestors.is_empty() {
+    if actor.aud != request.server.issuer || !actor.authority.is_none() || !actor.ancestors.is_empty() {
         return Err(Refusal::new(
             Code::ChainSpliced,
             "the actor token belongs to another chain; the sub-agent must show itself with a token for this issuer that carries no authority",
         )
         .into());
     }
-    if revoked(call, &actor) {
+    if revoked(request, &actor) {
         return Err(invalid("the actor token was revoked").into());
     }
     // (2) the child has a key of its own. SPEC: N-DC-12
@@ -143,7 +143,7 @@ async fn named(call: &Call<'_>, subject: &str, actor: &str) -> Result<Evidence, 
     if jkt == parent.jkt {
         return Err(invalid("the sub-agent must have a key of its own").into());
     }
-    let stated = call.proof.delegation.clone();
+    let stated = request.proof.delegation.clone();
     if let Some(stated) = &stated {
         let fits = stated.delegate == delegate.sub && stated.jkt == jkt && stated.parent == token.jti;
         if !fits {
@@ -151,10 +151,10 @@ async fn named(call: &Call<'_>, subject: &str, actor: &str) -> Result<Evidence, 
         }
     }
     Ok(Evidence {
-        step: Step::Hand(Box::new(Hand {
+        step: ExchangeKind::ProvenDelegation(Box::new(ProvenDelegation {
             delegate,
             jkt,
-            edge: EdgeProof::DpopAtToken(call.proof.compact().to_owned()),
+            edge: EdgeProof::DpopAtToken(request.proof.compact().to_owned()),
             stated,
             shown_until: Some(actor.exp),
         })),
@@ -173,26 +173,26 @@ async fn named(call: &Call<'_>, subject: &str, actor: &str) -> Result<Evidence, 
 }
 
 /// Way two: the child calls, with a statement that the parent signed with its proof key.
-async fn stated(call: &Call<'_>, compact: &str) -> Result<Evidence, No> {
-    let server = call.server;
+async fn stated(request: &TokenRequest<'_>, compact: &str) -> Result<Evidence, Rejection> {
+    let server = request.server;
     let expect = statement::Expect { issuer: &server.issuer, bound_to: None };
-    let statement = statement::verify(compact, &expect, call.now, Skew::NONE)?;
+    let statement = statement::verify(compact, &expect, request.now, Skew::NONE)?;
     let delegation = statement.delegation();
     let unknown = || edge("the statement names a token that is not known here");
     let parent = server.store.token(&delegation.parent).await.map_err(Fault::new)?.ok_or_else(unknown)?;
     if statement.jkt() != parent.jkt || statement.delegator() != parent.chain.holder().sub {
         return Err(Refusal::new(Code::ChainSpliced, "the statement is not signed by the holder of the token it hands on").into());
     }
-    let delegate = Principal::agent(&server.issuer, &call.client.agent.id);
-    if delegation.delegate != delegate.sub || delegation.jkt != call.proof.jkt() {
+    let delegate = Principal::agent(&server.issuer, &request.client.agent.id);
+    if delegation.delegate != delegate.sub || delegation.jkt != request.proof.jkt() {
         return Err(Refusal::new(Code::ChainSpliced, "the statement names another sub-agent or another key").into());
     }
-    own_key(call, &parent)?;
-    if parent.expires <= call.now {
+    own_key(request, &parent)?;
+    if parent.expires <= request.now {
         return Err(Refusal::new(Code::TokenExpired, "the parent's token has expired").into());
     }
-    let ancestors = walk(call, &parent).await?;
-    if call.snapshot.is_revoked(&parent.jti, ancestors.iter().map(String::as_str), &parent.chain.id) {
+    let ancestors = walk(request, &parent).await?;
+    if request.snapshot.is_revoked(&parent.jti, ancestors.iter().map(String::as_str), &parent.chain.id) {
         return Err(Refusal::new(Code::TokenRevoked, "the parent's token was revoked").into());
     }
     Ok(Evidence {
@@ -205,9 +205,9 @@ async fn stated(call: &Call<'_>, compact: &str) -> Result<Evidence, No> {
             ("subject_token_hash", hash(compact).into()),
         ],
         once: vec![(JtiKind::Statement, format!("{} {}", statement.jkt(), statement.jti()), delegation.expires)],
-        step: Step::Hand(Box::new(Hand {
+        step: ExchangeKind::ProvenDelegation(Box::new(ProvenDelegation {
             delegate,
-            jkt: call.proof.jkt().to_owned(),
+            jkt: request.proof.jkt().to_owned(),
             edge: EdgeProof::Statement(compact.to_owned()),
             stated: Some(delegation.clone()),
             shown_until: None,
@@ -217,14 +217,14 @@ async fn stated(call: &Call<'_>, compact: &str) -> Result<Evidence, No> {
 }
 
 /// Way three: the parent called the child with a token for the child's endpoint; the child brings token and proof.
-async fn called(call: &Call<'_>, subject: &str, proof: &str) -> Result<Evidence, No> {
-    let (token, parent) = own(call, subject).await?;
+async fn called(request: &TokenRequest<'_>, subject: &str, proof: &str) -> Result<Evidence, Rejection> {
+    let (token, parent) = own(request, subject).await?;
     // (3) the token was addressed to this very agent. SPEC: TX-02, N-TX-07
-    let endpoint = requested::endpoint(&call.client.agent).filter(|endpoint| *endpoint == token.aud).ok_or_else(|| {
+    let endpoint = requested::endpoint(&request.client.agent).filter(|endpoint| *endpoint == token.aud).ok_or_else(|| {
         Refusal::new(Code::TokenAudienceWrong, "the subject token is not addressed to this agent's registered endpoint")
     })?;
-    own_key(call, &parent)?;
-    let window = call.server.settings.dpop_window;
+    own_key(request, &parent)?;
+    let window = request.server.settings.dpop_window;
     let expect = dpop::Expect {
         method: "POST",
         url: endpoint,
@@ -233,15 +233,15 @@ async fn called(call: &Call<'_>, subject: &str, proof: &str) -> Result<Evidence,
         known: None,
         nonce: NonceRule::Ignored,
         replay: None,
-        now: call.now,
+        now: request.now,
         window_secs: window,
     };
     let seen = dpop::verify(&[proof], &expect)
         .map_err(|refusal| edge(&format!("`subject_token_proof` is not the parent's proof of its call: {}", refusal.reason)))?;
     Ok(Evidence {
-        step: Step::Hand(Box::new(Hand {
-            delegate: Principal::agent(&call.server.issuer, &call.client.agent.id),
-            jkt: call.proof.jkt().to_owned(),
+        step: ExchangeKind::ProvenDelegation(Box::new(ProvenDelegation {
+            delegate: Principal::agent(&request.server.issuer, &request.client.agent.id),
+            jkt: request.proof.jkt().to_owned(),
             edge: EdgeProof::DpopAtCall(seen.compact().to_owned()),
             stated: None,
             shown_until: None,
@@ -256,11 +256,11 @@ async fn called(call: &Call<'_>, subject: &str, proof: &str) -> Result<Evidence,
     })
 }
 
-async fn narrowed(call: &Call<'_>, subject: &str) -> Result<Evidence, No> {
-    let (token, parent) = own(call, subject).await?;
-    held_by_caller(call, &token)?;
+async fn narrowed(request: &TokenRequest<'_>, subject: &str) -> Result<Evidence, Rejection> {
+    let (token, parent) = own(request, subject).await?;
+    held_by_caller(request, &token)?;
     Ok(Evidence {
-        step: Step::Narrow,
+        step: ExchangeKind::Narrow,
         facts: vec![("proved_by", "holder".into()), subject_hash(&token)],
         once: Vec::new(),
         ancestors: ancestors(&token)?,
@@ -276,48 +276,48 @@ fn subject_hash(token: &AccessToken) -> (&'static str, Value) {
 }
 
 /// A token of ours that still counts, with what the store knows of it: the store is authoritative. SPEC: DC-01, TX-02
-async fn own(call: &Call<'_>, compact: &str) -> Result<(Arc<AccessToken>, Arc<StoredToken>), No> {
-    let token = call.server.verify(compact, call.now)?;
-    if revoked(call, &token) {
+async fn own(request: &TokenRequest<'_>, compact: &str) -> Result<(Arc<AccessToken>, Arc<StoredToken>), Rejection> {
+    let token = request.server.verify(compact, request.now)?;
+    if revoked(request, &token) {
         return Err(Refusal::new(Code::TokenRevoked, "the subject token was revoked").into());
     }
     let unknown = || Refusal::new(Code::TokenRevoked, "the subject token is not known here any more");
-    let stored = call.server.store.token(&token.jti).await.map_err(Fault::new)?.ok_or_else(unknown)?;
+    let stored = request.server.store.token(&token.jti).await.map_err(Fault::new)?.ok_or_else(unknown)?;
     Ok((token, stored))
 }
 
-fn revoked(call: &Call<'_>, token: &AccessToken) -> bool {
-    call.snapshot.is_revoked(&token.jti, token.ancestors.iter().map(String::as_str), &token.txn)
+fn revoked(request: &TokenRequest<'_>, token: &AccessToken) -> bool {
+    request.snapshot.is_revoked(&token.jti, token.ancestors.iter().map(String::as_str), &token.txn)
 }
 
 /// (2) The caller is the holder, and proves the holder's key. SPEC: TX-06, N-TX-09
-fn held_by_caller(call: &Call<'_>, token: &AccessToken) -> Result<(), Refusal> {
-    if token.actor() != call.client.id() {
+fn held_by_caller(request: &TokenRequest<'_>, token: &AccessToken) -> Result<(), Refusal> {
+    if token.actor() != request.client.id() {
         return Err(Refusal::new(Code::ChainSpliced, "the subject token is held by another agent"));
     }
-    if token.cnf_jkt.as_deref() != Some(call.proof.jkt()) {
+    if token.cnf_jkt.as_deref() != Some(request.proof.jkt()) {
         return Err(Refusal::new(Code::DpopKeyMismatch, "the subject token is bound to another proof key"));
     }
     Ok(())
 }
 
 /// SPEC: DC-10, N-DC-12
-fn own_key(call: &Call<'_>, parent: &StoredToken) -> Result<(), Refusal> {
-    if call.proof.jkt() == parent.jkt { Err(edge("the sub-agent must have a key of its own")) } else { Ok(()) }
+fn own_key(request: &TokenRequest<'_>, parent: &StoredToken) -> Result<(), Refusal> {
+    if request.proof.jkt() == parent.jkt { Err(edge("the sub-agent must have a key of its own")) } else { Ok(()) }
 }
 
 fn ancestors(token: &AccessToken) -> Result<Vec<String>, Refusal> {
     if token.ancestors.len() + 1 >= ANCESTORS_LIMIT { Err(too_many()) } else { Ok(token.ancestors.clone()) }
 }
 
-async fn walk(call: &Call<'_>, parent: &StoredToken) -> Result<Vec<String>, No> {
+async fn walk(request: &TokenRequest<'_>, parent: &StoredToken) -> Result<Vec<String>, Rejection> {
     let mut ancestors = Vec::new();
     let mut next = parent.parent.clone();
     while let Some(jti) = next {
         if ancestors.len() + 1 >= ANCESTORS_LIMIT {
             return Err(too_many().into());
         }
-        next = call.server.store.token(&jti).await.map_err(Fault::new)?.and_then(|token| token.parent.clone());
+        next = request.server.store.token(&jti).await.map_err(Fault::new)?.and_then(|token| token.parent.clone());
         ancestors.push(jti);
     }
     Ok(ancestors)

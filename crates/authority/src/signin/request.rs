@@ -1,0 +1,31 @@
+//! An authorization request after it was checked: RFC 6749 §4.1.1 with the parameters of RFC 7636, RFC 9396 and RFC 9449.
+
+use crate::grants::requested::RequestedAuthority;
+use remit_model::AgentId;
+
+/// An authorization request that may be put before a person.
+#[derive(Clone, Debug)]
+pub(crate) struct AuthorizationRequest {
+    pub(crate) client: AgentId,
+    pub(crate) back: ReturnTo,
+    pub(crate) nonce: Option<String>,
+    pub(crate) challenge: String,
+    pub(crate) asked: RequestedAuthority,
+    pub(crate) dpop_jkt: Option<String>,
+    pub(crate) prompt: Prompt,
+    pub(crate) max_age: Option<i64>,
+    pub(crate) login_hint: Option<String>,
+}
+
+/// Where the answer goes; both parts are checked.
+#[derive(Clone, Debug)]
+pub(crate) struct ReturnTo {
+    pub(crate) redirect_uri: String,
+    pub(crate) state: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Prompt {
+    pub(crate) none: bool,
+    pub(crate) login: bool,
+}
