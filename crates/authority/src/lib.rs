@@ -28,4 +28,4 @@ mod tokens;
 
 pub use http::router::router;
 pub use server::{Keys, Parts, Server, Settings};
-pub use signin::password::hash_password;
+pub use signin::{accounts, password::hash_password};

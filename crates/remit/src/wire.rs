@@ -186,41 +186,32 @@ fn mount(
     (router, gateway, console)
 }
 
-/// Records which configuration is in force, and brings its accounts into the store; one that is gone from the file is
-/// disabled.
+/// Records which configuration is in force, and brings its accounts into the store.
 async fn register(loaded: &Loaded, servers: &[Arc<Server>], store: &Store) -> Result<()> {
+    // Its digest alone: with the file at hand one can tell whether it was this one.
+    let batch = Batch::new(TenantId::main())
+        .record(changed(RecordType::ConfigChange, "config.load").ext("config", json!({"digest": loaded.digest})));
+    let listed = accounts(loaded, servers)?;
+    store.apply(authority::accounts::sync(batch, &store.snapshot(), listed)).await?;
+    Ok(())
+}
+
+/// The accounts that the configuration lists.
+fn accounts(loaded: &Loaded, servers: &[Arc<Server>]) -> Result<Vec<Human>> {
     let servers: Vec<&Server> = servers.iter().map(AsRef::as_ref).collect();
-    let snapshot = store.snapshot();
-    let mut batch = Batch::new(TenantId::main());
-    let mut named = Vec::new();
-    for IdentityProvider::Local { accounts } in &loaded.config.identity_providers {
-        for account in accounts {
-            let human = Human {
+    let listed = loaded.config.identity_providers.iter().flat_map(|IdentityProvider::Local { accounts }| accounts);
+    listed
+        .map(|account| {
+            Ok(Human {
                 name: account.name.clone(),
                 display_name: account.display_name.clone().unwrap_or_else(|| account.name.clone()),
                 status: if account.disabled { HumanStatus::Disabled } else { HumanStatus::Active },
                 password_hash: Some(keys::read_secret(&loaded.at(&account.password_hash_file))?),
                 entitlements: config::entitlements(account, &servers)
                     .map_err(|refusal| anyhow::anyhow!("account {}: {refusal}", account.name))?,
-            };
-            named.push(account.name.clone());
-            if snapshot.human(&account.name).is_none_or(|known| **known != human) {
-                batch = batch.change(Change::PutHuman(human));
-            }
-        }
-    }
-    for gone in snapshot.humans().filter(|human| human.status == HumanStatus::Active && !named.contains(&human.name)) {
-        batch = batch.change(Change::PutHuman(Human { status: HumanStatus::Disabled, ..(**gone).clone() }));
-    }
-    // Its digest alone: whoever has the file can tell whether it was this one.
-    batch = batch.record(changed(RecordType::ConfigChange, "config.load").ext("config", json!({"digest": loaded.digest})));
-    if !batch.changes.is_empty() {
-        let draft =
-            changed(RecordType::ConfigChange, "accounts.load").ext("config", json!({"accounts_changed": batch.changes.len()}));
-        batch = batch.record(draft);
-    }
-    store.apply(batch).await?;
-    Ok(())
+            })
+        })
+        .collect()
 }
 
 /// The digest of the policy set that was last put in force, as far as the newest records tell.

@@ -1,5 +1,6 @@
 //! People: signing in, the pages they see, and what they consent to.
 
+pub mod accounts;
 pub(crate) mod authorize;
 pub(crate) mod consent;
 pub(crate) mod login;

@@ -1,0 +1,28 @@
+//! Local accounts: bringing the store in line with the accounts that the configuration lists.
+//!
+//! Pure: it reads a snapshot and adds to a batch. It reads no file and checks no password.
+
+use remit_ledger::record::{Draft, EffectConfirmed, OutcomeStatus, ProducerKind, RecordType};
+use remit_model::{Human, HumanStatus, ToolClass};
+use remit_store::{Batch, Change, Snapshot};
+use serde_json::json;
+use std::{collections::BTreeSet, sync::Arc};
+
+/// Adds what makes the store's accounts those of `listed`, with one record when anything changes. An account that is not
+/// listed any more is disabled, so that what it handed out stops and its name is not given to another person.
+#[must_use]
+pub fn sync(batch: Batch, snapshot: &Snapshot, listed: Vec<Human>) -> Batch {
+    let names: BTreeSet<String> = listed.iter().map(|human| human.name.clone()).collect();
+    let gone = snapshot.humans().filter(|human| human.status == HumanStatus::Active && !names.contains(&human.name));
+    let disabled: Vec<Human> = gone.map(|human| Human { status: HumanStatus::Disabled, ..Human::clone(human) }).collect();
+    let changed = listed.into_iter().filter(|human| snapshot.human(&human.name).map(Arc::as_ref) != Some(human));
+    let changes: Vec<Change> = changed.chain(disabled).map(Change::PutHuman).collect();
+    if changes.is_empty() {
+        return batch;
+    }
+    let record = Draft::new(batch.tenant.clone(), ProducerKind::AuthzServer, RecordType::ConfigChange)
+        .action("accounts.load", ToolClass::Admin)
+        .outcome(OutcomeStatus::Success, EffectConfirmed::Observed)
+        .ext("config", json!({"accounts_changed": changes.len()}));
+    changes.into_iter().fold(batch, Batch::change).record(record)
+}
