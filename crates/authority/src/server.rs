@@ -5,11 +5,9 @@ use crate::{
     policy_check::Pinned,
     signin::{password, sessions::Browsers},
 };
+use remit_clock::{Clock, Entropy};
 use remit_model::{Refusal, TenantId, UnixTime};
-use remit_store::{
-    Quota, Store,
-    rim::{Clock, Entropy},
-};
+use remit_store::{Quota, Store};
 use remit_token::{
     KeySet, PrivateKey, PublicKey, Skew, Verified,
     access::{self, AccessToken},

@@ -1,8 +1,7 @@
-//! What agents brought a moment ago, read already: their registered keys, and the header of their latest proof.
+//! Caches each agent's parsed JWKS and the parsed header of its last DPoP proof.
 //!
-//! Nothing is believed for being here. Keys serve an agent that is registered with the very same keys at this moment, a
-//! header a proof with the very same header. Signatures, claims and standing are checked each time. Nothing here is of
-//! people: keys belong to agents.
+//! An entry is used only while the registered keys are the same, a header only for a proof with the same header. Signatures,
+//! claims and status are checked each time. It holds nothing about people: keys belong to agents.
 
 use remit_model::{Agent, AgentId, Refusal};
 use remit_token::{
@@ -50,8 +49,8 @@ impl KeyCache {
         self.entries().get(agent)?.header.clone()
     }
 
-    /// Keeps the header of a proof that was accepted.
-    pub(crate) fn proved(&self, agent: &AgentId, proof: &Proof) {
+    /// Keeps the header of a proof that verified.
+    pub(crate) fn keep_header(&self, agent: &AgentId, proof: &Proof) {
         if let Some(entry) = self.entries().get_mut(agent) {
             entry.header = proof.header().map(Arc::new);
         }

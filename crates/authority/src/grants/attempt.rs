@@ -1,27 +1,131 @@
-//! One request on its way to a token or a refusal, and what it uses up on that way.
+//! Who makes a request, where it arrived and what it uses up: known before anything is decided.
+//!
+//! Implements the common beginning of every client request: TK-01, TK-04. What comes of the request is
+//! an `Outcome`.
 
-use crate::{http::error::At, tokens::record::Entry};
-use remit_model::UnixTime;
-use remit_store::{Change, JtiKind};
+use crate::{
+    Server,
+    clients::authenticate::{self, Client},
+    http::{error::At, form::Form, origin::RequestOrigin},
+};
+use axum::http::HeaderMap;
+use remit_ledger::record::{Auth, AuthMethod};
+use remit_model::{AgentId, Principal, Refusal, UnixTime};
+use remit_store::{JtiKind, Snapshot};
+use remit_token::dpop::Proof;
+use std::sync::Arc;
 
 /// One request on its way to a token or a refusal.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Attempt {
     pub(crate) at: At,
-    pub(crate) entry: Entry,
-    /// Identifiers this request uses up, whether it succeeds or not.
-    pub(crate) once: Vec<(JtiKind, String, UnixTime)>,
-    /// What changes if it is refused: a failed attempt is counted, a reused token ends its family.
-    pub(crate) on_refusal: Vec<Change>,
+    pub(crate) origin: RequestOrigin,
+    pub(crate) grant_type: Option<&'static str>,
+    /// The principal that asks, once it named itself.
+    pub(crate) caller: Option<Caller>,
+    /// Identifiers that this request uses up, whether it succeeds or not.
+    pub(crate) once: Vec<Once>,
+}
+
+/// An identifier that is accepted once; after `until` it has expired anyway.
+#[derive(Clone, Debug)]
+pub(crate) struct Once {
+    pub(crate) kind: JtiKind,
+    pub(crate) key: String,
+    pub(crate) until: UnixTime,
+}
+
+/// The principal that asks, with what it showed.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    pub(crate) principal: Principal,
+    pub(crate) owner: Option<Principal>,
+    pub(crate) auth: Auth,
+    /// The client assertion it authenticated with.
+    pub(crate) assertion: Option<String>,
+    pub(crate) proof: Option<String>,
+    pub(crate) jkt: Option<String>,
+}
+
+/// What an authenticated client sent.
+#[derive(Debug)]
+pub(crate) struct Entered {
+    pub(crate) form: Form,
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) client: Client,
+}
+
+/// How every client request begins, at the token endpoint, at introspection and at revocation: reads the form and
+/// authenticates the client. The attempt names the client that was claimed even when authentication fails.
+pub(crate) fn enter(
+    server: &Server,
+    attempt: Attempt,
+    headers: &HeaderMap,
+    form: Result<Form, Refusal>,
+    now: UnixTime,
+) -> (Attempt, Result<Entered, Refusal>) {
+    let form = match form {
+        Ok(form) => form,
+        Err(refusal) => return (attempt, Err(refusal)),
+    };
+    let snapshot = server.store.snapshot();
+    let client = match authenticate::authenticate(server, &snapshot, headers, &form, now) {
+        Ok(client) => client,
+        Err(refusal) => {
+            let claimed = form.one("client_id").and_then(|id| AgentId::from_subject(id).ok());
+            let caller = claimed.map(|id| Caller::claimed(Principal::agent(&server.issuer, &id)));
+            return (Attempt { caller, ..attempt }, Err(refusal));
+        }
+    };
+    let assertion = client.assertion.as_ref().map(|assertion| Once {
+        kind: JtiKind::ClientAssertion,
+        key: format!("{} {}", assertion.client_id(), assertion.jti()),
+        until: assertion.expires().plus(server.settings.skew),
+    });
+    let attempt = Attempt {
+        caller: Some(Caller::client(&server.issuer, &client)),
+        once: attempt.once.into_iter().chain(assertion).collect(),
+        ..attempt
+    };
+    (attempt, Ok(Entered { form, snapshot, client }))
 }
 
 impl Attempt {
-    /// Whether nobody has proved anything, and nothing changes: such a refusal costs the caller nothing.
-    pub(crate) fn is_anonymous(&self) -> bool {
-        self.once.is_empty() && self.on_refusal.is_empty()
+    pub(crate) fn new(at: At, origin: RequestOrigin) -> Self {
+        Self { at, origin, grant_type: None, caller: None, once: Vec::new() }
     }
 
-    pub(crate) fn new(at: At) -> Self {
-        Self { at, entry: Entry::default(), once: Vec::new(), on_refusal: Vec::new() }
+    pub(crate) fn by(self, caller: Caller) -> Self {
+        Self { caller: Some(caller), ..self }
+    }
+}
+
+impl Caller {
+    fn client(issuer: &str, client: &Client) -> Self {
+        let method = if client.assertion.is_some() { AuthMethod::ClientAssertion } else { AuthMethod::None };
+        Self {
+            owner: Some(Principal::local(issuer, &client.agent.owner)),
+            auth: Auth { method, ..Auth::default() },
+            assertion: client.assertion.as_ref().map(|assertion| assertion.compact().to_owned()),
+            ..Self::claimed(Principal::agent(issuer, &client.agent.id))
+        }
+    }
+
+    /// A principal that named itself and was not authenticated.
+    pub(crate) fn claimed(principal: Principal) -> Self {
+        Self { principal, owner: None, auth: Auth::default(), assertion: None, proof: None, jkt: None }
+    }
+
+    /// A person who signed in with a password.
+    pub(crate) fn person(issuer: &str, name: &str, signed_in: UnixTime) -> Self {
+        Self {
+            auth: Auth { method: AuthMethod::Password, time: Some(signed_in), ..Auth::default() },
+            ..Self::claimed(Principal::human(issuer, name))
+        }
+    }
+
+    /// The caller with the proof of possession that came with its request.
+    pub(crate) fn proved(self, proof: &Proof) -> Self {
+        Self { proof: Some(proof.compact().to_owned()), jkt: Some(proof.jkt().to_owned()), ..self }
     }
 }

@@ -4,168 +4,88 @@
 //! ID token we sign for the person: its `urn:remit:consent` is the digest of what the page showed.
 
 use crate::{
-    Server,
     grants::{
-        attempt::Attempt,
         consented::{self, Consented, Renewable},
+        outcome::{Facts, Grant, Outcome, Refused},
         request::TokenRequest,
         requested::{RequestedAuthority, Target},
     },
     http::error::Rejection,
     policy_check::{self, Proposal},
-    tokens::{
-        issue::{self, Grant},
-        record::hash,
-    },
+    tokens::record::hash,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use remit_ledger::record::{HumanInLoop, RecordType};
-use remit_model::{Chain, Code, EdgeProof, Fault, Hop, Principal, Refusal, json};
+use remit_model::{Authority, Chain, Code, EdgeProof, Fault, Hop, Principal, PrincipalKind, Refusal, UnixTime, json};
 use remit_store::{Batch, Change, Revocation, StoredCode, StoredRefresh};
 use remit_token::id_token;
-use serde_json::{Value, json};
+use serde_json::json;
 use subtle::ConstantTimeEq;
 
 /// Life of the ID token, in seconds.
 const ID_TOKEN: i64 = 600;
 
-pub(crate) async fn redeem(request: TokenRequest<'_>, attempt: &mut Attempt) -> Result<Value, Rejection> {
-    let server = request.server;
+/// Redeems a code.
+///
+/// # Errors
+/// A request without a code, or a fault. A wrong or used code is an [`Outcome`], because it costs something.
+pub(crate) async fn redeem(request: &TokenRequest<'_>) -> Result<Outcome, Rejection> {
+    let store = &request.server.store;
     let presented = request.form.required("code")?;
-    attempt.entry.fact("code_hash", hash(presented));
-    let stored = server.store.code(server.store.keyed_hash("code", presented.as_bytes())).await.map_err(Fault::new)?;
-    let (stored, consented) = check(&request, attempt, stored)?;
-    let root = Chain::new(server.entropy.token(16), Principal::human(&server.issuer, &consented.user));
-    attempt.entry.chain = Some(root.clone());
-    attempt.entry.purpose.clone_from(&consented.purpose);
-    attempt.entry.human_in_loop = HumanInLoop::Approved;
-    attempt.entry.fact("consent", consented.digest.clone());
-
-    let asked = RequestedAuthority::read(request.form, &server.servers)?;
-    let (target, authority) = consented::pick(&request, &asked, &consented.targets, &consented.authority, consented.openid)?;
-    let jti = server.token_id();
-    let id_token = id_token(&request, &consented)?;
-    let chain = hand_over(&request, attempt, root, &consented, &target, (&jti, &id_token))?;
-    attempt.entry.chain = Some(chain.clone());
-    let grant = Grant {
-        record_type: RecordType::Delegation,
-        authority,
-        target,
-        client: request.client.id(),
-        jkt: request.proof.jkt().to_owned(),
-        jti,
-        ancestors: Vec::new(),
-        issued: request.now,
-        expires: asked.end(request.now, server.settings.access_token, Some(consented.until))?,
-        auth_time: Some(consented.auth_time),
-        openid: consented.openid,
-        family: Some(chain.id.clone()),
-        purpose: consented.purpose.clone(),
-        chain,
+    let stored = store.code(store.keyed_hash("code", presented.as_bytes())).await.map_err(Fault::new)?;
+    let mut outcome = match check(request, stored) {
+        Ok((stored, consented)) => first_hop(request, &stored, &consented),
+        Err(refused) => refused.into(),
     };
-    let refresh = server.entropy.token(32);
-    let batch = Batch::new(server.tenant.clone())
-        .use_code(stored.hash, grant.chain.id.clone())
-        .change(Change::PutRefresh(first_refresh(server, &refresh, &grant, &consented)?));
-    let mut body = issue::issue(server, attempt, &grant, batch).await?;
-    if let Some(members) = body.as_object_mut() {
-        members.insert("refresh_token".to_owned(), json!(refresh));
-        if consented.openid {
-            members.insert("id_token".to_owned(), json!(id_token));
-        }
-    }
-    Ok(body)
+    outcome.facts = outcome.facts.fact("code_hash", hash(presented));
+    Ok(outcome)
 }
 
-/// The first hop, if what was agreed to is still the person's to give and policy agrees. SPEC: DC-07, TK-09
-fn hand_over(
-    request: &TokenRequest<'_>,
-    attempt: &mut Attempt,
-    root: Chain,
-    consented: &Consented,
-    target: &Target,
-    (jti, id_token): (&str, &str),
-) -> Result<Chain, Refusal> {
-    let server = request.server;
-    let delegate = Principal::agent(&server.issuer, &request.client.agent.id);
-    let most = policy_check::standing(&request.snapshot, &root, policy_check::ceiling(&request.snapshot, &delegate)?)?;
-    consented.authority.within(&most).map_err(|wider| {
-        Refusal::new(Code::GrantInvalid, format!("what was agreed to is not the person's to give any more: {}", wider.reason))
-    })?;
-    let check = policy_check::check(
-        server.policy.current(),
-        &Proposal {
-            tenant: &server.tenant,
-            issuer: &server.issuer,
-            snapshot: &request.snapshot,
-            before: &root,
-            delegate: &delegate,
-            authority: &consented.authority,
-            server: target.server(),
-            purpose: consented.purpose.as_deref(),
-            expires: consented.until,
-            auth_time: Some(consented.auth_time),
-            now: request.now,
-        },
-    );
-    let verdict = check.allow();
-    attempt.entry.check = Some(check);
-    verdict?;
-    let hop = Hop {
-        delegator: root.root.clone(),
-        delegate,
-        jkt: request.proof.jkt().to_owned(),
-        authority: consented.authority.clone(),
-        purpose: consented.purpose.clone(),
-        expires: consented.until,
-        jti: jti.to_owned(),
-        edge: EdgeProof::IdToken(id_token.to_owned()),
-    };
-    root.extend(hop, server.settings.chain_depth)
-}
-
-/// SPEC: AC-01 to AC-05. What a wrong attempt costs is put into the attempt: a failure counted, or the family's end.
-fn check(
-    request: &TokenRequest<'_>,
-    attempt: &mut Attempt,
-    stored: Option<StoredCode>,
-) -> Result<(StoredCode, Consented), Rejection> {
-    let invalid = |reason: &str| Rejection::Refusal(Refusal::new(Code::GrantInvalid, reason));
+/// SPEC: AC-01 to AC-05. A wrong attempt is counted; a second use ends what the first one gave.
+fn check(request: &TokenRequest<'_>, stored: Option<StoredCode>) -> Result<(StoredCode, Consented), Box<Refused>> {
+    let invalid = |reason: &str| Refusal::new(Code::GrantInvalid, reason);
     let stored = stored.filter(|stored| stored.client == request.client.id()).ok_or_else(|| invalid("the code is not known"))?;
     let consented: Consented = serde_json::from_value(stored.payload.clone()).map_err(Fault::new)?;
     if stored.expires <= request.now {
-        return Err(invalid("the code has expired"));
+        return Err(invalid("the code has expired").into());
     }
     if stored.failures >= request.server.settings.code_attempts {
-        return Err(invalid("the code was tried wrongly too often"));
+        return Err(invalid("the code was tried wrongly too often").into());
     }
-    // From here on a wrong attempt counts, unless the code is used up anyway. SPEC: N-AC-02
-    if stored.used.is_none() {
-        attempt.on_refusal.push(Change::FailCode(stored.hash));
-    }
-    if request.form.one("redirect_uri").is_some_and(|uri| uri != consented.redirect_uri) {
-        return Err(Refusal::new(Code::RedirectUriMismatch, "`redirect_uri` is not the one of the request").into());
-    }
-    verifier(request.form.one("code_verifier"), &consented.challenge)?;
-    if consented.dpop_jkt.as_deref().is_some_and(|jkt| jkt != request.proof.jkt()) {
-        return Err(Refusal::new(Code::DpopKeyMismatch, "the code is bound to another proof key").into());
-    }
-    request.redeems().inspect_err(|_| {
-        // A proof that cannot be taken says nothing of the code.
-        attempt.on_refusal.retain(|change| !matches!(change, Change::FailCode(_)));
+    // SPEC: N-AC-02: from here on a wrong attempt counts, unless the code is used up anyway.
+    let counted = stored.used.is_none().then_some(Change::FailCode(stored.hash));
+    fits(request, &consented).map_err(|refusal| Refused {
+        rejection: refusal.into(),
+        on_refusal: counted.into_iter().collect(),
+        facts: Facts::default(),
     })?;
+    // A proof that cannot be taken says nothing of the code, so it is not counted.
+    request.remember_public()?;
     // SPEC: AC-04: only a replay that is right in everything else ends what the code gave.
     if let Some(txn) = &stored.used {
         let until = consented.until.plus(request.server.settings.access_token);
-        attempt.entry.fact("revoked_txn", txn.clone());
-        attempt.on_refusal = vec![
-            Change::Revoke { what: Revocation::Txn(txn.clone()), until },
-            Change::Revoke { what: Revocation::Family(txn.clone()), until },
-        ];
-        return Err(invalid("the code was used before; everything it gave is revoked"));
+        return Err(Box::new(Refused {
+            rejection: invalid("the code was used before; everything it gave is revoked").into(),
+            on_refusal: vec![
+                Change::Revoke { what: Revocation::Txn(txn.clone()), until },
+                Change::Revoke { what: Revocation::Family(txn.clone()), until },
+            ],
+            facts: Facts::default().fact("revoked_txn", txn.clone()),
+        }));
     }
-    attempt.on_refusal.clear();
     Ok((stored, consented))
+}
+
+/// Whether the request is the one that the code was made for.
+fn fits(request: &TokenRequest<'_>, consented: &Consented) -> Result<(), Refusal> {
+    if request.form.one("redirect_uri").is_some_and(|uri| uri != consented.redirect_uri) {
+        return Err(Refusal::new(Code::RedirectUriMismatch, "`redirect_uri` is not the one of the request"));
+    }
+    verifier(request.form.one("code_verifier"), &consented.challenge)?;
+    if consented.dpop_jkt.as_deref().is_some_and(|jkt| jkt != request.proof.jkt()) {
+        return Err(Refusal::new(Code::DpopKeyMismatch, "the code is bound to another proof key"));
+    }
+    Ok(())
 }
 
 /// SPEC: AC-02, N-AC-05, N-AC-06
@@ -184,11 +104,121 @@ fn verifier(verifier: Option<&str>, challenge: &str) -> Result<(), Refusal> {
     }
 }
 
+/// The first hop of a new chain, if what was agreed to is still the person's to give and policy agrees. SPEC: DC-07, TK-09
+fn first_hop(request: &TokenRequest<'_>, stored: &StoredCode, consented: &Consented) -> Outcome {
+    let server = request.server;
+    let root = Chain::new(server.entropy.token(16), Principal::human(&server.issuer, &consented.user));
+    let facts = Facts {
+        chain: Some(root.clone()),
+        purpose: consented.purpose.clone(),
+        human_in_loop: HumanInLoop::Approved,
+        ..Facts::default()
+    }
+    .fact("consent", consented.digest.clone());
+    let terms = match terms(request, consented, &root) {
+        Ok(terms) => terms,
+        Err(refusal) => return Outcome::refused(refusal, facts),
+    };
+    let delegate = Principal::agent(&server.issuer, &request.client.agent.id);
+    let check = policy_check::check(
+        server.policy.current(),
+        &Proposal {
+            tenant: &server.tenant,
+            issuer: &server.issuer,
+            snapshot: &request.snapshot,
+            before: &root,
+            delegate: &delegate,
+            authority: &consented.authority,
+            server: terms.target.server(),
+            purpose: consented.purpose.as_deref(),
+            expires: consented.until,
+            auth_time: Some(consented.auth_time),
+            now: request.now,
+        },
+    );
+    let grant = match check.allow() {
+        Ok(()) => issue(request, stored, consented, root, terms),
+        Err(refusal) => Err(refusal.into()),
+    };
+    Outcome::decided(grant, check, facts)
+}
+
+/// What the first token is for.
+struct Terms {
+    target: Target,
+    authority: Authority,
+    expires: UnixTime,
+}
+
+fn terms(request: &TokenRequest<'_>, consented: &Consented, root: &Chain) -> Result<Terms, Refusal> {
+    let server = request.server;
+    let requested = RequestedAuthority::read(request.form, &server.servers)?;
+    let (target, authority) = consented::pick(request, &requested, &consented.targets, &consented.authority, consented.openid)?;
+    let delegate = Principal::agent(&server.issuer, &request.client.agent.id);
+    let most = policy_check::standing(&request.snapshot, root, policy_check::ceiling(&request.snapshot, &delegate)?)?;
+    consented.authority.within(&most).map_err(|wider| {
+        Refusal::new(Code::GrantInvalid, format!("what was agreed to is not the person's to give any more: {}", wider.reason))
+    })?;
+    let expires = requested.end(request.now, server.settings.access_token, Some(consented.until))?;
+    Ok(Terms { target, authority, expires })
+}
+
+/// Token, ID token and refresh token, as one grant.
+fn issue(
+    request: &TokenRequest<'_>,
+    stored: &StoredCode,
+    consented: &Consented,
+    root: Chain,
+    terms: Terms,
+) -> Result<Grant, Rejection> {
+    let server = request.server;
+    let jti = server.token_id();
+    let id_token = id_token(request, consented)?;
+    let hop = Hop {
+        delegator: root.root.clone(),
+        delegate: Principal::agent(&server.issuer, &request.client.agent.id),
+        jkt: request.proof.jkt().to_owned(),
+        authority: consented.authority.clone(),
+        purpose: consented.purpose.clone(),
+        expires: consented.until,
+        jti: jti.clone(),
+        edge: EdgeProof::IdToken(id_token.clone()),
+    };
+    let chain = root.extend(hop, server.settings.chain_depth)?;
+    let refresh = server.entropy.token(32);
+    let Batch { require, changes, .. } = Batch::new(server.tenant.clone())
+        .use_code(stored.hash, chain.id.clone())
+        .change(Change::PutRefresh(first_refresh(request, &refresh, &chain, consented)?));
+    let mut answer = vec![("refresh_token", json!(refresh))];
+    if consented.openid {
+        answer.push(("id_token", json!(id_token)));
+    }
+    Ok(Grant {
+        record_type: RecordType::Delegation,
+        authority: terms.authority,
+        target: terms.target,
+        client: request.client.id(),
+        jkt: request.proof.jkt().to_owned(),
+        jti,
+        ancestors: Vec::new(),
+        issued: request.now,
+        expires: terms.expires,
+        auth_time: Some(consented.auth_time),
+        openid: consented.openid,
+        family: Some(chain.id.clone()),
+        purpose: consented.purpose.clone(),
+        chain,
+        requires: require,
+        changes,
+        answer,
+    })
+}
+
 /// The person's signed consent: the edge proof of the first hop, and the ID token when `openid` was asked.
 fn id_token(request: &TokenRequest<'_>, consented: &Consented) -> Result<String, Fault> {
     let claims = id_token::Claims {
         iss: request.server.issuer.clone(),
-        sub: format!("user:{}", consented.user),
+        sub: PrincipalKind::Human.subject(&consented.user),
         aud: request.client.id(),
         nonce: consented.nonce.clone(),
         iat: request.now,
@@ -200,9 +230,15 @@ fn id_token(request: &TokenRequest<'_>, consented: &Consented) -> Result<String,
     id_token::mint(&request.server.keys.signing, &claims)
 }
 
-fn first_refresh(server: &Server, refresh: &str, grant: &Grant, consented: &Consented) -> Result<StoredRefresh, Fault> {
+fn first_refresh(
+    request: &TokenRequest<'_>,
+    refresh: &str,
+    chain: &Chain,
+    consented: &Consented,
+) -> Result<StoredRefresh, Fault> {
+    let server = request.server;
     let renewable = Renewable {
-        chain: grant.chain.clone(),
+        chain: chain.clone(),
         targets: consented.targets.clone(),
         openid: consented.openid,
         auth_time: consented.auth_time,
@@ -211,12 +247,12 @@ fn first_refresh(server: &Server, refresh: &str, grant: &Grant, consented: &Cons
     };
     Ok(StoredRefresh {
         hash: server.store.keyed_hash("refresh", refresh.as_bytes()),
-        family: grant.chain.id.clone(),
-        client: grant.client.clone(),
-        subject: grant.chain.root.clone(),
-        jkt: grant.jkt.clone(),
+        family: chain.id.clone(),
+        client: request.client.id(),
+        subject: chain.root.clone(),
+        jkt: request.proof.jkt().to_owned(),
         payload: serde_json::to_value(renewable).map_err(Fault::new)?,
-        expires: grant.issued.plus(server.settings.refresh_idle).min(consented.until),
+        expires: request.now.plus(server.settings.refresh_idle).min(consented.until),
         generation: 0,
         current: true,
     })

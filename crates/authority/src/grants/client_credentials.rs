@@ -5,33 +5,32 @@
 
 use crate::{
     grants::{
-        attempt::Attempt,
+        outcome::{Facts, Grant, Outcome},
         request::TokenRequest,
         requested::{RequestedAuthority, Targets},
     },
     http::error::Rejection,
-    tokens::issue::{self, Grant},
 };
 use remit_ledger::record::RecordType;
 use remit_model::{Chain, Code, Principal, Refusal};
-use remit_store::Batch;
-use serde_json::Value;
 
-pub(crate) async fn grant(request: TokenRequest<'_>, attempt: &mut Attempt) -> Result<Value, Rejection> {
+/// What an agent gets on its own account.
+///
+/// # Errors
+/// Refuses public clients, `openid`, and what exceeds the agent's ceiling.
+pub(crate) fn grant(request: &TokenRequest<'_>) -> Result<Outcome, Rejection> {
     let TokenRequest { server, snapshot, form, client, proof, now } = request;
     client.confidential()?;
-    let asked = RequestedAuthority::read(form, &server.servers)?;
-    if asked.openid {
+    let requested = RequestedAuthority::read(form, &server.servers)?;
+    if requested.openid {
         return Err(Refusal::new(Code::ScopeUnknown, "`openid` is about people; an agent has no ID token").into());
     }
     let ceiling = &client.agent.ceiling;
-    let targets = Targets { issuer: &server.issuer, servers: &server.servers, snapshot: &snapshot };
-    let target = asked.target(&targets, ceiling, None)?;
-    let authority = asked.under(ceiling, &target)?;
-    let root = Principal::agent(&server.issuer, &client.agent.id);
-    let chain = Chain::new(server.entropy.token(16), root);
-    attempt.entry.chain = Some(chain.clone());
-    attempt.entry.purpose.clone_from(&asked.purpose);
+    let targets = Targets { issuer: &server.issuer, servers: &server.servers, snapshot };
+    let target = requested.target(&targets, ceiling, None)?;
+    let authority = requested.under(ceiling, &target)?;
+    let chain = Chain::new(server.entropy.token(16), Principal::agent(&server.issuer, &client.agent.id));
+    let facts = Facts { chain: Some(chain.clone()), purpose: requested.purpose.clone(), ..Facts::default() };
     let grant = Grant {
         record_type: RecordType::Token,
         chain,
@@ -41,12 +40,15 @@ pub(crate) async fn grant(request: TokenRequest<'_>, attempt: &mut Attempt) -> R
         jkt: proof.jkt().to_owned(),
         jti: server.token_id(),
         ancestors: Vec::new(),
-        issued: now,
-        expires: asked.end(now, server.settings.access_token, None)?,
+        issued: *now,
+        expires: requested.end(*now, server.settings.access_token, None)?,
         auth_time: None,
         openid: false,
         family: None,
-        purpose: asked.purpose,
+        purpose: requested.purpose,
+        requires: Vec::new(),
+        changes: Vec::new(),
+        answer: Vec::new(),
     };
-    issue::issue(server, attempt, &grant, Batch::new(server.tenant.clone())).await
+    Ok(Outcome::granted(grant, facts))
 }

@@ -5,79 +5,40 @@
 
 use crate::{
     grants::{
-        attempt::Attempt,
         consented::{self, Renewable},
+        outcome::{Facts, Grant, Outcome, Refused},
         request::TokenRequest,
         requested::{RequestedAuthority, Target},
     },
     http::error::Rejection,
     policy_check::{self, Proposal},
-    tokens::{
-        issue::{self, Grant},
-        record::hash,
-    },
+    tokens::record::hash,
 };
 use remit_ledger::record::RecordType;
-use remit_model::{Authority, Chain, Code, Fault, Refusal};
+use remit_model::{Authority, Chain, Code, Fault, Hop, Refusal, UnixTime};
 use remit_store::{Batch, Change, Revocation, StoredRefresh};
-use serde_json::{Value, json};
+use serde_json::json;
 
-pub(crate) async fn refresh(request: TokenRequest<'_>, attempt: &mut Attempt) -> Result<Value, Rejection> {
-    let server = request.server;
+/// Renews a consent's token.
+///
+/// # Errors
+/// A request without a refresh token, or a fault. A reused token is an [`Outcome`], because it ends the family.
+pub(crate) async fn refresh(request: &TokenRequest<'_>) -> Result<Outcome, Rejection> {
+    let store = &request.server.store;
     let presented = request.form.required("refresh_token")?;
-    attempt.entry.fact("refresh_hash", hash(presented));
-    let stored = server.store.refresh(server.store.keyed_hash("refresh", presented.as_bytes())).await.map_err(Fault::new)?;
-    let (stored, renewable) = check(&request, attempt, stored)?;
-    attempt.entry.chain = Some(renewable.chain.clone());
-    attempt.entry.purpose.clone_from(&renewable.purpose);
-
-    let asked = RequestedAuthority::read(request.form, &server.servers)?;
-    if asked.openid && !renewable.openid {
-        return Err(Refusal::new(Code::WidensScope, "`openid` was not agreed to").into());
-    }
-    let hop = renewable.chain.hops.last().ok_or_else(|| Fault::new("a refresh token without a hop"))?;
-    let (target, authority) = consented::pick(&request, &asked, &renewable.targets, &hop.authority, renewable.openid)?;
-    let authority = reconsider(&request, attempt, &renewable, &target, &authority)?;
-
-    let grant = Grant {
-        record_type: RecordType::Token,
-        chain: renewable.chain.clone(),
-        authority,
-        target,
-        client: request.client.id(),
-        jkt: stored.jkt.clone(),
-        jti: server.token_id(),
-        ancestors: Vec::new(),
-        issued: request.now,
-        // SPEC: RT-04: never beyond the end that was agreed to.
-        expires: asked.end(request.now, server.settings.access_token, Some(renewable.until))?,
-        auth_time: Some(renewable.auth_time),
-        openid: renewable.openid,
-        family: Some(stored.family.clone()),
-        purpose: renewable.purpose.clone(),
+    let stored = store.refresh(store.keyed_hash("refresh", presented.as_bytes())).await.map_err(Fault::new)?;
+    let mut outcome = match check(request, stored) {
+        Ok((stored, renewable)) => renew(request, &stored, &renewable),
+        Err(refused) => refused.into(),
     };
-    let token = server.entropy.token(32);
-    let next = StoredRefresh {
-        hash: server.store.keyed_hash("refresh", token.as_bytes()),
-        expires: request.now.plus(server.settings.refresh_idle).min(renewable.until),
-        ..stored.clone()
-    };
-    let batch = Batch::new(server.tenant.clone()).rotate_refresh(stored.hash, next);
-    let mut body = issue::issue(server, attempt, &grant, batch).await?;
-    if let Some(members) = body.as_object_mut() {
-        members.insert("refresh_token".to_owned(), json!(token));
-    }
-    Ok(body)
+    outcome.facts = outcome.facts.fact("refresh_hash", hash(presented));
+    Ok(outcome)
 }
 
 /// SPEC: RT-01, RT-02, RT-04, RT-08. The key is checked before reuse is punished, so that a thief without the key can
 /// neither use a stolen token nor end its owner's family.
-fn check(
-    request: &TokenRequest<'_>,
-    attempt: &mut Attempt,
-    stored: Option<StoredRefresh>,
-) -> Result<(StoredRefresh, Renewable), Rejection> {
-    let invalid = |reason: &str| Rejection::Refusal(Refusal::new(Code::GrantInvalid, reason));
+fn check(request: &TokenRequest<'_>, stored: Option<StoredRefresh>) -> Result<(StoredRefresh, Renewable), Box<Refused>> {
+    let invalid = |reason: &str| Refusal::new(Code::GrantInvalid, reason);
     let stored =
         stored.filter(|stored| stored.client == request.client.id()).ok_or_else(|| invalid("the refresh token is not known"))?;
     if stored.jkt != request.proof.jkt() {
@@ -85,58 +46,109 @@ fn check(
     }
     let renewable: Renewable = serde_json::from_value(stored.payload.clone()).map_err(Fault::new)?;
     let txn = &renewable.chain.id;
-    let ended =
-        request.snapshot.is_revoked("", [], txn) || request.snapshot.has_revocation(&Revocation::Family(stored.family.clone()));
-    if ended {
-        return Err(invalid("this delegation was revoked"));
+    let family = Revocation::Family(stored.family.clone());
+    if request.snapshot.is_revoked("", [], txn) || request.snapshot.has_revocation(&family) {
+        return Err(invalid("this delegation was revoked").into());
     }
-    request.redeems()?;
+    request.remember_public()?;
     if !stored.current {
         let until = renewable.until.plus(request.server.settings.access_token);
-        attempt.entry.fact("revoked_txn", txn.clone());
-        attempt.on_refusal = vec![
-            Change::Revoke { what: Revocation::Family(stored.family.clone()), until },
-            Change::Revoke { what: Revocation::Txn(txn.clone()), until },
-        ];
-        return Err(invalid("the refresh token was used before; the whole delegation is revoked"));
+        return Err(Box::new(Refused {
+            rejection: invalid("the refresh token was used before; the whole delegation is revoked").into(),
+            on_refusal: vec![
+                Change::Revoke { what: family, until },
+                Change::Revoke { what: Revocation::Txn(txn.clone()), until },
+            ],
+            facts: Facts::default().fact("revoked_txn", txn.clone()),
+        }));
     }
     if stored.expires <= request.now {
-        return Err(invalid("the refresh token has expired"));
+        return Err(invalid("the refresh token has expired").into());
     }
     Ok((stored, renewable))
 }
 
-/// People, agents and policy may have changed since the consent: what is still allowed of `authority`. SPEC: RT-05, N-RT-06
-fn reconsider(
-    request: &TokenRequest<'_>,
-    attempt: &mut Attempt,
-    renewable: &Renewable,
-    target: &Target,
-    authority: &Authority,
-) -> Result<Authority, Refusal> {
+/// The same chain, a new token. People, agents and policy may have changed since the consent. SPEC: RT-05, N-RT-06
+fn renew(request: &TokenRequest<'_>, stored: &StoredRefresh, renewable: &Renewable) -> Outcome {
+    let server = request.server;
     let chain = &renewable.chain;
-    let still = policy_check::standing(&request.snapshot, chain, authority)?;
-    if still.is_none() && !authority.is_none() {
-        return Err(Refusal::new(Code::AuthorityEmpty, "nothing of what was agreed to is allowed any more"));
-    }
-    let Some(hop) = chain.hops.last() else { return Ok(still) };
+    let facts = Facts { chain: Some(chain.clone()), purpose: renewable.purpose.clone(), ..Facts::default() };
+    let Some(hop) = chain.hops.last() else {
+        return Outcome::refused(Fault::new("a refresh token without a hop"), facts);
+    };
+    let terms = match terms(request, renewable, hop) {
+        Ok(terms) => terms,
+        Err(refusal) => return Outcome::refused(refusal, facts),
+    };
     let check = policy_check::check(
-        request.server.policy.current(),
+        server.policy.current(),
         &Proposal {
-            tenant: &request.server.tenant,
-            issuer: &request.server.issuer,
+            tenant: &server.tenant,
+            issuer: &server.issuer,
             snapshot: &request.snapshot,
             before: &Chain::new(chain.id.clone(), chain.root.clone()),
             delegate: &hop.delegate,
             authority: &hop.authority,
-            server: target.server(),
+            server: terms.target.server(),
             purpose: renewable.purpose.as_deref(),
             expires: renewable.until,
             auth_time: Some(renewable.auth_time),
             now: request.now,
         },
     );
-    let verdict = check.allow();
-    attempt.entry.check = Some(check);
-    verdict.map(|()| still)
+    let grant = check.allow().map(|()| issue(request, stored, renewable, terms)).map_err(Rejection::from);
+    Outcome::decided(grant, check, facts)
+}
+
+/// What the new token is for.
+struct Terms {
+    target: Target,
+    authority: Authority,
+    expires: UnixTime,
+}
+
+fn terms(request: &TokenRequest<'_>, renewable: &Renewable, hop: &Hop) -> Result<Terms, Refusal> {
+    let server = request.server;
+    let requested = RequestedAuthority::read(request.form, &server.servers)?;
+    if requested.openid && !renewable.openid {
+        return Err(Refusal::new(Code::WidensScope, "`openid` was not agreed to"));
+    }
+    let (target, authority) = consented::pick(request, &requested, &renewable.targets, &hop.authority, renewable.openid)?;
+    let still = policy_check::standing(&request.snapshot, &renewable.chain, &authority)?;
+    if still.is_none() && !authority.is_none() {
+        return Err(Refusal::new(Code::AuthorityEmpty, "nothing of what was agreed to is allowed any more"));
+    }
+    // SPEC: RT-04: never beyond the end that was agreed to.
+    let expires = requested.end(request.now, server.settings.access_token, Some(renewable.until))?;
+    Ok(Terms { target, authority: still, expires })
+}
+
+fn issue(request: &TokenRequest<'_>, stored: &StoredRefresh, renewable: &Renewable, terms: Terms) -> Grant {
+    let server = request.server;
+    let token = server.entropy.token(32);
+    let next = StoredRefresh {
+        hash: server.store.keyed_hash("refresh", token.as_bytes()),
+        expires: request.now.plus(server.settings.refresh_idle).min(renewable.until),
+        ..stored.clone()
+    };
+    let Batch { require, changes, .. } = Batch::new(server.tenant.clone()).rotate_refresh(stored.hash, next);
+    Grant {
+        record_type: RecordType::Token,
+        chain: renewable.chain.clone(),
+        authority: terms.authority,
+        target: terms.target,
+        client: request.client.id(),
+        jkt: stored.jkt.clone(),
+        jti: server.token_id(),
+        ancestors: Vec::new(),
+        issued: request.now,
+        expires: terms.expires,
+        auth_time: Some(renewable.auth_time),
+        openid: renewable.openid,
+        family: Some(stored.family.clone()),
+        purpose: renewable.purpose.clone(),
+        requires: require,
+        changes,
+        answer: vec![("refresh_token", json!(token))],
+    }
 }

@@ -6,7 +6,7 @@ use remit_store::Snapshot;
 use remit_token::dpop::Proof;
 use std::sync::Arc;
 
-/// See the module.
+/// Client, proof and parameters, at one moment of one snapshot.
 #[derive(Debug)]
 pub(crate) struct TokenRequest<'a> {
     pub(crate) server: &'a Server,
@@ -18,9 +18,14 @@ pub(crate) struct TokenRequest<'a> {
 }
 
 impl TokenRequest<'_> {
-    /// Remembers the proof of a client without keys: its name is known to anybody, so its proof takes room only once it is
-    /// the proof of what it redeems, and before a second use of that is punished.
-    pub(crate) fn redeems(&self) -> Result<(), Refusal> {
+    /// Remembers the proof of a client with keys, which has authenticated and may act. SPEC: DP-09
+    pub(crate) fn remember_confidential(&self) -> Result<(), Refusal> {
+        if self.client.assertion.is_some() { self.server.replays.remember(&self.proof, self.now) } else { Ok(()) }
+    }
+
+    /// Remembers the proof of a client without keys. Anyone can use its name, so its proof takes room only once it is the
+    /// proof of what it redeems, and before a second use of that is punished. SPEC: DP-09
+    pub(crate) fn remember_public(&self) -> Result<(), Refusal> {
         if self.client.assertion.is_some() { Ok(()) } else { self.server.public_replays.remember(&self.proof, self.now) }
     }
 }

@@ -1,38 +1,41 @@
-//! Where a request came from, and by which route: for its record.
+//! Where a request came from and by which route, for its record.
 //!
-//! These two facts are known to the router and needed only where a record is drafted, far below. They travel with the
-//! task that serves the request, so that no rule in between can come to depend on them.
+//! A value that the router makes and hands on with the request. No rule reads it.
 
+use crate::http::form::Form;
 use axum::{
-    extract::{ConnectInfo, MatchedPath, Request},
-    middleware::Next,
-    response::Response,
+    extract::{ConnectInfo, MatchedPath},
+    http::{HeaderMap, request::Parts},
 };
 use remit_ledger::record::{Draft, Http};
+use remit_model::Refusal;
 use std::net::{IpAddr, SocketAddr};
 
-tokio::task_local! {
-    static CAME: Came;
+/// Method, route and network peer of a request.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RequestOrigin {
+    http: Option<Http>,
+    pub(crate) peer: Option<IpAddr>,
 }
 
-#[derive(Clone, Debug)]
-struct Came {
-    http: Http,
-    peer: Option<IpAddr>,
+impl RequestOrigin {
+    pub(crate) fn of(parts: &Parts) -> Self {
+        let route = parts.extensions.get::<MatchedPath>().map(|path| path.as_str().to_owned());
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+        Self { http: Some(Http { method: parts.method.to_string(), route, ..Http::default() }), peer }
+    }
+
+    /// Adds method, route and peer to a draft.
+    pub(crate) fn note(&self, draft: &mut Draft) {
+        draft.http.clone_from(&self.http);
+        draft.src_ip = self.peer;
+    }
 }
 
-/// Middleware of every route whose requests are recorded.
-pub(crate) async fn along(request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-    let http = Http { method: request.method().to_string(), route, ..Http::default() };
-    CAME.scope(Came { http, peer }, next.run(request)).await
-}
-
-/// Adds both to a draft. Outside of a request there is nothing to add.
-pub(crate) fn note(draft: &mut Draft) {
-    let _ = CAME.try_with(|came| {
-        draft.http = Some(came.http.clone());
-        draft.src_ip = came.peer;
-    });
+/// A request as the router read it: its parameters, or why they cannot be read.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) origin: RequestOrigin,
+    pub(crate) headers: HeaderMap,
+    pub(crate) form: Result<Form, Refusal>,
 }

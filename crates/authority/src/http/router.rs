@@ -7,7 +7,7 @@ use crate::{
     http::{
         error::{self, At},
         form::{self, Form},
-        origin,
+        origin::{Incoming, RequestOrigin},
     },
     signin::{consent, login, pages},
     tokens::{introspect, metadata, revoke, userinfo},
@@ -17,7 +17,6 @@ use axum::{
     body::Body,
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header},
-    middleware,
     routing::{any, get},
 };
 use remit_model::{Code, Refusal};
@@ -37,7 +36,6 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/oauth/introspect", any(introspect_endpoint))
         .route("/oauth/revoke", any(revoke_endpoint))
         .route("/oauth/userinfo", any(userinfo_endpoint))
-        .route_layer(middleware::from_fn(origin::along))
         .with_state(server)
 }
 
@@ -50,34 +48,39 @@ async fn jwks(State(server): State<Arc<Server>>) -> Response<Body> {
 }
 
 async fn authorize_endpoint(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
-    let (parts, body) = request.into_parts();
-    // OpenID Connect Core §3.1.2.1: both methods mean the same.
-    let form = match parts.method {
-        Method::GET => Form::parse(parts.uri.query().unwrap_or_default().as_bytes()),
-        Method::POST => read(&parts.headers, body).await,
-        _ => return pages::method_not_allowed(),
-    };
-    consent::begin(&server, &parts.headers, form).await
+    match page_request(request).await {
+        // OpenID Connect Core §3.1.2.1: both methods mean the same.
+        Some((_, incoming)) => consent::begin(&server, incoming).await,
+        None => pages::method_not_allowed(),
+    }
 }
 
 async fn login_page(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
-    let (parts, body) = request.into_parts();
-    match parts.method {
-        Method::GET => login::show(&server, &parts.headers, Form::parse(parts.uri.query().unwrap_or_default().as_bytes())),
-        Method::POST => login::sign_in(&server, &parts.headers, read(&parts.headers, body).await).await,
-        _ => pages::method_not_allowed(),
+    match page_request(request).await {
+        Some((Method::GET, incoming)) => login::show(&server, &incoming),
+        Some((_, incoming)) => login::sign_in(&server, incoming).await,
+        None => pages::method_not_allowed(),
     }
 }
 
 async fn consent_page(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
-    let (parts, body) = request.into_parts();
-    match parts.method {
-        Method::GET => {
-            consent::show(&server, &parts.headers, Form::parse(parts.uri.query().unwrap_or_default().as_bytes())).await
-        }
-        Method::POST => consent::decide(&server, &parts.headers, read(&parts.headers, body).await).await,
-        _ => pages::method_not_allowed(),
+    match page_request(request).await {
+        Some((Method::GET, incoming)) => consent::show(&server, incoming).await,
+        Some((_, incoming)) => consent::decide(&server, incoming).await,
+        None => pages::method_not_allowed(),
     }
+}
+
+/// A browser's request: parameters in the URL of a GET, in the body of a POST.
+async fn page_request(request: Request) -> Option<(Method, Incoming)> {
+    let (parts, body) = request.into_parts();
+    let origin = RequestOrigin::of(&parts);
+    let form = match parts.method {
+        Method::GET => Form::parse(parts.uri.query().unwrap_or_default().as_bytes()),
+        Method::POST => read(&parts.headers, body).await,
+        _ => return None,
+    };
+    Some((parts.method, Incoming { origin, headers: parts.headers, form }))
 }
 
 async fn style() -> Response<Body> {
@@ -90,25 +93,21 @@ async fn style() -> Response<Body> {
 }
 
 async fn token_endpoint(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
-    post(&server, request, At::Token, |server, headers, form| async move { grants::token(&server, &headers, form).await }).await
+    post(request, At::Token, |incoming| grants::token(&server, incoming)).await
 }
 
 async fn introspect_endpoint(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
-    post(&server, request, At::Introspect, |server, headers, form| async move {
-        introspect::introspect(&server, &headers, form).await
-    })
-    .await
+    post(request, At::Introspect, |incoming| introspect::introspect(&server, incoming)).await
 }
 
 async fn revoke_endpoint(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
-    post(&server, request, At::Revoke, |server, headers, form| async move { revoke::revoke(&server, &headers, form).await }).await
+    post(request, At::Revoke, |incoming| revoke::revoke(&server, incoming)).await
 }
 
 async fn userinfo_endpoint(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
-    let mut response = match *request.method() {
-        Method::GET | Method::POST => {
-            userinfo::userinfo(&server, request.method().as_str(), request.headers(), request.uri().query()).await
-        }
+    let (parts, _) = request.into_parts();
+    let mut response = match parts.method {
+        Method::GET | Method::POST => userinfo::userinfo(&server, &parts).await,
         Method::OPTIONS => return preflight().await,
         _ => error::reply(&Refusal::new(Code::MethodNotAllowed, "use GET or POST"), At::UserInfo, None),
     };
@@ -117,9 +116,8 @@ async fn userinfo_endpoint(State(server): State<Arc<Server>>, request: Request) 
 }
 
 /// One endpoint that takes a posted form. SPEC: X-02, N-TK-09, N-IN-03
-async fn post<F, Answer>(server: &Arc<Server>, request: Request, at: At, serve: F) -> Response<Body>
+async fn post<Answer>(request: Request, at: At, serve: impl FnOnce(Incoming) -> Answer) -> Response<Body>
 where
-    F: FnOnce(Arc<Server>, HeaderMap, Result<Form, Refusal>) -> Answer,
     Answer: Future<Output = Response<Body>>,
 {
     let (parts, body) = request.into_parts();
@@ -132,7 +130,7 @@ where
                 }
                 _ => read(&parts.headers, body).await,
             };
-            serve(Arc::clone(server), parts.headers, form).await
+            serve(Incoming { origin: RequestOrigin::of(&parts), headers: parts.headers, form }).await
         }
         Method::OPTIONS => return preflight().await,
         _ => error::reply(&Refusal::new(Code::MethodNotAllowed, "use POST"), at, None),

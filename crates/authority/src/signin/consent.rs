@@ -5,23 +5,27 @@
 
 use crate::{
     Server,
-    grants::{attempt::Attempt, consented::Consented},
+    grants::{
+        attempt::{Attempt, Caller},
+        consented::Consented,
+        outcome::Facts,
+    },
     http::{
         error::{self, At, Rejection},
-        form::Form,
+        origin::{Incoming, RequestOrigin},
     },
-    policy_check::{self, Proposal, require_active},
+    policy_check::{self, PolicyCheck, Proposal, require_active},
     signin::{
         authorize::{self, Stopped},
         login, pages, redirect,
         request::AuthorizationRequest,
         sessions::{self, Pending, Session, Shown, SignedIn},
     },
-    tokens::{issue, record::Caller},
+    tokens::{issue, record::Entry},
 };
 use axum::{
     body::Body,
-    http::{HeaderMap, HeaderValue, Response, StatusCode, header},
+    http::{HeaderValue, Response, StatusCode, header},
 };
 use remit_ledger::record::{HumanInLoop, RecordType};
 use remit_model::{
@@ -33,24 +37,23 @@ use serde_json::Value;
 use std::{collections::BTreeSet, sync::Arc};
 
 /// The first hit: checks the request and sends the browser to sign in or to decide. SPEC: AZ-01, AZ-14, AZ-15
-pub(crate) async fn begin(server: &Server, headers: &HeaderMap, form: Result<Form, Refusal>) -> Response<Body> {
+pub(crate) async fn begin(server: &Server, incoming: Incoming) -> Response<Body> {
+    let Incoming { origin, headers, form } = incoming;
     let now = server.now();
+    let attempt = Attempt::new(At::Authorize, origin);
     let snapshot = server.store.snapshot();
-    let form = match form {
-        Ok(form) => form,
-        Err(refusal) => return stop(server, Attempt::new(At::Authorize), Stopped::here(refusal)).await,
-    };
-    let ask = match authorize::read(server, &snapshot, &form) {
+    let read = form.map_err(Stopped::here).and_then(|form| authorize::read(server, &snapshot, &form));
+    let ask = match read {
         Ok(ask) => ask,
-        Err(stopped) => return stop(server, Attempt::new(At::Authorize), stopped).await,
+        Err(stopped) => return stop(server, attempt, &Facts::default(), None, stopped).await,
     };
-    let session = server.browsers.session(sessions::read_cookie(headers, &server.issuer), now);
+    let session = server.browsers.session(sessions::read_cookie(&headers, &server.issuer), now);
     if ask.prompt.none {
         // SPEC: N-AZ-12. Consent is never skipped, so silence can only fail.
         let signed_in = session.as_ref().is_some_and(|session| !must_sign_in(session, &ask, false, now));
         let oauth = if signed_in { "consent_required" } else { "login_required" };
         let refusal = Refusal::new(Code::LoginRequired, "this cannot be decided without the person");
-        return stop(server, Attempt::new(At::Authorize), Stopped::there(&ask, refusal, Some(oauth))).await;
+        return stop(server, attempt, &Facts::default(), None, Stopped::there(&ask, refusal, Some(oauth))).await;
     }
     match wait(server, session, ask, now) {
         Ok(response) => response,
@@ -84,9 +87,10 @@ fn must_sign_in(session: &Session, ask: &AuthorizationRequest, just_did: bool, n
 }
 
 /// GET: the consent page.
-pub(crate) async fn show(server: &Server, headers: &HeaderMap, form: Result<Form, Refusal>) -> Response<Body> {
+pub(crate) async fn show(server: &Server, incoming: Incoming) -> Response<Body> {
+    let Incoming { origin, headers, form } = incoming;
     let now = server.now();
-    let opened = form.and_then(|form| login::open(server, headers, &form, now));
+    let opened = form.and_then(|form| login::open(server, &headers, &form, now));
     let (id, session, pending) = match opened {
         Ok(opened) => opened,
         Err(refusal) => return pages::problem(&refusal, None),
@@ -95,33 +99,38 @@ pub(crate) async fn show(server: &Server, headers: &HeaderMap, form: Result<Form
         Some(user) if !must_sign_in(&session, &pending.ask, pending.just_signed_in, now) => user,
         _ => return pages::see_other(&server.url(&format!("/oauth/login?request={id}"))),
     };
-    let mut attempt = Attempt::new(At::Authorize);
-    attempt.entry.caller = Some(login::person(server, &user.name, user.at));
     let snapshot = server.store.snapshot();
-    match offer(server, &snapshot, &pending.ask, user, &mut attempt, now) {
+    let Offer { check, offered } = offer(server, &snapshot, &pending.ask, user, now);
+    match offered {
         Ok((agent, human, shown)) => {
             let page = render(server, (&id, &session, &pending), (&agent, &human), &shown);
             server.browsers.show(&id, shown);
             page
         }
-        Err(refusal) => stop(server, attempt, Stopped::there(&pending.ask, refusal, None)).await,
+        Err(refusal) => {
+            let attempt = by_person(server, origin, user);
+            let stopped = Stopped::there(&pending.ask, refusal, None);
+            stop(server, attempt, &Facts::default(), check.as_ref(), stopped).await
+        }
     }
 }
 
+fn by_person(server: &Server, origin: RequestOrigin, user: &SignedIn) -> Attempt {
+    Attempt::new(At::Authorize, origin).by(Caller::person(&server.issuer, &user.name, user.at))
+}
+
+/// What can be put before the person, with the policy decision if policy was asked.
+struct Offer {
+    check: Option<PolicyCheck>,
+    offered: Result<(Arc<Agent>, Arc<Human>, Shown), Refusal>,
+}
+
 /// What this person may hand to this agent of what it asks. SPEC: AZ-07, TX-04, TK-09
-fn offer(
-    server: &Server,
-    snapshot: &Snapshot,
-    ask: &AuthorizationRequest,
-    user: &SignedIn,
-    attempt: &mut Attempt,
-    now: UnixTime,
-) -> Result<(Arc<Agent>, Arc<Human>, Shown), Refusal> {
-    let (agent, human) = parties(snapshot, ask, &user.name)?;
-    let authority = ask.asked.offered(&human.entitlements.meet(&agent.ceiling));
-    if authority.is_none() && !ask.asked.openid {
-        return Err(Refusal::new(Code::AuthorityEmpty, "nothing that is asked for can be granted by this person to this agent"));
-    }
+fn offer(server: &Server, snapshot: &Snapshot, ask: &AuthorizationRequest, user: &SignedIn, now: UnixTime) -> Offer {
+    let (agent, human, authority) = match allowed(snapshot, ask, user) {
+        Ok(allowed) => allowed,
+        Err(refusal) => return Offer { check: None, offered: Err(refusal) },
+    };
     let until = now.plus(ask.asked.lifetime.unwrap_or(server.settings.consent));
     let delegate = Principal::agent(&server.issuer, &agent.id);
     let chain = Chain::new(server.entropy.token(16), Principal::human(&server.issuer, &user.name));
@@ -141,11 +150,26 @@ fn offer(
             now,
         },
     );
-    let verdict = check.allow();
-    attempt.entry.check = Some(check);
-    verdict?;
-    let digest = id_token::consent_digest(&delegate.sub, &authority.to_value(), until, ask.asked.purpose.as_deref());
-    Ok((agent, human, Shown { user: user.name.clone(), authority, until, digest }))
+    let offered = check.allow().map(|()| {
+        let purpose = ask.asked.purpose.as_deref();
+        let digest = id_token::consent_digest(&delegate.sub, &authority.to_value(), until, purpose);
+        (agent, human, Shown { user: user.name.clone(), authority, until, digest })
+    });
+    Offer { check: Some(check), offered }
+}
+
+/// The part of the request that is within the person's entitlements and the agent's ceiling.
+fn allowed(
+    snapshot: &Snapshot,
+    ask: &AuthorizationRequest,
+    user: &SignedIn,
+) -> Result<(Arc<Agent>, Arc<Human>, Authority), Refusal> {
+    let (agent, human) = parties(snapshot, ask, &user.name)?;
+    let authority = ask.asked.offered(&human.entitlements.meet(&agent.ceiling));
+    if authority.is_none() && !ask.asked.openid {
+        return Err(Refusal::new(Code::AuthorityEmpty, "nothing that is asked for can be granted by this person to this agent"));
+    }
+    Ok((agent, human, authority))
 }
 
 fn parties(snapshot: &Snapshot, ask: &AuthorizationRequest, user: &str) -> Result<(Arc<Agent>, Arc<Human>), Refusal> {
@@ -184,11 +208,16 @@ fn render(
     pages::html(StatusCode::OK, &consent, &redirect::form_action(uri))
 }
 
-/// A sentence of the model quotes names in backticks; a server's address becomes the title people know it by.
-fn phrases(server: &Server, line: &str) -> Vec<pages::Phrase> {
-    let phrase = |(at, text): (usize, &str)| match server.servers.iter().find(|known| at % 2 == 1 && known.location == text) {
-        Some(known) => pages::Phrase { text: known.title.clone(), exact: false },
-        None => pages::Phrase { text: text.to_owned(), exact: at % 2 == 1 },
+/// The parts of a sentence; a server's address becomes the title people know it by.
+fn phrases(server: &Server, sentence: &Sentence) -> Vec<pages::Phrase> {
+    let exact = |value: &str| pages::Phrase { text: Part::shown(value), exact: true };
+    let ours = |text: &str| pages::Phrase { text: display::escape(text).into_owned(), exact: false };
+    let title = |location: &str| server.servers.iter().find(|known| known.location == *location).map(|known| ours(&known.title));
+    let phrase = |part| match part {
+        Part::Words(words) => ours(&words),
+        Part::Resource(location) => title(&location).unwrap_or_else(|| exact(&location)),
+        Part::Value(value) => exact(&value),
+        Part::List { .. } => ours(""),
     };
     sentence.flat().into_iter().map(phrase).collect()
 }
@@ -214,15 +243,16 @@ fn sub_agents(authority: &Authority) -> String {
 }
 
 /// POST: the decision. SPEC: AZ-11, AZ-13, N-AZ-09
-pub(crate) async fn decide(server: &Server, headers: &HeaderMap, form: Result<Form, Refusal>) -> Response<Body> {
+pub(crate) async fn decide(server: &Server, incoming: Incoming) -> Response<Body> {
+    let Incoming { origin, headers, form } = incoming;
     let now = server.now();
     let opened = form.and_then(|form| {
-        let (id, session, pending) = login::open(server, headers, &form, now)?;
+        let (id, session, pending) = login::open(server, &headers, &form, now)?;
         session.check_csrf(form.one("csrf"))?;
         let foreign = || Refusal::new(Code::SessionForeign, "this is not the page that was shown last; read it again");
         let shown = pending.shown.clone().filter(|shown| form.one("shown") == Some(shown.digest.as_str())).ok_or_else(foreign)?;
         let user = session.user.clone().filter(|user| user.name == shown.user).ok_or_else(foreign)?;
-        // Whoever removes the request decides it: a double click decides once.
+        // Removing the request decides it: a double click decides once.
         server.browsers.decide(&id)?;
         Ok((pending.ask, shown, user, form.one("decision") == Some("allow")))
     });
@@ -230,26 +260,25 @@ pub(crate) async fn decide(server: &Server, headers: &HeaderMap, form: Result<Fo
         Ok(opened) => opened,
         Err(refusal) => return pages::problem(&refusal, None),
     };
-    let mut attempt = Attempt::new(At::Authorize);
-    attempt.entry.caller = Some(login::person(server, &user.name, user.at));
-    attempt.entry.human_in_loop = HumanInLoop::Approved;
-    attempt.entry.purpose.clone_from(&ask.asked.purpose);
-    attempt.entry.fact("consent", shown.digest.clone());
+    let attempt = by_person(server, origin, &user);
+    let human_in_loop = if allow { HumanInLoop::Approved } else { HumanInLoop::Notified };
+    let facts = Facts { purpose: ask.asked.purpose.clone(), human_in_loop, ..Facts::default() };
+    let facts = facts.fact("consent", shown.digest.clone());
     if !allow {
-        attempt.entry.human_in_loop = HumanInLoop::Notified;
         let refusal = Refusal::new(Code::ConsentDenied, "the person refused");
-        return stop(server, attempt, Stopped::there(&ask, refusal, None)).await;
+        return stop(server, attempt, &facts, None, Stopped::there(&ask, refusal, None)).await;
     }
-    match hand_over(server, &attempt, &ask, shown, &user, now).await {
+    let entry = Entry { tenant: &server.tenant, attempt: &attempt, facts: &facts, check: None };
+    match hand_over(server, entry, &ask, shown, &user, now).await {
         Ok(location) => pages::see_other(&location),
-        Err(no) => stop(server, attempt, Stopped::there(&ask, no.into_refusal(), None)).await,
+        Err(rejection) => stop(server, attempt, &facts, None, Stopped::there(&ask, rejection.into_refusal(), None)).await,
     }
 }
 
 /// The code, durable with the record of the approval before it leaves. SPEC: AZ-12, AZ-13, X-12
 async fn hand_over(
     server: &Server,
-    attempt: &Attempt,
+    entry: Entry<'_>,
     ask: &AuthorizationRequest,
     shown: Shown,
     user: &SignedIn,
@@ -281,12 +310,12 @@ async fn hand_over(
         used: None,
         failures: 0,
     };
-    let record = attempt.entry.happened(&server.tenant, RecordType::Approval, At::Authorize).commit(
+    let record = entry.happened(RecordType::Approval).commit(
         "/approval/shown",
         serde_json::json!({"agent": ask.client.subject(), "authority": authority, "until": consented.until}),
     );
     let batch = Batch::new(server.tenant.clone()).change(Change::PutCode(stored)).record(record);
-    issue::commit(server, attempt, batch).await?;
+    issue::commit(server, &[], None, batch).await?;
     Ok(redirect::with(&ask.back.redirect_uri, &[("code", &code)], ask.back.state.as_deref(), &server.issuer))
 }
 
@@ -300,20 +329,19 @@ impl Stopped {
     }
 }
 
-/// Records the refusal, then tells whoever may be told. SPEC: AZ-01, AZ-12, N-AZ-08
-async fn stop(server: &Server, mut attempt: Attempt, stopped: Stopped) -> Response<Body> {
+/// Records the refusal, then tells the program or the person, as far as the request was checked. SPEC: AZ-01, AZ-12, N-AZ-08
+async fn stop(server: &Server, attempt: Attempt, facts: &Facts, check: Option<&PolicyCheck>, stopped: Stopped) -> Response<Body> {
     let Stopped { refusal, client, back, oauth } = stopped;
-    let anonymous = attempt.entry.caller.is_none();
-    if anonymous {
-        attempt.entry.caller = client.map(|client| Caller::claimed(Principal::agent(&server.issuer, &client)));
-    }
+    let anonymous = attempt.caller.is_none();
+    let claimed = client.map(|client| Caller::claimed(Principal::agent(&server.issuer, &client)));
+    let attempt = Attempt { caller: attempt.caller.or(claimed), ..attempt };
     let (refusal, record) = if anonymous && !server.anonymous.take(server.now()) {
         (refusal, None)
     } else {
-        let record = attempt.entry.refused(&server.tenant, At::Authorize, &refusal);
-        match issue::commit(server, &attempt, Batch::new(server.tenant.clone()).record(record)).await {
+        let record = Entry { tenant: &server.tenant, attempt: &attempt, facts, check }.refused(&refusal);
+        match issue::commit(server, &[], check, Batch::new(server.tenant.clone()).record(record)).await {
             Ok(applied) => (refusal, applied.receipts.into_iter().next().map(|receipt| receipt.record_id)),
-            Err(no) => (no.into_refusal(), None),
+            Err(rejection) => (rejection.into_refusal(), None),
         }
     };
     let Some(back) = back else { return pages::problem(&refusal, record.as_deref()) };

@@ -6,8 +6,8 @@ use argon2::{
     Argon2,
     password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
 };
+use remit_clock::Entropy;
 use remit_model::{Fault, Human, HumanStatus};
-use remit_store::rim::Entropy;
 use std::fmt;
 use tokio::sync::Semaphore;
 

@@ -5,46 +5,53 @@
 
 use crate::{
     Server,
-    grants::{self, attempt::Attempt, requested},
+    grants::{
+        attempt::{Attempt, Entered, enter},
+        outcome::Facts,
+        requested,
+    },
     http::{
         error::{self, At, Rejection},
-        form::Form,
+        origin::Incoming,
     },
     policy_check,
-    tokens::issue,
+    tokens::{issue, record::Entry},
 };
 use axum::{
     body::Body,
-    http::{HeaderMap, Response, StatusCode},
+    http::{Response, StatusCode},
 };
-use remit_model::{Fault, Refusal, UnixTime};
+use remit_model::{Fault, UnixTime};
 use remit_store::{Batch, Snapshot};
 use remit_token::access::AccessToken;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-pub(crate) async fn introspect(server: &Server, headers: &HeaderMap, form: Result<Form, Refusal>) -> Response<Body> {
-    let mut attempt = Attempt::new(At::Introspect);
-    match serve(server, headers, form, &mut attempt, server.now()).await {
+pub(crate) async fn introspect(server: &Server, incoming: Incoming) -> Response<Body> {
+    let Incoming { origin, headers, form } = incoming;
+    let now = server.now();
+    let (attempt, entered) = enter(server, Attempt::new(At::Introspect, origin), &headers, form, now);
+    let answer = match entered {
+        Ok(entered) => describe(server, &attempt, &entered, now).await,
+        Err(refusal) => Err(refusal.into()),
+    };
+    match answer {
         Ok(body) => error::json_response(StatusCode::OK, &body),
-        Err(no) => grants::refuse(server, headers, attempt, no).await,
+        Err(rejection) => {
+            let entry = Entry { tenant: &server.tenant, attempt: &attempt, facts: &Facts::default(), check: None };
+            issue::refuse(server, &headers, entry, Vec::new(), rejection).await
+        }
     }
 }
 
-async fn serve(
-    server: &Server,
-    headers: &HeaderMap,
-    form: Result<Form, Refusal>,
-    attempt: &mut Attempt,
-    now: UnixTime,
-) -> Result<Value, Rejection> {
-    let (form, snapshot, client) = grants::enter(server, headers, form, attempt, now)?;
+async fn describe(server: &Server, attempt: &Attempt, entered: &Entered, now: UnixTime) -> Result<Value, Rejection> {
+    let Entered { form, snapshot, client } = entered;
     // SPEC: IN-01
     client.confidential()?;
     let presented = form.required("token")?;
     // The assertion is used up before anything is answered.
-    issue::commit(server, attempt, Batch::new(server.tenant.clone())).await?;
-    let Some(token) = current(server, &snapshot, presented, now).await? else { return Ok(inactive()) };
+    issue::commit(server, &attempt.once, None, Batch::new(server.tenant.clone())).await?;
+    let Some(token) = current(server, snapshot, presented, now).await? else { return Ok(inactive()) };
     let concerns = token.client_id == client.id()
         || token.actor() == client.id()
         || requested::endpoint(&client.agent).is_some_and(|endpoint| endpoint == token.aud);

@@ -5,79 +5,98 @@
 
 use crate::{
     Server,
-    grants::{attempt::Attempt, requested::Target},
+    clients::authenticate,
+    grants::{
+        attempt::{Attempt, Once},
+        outcome::{Facts, Grant, Outcome},
+    },
     http::error::{self, Rejection},
-    tokens::record::Given,
+    policy_check::PolicyCheck,
+    tokens::record::Entry,
 };
-use axum::{body::Body, http::Response};
-use remit_ledger::record::RecordType;
-use remit_model::{Authority, Chain, Code, Fault, Refusal, UnixTime};
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderValue, Response, StatusCode, header},
+};
+use remit_model::{Code, Fault, Refusal};
 use remit_store::{Applied, ApplyError, Batch, Change, JtiKind, Precondition, StoredToken};
 use remit_token::{access, nested_act};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// A token that may be issued: every rule has been checked.
-#[derive(Debug)]
-pub(crate) struct Grant {
-    pub(crate) record_type: RecordType,
-    pub(crate) chain: Chain,
-    pub(crate) authority: Authority,
-    pub(crate) target: Target,
-    pub(crate) client: String,
-    pub(crate) jkt: String,
-    pub(crate) jti: String,
-    /// Parent first, root last.
-    pub(crate) ancestors: Vec<String>,
-    pub(crate) issued: UnixTime,
-    pub(crate) expires: UnixTime,
-    pub(crate) auth_time: Option<UnixTime>,
-    pub(crate) openid: bool,
-    pub(crate) family: Option<String>,
-    pub(crate) purpose: Option<String>,
+/// Turns what a grant came to into its one batch, and answers.
+pub(crate) async fn settle(server: &Server, headers: &HeaderMap, attempt: Attempt, outcome: Outcome) -> Response<Body> {
+    let Outcome { grant, once, on_refusal, facts, check } = outcome;
+    let attempt = Attempt { once: attempt.once.into_iter().chain(once).collect(), ..attempt };
+    let check = check.as_ref();
+    let (rejection, changes, facts) = match grant {
+        Err(rejection) => (rejection, on_refusal, facts),
+        Ok(grant) => {
+            let facts = Facts { chain: Some(grant.chain.clone()), purpose: grant.purpose.clone(), ..facts };
+            let entry = Entry { tenant: &server.tenant, attempt: &attempt, facts: &facts, check };
+            match issue(server, entry, grant).await {
+                Ok(body) => return error::json_response(StatusCode::OK, &body),
+                Err(rejection) => (rejection, Vec::new(), facts),
+            }
+        }
+    };
+    refuse(server, headers, Entry { tenant: &server.tenant, attempt: &attempt, facts: &facts, check }, changes, rejection).await
 }
 
-/// Signs the token and drafts the batch that makes it so; `more` are the grant's own requirements and changes.
-pub(crate) async fn issue(server: &Server, attempt: &Attempt, grant: &Grant, more: Batch) -> Result<Value, Rejection> {
-    let claims = claims(server, grant);
+/// Records a refusal and answers it, with a challenge where one belongs. SPEC: X-07
+pub(crate) async fn refuse(
+    server: &Server,
+    headers: &HeaderMap,
+    entry: Entry<'_>,
+    changes: Vec<Change>,
+    rejection: Rejection,
+) -> Response<Body> {
+    let at = entry.attempt.at;
+    let (refusal, record) = record_refusal(server, entry, changes, rejection.into_refusal()).await;
+    let mut response = error::reply(&refusal, at, record.as_deref());
+    if response.status() == StatusCode::UNAUTHORIZED
+        && let Some(value) = authenticate::challenge(headers, at).and_then(|text| HeaderValue::from_str(&text).ok())
+    {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
+    }
+    response
+}
+
+/// Signs the token and commits the batch that makes it so.
+async fn issue(server: &Server, entry: Entry<'_>, grant: Grant) -> Result<Value, Rejection> {
+    let claims = claims(server, &grant);
     let token = access::mint(&server.keys.signing, &claims)?;
-    let digest = grant.authority.digest();
-    let given = Given {
-        record_type: grant.record_type,
-        chain: &grant.chain,
-        claims: claims_value(&claims),
-        jti: &grant.jti,
-        parent: grant.ancestors.first().map(String::as_str),
-        audience: grant.target.uri(),
-        digest: &digest,
-        scope: &claims.scope,
-        issued: grant.issued,
-        expires: grant.expires,
-    };
-    let batch = more
-        .change(Change::IssueToken(Arc::new(StoredToken {
-            jti: grant.jti.clone(),
-            chain: grant.chain.clone(),
-            authority: grant.authority.clone(),
-            parent: grant.ancestors.first().cloned(),
-            client: grant.client.clone(),
-            jkt: grant.jkt.clone(),
-            audience: grant.target.uri().to_owned(),
-            issued: grant.issued,
-            expires: grant.expires,
-            family: grant.family.clone(),
-        })))
-        .record(attempt.entry.issued(&server.tenant, attempt.at, given));
-    commit(server, attempt, batch).await?;
+    let record = entry.issued(&grant, &claims);
+    let expires_in = grant.expires.since(grant.issued);
     let mut body = json!({
         "access_token": token,
         "token_type": "DPoP",
-        "expires_in": grant.expires.since(grant.issued),
+        "expires_in": expires_in,
         "scope": claims.scope,
     });
-    if let (false, Some(members)) = (grant.authority.is_none(), body.as_object_mut()) {
-        members.insert("authorization_details".to_owned(), grant.authority.to_value());
+    if let Some(members) = body.as_object_mut() {
+        if !grant.authority.is_none() {
+            members.insert("authorization_details".to_owned(), grant.authority.to_value());
+        }
+        members.extend(grant.answer.into_iter().map(|(name, value)| (name.to_owned(), value)));
     }
+    let stored = StoredToken {
+        jti: grant.jti,
+        chain: grant.chain,
+        authority: grant.authority,
+        parent: grant.ancestors.into_iter().next(),
+        client: grant.client,
+        jkt: grant.jkt,
+        audience: grant.target.uri().to_owned(),
+        issued: grant.issued,
+        expires: grant.expires,
+        family: grant.family,
+    };
+    let mut batch = Batch::new(server.tenant.clone());
+    batch.require = grant.requires;
+    batch.changes = grant.changes;
+    let batch = batch.change(Change::IssueToken(Arc::new(stored))).record(record);
+    commit(server, &entry.attempt.once, entry.check, batch).await?;
     Ok(body)
 }
 
@@ -109,32 +128,25 @@ fn claims(server: &Server, grant: &Grant) -> access::Claims {
     }
 }
 
-/// The claims as the ledger keeps them beside the log; the token itself is never kept.
-fn claims_value(claims: &access::Claims) -> Value {
-    json!({
-        "iss": claims.iss, "sub": claims.sub, "aud": claims.aud, "client_id": claims.client_id, "scope": claims.scope,
-        "jti": claims.jti, "iat": claims.iat, "exp": claims.exp, "auth_time": claims.auth_time,
-        "cnf": {"jkt": claims.cnf_jkt}, "act": claims.act, "authorization_details": claims.authority,
-        "txn": claims.txn, "urn:remit:ancestors": claims.ancestors, "urn:remit:purpose": claims.purpose,
-    })
-}
-
 /// Applies a batch together with what the request uses up and the policy bytes its decision needs for replay.
-pub(crate) async fn commit(server: &Server, attempt: &Attempt, mut batch: Batch) -> Result<Applied, Rejection> {
-    for (kind, key, until) in &attempt.once {
+///
+/// # Errors
+/// What was used before, and outages, as refusals; anything else the store says, as a fault.
+pub(crate) async fn commit(
+    server: &Server,
+    once: &[Once],
+    check: Option<&PolicyCheck>,
+    mut batch: Batch,
+) -> Result<Applied, Rejection> {
+    for Once { kind, key, until } in once {
         batch = batch.once(*kind, key.clone(), *until);
     }
-    if let Some(check) = &attempt.entry.check {
+    if let Some(check) = check {
         batch = server.pinned.pin(check, batch);
     }
-    let digest = attempt.entry.check.as_ref().map(|check| check.decision.policy_set_digest.clone());
-    match server.store.apply(batch).await {
-        Ok(applied) => {
-            server.pinned.kept(digest);
-            Ok(applied)
-        }
-        Err(error) => Err(refused_by_store(error)),
-    }
+    let applied = server.store.apply(batch).await.map_err(refused_by_store)?;
+    server.pinned.kept(check.map(|check| check.decision.policy_set_digest.clone()));
+    Ok(applied)
 }
 
 fn refused_by_store(error: ApplyError) -> Rejection {
@@ -158,40 +170,50 @@ fn refused_by_store(error: ApplyError) -> Rejection {
     Rejection::Refusal(refusal)
 }
 
-/// Records a refusal and answers it. Without a record there is still no token, only a worse answer.
-pub(crate) async fn refuse(server: &Server, mut attempt: Attempt, no: Rejection) -> Response<Body> {
-    let mut refusal = no.into_refusal();
-    if attempt.is_anonymous() && !server.anonymous.take(server.now()) {
-        return error::reply(&refusal, attempt.at, None);
+/// Records a refusal: what is refused in the end, and the id of its record. Without a record there is still no token, only
+/// a worse answer.
+pub(crate) async fn record_refusal(
+    server: &Server,
+    entry: Entry<'_>,
+    changes: Vec<Change>,
+    refusal: Refusal,
+) -> (Refusal, Option<String>) {
+    let once = &entry.attempt.once;
+    // A refusal of who proved nothing, and which changes nothing, costs its caller nothing: its record is rationed.
+    if once.is_empty() && changes.is_empty() && !server.anonymous.take(server.now()) {
+        return (refusal, None);
     }
-    for _ in 0..2 {
-        let mut batch = Batch::new(server.tenant.clone()).record(attempt.entry.refused(&server.tenant, attempt.at, &refusal));
-        batch.changes.append(&mut attempt.on_refusal.clone());
-        match commit(server, &attempt, batch).await {
-            Ok(applied) => {
-                let record = applied.receipts.first().map(|receipt| receipt.record_id.as_str());
-                return error::reply(&refusal, attempt.at, record);
-            }
-            // What the refusal would have used up must wait; that it was refused need not.
-            Err(Rejection::Refusal(outage)) if outage.code.is_outage() => {
-                let note =
-                    Batch::new(server.tenant.clone()).note().record(attempt.entry.refused(&server.tenant, attempt.at, &outage));
-                let noted = server.store.apply(note).await.ok();
-                let record =
-                    noted.as_ref().and_then(|applied| applied.receipts.first()).map(|receipt| receipt.record_id.as_str());
-                return error::reply(&outage, attempt.at, record);
-            }
-            Err(Rejection::Refusal(replayed)) => {
-                // What it used up was used before: then that is the refusal, and nothing else of it counts.
-                refusal = replayed;
-                attempt.once.clear();
-                attempt.on_refusal.clear();
-            }
-            Err(no) => {
-                refusal = no.into_refusal();
-                break;
-            }
+    match write_refusal(server, entry, once, changes, refusal).await {
+        Ok(recorded) => recorded,
+        // What it used up was used before: then that is the refusal, and nothing else of it counts.
+        Err(replayed) => write_refusal(server, entry, &[], Vec::new(), replayed).await.unwrap_or_else(|refusal| (refusal, None)),
+    }
+}
+
+/// # Errors
+/// The refusal of the store, when something of `once` was used before.
+async fn write_refusal(
+    server: &Server,
+    entry: Entry<'_>,
+    once: &[Once],
+    changes: Vec<Change>,
+    refusal: Refusal,
+) -> Result<(Refusal, Option<String>), Refusal> {
+    let mut batch = Batch::new(server.tenant.clone()).record(entry.refused(&refusal));
+    batch.changes = changes;
+    match commit(server, once, entry.check, batch).await {
+        Ok(applied) => Ok((refusal, first_record(applied))),
+        // What the refusal would have used up must wait; that it was refused need not.
+        Err(Rejection::Refusal(outage)) if outage.code.is_outage() => {
+            let note = Batch::new(server.tenant.clone()).note().record(entry.refused(&outage));
+            let record = server.store.apply(note).await.ok().and_then(first_record);
+            Ok((outage, record))
         }
+        Err(Rejection::Refusal(replayed)) => Err(replayed),
+        Err(fault) => Ok((fault.into_refusal(), None)),
     }
-    error::reply(&refusal, attempt.at, None)
+}
+
+fn first_record(applied: Applied) -> Option<String> {
+    applied.receipts.into_iter().next().map(|receipt| receipt.record_id)
 }

@@ -1,160 +1,113 @@
-//! What the ledger is told about a request: who is known so far, what was asked, what came of it.
+//! What the ledger is told about a request: who asked, what was decided, what came of it.
 //!
-//! Every request to the token endpoint opens one [`Entry`], fills it as facts become known, and closes it with exactly
-//! one record, refusals included. SPEC: TX-12, record.md §1.11. Names and tokens go to committed values or hashes,
-//! never into the plain record.
+//! Every request to the token endpoint leaves exactly one record, refusals included. SPEC: TX-12, record.md §1.11. Names and
+//! tokens go to committed values or hashes, never into the plain record.
 
 use crate::{
-    clients::authenticate::Client,
-    http::{error::At, origin},
+    grants::{
+        attempt::Attempt,
+        outcome::{Facts, Grant},
+    },
     policy_check::PolicyCheck,
 };
 use remit_ledger::record::{
-    Auth, AuthMethod, DecisionFacts, DecisionResult, Draft, Edge, EffectConfirmed, Engine, GrantFacts, GrantKind, HumanInLoop,
-    OutcomeStatus, Party, PolicyFact, PolicyFailure, ProducerKind, Protocol, RecordType, Resource, TokenFacts,
+    DecisionFacts, DecisionResult, Draft, Edge, EffectConfirmed, Engine, GrantFacts, GrantKind, OutcomeStatus, Party, PolicyFact,
+    PolicyFailure, ProducerKind, Protocol, RecordType, Resource, TokenFacts,
 };
-use remit_model::{Chain, EdgeProof, Principal, Refusal, TenantId, ToolClass, UnixTime, json};
+use remit_model::{EdgeProof, Refusal, TenantId, ToolClass, json};
 use remit_policy::{Effect, RuleEffect};
+use remit_token::access;
 use serde_json::{Map, Value, json};
 
-/// What is known of a request so far.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Entry {
-    /// The principal that asks, once it said who it is.
-    pub(crate) caller: Option<Caller>,
-    /// The chain it acts in, once known.
-    pub(crate) chain: Option<Chain>,
-    pub(crate) check: Option<PolicyCheck>,
-    pub(crate) purpose: Option<String>,
-    pub(crate) human_in_loop: HumanInLoop,
-    /// Plain facts for `ext.token`.
-    pub(crate) facts: Map<String, Value>,
+/// A request as the ledger sees it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry<'a> {
+    pub(crate) tenant: &'a TenantId,
+    pub(crate) attempt: &'a Attempt,
+    pub(crate) facts: &'a Facts,
+    pub(crate) check: Option<&'a PolicyCheck>,
 }
 
-#[derive(Clone, Debug)]
-pub(crate) struct Caller {
-    pub(crate) principal: Principal,
-    pub(crate) owner: Option<Principal>,
-    pub(crate) auth: Auth,
-    /// The client assertion it proved itself with.
-    pub(crate) assertion: Option<String>,
-    pub(crate) proof: Option<String>,
-    pub(crate) jkt: Option<String>,
-}
-
-impl Caller {
-    pub(crate) fn client(issuer: &str, client: &Client) -> Self {
-        let method = if client.assertion.is_some() { AuthMethod::ClientAssertion } else { AuthMethod::None };
-        Self {
-            principal: Principal::agent(issuer, &client.agent.id),
-            owner: Some(Principal::local(issuer, &client.agent.owner)),
-            auth: Auth { method, ..Auth::default() },
-            assertion: client.assertion.as_ref().map(|assertion| assertion.compact().to_owned()),
-            proof: None,
-            jkt: None,
-        }
-    }
-
-    /// A client that named itself and was not authenticated.
-    pub(crate) fn claimed(principal: Principal) -> Self {
-        Self { principal, owner: None, auth: Auth::default(), assertion: None, proof: None, jkt: None }
-    }
-}
-
-/// What was issued, for the record.
-#[derive(Debug)]
-pub(crate) struct Given<'a> {
-    pub(crate) record_type: RecordType,
-    pub(crate) chain: &'a Chain,
-    pub(crate) claims: Value,
-    pub(crate) jti: &'a str,
-    pub(crate) parent: Option<&'a str>,
-    pub(crate) audience: &'a str,
-    /// Digest of the authority it carries.
-    pub(crate) digest: &'a str,
-    pub(crate) scope: &'a str,
-    pub(crate) issued: UnixTime,
-    pub(crate) expires: UnixTime,
-}
-
-impl Entry {
-    pub(crate) fn fact(&mut self, name: &str, value: impl Into<Value>) {
-        self.facts.insert(name.to_owned(), value.into());
-    }
-
+impl Entry<'_> {
     /// The record of a refusal.
-    pub(crate) fn refused(&self, tenant: &TenantId, at: At, refusal: &Refusal) -> Draft {
-        let mut decision = match &self.check {
+    pub(crate) fn refused(&self, refusal: &Refusal) -> Draft {
+        let mut decision = match self.check {
             Some(check) if !check.decision.permits() => decision_facts(check),
             _ => DecisionFacts::refused(refusal),
         };
         decision.reason_code = Some(refusal.code.as_str().to_owned());
-        let mut draft = self.open(tenant, RecordType::Decision, at).decision(decision);
+        let mut draft = self.open(RecordType::Decision).decision(decision);
         draft.outcome.status = OutcomeStatus::Denied;
         draft.outcome.code = Some(refusal.code.as_str().to_owned());
-        draft.ext("token", Value::Object(self.facts.clone()))
+        draft.ext("token", Value::Object(self.plain()))
     }
 
-    /// The record of a token that was issued.
-    pub(crate) fn issued(&self, tenant: &TenantId, at: At, given: Given<'_>) -> Draft {
-        let decision = match &self.check {
-            Some(check) => decision_facts(check),
-            None => DecisionFacts::new(DecisionResult::Allow),
-        };
-        let mut facts = self.facts.clone();
-        facts.insert("jti_hash".to_owned(), json!(hash(given.jti)));
-        if let Some(parent) = given.parent {
-            facts.insert("parent_jti_hash".to_owned(), json!(hash(parent)));
+    /// The record of a token that is issued.
+    pub(crate) fn issued(&self, grant: &Grant, claims: &access::Claims) -> Draft {
+        let digest = grant.authority.digest();
+        let mut plain = self.plain();
+        plain.insert("jti_hash".to_owned(), json!(hash(&grant.jti)));
+        if let Some(parent) = grant.ancestors.first() {
+            plain.insert("parent_jti_hash".to_owned(), json!(hash(parent)));
         }
-        facts.insert("audience".to_owned(), json!(given.audience));
-        facts.insert("scope".to_owned(), json!(given.scope));
-        facts.insert("authority_digest".to_owned(), json!(given.digest));
-        facts.insert("issued".to_owned(), json!(given.issued));
-        facts.insert("expires".to_owned(), json!(given.expires));
+        plain.insert("audience".to_owned(), json!(grant.target.uri()));
+        plain.insert("scope".to_owned(), json!(claims.scope));
+        plain.insert("authority_digest".to_owned(), json!(digest));
+        plain.insert("issued".to_owned(), json!(grant.issued));
+        plain.insert("expires".to_owned(), json!(grant.expires));
         let mut draft = self
-            .open(tenant, given.record_type, at)
-            .decision(decision)
+            .open(grant.record_type)
+            .decision(self.allowed())
             .outcome(OutcomeStatus::Success, EffectConfirmed::Observed)
             .resource(Resource::new("access_token", None))
-            .ext("token", Value::Object(facts))
-            .commit("/delegation/chain", serde_json::to_value(given.chain).unwrap_or(Value::Null))
-            .commit("/token/access", given.claims);
+            .ext("token", Value::Object(plain))
+            .commit("/delegation/chain", serde_json::to_value(&grant.chain).unwrap_or(Value::Null))
+            .commit("/token/access", claims_value(claims));
         if let Some(last) = draft.chain.last_mut() {
             last.token = Some(TokenFacts {
-                jti: Some(given.jti.to_owned()),
+                jti: Some(grant.jti.clone()),
                 issuer: Some(last.issuer.clone()),
-                audience: vec![given.audience.to_owned()],
-                scope: given.scope.split(' ').filter(|token| !token.is_empty()).map(str::to_owned).collect(),
-                expires: Some(given.expires),
-                issued: Some(given.issued),
-                authorization_details_hash: Some(given.digest.to_owned()),
+                audience: vec![grant.target.uri().to_owned()],
+                scope: claims.scope.split(' ').filter(|token| !token.is_empty()).map(str::to_owned).collect(),
+                expires: Some(grant.expires),
+                issued: Some(grant.issued),
+                authorization_details_hash: Some(digest),
             });
         }
         draft
     }
 
     /// A record of something else that happened at these endpoints: a sign-in, a consent, a revocation.
-    pub(crate) fn happened(&self, tenant: &TenantId, record_type: RecordType, at: At) -> Draft {
-        let decision = match &self.check {
-            Some(check) => decision_facts(check),
-            None => DecisionFacts::new(DecisionResult::Allow),
-        };
-        self.open(tenant, record_type, at)
-            .decision(decision)
+    pub(crate) fn happened(&self, record_type: RecordType) -> Draft {
+        self.open(record_type)
+            .decision(self.allowed())
             .outcome(OutcomeStatus::Success, EffectConfirmed::Observed)
-            .ext("token", Value::Object(self.facts.clone()))
+            .ext("token", Value::Object(self.plain()))
     }
 
-    fn open(&self, tenant: &TenantId, record_type: RecordType, at: At) -> Draft {
-        let mut draft = Draft::new(tenant.clone(), ProducerKind::AuthzServer, record_type)
-            .action(at.action(), ToolClass::Identity)
+    fn allowed(&self) -> DecisionFacts {
+        self.check.map_or_else(|| DecisionFacts::new(DecisionResult::Allow), decision_facts)
+    }
+
+    fn plain(&self) -> Map<String, Value> {
+        let mut plain = self.facts.plain.clone();
+        if let Some(grant_type) = self.attempt.grant_type {
+            plain.insert("grant_type".to_owned(), json!(grant_type));
+        }
+        plain
+    }
+
+    fn open(&self, record_type: RecordType) -> Draft {
+        let Self { attempt, facts, .. } = self;
+        let mut draft = Draft::new(self.tenant.clone(), ProducerKind::AuthzServer, record_type)
+            .action(attempt.at.action(), ToolClass::Identity)
             .protocol(Protocol::Http)
             .chain(self.parties());
-        origin::note(&mut draft);
-        draft.txn = self.chain.as_ref().map(|chain| chain.id.clone());
-        draft.owner = self.caller.as_ref().and_then(|caller| caller.owner.clone());
-        draft.human_in_loop = self.human_in_loop;
-        match &self.purpose {
+        attempt.origin.note(&mut draft);
+        draft.txn = facts.chain.as_ref().map(|chain| chain.id.clone());
+        draft.owner = attempt.caller.as_ref().and_then(|caller| caller.owner.clone());
+        draft.human_in_loop = facts.human_in_loop;
+        match &facts.purpose {
             Some(purpose) => draft.purpose(purpose.clone()),
             None => draft,
         }
@@ -162,8 +115,8 @@ impl Entry {
 
     /// The chain as known, with what the caller showed on this request.
     fn parties(&self) -> Vec<Party> {
-        let mut parties = self.chain.as_ref().map(Party::chain).unwrap_or_default();
-        let Some(caller) = &self.caller else { return parties };
+        let mut parties = self.facts.chain.as_ref().map(Party::chain).unwrap_or_default();
+        let Some(caller) = &self.attempt.caller else { return parties };
         if !parties.iter().any(|party| party.subject == caller.principal.sub && party.issuer == caller.principal.iss) {
             parties.push(Party::of(&caller.principal));
         }
@@ -184,6 +137,16 @@ impl Entry {
         }
         parties
     }
+}
+
+/// The claims as the ledger keeps them beside the log; the token itself is never kept.
+fn claims_value(claims: &access::Claims) -> Value {
+    json!({
+        "iss": claims.iss, "sub": claims.sub, "aud": claims.aud, "client_id": claims.client_id, "scope": claims.scope,
+        "jti": claims.jti, "iat": claims.iat, "exp": claims.exp, "auth_time": claims.auth_time,
+        "cnf": {"jkt": claims.cnf_jkt}, "act": claims.act, "authorization_details": claims.authority,
+        "txn": claims.txn, "urn:remit:ancestors": claims.ancestors, "urn:remit:purpose": claims.purpose,
+    })
 }
 
 /// The decision with the pins that let it be replayed.

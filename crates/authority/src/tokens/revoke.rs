@@ -5,86 +5,108 @@
 
 use crate::{
     Server,
-    grants::{self, attempt::Attempt, consented::Renewable},
+    grants::{
+        attempt::{Attempt, Entered, enter},
+        consented::Renewable,
+        outcome::Facts,
+    },
     http::{
         error::{self, At, Rejection},
-        form::Form,
+        origin::Incoming,
     },
-    tokens::{issue, record},
+    tokens::{
+        issue,
+        record::{self, Entry},
+    },
 };
 use axum::{
     body::Body,
-    http::{HeaderMap, Response, StatusCode, header},
+    http::{Response, StatusCode, header},
 };
 use remit_ledger::record::RecordType;
-use remit_model::{Fault, Refusal, UnixTime};
+use remit_model::{Fault, UnixTime};
 use remit_store::{Batch, Change, Revocation};
 
-pub(crate) async fn revoke(server: &Server, headers: &HeaderMap, form: Result<Form, Refusal>) -> Response<Body> {
-    let mut attempt = Attempt::new(At::Revoke);
-    match serve(server, headers, form, &mut attempt, server.now()).await {
+pub(crate) async fn revoke(server: &Server, incoming: Incoming) -> Response<Body> {
+    let Incoming { origin, headers, form } = incoming;
+    let now = server.now();
+    let (attempt, entered) = enter(server, Attempt::new(At::Revoke, origin), &headers, form, now);
+    let ended = match entered {
+        Ok(entered) => end(server, &attempt, &entered, now).await,
+        Err(refusal) => Err(refusal.into()),
+    };
+    match ended {
         Ok(()) => {
             let mut response = error::json_response(StatusCode::OK, &serde_json::Value::Null);
             *response.body_mut() = Body::empty();
             response.headers_mut().remove(header::CONTENT_TYPE);
             response
         }
-        Err(no) => grants::refuse(server, headers, attempt, no).await,
+        Err(rejection) => {
+            let entry = Entry { tenant: &server.tenant, attempt: &attempt, facts: &Facts::default(), check: None };
+            issue::refuse(server, &headers, entry, Vec::new(), rejection).await
+        }
     }
 }
 
-async fn serve(
-    server: &Server,
-    headers: &HeaderMap,
-    form: Result<Form, Refusal>,
-    attempt: &mut Attempt,
-    now: UnixTime,
-) -> Result<(), Rejection> {
-    let (form, _, client) = grants::enter(server, headers, form, attempt, now)?;
-    let presented = form.required("token")?;
-    let changes = match access_token(server, attempt, presented, &client.id(), now).await? {
-        Some(changes) => changes,
-        None => refresh_token(server, attempt, presented, &client.id()).await?,
+async fn end(server: &Server, attempt: &Attempt, entered: &Entered, now: UnixTime) -> Result<(), Rejection> {
+    let presented = entered.form.required("token")?;
+    let client = entered.client.id();
+    let ending = match access_token(server, presented, &client, now).await? {
+        Known::Own(ending) => Some(*ending),
+        Known::Foreign => None,
+        Known::No => refresh_token(server, presented, &client).await?,
     };
     let mut batch = Batch::new(server.tenant.clone());
-    if !changes.is_empty() {
-        batch = batch.record(attempt.entry.happened(&server.tenant, RecordType::Token, At::Revoke));
+    if let Some(Ending { facts, changes }) = ending {
+        let entry = Entry { tenant: &server.tenant, attempt, facts: &facts, check: None };
+        batch = batch.record(entry.happened(RecordType::Token));
         batch.changes = changes;
     }
-    issue::commit(server, attempt, batch).await?;
+    issue::commit(server, &attempt.once, None, batch).await?;
     Ok(())
 }
 
-/// Descendants carry this token's `jti` among their ancestors, so revoking it ends them too. SPEC: RV-02
-async fn access_token(
-    server: &Server,
-    attempt: &mut Attempt,
-    presented: &str,
-    client: &str,
-    now: UnixTime,
-) -> Result<Option<Vec<Change>>, Fault> {
-    let Ok(token) = server.verify(presented, now) else { return Ok(None) };
-    if token.client_id != client && token.actor() != client {
-        return Ok(Some(Vec::new()));
-    }
-    attempt.entry.chain = server.store.token(&token.jti).await.map_err(Fault::new)?.map(|stored| stored.chain.clone());
-    attempt.entry.fact("revoked", "access_token");
-    attempt.entry.fact("jti_hash", record::hash(&token.jti));
-    Ok(Some(vec![Change::Revoke { what: Revocation::Jti(token.jti.clone()), until: token.exp }]))
+/// What a revocation changes, and its record.
+struct Ending {
+    facts: Facts,
+    changes: Vec<Change>,
 }
 
-async fn refresh_token(server: &Server, attempt: &mut Attempt, presented: &str, client: &str) -> Result<Vec<Change>, Fault> {
+enum Known {
+    Own(Box<Ending>),
+    /// An access token, but another client's.
+    Foreign,
+    /// Not an access token of ours.
+    No,
+}
+
+/// Descendants carry this token's `jti` among their ancestors, so revoking it ends them too. SPEC: RV-02
+async fn access_token(server: &Server, presented: &str, client: &str, now: UnixTime) -> Result<Known, Fault> {
+    let Ok(token) = server.verify(presented, now) else { return Ok(Known::No) };
+    if token.client_id != client && token.actor() != client {
+        return Ok(Known::Foreign);
+    }
+    let chain = server.store.token(&token.jti).await.map_err(Fault::new)?.map(|stored| stored.chain.clone());
+    Ok(Known::Own(Box::new(Ending {
+        facts: Facts { chain, ..Facts::default() }.fact("revoked", "access_token").fact("jti_hash", record::hash(&token.jti)),
+        changes: vec![Change::Revoke { what: Revocation::Jti(token.jti.clone()), until: token.exp }],
+    })))
+}
+
+async fn refresh_token(server: &Server, presented: &str, client: &str) -> Result<Option<Ending>, Fault> {
     let hash = server.store.keyed_hash("refresh", presented.as_bytes());
     let Some(stored) = server.store.refresh(hash).await.map_err(Fault::new)?.filter(|stored| stored.client == client) else {
-        return Ok(Vec::new());
+        return Ok(None);
     };
     let renewable: Renewable = serde_json::from_value(stored.payload).map_err(Fault::new)?;
     let until = renewable.until.plus(server.settings.access_token);
-    attempt.entry.fact("revoked", "refresh_token");
     let txn = renewable.chain.id.clone();
-    attempt.entry.chain = Some(renewable.chain);
-    Ok(vec![
-        Change::Revoke { what: Revocation::Family(stored.family), until },
-        Change::Revoke { what: Revocation::Txn(txn), until },
-    ])
+    Ok(Some(Ending {
+        facts: Facts { chain: Some(renewable.chain), ..Facts::default() }.fact("revoked", "refresh_token"),
+        changes: vec![
+            Change::Revoke { what: Revocation::Family(stored.family), until },
+            Change::Revoke { what: Revocation::Txn(txn), until },
+        ],
+    }))
 }

@@ -7,26 +7,34 @@
 use crate::{
     Server,
     clients::proof::{self, Request},
-    grants::attempt::Attempt,
-    http::error::{self, At, Rejection},
+    grants::{
+        attempt::{Attempt, Caller},
+        outcome::Facts,
+    },
+    http::{
+        error::{self, At, Rejection},
+        origin::RequestOrigin,
+    },
     policy_check,
-    tokens::{introspect, issue, record::Caller},
+    tokens::{introspect, issue, record::Entry},
 };
 use axum::{
     body::Body,
-    http::{HeaderMap, HeaderValue, Response, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts},
 };
 use remit_ledger::record::RecordType;
-use remit_model::{Code, Principal, Refusal, UnixTime};
-use remit_store::Batch;
+use remit_model::{Code, Fault, Principal, Refusal, UnixTime};
+use remit_store::{Batch, Snapshot};
+use remit_token::access::AccessToken;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
-pub(crate) async fn userinfo(server: &Server, method: &str, headers: &HeaderMap, query: Option<&str>) -> Response<Body> {
-    let mut attempt = Attempt::new(At::UserInfo);
+pub(crate) async fn userinfo(server: &Server, parts: &Parts) -> Response<Body> {
     let now = server.now();
-    let mut response = match serve(server, method, headers, query, &mut attempt, now).await {
-        Ok(body) => error::json_response(StatusCode::OK, &body),
-        Err(no) => issue::refuse(server, attempt, no).await,
+    let attempt = Attempt::new(At::UserInfo, RequestOrigin::of(parts));
+    let mut response = match present(server, parts, now).await {
+        Ok(shown) => answer(server, attempt, parts, &shown).await,
+        Err(rejection) => refuse(server, &attempt, &Facts::default(), &parts.headers, rejection).await,
     };
     if let Ok(nonce) = HeaderValue::from_str(&server.nonces.issue(now)) {
         response.headers_mut().insert(error::DPOP_NONCE, nonce);
@@ -34,32 +42,45 @@ pub(crate) async fn userinfo(server: &Server, method: &str, headers: &HeaderMap,
     response
 }
 
-async fn serve(
-    server: &Server,
-    method: &str,
-    headers: &HeaderMap,
-    query: Option<&str>,
-    attempt: &mut Attempt,
-    now: UnixTime,
-) -> Result<Value, Rejection> {
+/// A token that counts, and who holds it.
+struct Shown {
+    snapshot: Arc<Snapshot>,
+    token: Arc<AccessToken>,
+    caller: Caller,
+    facts: Facts,
+}
+
+/// The token of the request, with the proof of its holder. SPEC: DP-11
+async fn present(server: &Server, parts: &Parts, now: UnixTime) -> Result<Shown, Rejection> {
     // SPEC: X-04, N-UI-03
-    if query.is_some_and(|query| !query.is_empty()) {
+    if parts.uri.query().is_some_and(|query| !query.is_empty()) {
         return Err(Refusal::new(Code::RequestMalformed, "parameters do not belong in the URL").into());
     }
-    let presented = bound_token(headers)?;
+    let presented = bound_token(&parts.headers)?;
     let snapshot = server.store.snapshot();
-    let refused = || Refusal::new(Code::TokenRevoked, "the token does not count here");
-    let token = introspect::current(server, &snapshot, presented, now).await?.ok_or_else(refused)?;
+    let token = introspect::current(server, &snapshot, presented, now).await?.ok_or_else(no_longer)?;
     let url = server.url("/oauth/userinfo");
-    let request = Request { method, url: &url, replays: &server.replays, known: None };
-    let proof = proof::proof(server, headers, request, Some(token.digest()), token.cnf_jkt.as_deref(), now)?;
+    let request = Request { method: parts.method.as_str(), url: &url, replays: &server.replays, known: None };
+    let bound_to = token.cnf_jkt.as_deref();
+    let proof = proof::proof(server, &parts.headers, request, Some(token.digest()), bound_to, now)?;
     // The token counts, everyone in its chain may act, and the proof is made with its key.
     server.replays.remember(&proof, now)?;
-    let caller = Principal { iss: server.issuer.clone(), sub: token.actor().to_owned() };
-    attempt.entry.chain =
-        server.store.token(&token.jti).await.map_err(remit_model::Fault::new)?.map(|stored| stored.chain.clone());
-    attempt.entry.caller =
-        Some(Caller { proof: Some(proof.compact().to_owned()), jkt: Some(proof.jkt().to_owned()), ..Caller::claimed(caller) });
+    let chain = server.store.token(&token.jti).await.map_err(Fault::new)?.map(|stored| stored.chain.clone());
+    let holder = Principal::local(&server.issuer, token.actor());
+    let facts = Facts { chain, ..Facts::default() };
+    Ok(Shown { snapshot, token, caller: Caller::claimed(holder).proved(&proof), facts })
+}
+
+async fn answer(server: &Server, attempt: Attempt, parts: &Parts, shown: &Shown) -> Response<Body> {
+    let attempt = attempt.by(shown.caller.clone());
+    match profile(server, &attempt, shown).await {
+        Ok(body) => error::json_response(StatusCode::OK, &body),
+        Err(rejection) => refuse(server, &attempt, &shown.facts, &parts.headers, rejection).await,
+    }
+}
+
+async fn profile(server: &Server, attempt: &Attempt, shown: &Shown) -> Result<Value, Rejection> {
+    let Shown { snapshot, token, facts, .. } = shown;
     if token.aud != server.issuer {
         return Err(Refusal::new(Code::TokenAudienceWrong, "the token is for another resource").into());
     }
@@ -67,11 +88,20 @@ async fn serve(
     if sub_agent || !token.scope.split(' ').any(|scope| scope == "openid") {
         return Err(Refusal::new(Code::DelegationNotAllowed, "the token was not granted `openid`").into());
     }
-    let principal = Principal { iss: server.issuer.clone(), sub: token.sub.clone() };
-    let human = policy_check::human(&snapshot, &principal).ok_or_else(refused)?;
-    let record = attempt.entry.happened(&server.tenant, RecordType::Decision, At::UserInfo);
-    issue::commit(server, attempt, Batch::new(server.tenant.clone()).record(record)).await?;
+    let principal = Principal::local(&server.issuer, &token.sub);
+    let human = policy_check::human(snapshot, &principal).ok_or_else(no_longer)?;
+    let record = Entry { tenant: &server.tenant, attempt, facts, check: None }.happened(RecordType::Decision);
+    issue::commit(server, &[], None, Batch::new(server.tenant.clone()).record(record)).await?;
     Ok(json!({"sub": token.sub, "name": human.display_name}))
+}
+
+async fn refuse(server: &Server, attempt: &Attempt, facts: &Facts, headers: &HeaderMap, rejection: Rejection) -> Response<Body> {
+    let entry = Entry { tenant: &server.tenant, attempt, facts, check: None };
+    issue::refuse(server, headers, entry, Vec::new(), rejection).await
+}
+
+fn no_longer() -> Refusal {
+    Refusal::new(Code::TokenRevoked, "the token does not count here")
 }
 
 /// SPEC: DP-11, N-UI-05

@@ -5,11 +5,11 @@
 //! handed over is not decided here.
 
 use crate::{
-    grants::{request::TokenRequest, requested},
+    grants::{attempt::Once, request::TokenRequest, requested},
     http::error::Rejection,
     tokens::record::hash,
 };
-use remit_model::{Code, EdgeProof, Fault, Principal, Refusal, UnixTime, json};
+use remit_model::{AgentId, Code, EdgeProof, Fault, Principal, Refusal, UnixTime, json};
 use remit_store::{JtiKind, StoredToken};
 use remit_token::{
     Delegation, Skew,
@@ -31,7 +31,7 @@ pub(crate) enum ExchangeKind {
     /// The holder narrows its own token; the chain is copied unchanged. SPEC: DC-03
     Narrow,
     /// One hop more.
-    ProvenDelegation(Box<ProvenDelegation>),
+    Delegate(Box<ProvenDelegation>),
 }
 
 /// To whom authority goes, and how the delegator showed that it wants that.
@@ -61,14 +61,14 @@ impl ExchangeKind {
     pub(crate) fn cap(&self, end: UnixTime) -> UnixTime {
         match self {
             Self::Narrow => end,
-            Self::ProvenDelegation(hand) => hand.shown_until.map_or(end, |until| end.min(until)),
+            Self::Delegate(to) => to.shown_until.map_or(end, |until| end.min(until)),
         }
     }
 
     fn stated(&self) -> Option<&Delegation> {
         match self {
             Self::Narrow => None,
-            Self::ProvenDelegation(hand) => hand.stated.as_ref(),
+            Self::Delegate(to) => to.stated.as_ref(),
         }
     }
 }
@@ -81,10 +81,10 @@ pub(crate) struct Evidence {
     pub(crate) auth_time: Option<UnixTime>,
     /// What the parent's token is for.
     pub(crate) purpose: Option<String>,
-    pub(crate) step: ExchangeKind,
+    pub(crate) kind: ExchangeKind,
     /// Plain facts for the record. SPEC: TX-12
     pub(crate) facts: Vec<(&'static str, Value)>,
-    pub(crate) once: Vec<(JtiKind, String, UnixTime)>,
+    pub(crate) once: Vec<Once>,
 }
 
 /// SPEC: TX-01, N-TX-04
@@ -151,7 +151,7 @@ async fn named(request: &TokenRequest<'_>, subject: &str, actor: &str) -> Result
         }
     }
     Ok(Evidence {
-        step: ExchangeKind::ProvenDelegation(Box::new(ProvenDelegation {
+        kind: ExchangeKind::Delegate(Box::new(ProvenDelegation {
             delegate,
             jkt,
             edge: EdgeProof::DpopAtToken(request.proof.compact().to_owned()),
@@ -204,8 +204,12 @@ async fn stated(request: &TokenRequest<'_>, compact: &str) -> Result<Evidence, R
             ("statement_jti_hash", hash(statement.jti()).into()),
             ("subject_token_hash", hash(compact).into()),
         ],
-        once: vec![(JtiKind::Statement, format!("{} {}", statement.jkt(), statement.jti()), delegation.expires)],
-        step: ExchangeKind::ProvenDelegation(Box::new(ProvenDelegation {
+        once: vec![Once {
+            kind: JtiKind::Statement,
+            key: format!("{} {}", statement.jkt(), statement.jti()),
+            until: delegation.expires,
+        }],
+        kind: ExchangeKind::Delegate(Box::new(ProvenDelegation {
             delegate,
             jkt: request.proof.jkt().to_owned(),
             edge: EdgeProof::Statement(compact.to_owned()),
@@ -239,7 +243,7 @@ async fn called(request: &TokenRequest<'_>, subject: &str, proof: &str) -> Resul
     let seen = dpop::verify(&[proof], &expect)
         .map_err(|refusal| edge(&format!("`subject_token_proof` is not the parent's proof of its call: {}", refusal.reason)))?;
     Ok(Evidence {
-        step: ExchangeKind::ProvenDelegation(Box::new(ProvenDelegation {
+        kind: ExchangeKind::Delegate(Box::new(ProvenDelegation {
             delegate: Principal::agent(&request.server.issuer, &request.client.agent.id),
             jkt: request.proof.jkt().to_owned(),
             edge: EdgeProof::DpopAtCall(seen.compact().to_owned()),
@@ -248,7 +252,11 @@ async fn called(request: &TokenRequest<'_>, subject: &str, proof: &str) -> Resul
         })),
         facts: vec![("proved_by", "dpop_at_call".into()), subject_hash(&token)],
         // SPEC: N-DC-18: one call proves one hop.
-        once: vec![(JtiKind::DpopAtCall, format!("{} {}", seen.jkt(), seen.jti), seen.iat.plus(2 * window))],
+        once: vec![Once {
+            kind: JtiKind::DpopAtCall,
+            key: format!("{} {}", seen.jkt(), seen.jti),
+            until: seen.iat.plus(2 * window),
+        }],
         ancestors: ancestors(&token)?,
         auth_time: token.auth_time,
         purpose: token.purpose.clone(),
@@ -260,7 +268,7 @@ async fn narrowed(request: &TokenRequest<'_>, subject: &str) -> Result<Evidence,
     let (token, parent) = own(request, subject).await?;
     held_by_caller(request, &token)?;
     Ok(Evidence {
-        step: ExchangeKind::Narrow,
+        kind: ExchangeKind::Narrow,
         facts: vec![("proved_by", "holder".into()), subject_hash(&token)],
         once: Vec::new(),
         ancestors: ancestors(&token)?,

@@ -9,39 +9,43 @@
 //! | statement | the child | the parent's `delegation+jwt` (type `jwt`) | |
 //! | call | the child | the parent's access token, whose audience is the child's endpoint | `subject_token_proof`: the parent's DPoP proof of that call |
 //!
-//! With nothing but its own access token a holder narrows it: no hop is added. [`exchange`] is the whole rule, and pure.
+//! With nothing but its own access token a holder narrows it: no hop is added. `rule.rs` is the whole rule, and pure.
 
 mod evidence;
 mod rule;
 
 use crate::{
-    grants::{attempt::Attempt, request::TokenRequest, requested::RequestedAuthority},
+    grants::{
+        outcome::{Facts, Outcome},
+        request::TokenRequest,
+        requested::RequestedAuthority,
+    },
     http::error::Rejection,
-    tokens::issue,
 };
-use evidence::Evidence;
 use remit_model::{Code, Refusal};
-use remit_store::Batch;
-use rule::{Exchange, World, exchange};
-use serde_json::{Value, json};
+use serde_json::json;
 
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
-pub(crate) async fn grant(request: TokenRequest<'_>, attempt: &mut Attempt) -> Result<Value, Rejection> {
+/// Verifies the evidence, then applies the rule.
+///
+/// # Errors
+/// Requests whose evidence does not verify, or a fault.
+pub(crate) async fn exchange(request: &TokenRequest<'_>) -> Result<Outcome, Rejection> {
     request.client.confidential()?;
     let server = request.server;
-    let asked = RequestedAuthority::read(request.form, &server.servers)?;
+    let requested = RequestedAuthority::read(request.form, &server.servers)?;
     if request.form.one("requested_token_type").is_some_and(|kind| kind != ACCESS_TOKEN) {
         return Err(Refusal::new(Code::RequestMalformed, "only access tokens are issued here").into());
     }
-    let Evidence { parent, ancestors, auth_time, purpose, step, facts, once } = evidence::gather(&request).await?;
-    attempt.once.extend(once);
-    attempt.entry.chain = Some(parent.chain.clone());
-    attempt.entry.purpose = asked.purpose.clone().or_else(|| step.purpose().map(str::to_owned));
-    for (name, value) in facts {
-        attempt.entry.fact(name, value);
-    }
-    let world = World {
+    let evidence = evidence::gather(request).await?;
+    let facts = Facts {
+        chain: Some(evidence.parent.chain.clone()),
+        purpose: requested.purpose.clone().or_else(|| evidence.kind.purpose().map(str::to_owned)),
+        plain: evidence.facts.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+        ..Facts::default()
+    };
+    let world = rule::World {
         tenant: &server.tenant,
         issuer: &server.issuer,
         servers: &server.servers,
@@ -51,26 +55,15 @@ pub(crate) async fn grant(request: TokenRequest<'_>, attempt: &mut Attempt) -> R
         chain_depth: server.settings.chain_depth,
         now: request.now,
     };
-    let jti = server.token_id();
-    let ask = Exchange {
-        parent: &parent,
-        ancestors: &ancestors,
-        auth_time,
-        purpose: purpose.as_deref(),
-        step: &step,
-        asked: &asked,
-        jti: &jti,
-        client: &request.client.id(),
+    let exchange =
+        rule::Exchange { evidence: &evidence, requested: &requested, jti: &server.token_id(), client: &request.client.id() };
+    let decided = rule::decide(&world, &exchange);
+    let (grant, facts) = match decided.grant {
+        Ok(mut grant) => {
+            grant.answer.push(("issued_token_type", json!(ACCESS_TOKEN)));
+            (Ok(grant), facts.fact("scope_before", evidence.parent.authority.digest()))
+        }
+        Err(refusal) => (Err(refusal.into()), facts),
     };
-    let outcome = exchange(&world, &ask);
-    attempt.entry.check = outcome.check;
-    let grant = outcome.grant?;
-    attempt.entry.chain = Some(grant.chain.clone());
-    attempt.entry.purpose.clone_from(&grant.purpose);
-    attempt.entry.fact("scope_before", json!(parent.authority.digest()));
-    let mut body = issue::issue(server, attempt, &grant, Batch::new(server.tenant.clone())).await?;
-    if let Some(members) = body.as_object_mut() {
-        members.insert("issued_token_type".to_owned(), json!(ACCESS_TOKEN));
-    }
-    Ok(body)
+    Ok(Outcome { grant, once: evidence.once, on_refusal: Vec::new(), facts, check: decided.check })
 }

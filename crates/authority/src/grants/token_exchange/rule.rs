@@ -5,16 +5,16 @@
 
 use crate::{
     grants::{
+        outcome::Grant,
         requested::{RequestedAuthority, Target, Targets},
-        token_exchange::evidence::{ExchangeKind, ProvenDelegation},
+        token_exchange::evidence::{Evidence, ExchangeKind, ProvenDelegation},
     },
     policy_check::{self, PolicyCheck, Proposal},
-    tokens::issue::Grant,
 };
 use remit_ledger::record::RecordType;
 use remit_model::{Authority, Chain, Code, EdgeProof, Hop, Refusal, TenantId, UnixTime};
 use remit_policy::Bundle;
-use remit_store::{Snapshot, StoredToken};
+use remit_store::Snapshot;
 use std::sync::Arc;
 
 /// Everything the rule looks at besides the request.
@@ -34,63 +34,43 @@ pub(crate) struct World<'a> {
 /// A verified request: whose authority, which step, what is asked.
 #[derive(Debug)]
 pub(crate) struct Exchange<'a> {
-    /// The token the authority comes from, as we issued it.
-    pub(crate) parent: &'a StoredToken,
-    /// `jti` of the parent's own ancestors, nearest first.
-    pub(crate) ancestors: &'a [String],
-    pub(crate) auth_time: Option<UnixTime>,
-    /// What the parent's token is for.
-    pub(crate) purpose: Option<&'a str>,
-    pub(crate) step: &'a ExchangeKind,
-    pub(crate) asked: &'a RequestedAuthority,
+    pub(crate) evidence: &'a Evidence,
+    pub(crate) requested: &'a RequestedAuthority,
     /// `jti` of the token to be issued.
     pub(crate) jti: &'a str,
     pub(crate) client: &'a str,
 }
 
-/// What came of it. The consultation is part of the record whether it allowed or not.
+/// What the rule says. The policy decision is recorded whether it permitted or not.
 #[derive(Debug)]
-pub(crate) struct Outcome {
-    pub(crate) check: Option<PolicyCheck>,
+pub(crate) struct Decided {
     pub(crate) grant: Result<Grant, Refusal>,
+    pub(crate) check: Option<PolicyCheck>,
 }
 
-/// The whole rule. SPEC: TX-02 to TX-07, DC-02, DC-03, DC-05 (6), DC-07, DC-08, DC-10, DC-13
-pub(crate) fn exchange(world: &World<'_>, ask: &Exchange<'_>) -> Outcome {
-    let mut check = None;
-    let grant = decide(world, ask, &mut check);
-    Outcome { check, grant }
-}
-
-fn decide(world: &World<'_>, ask: &Exchange<'_>, check: &mut Option<PolicyCheck>) -> Result<Grant, Refusal> {
-    let parent = ask.parent;
-    policy_check::able(world.snapshot, &parent.chain)?;
-    let terms = terms(world, ask)?;
-    let (chain, jkt, record_type) = match ask.step {
-        ExchangeKind::Narrow => (parent.chain.clone(), parent.jkt.clone(), RecordType::Token),
-        ExchangeKind::ProvenDelegation(hand) => {
-            let chain = hand_over(world, ask, hand, &terms, check)?;
-            (chain, hand.jkt.clone(), RecordType::Delegation)
-        }
+/// The whole rule.
+pub(crate) fn decide(world: &World<'_>, exchange: &Exchange<'_>) -> Decided {
+    let parent = &exchange.evidence.parent;
+    let refused = |refusal| Decided { grant: Err(refusal), check: None };
+    let terms = match terms(world, exchange) {
+        Ok(terms) => terms,
+        Err(refusal) => return refused(refusal),
     };
-    let Terms { authority, target, expires, purpose } = terms;
-    Ok(Grant {
-        record_type,
-        chain,
-        authority,
-        target,
-        client: ask.client.to_owned(),
-        jkt,
-        jti: ask.jti.to_owned(),
-        ancestors: std::iter::once(parent.jti.clone()).chain(ask.ancestors.iter().cloned()).collect(),
-        issued: world.now,
-        expires,
-        // SPEC: DC-15: copied, never refreshed.
-        auth_time: ask.auth_time,
-        openid: false,
-        family: parent.family.clone(),
-        purpose,
-    })
+    let to = match &exchange.evidence.kind {
+        // SPEC: DC-03: the holder narrows its own token, and the chain is copied unchanged.
+        ExchangeKind::Narrow => {
+            let grant = terms.grant(world, exchange, parent.chain.clone(), parent.jkt.clone(), RecordType::Token);
+            return Decided { grant: Ok(grant), check: None };
+        }
+        ExchangeKind::Delegate(to) => to,
+    };
+    let chain = match extend(world, exchange, to, &terms) {
+        Ok(chain) => chain,
+        Err(refusal) => return refused(refusal),
+    };
+    let check = ask_policy(world, exchange, to, &terms);
+    let grant = check.allow().map(|()| terms.grant(world, exchange, chain, to.jkt.clone(), RecordType::Delegation));
+    Decided { grant, check: Some(check) }
 }
 
 /// What is handed over, where it counts, until when and what for.
@@ -101,32 +81,60 @@ struct Terms {
     purpose: Option<String>,
 }
 
-/// SPEC: TX-04, TX-05
-fn terms(world: &World<'_>, ask: &Exchange<'_>) -> Result<Terms, Refusal> {
-    let parent = ask.parent;
-    let held = held(ask.step, &parent.authority)?;
+impl Terms {
+    fn grant(self, world: &World<'_>, exchange: &Exchange<'_>, chain: Chain, jkt: String, record_type: RecordType) -> Grant {
+        let Evidence { parent, ancestors, auth_time, .. } = exchange.evidence;
+        Grant {
+            record_type,
+            chain,
+            authority: self.authority,
+            target: self.target,
+            client: exchange.client.to_owned(),
+            jkt,
+            jti: exchange.jti.to_owned(),
+            ancestors: std::iter::once(parent.jti.clone()).chain(ancestors.iter().cloned()).collect(),
+            issued: world.now,
+            expires: self.expires,
+            // SPEC: DC-15: copied, never refreshed.
+            auth_time: *auth_time,
+            openid: false,
+            family: parent.family.clone(),
+            purpose: self.purpose,
+            requires: Vec::new(),
+            changes: Vec::new(),
+            answer: Vec::new(),
+        }
+    }
+}
+
+/// SPEC: TX-04, TX-05, DC-13
+fn terms(world: &World<'_>, exchange: &Exchange<'_>) -> Result<Terms, Refusal> {
+    let Exchange { evidence: Evidence { parent, kind, .. }, requested, .. } = exchange;
+    policy_check::able(world.snapshot, &parent.chain)?;
+    let held = held(kind, &parent.authority)?;
     let targets = Targets { issuer: world.issuer, servers: world.servers, snapshot: world.snapshot };
-    let target = ask.asked.target(&targets, &held, Some(&parent.audience))?;
-    let authority = bounded(world, ask, &ask.asked.under(&held, &target)?)?;
-    let end = ask.step.expires().map_or(parent.expires, |stated| stated.min(parent.expires));
+    let target = requested.target(&targets, &held, Some(&parent.audience))?;
+    let authority = bounded(world, exchange.evidence, &requested.under(&held, &target)?)?;
+    let end = kind.expires().map_or(parent.expires, |stated| stated.min(parent.expires));
     Ok(Terms {
         authority,
         target,
-        expires: ask.step.cap(ask.asked.end(world.now, world.access_token, Some(end))?),
-        purpose: purpose(ask)?,
+        expires: kind.cap(requested.end(world.now, world.access_token, Some(end))?),
+        purpose: purpose(exchange)?,
     })
 }
 
-/// What the result is for. Policies decide by it, so only who hands authority over says it: a holder that narrows its own
-/// token, and a sub-agent that brings its parent's evidence, keep what was said. An agent on its own account speaks for
-/// itself. SPEC: DC-07
-fn purpose(ask: &Exchange<'_>) -> Result<Option<String>, Refusal> {
-    let free = match ask.step {
-        ExchangeKind::Narrow => ask.parent.chain.hops.is_empty(),
-        ExchangeKind::ProvenDelegation(hand) => matches!(hand.edge, EdgeProof::DpopAtToken(_)) && ask.step.purpose().is_none(),
+/// What the result is for. Policies decide by it, so only the delegator says it: a holder that narrows its own token, and a
+/// sub-agent that brings its parent's evidence, keep what was said. An agent on its own account speaks for itself.
+/// SPEC: DC-07
+fn purpose(exchange: &Exchange<'_>) -> Result<Option<String>, Refusal> {
+    let Exchange { evidence: Evidence { parent, kind, purpose, .. }, requested, .. } = exchange;
+    let free = match kind {
+        ExchangeKind::Narrow => parent.chain.hops.is_empty(),
+        ExchangeKind::Delegate(to) => matches!(to.edge, EdgeProof::DpopAtToken(_)) && kind.purpose().is_none(),
     };
-    let kept = ask.step.purpose().or(ask.purpose);
-    match ask.asked.purpose.as_deref() {
+    let kept = kind.purpose().or(purpose.as_deref());
+    match requested.purpose.as_deref() {
         Some(asked) if !free && kept != Some(asked) => {
             Err(Refusal::new(Code::RequestMalformed, "`purpose` is not the one this authority was handed over for"))
         }
@@ -134,55 +142,50 @@ fn purpose(ask: &Exchange<'_>) -> Result<Option<String>, Refusal> {
     }
 }
 
-/// The chain with its new hop, if it may grow so and policy agrees. SPEC: DC-03, DC-08, TK-09
-fn hand_over(
-    world: &World<'_>,
-    ask: &Exchange<'_>,
-    hand: &ProvenDelegation,
-    terms: &Terms,
-    check: &mut Option<PolicyCheck>,
-) -> Result<Chain, Refusal> {
-    let before = &ask.parent.chain;
+/// The chain with its new hop, if it may grow so. SPEC: DC-03, DC-08
+fn extend(world: &World<'_>, exchange: &Exchange<'_>, to: &ProvenDelegation, terms: &Terms) -> Result<Chain, Refusal> {
+    let before = &exchange.evidence.parent.chain;
     let hop = Hop {
         delegator: before.holder().clone(),
-        delegate: hand.delegate.clone(),
-        jkt: hand.jkt.clone(),
+        delegate: to.delegate.clone(),
+        jkt: to.jkt.clone(),
         authority: terms.authority.clone(),
         purpose: terms.purpose.clone(),
         expires: terms.expires,
-        jti: ask.jti.to_owned(),
-        edge: hand.edge.clone(),
+        jti: exchange.jti.to_owned(),
+        edge: to.edge.clone(),
     };
-    let chain = before.clone().extend(hop, world.chain_depth)?;
-    let answer = policy_check::check(
+    before.clone().extend(hop, world.chain_depth)
+}
+
+/// SPEC: TK-09
+fn ask_policy(world: &World<'_>, exchange: &Exchange<'_>, to: &ProvenDelegation, terms: &Terms) -> PolicyCheck {
+    policy_check::check(
         Arc::clone(&world.policy),
         &Proposal {
             tenant: world.tenant,
             issuer: world.issuer,
             snapshot: world.snapshot,
-            before,
-            delegate: &hand.delegate,
+            before: &exchange.evidence.parent.chain,
+            delegate: &to.delegate,
             authority: &terms.authority,
             server: terms.target.server(),
             purpose: terms.purpose.as_deref(),
             expires: terms.expires,
-            auth_time: ask.auth_time,
+            auth_time: exchange.evidence.auth_time,
             now: world.now,
         },
-    );
-    let verdict = answer.allow();
-    *check = Some(answer);
-    verdict.map(|()| chain)
+    )
 }
 
 /// What the parent may give in this step: all it holds when it narrows its own token, else the part that its grants let
 /// it hand to this very child, and no more than it stated. SPEC: DC-05 (6), DC-10
-fn held(step: &ExchangeKind, authority: &Authority) -> Result<Authority, Refusal> {
-    match step {
+fn held(kind: &ExchangeKind, authority: &Authority) -> Result<Authority, Refusal> {
+    match kind {
         ExchangeKind::Narrow => Ok(authority.clone()),
-        ExchangeKind::ProvenDelegation(hand) => {
-            let delegable = authority.delegable_to(&hand.delegate)?;
-            match &hand.stated {
+        ExchangeKind::Delegate(to) => {
+            let delegable = authority.delegable_to(&to.delegate)?;
+            match &to.stated {
                 Some(stated) => {
                     stated.authority.within(&delegable)?;
                     Ok(stated.authority.clone())
@@ -194,10 +197,10 @@ fn held(step: &ExchangeKind, authority: &Authority) -> Result<Authority, Refusal
 }
 
 /// No more than everyone in the chain, and the child itself, may do at this moment. SPEC: DC-07, TX-04
-fn bounded(world: &World<'_>, ask: &Exchange<'_>, authority: &Authority) -> Result<Authority, Refusal> {
-    let mut most = policy_check::standing(world.snapshot, &ask.parent.chain, authority)?;
-    if let ExchangeKind::ProvenDelegation(hand) = ask.step {
-        most = most.meet(policy_check::ceiling(world.snapshot, &hand.delegate)?);
+fn bounded(world: &World<'_>, evidence: &Evidence, authority: &Authority) -> Result<Authority, Refusal> {
+    let mut most = policy_check::standing(world.snapshot, &evidence.parent.chain, authority)?;
+    if let ExchangeKind::Delegate(to) = &evidence.kind {
+        most = most.meet(policy_check::ceiling(world.snapshot, &to.delegate)?);
     }
     if most.is_none() && !authority.is_none() {
         return Err(Refusal::new(Code::AuthorityEmpty, "nothing that is asked for is within what everyone in the chain may do"));
