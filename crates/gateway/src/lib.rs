@@ -1,33 +1,21 @@
 //! The enforcement point in front of MCP servers.
 //!
-//! Every request takes one road (`call`): identify the caller, read the request strictly, check authority, policy and
-//! budget, make the intent durable, forward exactly the value that was authorised, mask the answer, record the
-//! outcome, reply. A refusal takes the same road and leaves the same record.
+//! An edge reads each request into an act: `mcp` for calls, `authzen` for questions. Every act takes one road (`road`):
+//! identify the caller, check authority, policy and budget, make the intent durable, let the edge forward exactly the value
+//! that was authorised, mask the answer, record the outcome, reply. A refusal takes the same road and leaves the same record.
 //!
 //! Speaks MCP 2026-07-28 and 2025-11-25/2025-06-18 on both sides. It does not issue tokens, hold policy rules or
 //! keep state beyond bounded, disposable sessions.
 
 mod authzen;
-mod call;
-mod capture;
-mod decide;
-mod error;
-mod forward;
-mod gate;
-mod held;
-mod http;
-mod identify;
-mod mask;
+mod gateway;
 mod mcp;
-mod metadata;
-mod outliving;
-mod record;
-mod reply;
-mod seal;
+mod mount;
+mod road;
+mod router;
 mod settings;
-mod upstream;
 
-pub use authzen::{Authzen, NAME as AUTHZEN};
-pub use gate::{Gateway, Parts};
-pub use http::router;
+pub use authzen::point::{Authzen, NAME as AUTHZEN};
+pub use gateway::{Gateway, Parts};
+pub use router::router;
 pub use settings::{BeforeAfter, CAPTURE_LIMIT, Capture, CaptureLevel, Captures, Route, Settings, Upstream};

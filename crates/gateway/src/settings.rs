@@ -1,6 +1,6 @@
 //! What the operator decides about the gateway: where requests may come from, how large and how long things may be.
 
-use crate::authzen::Authzen;
+use crate::authzen::point::Authzen;
 use remit_ledger::record::Retention;
 use remit_model::{Server, TenantId};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};

@@ -1,13 +1,14 @@
 //! One evaluation: who would act, on what, whether their own authority covers it, and what the policies say. SPEC: CE-01.
 
-use super::{EVALUATE, wire::Evaluation};
+use super::{point::EVALUATE, wire::Evaluation};
 use crate::{
-    gate::{Gateway, Mount},
-    held,
-    identify::{self, Caller},
-    mcp::{
-        Request,
-        method::{self, Act, Kind},
+    gateway::Gateway,
+    mcp::act,
+    road::{
+        act::{Act, Kind},
+        active,
+        identify::Caller,
+        verified_token,
     },
 };
 use remit_model::{
@@ -20,12 +21,12 @@ use remit_model::{
 };
 use remit_policy::{Action, Bundle, Decision, Question, ToolFacts};
 use remit_store::Snapshot;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// The state of the world in which every evaluation of one request is made.
 pub(super) struct View<'a> {
-    pub(super) gate: &'a Gateway,
-    pub(super) world: &'a Snapshot,
+    pub(super) gateway: &'a Gateway,
+    pub(super) snapshot: &'a Snapshot,
     pub(super) policies: &'a Bundle,
     /// The unit of work in which it is asked.
     pub(super) txn: &'a str,
@@ -76,29 +77,31 @@ impl<'a> View<'a> {
     fn decide(&self, evaluation: &Evaluation, verdict: &mut Verdict<'a>) -> Result<(), Refusal> {
         let subject = self.subject(evaluation)?;
         verdict.subject.clone_from(&subject.sub);
-        let (mount, request) = self.request(evaluation)?;
-        let server = mount.server.as_ref();
+        let (server, tool) = self.target(evaluation)?;
         verdict.at = Some(server);
-        let act = method::read(&request, server)?;
-        let authority = identify::most(self.world, &subject).map(|most| most.at_location(&server.location)).unwrap_or_default();
+        let act = match tool {
+            Some(tool) => act::tool(server, tool, evaluation.arguments.clone())?,
+            None => act::list_tools(server),
+        };
+        let authority = active::most(self.snapshot, &subject).map(|most| most.at_location(&server.location)).unwrap_or_default();
         let question = self.question(&subject, &act, server, &authority);
         verdict.act = Some(act.clone());
         let question = verdict.question.insert(question);
-        identify::stands(self.world, &subject)?;
+        active::party_active(self.snapshot, &subject)?;
         match act.kind {
             Kind::Gated => {
                 let call = Call { location: &server.location, action: &act.action, arguments: &act.arguments, now: self.now };
                 verdict.grants = outright(&authority, &call)?.grants;
             }
-            Kind::List(_) | Kind::Listen if authority.is_none() => {
+            Kind::List | Kind::Listen if authority.is_none() => {
                 return Err(Refusal::new(Code::ToolNotGranted, format!("nothing is granted at `{}`", server.location)));
             }
-            Kind::List(_) | Kind::Listen => {}
+            Kind::List | Kind::Listen => {}
         }
-        let began = self.gate.clock.now().mono_ns;
+        let began = self.gateway.clock.now().mono_ns;
         let decision = self.policies.decide(question);
         let result = decision.into_result();
-        verdict.decision = Some((decision, self.gate.clock.now().mono_ns.saturating_sub(began)));
+        verdict.decision = Some((decision, self.gateway.clock.now().mono_ns.saturating_sub(began)));
         result
     }
 
@@ -111,41 +114,40 @@ impl<'a> View<'a> {
         };
         let id = evaluation.subject.id.as_str();
         let name = kind.name_in(id).unwrap_or(id);
-        Ok(Principal::new(&self.gate.settings.issuer, kind.subject(name), kind))
+        Ok(Principal::new(&self.gateway.settings.issuer, kind.subject(name), kind))
     }
 
-    /// The request that the act would be at the gateway.
-    fn request(&self, evaluation: &Evaluation) -> Result<(&'a Mount, Request), Refusal> {
-        let Evaluation { action, resource, arguments, .. } = evaluation;
-        let (server, method, params) = match (action.as_str(), resource.kind.as_str()) {
+    /// The server and, unless its tools are to be listed, the tool that is asked about.
+    fn target<'e>(&self, evaluation: &'e Evaluation) -> Result<(&'a Server, Option<&'e str>), Refusal> {
+        let Evaluation { action, resource, .. } = evaluation;
+        let (server, tool) = match (action.as_str(), resource.kind.as_str()) {
             ("call", "tool") => {
                 let named = resource.id.split_once('/');
                 let (server, tool) = named.ok_or_else(|| Refusal::new(Code::ResourceUnknown, "a tool's id is SERVER/TOOL"))?;
-                let params = [("name", Value::from(tool)), ("arguments", arguments.clone())];
-                (server, "tools/call", params.map(|(name, value)| (name.to_owned(), value)).into_iter().collect())
+                (server, Some(tool))
             }
-            ("list", "server") => (resource.id.as_str(), "tools/list", Map::new()),
+            ("list", "server") => (resource.id.as_str(), None),
             _ => {
                 let reason = "what can be asked about is `call` of a `tool`, and `list` of a `server`";
                 return Err(Refusal::new(Code::ResourceUnknown, reason));
             }
         };
-        let mount = self.gate.mounts.get(server);
+        let mount = self.gateway.mounts.get(server);
         let mount = mount.ok_or_else(|| Refusal::new(Code::ServerUnknown, "no server of that name is registered here"))?;
-        Ok((mount.as_ref(), Request { id: Value::Null, method: method.to_owned(), params }))
+        Ok((mount.server.as_ref(), tool))
     }
 
     /// What the policies are asked: somebody acting for themselves, in the unit of work in which it is asked.
     fn question(&self, subject: &Principal, act: &Act, server: &Server, authority: &Authority) -> Question {
-        let party = held::party(self.world, subject);
+        let party = verified_token::party(self.snapshot, subject);
         let tool = (act.kind == Kind::Gated).then(|| ToolFacts {
             name: act.action.clone(),
             class: act.class,
             classification: server.tools.get(&act.action).and_then(|rule| rule.classification.clone()),
         });
         Question {
-            tenant: self.gate.settings.tenant.clone(),
-            issuer: self.gate.settings.issuer.clone(),
+            tenant: self.gateway.settings.tenant.clone(),
+            issuer: self.gateway.settings.issuer.clone(),
             on_behalf_of: party.clone(),
             principal: party,
             chain: Vec::new(),

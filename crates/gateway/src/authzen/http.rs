@@ -1,19 +1,23 @@
 //! The endpoints: who asks, what they ask, one batch of records, one answer. SPEC: AU-01, AU-02, AU-04, AU-07 … AU-09.
 
 use super::{
-    Authzen, EVALUATE, NAME,
     evaluate::{View, may_ask},
-    record::{self, Asking},
+    point::{Authzen, EVALUATE, NAME},
+    record::{Asking, endpoint},
     wire::{self, Asked, Evaluation},
 };
 use crate::{
-    call,
-    error::{self, No},
-    gate::Gateway,
-    http::{origin, whole},
-    identify::{self, Arrival, Caller, Unidentified},
-    metadata,
-    record::{Came, Entry},
+    gateway::Gateway,
+    road::{
+        admit,
+        challenge::{self, Challenge},
+        commit,
+        identify::{self, Caller, IncomingRequest, Unidentified},
+        metadata,
+        record::RequestRecord,
+        rejection::Rejection,
+        request_origin::RequestOrigin,
+    },
 };
 use axum::{
     Router,
@@ -28,7 +32,7 @@ use remit_model::{
     json::{self, Limits},
     refusal::{Code, Refusal},
 };
-use remit_store::{Batch, Receipt};
+use remit_store::Batch;
 use serde_json::{Value, json as js};
 use std::{net::SocketAddr, sync::Arc};
 
@@ -47,11 +51,11 @@ pub(crate) fn router() -> Router<Arc<Gateway>> {
         .route("/.well-known/oauth-protected-resource/access/v1", get(resource_metadata))
 }
 
-async fn configuration(State(gate): State<Arc<Gateway>>, uri: Uri, headers: HeaderMap) -> Response {
-    if let Err(refusal) = origin(&gate, &uri, &headers) {
+async fn configuration(State(gateway): State<Arc<Gateway>>, uri: Uri, headers: HeaderMap) -> Response {
+    if let Err(refusal) = admit::origin(&gateway.settings, &uri, &headers) {
         return (StatusCode::FORBIDDEN, refusal.reason).into_response();
     }
-    let issuer = &gate.settings.issuer;
+    let issuer = &gateway.settings.issuer;
     axum::Json(js!({
         "policy_decision_point": issuer,
         "access_evaluation_endpoint": format!("{issuer}{EVALUATION_ROUTE}"),
@@ -60,30 +64,30 @@ async fn configuration(State(gate): State<Arc<Gateway>>, uri: Uri, headers: Head
     .into_response()
 }
 
-async fn resource_metadata(State(gate): State<Arc<Gateway>>, uri: Uri, headers: HeaderMap) -> Response {
-    match (&gate.settings.authzen, origin(&gate, &uri, &headers)) {
+async fn resource_metadata(State(gateway): State<Arc<Gateway>>, uri: Uri, headers: HeaderMap) -> Response {
+    match (&gateway.settings.authzen, admit::origin(&gateway.settings, &uri, &headers)) {
         (_, Err(refusal)) => (StatusCode::FORBIDDEN, refusal.reason).into_response(),
-        (Some(desk), Ok(())) => axum::Json(metadata::document(&gate.settings, &desk.server)).into_response(),
+        (Some(desk), Ok(())) => axum::Json(metadata::document(&gateway.settings, &desk.server)).into_response(),
         (None, Ok(())) => StatusCode::NOT_FOUND.into_response(),
     }
 }
 
-async fn evaluation(State(gate): State<Arc<Gateway>>, request: axum::extract::Request) -> Response {
-    endpoint(&gate, EVALUATION_ROUTE, Asked::one, request).await
+async fn evaluation(State(gateway): State<Arc<Gateway>>, request: axum::extract::Request) -> Response {
+    serve(&gateway, EVALUATION_ROUTE, Asked::one, request).await
 }
 
-async fn evaluations(State(gate): State<Arc<Gateway>>, request: axum::extract::Request) -> Response {
-    endpoint(&gate, EVALUATIONS_ROUTE, Asked::many, request).await
+async fn evaluations(State(gateway): State<Arc<Gateway>>, request: axum::extract::Request) -> Response {
+    serve(&gateway, EVALUATIONS_ROUTE, Asked::many, request).await
 }
 
 type Read = fn(&Value) -> Result<Asked, Refusal>;
 
-async fn endpoint(gate: &Gateway, route: &'static str, read: Read, request: axum::extract::Request) -> Response {
-    let Some(point) = &gate.settings.authzen else { return StatusCode::NOT_FOUND.into_response() };
+async fn serve(gateway: &Gateway, route: &'static str, read: Read, request: axum::extract::Request) -> Response {
+    let Some(point) = &gateway.settings.authzen else { return StatusCode::NOT_FOUND.into_response() };
     let (parts, body) = request.into_parts();
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-    let came = Came { peer, method: parts.method.clone() };
-    let desk = Desk { gate, point, route, came, headers: &parts.headers };
+    let origin = RequestOrigin { peer, method: parts.method.clone(), endpoint: endpoint(route) };
+    let desk = Desk { gateway, point, route, origin, headers: &parts.headers };
     let mut response = match desk.admit(&parts.method, &parts.uri).await {
         Ok(caller) => desk.serve(caller, read, body).await,
         Err(response) => response,
@@ -98,10 +102,10 @@ async fn endpoint(gate: &Gateway, route: &'static str, read: Read, request: axum
 
 /// One request at the decision point.
 struct Desk<'a> {
-    gate: &'a Gateway,
+    gateway: &'a Gateway,
     point: &'a Authzen,
     route: &'static str,
-    came: Came,
+    origin: RequestOrigin,
     headers: &'a HeaderMap,
 }
 
@@ -114,16 +118,16 @@ impl Desk<'_> {
 
     /// Who asks. SPEC: AU-08.
     async fn admit(&self, method: &Method, uri: &Uri) -> Result<Caller, Response> {
-        let gate = self.gate;
-        let plain = |refusal: Refusal| self.response(&refusal, None);
-        origin(gate, uri, self.headers).map_err(plain)?;
+        let gateway = self.gateway;
+        let plain = |refusal: Refusal| self.response(&refusal);
+        admit::origin(&gateway.settings, uri, self.headers).map_err(plain)?;
         if method != Method::POST {
             return Err(plain(Refusal::new(Code::MethodNotAllowed, "use POST")));
         }
-        let url = format!("{}{}", gate.settings.issuer, self.route);
-        let arrival = Arrival { method: method.as_str(), headers: self.headers, url: &url, server: &self.point.server };
-        let now = gate.clock.now();
-        match gate.gatekeeper.identify(&arrival, &gate.settings, &gate.store, now.unix()) {
+        let url = format!("{}{}", gateway.settings.issuer, self.route);
+        let arrival = IncomingRequest { method: method.as_str(), headers: self.headers, url: &url, server: &self.point.server };
+        let now = gateway.clock.now();
+        match gateway.gatekeeper.identify(&arrival, &gateway.settings, &gateway.store, now.unix()) {
             Ok(caller) => Ok(caller),
             Err(unidentified) => Err(self.unauthenticated(unidentified).await),
         }
@@ -131,53 +135,52 @@ impl Desk<'_> {
 
     async fn unauthenticated(&self, unidentified: Unidentified) -> Response {
         let Unidentified { refusal, token } = unidentified;
-        let (gate, now) = (self.gate, self.gate.clock.now());
-        let recorded = refusal.code != Code::TokenMissing && (token.is_some() || gate.may_record_anonymous(now.unix()));
+        let (gateway, now) = (self.gateway, self.gateway.clock.now());
+        let recorded = refusal.code != Code::TokenMissing && (token.is_some() || gateway.may_record_anonymous(now.unix()));
         if !recorded {
-            return self.response(&refusal, None);
+            return self.response(&refusal);
         }
-        let mut entry = Entry::open(&gate.settings, &self.point.server, &now);
-        entry.from(&self.came);
+        let mut record = RequestRecord::open(&gateway.settings, &self.point.server, &self.origin, &now);
         match &token {
-            Some(token) => entry.token(token, None, &gate.store.snapshot()),
-            None => entry.anonymous(),
+            Some(token) => record.token(token, None, &gateway.store.snapshot()),
+            None => record.anonymous(),
         }
-        let draft = record::plain(entry.close(&Err(No::Refusal(refusal.clone())), &now), self.route);
-        match call::commit(gate, draft).await {
-            Ok(receipt) => self.response(&refusal, receipt.as_ref()),
-            Err(unavailable) => self.response(&unavailable, None),
+        let draft = record.close(Err(&Rejection::Refusal(refusal.clone())), &now);
+        match commit::commit(&gateway.store, &gateway.settings.tenant, draft).await {
+            Ok(_) => self.response(&refusal),
+            Err(unavailable) => self.response(&unavailable),
         }
     }
 
     async fn serve(&self, mut caller: Caller, read: Read, body: Body) -> Response {
         let asked = self.read(&caller, read, body).await;
         // A body may be long in coming; what ended meanwhile has ended.
-        let still = caller.again(&self.gate.settings, &self.gate.store.snapshot(), self.gate.clock.unix());
+        let still = caller.again(&self.gateway.settings, &self.gateway.store.snapshot(), self.gateway.clock.unix());
         let mut response = match asked.and_then(|asked| still.map(|()| asked)) {
             Ok(asked) => self.answer(&caller, asked).await,
             Err(refusal) => self.refuse(&caller, refusal).await,
         };
-        if self.gate.settings.nonce_required || caller.proof.as_ref().is_some_and(|proof| proof.nonce.is_some()) {
-            let nonce = HeaderValue::from_str(&self.gate.gatekeeper.nonce(self.gate.clock.unix()));
+        if self.gateway.settings.nonce_required || caller.proof.as_ref().is_some_and(|proof| proof.nonce.is_some()) {
+            let nonce = HeaderValue::from_str(&self.gateway.gatekeeper.nonce(self.gateway.clock.unix()));
             response.headers_mut().extend(nonce.ok().map(|nonce| (HeaderName::from_static("dpop-nonce"), nonce)));
         }
         response
     }
 
     async fn read(&self, caller: &Caller, read: Read, body: Body) -> Result<Asked, Refusal> {
-        let (gate, desk) = (self.gate, &self.point.server);
-        if !caller.authority.authority.could_call(&desk.location, EVALUATE, gate.clock.unix()) {
+        let (gateway, desk) = (self.gateway, &self.point.server);
+        if !caller.authority.authority.could_call(&desk.location, EVALUATE, gateway.clock.unix()) {
             return Err(Refusal::new(Code::ToolNotGranted, format!("`{NAME}:{EVALUATE}` is not granted")));
         }
         let media = self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if !media.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json")) {
             return Err(Refusal::new(Code::MediaTypeUnsupported, "the body must be `application/json`"));
         }
-        let most = gate.settings.request_bytes;
-        let bytes = whole(body, most).await?;
-        let limits = Limits { bytes: most, depth: gate.settings.request_depth, ..Limits::REQUEST };
+        let most = gateway.settings.request_bytes;
+        let bytes = admit::whole(body, most).await?;
+        let limits = Limits { bytes: most, depth: gateway.settings.request_depth, ..Limits::REQUEST };
         let asked = read(&json::parse(&bytes, &limits)?)?;
-        if let Some(outage) = gate.store.outage().filter(|_| !self.point.reads_in_outage) {
+        if let Some(outage) = gateway.store.outage().filter(|_| !self.point.reads_in_outage) {
             return Err(outage.refusal());
         }
         Ok(asked)
@@ -185,17 +188,16 @@ impl Desk<'_> {
 
     /// Decides in one state of the world, makes all of it durable at once, and answers.
     async fn answer(&self, caller: &Caller, asked: Asked) -> Response {
-        let gate = self.gate;
-        let (world, now, policies) = (gate.store.snapshot(), gate.clock.now(), gate.policy.current());
-        let view = View { gate, world: &world, policies: &policies, txn: &caller.token.txn, now: now.unix() };
+        let gateway = self.gateway;
+        let (snapshot, now, policies) = (gateway.store.snapshot(), gateway.clock.now(), gateway.policy.current());
+        let view = View { gateway, snapshot: &snapshot, policies: &policies, txn: &caller.token.txn, now: now.unix() };
         let asking = Asking {
-            settings: &gate.settings,
+            settings: &gateway.settings,
             desk: &self.point.server,
             caller,
-            came: &self.came,
-            route: self.route,
+            origin: &self.origin,
             request_id: self.request_id(),
-            world: &world,
+            snapshot: &snapshot,
             now: &now,
         };
         let (items, until) = match asked {
@@ -208,7 +210,7 @@ impl Desk<'_> {
             Asked::Many(items, until) => (items, Some(until)),
         };
         let mut answers: Vec<(Result<(), Refusal>, Option<u16>)> = Vec::new();
-        let mut batch = Batch::new(gate.settings.tenant.clone()).note();
+        let mut batch = Batch::new(gateway.settings.tenant.clone()).note();
         for (number, item) in items.into_iter().enumerate() {
             let (result, error, draft) = self.item(&view, &asking, item, number);
             let permitted = result.is_ok();
@@ -218,12 +220,12 @@ impl Desk<'_> {
                 break;
             }
         }
-        let receipts = match gate.store.apply(batch).await {
+        let receipts = match gateway.store.apply(batch).await {
             Ok(applied) => applied.receipts,
-            Err(error) => return self.response(&call::unavailable(&error), None),
+            Err(error) => return self.response(&commit::unavailable(&error)),
         };
         // SPEC: AU-09: who lost their standing meanwhile is not told.
-        if let Err(refusal) = identify::recheck(caller, &gate.settings, &gate.store.snapshot()) {
+        if let Err(refusal) = identify::recheck(caller, &gateway.settings, &gateway.store.snapshot()) {
             return self.refuse(caller, refusal).await;
         }
         let mut told: Vec<Value> = (0..)
@@ -249,7 +251,7 @@ impl Desk<'_> {
     ) -> (Result<(), Refusal>, Option<u16>, Draft) {
         let allowed = |evaluation: &Evaluation| may_ask(asking.caller, &self.point.server, &evaluation.whole, view.now);
         let refused = |refusal: Refusal, status| {
-            let draft = asking.refused(&No::Refusal(refusal.clone()));
+            let draft = asking.refused(&Rejection::Refusal(refusal.clone()));
             (Err(refusal), Some(status), draft)
         };
         match item {
@@ -266,44 +268,41 @@ impl Desk<'_> {
 
     /// Records and answers a request of somebody known that is not evaluated.
     async fn refuse(&self, caller: &Caller, refusal: Refusal) -> Response {
-        let (world, now) = (self.gate.store.snapshot(), self.gate.clock.now());
+        let (snapshot, now) = (self.gateway.store.snapshot(), self.gateway.clock.now());
         let asking = Asking {
-            settings: &self.gate.settings,
+            settings: &self.gateway.settings,
             desk: &self.point.server,
             caller,
-            came: &self.came,
-            route: self.route,
+            origin: &self.origin,
             request_id: None,
-            world: &world,
+            snapshot: &snapshot,
             now: &now,
         };
-        match call::commit(self.gate, asking.refused(&No::Refusal(refusal.clone()))).await {
-            Ok(receipt) => self.response(&refusal, receipt.as_ref()),
-            Err(unavailable) => self.response(&unavailable, None),
+        match commit::commit(
+            &self.gateway.store,
+            &self.gateway.settings.tenant,
+            asking.refused(&Rejection::Refusal(refusal.clone())),
+        )
+        .await
+        {
+            Ok(_) => self.response(&refusal),
+            Err(unavailable) => self.response(&unavailable),
         }
     }
 
     /// A refusal as HTTP: the status, the challenge where it is about who asks, and the reason in words. SPEC: AU-04.
-    fn response(&self, refusal: &Refusal, receipt: Option<&Receipt>) -> Response {
-        let nonce = self.gate.gatekeeper.nonce(self.gate.clock.unix());
+    fn response(&self, refusal: &Refusal) -> Response {
+        let nonce = self.gateway.gatekeeper.nonce(self.gateway.clock.unix());
         let scope = format!("{NAME}:{EVALUATE}");
-        let context = error::Context {
-            settings: &self.gate.settings,
-            server: &self.point.server,
-            revision: None,
-            receipt,
-            scope: Some(&scope),
-            nonce: Some(&nonce),
-        };
-        let refused = error::refuse(&No::Refusal(refusal.clone()), &context);
-        let status = match (refused.status, refused.error.code) {
-            (StatusCode::OK, error::UNAVAILABLE) => StatusCode::SERVICE_UNAVAILABLE,
-            (StatusCode::OK, error::DENIED) => StatusCode::FORBIDDEN,
-            (StatusCode::OK, _) => StatusCode::INTERNAL_SERVER_ERROR,
-            (status, _) => status,
-        };
+        let status = challenge::status(refusal.code);
+        let challenge = Challenge { server: &self.point.server, scope: Some(&scope), nonce: Some(&nonce) };
         let mut response = (status, format!("{refusal}\n")).into_response();
-        response.headers_mut().extend(refused.headers);
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().extend(challenge.unauthenticated(refusal.code));
+        }
+        if status == StatusCode::FORBIDDEN && refusal.code != Code::OriginNotAllowed && self.gateway.settings.denials_as_http {
+            response.headers_mut().extend(challenge.insufficient_scope());
+        }
         if status == StatusCode::METHOD_NOT_ALLOWED {
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
         }

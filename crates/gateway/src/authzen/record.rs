@@ -2,13 +2,16 @@
 
 use super::{evaluate::Verdict, wire::Evaluation};
 use crate::{
-    call::Served,
-    error::No,
-    identify::Caller,
-    record::{Came, Entry},
+    road::{
+        answer::{Answer, End},
+        identify::Caller,
+        record::RequestRecord,
+        rejection::Rejection,
+        request_origin::{Endpoint, RequestOrigin},
+    },
     settings::Settings,
 };
-use remit_ledger::record::{Action, Draft, EffectConfirmed, Http, Outcome, Protocol, Resource};
+use remit_ledger::record::{Draft, Protocol, Resource};
 use remit_model::{
     mask::Shown,
     resource::{Server, ToolClass},
@@ -17,41 +20,42 @@ use remit_model::{
 use remit_store::Snapshot;
 use serde_json::{Value, json};
 
-/// The record's action: the tool and the resource beside it are those that were asked about.
-const ACTION: &str = "authzen:evaluation";
+/// The endpoint at a route. The tool and the resource of its records are those that were asked about; nothing is done.
+pub(super) fn endpoint(route: &'static str) -> Endpoint {
+    Endpoint { route, protocol: Protocol::Http, action: "authzen:evaluation", class: ToolClass::Read, resource: "mcp.server" }
+}
 
 /// Everything the records of one request share.
 pub(super) struct Asking<'a> {
     pub(super) settings: &'a Settings,
     pub(super) desk: &'a Server,
     pub(super) caller: &'a Caller,
-    pub(super) came: &'a Came,
-    pub(super) route: &'static str,
+    pub(super) origin: &'a RequestOrigin,
     pub(super) request_id: Option<&'a str>,
-    pub(super) world: &'a Snapshot,
+    pub(super) snapshot: &'a Snapshot,
     pub(super) now: &'a Moment,
 }
 
 impl Asking<'_> {
     /// The record of one evaluation, number `item` of its request.
     pub(super) fn record(&self, evaluation: &Evaluation, verdict: Verdict<'_>, item: usize) -> Draft {
-        let mut entry = Entry::open(self.settings, verdict.at.unwrap_or(self.desk), self.now);
-        entry.from(self.came);
-        entry.caller(self.caller, self.world);
+        let mut record = RequestRecord::open(self.settings, verdict.at.unwrap_or(self.desk), self.origin, self.now);
+        record.caller(self.caller, self.snapshot);
         if let (Some(act), Some(server)) = (&verdict.act, verdict.at) {
-            entry.act(act, server);
+            record.target(act, server);
         }
         if let (Some(question), Some((decision, latency_ns))) = (&verdict.question, &verdict.decision) {
-            entry.decision(question, decision, *latency_ns);
+            record.decision(question, decision, *latency_ns);
         }
         let unasked = verdict.result.as_ref().err().filter(|_| verdict.decision.is_none()).map(|refusal| refusal.reason.clone());
-        let outcome = verdict.result.map(|()| Served::new(&Value::Null, Shown::whole(Value::Null))).map_err(No::from);
-        let mut draft = plain(entry.close(&outcome, self.now), self.route);
+        let rejection = verdict.result.err().map(Rejection::from);
+        let answer = Answer { shown: Shown::whole(Value::Null), end: End::Complete, bytes: None };
+        let mut draft = record.close(rejection.as_ref().map_or(Ok(&answer), Err), self.now);
         // Where no policy was asked, the question still names whom the record is about, so that it is sealed for them.
         if let (Some(facts), Some(question)) = (&mut draft.decision, &verdict.question) {
             facts.input = facts.input.take().or_else(|| serde_json::to_value(question).ok());
         }
-        draft.committed.retain(|(path, _)| path != "/call/arguments" && path != "/decision/reason");
+        draft.committed.retain(|(path, _)| path != "/decision/reason");
         // A reason that no policy gave names whoever was asked about, and the asker chooses that name.
         if let (Some(facts), Some(reason)) = (&mut draft.decision, unasked) {
             draft.committed.push(("/decision/reason".to_owned(), json!(reason)));
@@ -68,27 +72,9 @@ impl Asking<'_> {
     }
 
     /// The record of an evaluation that could not be read, or may not be asked for.
-    pub(super) fn refused(&self, no: &No) -> Draft {
-        let mut entry = Entry::open(self.settings, self.desk, self.now);
-        entry.from(self.came);
-        entry.caller(self.caller, self.world);
-        plain(entry.close(&Err(No::Refusal(no.refusal())), self.now), self.route)
-    }
-}
-
-/// A gateway's record as one of the decision point: nothing was done, whatever was asked about.
-pub(super) fn plain(draft: Draft, route: &'static str) -> Draft {
-    let http = draft.http.map(|http| Http { route: Some(route.to_owned()), ..http });
-    let mut resources = draft.resources;
-    for resource in &mut resources {
-        resource.bytes = None;
-    }
-    Draft {
-        protocol: Protocol::Http,
-        action: Action { name: ACTION.to_owned(), class: ToolClass::Read },
-        http,
-        resources,
-        outcome: Outcome { effect_confirmed: EffectConfirmed::None, ..draft.outcome },
-        ..draft
+    pub(super) fn refused(&self, rejection: &Rejection) -> Draft {
+        let mut record = RequestRecord::open(self.settings, self.desk, self.origin, self.now);
+        record.caller(self.caller, self.snapshot);
+        record.close(Err(rejection), self.now)
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! SPEC: JSON-RPC 2.0; MCP "Messages": no batches (N-MG-05), no `null` id (N-MG-17), no duplicate members (N-MG-04).
 
+use crate::road::rejection::UpstreamError;
 use remit_model::{
     json,
     refusal::{Code, Refusal},
@@ -144,6 +145,20 @@ impl Response {
     }
 }
 
+impl From<UpstreamError> for RpcError {
+    fn from(error: UpstreamError) -> Self {
+        let UpstreamError { code, message, data } = error;
+        Self { code, message, data }
+    }
+}
+
+impl From<RpcError> for UpstreamError {
+    fn from(error: RpcError) -> Self {
+        let RpcError { code, message, data } = error;
+        Self { code, message, data }
+    }
+}
+
 impl RpcError {
     pub(crate) fn new(code: i64, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), data: None }
@@ -216,7 +231,7 @@ mod tests {
             (r#"{"jsonrpc":"2.0","id":"a","method":"tools/list","params":{"x":1}}"#, 0),
             (r#"{"jsonrpc":"2.0","method":"notifications/initialized","params":{}}"#, 1),
             (r#"{"jsonrpc":"2.0","id":3,"result":{"ok":true}}"#, 2),
-            (r#"{"jsonrpc":"2.0","id":3,"error":{"code":-32601,"message":"no","data":{"a":1}}}"#, 2),
+            (r#"{"jsonrpc":"2.0","id":3,"error":{"code":-32601,"message":"rejection","data":{"a":1}}}"#, 2),
         ] {
             let (found, value) = match parse(text.as_bytes(), &LIMITS).unwrap() {
                 Message::Request(request) => (0, request.to_value()),

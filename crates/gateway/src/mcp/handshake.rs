@@ -1,11 +1,9 @@
 //! How a conversation begins: `initialize` in the older era, `server/discover` in the stateless one.
 
-use crate::{
-    mcp::{
-        Request, Revision,
-        era::{self, ClientFace},
-    },
-    upstream::About,
+use crate::mcp::{
+    envelope::Request,
+    revision::{self, ClientProfile, Revision},
+    upstream::message::About,
 };
 use remit_model::{
     refusal::{Code, Refusal},
@@ -20,7 +18,7 @@ const CAPABILITIES_LIMIT: usize = 16 * 1024;
 #[derive(Debug)]
 pub(crate) struct Hello {
     pub(crate) revision: Revision,
-    pub(crate) face: ClientFace,
+    pub(crate) client: ClientProfile,
 }
 
 /// Reads `initialize`: a version we do not speak gets our latest of that era, as the specification has it.
@@ -36,7 +34,7 @@ pub(crate) fn hello(request: &Request) -> Result<Hello, Refusal> {
     if capabilities.to_string().len() > CAPABILITIES_LIMIT {
         return Err(Refusal::new(Code::RequestTooLarge, format!("`params.capabilities` has at most {CAPABILITIES_LIMIT} bytes")));
     }
-    Ok(Hello { revision, face: ClientFace { capabilities, log_level: None } })
+    Ok(Hello { revision, client: ClientProfile { capabilities, log_level: None } })
 }
 
 pub(crate) fn welcome(about: &About, server: &Server, revision: Revision) -> Value {
@@ -51,7 +49,7 @@ pub(crate) fn welcome(about: &About, server: &Server, revision: Revision) -> Val
 pub(crate) fn discovered(about: &About, server: &Server) -> Value {
     let result = json!({
         "resultType": "complete",
-        "supportedVersions": era::supported(),
+        "supportedVersions": revision::supported(),
         "capabilities": capabilities(about),
         "ttlMs": 0,
         "cacheScope": "private",

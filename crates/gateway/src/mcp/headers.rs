@@ -3,8 +3,8 @@
 //! SPEC: MG-04, MG-05, MG-06 (MCP 2026-07-28 "Standard Request Headers"); N-MG-03, N-MG-06, N-MG-16.
 
 use crate::mcp::{
-    Message, Revision,
-    era::{ClientFace, META_CAPABILITIES, META_LOG_LEVEL, META_VERSION, claims_modern},
+    envelope::Message,
+    revision::{ClientProfile, META_CAPABILITIES, META_LOG_LEVEL, META_VERSION, Revision, claims_modern},
 };
 use axum::http::HeaderMap;
 use base64::{
@@ -26,11 +26,14 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
 );
 
+/// Parameter headers of one tool: name, and path into the arguments.
+pub(crate) type Declared = Vec<(String, Vec<String>)>;
+
 /// Which era a message belongs to.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Era {
     /// Stateless: the request carries everything, headers agree with it.
-    Modern(ClientFace),
+    Modern(ClientProfile),
     /// A session; the version is what the header says, if it says one.
     Legacy(Option<Revision>),
 }
@@ -53,7 +56,7 @@ pub(crate) fn check(headers: &HeaderMap, message: &Message) -> Result<Era, Refus
     }
     if let Message::Notification(_) = message {
         // Notifications carry no envelope in this era; a version header alone makes them modern.
-        return Ok(Era::Modern(ClientFace::silent()));
+        return Ok(Era::Modern(ClientProfile::silent()));
     }
     let Some(claim) = claim.and_then(Value::as_str) else {
         return Err(Refusal::new(Code::ProtocolMetaMissing, format!("`_meta` must carry `{META_VERSION}` as a string")));
@@ -87,11 +90,11 @@ fn legacy(version: Option<&str>) -> Result<Era, Refusal> {
     }
 }
 
-fn face(params: &Map<String, Value>) -> Result<ClientFace, Refusal> {
+fn face(params: &Map<String, Value>) -> Result<ClientProfile, Refusal> {
     let meta = params.get("_meta").unwrap_or(&Value::Null);
     match meta.get(META_CAPABILITIES) {
         Some(capabilities @ Value::Object(_)) => {
-            Ok(ClientFace { capabilities: capabilities.clone(), log_level: meta.get(META_LOG_LEVEL).cloned() })
+            Ok(ClientProfile { capabilities: capabilities.clone(), log_level: meta.get(META_LOG_LEVEL).cloned() })
         }
         _ => Err(Refusal::new(Code::ProtocolMetaMissing, format!("`_meta` must carry `{META_CAPABILITIES}` as an object"))),
     }
@@ -168,8 +171,8 @@ pub(crate) fn param_text(value: &Value) -> Option<String> {
 }
 
 /// The declarations `x-mcp-header` of a tool's input schema: header name and path into the arguments.
-pub(crate) fn declared_params(schema: &Value) -> Vec<(String, Vec<String>)> {
-    fn walk(schema: &Value, path: &mut Vec<String>, found: &mut Vec<(String, Vec<String>)>, depth: usize) {
+pub(crate) fn declared_params(schema: &Value) -> Declared {
+    fn walk(schema: &Value, path: &mut Vec<String>, found: &mut Declared, depth: usize) {
         let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
         for (key, property) in properties.iter().take(256) {
             path.push(key.clone());
@@ -225,7 +228,7 @@ fn mismatch(reason: impl Into<String>) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mcp::Request;
+    use crate::mcp::envelope::Request;
     use axum::http::{HeaderName, HeaderValue};
     use serde_json::json;
 

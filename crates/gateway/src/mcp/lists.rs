@@ -2,7 +2,7 @@
 //!
 //! SPEC: MG-08.
 
-use crate::mcp::method::List;
+use crate::mcp::list::List;
 use remit_model::{Authority, time::UnixTime};
 use serde_json::Value;
 

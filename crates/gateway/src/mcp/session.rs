@@ -4,9 +4,13 @@
 //! request is identified anew. The map is bounded and forgets what nobody uses.
 
 use crate::{
-    identify::Caller,
-    mcp::{Response, Revision, era::ClientFace},
-    upstream::Link,
+    mcp::{
+        envelope::Response,
+        owner::Owner,
+        revision::{ClientProfile, Revision},
+        upstream::link::Link,
+    },
+    road::identify::Caller,
 };
 use remit_ledger::Draft;
 use remit_model::refusal::{Code, Refusal};
@@ -26,26 +30,6 @@ const OWNER_LIMIT: usize = 64;
 /// Most unanswered questions of the upstream to one client.
 const ASKED_LIMIT: usize = 64;
 
-/// Whose session it is: the acting party and the chain its authority came by.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Owner {
-    holder: String,
-    subject: String,
-    /// The chain; for an agent on its own account, whose every token begins a chain, its key instead.
-    chain: String,
-}
-
-impl Owner {
-    pub(crate) fn of(caller: &Caller) -> Self {
-        let token = &caller.token;
-        let chain = match (&token.act, &token.cnf_jkt) {
-            (None, Some(jkt)) => format!("jkt:{jkt}"),
-            _ => format!("txn:{}", token.txn),
-        };
-        Self { holder: caller.holder().to_owned(), subject: token.sub.clone(), chain }
-    }
-}
-
 /// One session.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -53,31 +37,31 @@ pub(crate) struct Session {
     owner: Owner,
     server: String,
     pub(crate) revision: Revision,
-    pub(crate) face: ClientFace,
+    pub(crate) client: ClientProfile,
     used: AtomicU64,
     /// Requests under way, by the JSON text of their id; notified to cancel.
     running: Mutex<HashMap<String, Arc<Notify>>>,
     /// Questions passed on to the client: our id to the upstream's id and link.
     asked: Mutex<HashMap<String, (Value, Arc<Link>)>>,
     next: AtomicU64,
-    closing: Mutex<Option<Closing>>,
+    closing: Mutex<Option<CloseRecord>>,
 }
 
 /// What is recorded when nobody uses a session any more.
-struct Closing {
+struct CloseRecord {
     draft: Draft,
     why: &'static str,
-    to: mpsc::UnboundedSender<Last>,
+    to: mpsc::UnboundedSender<SessionEnd>,
 }
 
-impl fmt::Debug for Closing {
+impl fmt::Debug for CloseRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Closing").field("why", &self.why).finish_non_exhaustive()
     }
 }
 
 /// For the task that records how sessions ended.
-pub(crate) enum Last {
+pub(crate) enum SessionEnd {
     Record(Box<Draft>),
     /// Answered when everything before it is recorded.
     Flush(oneshot::Sender<()>),
@@ -85,8 +69,8 @@ pub(crate) enum Last {
 
 impl Session {
     /// The session is open on record: `draft` is what will be recorded of its end, once no request of it runs any more.
-    pub(crate) fn opened(&self, draft: Draft, to: mpsc::UnboundedSender<Last>) {
-        *lock(&self.closing) = Some(Closing { draft, why: "idle", to });
+    pub(crate) fn opened(&self, draft: Draft, to: mpsc::UnboundedSender<SessionEnd>) {
+        *lock(&self.closing) = Some(CloseRecord { draft, why: "idle", to });
     }
 
     /// Why it ends; the first reason counts.
@@ -97,11 +81,11 @@ impl Session {
     }
 
     /// Notes a request under way, for as long as the guard lives.
-    pub(crate) fn running(self: &Arc<Self>, id: &Value) -> Running {
+    pub(crate) fn running(self: &Arc<Self>, id: &Value) -> ActiveRequest {
         let cancelled = Arc::new(Notify::new());
         let key = id.to_string();
         lock(&self.running).insert(key.clone(), Arc::clone(&cancelled));
-        Running { session: Arc::clone(self), key, cancelled }
+        ActiveRequest { session: Arc::clone(self), key, cancelled }
     }
 
     /// Cancels a request the client no longer wants.
@@ -134,20 +118,20 @@ impl Drop for Session {
     fn drop(&mut self) {
         if let Some(closing) = lock(&self.closing).take() {
             let draft = closing.draft.ext("closed", json!({"why": closing.why}));
-            let _ = closing.to.send(Last::Record(Box::new(draft)));
+            let _ = closing.to.send(SessionEnd::Record(Box::new(draft)));
         }
     }
 }
 
 /// A request under way.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub(crate) struct ActiveRequest {
     session: Arc<Session>,
     key: String,
     pub(crate) cancelled: Arc<Notify>,
 }
 
-impl Drop for Running {
+impl Drop for ActiveRequest {
     fn drop(&mut self) {
         lock(&self.session.running).remove(&self.key);
     }
@@ -167,7 +151,7 @@ pub(crate) struct Opening {
     pub(crate) id: String,
     pub(crate) server: String,
     pub(crate) revision: Revision,
-    pub(crate) face: ClientFace,
+    pub(crate) client: ClientProfile,
 }
 
 impl Sessions {
@@ -198,13 +182,13 @@ impl Sessions {
         if map.len() >= self.limit {
             return Err(Refusal::new(Code::RateLimited, "too many sessions are open; try again later"));
         }
-        let Opening { id, server, revision, face } = opening;
+        let Opening { id, server, revision, client } = opening;
         let session = Arc::new(Session {
             id: id.clone(),
             owner,
             server,
             revision,
-            face,
+            client,
             used: AtomicU64::new(now_ns),
             running: Mutex::default(),
             asked: Mutex::default(),

@@ -1,0 +1,145 @@
+//! The gateway's state: what it was given, and the bounded memory it keeps.
+
+use crate::{
+    mcp::{
+        request_state::RequestState,
+        session::{SessionEnd, Sessions},
+        upstream::pool::LinkKey,
+    },
+    mount::Mount,
+    road::identify::Gatekeeper,
+    settings::{Route, Settings},
+};
+use remit_clock::{Clock, Entropy};
+use remit_model::{TenantId, time::UnixTime};
+use remit_policy::Live;
+use remit_store::{Batch, Quota, Store};
+use remit_token::KeySet;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// How often idle sessions and links are looked for.
+const SWEEP: Duration = Duration::from_secs(30);
+
+/// Everything the gateway works with.
+#[derive(Debug)]
+pub struct Parts {
+    pub store: Store,
+    pub policy: Arc<Live>,
+    pub clock: Clock,
+    pub entropy: Entropy,
+    /// Public keys of the issuer of access tokens.
+    pub keys: KeySet,
+    pub routes: Vec<Route>,
+    pub settings: Settings,
+}
+
+/// The enforcement point; one for the process, shared by all requests.
+#[derive(Debug)]
+pub struct Gateway {
+    pub(crate) store: Store,
+    pub(crate) policy: Arc<Live>,
+    pub(crate) clock: Clock,
+    pub(crate) entropy: Entropy,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) gatekeeper: Gatekeeper,
+    pub(crate) sessions: Sessions,
+    pub(crate) request_state: RequestState,
+    pub(crate) mounts: HashMap<String, Arc<Mount>>,
+    quota: Quota,
+    pub(crate) closing: mpsc::UnboundedSender<SessionEnd>,
+}
+
+impl Gateway {
+    /// Puts the parts together, inside a Tokio runtime. Nothing is opened before the first request needs it.
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let Parts { store, policy, clock, entropy, keys, routes, mut settings } = parts;
+        settings.recheck = settings.recheck.max(Duration::from_millis(1));
+        let settings = Arc::new(settings);
+        let mounts = routes.into_iter().map(|route| (route.server.id.to_string(), Arc::new(Mount::new(route, &settings))));
+        let (closing, ended) = mpsc::unbounded_channel();
+        tokio::spawn(Self::record_ends(store.clone(), settings.tenant.clone(), ended));
+        let gateway = Arc::new(Self {
+            closing,
+            gatekeeper: Gatekeeper::new(keys, &entropy.bytes(), &settings, clock.unix(), &store),
+            sessions: Sessions::new(settings.sessions, nanos(settings.session_idle)),
+            request_state: RequestState::new(&entropy.bytes()),
+            mounts: mounts.collect(),
+            quota: Quota::per_second(settings.anonymous_records),
+            store,
+            policy,
+            clock,
+            entropy,
+            settings,
+        });
+        tokio::spawn(Self::sweep(Arc::downgrade(&gateway)));
+        gateway
+    }
+
+    /// Records how sessions ended, in the order in which they did.
+    async fn record_ends(store: Store, tenant: TenantId, mut ended: mpsc::UnboundedReceiver<SessionEnd>) {
+        while let Some(last) = ended.recv().await {
+            match last {
+                SessionEnd::Record(draft) => {
+                    if let Err(error) = store.apply(Batch::new(tenant.clone()).note().record(*draft)).await {
+                        tracing::error!(%error, "the end of a session could not be recorded");
+                    }
+                }
+                SessionEnd::Flush(done) => drop(done.send(())),
+            }
+        }
+    }
+
+    /// Ends all sessions and waits until that is recorded; for a stop, once no request runs any more.
+    pub async fn close(&self) {
+        for session in self.sessions.close_all("stop") {
+            self.forget(&session, "stop");
+        }
+        let (done, flushed) = oneshot::channel();
+        if self.closing.send(SessionEnd::Flush(done)).is_ok() {
+            let _ = flushed.await;
+        }
+    }
+
+    /// How many verified tokens are remembered now.
+    pub fn remembered_tokens(&self) -> usize {
+        self.gatekeeper.remembered()
+    }
+
+    /// Closes idle sessions and links every so often, for as long as the gateway lives.
+    async fn sweep(gateway: Weak<Self>) {
+        let mut tick = tokio::time::interval(SWEEP);
+        loop {
+            tick.tick().await;
+            let Some(gateway) = gateway.upgrade() else { return };
+            let now_ns = gateway.clock.now().mono_ns;
+            for session in gateway.sessions.sweep(now_ns) {
+                gateway.forget(&session.id, "idle");
+            }
+            for mount in gateway.mounts.values() {
+                mount.pool.sweep(now_ns.saturating_sub(nanos(gateway.settings.session_idle)));
+            }
+        }
+    }
+
+    /// Ends a session everywhere.
+    pub(crate) fn forget(&self, session: &str, why: &'static str) {
+        self.sessions.close(session, why);
+        for mount in self.mounts.values() {
+            mount.pool.drop_link(&LinkKey::Session(session.to_owned()));
+        }
+    }
+
+    /// Whether one more refusal of nobody in particular may be written to the ledger this second.
+    pub(crate) fn may_record_anonymous(&self, now: UnixTime) -> bool {
+        self.quota.take(now)
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

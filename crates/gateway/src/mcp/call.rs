@@ -1,0 +1,171 @@
+//! The road of every MCP request that reaches an upstream.
+//!
+//! identify → read strictly → authority covers it? → policy → budget → intent durable → forward exactly what was
+//! authorised → mask → record the outcome → reply. A refusal leaves the road early and ends in the same record.
+
+use crate::{
+    gateway::Gateway,
+    mcp::{
+        act, before_after, envelope::Request, error, forward, headers, mcp_call::McpCall, revision::Revision, session::Session,
+        show, stream,
+    },
+    road::{
+        act::Kind,
+        answer::{Answer, End},
+        authorise, budget,
+        challenge::Challenge,
+        commit::commit,
+        context::Context,
+        record::RequestRecord,
+        rejection::Rejection,
+        reply::ReplyStream,
+    },
+};
+use axum::http::{HeaderMap, StatusCode};
+use bytes::Bytes;
+use remit_ledger::record::{Draft, EffectConfirmed, Mcp, OutcomeStatus, RecordType};
+use remit_model::{mask::Shown, refusal::Refusal, time::Moment};
+use remit_store::Receipt;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Serves one request. Outlives a client that goes away, to record what became of it.
+pub(crate) async fn run(gateway: Arc<Gateway>, call: McpCall, mut reply: ReplyStream) {
+    let now = gateway.clock.now();
+    let mut record = open_record(&gateway, &call, &now);
+    if let Some(session) = &call.session {
+        record.session(&session.id);
+    }
+    let outcome = serve(&gateway, &call, &mut record, &mut reply, &now).await;
+    let outcome = outcome.map(|shown| answer(&call.request.id, shown));
+    let draft = record.close(outcome.as_ref().map(|(answer, _)| answer), &gateway.clock.now());
+    // No record, no reply: what is not durable was not served.
+    let (outcome, receipt) = match commit(&gateway.store, &gateway.settings.tenant, draft).await {
+        Ok(receipt) => (outcome, receipt),
+        Err(refusal) => (Err(refusal.into()), None),
+    };
+    match outcome {
+        Ok((_, body)) => reply.finish(StatusCode::OK, HeaderMap::new(), Bytes::from(body)).await,
+        Err(rejection) => refuse(&gateway, &call, &rejection, receipt.as_ref(), reply).await,
+    }
+}
+
+async fn serve(
+    gateway: &Arc<Gateway>,
+    call: &McpCall,
+    record: &mut RequestRecord,
+    reply: &mut ReplyStream,
+    now: &Moment,
+) -> Result<Shown, Rejection> {
+    let server = &call.mount.server;
+    let act = act::read(&call.request, server)?;
+    record.act(&act, server);
+    record.described(call.mount.described(&act.action));
+    if act.kind == Kind::Gated {
+        record.capture(call.mount.captures.of(&act.action));
+    }
+    if call.request.method == "tools/call"
+        && let Some(declared) = call.mount.declared(&act.action)
+    {
+        headers::check_params(&call.headers, &declared, &act.arguments)?;
+    }
+    let context = Context {
+        store: &gateway.store,
+        policy: &gateway.policy,
+        clock: &gateway.clock,
+        settings: &gateway.settings,
+        server,
+        reads_in_outage: call.mount.reads_in_outage,
+        caller: &call.caller,
+        act: &act,
+        now,
+    };
+    let permit = authorise::permit(&context, record)?;
+    let state = gateway.request_state.open(call, &act, now.unix())?;
+    // Before the upstream hears anything of a call that is going to be refused, be it only a read of ours.
+    budget::recordable(&context, record)?;
+    before_after::before(gateway, call, &act, record).await?;
+    let permit = budget::reserve(&context, permit, record).await?;
+    // CRASH: a mutation's intent is on disk; without its effect record it counts as "outcome unknown".
+    let result = match act.kind {
+        Kind::Listen => return stream::listen(gateway, call, &act, record, reply).await,
+        Kind::Gated | Kind::List => forward::call(gateway, call, &act, state, record, reply).await,
+    };
+    before_after::after(gateway, call, &act, record).await;
+    show::show(gateway, call, &act, &permit, result?, now)
+}
+
+/// Begins the record of a request.
+fn open_record(gateway: &Gateway, call: &McpCall, now: &Moment) -> RequestRecord {
+    let mut record = RequestRecord::open(&gateway.settings, &call.mount.server, &call.origin, now);
+    record.caller(&call.caller, &gateway.store.snapshot());
+    note_message(&mut record, &call.request, call.revision);
+    record
+}
+
+/// Notes the message in the record of its request.
+pub(crate) fn note_message(record: &mut RequestRecord, request: &Request, revision: Revision) {
+    let id = request.id.as_str().map_or_else(|| request.id.to_string(), str::to_owned);
+    let message =
+        Mcp { method: request.method.clone(), request_id: Some(id), protocol_version: Some(revision.as_str().to_owned()) };
+    let parent = request.params.get("_meta").and_then(|meta| meta.get("traceparent")).and_then(Value::as_str);
+    record.message(message, parent);
+}
+
+/// The answer for the record, and the JSON-RPC response as text.
+fn answer(id: &Value, shown: Shown) -> (Answer, Vec<u8>) {
+    let mut body = Vec::with_capacity(1024);
+    // Writing JSON that is in memory into memory cannot fail.
+    body.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
+    let _ = serde_json::to_writer(&mut body, id);
+    body.extend_from_slice(br#","result":"#);
+    let begin = body.len();
+    let _ = serde_json::to_writer(&mut body, &shown.value);
+    let bytes = body.len().saturating_sub(begin);
+    body.push(b'}');
+    let end = if shown.value.get("isError").and_then(Value::as_bool) == Some(true) {
+        End::Failed
+    } else if shown.value.get("resultType").and_then(Value::as_str) == Some("input_required") {
+        End::InputRequired
+    } else {
+        End::Complete
+    };
+    (Answer { shown, end, bytes: Some(bytes) }, body)
+}
+
+async fn refuse(gateway: &Gateway, call: &McpCall, rejection: &Rejection, receipt: Option<&Receipt>, reply: ReplyStream) {
+    if let Rejection::Fault(fault) = rejection {
+        tracing::error!(%fault, record = receipt.map(|receipt| receipt.record_id.as_str()), "a call failed");
+    }
+    let server = &call.mount.server;
+    let scope = format!("{}:{}", server.id, call.request.params.get("name").and_then(Value::as_str).unwrap_or("*"));
+    let context = error::Context {
+        challenge: Challenge { server, scope: Some(&scope), nonce: None },
+        revision: Some(call.revision),
+        receipt,
+        denials_as_http: gateway.settings.denials_as_http,
+    };
+    let refused = error::refuse(rejection, &context);
+    let message = json!({"jsonrpc": "2.0", "id": call.request.id, "error": refused.error.to_value()});
+    reply.finish(refused.status, refused.headers, Bytes::from(message.to_string())).await;
+}
+
+/// Records that a session begins, and hands it what will be recorded of its end.
+///
+/// # Errors
+/// The code of an outage of the ledger.
+pub(crate) async fn open_session(gateway: &Gateway, call: &McpCall, session: &Session) -> Result<(), Refusal> {
+    if let Some(outage) = gateway.store.outage().filter(|_| !call.mount.reads_in_outage) {
+        return Err(outage.refusal());
+    }
+    let mut record = open_record(gateway, call, &gateway.clock.now());
+    record.session(&session.id);
+    let opening = record.opening().outcome(OutcomeStatus::Success, EffectConfirmed::None);
+    let mut closing = Draft { record_type: RecordType::SessionClose, mcp: None, ..opening.clone() };
+    "session.close".clone_into(&mut closing.action.name);
+    if let Some(receipt) = commit(&gateway.store, &gateway.settings.tenant, opening).await? {
+        closing.caused_by.push(receipt.record_id);
+    }
+    session.opened(closing, gateway.closing.clone());
+    Ok(())
+}

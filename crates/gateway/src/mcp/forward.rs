@@ -1,0 +1,179 @@
+//! Forwards what was authorised, and stops when the caller leaves or loses its standing.
+//!
+//! SPEC: MG-02, MG-12. Nothing of the client's request crosses but the parsed method and parameters.
+
+use crate::{
+    gateway::Gateway,
+    mcp::{
+        act,
+        envelope::RpcError,
+        list::List,
+        mcp_call::McpCall,
+        owner::Owner,
+        passing, relay,
+        request_state::ReturnedState,
+        revision,
+        rpc_code::HEADER_MISMATCH,
+        upstream::{
+            link::{Exchange, Link},
+            message::{ExchangeEvent, LinkFailure, Outgoing},
+            pool::LinkKey,
+        },
+    },
+    road::{act::Act, identify, record::RequestRecord, rejection::Rejection, reply::ReplyStream},
+};
+use remit_model::refusal::{Code, Refusal};
+use serde_json::{Map, Value, json};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::Notify,
+    time::{MissedTickBehavior, interval},
+};
+
+/// Forwards one call and gives back the upstream's result.
+pub(crate) async fn call(
+    gateway: &Gateway,
+    call: &McpCall,
+    act: &Act,
+    state: ReturnedState,
+    record: &mut RequestRecord,
+    reply: &mut ReplyStream,
+) -> Result<Value, Rejection> {
+    let running = call.session.as_ref().map(|session| session.running(&call.request.id));
+    let cancelled = running.as_ref().map_or_else(Arc::default, |running| Arc::clone(&running.cancelled));
+    let (mut retried, mut relearnt) = (false, false);
+    loop {
+        let (key, link) = link(gateway, call).await?;
+        if link.is_modern() && act::is_legacy_only(&call.request.method) {
+            return Err(Refusal::new(
+                Code::RpcMethodUnknown,
+                format!("the upstream server does not know `{}`", call.request.method),
+            )
+            .into());
+        }
+        let mut message = outgoing(call, act, &state, &link);
+        if call.request.method == "tools/call" {
+            revision::name_call(&mut message.params, &record.call(|| gateway.entropy.token(16)));
+        }
+        record.dispatched();
+        let exchange = link.send(message).await.map_err(|broken| broken.refusal(call.mount.server.id.as_str()))?;
+        match converse(gateway, call, &link, exchange, &cancelled, reply).await {
+            // Nothing was executed: the upstream did not know our session any more.
+            Err(Stop::Forgotten) if !retried => {
+                retried = true;
+                call.mount.pool.forget(&key);
+            }
+            Err(Stop::Forgotten) => return Err(LinkFailure::Forgotten.refusal(call.mount.server.id.as_str()).into()),
+            Err(Stop::Rejection(rejection)) => return Err(rejection),
+            // Refused before it ran, because the tool wants parameter headers we had not seen declared.
+            Ok(Err(error)) if error.code == HEADER_MISMATCH && link.is_modern() && !relearnt => {
+                relearnt = true;
+                relearn(call, &link).await;
+            }
+            Ok(answer) => {
+                match &answer {
+                    Ok(result) => record.answered(result),
+                    Err(error) => record.answered(&json!({"error": error.to_value()})),
+                }
+                return answer.map_err(|error| Rejection::Upstream(passing::error(error, call.caller.sees_only_fields()).into()));
+            }
+        }
+    }
+}
+
+/// The request as it leaves: the method, and the very arguments that were decided on.
+fn outgoing<'a>(call: &'a McpCall, act: &'a Act, state: &ReturnedState, link: &Link) -> Outgoing<'a> {
+    let tool = call.request.method == "tools/call";
+    let crosses = |name: &str| name != "requestState" && !(tool && name == "arguments");
+    let params = call.request.params.iter().filter(|(name, _)| crosses(name));
+    let mut params: Map<String, Value> = params.map(|(name, value)| (name.clone(), value.clone())).collect();
+    revision::strip_envelope(&mut params);
+    if let ReturnedState::Upstream(state) = state {
+        params.insert("requestState".to_owned(), state.clone());
+    }
+    Outgoing {
+        method: &call.request.method,
+        params,
+        arguments: tool.then_some(&act.arguments),
+        client: call.revision.is_modern().then_some(&call.client),
+        mirrored: if tool && link.is_modern() { call.mount.declared(&act.action) } else { None },
+    }
+}
+
+enum Stop {
+    Forgotten,
+    Rejection(Rejection),
+}
+
+impl From<Rejection> for Stop {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejection(rejection)
+    }
+}
+
+/// Waits for the answer and relays what comes before it. Dropping the exchange on the way out cancels the upstream.
+async fn converse(
+    gateway: &Gateway,
+    call: &McpCall,
+    link: &Arc<Link>,
+    mut exchange: Exchange,
+    cancelled: &Notify,
+    reply: &mut ReplyStream,
+) -> Result<Result<Value, RpcError>, Stop> {
+    let settings = &gateway.settings;
+    let mut tick = interval(settings.recheck);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Waiting for the tick that is due at once would cost what the timer's wheel rounds up: a millisecond of every call.
+    tick.reset();
+    let (mut unheard, mut unspoken) = (Duration::ZERO, Duration::ZERO);
+    loop {
+        tokio::select! {
+            arrival = exchange.next() => {
+                unheard = Duration::ZERO;
+                match arrival {
+                    ExchangeEvent::Answer(answer) => return Ok(answer),
+                    ExchangeEvent::Failed(LinkFailure::Forgotten) => return Err(Stop::Forgotten),
+                    ExchangeEvent::Failed(broken) => return Err(Rejection::from(broken.refusal(call.mount.server.id.as_str())).into()),
+                    ExchangeEvent::Message(message) => {
+                        relay::relay(call, link, message, reply).await?;
+                        unspoken = Duration::ZERO;
+                    }
+                }
+            }
+            () = reply.gone() => return Err(Rejection::Gone.into()),
+            () = cancelled.notified() => return Err(Rejection::Gone.into()),
+            _ = tick.tick() => {
+                identify::recheck(&call.caller, settings, &gateway.store.snapshot()).map_err(Rejection::from)?;
+                unheard += settings.recheck;
+                unspoken += settings.recheck;
+                if unheard > settings.call_timeout {
+                    return Err(Rejection::Timeout.into());
+                }
+                if unspoken > settings.keep_alive {
+                    reply.comment().await.map_err(|_| Rejection::Gone)?;
+                    unspoken = Duration::ZERO;
+                }
+            }
+        }
+    }
+}
+
+/// The link a request goes over: its session's own, or that of its party and chain.
+pub(crate) async fn link(gateway: &Gateway, call: &McpCall) -> Result<(LinkKey, Arc<Link>), Refusal> {
+    let key = match &call.session {
+        _ if call.mount.pool.is_stateless() => LinkKey::Shared,
+        Some(session) => LinkKey::Session(session.id.clone()),
+        None => LinkKey::Owner(Owner::of(&call.caller)),
+    };
+    let client = call.session.as_ref().map(|session| &session.client);
+    let link = call.mount.pool.link(&key, client, gateway.clock.now().mono_ns).await?;
+    Ok((key, link))
+}
+
+/// Asks a stateless upstream for its tools, to see which parameters they want mirrored in headers. SPEC: MG-04.
+pub(crate) async fn relearn(call: &McpCall, link: &Link) {
+    let Ok(mut exchange) = link.send(Outgoing::bare("tools/list", Map::new())).await else { return };
+    if let ExchangeEvent::Answer(Ok(result)) = exchange.next().await {
+        call.mount.learn(List::Tools, &result);
+    }
+}

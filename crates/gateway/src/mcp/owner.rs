@@ -1,0 +1,23 @@
+//! Whose session, upstream link or request state it is. SPEC: MG-13, MG-16.
+
+use crate::road::identify::Caller;
+
+/// The acting party and the chain its authority came by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Owner {
+    holder: String,
+    subject: String,
+    /// The chain; for an agent on its own account, whose every token begins a chain, its key instead.
+    chain: String,
+}
+
+impl Owner {
+    pub(crate) fn of(caller: &Caller) -> Self {
+        let token = &caller.token;
+        let chain = match (&token.act, &token.cnf_jkt) {
+            (None, Some(jkt)) => format!("jkt:{jkt}"),
+            _ => format!("txn:{}", token.txn),
+        };
+        Self { holder: caller.holder().to_owned(), subject: token.sub.clone(), chain }
+    }
+}

@@ -1,0 +1,127 @@
+//! Binds an upstream's `requestState` to the caller, the chain, the method and the exact arguments it was given for.
+//!
+//! SPEC: MG-10, N-MG-08: the client carries the state, so it may change it, swap it, keep it or hand it on. Ours is an
+//! HMAC under a key of this process, ends after some minutes, and is good once.
+
+use crate::{
+    mcp::{mcp_call::McpCall, owner::Owner},
+    road::act::Act,
+};
+use aws_lc_rs::hmac;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use remit_clock::Entropy;
+use remit_model::{
+    json,
+    refusal::{Code, Refusal},
+    time::UnixTime,
+};
+use serde_json::{Value, json as js};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Mutex, PoisonError},
+};
+
+/// How long a client may take to come back.
+const LIFETIME_SECS: i64 = 600;
+/// Used states remembered; more at once are refused.
+const CAPACITY: usize = 100_000;
+/// Longest state taken back, in bytes.
+const STATE_LIMIT: usize = 256 * 1024;
+
+/// Seals the upstream's states for the client, and opens them when they come back.
+pub(crate) struct RequestState {
+    key: hmac::Key,
+    used: Mutex<HashMap<String, UnixTime>>,
+}
+
+impl fmt::Debug for RequestState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RequestState(..)")
+    }
+}
+
+/// What a retry brings back from the upstream's own state; `None` for a first request.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum ReturnedState {
+    First,
+    /// The upstream gave no state of its own.
+    Bare,
+    Upstream(Value),
+}
+
+impl RequestState {
+    pub(crate) fn new(secret: &[u8; 32]) -> Self {
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, secret), used: Mutex::default() }
+    }
+
+    pub(crate) fn seal(&self, call: &McpCall, act: &Act, state: Option<&Value>, now: UnixTime, entropy: &Entropy) -> String {
+        let payload = js!({"s": state, "e": now.plus(LIFETIME_SECS), "n": entropy.token(16)}).to_string();
+        let tag = hmac::sign(&self.key, &message(call, act, &payload));
+        format!("{}.{}", URL_SAFE_NO_PAD.encode(&payload), URL_SAFE_NO_PAD.encode(tag))
+    }
+
+    /// Opens the state of a retry.
+    ///
+    /// # Errors
+    /// `request_malformed`: not ours, changed, for something else, too old, or used before.
+    pub(crate) fn open(&self, call: &McpCall, act: &Act, now: UnixTime) -> Result<ReturnedState, Refusal> {
+        let params = &call.request.params;
+        let sealed = match (params.get("requestState"), params.contains_key("inputResponses")) {
+            (None, false) => return Ok(ReturnedState::First),
+            (Some(Value::String(sealed)), _) if sealed.len() <= STATE_LIMIT => sealed,
+            _ => return Err(refused("a retry must carry the `requestState` it was given")),
+        };
+        let payload =
+            self.payload(call, act, sealed).ok_or_else(|| refused("the `requestState` was not given for this request"))?;
+        let expires = payload.get("e").and_then(Value::as_i64).map(UnixTime).filter(|expires| now < *expires);
+        let (Some(expires), Some(nonce)) = (expires, payload.get("n").and_then(Value::as_str)) else {
+            return Err(refused("the `requestState` is too old"));
+        };
+        self.use_up(nonce, expires, now)?;
+        Ok(match payload.get("s") {
+            None | Some(Value::Null) => ReturnedState::Bare,
+            Some(state) => ReturnedState::Upstream(state.clone()),
+        })
+    }
+
+    fn payload(&self, call: &McpCall, act: &Act, sealed: &str) -> Option<Value> {
+        let (payload, tag) = sealed.split_once('.')?;
+        let payload = String::from_utf8(URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
+        let tag = URL_SAFE_NO_PAD.decode(tag).ok()?;
+        hmac::verify(&self.key, &message(call, act, &payload), &tag).ok()?;
+        serde_json::from_str(&payload).ok()
+    }
+
+    fn use_up(&self, nonce: &str, expires: UnixTime, now: UnixTime) -> Result<(), Refusal> {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if used.len() >= CAPACITY {
+            used.retain(|_, expires| now < *expires);
+        }
+        if used.len() >= CAPACITY {
+            return Err(Refusal::new(Code::RateLimited, "too many continued requests; try again later"));
+        }
+        match used.insert(nonce.to_owned(), expires) {
+            None => Ok(()),
+            Some(_) => Err(refused("the `requestState` was used before")),
+        }
+    }
+}
+
+fn message(call: &McpCall, act: &Act, payload: &str) -> Vec<u8> {
+    let bound = js!([
+        "remit request state v1",
+        format!("{:?}", Owner::of(&call.caller)),
+        call.mount.server.location,
+        call.request.method,
+        act.action,
+        // Not the canonical form: it would round two large integers to one.
+        json::sha256_label(act.arguments.to_string().as_bytes()),
+        payload,
+    ]);
+    json::canonical(&bound)
+}
+
+fn refused(reason: &str) -> Refusal {
+    Refusal::new(Code::RequestMalformed, reason)
+}

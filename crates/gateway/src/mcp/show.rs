@@ -1,0 +1,79 @@
+//! What of an upstream's result its caller may see, in the words of the caller's revision.
+//!
+//! SPEC: MG-08, MG-09, MG-10, MG-11. The rules of masking are `remit_model::mask`.
+
+use crate::{
+    gateway::Gateway,
+    mcp::{list::List, lists, mcp_call::McpCall, revision},
+    road::{act::Act, rejection::Rejection},
+};
+use remit_model::{
+    Permit, json,
+    mask::{self, Shown},
+    refusal::{Code, Refusal},
+    time::Moment,
+};
+use serde_json::{Value, json as js};
+
+/// What of the result the caller may see, in the words of its era.
+///
+/// # Errors
+/// `upstream_malformed` when the upstream asks for input that this caller cannot give.
+pub(crate) fn show(
+    gateway: &Gateway,
+    call: &McpCall,
+    act: &Act,
+    permit: &Permit,
+    mut result: Value,
+    now: &Moment,
+) -> Result<Shown, Rejection> {
+    let limits = json::Limits { bytes: gateway.settings.response_bytes, ..json::Limits::RESPONSE };
+    if let Some(list) = List::of(&call.request.method) {
+        call.mount.learn(list, &result);
+        let authority = &call.caller.authority.authority;
+        lists::filter(&mut result, list, authority, &call.mount.server.location, now.unix());
+    }
+    if result.get("resultType").and_then(Value::as_str) == Some("input_required") {
+        result = input_required(gateway, call, act, permit, result, now)?;
+        return Ok(Shown::whole(result));
+    }
+    let asked = call.request.params.get("uri").and_then(Value::as_str);
+    let mut shown = mask::project(&call.request.method, asked, result, permit.fields.as_deref(), &limits);
+    shown.value = revision::adapt_result(&call.request.method, shown.value, call.revision);
+    Ok(shown)
+}
+
+/// The upstream needs something from the client before it goes on. SPEC: MG-10, MG-11.
+fn input_required(
+    gateway: &Gateway,
+    call: &McpCall,
+    act: &Act,
+    permit: &Permit,
+    mut result: Value,
+    now: &Moment,
+) -> Result<Value, Rejection> {
+    let asks = matches!(call.request.method.as_str(), "tools/call" | "prompts/get" | "resources/read");
+    if !asks || !call.revision.is_modern() || permit.fields.is_some() {
+        let reason = "the upstream server asked for further input, which cannot be passed on to this caller";
+        return Err(Refusal::new(Code::UpstreamMalformed, reason).into());
+    }
+    if let Some(Value::Object(requests)) = result.get_mut("inputRequests") {
+        requests.retain(|_, request| {
+            let capability = match request.get("method").and_then(Value::as_str) {
+                Some("elicitation/create") => "elicitation",
+                Some("sampling/createMessage") => "sampling",
+                Some("roots/list") => "roots",
+                _ => return false,
+            };
+            call.client.declares(capability)
+        });
+    }
+    let state = result.get_mut("requestState").map(Value::take);
+    if let Value::Object(members) = &mut result {
+        members.insert(
+            "requestState".to_owned(),
+            js!(gateway.request_state.seal(call, act, state.as_ref(), now.unix(), &gateway.entropy)),
+        );
+    }
+    Ok(result)
+}

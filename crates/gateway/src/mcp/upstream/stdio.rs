@@ -1,0 +1,319 @@
+//! A link to a child process that speaks MCP line by line on its standard input and output.
+//!
+//! SPEC: MCP "stdio"; MG-17: the child gets the configured environment and nothing of ours. The child dies with its link.
+
+use super::message::{About, BACKLOG, ExchangeEvent, LinkFailure, Listening, Outgoing, arrival, limits, own_progress};
+use crate::{
+    mcp::{
+        envelope::{self, Incoming, Message, Notification},
+        revision::{self, ClientProfile, Revision},
+    },
+    settings::Settings,
+};
+use serde_json::{Map, Value, json};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+    process::Stdio,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    process::{Child, ChildStdin, ChildStdout, Command},
+    sync::{Mutex as AsyncMutex, mpsc, oneshot},
+};
+
+/// How long a child may take to answer the question which era it speaks; older ones may not answer at all.
+const PROBE: Duration = Duration::from_secs(5);
+/// Longest line of the child's standard error that is logged.
+const LOG_LIMIT: u64 = 4096;
+
+/// How to start the child.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spawn<'a> {
+    pub(crate) command: &'a Path,
+    pub(crate) args: &'a [String],
+    pub(crate) env: &'a BTreeMap<String, String>,
+    pub(crate) cwd: Option<&'a Path>,
+}
+
+/// A running child.
+#[derive(Debug)]
+pub(crate) struct StdioLink {
+    inner: Arc<Inner>,
+    modern: bool,
+    about: About,
+    /// Killed when the link is dropped.
+    _child: Child,
+}
+
+#[derive(Debug)]
+struct Inner {
+    stdin: AsyncMutex<ChildStdin>,
+    waiting: Mutex<HashMap<u64, Waiting>>,
+    listener: Mutex<Option<mpsc::Sender<Incoming>>>,
+    open: AtomicBool,
+    next: AtomicU64,
+}
+
+/// One request under way, fed by the task that reads the child's output. Dropping it cancels the request.
+#[derive(Debug)]
+pub(crate) struct StdioExchange {
+    arrivals: mpsc::Receiver<ExchangeEvent>,
+    _stop: oneshot::Sender<()>,
+}
+
+impl StdioExchange {
+    /// What comes next; a failure after the answer. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> ExchangeEvent {
+        let event = self.arrivals.recv().await;
+        event.unwrap_or_else(|| ExchangeEvent::Failed(LinkFailure::Unavailable("the connection ended".to_owned())))
+    }
+}
+
+#[derive(Debug)]
+struct Waiting {
+    sender: mpsc::Sender<ExchangeEvent>,
+    progress: Option<Value>,
+}
+
+impl StdioLink {
+    /// Starts the child and finds out which era it speaks.
+    pub(crate) async fn open(
+        spawn: &Spawn<'_>,
+        settings: &Arc<Settings>,
+        client: &ClientProfile,
+        known: Option<bool>,
+    ) -> Result<Self, LinkFailure> {
+        let mut link = Self::spawn(spawn, settings)?;
+        if known != Some(false)
+            && let Some(about) = link.discover().await
+        {
+            link.modern = true;
+            link.about = about;
+            return Ok(link);
+        }
+        if !link.is_open() {
+            // Some older servers exit on a first message that is not `initialize`.
+            link = Self::spawn(spawn, settings)?;
+        }
+        link.about = link.initialize(client).await?;
+        Ok(link)
+    }
+
+    fn spawn(spawn: &Spawn<'_>, settings: &Arc<Settings>) -> Result<Self, LinkFailure> {
+        let mut command = Command::new(spawn.command);
+        command.args(spawn.args).env_clear().envs(spawn.env).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if let Some(cwd) = spawn.cwd {
+            command.current_dir(cwd);
+        }
+        let mut child = command.spawn().map_err(|error| LinkFailure::Unavailable(format!("cannot start the child: {error}")))?;
+        let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(LinkFailure::Unavailable("the child has no pipes".to_owned()));
+        };
+        if let Some(stderr) = child.stderr.take() {
+            tokio::spawn(log(stderr, spawn.command.display().to_string()));
+        }
+        let inner = Arc::new(Inner {
+            stdin: AsyncMutex::new(stdin),
+            waiting: Mutex::default(),
+            listener: Mutex::default(),
+            open: AtomicBool::new(true),
+            next: AtomicU64::new(1),
+        });
+        tokio::spawn(pump(Arc::clone(&inner), stdout, Arc::clone(settings)));
+        Ok(Self { inner, modern: false, about: About::default(), _child: child })
+    }
+
+    async fn discover(&mut self) -> Option<About> {
+        self.modern = true;
+        let answer = tokio::time::timeout(PROBE, self.ask(Outgoing::bare("server/discover", Map::new()))).await;
+        self.modern = false;
+        let result = answer.ok()?.ok()?;
+        let versions = result.get("supportedVersions")?.as_array()?;
+        versions.iter().any(|version| version == Revision::V2026July.as_str()).then(|| About::read(&result))
+    }
+
+    async fn initialize(&self, client: &ClientProfile) -> Result<About, LinkFailure> {
+        let capabilities = if client.capabilities.is_object() { client.capabilities.clone() } else { json!({}) };
+        let params = json!({"protocolVersion": Revision::LEGACY_LATEST.as_str(), "capabilities": capabilities,
+            "clientInfo": revision::implementation()});
+        let Value::Object(params) = params else { return Err(LinkFailure::Malformed(String::new())) };
+        let hello = Outgoing { client: Some(client), ..Outgoing::bare("initialize", params) };
+        let result = self.ask(hello).await?;
+        let ready = Notification { method: "notifications/initialized".to_owned(), params: Map::new() };
+        self.write(&ready.to_value()).await?;
+        Ok(About::read(&result))
+    }
+
+    async fn ask(&self, message: Outgoing<'_>) -> Result<Value, LinkFailure> {
+        let mut exchange = self.send(message).await?;
+        loop {
+            match exchange.next().await {
+                ExchangeEvent::Answer(answer) => {
+                    return answer.map_err(|error| LinkFailure::Unavailable(format!("the child refused: {}", error.message)));
+                }
+                ExchangeEvent::Failed(broken) => return Err(broken),
+                ExchangeEvent::Message(_) => {}
+            }
+        }
+    }
+
+    pub(crate) fn is_modern(&self) -> bool {
+        self.modern
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.inner.open.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn about(&self) -> &About {
+        &self.about
+    }
+
+    pub(crate) async fn send(&self, message: Outgoing<'_>) -> Result<StdioExchange, LinkFailure> {
+        let Outgoing { method, mut params, arguments, client, .. } = message;
+        params.extend(arguments.map(|arguments| ("arguments".to_owned(), arguments.clone())));
+        let id = self.inner.next.fetch_add(1, Ordering::Relaxed);
+        let progress = own_progress(&mut params, id);
+        if self.modern {
+            revision::add_envelope(&mut params, client);
+        }
+        let (sender, arrivals) = mpsc::channel(BACKLOG);
+        self.inner.waiting().insert(id, Waiting { sender, progress });
+        let (stop, stopped) = oneshot::channel::<()>();
+        let inner = Arc::clone(&self.inner);
+        tokio::spawn(async move {
+            // Resolves when the exchange is dropped. Unanswered by then means cancelled.
+            let _ = stopped.await;
+            let unanswered = inner.waiting().remove(&id).is_some();
+            if unanswered {
+                let _ = inner
+                    .write(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}}))
+                    .await;
+            }
+        });
+        self.write(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})).await?;
+        Ok(StdioExchange { arrivals, _stop: stop })
+    }
+
+    pub(crate) async fn write(&self, message: &Value) -> Result<(), LinkFailure> {
+        self.inner.write(message).await
+    }
+
+    /// Messages outside any exchange. A new listener takes the place of an earlier one.
+    pub(crate) fn listen(&self) -> Listening {
+        let (sender, messages) = mpsc::channel(BACKLOG);
+        *self.inner.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        Listening { messages, _stop: None }
+    }
+}
+
+impl Inner {
+    fn waiting(&self) -> MutexGuard<'_, HashMap<u64, Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn write(&self, message: &Value) -> Result<(), LinkFailure> {
+        let line = format!("{message}\n");
+        let mut stdin = self.stdin.lock().await;
+        let written = async {
+            stdin.write_all(line.as_bytes()).await?;
+            stdin.flush().await
+        };
+        written.await.map_err(|error| {
+            self.open.store(false, Ordering::Relaxed);
+            LinkFailure::Unavailable(format!("the child reads no more: {error}"))
+        })
+    }
+
+    /// Hands a message to the exchange it belongs to, or to the listener.
+    async fn dispatch(&self, message: Message) {
+        let id = match &message {
+            Message::Response(response) => response.id.as_u64(),
+            Message::Notification(note) if note.method == "notifications/progress" => {
+                note.params.get("progressToken").and_then(Value::as_u64)
+            }
+            Message::Notification(_) | Message::Request(_) => None,
+        };
+        let Some(id) = id else {
+            return self.unsolicited(message);
+        };
+        let found = {
+            let mut waiting = self.waiting();
+            if matches!(message, Message::Response(_)) {
+                waiting.remove(&id)
+            } else {
+                waiting.get(&id).map(|entry| Waiting { sender: entry.sender.clone(), progress: entry.progress.clone() })
+            }
+        };
+        if let Some(Waiting { sender, progress }) = found
+            && let Some(arrived) = arrival(message, id, progress.as_ref())
+        {
+            let _ = sender.send(arrived).await;
+        }
+    }
+
+    /// Without a listener, or with one that does not keep up, what belongs to nobody is dropped.
+    fn unsolicited(&self, message: Message) {
+        let incoming = match message {
+            Message::Notification(note) => Incoming::Notification(note),
+            Message::Request(request) => Incoming::Request(request),
+            Message::Response(_) => return,
+        };
+        if let Some(listener) = self.listener.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            let _ = listener.try_send(incoming);
+        }
+    }
+
+    fn broke(&self, broken: &LinkFailure) {
+        self.open.store(false, Ordering::Relaxed);
+        for (_, waiting) in self.waiting().drain() {
+            let _ = waiting.sender.try_send(ExchangeEvent::Failed(broken.clone()));
+        }
+        *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// Reads the child's lines until it ends or says something that is not a message.
+async fn pump(inner: Arc<Inner>, stdout: ChildStdout, settings: Arc<Settings>) {
+    let limits = limits(&settings);
+    let most = u64::try_from(limits.bytes).unwrap_or(u64::MAX);
+    let mut lines = BufReader::new(stdout);
+    let broken = loop {
+        let mut line = Vec::new();
+        match (&mut lines).take(most).read_until(b'\n', &mut line).await {
+            Ok(0) => break LinkFailure::Unavailable("the child ended".to_owned()),
+            Ok(_) if line.last() != Some(&b'\n') && line.len() >= limits.bytes => {
+                break LinkFailure::Malformed("a line is too long".to_owned());
+            }
+            Ok(_) => {}
+            Err(error) => break LinkFailure::Unavailable(error.to_string()),
+        }
+        let text = line.trim_ascii();
+        if text.is_empty() {
+            continue;
+        }
+        match envelope::parse(text, &limits) {
+            Ok(message) => inner.dispatch(message).await,
+            Err(refusal) => break LinkFailure::Malformed(refusal.to_string()),
+        }
+    };
+    inner.broke(&broken);
+}
+
+async fn log(stderr: tokio::process::ChildStderr, name: String) {
+    let mut lines = BufReader::new(stderr);
+    loop {
+        let mut line = Vec::new();
+        match (&mut lines).take(LOG_LIMIT).read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => tracing::debug!(child = name, "{}", String::from_utf8_lossy(line.trim_ascii()).escape_debug()),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! One MCP server behind the gateway: its registration, the links to its upstream, and what its tool lists declared.
+
+use crate::{
+    mcp::{
+        headers::{self, Declared},
+        list::List,
+        upstream::pool::Pool,
+    },
+    road::record::Described,
+    settings::{Captures, Route, Settings},
+};
+use remit_model::{json, resource::Server};
+use serde_json::Value;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Tools of one server whose declarations are remembered.
+const DECLARED_LIMIT: usize = 4096;
+
+/// One server and the links to its upstream.
+#[derive(Debug)]
+pub(crate) struct Mount {
+    pub(crate) server: Arc<Server>,
+    pub(crate) pool: Pool,
+    pub(crate) captures: Captures,
+    pub(crate) reads_in_outage: bool,
+    declared: Mutex<HashMap<String, Arc<Declared>>>,
+    described: Mutex<HashMap<String, Described>>,
+}
+
+impl Mount {
+    pub(crate) fn new(route: Route, settings: &Arc<Settings>) -> Self {
+        let Route { server, upstream, captures, reads_in_outage } = route;
+        Self {
+            server,
+            pool: Pool::new(upstream, Arc::clone(settings)),
+            captures,
+            reads_in_outage,
+            declared: Mutex::default(),
+            described: Mutex::default(),
+        }
+    }
+
+    /// The parameter headers a tool declares, as far as its list was seen.
+    pub(crate) fn declared(&self, tool: &str) -> Option<Arc<Declared>> {
+        self.declared.lock().unwrap_or_else(PoisonError::into_inner).get(tool).cloned()
+    }
+
+    /// What the upstream last said a tool is, as far as its list was seen.
+    pub(crate) fn described(&self, tool: &str) -> Option<Described> {
+        self.described.lock().unwrap_or_else(PoisonError::into_inner).get(tool).cloned()
+    }
+
+    /// Learns declarations from a list on its way through.
+    pub(crate) fn learn(&self, list: List, result: &Value) {
+        let Some(tools) = result.get("tools").and_then(Value::as_array).filter(|_| list == List::Tools) else { return };
+        let mut described = self.described.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
+        for tool in tools {
+            let Some(name) = tool.get("name").and_then(Value::as_str) else { continue };
+            if described.len() < DECLARED_LIMIT || described.contains_key(name) {
+                let digest = |value: &Value| json::sha256_label(&json::canonical(value));
+                described.insert(name.to_owned(), (digest(tool), tool.get("inputSchema").map(digest)));
+            }
+            let found = tool.get("inputSchema").map(headers::declared_params).unwrap_or_default();
+            if found.is_empty() {
+                declared.remove(name);
+            } else if declared.len() < DECLARED_LIMIT || declared.contains_key(name) {
+                declared.insert(name.to_owned(), Arc::new(found));
+            }
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! Who is calling, proved, and what they hold at this server now.
+//!
+//! SPEC: standards 4.1 (order of checks), 5.1 (DP-01 … DP-11), MG-01, DC-07, DC-13. A token's signature is checked once
+//! and remembered under the SHA-256 that DPoP's `ath` needs anyway (`verified_token.rs`); a proof is checked every time. Standing
+//! (revocation, quarantine) is looked at again whenever the world changed, expiry always.
+
+use crate::{
+    road::{
+        active,
+        verified_token::{self, EffectiveAuthority, Standing, Tokens, VerifiedToken},
+    },
+    settings::Settings,
+};
+use axum::http::{HeaderMap, header};
+use remit_model::{
+    refusal::{Code, Refusal},
+    resource::Server,
+    time::UnixTime,
+};
+use remit_store::{Snapshot, Store};
+use remit_token::{
+    KeySet, Skew,
+    access::{self, AccessToken},
+    dpop::{self, NonceRule, Nonces, Proof, ReplaySet},
+};
+use std::sync::Arc;
+
+/// Longest `Authorization` header read. X-10.
+const CREDENTIAL_LIMIT: usize = 32 * 1024;
+
+/// A caller whose token, key and standing were verified for this request.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    pub(crate) token: Arc<VerifiedToken>,
+    pub(crate) proof: Option<Arc<Proof>>,
+    /// What the token amounts to at this server.
+    pub(crate) authority: Arc<EffectiveAuthority>,
+    /// The revision of the world this was found in.
+    pub(crate) revision: u64,
+}
+
+/// Which part of the world a refused request still named: what could be learnt before it failed.
+#[derive(Debug)]
+pub(crate) struct Unidentified {
+    pub(crate) refusal: Refusal,
+    /// The token, if it was genuine: then the record can name the chain.
+    pub(crate) token: Option<Arc<VerifiedToken>>,
+}
+
+impl Caller {
+    /// The acting party: the last agent of the chain, or the subject itself.
+    pub(crate) fn holder(&self) -> &str {
+        self.token.actor()
+    }
+
+    /// Looks again at what time and the world made of the caller, after something from outside was waited for.
+    ///
+    /// # Errors
+    /// `token_expired`, or as [`active::chain_active`].
+    pub(crate) fn again(&mut self, settings: &Settings, snapshot: &Snapshot, now: UnixTime) -> Result<(), Refusal> {
+        unexpired(&self.token, settings, now)?;
+        let standing = self.token.standing(snapshot, &settings.issuer)?;
+        (self.authority, self.revision) = (standing.effective, standing.revision);
+        Ok(())
+    }
+
+    /// Whether some grant shows only part of an answer; then nothing that cannot be masked is passed on.
+    pub(crate) fn sees_only_fields(&self) -> bool {
+        self.authority.authority.grants().iter().any(|grant| grant.fields().is_some())
+    }
+}
+
+/// Verifies tokens and proofs; one for the process.
+#[derive(Debug)]
+pub(crate) struct Gatekeeper {
+    keys: KeySet,
+    nonces: Nonces,
+    replay: ReplaySet,
+    /// Proofs of those who may not act. They have a memory of their own, so that they take no room from those who may.
+    refused: ReplaySet,
+    started: UnixTime,
+    tokens: Arc<Tokens>,
+}
+
+impl Gatekeeper {
+    /// `secret` is fresh for this process: it makes old nonces worthless.
+    pub(crate) fn new(keys: KeySet, secret: &[u8; 32], settings: &Settings, started: UnixTime, store: &Store) -> Self {
+        let tokens = Arc::new(Tokens::new(verified_token::ROOM));
+        let remembered = Arc::clone(&tokens);
+        store.when_erased(move |_| remembered.clear());
+        Self {
+            keys,
+            nonces: Nonces::new(secret, "rs", dpop::nonce::PERIOD_SECS),
+            replay: ReplaySet::new(settings.remembered_proofs, settings.proof_window),
+            refused: ReplaySet::new(settings.remembered_proofs / 16, settings.proof_window),
+            started,
+            tokens,
+        }
+    }
+
+    pub(crate) fn remembered(&self) -> usize {
+        self.tokens.size().0
+    }
+
+    pub(crate) fn nonce(&self, now: UnixTime) -> String {
+        self.nonces.issue(now)
+    }
+
+    /// Identifies the caller of one HTTP request.
+    pub(crate) fn identify(
+        &self,
+        arrival: &IncomingRequest<'_>,
+        settings: &Settings,
+        store: &Store,
+        now: UnixTime,
+    ) -> Result<Caller, Unidentified> {
+        let snapshot = store.snapshot();
+        let credential = credential(arrival.headers).map_err(Unidentified::nobody)?;
+        let digest = access::digest(credential.token);
+        let (token, remembered) =
+            self.token(credential.token, &digest, arrival.server, settings, now).map_err(Unidentified::nobody)?;
+        let known = |refusal: Refusal| Unidentified { refusal, token: Some(Arc::clone(&token)) };
+        let proof = self.proof(arrival, &credential, &token, settings, now).map_err(known)?;
+        self.refused.look(&proof, now).map_err(known)?;
+        let standing = token.standing(&snapshot, &settings.issuer).map_err(|refusal| {
+            // Whoever lost their standing, or was erased, is not kept in memory either.
+            self.tokens.remove(&digest);
+            // Used up is its proof nevertheless: nobody may send the request again once they may act. When there is no room
+            // left, this cannot be promised; the request is refused in any case.
+            let _ = self.refused.remember(&proof, now);
+            known(refusal)
+        })?;
+        self.replay.remember(&proof, now).map_err(known)?;
+        if !remembered {
+            self.remember(&token, credential.token, &standing, store, settings);
+        }
+        Ok(Caller { proof: Some(Arc::new(proof)), authority: standing.effective, revision: standing.revision, token })
+    }
+
+    fn remember(&self, token: &Arc<VerifiedToken>, compact: &str, standing: &Standing, store: &Store, settings: &Settings) {
+        self.tokens.put(*token.digest(), Arc::clone(token), VerifiedToken::bytes(compact, &standing.effective));
+        // An erasure that came in between emptied this memory before.
+        let snapshot = store.snapshot();
+        if snapshot.revision() != standing.revision
+            && active::chain_active(&snapshot, token, token.parties(), &settings.issuer).is_err()
+        {
+            self.tokens.remove(token.digest());
+        }
+    }
+
+    /// The verified token, and whether it was remembered.
+    fn token(
+        &self,
+        compact: &str,
+        digest: &[u8; 32],
+        server: &Server,
+        settings: &Settings,
+        now: UnixTime,
+    ) -> Result<(Arc<VerifiedToken>, bool), Refusal> {
+        let skew = Skew::seconds(settings.skew);
+        // The audience is compared below, on both paths; the memory is shared by all servers.
+        let expect = access::Expect { issuer: &settings.issuer, audience: None };
+        let known = self.tokens.get(digest).filter(|token| token.meets(&expect, now, skew));
+        let remembered = known.is_some();
+        let token = match known {
+            Some(token) => token,
+            None => Arc::new(VerifiedToken::new(access::verify(compact, &self.keys, &expect, now, skew)?)),
+        };
+        if token.aud != server.location {
+            return Err(Refusal::new(
+                Code::TokenAudienceWrong,
+                format!("the token is for `{}`, not for `{}`", token.aud, server.location),
+            ));
+        }
+        Ok((token, remembered))
+    }
+
+    fn proof(
+        &self,
+        arrival: &IncomingRequest<'_>,
+        credential: &Credential<'_>,
+        token: &VerifiedToken,
+        settings: &Settings,
+        now: UnixTime,
+    ) -> Result<Proof, Refusal> {
+        let Some(bound_to) = token.cnf_jkt.as_deref() else {
+            return Err(Refusal::new(Code::DpopKeyMismatch, "the token is bound to no key; this server takes only bound tokens"));
+        };
+        if credential.scheme == Scheme::Bearer {
+            // SPEC: DP-11: whoever sends a bound token as Bearer shows no key.
+            return Err(Refusal::new(
+                Code::DpopProofMissing,
+                "the token is bound to a key and must be sent with the `DPoP` scheme and a proof",
+            ));
+        }
+        let mut values = Vec::new();
+        for value in arrival.headers.get_all("dpop") {
+            values.push(value.to_str().map_err(|_| Refusal::new(Code::DpopProofInvalid, "the `DPoP` header is not ASCII"))?);
+        }
+        let nonce = if settings.nonce_required {
+            NonceRule::Required(&self.nonces)
+        } else {
+            NonceRule::RequiredBefore(&self.nonces, self.started)
+        };
+        let expect = dpop::Expect {
+            method: arrival.method,
+            url: arrival.url,
+            access_token: Some(token.digest()),
+            bound_to: Some(bound_to),
+            known: token.proof_header(),
+            nonce,
+            replay: Some(&self.replay),
+            now,
+            window_secs: settings.proof_window,
+        };
+        let proof = dpop::verify(&values, &expect)?;
+        token.remember(&proof);
+        Ok(proof)
+    }
+}
+
+impl Unidentified {
+    fn nobody(refusal: Refusal) -> Self {
+        Self { refusal, token: None }
+    }
+}
+
+/// What of an HTTP request matters here.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IncomingRequest<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) headers: &'a HeaderMap,
+    /// What the proof must be for (`htu`).
+    pub(crate) url: &'a str,
+    pub(crate) server: &'a Server,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    Bearer,
+    Dpop,
+}
+
+struct Credential<'a> {
+    scheme: Scheme,
+    token: &'a str,
+}
+
+/// SPEC: one `Authorization` header, scheme in any case, nothing from the query.
+fn credential(headers: &HeaderMap) -> Result<Credential<'_>, Refusal> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else {
+        return Err(Refusal::new(Code::TokenMissing, "the request has no `Authorization` header"));
+    };
+    let malformed = |reason: &str| Refusal::new(Code::TokenMalformed, reason);
+    if values.next().is_some() {
+        return Err(malformed("the request has more than one `Authorization` header"));
+    }
+    let value = value.to_str().ok().filter(|value| value.len() <= CREDENTIAL_LIMIT);
+    let (scheme, token) =
+        value.and_then(|value| value.split_once(' ')).ok_or_else(|| malformed("`Authorization` is not readable"))?;
+    let scheme = if scheme.eq_ignore_ascii_case("DPoP") {
+        Scheme::Dpop
+    } else if scheme.eq_ignore_ascii_case("Bearer") {
+        Scheme::Bearer
+    } else {
+        return Err(Refusal::new(Code::TokenMissing, "`Authorization` must use the `DPoP` scheme"));
+    };
+    Ok(Credential { scheme, token: token.trim_matches(' ') })
+}
+
+fn unexpired(token: &AccessToken, settings: &Settings, now: UnixTime) -> Result<(), Refusal> {
+    if now >= token.exp.plus(Skew::seconds(settings.skew).as_seconds()) {
+        return Err(Refusal::new(Code::TokenExpired, format!("the token expired at {}; it is {now}", token.exp)));
+    }
+    Ok(())
+}
+
+/// Checks again, in the middle of something long, that the caller may go on. SPEC: MG-12.
+pub(crate) fn recheck(caller: &Caller, settings: &Settings, snapshot: &Snapshot) -> Result<(), Refusal> {
+    if caller.revision == snapshot.revision() {
+        return Ok(());
+    }
+    active::chain_active(snapshot, &caller.token, caller.token.parties(), &settings.issuer)
+}
