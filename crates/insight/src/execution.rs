@@ -8,10 +8,10 @@
 //! token at the time are in the ledger as a digest only, so covering is shown for the token's authority, which is wider.
 
 use crate::{
-    asked::{Pins, Stop, question},
-    open::opened,
-    plain::plain,
+    recorded_question::{Pins, Stop, question},
     replay::{Mismatch, by_policies},
+    side_values::opened,
+    terminal::plain,
 };
 use remit_ledger::{Reader, Record, Side};
 use remit_model::{Authority, Call, UnixTime, json::Limits, mask};
@@ -141,7 +141,7 @@ impl Execution<'_> {
     fn covered(&self, record: &Record, arguments: &Value) -> Result<(), Stop> {
         let jti = record.chain().last().and_then(|caller| caller.pointer("/token/jti_hash")).and_then(Value::as_str);
         let (authority, audience) = jti.and_then(|jti| self.tokens.get(jti)).ok_or(Stop::Undisclosed)?;
-        let now = crate::replay::decided_at(record).unwrap_or_else(|| crate::open::written(record));
+        let now = crate::replay::decided_at(record).unwrap_or_else(|| crate::side_values::written(record));
         let call = Call { location: audience, action: record.action(), arguments, now: UnixTime(now.0) };
         let refused = |refusal| Stop::Alarm(format!("the call was answered, and its token does not cover it: {refusal}"));
         authority.permits(&call).map(|_| ()).map_err(refused)

@@ -4,11 +4,11 @@
 //! nothing is guessed.
 
 use crate::{
-    asked::{EVALUATION, Pins, Stop, question},
-    enough,
-    open::{opened, written},
-    plain::plain,
+    counterfactual,
+    recorded_question::{EVALUATION, Pins, Stop, question},
     replay::decided_at,
+    side_values::{opened, written},
+    terminal::plain,
 };
 use jiff::Timestamp;
 use remit_ledger::{Reader, Record, Side, dir::ReadError};
@@ -52,8 +52,8 @@ pub fn explain_at(reader: &Reader, index: u64) -> Result<Explanation, ReadError>
     let held = presented_token(&record).and_then(|jti_hash| delegation(reader, index, jti_hash));
     if side.as_ref().is_none_or(|side| side.root() != record.commit_root()) {
         let mut explanation = explain(&record, side.as_ref());
-        let refused = record.decision().and_then(enough::refused);
-        explanation.why.extend(refused.map(|code| enough::in_general(code).unwrap_or(NOT_HERE).to_owned()));
+        let refused = record.decision().and_then(counterfactual::refused);
+        explanation.why.extend(refused.map(|code| counterfactual::in_general(code).unwrap_or(NOT_HERE).to_owned()));
         return Ok(explanation);
     }
     let view = View { record: &record, side: side.as_ref(), held: held.as_ref() };
@@ -252,17 +252,18 @@ impl View<'_> {
 
     /// For a refusal: which smallest change would have made the difference.
     fn enough(&self, reader: &Reader, index: u64) -> Vec<String> {
-        let Some((decision, code)) = self.record.decision().and_then(|decision| Some((decision, enough::refused(decision)?)))
+        let Some((decision, code)) =
+            self.record.decision().and_then(|decision| Some((decision, counterfactual::refused(decision)?)))
         else {
             return Vec::new();
         };
-        if let Some(line) = enough::in_general(code) {
+        if let Some(line) = counterfactual::in_general(code) {
             return vec![line.to_owned()];
         }
         if decision.get("policy_set_digest").is_some() {
             return match question(reader, index, self.record, decision) {
                 Ok(question) => match Pins::new(reader).bundle(decision) {
-                    Ok(bundle) => enough::by_policies(&bundle, &question),
+                    Ok(bundle) => counterfactual::by_policies(&bundle, &question),
                     Err(why) => vec![format!("What would have been enough cannot be said: {why}.")],
                 },
                 Err(Stop::Undisclosed) => vec![NOT_HERE.to_owned()],
@@ -277,7 +278,7 @@ impl View<'_> {
             (Some((_, chain)), Some(location), Some(arguments)) => {
                 let now = decided_at(self.record).unwrap_or_else(|| written(self.record));
                 let call = Call { location, action: self.record.action(), arguments: &arguments, now };
-                let lines = enough::by_authority(chain, &call);
+                let lines = counterfactual::by_authority(chain, &call);
                 if lines.is_empty() { vec![ABOVE.to_owned()] } else { lines }
             }
             _ => vec![NOT_HERE.to_owned()],

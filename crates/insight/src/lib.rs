@@ -7,29 +7,29 @@
 //!
 //! Words come from the record, from policy annotations and from the algebra's refusals. No text is made by a model.
 
-mod asked;
 pub mod corpus;
+mod counterfactual;
 mod custody;
-mod enough;
 mod execution;
 mod explain;
 pub mod export;
-mod moment;
-mod open;
-mod plain;
+mod parse_time;
 mod reconcile;
+mod recorded_question;
 mod replay;
 pub mod search;
+mod side_values;
+mod terminal;
 pub mod timeline;
 mod what_if;
 
 pub use custody::{Broken, CustodyReport, custody};
 pub use execution::{ExecutionReport, execution};
 pub use explain::{Explanation, explain, explain_at};
-pub use moment::moment_ns;
-pub use plain::{plain, plain_json};
+pub use parse_time::moment_ns;
 pub use reconcile::{
     Alone, Calls, Finding, Intents, Reconciliation, Scope, Tokens, UpstreamCall, reconcile, request_digest, upstream_log,
 };
 pub use replay::{Mismatch, ReplayReport, replay};
+pub use terminal::{plain, plain_json};
 pub use what_if::{Flip, WhatIf, what_if};

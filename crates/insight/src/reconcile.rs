@@ -5,7 +5,7 @@
 //! `record_id`, or for a call without intent the `ext.call` of its record; the gateway sends it as `remit/record` in
 //! `_meta`. A call in the upstream's log that no record stands behind went past the gateway, or somebody wrote it there.
 
-use crate::{open::opened, plain::plain};
+use crate::{side_values::opened, terminal::plain};
 use remit_ledger::{Reader, Record, dir::ReadError};
 use remit_model::json;
 use serde::{Deserialize, Serialize};

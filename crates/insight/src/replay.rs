@@ -2,8 +2,8 @@
 //! come out the same. SPEC: record.md §1.8 (R2), CE-04, CE-05.
 
 use crate::{
-    asked::{Pins, Stop, question},
-    open::written,
+    recorded_question::{Pins, Stop, question},
+    side_values::written,
 };
 use remit_ledger::{Reader, Record};
 use remit_model::{Code, UnixTime};

@@ -3,7 +3,7 @@
 //! Nothing is executed and nothing decided: it shows what was recorded, in the order of the log, in the recorded gaps.
 //! Pure: time passes only as the caller says.
 
-use crate::{asked::EVALUATION, open::opened, plain::plain};
+use crate::{recorded_question::EVALUATION, side_values::opened, terminal::plain};
 use remit_ledger::{Reader, Record, Side, dir::ReadError};
 use serde::Serialize;
 use serde_json::Value;

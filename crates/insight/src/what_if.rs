@@ -4,9 +4,9 @@
 //! and that a spent budget refused does not flip because the candidate permits it too.
 
 use crate::{
-    asked::{Stop, question},
-    plain::plain,
+    recorded_question::{Stop, question},
     replay::{by_policies, effect_name},
+    terminal::plain,
 };
 use remit_ledger::{Reader, Record, dir::ReadError};
 use remit_policy::{Bundle, Decision, Effect};

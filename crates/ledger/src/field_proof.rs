@@ -6,7 +6,7 @@ use crate::{
     hash::Hash,
     policy::{Judgement, Policy},
     proof::{Proof, TlogProofError},
-    record::{Members, Opening, Record, RecordError},
+    record::{CanonicalWriter, Opening, Record, RecordError},
     tree::{self, ProofError},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -95,7 +95,7 @@ impl FieldProof {
     /// The file: canonical JSON.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        Members::object(&mut bytes, |file| {
+        CanonicalWriter::object(&mut bytes, |file| {
             file.text("entry", &STANDARD.encode(&self.entry));
             if let Some(field) = &self.field {
                 file.within("field", |shown| field.opening.write(shown, Some(&field.path)));

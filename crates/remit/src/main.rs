@@ -4,33 +4,25 @@
 //! 141 nobody reads standard output any more.
 
 #[macro_use]
-mod out;
+mod stdout;
 
-mod agent;
-mod audit;
-mod caller;
+mod args;
+mod bounded_read;
 mod cli;
+mod client;
+mod command;
 mod config;
-mod connect;
 mod demo;
-mod init;
 mod keys;
-mod known;
-mod outside;
-mod prompt;
-mod reference;
-mod reload;
-mod serve;
-mod token;
-mod web;
-mod wire;
+mod server;
 mod witness;
 
 use anyhow::Result;
 use clap::Parser as _;
-use cli::{Cli, Command, ConfigArg, ConfigCommand};
+use cli::{Cli, Command};
+use client::connect;
+use command::{agent, audit, init, reference, token};
 use remit_clock::{Ambient, Clock};
-use serde_json::json;
 use std::{io::IsTerminal as _, process::ExitCode, time::Duration};
 use tracing_subscriber::EnvFilter;
 
@@ -76,14 +68,13 @@ async fn run(command: Command) -> Result<bool> {
             logs(&loaded.config.observe.log);
             let settle = Duration::from_secs(loaded.config.ledger.clock_settle_s);
             let ambient = Ambient { clock: Clock::system_settling(settle), ..ambient };
-            serve::run(&loaded, args.json, &ambient).await?;
+            server::serve::run(&loaded, args.json, &ambient).await?;
         }
         Command::Witness(args) => {
             logs("info");
             witness::run(&args, &ambient).await?;
         }
-        Command::Config(ConfigCommand::Schema { .. }) => out!("{}", config::schema()),
-        Command::Config(ConfigCommand::Check(args)) => return Ok(check(&args)),
+        Command::Config(command) => return Ok(command::config::run(&command)),
         Command::Agent(command) => agent::run(&command, &ambient).await?,
         Command::Connect(args) => {
             logs("warn");
@@ -94,24 +85,6 @@ async fn run(command: Command) -> Result<bool> {
         Command::Reference => out!("{}", reference::markdown()),
     }
     Ok(true)
-}
-
-fn check(args: &ConfigArg) -> bool {
-    let problems = config::load(&args.config).err().unwrap_or_default();
-    if args.json {
-        let list: Vec<_> = problems
-            .iter()
-            .map(|problem| json!({"file": problem.file, "line": problem.line, "reason": problem.reason}))
-            .collect();
-        outln!("{}", json!({"ok": problems.is_empty(), "problems": list}));
-    } else if problems.is_empty() {
-        outln!("{}: fine", args.config.display());
-    } else {
-        for problem in &problems {
-            eprintln!("{problem}");
-        }
-    }
-    problems.is_empty()
 }
 
 /// Logs go to standard error, so that standard output stays the command's answer.

@@ -17,8 +17,8 @@ mod token;
 pub use report::{Broken, CustodyReport};
 
 use crate::{
-    open::{opened, written},
     replay::decided_at,
+    side_values::{opened, written},
 };
 use edge::{Keys, Link};
 use remit_ledger::{Reader, Record, Side, dir::ReadError};

@@ -6,7 +6,7 @@
 
 use super::{
     COMMIT_LIMIT, SIDE_LIMIT,
-    members::Members,
+    canonical_writer::CanonicalWriter,
     values::{self, JSON_TEXT},
 };
 use crate::{
@@ -93,7 +93,7 @@ impl Side {
         // The tree orders by bytes, canonical JSON by UTF-16 units.
         fields.sort_by(|(a, _), (b, _)| json::by_utf16(a, b));
         let mut bytes = Vec::with_capacity(4096);
-        Members::object(&mut bytes, |side| {
+        CanonicalWriter::object(&mut bytes, |side| {
             side.put("decoys", &self.decoys);
             side.within("fields", |members| {
                 for (path, opening) in fields {
@@ -162,7 +162,7 @@ impl Opening {
     }
 
     /// The members of an opening; `path` is one of them where nothing else says it.
-    pub(crate) fn write(&self, members: &mut Members<'_>, path: Option<&str>) {
+    pub(crate) fn write(&self, members: &mut CanonicalWriter<'_>, path: Option<&str>) {
         match self {
             Self::Sealed { leaf, sealed } => {
                 members.put("keys", sealed.keys.iter().map(KeyId::as_str).collect::<Vec<_>>());

@@ -2,7 +2,8 @@
 
 use super::{
     AuthMethod, CHAIN_LIMIT, DecisionFacts, Draft, EXPLANATION_LIMIT, Edge, FIELD_LIMIT, Identity, Party, PartyKind, Pepper,
-    Position, RESOURCE_LIMIT, Resource, SCHEMA, SealError, Side, TokenFacts, Turn, members::Members, values::numbers_are_exact,
+    Position, RESOURCE_LIMIT, Resource, SCHEMA, SealError, Side, TokenFacts, Turn, canonical_writer::CanonicalWriter,
+    values::numbers_are_exact,
 };
 use crate::{
     hash::{Hash, hex},
@@ -70,7 +71,7 @@ impl Body {
 pub(super) fn build(draft: &Draft, place: &Place<'_>, side: &Side) -> Result<Body, SealError> {
     check(draft)?;
     let (mut bytes, mut hash_at, mut sigs_at) = (Vec::with_capacity(4096), 0, 0);
-    Members::object(&mut bytes, |record| {
+    CanonicalWriter::object(&mut bytes, |record| {
         upto_hash(record, draft, place, side);
         hash_at = record.written();
         upto_sigs(record, draft, place, side);
@@ -81,7 +82,7 @@ pub(super) fn build(draft: &Draft, place: &Place<'_>, side: &Side) -> Result<Bod
 }
 
 /// The members that sort before `record_hash`.
-fn upto_hash(record: &mut Members<'_>, draft: &Draft, place: &Place<'_>, side: &Side) {
+fn upto_hash(record: &mut CanonicalWriter<'_>, draft: &Draft, place: &Place<'_>, side: &Side) {
     let tenant = draft.tenant.as_str();
     let chain = chain_of(draft, place.identity);
     let references: Vec<String> =
@@ -134,7 +135,7 @@ fn upto_hash(record: &mut Members<'_>, draft: &Draft, place: &Place<'_>, side: &
 }
 
 /// The members between `record_hash` and `sigs`.
-fn upto_sigs(record: &mut Members<'_>, draft: &Draft, place: &Place<'_>, side: &Side) {
+fn upto_sigs(record: &mut CanonicalWriter<'_>, draft: &Draft, place: &Place<'_>, side: &Side) {
     record.text("record_id", place.record_id);
     record.put("record_type", draft.record_type);
     record.within("request", |members| request(members, side));
@@ -150,7 +151,7 @@ fn upto_sigs(record: &mut Members<'_>, draft: &Draft, place: &Place<'_>, side: &
 }
 
 /// The members that sort after `sigs`.
-fn after_sigs(record: &mut Members<'_>, draft: &Draft, place: &Place<'_>) {
+fn after_sigs(record: &mut CanonicalWriter<'_>, draft: &Draft, place: &Place<'_>) {
     record.text("tenant_id", draft.tenant.as_str());
     record.within("time", |members| time(members, draft, place));
     record.some("tool", draft.tool.as_ref());
@@ -250,13 +251,13 @@ fn chain_of<'d>(draft: &'d Draft, identity: &Identity) -> Cow<'d, [Party]> {
     Cow::Owned(vec![Party::new(PartyKind::Service, &identity.producer_id, &identity.producer_id)])
 }
 
-fn id(record: &mut Members<'_>, name: &str, id: Option<&str>) {
+fn id(record: &mut CanonicalWriter<'_>, name: &str, id: Option<&str>) {
     if let Some(id) = id {
         record.within(name, |members| members.text("id", id));
     }
 }
 
-fn producer(members: &mut Members<'_>, draft: &Draft, place: &Place<'_>) {
+fn producer(members: &mut CanonicalWriter<'_>, draft: &Draft, place: &Place<'_>) {
     members.text("build_digest", &place.identity.build_digest);
     members.put("epoch", place.at.epoch.to_string());
     members.text("id", &place.identity.producer_id);
@@ -264,7 +265,7 @@ fn producer(members: &mut Members<'_>, draft: &Draft, place: &Place<'_>) {
     members.text("version", &place.identity.version);
 }
 
-fn time(time: &mut Members<'_>, draft: &Draft, place: &Place<'_>) {
+fn time(time: &mut CanonicalWriter<'_>, draft: &Draft, place: &Place<'_>) {
     let now = place.now;
     time.put("boot_id", uuid::Uuid::from_bytes(now.boot_id).hyphenated().to_string());
     time.put("clock_status", now.status);
@@ -284,7 +285,7 @@ pub(super) fn rfc3339_ns(wall_ns: u64) -> String {
     Timestamp::from_nanosecond(i128::from(wall_ns)).map(|at| printer.timestamp_to_string(&at)).unwrap_or_default()
 }
 
-fn node(node: &mut Members<'_>, index: usize, party: &Party, subject_ref: &str) {
+fn node(node: &mut CanonicalWriter<'_>, index: usize, party: &Party, subject_ref: &str) {
     node.some("agent", party.agent.as_ref());
     node.within("auth", |auth| {
         auth.some("acr", party.auth.acr.as_ref());
@@ -325,7 +326,7 @@ fn node(node: &mut Members<'_>, index: usize, party: &Party, subject_ref: &str) 
     }
 }
 
-fn token(token: &mut Members<'_>, facts: &TokenFacts) {
+fn token(token: &mut CanonicalWriter<'_>, facts: &TokenFacts) {
     token.list("aud", &facts.audience);
     token.total("aud_total", &facts.audience);
     token.some("authorization_details_hash", facts.authorization_details_hash.as_ref());
@@ -337,7 +338,7 @@ fn token(token: &mut Members<'_>, facts: &TokenFacts) {
     token.total("scope_total", &facts.scope);
 }
 
-fn resource_node(node: &mut Members<'_>, resource: &Resource, tenant: &str, pepper: &Pepper) {
+fn resource_node(node: &mut CanonicalWriter<'_>, resource: &Resource, tenant: &str, pepper: &Pepper) {
     node.some("bytes", resource.bytes.map(|bytes| bytes.to_string()));
     node.put("classification", resource.classification);
     node.list("fields", &resource.fields);
@@ -351,7 +352,7 @@ fn resource_node(node: &mut Members<'_>, resource: &Resource, tenant: &str, pepp
     node.text("type", &resource.kind);
 }
 
-fn commitment(commit: &mut Members<'_>, side: &Side) {
+fn commitment(commit: &mut CanonicalWriter<'_>, side: &Side) {
     commit.put("count_padded", side.count());
     let keys: Vec<&str> = side.key_ids().into_iter().map(KeyId::as_str).collect();
     if !keys.is_empty() {
@@ -362,7 +363,7 @@ fn commitment(commit: &mut Members<'_>, side: &Side) {
 }
 
 /// The request's hash and, where a change was watched, what binds the states before and after it.
-fn request(request: &mut Members<'_>, side: &Side) {
+fn request(request: &mut CanonicalWriter<'_>, side: &Side) {
     if let (Some(before), Some(after)) = (side.leaf("/change/before"), side.leaf("/change/after")) {
         request.put("diff_hash", Hash::of(&[&before.0, &after.0]));
     }
@@ -374,7 +375,7 @@ fn body_hash(side: &Side, path: &str) -> Hash {
     side.leaf(path).unwrap_or_else(tree::empty_root)
 }
 
-fn decision(decision: &mut Members<'_>, facts: &DecisionFacts, record_id: &str, side: &Side) {
+fn decision(decision: &mut CanonicalWriter<'_>, facts: &DecisionFacts, record_id: &str, side: &Side) {
     decision.some("engine", facts.engine.as_ref());
     decision.some("entities_digest", facts.entities_digest.as_ref());
     decision.list("errors", &facts.errors);
@@ -398,7 +399,7 @@ fn decision(decision: &mut Members<'_>, facts: &DecisionFacts, record_id: &str, 
     decision.some("schema_digest", facts.schema_digest.as_ref());
 }
 
-fn retention(retention: &mut Members<'_>, draft: &Draft, place: &Place<'_>) {
+fn retention(retention: &mut CanonicalWriter<'_>, draft: &Draft, place: &Place<'_>) {
     let keep_ns = u64::from(place.turn.keep_days).saturating_mul(86_400_000_000_000);
     retention.text("class", &draft.retention.class);
     retention.put("legal_hold", place.turn.legal_hold);

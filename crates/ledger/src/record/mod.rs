@@ -5,26 +5,26 @@
 //! form (RFC 8785) and signs it. What must be forgettable leaves in a [`Side`] that lives beside the log; the
 //! [`Sealed`] bytes hold no personal value and no secret (LG-03).
 
+mod canonical_writer;
 mod commit;
 mod draft;
 mod envelope;
-mod facts;
+mod fields;
 pub(crate) mod key;
-mod members;
 mod parse;
 mod party;
 mod seal;
 mod seal_side;
 mod values;
 
+pub(crate) use canonical_writer::CanonicalWriter;
 pub use commit::{Opening, Side, SideError};
 pub use draft::{Draft, ProducerKind, RecordType, Turn};
-pub use facts::{
+pub use fields::{
     Action, Classification, DecisionFacts, DecisionResult, EffectConfirmed, Engine, Http, HumanInLoop, Mask, Masked, Mcp,
     Outcome, OutcomeStatus, PolicyFact, PolicyFailure, Protocol, Purpose, Resource, Retention, Session, Tool, Trace,
 };
 pub use key::{Pepper, RecordKey, verify_record_signature};
-pub(crate) use members::Members;
 pub(crate) use parse::decimal;
 pub use parse::{Record, RecordError};
 pub use party::{AgentFacts, Auth, AuthMethod, Edge, GrantFacts, GrantKind, Party, PartyKind, TokenFacts};

@@ -1,6 +1,6 @@
 //! The values of one record on their way to its side: each is written once, hashed once and sealed once.
 
-use super::{COMMIT_LIMIT, Opening, SealError, Side, members::Members, seal_side::Plan};
+use super::{COMMIT_LIMIT, Opening, SealError, Side, canonical_writer::CanonicalWriter, seal_side::Plan};
 use crate::{hash::Hash, vault::field::Place};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use remit_model::json;
@@ -107,7 +107,7 @@ impl<'d> Field<'d> {
         let (kind, value) = committed_form(value);
         let mut opening = Vec::with_capacity(128);
         let mut value_at = 0;
-        Members::object(&mut opening, |members| {
+        CanonicalWriter::object(&mut opening, |members| {
             members.text("salt", &salt);
             members.text("type", kind);
             value_at = members.written() + r#","value":"#.len();

@@ -1,6 +1,11 @@
 //! Reading `remit.yaml`: every problem in one go, each with its line and a reason a person can act on.
 
-use super::{Account, Config, IdentityProvider, McpServer, tree::Node};
+use super::{
+    capture_rules::captures,
+    sections::{Account, Config, IdentityProvider, McpServer},
+    subject,
+    tree::Node,
+};
 use remit_gateway::{AUTHZEN, Authzen};
 use remit_ledger::dir::read_file;
 use remit_model::{Authority, Server, ServerId, chain::HARD_DEPTH};
@@ -180,10 +185,11 @@ impl Check<'_> {
         for (name, server) in &config.mcp_servers {
             let line = root.member("mcp_servers").and_then(|node| node.member(name)).map(|node| node.line);
             self.server(name, server, line);
-            for problem in super::captures(server, &config.ledger).err().into_iter().flatten() {
+            for problem in captures(server, &config.ledger).err().into_iter().flatten() {
                 self.complain(line, format!("mcp_servers.{name}.{problem}"));
             }
-            for problem in super::subject::problems(server) {
+            for problem in subject::problems(server.tools.iter().filter_map(|(name, tool)| Some((name, tool.subject.as_ref()?))))
+            {
                 self.complain(line, format!("mcp_servers.{name}.{problem}"));
             }
         }
@@ -283,6 +289,22 @@ fn public_url(text: &str) -> Result<(), String> {
         return Err(format!("write it in canonical form: {}", url.as_str().trim_end_matches('/')));
     }
     Ok(())
+}
+
+/// The problems of a configuration as one error, a line each.
+pub(crate) fn report(problems: &[Problem]) -> anyhow::Error {
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    anyhow::anyhow!(
+        "the configuration has {} problem{}:\n{}",
+        lines.len(),
+        if lines.len() == 1 { "" } else { "s" },
+        lines.join("\n")
+    )
+}
+
+/// The log's default name: where the server is reached, without a scheme (LG-13).
+pub(crate) fn log_origin(authority: &str) -> String {
+    format!("{authority}/log")
 }
 
 #[cfg(test)]

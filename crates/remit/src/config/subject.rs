@@ -1,6 +1,5 @@
 //! `mcp_servers.NAME.tools.TOOL.subject`: whom a call is about.
 
-use super::McpServer;
 use remit_model::SubjectRule;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -47,10 +46,9 @@ fn is_pointer(text: &str) -> bool {
     text.starts_with('/') && text.len() <= POINTER_LIMIT && escapes
 }
 
-/// Every reason why a subject of this server's tools is no rule, each with its place.
-pub(crate) fn problems(server: &McpServer) -> Vec<String> {
-    let ruled = server.tools.iter().filter_map(|(name, tool)| Some((name, tool.subject.as_ref()?)));
-    ruled.flat_map(|(name, subject)| subject.complaints().map(move |why| format!("tools.{name}.subject.{why}"))).collect()
+/// Every reason why one of these subjects, each with its tool's name, is no rule; each with its place.
+pub(crate) fn problems<'a>(subjects: impl Iterator<Item = (&'a String, &'a Subject)>) -> Vec<String> {
+    subjects.flat_map(|(name, subject)| subject.complaints().map(move |why| format!("tools.{name}.subject.{why}"))).collect()
 }
 
 #[cfg(test)]
@@ -59,8 +57,8 @@ mod tests {
     use serde_json::json;
 
     fn of(kind: &str, argument: &str) -> Vec<String> {
-        let tools = json!({"tools": {"read": {"subject": {"type": kind, "argument": argument}}}});
-        problems(&serde_json::from_value(tools).unwrap())
+        let subject = serde_json::from_value(json!({"type": kind, "argument": argument})).unwrap();
+        problems([(&"read".to_owned(), &subject)].into_iter())
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! `ledger.witnesses`: whom every new head of the ledger is shown to, and how many of them must sign.
 
-use super::Loaded;
-use crate::{outside, witness::Settings};
+use crate::bounded_read;
 use anyhow::{Context as _, Result, bail};
 use remit_ledger::{
     cosign::WitnessKey,
@@ -10,10 +9,7 @@ use remit_ledger::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 use url::Url;
 
 /// The witnesses of the ledger's checkpoints.
@@ -64,17 +60,6 @@ fn grace_s() -> u64 {
 }
 
 impl WitnessesSection {
-    /// What the server needs, for the log with this key.
-    pub(crate) fn settings(&self, loaded: &Loaded, log: &VerifyingKey) -> Result<Settings> {
-        let policy = self.policy(&loaded.base, log)?;
-        Ok(Settings {
-            policy,
-            timeout: Duration::from_millis(self.timeout_ms),
-            grace: Duration::from_secs(self.grace_s),
-            required_at_start: self.required_at_start,
-        })
-    }
-
     /// What is wrong with the section, if anything; the log's key plays no part in that.
     pub(super) fn complaint(&self, base: &Path) -> Option<String> {
         if !(100..=30_000).contains(&self.timeout_ms) {
@@ -87,7 +72,8 @@ impl WitnessesSection {
         self.policy(base, &any_log).err().map(|error| format!("ledger.witnesses.policy: {error:#}"))
     }
 
-    fn policy(&self, base: &Path, log: &VerifyingKey) -> Result<Policy> {
+    /// The witness policy of the section, for the log with this key.
+    pub(crate) fn policy(&self, base: &Path, log: &VerifyingKey) -> Result<Policy> {
         let policy = match (&self.policy, self.quorum) {
             (Witnesses::File(_), Some(_)) => bail!("the file says the quorum; leave `quorum` out"),
             (Witnesses::File(file), None) => read(&base.join(file))?,
@@ -117,7 +103,7 @@ impl WitnessesSection {
 
 /// Reads a C2SP tlog-policy file.
 pub(crate) fn read(file: &Path) -> Result<Policy> {
-    Policy::parse(&outside::read(file, POLICY_LIMIT)?).with_context(|| file.display().to_string())
+    Policy::parse(&bounded_read::read(file, POLICY_LIMIT)?).with_context(|| file.display().to_string())
 }
 
 #[cfg(test)]

@@ -4,10 +4,7 @@ use super::{
     tell::{Teller, Told, claims},
     world::{CALLBACK, World},
 };
-use crate::{
-    caller::{ACCESS_TOKEN, Caller, Granted, TOKEN_EXCHANGE, told},
-    token::narrow,
-};
+use crate::client::{ACCESS_TOKEN, AgentClient, Granted, TOKEN_EXCHANGE, narrow, server_refusal};
 use anyhow::{Context as _, Result};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
@@ -196,7 +193,7 @@ fn shown(value: &Value) -> Vec<String> {
 /// One agent at one server, speaking MCP 2026-07-28.
 #[derive(Debug)]
 pub(super) struct Mcp<'a> {
-    caller: &'a Caller,
+    caller: &'a AgentClient,
     token: &'a str,
     server: &'a str,
 }
@@ -209,7 +206,7 @@ pub(super) struct Said {
 }
 
 impl<'a> Mcp<'a> {
-    pub(super) fn of(caller: &'a Caller, token: &'a str, server: &'a str) -> Self {
+    pub(super) fn of(caller: &'a AgentClient, token: &'a str, server: &'a str) -> Self {
         Self { caller, token, server }
     }
 
@@ -258,7 +255,7 @@ impl Said {
         self.body.pointer("/result/structuredContent").cloned().unwrap_or_else(|| self.body.clone())
     }
 
-    pub(super) fn refusal(&self) -> crate::caller::Told {
-        told(self.status, &self.body)
+    pub(super) fn refusal(&self) -> crate::client::ServerRefusal {
+        server_refusal(self.status, &self.body)
     }
 }

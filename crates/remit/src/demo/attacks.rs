@@ -5,10 +5,7 @@ use super::{
     tell::{Teller, Told},
     world::World,
 };
-use crate::{
-    caller::{self, Granted, JWT, TOKEN_EXCHANGE},
-    token::narrow,
-};
+use crate::client::{Granted, JWT, ServerRefusal, TOKEN_EXCHANGE, narrow};
 use anyhow::Result;
 use http::Method;
 use remit_model::{Authority, UnixTime};
@@ -88,7 +85,9 @@ async fn widened(tell: &mut Teller, world: &World, tokens: &Tokens) -> Result<()
     ] {
         let told = match ask(world, tokens, &asked).await? {
             Err(told) => told,
-            Ok(_) => caller::Told { code: "issued".into(), reason: "a wider token was issued".into(), ..caller::Told::default() },
+            Ok(_) => {
+                ServerRefusal { code: "issued".into(), reason: "a wider token was issued".into(), ..ServerRefusal::default() }
+            }
         };
         refused(tell, world, &format!("The summarizer asks for {title}"), &[code], told).await?;
     }
@@ -100,7 +99,7 @@ fn refunds_up_to(amount: u32, helpdesk: &str) -> Value {
 }
 
 /// The sub-agent's own request (form B): it presents the planner's signed statement and asks for `asked`.
-async fn ask(world: &World, tokens: &Tokens, asked: &Value) -> Result<std::result::Result<Granted, caller::Told>> {
+async fn ask(world: &World, tokens: &Tokens, asked: &Value) -> Result<std::result::Result<Granted, ServerRefusal>> {
     let held = remit_token::inspect_unverified(&tokens.planner.access_token).map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
     let parent = held.claims.get("jti").and_then(Value::as_str).unwrap_or_default().to_owned();
     let mut given = summarizer_grants(&world.helpdesk);
@@ -155,7 +154,7 @@ async fn beyond(tell: &mut Teller, world: &World, tokens: &Tokens) -> Result<()>
     let wider =
         narrow(&world.summarizer, &tokens.summarizer.access_token, None, &world.helpdesk, Some("helpdesk:tickets_list"), None)
             .await?;
-    let told = wider.err().unwrap_or_else(|| caller::Told { code: "issued".into(), ..caller::Told::default() });
+    let told = wider.err().unwrap_or_else(|| ServerRefusal { code: "issued".into(), ..ServerRefusal::default() });
     refused(tell, world, "The summarizer tries to exchange its own token for another tool", &["widens_scope"], told).await
 }
 
@@ -182,7 +181,7 @@ async fn stopped(tell: &mut Teller, world: &World, tokens: &Tokens) -> Result<()
 }
 
 /// Tells a refusal: it must have this code, a reason, and a record.
-async fn refused(tell: &mut Teller, world: &World, title: &str, codes: &[&str], told: caller::Told) -> Result<()> {
+async fn refused(tell: &mut Teller, world: &World, title: &str, codes: &[&str], told: ServerRefusal) -> Result<()> {
     let record = world.record_number(told.record.as_deref()).await?;
     let held = codes.contains(&told.code.as_str()) && !told.reason.is_empty() && record.is_some();
     let mut shown = vec![format!("{} {}: {}", told.status, told.code, told.reason)];

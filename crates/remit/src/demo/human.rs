@@ -1,7 +1,7 @@
 //! A person at a browser, as far as a story without a screen can have one: follows redirects, keeps cookies, fills in the
 //! sign-in form and presses "allow". The tests do the same with a real browser.
 
-use crate::web::{Answer, Web};
+use crate::client::{Answer, HttpClient};
 use anyhow::{Context as _, Result, bail};
 use http::{Method, StatusCode};
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ const PAGES: usize = 8;
 /// One person with an account and an empty browser.
 #[derive(Debug)]
 pub(crate) struct Human {
-    web: Web,
+    web: HttpClient,
     name: String,
     password: String,
     cookies: BTreeMap<String, String>,
@@ -22,7 +22,7 @@ pub(crate) struct Human {
 }
 
 impl Human {
-    pub(crate) fn new(web: Web, name: &str, password: &str) -> Self {
+    pub(crate) fn new(web: HttpClient, name: &str, password: &str) -> Self {
         Self { web, name: name.to_owned(), password: password.to_owned(), cookies: BTreeMap::new(), read: Vec::new() }
     }
 

@@ -8,7 +8,7 @@ mod proof;
 mod tell;
 mod world;
 
-use crate::{cli::Demo, keys, serve};
+use crate::{args::Demo, keys, server::serve};
 use anyhow::{Context as _, Result};
 use remit_clock::Ambient;
 use std::path::PathBuf;

@@ -4,7 +4,7 @@ use super::{
     tell::{Teller, Told},
     world::World,
 };
-use crate::audit::{self, Proof};
+use crate::command::audit::{self, Proof};
 use anyhow::{Context as _, Result};
 use remit_ledger::{Keyring, Reader, Trust, vault};
 use serde_json::json;

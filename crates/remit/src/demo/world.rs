@@ -3,13 +3,14 @@
 
 use super::human::Human;
 use crate::{
-    agent::Admin,
-    caller::{Caller, Source},
-    cli::ConfigArg,
+    args::ConfigArg,
+    client::{AdminClient, AgentClient, HttpClient, TokenSource},
+    command::init,
     config::{self, Loaded},
-    init, serve,
-    web::Web,
-    wire::{self, Running},
+    server::{
+        serve,
+        wire::{self, Running},
+    },
 };
 use anyhow::{Context as _, Result};
 use http::Method;
@@ -31,13 +32,13 @@ pub(super) struct World {
     pub(super) issuer: String,
     pub(super) helpdesk: String,
     pub(super) payroll: String,
-    pub(super) web: Web,
-    pub(super) admin: Admin,
+    pub(super) web: HttpClient,
+    pub(super) admin: AdminClient,
     pub(super) human: Human,
-    pub(super) planner: Caller,
-    pub(super) summarizer: Caller,
+    pub(super) planner: AgentClient,
+    pub(super) summarizer: AgentClient,
     /// Holds a key of its own and no authority at all.
-    pub(super) thief: Caller,
+    pub(super) thief: AgentClient,
     pub(super) running: Running,
     pub(super) loaded: Loaded,
     pub(super) ambient: Ambient,
@@ -57,8 +58,8 @@ impl World {
         let (stop, stopped) = watch::channel(false);
         let serving = tokio::spawn(serve::serve(listener, running.router.clone(), stopped));
         let issuer = loaded.config.server.public_url.clone();
-        let web = Web::new()?;
-        let admin = Admin::of(&ConfigArg { config: written.config.clone(), json: false })?;
+        let web = HttpClient::new()?;
+        let admin = AdminClient::of(&ConfigArg { config: written.config.clone(), json: false })?;
         let cast = Cast { web: &web, issuer: &issuer, ambient };
         let (planner, summarizer, thief) = (cast.agent("planner")?, cast.agent("summarizer")?, cast.agent("planner")?);
         cast.register(&admin, "planner", "Planner", &planner, json!(["helpdesk:*"])).await?;
@@ -119,20 +120,20 @@ impl World {
 }
 
 struct Cast<'a> {
-    web: &'a Web,
+    web: &'a HttpClient,
     issuer: &'a str,
     ambient: &'a Ambient,
 }
 
 impl Cast<'_> {
-    fn agent(&self, name: &str) -> Result<Caller> {
+    fn agent(&self, name: &str) -> Result<AgentClient> {
         let key = PrivateKey::generate(Algorithm::Ed25519, &mut |bytes| self.ambient.entropy.fill(bytes))
             .map_err(|fault| anyhow::anyhow!("{fault}"))?;
-        let source = Source::Itself { resource: self.issuer.to_owned(), scope: None };
-        Ok(Caller::new(self.web.clone(), self.issuer, &format!("agent:{name}"), Arc::new(key), source, self.ambient.clone()))
+        let source = TokenSource::Itself { resource: self.issuer.to_owned(), scope: None };
+        Ok(AgentClient::new(self.web.clone(), self.issuer, &format!("agent:{name}"), Arc::new(key), source, self.ambient.clone()))
     }
 
-    async fn register(&self, admin: &Admin, name: &str, shown: &str, agent: &Caller, scopes: Value) -> Result<()> {
+    async fn register(&self, admin: &AdminClient, name: &str, shown: &str, agent: &AgentClient, scopes: Value) -> Result<()> {
         let scopes: Vec<&str> = scopes.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let mut details = Vec::new();
         for scope in scopes {

@@ -1,7 +1,7 @@
 //! `remit witness`: keeps what it has seen of some logs and cosigns what extends it. Nothing else can be asked of it.
 
 use super::store::{Heads, Outcome};
-use crate::{out, serve};
+use crate::{server::serve, stdout};
 use anyhow::{Context as _, Result};
 use axum::{
     Router,
@@ -69,9 +69,9 @@ pub(crate) async fn run(args: &Witness, ambient: &Ambient) -> Result<()> {
     let (stop, stopped) = watch::channel(false);
     let serving = tokio::spawn(serve::serve(listener, router, stopped));
     if args.json {
-        out::announce(&json!({"ready": true, "vkey": vkey, "url": url}).to_string());
+        stdout::announce(&json!({"ready": true, "vkey": vkey, "url": url}).to_string());
     } else {
-        out::announce(&format!("remit witness ready: url {url}  vkey {vkey}"));
+        stdout::announce(&format!("remit witness ready: url {url}  vkey {vkey}"));
     }
     serve::asked_to_stop()?.await;
     let _ = stop.send(true);
@@ -89,7 +89,7 @@ async fn add_checkpoint(State(desk): State<Arc<Desk>>, body: Body) -> Response {
         Ok(request) => request,
         Err(refused) => return answer(&refused),
     };
-    let Some(now) = super::seconds(&desk.clock) else {
+    let Some(now) = super::time::seconds(&desk.clock) else {
         tracing::error!("the clock cannot be read, so no head is cosigned");
         return (StatusCode::SERVICE_UNAVAILABLE, "the time is not known here\n").into_response();
     };

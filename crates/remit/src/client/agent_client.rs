@@ -1,0 +1,301 @@
+//! An agent at work: its key, its tokens, and a DPoP proof on everything it sends (RFC 9449).
+//!
+//! `remit connect`, `remit token` and the demo all speak through this; it is an ordinary OAuth client and uses nothing
+//! but the server's public endpoints.
+
+use super::http_client::HttpClient;
+use anyhow::{Context as _, Result, bail};
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use hyper::body::Incoming;
+use remit_clock::Ambient;
+use remit_token::{Delegation, PrivateKey, assertion, dpop};
+use serde_json::Value;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Seconds before its end at which a token is renewed.
+const RENEW_BEFORE: i64 = 30;
+pub(crate) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+pub(crate) const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+pub(crate) const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+pub(crate) const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+
+/// What a successful token request gave.
+#[derive(Clone, Debug)]
+pub(crate) struct Granted {
+    pub(crate) access_token: String,
+    pub(crate) refresh_token: Option<String>,
+    pub(crate) expires_at: i64,
+    /// The whole answer, for people who debug.
+    pub(crate) answer: Value,
+}
+
+/// A refusal as the server told it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ServerRefusal {
+    pub(crate) status: u16,
+    pub(crate) code: String,
+    pub(crate) reason: String,
+    pub(crate) record: Option<String>,
+}
+
+impl std::fmt::Display for ServerRefusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.code, self.reason)?;
+        self.record.as_ref().map_or(Ok(()), |record| write!(f, " (record {record})"))
+    }
+}
+
+/// How a caller comes by a token when it has none.
+#[derive(Clone, Debug)]
+pub(crate) enum TokenSource {
+    /// As itself (RFC 6749 section 4.4), for this resource and these scopes.
+    Itself { resource: String, scope: Option<String> },
+    /// With the refresh token of a sign-in.
+    Refresh { token: Arc<Mutex<String>>, resource: String, keep: Option<std::path::PathBuf> },
+}
+
+/// One agent and its key.
+#[derive(Clone, Debug)]
+pub(crate) struct AgentClient {
+    pub(crate) web: HttpClient,
+    pub(crate) issuer: String,
+    pub(crate) client_id: String,
+    key: Arc<PrivateKey>,
+    ambient: Ambient,
+    source: TokenSource,
+    held: Arc<tokio::sync::Mutex<Option<Granted>>>,
+    /// The latest nonce of the token endpoint, and of the resources: two spaces (RFC 9449 section 9).
+    nonces: Arc<Mutex<[Option<String>; 2]>>,
+}
+
+impl AgentClient {
+    pub(crate) fn new(
+        web: HttpClient,
+        issuer: &str,
+        client_id: &str,
+        key: Arc<PrivateKey>,
+        source: TokenSource,
+        ambient: Ambient,
+    ) -> Self {
+        Self {
+            web,
+            issuer: issuer.to_owned(),
+            client_id: client_id.to_owned(),
+            key,
+            ambient,
+            source,
+            held: Arc::default(),
+            nonces: Arc::default(),
+        }
+    }
+
+    pub(crate) fn key(&self) -> &PrivateKey {
+        &self.key
+    }
+
+    /// A DPoP proof for one request.
+    pub(crate) fn proof(&self, method: &Method, url: &str, access_token: Option<&str>) -> Result<String> {
+        self.proof_of(method, url, access_token, None)
+    }
+
+    /// A DPoP proof that also signs what is handed to whom, when the request hands something on.
+    fn proof_of(
+        &self,
+        method: &Method,
+        url: &str,
+        access_token: Option<&str>,
+        delegation: Option<&Delegation>,
+    ) -> Result<String> {
+        let [at_issuer, at_resource] = self.nonces.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let nonce = if access_token.is_some() { at_resource } else { at_issuer };
+        let jti = self.ambient.entropy.token(16);
+        let request = dpop::ProofFor {
+            method: method.as_str(),
+            url,
+            now: self.ambient.clock.unix(),
+            jti: &jti,
+            nonce: nonce.as_deref(),
+            access_token,
+            delegation,
+        };
+        let proof = dpop::create(&self.key, &request);
+        proof.map_err(|fault| anyhow::anyhow!("cannot sign a DPoP proof: {fault}"))
+    }
+
+    /// Asks the token endpoint, authenticated with a client assertion and bound to this agent's key.
+    pub(crate) async fn token(&self, fields: &[(&str, &str)]) -> Result<Result<Granted, ServerRefusal>> {
+        self.hand_on(fields, None).await
+    }
+
+    /// The same, with the delegation signed into the DPoP proof, so that the hop's evidence names child and authority.
+    pub(crate) async fn hand_on(
+        &self,
+        fields: &[(&str, &str)],
+        delegation: Option<&Delegation>,
+    ) -> Result<Result<Granted, ServerRefusal>> {
+        let url = format!("{}/oauth/token", self.issuer);
+        for attempt in 0..2 {
+            let now = self.ambient.clock.unix();
+            let assertion = assertion::create(&self.key, &self.client_id, &self.issuer, &self.ambient.entropy.token(16), now);
+            let assertion = assertion.map_err(|fault| anyhow::anyhow!("cannot sign a client assertion: {fault}"))?;
+            let proof = self.proof_of(&Method::POST, &url, None, delegation)?;
+            let mut form = fields.to_vec();
+            form.extend([
+                ("client_id", self.client_id.as_str()),
+                ("client_assertion_type", ASSERTION_TYPE),
+                ("client_assertion", &assertion),
+            ]);
+            let answer = self.web.form(&url, &[("dpop", &proof)], &form).await?;
+            self.remember_nonce(answer.header("dpop-nonce"), false);
+            let body = answer.json()?;
+            if answer.status == StatusCode::OK {
+                return Ok(Ok(granted(body, now.0)?));
+            }
+            if attempt == 0 && body.get("error").is_some_and(|value| value == "use_dpop_nonce") {
+                continue;
+            }
+            return Ok(Err(server_refusal(answer.status, &body)));
+        }
+        bail!("the server asks for a new nonce again and again")
+    }
+
+    /// A first token for this agent itself.
+    pub(crate) async fn itself(
+        &self,
+        resource: &str,
+        scope: Option<&str>,
+        details: Option<&str>,
+    ) -> Result<Result<Granted, ServerRefusal>> {
+        let mut fields = vec![("grant_type", "client_credentials"), ("resource", resource)];
+        fields.extend(scope.map(|scope| ("scope", scope)));
+        fields.extend(details.map(|details| ("authorization_details", details)));
+        self.token(&fields).await
+    }
+
+    /// Sends a request with a token that is renewed when it must be, and one retry for a nonce or an ended token.
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &[(String, String)],
+        body: Bytes,
+    ) -> Result<http::Response<Incoming>> {
+        let token = self.current(false).await?;
+        let answer = self.call_with(&token, method.clone(), url, headers, body.clone()).await?;
+        if answer.status() != StatusCode::UNAUTHORIZED {
+            return Ok(answer);
+        }
+        let token = self.current(true).await?;
+        self.call_with(&token, method, url, headers, body).await
+    }
+
+    /// Sends a request with this very token, and once more when the server wants its nonce in the proof.
+    pub(crate) async fn call_with(
+        &self,
+        token: &str,
+        method: Method,
+        url: &str,
+        headers: &[(String, String)],
+        body: Bytes,
+    ) -> Result<http::Response<Incoming>> {
+        let answer = self.send(token, method.clone(), url, headers, body.clone()).await?;
+        let mut challenges = answer.headers().get_all("www-authenticate").iter().filter_map(|value| value.to_str().ok());
+        if answer.status() == StatusCode::UNAUTHORIZED && challenges.any(|value| value.contains("use_dpop_nonce")) {
+            return self.send(token, method, url, headers, body).await;
+        }
+        Ok(answer)
+    }
+
+    async fn send(
+        &self,
+        token: &str,
+        method: Method,
+        url: &str,
+        headers: &[(String, String)],
+        body: Bytes,
+    ) -> Result<http::Response<Incoming>> {
+        let proof = self.proof(&method, url, Some(token))?;
+        let authorization = format!("DPoP {token}");
+        let mut all = vec![("authorization", authorization.as_str()), ("dpop", proof.as_str())];
+        all.extend(headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let answer = self.web.open(method, url, &all, body).await?;
+        self.remember_nonce(answer.headers().get("dpop-nonce").and_then(|value| value.to_str().ok()), true);
+        Ok(answer)
+    }
+
+    async fn current(&self, renew: bool) -> Result<String> {
+        let mut held = self.held.lock().await;
+        let now = self.ambient.clock.unix().0;
+        if let Some(granted) = held.as_ref().filter(|granted| !renew && granted.expires_at - RENEW_BEFORE > now) {
+            return Ok(granted.access_token.clone());
+        }
+        let granted = match &self.source {
+            TokenSource::Itself { resource, scope } => self.itself(resource, scope.as_deref(), None).await?,
+            TokenSource::Refresh { token, resource, keep } => {
+                let current = token.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let granted =
+                    self.token(&[("grant_type", "refresh_token"), ("refresh_token", &current), ("resource", resource)]).await?;
+                if let Some(next) = granted.as_ref().ok().and_then(|granted| granted.refresh_token.clone()) {
+                    // The old one is dead from here on, so the new one is kept before it is used.
+                    if let Some(file) = keep {
+                        keep_refresh(file, &next)?;
+                    }
+                    *token.lock().unwrap_or_else(PoisonError::into_inner) = next;
+                }
+                granted
+            }
+        };
+        let granted = granted.map_err(|told| anyhow::anyhow!("no token for {}: {told}", self.client_id))?;
+        let token = granted.access_token.clone();
+        *held = Some(granted);
+        Ok(token)
+    }
+
+    fn remember_nonce(&self, nonce: Option<&str>, resource: bool) {
+        let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
+        let [at_issuer, at_resource] = &mut *nonces;
+        if let Some(nonce) = nonce {
+            *(if resource { at_resource } else { at_issuer }) = Some(nonce.to_owned());
+        }
+    }
+}
+
+/// Keeps a refresh token in a file that its owner alone can read, replaced in one step.
+pub(crate) fn keep_refresh(file: &std::path::Path, token: &str) -> Result<()> {
+    let fresh = file.with_extension("new");
+    let _ = std::fs::remove_file(&fresh);
+    crate::keys::write_private(&fresh, token.as_bytes())?;
+    std::fs::rename(&fresh, file).with_context(|| format!("cannot write {}", file.display()))
+}
+
+pub(crate) fn granted(answer: Value, now: i64) -> Result<Granted> {
+    let text = |name: &str| answer.get(name).and_then(Value::as_str).map(str::to_owned);
+    Ok(Granted {
+        access_token: text("access_token").context("the answer has no access_token")?,
+        refresh_token: text("refresh_token"),
+        expires_at: now + answer.get("expires_in").and_then(Value::as_i64).unwrap_or(0),
+        answer,
+    })
+}
+
+/// Reads a refusal from an OAuth error, an admin error, or a JSON-RPC error.
+pub(crate) fn server_refusal(status: StatusCode, body: &Value) -> ServerRefusal {
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+    let data = body.pointer("/error/data");
+    let code =
+        text(body.get("remit_code")).or_else(|| text(data.and_then(|data| data.get("code")))).or_else(|| text(body.get("error")));
+    let reason = text(body.get("error_description"))
+        .or_else(|| text(data.and_then(|data| data.get("reason"))))
+        .or_else(|| text(body.get("reason")))
+        .or_else(|| text(body.pointer("/error/message")));
+    let record = text(body.get("remit_record"))
+        .or_else(|| text(data.and_then(|data| data.get("record"))))
+        .or_else(|| text(body.get("record")));
+    ServerRefusal {
+        status: status.as_u16(),
+        code: code.unwrap_or_else(|| "unknown".into()),
+        reason: reason.unwrap_or_else(|| body.to_string()),
+        record,
+    }
+}

@@ -1,0 +1,16 @@
+//! Clients of a Remit server: an agent at work, the admin API, and the stdio bridge.
+
+mod admin_client;
+mod agent_client;
+mod agent_profile;
+pub(crate) mod connect;
+mod exchange;
+mod http_client;
+
+pub(crate) use admin_client::AdminClient;
+pub(crate) use agent_client::{
+    ACCESS_TOKEN, AgentClient, Granted, JWT, ServerRefusal, TOKEN_EXCHANGE, TokenSource, keep_refresh, server_refusal,
+};
+pub(crate) use agent_profile::AgentProfile;
+pub(crate) use exchange::narrow;
+pub(crate) use http_client::{Answer, HttpClient};

@@ -1,0 +1,214 @@
+//! `remit audit search`: records by who, what, which and when, from an index beside the ledger.
+
+use super::source::Source;
+use crate::{config, keys, stdout::print_json};
+use anyhow::{Context as _, Result, anyhow, bail};
+use clap::Args;
+use comfy_table::{ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
+use remit_clock::Ambient;
+use remit_insight::{
+    moment_ns, plain,
+    search::{Dimension, Hits, Index, Query, SearchError, terms},
+};
+use remit_ledger::{Reader, Record, record::Pepper};
+use remit_model::TenantId;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Search {
+    /// A person in the chain: user:NAME, or ref:… as records have it (repeatable: any of them)
+    #[arg(long, value_name = "PERSON")]
+    human: Vec<String>,
+    /// An agent in the chain: agent:NAME, or ref:… (repeatable)
+    #[arg(long, value_name = "AGENT")]
+    agent: Vec<String>,
+    /// A tool or action: NAME or SERVER/NAME (repeatable)
+    #[arg(long, value_name = "TOOL")]
+    tool: Vec<String>,
+    /// A kind of resource, or one resource: TYPE, TYPE:ID or TYPE:ref:… (repeatable)
+    #[arg(long, value_name = "RESOURCE")]
+    resource: Vec<String>,
+    /// A field asked for, returned or masked, as a JSON Pointer (repeatable)
+    #[arg(long, value_name = "/FIELD")]
+    field: Vec<String>,
+    /// A refusal or outcome code (repeatable)
+    #[arg(long, value_name = "CODE")]
+    code: Vec<String>,
+    /// A policy that determined the decision, by id or digest (repeatable)
+    #[arg(long, value_name = "POLICY")]
+    policy: Vec<String>,
+    /// A task: the id of its delegation chain (txn) (repeatable)
+    #[arg(long, value_name = "TXN")]
+    task: Vec<String>,
+    /// A record type (repeatable)
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Vec<String>,
+    /// Not before: 30d, 12h, an RFC 3339 time or a date
+    #[arg(long, value_name = "WHEN")]
+    since: Option<String>,
+    /// Before then
+    #[arg(long, value_name = "WHEN")]
+    until: Option<String>,
+    /// Most records to show, newest first
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    limit: usize,
+    /// The index file (default: index.db beside the ledger folder)
+    #[arg(long, value_name = "FILE")]
+    index: Option<PathBuf>,
+    /// Make the index anew from the ledger
+    #[arg(long)]
+    rebuild: bool,
+    #[command(flatten)]
+    source: Source,
+}
+
+pub(super) fn run(args: &Search, ambient: &Ambient) -> Result<()> {
+    let reader = args.source.open()?;
+    let query = query(args, &reader, ambient.clock.now().wall_ns)?;
+    let dir = args.source.folder()?;
+    let file = args.index.clone().unwrap_or_else(|| dir.join("..").join("index.db"));
+    let unusable = || format!("{}: choose another file with --index", file.display());
+    let mut found = if args.rebuild { None } else { indexed(Index::open(&file), &query, &reader).with_context(unusable)? };
+    if found.is_none() {
+        // Asked for, or the file is damaged, or was changed by something else: the ledger is what counts.
+        found = indexed(Index::anew(&file), &query, &reader).with_context(unusable)?;
+    }
+    let Some((hits, records)) = found else { bail!("the search index does not fit the ledger even when made anew") };
+    show(args, &hits, &records)
+}
+
+type Found = (Hits, Vec<(u64, Record)>);
+
+/// What an index finds once it is up to date; `None` when it is of no use and must be made anew.
+fn indexed(index: Result<Index, SearchError>, query: &Query, reader: &Reader) -> Result<Option<Found>> {
+    let found = index.and_then(|mut index| {
+        index.catch_up(reader)?;
+        look(&index, query, reader)
+    });
+    match found {
+        Err(error) if error.is_damage() => Ok(None),
+        found => Ok(found?),
+    }
+}
+
+/// The hits with their records; `None` when a record is not what the index says.
+fn look(index: &Index, query: &Query, reader: &Reader) -> Result<Option<Found>, SearchError> {
+    let hits = index.search(query)?;
+    let mut records = Vec::new();
+    for index in &hits.records {
+        if *index >= reader.len() {
+            return Ok(None);
+        }
+        let record = reader.record(*index)?;
+        let has = terms(&record);
+        if !query.all.iter().all(|group| group.iter().any(|term| has.contains(term))) {
+            return Ok(None);
+        }
+        records.push((*index, record));
+    }
+    Ok(Some((hits, records)))
+}
+
+fn query(args: &Search, reader: &Reader, now: u64) -> Result<Query> {
+    let names = Names::of(args, reader);
+    let mut all = Vec::new();
+    for (dimension, values) in [
+        (Dimension::Tool, &args.tool),
+        (Dimension::Field, &args.field),
+        (Dimension::Code, &args.code),
+        (Dimension::Policy, &args.policy),
+        (Dimension::Task, &args.task),
+        (Dimension::Type, &args.kind),
+    ] {
+        all.push(values.iter().map(|value| dimension.term(value)).collect());
+    }
+    for (dimension, values) in [(Dimension::Human, &args.human), (Dimension::Agent, &args.agent)] {
+        let mut group = Vec::new();
+        for value in values {
+            group.extend(names.subject(value)?.iter().map(|reference| dimension.term(reference)));
+        }
+        all.push(group);
+    }
+    let resources = args.resource.iter().map(|value| names.resource(value)).collect::<Result<Vec<_>>>()?;
+    all.push(resources);
+    all.retain(|group: &Vec<String>| !group.is_empty());
+    let moment = |text: &Option<String>, flag: &str| {
+        text.as_deref().map(|text| moment_ns(text, now)).transpose().map_err(|why| anyhow!("{flag}: {why}"))
+    };
+    Ok(Query { all, since: moment(&args.since, "--since")?, until: moment(&args.until, "--until")?, limit: args.limit })
+}
+
+/// How names become the pseudonyms that records hold: by the installation's secret, or by a disclosure file.
+struct Names<'r> {
+    reader: &'r Reader,
+    pepper: Option<(Pepper, String)>,
+}
+
+impl<'r> Names<'r> {
+    fn of(args: &Search, reader: &'r Reader) -> Self {
+        let pepper = config::load(&args.source.config.config).ok().and_then(|loaded| {
+            let keys = keys::read(&loaded.at(&loaded.config.server.keys_dir)).ok()?;
+            Some((Pepper::new(&keys.pepper), loaded.config.server.public_url.clone()))
+        });
+        Self { reader, pepper }
+    }
+
+    fn subject(&self, name: &str) -> Result<Vec<String>> {
+        if let Some(reference) = name.strip_prefix("ref:") {
+            return Ok(vec![reference.to_owned()]);
+        }
+        let disclosed = self.reader.keys().into_iter().flat_map(|keys| keys.subjects_named(name));
+        let mut found: Vec<String> = disclosed.map(str::to_owned).collect();
+        if let Some((pepper, issuer)) = &self.pepper {
+            found.push(pepper.subject_ref(TenantId::main().as_str(), issuer, name));
+        }
+        if found.is_empty() {
+            bail!(
+                "records name people and agents by pseudonyms: give the configuration (-c), a disclosure file that names {name} (--keys), or ref:…"
+            );
+        }
+        Ok(found)
+    }
+
+    fn resource(&self, value: &str) -> Result<String> {
+        let Some((kind, id)) = value.split_once(':') else { return Ok(Dimension::Resource.term(value)) };
+        if let Some(reference) = id.strip_prefix("ref:") {
+            return Ok(Dimension::Resource.term(&format!("{kind}:{reference}")));
+        }
+        let Some((pepper, _)) = &self.pepper else {
+            bail!("records name resources by pseudonyms: give the configuration (-c), or {kind}:ref:…");
+        };
+        Ok(Dimension::Resource.term(&format!("{kind}:{}", pepper.resource_ref(TenantId::main().as_str(), kind, id))))
+    }
+}
+
+fn show(args: &Search, hits: &Hits, records: &[(u64, Record)]) -> Result<()> {
+    if args.source.config.json {
+        let rows: Vec<Value> = records
+            .iter()
+            .map(|(index, record)| json!({"index": index, "record_id": record.record_id(), "time": record.text("/time/wall"), "type": record.record_type(), "action": record.action(), "outcome": record.outcome(), "code": record.text("/outcome/code").or_else(|| record.text("/decision/reason_code"))}))
+            .collect();
+        return print_json(&json!({"total": hits.total, "records": rows}));
+    }
+    let mut table = Table::new();
+    table
+        .load_style(UTF8_HORIZONTAL_ONLY)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(120)
+        .set_header(["#", "time", "type", "action", "outcome", "code"]);
+    for (index, record) in records {
+        let code = record.text("/outcome/code").or_else(|| record.text("/decision/reason_code"));
+        table.add_row([
+            index.to_string(),
+            record.text("/time/wall").and_then(|time| time.get(..19)).unwrap_or_default().to_owned(),
+            plain(record.record_type()),
+            plain(record.action()),
+            plain(record.outcome()),
+            plain(code.unwrap_or_default()),
+        ]);
+    }
+    outln!("{table}");
+    outln!("{} of {} records", records.len(), hits.total);
+    Ok(())
+}

@@ -1,0 +1,8 @@
+//! The commands: one file each. The server, the bridge, the demo and the witness have rooms of their own.
+
+pub(crate) mod agent;
+pub(crate) mod audit;
+pub(crate) mod config;
+pub(crate) mod init;
+pub(crate) mod reference;
+pub(crate) mod token;

@@ -1,0 +1,339 @@
+//! From configuration to running parts. Nothing here decides anything: it opens, hands over and mounts.
+
+use super::policy_cache::PolicyCache;
+use super::reload;
+use crate::witness::{self, WitnessSet};
+use crate::{
+    config::{self, IdentityProvider, Loaded, McpServer},
+    keys,
+};
+use anyhow::{Context as _, Result};
+use axum::Router;
+use remit_authority as authority;
+use remit_clock::Ambient;
+use remit_console::Console;
+use remit_gateway::{self as gateway, Route, Upstream};
+use remit_helpdesk::Desk;
+use remit_ledger::{
+    note::SigningKey,
+    record::{Draft, EffectConfirmed, OutcomeStatus, ProducerKind, RecordType},
+};
+use remit_model::{Human, HumanStatus, Server, TenantId, ToolClass};
+use remit_policy::{Bundle, Live};
+use remit_store::{Batch, Change, Config as StoreConfig, Quota, Secret, Store, Witnessing};
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use tokio::net::TcpListener;
+
+/// How many of the newest records are searched at start for the policy set that was in force.
+const LOOK_BACK: u64 = 4_096;
+const LOOK_BACK_STEP: u64 = 256;
+
+/// A whole server, ready to be listened for.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) router: Router,
+    pub(crate) store: Store,
+    pub(crate) policy: Arc<Live>,
+    pub(crate) policies: PathBuf,
+    pub(crate) known: Arc<PolicyCache>,
+    /// The sample upstreams that run inside this process, by server name.
+    pub(crate) desks: BTreeMap<String, Desk>,
+    pub(crate) vkey: String,
+    gateway: Arc<gateway::Gateway>,
+    console: Arc<Console>,
+}
+
+impl Running {
+    /// Ends what is open and closes the ledger; for when no request runs any more.
+    pub(crate) async fn close(&self) -> Result<(), remit_store::StoreError> {
+        self.gateway.close().await;
+        self.console.close().await;
+        self.store.close().await
+    }
+}
+
+/// Opens the store, reads keys and policies, starts sample upstreams and mounts every route.
+pub(crate) async fn start(loaded: &Loaded, ambient: &Ambient) -> Result<Running> {
+    let config = &loaded.config;
+    let issuer = config.server.public_url.clone();
+    let keys = keys::read(&loaded.at(&config.server.keys_dir)).context("no keys; `remit init` makes them")?;
+    let admin = keys::read_secret(&loaded.at(&config.server.admin_token_file))?;
+    let policies = loaded.at(&config.policies.dir);
+    let program = build_digest();
+    let known = Arc::new(PolicyCache::new(&loaded.at(&config.storage.data_dir), Secret::new(keys.pepper), &program));
+    let bundle = reload::read(&policies, &known.read())
+        .with_context(|| format!("the policies in {} have mistakes", policies.display()))?;
+    let signing = authority::Keys::new(keys.issuer);
+    let origin = config.ledger.origin.clone().unwrap_or_else(|| config::log_origin(host(&issuer)));
+    let ledger_dir = loaded.at(&config.ledger.dir);
+    let witnesses = witnesses(loaded, ambient, &origin, &keys.log)?;
+    let mut witnessing = Witnessing::default();
+    if let Some(witnesses) = &witnesses {
+        let key = SigningKey::from_seed(&origin, &keys.log).map_err(|fault| anyhow::anyhow!("{fault}"))?;
+        witnessing.seen = witnesses.seen(&key, &ledger_dir).await?;
+        witnessing.witnesses = Some(witnesses.clone());
+    }
+    let opening = StoreConfig {
+        data_dir: loaded.at(&config.storage.data_dir),
+        ledger_dir: ledger_dir.clone(),
+        tenant: TenantId::main(),
+        producer_id: format!("spiffe://{}/main/remit", host(&issuer).split(':').next().unwrap_or("remit")),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        build_digest: program,
+        record_key: Secret::new(keys.record),
+        log_origin: origin.clone(),
+        log_key: Secret::new(keys.log),
+        pepper: Secret::new(keys.pepper),
+        vault: Secret::new(keys.vault),
+        retention: config.ledger.retention(),
+        issuer_jwks: signing.set().to_jwks(),
+        clock: ambient.clock.clone(),
+        entropy: ambient.entropy.clone(),
+        publish_every: Duration::from_millis(config.ledger.publish_every_ms),
+        queue: StoreConfig::QUEUE,
+        queue_wait: StoreConfig::QUEUE_WAIT,
+        heartbeat: Duration::from_secs(config.ledger.heartbeat_s),
+        spool_bytes: config.ledger.spool_bytes,
+    };
+    let store = Store::open_witnessed(opening, witnessing)?;
+    if let Some(witnesses) = &witnesses {
+        tokio::spawn(witness::watch(store.clone(), witnesses.enough(), witnesses.grace()));
+    }
+    let servers: Vec<Arc<Server>> = loaded.servers().into_iter().map(Arc::new).collect();
+    register(loaded, &servers, &store).await?;
+    let before = pinned_before(&store).await?;
+    let bundle = pin(&store, bundle, before.as_deref(), &known).await?;
+    let policy = Arc::new(Live::new(bundle, ambient.clock.unix()));
+    let (routes, desks) = upstreams(loaded, &servers).await?;
+    let (router, gateway, console) = mount(loaded, ambient, &store, &policy, signing, &servers, routes, &admin);
+    let vkey = keys::vkey(&loaded.at(&config.server.keys_dir), &origin)?;
+    Ok(Running { router, store, policy, policies, known, desks, vkey, gateway, console })
+}
+
+/// The witnesses that the configuration names.
+fn witnesses(loaded: &Loaded, ambient: &Ambient, origin: &str, seed: &[u8; 32]) -> Result<Option<Arc<WitnessSet>>> {
+    let Some(section) = &loaded.config.ledger.witnesses else { return Ok(None) };
+    let key = SigningKey::from_seed(origin, seed).map_err(|fault| anyhow::anyhow!("{fault}"))?;
+    let settings = witness::Settings {
+        policy: section.policy(&loaded.base, key.public()).context("ledger.witnesses")?,
+        timeout: Duration::from_millis(section.timeout_ms),
+        grace: Duration::from_secs(section.grace_s),
+        required_at_start: section.required_at_start,
+    };
+    Ok(Some(Arc::new(WitnessSet::new(settings, ambient.clock.clone())?)))
+}
+
+#[expect(clippy::too_many_arguments, reason = "the one place where every part is handed what it needs")]
+fn mount(
+    loaded: &Loaded,
+    ambient: &Ambient,
+    store: &Store,
+    policy: &Arc<Live>,
+    signing: authority::Keys,
+    servers: &[Arc<Server>],
+    routes: Vec<Route>,
+    admin: &str,
+) -> (Router, Arc<gateway::Gateway>, Arc<Console>) {
+    let config = &loaded.config;
+    let issuer = config.server.public_url.clone();
+    let verifying = signing.set();
+    let authority = authority::Server::new(authority::Parts {
+        store: store.clone(),
+        policy: Arc::clone(policy),
+        clock: ambient.clock.clone(),
+        entropy: ambient.entropy.clone(),
+        issuer: issuer.clone(),
+        keys: signing,
+        servers: servers.to_vec(),
+        settings: authority::Settings {
+            access_token: config.agents.access_token_lifetime.into(),
+            chain_depth: config.agents.chain_depth.into(),
+            require_nonce: config.agents.require_dpop_nonce,
+            consent: i64::from(config.agents.delegation_days) * 86_400,
+            ..authority::Settings::default()
+        },
+    });
+    let mut settings = gateway::Settings::new(&issuer);
+    settings.hosts.extend(config.server.allowed_hosts.iter().cloned());
+    settings.origins.extend(config.server.allowed_origins.iter().cloned());
+    settings.nonce_required = config.agents.require_dpop_nonce;
+    settings.authzen =
+        servers.iter().find(|server| config.authzen.enabled && server.id.as_str() == gateway::AUTHZEN).map(|server| {
+            let reads_in_outage = config.ledger.on_outage.reads == config::Reads::Serve;
+            gateway::Authzen { server: Arc::clone(server), reads_in_outage }
+        });
+    let gateway = gateway::Gateway::new(gateway::Parts {
+        store: store.clone(),
+        policy: Arc::clone(policy),
+        clock: ambient.clock.clone(),
+        entropy: ambient.entropy.clone(),
+        keys: verifying,
+        routes,
+        settings,
+    });
+    let console = Arc::new(Console {
+        tenant: TenantId::main(),
+        issuer,
+        store: store.clone(),
+        policy: Arc::clone(policy),
+        clock: ambient.clock.clone(),
+        servers: servers.to_vec(),
+        admin_digest: Console::digest(admin),
+        ledger_dir: store.ledger_dir().to_owned(),
+        anonymous: Quota::per_second(remit_console::ANONYMOUS_RECORDS),
+        gathered: remit_console::Gathered::default(),
+    });
+    let router = Router::new()
+        .merge(authority::router(Arc::new(authority)))
+        .merge(gateway::router(Arc::clone(&gateway)))
+        .merge(remit_console::router(Arc::clone(&console)));
+    (router, gateway, console)
+}
+
+/// Records which configuration is in force, and brings its accounts into the store.
+async fn register(loaded: &Loaded, servers: &[Arc<Server>], store: &Store) -> Result<()> {
+    // Its digest alone: with the file at hand one can tell whether it was this one.
+    let batch = Batch::new(TenantId::main())
+        .record(changed(RecordType::ConfigChange, "config.load").ext("config", json!({"digest": loaded.digest})));
+    let listed = accounts(loaded, servers)?;
+    store.apply(authority::accounts::sync(batch, &store.snapshot(), listed)).await?;
+    Ok(())
+}
+
+/// The accounts that the configuration lists.
+fn accounts(loaded: &Loaded, servers: &[Arc<Server>]) -> Result<Vec<Human>> {
+    let servers: Vec<&Server> = servers.iter().map(AsRef::as_ref).collect();
+    let listed = loaded.config.identity_providers.iter().flat_map(|IdentityProvider::Local { accounts }| accounts);
+    listed
+        .map(|account| {
+            Ok(Human {
+                name: account.name.clone(),
+                display_name: account.display_name.clone().unwrap_or_else(|| account.name.clone()),
+                status: if account.disabled { HumanStatus::Disabled } else { HumanStatus::Active },
+                password_hash: Some(keys::read_secret(&loaded.at(&account.password_hash_file))?),
+                entitlements: config::entitlements(account, &servers)
+                    .map_err(|refusal| anyhow::anyhow!("account {}: {refusal}", account.name))?,
+            })
+        })
+        .collect()
+}
+
+/// The digest of the policy set that was last put in force, as far as the newest records tell.
+async fn pinned_before(store: &Store) -> Result<Option<String>> {
+    let mut end = store.len();
+    let least = end.saturating_sub(LOOK_BACK);
+    while end > least {
+        let from = end.saturating_sub(LOOK_BACK_STEP).max(least);
+        let records = store.records(from, u32::try_from(end.saturating_sub(from)).unwrap_or(u32::MAX)).await?;
+        let read = records.iter().rev().filter_map(|stored| serde_json::from_slice::<Value>(&stored.bytes).ok());
+        let mut digests = read.filter(|record| record["record_type"] == "policy_change");
+        if let Some(digest) = digests.find_map(|record| record.pointer("/ext/policy/digest")?.as_str().map(str::to_owned)) {
+            return Ok(Some(digest));
+        }
+        end = from;
+    }
+    Ok(None)
+}
+
+/// Pins a policy set in the ledger, so that its decisions can be replayed, and records that it is in force, and after
+/// which.
+pub(crate) async fn pin(store: &Store, bundle: Bundle, before: Option<&str>, known: &Arc<PolicyCache>) -> Result<Bundle> {
+    let mut facts = json!({"digest": bundle.digest(), "schema": bundle.schema_digest(), "policies": bundle.len()});
+    if let (Some(before), Some(members)) = (before, facts.as_object_mut()) {
+        members.insert("previous".to_owned(), json!(before));
+    }
+    let mut batch = Batch::new(TenantId::main()).change(Change::PutObject(remit_policy::SCHEMA.as_bytes().to_vec()));
+    // The batch that recorded the same set before pinned it, too.
+    if before != Some(bundle.digest()) {
+        let pinned = bundle.pinned();
+        let most = remit_ledger::dir::OBJECT_LIMIT;
+        anyhow::ensure!(pinned.len() <= most, "the policies have {} bytes; the ledger pins sets of up to {most}", pinned.len());
+        batch = batch.change(Change::PutObject(pinned));
+    }
+    store.apply(batch.record(changed(RecordType::PolicyChange, "policy.load").ext("policy", facts))).await?;
+    if bundle.checked() == 0 {
+        return Ok(bundle);
+    }
+    let known = Arc::clone(known);
+    Ok(tokio::task::spawn_blocking(move || {
+        known.write(&bundle);
+        bundle
+    })
+    .await?)
+}
+
+fn changed(kind: RecordType, action: &str) -> Draft {
+    Draft::new(TenantId::main(), ProducerKind::AuthzServer, kind)
+        .action(action, ToolClass::Admin)
+        .outcome(OutcomeStatus::Success, EffectConfirmed::Observed)
+}
+
+async fn upstreams(loaded: &Loaded, servers: &[Arc<Server>]) -> Result<(Vec<Route>, BTreeMap<String, Desk>)> {
+    let mut desks = BTreeMap::new();
+    let mut routes = Vec::new();
+    for server in servers {
+        let name = server.id.as_str();
+        let Some(settings) = loaded.config.mcp_servers.get(name) else { continue };
+        let upstream = if settings.sample.is_some() {
+            let (url, desk) = sample(loaded, name).await?;
+            desks.insert(name.to_owned(), desk);
+            Upstream::Http { url, headers: Vec::new() }
+        } else {
+            upstream(loaded, settings).with_context(|| format!("mcp_servers.{name}"))?
+        };
+        let captures = config::captures(settings, &loaded.config.ledger)
+            .map_err(|problems| anyhow::anyhow!("mcp_servers.{name}.{}", problems.join("; ")))?;
+        let reads = settings.on_outage.unwrap_or(loaded.config.ledger.on_outage).reads;
+        let reads_in_outage = reads == config::Reads::Serve;
+        routes.push(Route { server: Arc::clone(server), upstream, captures, reads_in_outage });
+    }
+    Ok((routes, desks))
+}
+
+fn upstream(loaded: &Loaded, settings: &McpServer) -> Result<Upstream> {
+    if let Some(url) = &settings.url {
+        let header = |(name, file): (&String, &PathBuf)| Ok((name.clone(), keys::read_secret(&loaded.at(file))?));
+        let headers = settings.header_files.iter().map(header).collect::<Result<Vec<_>>>()?;
+        return Ok(Upstream::Http { url: url.clone(), headers });
+    }
+    let (program, args) = settings.command.as_deref().and_then(<[String]>::split_first).context("neither url nor command")?;
+    let mut env = settings.env.clone();
+    for name in ["PATH", "HOME"] {
+        #[expect(clippy::disallowed_methods, reason = "a child needs to find its programs; nothing else is inherited")]
+        let value = std::env::var(name);
+        if let Ok(value) = value {
+            env.entry(name.to_owned()).or_insert(value);
+        }
+    }
+    let cwd = settings.cwd.as_ref().map(|dir| loaded.at(dir));
+    Ok(Upstream::Stdio { command: program.into(), args: args.to_vec(), env, cwd })
+}
+
+/// Runs the built-in helpdesk on a loopback port of its own: the gateway reaches it as it reaches any upstream.
+async fn sample(loaded: &Loaded, name: &str) -> Result<(String, Desk)> {
+    let file = loaded.at(&loaded.config.storage.data_dir).join(format!("sample-{name}.db"));
+    let desk = Desk::open(&file).with_context(|| format!("cannot open {}", file.display()))?;
+    let log = file.with_extension("jsonl");
+    desk.log_to(&log).with_context(|| format!("cannot write {}", log.display()))?;
+    let listener = TcpListener::bind("127.0.0.1:0").await.context("no loopback port for the sample upstream")?;
+    let url = format!("http://{}/mcp", listener.local_addr()?);
+    let router = remit_helpdesk::router(desk.clone());
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, router).await {
+            tracing::error!(%error, "the sample upstream stopped");
+        }
+    });
+    Ok((url, desk))
+}
+
+/// Host and port of a URL.
+fn host(url: &str) -> &str {
+    url.split_once("://").map_or(url, |(_, rest)| rest)
+}
+
+/// The running program's SHA-256, so that a record says exactly what wrote it.
+fn build_digest() -> String {
+    let program = std::env::current_exe().and_then(std::fs::read);
+    program.map_or_else(|_| "unknown".to_owned(), |bytes| remit_model::json::sha256_label(&bytes))
+}
