@@ -52,16 +52,14 @@ const RULES: &[Rule] = &[
 ];
 
 /// Import circles that a crate still has; a crate that is not named has none. Numbers only go down.
+// One crate a line, so that engineers who lower different numbers do not meet.
+#[rustfmt::skip]
 const CIRCLES: &[(&str, usize)] = &[
     ("bench", 2),
-    ("console", 1),
     ("gateway", 1),
-    ("helpdesk", 1),
-    ("insight", 3),
-    ("ledger", 4),
+    ("ledger", 1),
     ("model", 2),
     ("policy", 1),
-    ("remit", 2),
     ("store", 1),
     ("token", 2),
 ];

@@ -7,63 +7,19 @@
 mod access;
 mod admin;
 mod agents;
+mod console;
 mod error;
+mod gathered;
 mod health;
 mod ledger;
 mod log;
 mod reconcile;
 mod records;
 
-pub use access::Gathered;
 use axum::Router;
-use remit_clock::Clock;
-use remit_model::{Server, TenantId};
-use remit_policy::Live;
-use remit_store::{Quota, Store};
-use std::{fmt, path::PathBuf, sync::Arc};
-
-/// Refusals per second of callers without the credential that are recorded; the rest is only counted.
-pub const ANONYMOUS_RECORDS: u32 = 20;
-
-/// What the console works on.
-pub struct Console {
-    pub tenant: TenantId,
-    /// The OAuth issuer, which also names the operator in records.
-    pub issuer: String,
-    pub store: Store,
-    pub policy: Arc<Live>,
-    pub clock: Clock,
-    /// Registered resources, for scope shorthand.
-    pub servers: Vec<Arc<Server>>,
-    /// SHA-256 of the admin credential; the credential itself is not kept.
-    pub admin_digest: [u8; 32],
-    /// The published ledger.
-    pub ledger_dir: PathBuf,
-    /// Refused admin requests that are recorded; [`ANONYMOUS_RECORDS`] a second is plenty.
-    pub anonymous: Quota,
-    /// Reads of the log that are gathered before they are recorded; begins empty.
-    pub gathered: Gathered,
-}
-
-impl fmt::Debug for Console {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Console").field("tenant", &self.tenant).field("issuer", &self.issuer).finish_non_exhaustive()
-    }
-}
-
-impl Console {
-    /// Records the reads of the log that are gathered and not yet recorded; for a clean stop, before the store closes.
-    pub async fn close(&self) {
-        if access::flush(self).await.is_err() {
-            tracing::error!("the last reads of the log could not be recorded");
-        }
-    }
-
-    /// The digest to keep of an admin credential.
-    pub fn digest(credential: &str) -> [u8; 32] {
-        remit_model::json::sha256(credential.as_bytes())
-    }
-}
+pub use console::{ANONYMOUS_RECORDS, Console};
+pub use gathered::Gathered;
+use std::sync::Arc;
 
 /// Every route of this crate.
 pub fn router(console: Arc<Console>) -> Router {

@@ -3,23 +3,10 @@
 //! Every statement runs under one lock on one connection: this is a sample with a few dozen rows, not a help desk for
 //! a thousand people.
 
-use crate::Desk;
+use crate::{desk::Desk, error::DeskError};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
-
-/// Why the desk did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum DeskError {
-    #[error("there is no {kind} {id}")]
-    NotFound { kind: &'static str, id: String },
-    #[error("{0}")]
-    Invalid(String),
-    #[error("{0}")]
-    Conflict(String),
-    #[error("the database failed")]
-    Storage(#[from] rusqlite::Error),
-}
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Customer {
@@ -213,9 +200,7 @@ impl Desk {
     }
 
     fn with<T>(&self, work: impl FnOnce(&Connection) -> Result<T, DeskError>) -> Result<T, DeskError> {
-        // A panic under the lock leaves at most an open transaction, which SQLite rolls back when its guard drops.
-        let database = self.inner.database.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        work(&database)
+        work(&self.database())
     }
 }
 

@@ -6,7 +6,8 @@
 
 use crate::{
     Desk,
-    data::DeskError,
+    error::DeskError,
+    progress::Progress,
     tools::{self, tools},
 };
 use axum::{
@@ -148,7 +149,7 @@ async fn call(desk: Desk, era: Era, id: Value, params: Value, headers: &HeaderMa
         return message.map_or_else(|wrong| wrong.answer(&id), |message| reply(StatusCode::OK, &message));
     }
     let (sender, receiver) = mpsc::channel(8);
-    let progress = Progress { token, sender: Some(sender.clone()) };
+    let progress = Progress::to(token, sender.clone());
     tokio::spawn(async move {
         tokio::select! {
             message = call_result(&desk, era, &id, &params, &progress) => {
@@ -189,25 +190,6 @@ async fn call_result(desk: &Desk, era: Era, id: &Value, params: &Value, progress
     };
     let result = if era == Era::Modern { complete(result) } else { result };
     Ok(json!({ "jsonrpc": "2.0", "id": id, "result": result }))
-}
-
-/// Where a running tool reports how far it is; silent when nobody asked.
-pub(crate) struct Progress {
-    token: Option<Value>,
-    sender: Option<mpsc::Sender<Value>>,
-}
-
-impl Progress {
-    fn silent() -> Self {
-        Self { token: None, sender: None }
-    }
-
-    pub(crate) async fn report(&self, done: usize, total: usize, message: &str) {
-        if let (Some(token), Some(sender)) = (&self.token, &self.sender) {
-            let params = json!({ "progressToken": token, "progress": done, "total": total, "message": message });
-            let _ = sender.send(json!({ "jsonrpc": "2.0", "method": "notifications/progress", "params": params })).await;
-        }
-    }
 }
 
 /// Tells the revisions apart and checks what the newer one demands of headers and `_meta`.

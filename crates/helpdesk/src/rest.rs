@@ -2,7 +2,8 @@
 
 use crate::{
     Desk,
-    data::{Customer, DeskError, Refund, RefundOrder, Ticket, TicketChange, TicketFilter},
+    data::{Customer, Refund, RefundOrder, Ticket, TicketChange, TicketFilter},
+    error::DeskError,
 };
 use axum::{
     Json,

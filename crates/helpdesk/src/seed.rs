@@ -3,7 +3,7 @@
 //! Telephone numbers are from ranges set aside for fiction, mail domains are RFC 2606 names, and the IBANs have correct
 //! check digits but belong to no bank.
 
-use crate::data::DeskError;
+use crate::error::DeskError;
 use rusqlite::{Connection, params};
 
 const TABLES: &str = "

@@ -2,8 +2,9 @@
 
 use crate::{
     Desk,
-    data::{CURRENCIES, DeskError, RefundOrder, TicketChange, TicketFilter},
-    mcp::Progress,
+    data::{CURRENCIES, RefundOrder, TicketChange, TicketFilter},
+    error::DeskError,
+    progress::Progress,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};

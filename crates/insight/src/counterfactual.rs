@@ -3,7 +3,7 @@
 //! Nothing is guessed. A change is named only after it was tried: the grant or the policies were asked again with that
 //! one value changed, and said yes. Where no single change was found, or the values are not with this copy, that is said.
 
-use crate::explain::{array, member, short};
+use crate::record_json::{array, member, short};
 use remit_model::{Authority, Call, Chain, Code, Grant, authority::EXACT};
 use remit_policy::{Action, Bundle, Effect, Question};
 use serde_json::{Number, Value, json};

@@ -5,6 +5,7 @@
 
 use crate::{
     counterfactual,
+    record_json::{array, member, short},
     recorded_question::{EVALUATION, Pins, Stop, question},
     replay::decided_at,
     side_values::{opened, written},
@@ -438,14 +439,6 @@ fn proof_kind(kind: &str) -> &str {
     }
 }
 
-pub(crate) fn member<'v>(value: &'v Value, pointer: &str) -> &'v str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
-}
-
-pub(crate) fn array<'v>(value: &'v Value, pointer: &str) -> &'v [Value] {
-    value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
-}
-
 fn pointers<'v>(value: &'v Value, pointer: &str) -> Vec<&'v str> {
     array(value, pointer).iter().filter_map(Value::as_str).collect()
 }
@@ -461,12 +454,6 @@ fn sentence(text: &str) -> String {
 fn capital(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
-}
-
-/// Enough of a digest to find it: its label and twelve digits.
-pub(crate) fn short(digest: &str) -> &str {
-    let label = digest.find(':').map_or(0, |at| at + 1);
-    digest.get(..label + 12).unwrap_or(digest)
 }
 
 fn cut(text: &str) -> String {

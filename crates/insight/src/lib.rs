@@ -15,6 +15,7 @@ mod explain;
 pub mod export;
 mod parse_time;
 mod reconcile;
+mod record_json;
 mod recorded_question;
 mod replay;
 pub mod search;

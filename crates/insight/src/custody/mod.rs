@@ -22,11 +22,11 @@ use crate::{
 };
 use edge::{Keys, Link};
 use remit_ledger::{Reader, Record, Side, dir::ReadError};
-use remit_model::{Chain, EdgeProof, PrincipalKind, chain::HARD_DEPTH, json};
+use remit_model::{Chain, EdgeProof, PrincipalKind, chain::HARD_DEPTH};
 use serde_json::Value;
 use standing::Standing;
 use std::collections::{HashMap, HashSet};
-use token::Opened;
+use token::{Opened, hash};
 
 /// Re-checks the custody of every authority in the log.
 pub fn custody(reader: &Reader) -> CustodyReport {
@@ -266,8 +266,4 @@ fn well_formed(chain: &Chain) -> Result<(), String> {
 fn parties(record: &Record) -> Vec<String> {
     let subject = |party: &Value| party.get("subject_ref").and_then(Value::as_str).unwrap_or_default().to_owned();
     record.chain().iter().map(subject).collect()
-}
-
-fn hash(jti: &str) -> String {
-    json::sha256_label(jti.as_bytes())
 }

@@ -1,6 +1,5 @@
 //! What the committed values of a token record say, and what must be true of them by themselves.
 
-use super::hash;
 use remit_ledger::{Record, Side};
 use remit_model::{Authority, Chain, Hop, Principal, UnixTime, json};
 use remit_token::{Actor, nested_act};
@@ -139,4 +138,8 @@ impl Opened {
         }
         hop.authority.within(&self.claims.authority).map_err(|wider| format!("delegated wider than the parent token: {wider}"))
     }
+}
+
+pub(super) fn hash(jti: &str) -> String {
+    json::sha256_label(jti.as_bytes())
 }

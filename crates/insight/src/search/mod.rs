@@ -5,20 +5,22 @@
 //! segment, newest first. The index is bound to the log by origin and by the tree's root at the size it has reached:
 //! an index of anything else is made anew. Nothing is believed of it: hits are compared with the records themselves.
 
+mod error;
 mod segment;
 mod terms;
 
+pub use error::SearchError;
 pub use segment::SEGMENT;
 pub use terms::{Dimension, terms};
 
-use remit_ledger::{Reader, dir::ReadError, tree::Range};
+use remit_ledger::{Reader, tree::Range};
 use roaring::RoaringBitmap;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavior, params};
-use segment::Segment;
+use segment::{Segment, signed};
 use std::{
     fmt,
     fs::{self, File},
-    io::{self, ErrorKind, Read as _},
+    io::{ErrorKind, Read as _},
     path::Path,
     time::Duration,
 };
@@ -46,25 +48,6 @@ pub struct Index {
     segment: Segment,
     /// What the file said it holds when it was last read or written.
     saved: u64,
-}
-
-/// Why the index could not be used.
-#[derive(Debug, thiserror::Error)]
-pub enum SearchError {
-    #[error("the search index: {0}")]
-    Index(#[from] rusqlite::Error),
-    #[error("the search index is damaged: {0}; make it anew")]
-    Damaged(&'static str),
-    #[error("the file is something else than a search index, so it was left as it is")]
-    SomethingElse,
-    #[error("the search index cannot be made anew: {0}")]
-    Remove(#[from] io::Error),
-    #[error("another process is bringing the search index up to date; try again")]
-    Busy,
-    #[error("record {index} was added to the search index, which stands at {size}")]
-    Order { index: u64, size: u64 },
-    #[error(transparent)]
-    Read(#[from] ReadError),
 }
 
 /// What to look for: each group is alternatives, and every group must be met.
@@ -368,9 +351,4 @@ impl fmt::Debug for Index {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Index").field("size", &self.size()).finish_non_exhaustive()
     }
-}
-
-/// SQLite's integers are signed; no time or size of ours comes near the difference.
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -1,6 +1,6 @@
 //! One run of records in memory: which have which term, and when each was written.
 
-use super::{SearchError, signed};
+use super::error::SearchError;
 use roaring::RoaringBitmap;
 use rusqlite::{Connection, params};
 use std::collections::{BTreeMap, BTreeSet};
@@ -93,4 +93,9 @@ pub(super) fn bitmap(bytes: &[u8]) -> Result<RoaringBitmap, SearchError> {
 
 pub(super) fn times(bytes: &[u8]) -> Vec<u64> {
     bytes.as_chunks::<8>().0.iter().map(|chunk| u64::from_le_bytes(*chunk)).collect()
+}
+
+/// SQLite's integers are signed; no time or size of ours comes near the difference.
+pub(super) fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -10,25 +10,10 @@
 //!
 //! `docs/ledger-format.md` is the full description.
 
+mod paths;
 mod reader;
 mod writer;
 
+pub use paths::{CHECKPOINT, OBJECT_LIMIT, SIDE_BUNDLE_LIMIT, object_path, side_path};
 pub use reader::{ReadError, Reader, read_file};
 pub use writer::{Cosign, Published, WriteError, Writer};
-
-/// Path of the signed head.
-pub const CHECKPOINT: &str = "checkpoint";
-/// Most bytes of a pinned object.
-pub const OBJECT_LIMIT: usize = 16 << 20;
-/// Most bytes of a side bundle file.
-pub const SIDE_BUNDLE_LIMIT: usize = 1 << 30;
-
-/// Path of the side bundle that holds entry `index`.
-pub fn side_path(index: u64) -> String {
-    format!("side/{}", crate::tile::number_path(index / crate::tile::WIDTH))
-}
-
-/// Path of the pinned object with this SHA-256.
-pub fn object_path(digest: &crate::Hash) -> String {
-    format!("objects/{}", digest.hex())
-}

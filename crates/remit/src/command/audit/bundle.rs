@@ -1,8 +1,9 @@
 //! `remit audit export --format bundle`: the folder an auditor takes home. SPEC: LG-25.
 
-use super::{export::Export, export::write, prove};
+use super::{new_file::write, source::Source, verify::prove};
 use crate::{config, keys, stdout::print_json};
 use anyhow::{Context as _, Result, bail};
+use clap::Args;
 use remit_ledger::{Side, Trust, record::Opening};
 use remit_model::json::sha256_label;
 use serde_json::json;
@@ -17,22 +18,34 @@ const TRIES: usize = 5;
 const DEPTH: usize = 12;
 const FORMAT: &str = include_str!("../../../../../docs/ledger-format.md");
 
-pub(super) fn run(args: &Export, dir: &Path) -> Result<()> {
-    let source = args.source.folder()?;
-    let vkey = match &args.vkey {
+/// What goes into the folder beside the ledger.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Contents {
+    /// bundle: the log's verifier key (default: from the configuration's keys)
+    #[arg(long, value_name = "VKEY")]
+    vkey: Option<String>,
+    /// bundle: the witness policy file (C2SP tlog-policy) to put into it
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+}
+
+pub(super) fn run(contents: &Contents, source: &Source, dir: &Path) -> Result<()> {
+    let folder = source.folder()?;
+    let vkey = match &contents.vkey {
         Some(vkey) => vkey.clone(),
-        None => own_vkey(args).context("give the log's verifier key with --vkey, or the configuration with -c")?,
+        None => own_vkey(source).context("give the log's verifier key with --vkey, or the configuration with -c")?,
     };
     let ledger = dir.join("ledger");
-    copy(&source, &ledger, &vkey)?;
+    copy(&folder, &ledger, &vkey)?;
     let mut parts = vec![("vkey".to_owned(), format!("{vkey}\n").into_bytes()), ("ledger-format.md".to_owned(), FORMAT.into())];
-    for (name, file) in [("disclosure.json", &args.source.keys), ("witness-policy.txt", &args.policy)] {
+    for (name, file) in [("disclosure.json", &source.keys), ("witness-policy.txt", &contents.policy)] {
         if let Some(file) = file {
             parts.push((name.to_owned(), fs::read(file).with_context(|| format!("cannot read {}", file.display()))?));
         }
     }
     let verifier = std::env::current_exe().and_then(fs::read).map_or_else(|_| "unknown".to_owned(), |bytes| sha256_label(&bytes));
-    parts.push(("README.txt".to_owned(), readme(args, &vkey, &verifier).into_bytes()));
+    parts
+        .push(("README.txt".to_owned(), readme(source.keys.is_some(), contents.policy.is_some(), &vkey, &verifier).into_bytes()));
     for (name, bytes) in &parts {
         write(&dir.join(name), bytes)?;
     }
@@ -42,16 +55,16 @@ pub(super) fn run(args: &Export, dir: &Path) -> Result<()> {
         sums.push(format!("{}  {}\n", sha256_label(&bytes).trim_start_matches("sha-256:"), file.display()));
     }
     write(&dir.join("SHA256SUMS"), sums.concat().as_bytes())?;
-    if args.source.config.json {
+    if source.config.json {
         return print_json(&json!({"out": dir, "vkey": vkey, "verifier": verifier, "files": sums.len()}));
     }
     outln!("A bundle of {} files in {}; README.txt says how to verify it", sums.len(), dir.display());
     Ok(())
 }
 
-fn own_vkey(args: &Export) -> Result<String> {
-    let loaded = config::load(&args.source.config.config).map_err(|problems| config::report(&problems))?;
-    let origin = remit_ledger::Reader::open(&args.source.folder()?)?.checkpoint().origin.clone();
+fn own_vkey(source: &Source) -> Result<String> {
+    let loaded = config::load(&source.config.config).map_err(|problems| config::report(&problems))?;
+    let origin = remit_ledger::Reader::open(&source.folder()?)?.checkpoint().origin.clone();
     keys::vkey(&loaded.at(&loaded.config.server.keys_dir), &origin)
 }
 
@@ -137,12 +150,12 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn readme(args: &Export, vkey: &str, verifier: &str) -> String {
+fn readme(disclosed: bool, witnessed: bool, vkey: &str, verifier: &str) -> String {
     let mut keys = String::new();
-    if args.source.keys.is_some() {
+    if disclosed {
         keys.push_str(" --keys disclosure.json");
     }
-    if args.policy.is_some() {
+    if witnessed {
         keys.push_str(" --policy witness-policy.txt");
     }
     format!(

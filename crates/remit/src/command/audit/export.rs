@@ -1,6 +1,10 @@
 //! `remit audit export`: records in other people's formats, to a file, a folder or standard output.
 
-use super::{bundle, source::Source};
+use super::{
+    bundle,
+    new_file::{create, write},
+    source::Source,
+};
 use crate::{
     config, keys,
     stdout::{Stream, print_json},
@@ -15,7 +19,7 @@ use remit_insight::{
 use remit_ledger::{Reader, Record, proof, record::RecordKey, tree};
 use serde_json::json;
 use std::{
-    fs::{self, OpenOptions},
+    fs,
     io::{BufWriter, Write},
     path::{Path, PathBuf},
 };
@@ -66,12 +70,8 @@ pub(crate) struct Export {
     /// Write names where the keys at hand disclose them, not pseudonyms alone
     #[arg(long)]
     pub(crate) disclose: bool,
-    /// bundle: the log's verifier key (default: from the configuration's keys)
-    #[arg(long, value_name = "VKEY")]
-    pub(crate) vkey: Option<String>,
-    /// bundle: the witness policy file (C2SP tlog-policy) to put into it
-    #[arg(long, value_name = "FILE")]
-    pub(crate) policy: Option<PathBuf>,
+    #[command(flatten)]
+    bundle: bundle::Contents,
     #[command(flatten)]
     pub(crate) source: Source,
 }
@@ -94,7 +94,7 @@ pub(super) fn run(args: &Export, ambient: &Ambient) -> Result<()> {
                     "a bundle is a whole ledger: a part of one cannot be verified; leave out --from, --to, --since and --disclose"
                 );
             }
-            return bundle::run(args, folder(args)?);
+            return bundle::run(&args.bundle, &args.source, folder(args)?);
         }
         format => match &args.out {
             Some(file) => {
@@ -226,13 +226,4 @@ fn folder(args: &Export) -> Result<&Path> {
     fs::create_dir(dir)
         .with_context(|| format!("cannot make {}: it must be new, and the folder it is in must exist", dir.display()))?;
     Ok(dir)
-}
-
-fn create(file: &Path) -> Result<fs::File> {
-    let new = OpenOptions::new().write(true).create_new(true).open(file);
-    new.with_context(|| format!("cannot write {}: it must be new", file.display()))
-}
-
-pub(super) fn write(file: &Path, bytes: &[u8]) -> Result<()> {
-    create(file)?.write_all(bytes).with_context(|| format!("cannot write {}", file.display()))
 }

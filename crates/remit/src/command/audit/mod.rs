@@ -6,6 +6,7 @@ mod export;
 mod field;
 mod forget;
 mod keys;
+mod new_file;
 mod reconcile;
 mod replay;
 mod retention;

@@ -31,22 +31,12 @@ pub(crate) struct Replay {
     /// What is repeated
     #[arg(long, value_enum, default_value_t = Level::Decision)]
     level: Level,
-    /// View: how fast, 0.1 to 1000 times what really passed; printed at once when there is no terminal and no speed
-    #[arg(long, value_name = "FACTOR")]
-    pub(super) speed: Option<f64>,
-    /// View: begin at this record or time
-    #[arg(long, value_name = "WHERE")]
-    pub(super) from: Option<String>,
-    /// View: print up to this record or time instead of playing
-    #[arg(long, value_name = "WHERE")]
-    pub(super) to: Option<String>,
-    /// View: the same as --from
-    #[arg(long, value_name = "WHERE", conflicts_with = "from")]
-    pub(super) at: Option<String>,
+    #[command(flatten)]
+    viewing: view::Viewing,
     #[command(flatten)]
     source: Source,
     #[arg(skip)]
-    pub(super) json: bool,
+    json: bool,
 }
 
 pub(super) fn run(args: &Replay, ambient: &Ambient) -> Result<bool> {
@@ -57,7 +47,7 @@ pub(super) fn run(args: &Replay, ambient: &Ambient) -> Result<bool> {
         source.dir = Some(folder);
     }
     match args.level {
-        Level::View => view::run(&args, &source, ambient).map(|()| true),
+        Level::View => view::run(&args.viewing, &source, args.json, ambient).map(|()| true),
         Level::Decision => {
             let report = replay(&source.open()?);
             if args.json {

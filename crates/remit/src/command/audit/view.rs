@@ -1,8 +1,9 @@
 //! `remit audit replay --level view`: the timeline, played in a terminal or printed.
 
-use super::{replay::Replay, source::Source};
+use super::source::Source;
 use crate::stdout::print_json;
 use anyhow::{Result, anyhow};
+use clap::Args;
 use crossterm::{
     cursor, event,
     event::{Event, KeyCode, KeyEventKind},
@@ -28,7 +29,24 @@ const TICK: Duration = Duration::from_millis(30);
 const LOOK_NS: u64 = 500_000_000;
 const HELP: &str = "space play/pause  + - speed  ← → step  PgUp PgDn 20  g/G begin/end  0-9 Enter go to record  q quit";
 
-pub(super) fn run(args: &Replay, source: &Source, ambient: &Ambient) -> Result<()> {
+/// Which part of the timeline is shown, and how fast.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Viewing {
+    /// View: how fast, 0.1 to 1000 times what really passed; printed at once when there is no terminal and no speed
+    #[arg(long, value_name = "FACTOR")]
+    pub(super) speed: Option<f64>,
+    /// View: begin at this record or time
+    #[arg(long, value_name = "WHERE")]
+    pub(super) from: Option<String>,
+    /// View: print up to this record or time instead of playing
+    #[arg(long, value_name = "WHERE")]
+    pub(super) to: Option<String>,
+    /// View: the same as --from
+    #[arg(long, value_name = "WHERE", conflicts_with = "from")]
+    pub(super) at: Option<String>,
+}
+
+pub(super) fn run(args: &Viewing, source: &Source, json: bool, ambient: &Ambient) -> Result<()> {
     let reader = source.open()?;
     let now = ambient.clock.now().wall_ns;
     let place = |text: &Option<String>, flag: &str| -> Result<Option<u64>> {
@@ -41,27 +59,27 @@ pub(super) fn run(args: &Replay, source: &Source, ambient: &Ambient) -> Result<(
     };
     let from = place(&args.at, "--at")?.or(place(&args.from, "--from")?).unwrap_or(0);
     let to = place(&args.to, "--to")?.unwrap_or(reader.len()).min(reader.len());
-    if args.json || args.to.is_some() || !stdout().is_terminal() || !std::io::stdin().is_terminal() {
-        return list(args, &reader, from, to);
+    if json || args.to.is_some() || !stdout().is_terminal() || !std::io::stdin().is_terminal() {
+        return list(args, json, &reader, from, to);
     }
     play(&reader, source, Player::new(from, reader.len(), args.speed.unwrap_or(1.0)), ambient)
 }
 
 /// The timeline on standard output, in its own time when a speed is given.
-fn list(args: &Replay, reader: &Reader, from: u64, to: u64) -> Result<()> {
+fn list(args: &Viewing, json: bool, reader: &Reader, from: u64, to: u64) -> Result<()> {
     let mut before: Option<u64> = None;
     for index in from..to {
         let line = timeline::line(reader, index)?;
         if let (Some(speed), Some(before)) = (args.speed, before) {
             let gap = timeline::gap(before, line.wall_ns, speed);
-            if gap.capped && !args.json {
+            if gap.capped && !json {
                 outln!("{}", capped(gap));
             }
             stdout().flush()?;
             sleep(Duration::from_nanos(gap.played_ns));
         }
         before = Some(line.wall_ns);
-        if args.json { print_json(&serde_json::to_value(&line)?)? } else { outln!("{}", line.text()) }
+        if json { print_json(&serde_json::to_value(&line)?)? } else { outln!("{}", line.text()) }
     }
     Ok(())
 }
