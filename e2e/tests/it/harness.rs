@@ -291,10 +291,13 @@ impl Remit {
         json!({ "command": binary(), "args": ["connect", server, "--agent", agent, "-c", self.config()] })
     }
 
-    /// The way of [`play`] straight to the gateway, with a DPoP-bound token.
+    /// The way of [`play`] straight to the gateway: TypeScript with this DPoP-bound token, Python as this agent.
     pub(crate) fn directly(&self, agent: &str, server: &str) -> Value {
         let key = self.folder().join(format!("agents/{agent}.pem"));
-        json!({ "url": self.resource(server), "token": self.token(agent, server), "key_file": key })
+        json!({
+            "url": self.resource(server), "token": self.token(agent, server), "key_file": key,
+            "issuer": self.issuer, "agent": agent,
+        })
     }
 
     pub(crate) fn kill(&mut self) {
