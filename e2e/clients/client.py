@@ -26,7 +26,7 @@ async def play(server, mode, calls):
                 callback = progress if call.get("progress") else None
                 result = await client.call_tool(call["name"], call.get("arguments") or {}, progress_callback=callback)
                 text = next((block.text for block in result.content if block.type == "text"), None)
-                outcome = {"isError": bool(result.is_error), "structured": result.structured_content, "text": text}
+                outcome = {"isError": bool(result.is_error), "structured": result.structured_content, "text": text, "refused": (result.meta or {}).get("remit/code")}
             except MCPError as error:
                 outcome = {"error": {"code": error.error.code, "message": error.error.message, "data": error.error.data}}
             except RuntimeError as error:

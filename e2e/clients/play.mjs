@@ -15,7 +15,7 @@ export async function play(client, protocol, call) {
       const params = { name, arguments: args ?? {}, ...(meta && { _meta: meta }) };
       const result = await call(client, params, progress ? { onprogress: (p) => seen.push(p) } : {});
       const text = result.content?.find((block) => block.type === 'text')?.text;
-      calls.push({ name, isError: result.isError ?? false, structured: result.structuredContent, text, progress: seen.length });
+      calls.push({ name, isError: result.isError ?? false, structured: result.structuredContent, text, refused: result._meta?.['remit/code'], progress: seen.length });
     } catch (error) {
       calls.push({ name, error: { code: error.code, message: error.message, data: error.data }, progress: seen.length });
     }

@@ -12,7 +12,7 @@ use axum::{
 };
 use remit_authority::{Keys, Parts, Server};
 use remit_clock::{Clock, Entropy};
-use remit_gateway::{Authzen, Captures, Gateway, Route};
+use remit_gateway::{Authzen, Captures, Denials, Gateway, Route};
 use remit_model::{
     Agent, AgentId, AgentStatus, Authority, Chain, EdgeProof, Hop, Human, HumanStatus, Moment, Principal, ServerId, TenantId,
     ToolClass, ToolRule,
@@ -367,6 +367,7 @@ fn gateway(store: &Store, policy: &Arc<Live>, clock: &Clock, keys: &Keys, url: &
             upstream: remit_gateway::Upstream::Http { url: url.to_owned(), headers: Vec::new() },
             captures: Captures::default(),
             reads_in_outage: false,
+            denials: Denials::default(),
         }],
         settings,
     }))

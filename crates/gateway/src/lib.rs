@@ -18,4 +18,4 @@ mod settings;
 pub use authzen::point::{Authzen, NAME as AUTHZEN};
 pub use gateway::{Gateway, Parts};
 pub use router::router;
-pub use settings::{BeforeAfter, CAPTURE_LIMIT, Capture, CaptureLevel, Captures, Route, Settings, Upstream};
+pub use settings::{BeforeAfter, CAPTURE_LIMIT, Capture, CaptureLevel, Captures, Denials, Route, Settings, Upstream};

@@ -7,7 +7,7 @@ use crate::{
         upstream::pool::Pool,
     },
     road::record::Described,
-    settings::{Captures, Route, Settings},
+    settings::{Captures, Denials, Route, Settings},
 };
 use remit_model::{json, resource::Server};
 use serde_json::Value;
@@ -26,18 +26,20 @@ pub(crate) struct Mount {
     pub(crate) pool: Pool,
     pub(crate) captures: Captures,
     pub(crate) reads_in_outage: bool,
+    pub(crate) denials: Denials,
     declared: Mutex<HashMap<String, Arc<Declared>>>,
     described: Mutex<HashMap<String, Described>>,
 }
 
 impl Mount {
     pub(crate) fn new(route: Route, settings: &Arc<Settings>) -> Self {
-        let Route { server, upstream, captures, reads_in_outage } = route;
+        let Route { server, upstream, captures, reads_in_outage, denials } = route;
         Self {
             server,
             pool: Pool::new(upstream, Arc::clone(settings)),
             captures,
             reads_in_outage,
+            denials,
             declared: Mutex::default(),
             described: Mutex::default(),
         }

@@ -97,6 +97,17 @@ pub struct Route {
     pub captures: Captures,
     /// Serve calls that change nothing while the ledger is in trouble, as long as they can be recorded.
     pub reads_in_outage: bool,
+    pub denials: Denials,
+}
+
+/// How a refused tool call is answered once its caller is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Denials {
+    /// A tool result with `isError: true`: the model reads the reason.
+    #[default]
+    Result,
+    /// A JSON-RPC error.
+    Error,
 }
 
 /// Largest body that may be kept whole, in bytes: four of them and their encryption fit beside one record.

@@ -92,5 +92,5 @@ fn filesystem_is_read_and_not_written(player: Player, connect: &Value, folder: &
 
 /// The stable code of a refusal, wherever the protocol let it travel.
 pub(crate) fn refusal(call: &Value) -> Option<&str> {
-    call.pointer("/error/data/code").or_else(|| call.pointer("/structured/code")).and_then(Value::as_str)
+    call.pointer("/error/data/code").or_else(|| call.pointer("/refused")).and_then(Value::as_str)
 }

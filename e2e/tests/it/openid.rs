@@ -38,7 +38,7 @@ fn openid_client_does_the_whole_round() {
     let act = &report["handed"]["act"];
     assert_eq!((&act["sub"], &act["act"]["sub"]), (&json!("agent:summarizer"), &json!("agent:planner")), "{report}");
     assert_eq!(report["child_called"]["body"]["result"]["structuredContent"]["id"], "T-1002", "{report}");
-    assert_eq!(report["child_refused"]["body"]["error"]["data"]["code"], "tool_not_granted", "{report}");
+    assert_eq!(report["child_refused"]["body"]["result"]["_meta"]["remit/code"], "tool_not_granted", "{report}");
     assert_eq!(report["stolen"]["status"], 401, "{report}");
     assert_eq!(report["replayed"], "invalid_grant", "{report}");
     assert_eq!(desk.calls_of("customers_read"), 0, "a refused call does not reach the helpdesk");

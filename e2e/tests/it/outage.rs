@@ -276,8 +276,9 @@ impl Caller {
     }
 }
 
-/// Our stable code in an error's data, wherever the revision puts it.
+/// Our stable code in an error's data or in a refused tool call's result.
 fn code(body: &Value) -> Option<String> {
-    let data = body.pointer("/error/data")?;
-    data.get("code").or_else(|| data.get("remit_code"))?.as_str().map(str::to_owned)
+    let meta = || body.pointer("/result/_meta")?.get("remit/code");
+    let code = body.pointer("/error/data").and_then(|data| data.get("code").or_else(|| data.get("remit_code")));
+    code.or_else(meta)?.as_str().map(str::to_owned)
 }

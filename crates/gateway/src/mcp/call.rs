@@ -6,8 +6,8 @@
 use crate::{
     gateway::Gateway,
     mcp::{
-        act, before_after, envelope::Request, error, forward, headers, mcp_call::McpCall, revision::Revision, session::Session,
-        show, stream,
+        act, before_after, denial::Denial, envelope::Request, error, forward, headers, mcp_call::McpCall, revision::Revision,
+        session::Session, show, stream,
     },
     road::{
         act::Kind,
@@ -20,6 +20,7 @@ use crate::{
         rejection::Rejection,
         reply::ReplyStream,
     },
+    settings::Denials,
 };
 use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
@@ -38,6 +39,7 @@ pub(crate) async fn run(gateway: Arc<Gateway>, call: McpCall, mut reply: ReplySt
     }
     let outcome = serve(&gateway, &call, &mut record, &mut reply, &now).await;
     let outcome = outcome.map(|shown| answer(&call.request.id, shown));
+    let dispatched = record.was_dispatched();
     let draft = record.close(outcome.as_ref().map(|(answer, _)| answer), &gateway.clock.now());
     // No record, no reply: what is not durable was not served.
     let (outcome, receipt) = match commit(&gateway.store, &gateway.settings.tenant, draft).await {
@@ -46,7 +48,7 @@ pub(crate) async fn run(gateway: Arc<Gateway>, call: McpCall, mut reply: ReplySt
     };
     match outcome {
         Ok((_, body)) => reply.finish(StatusCode::OK, HeaderMap::new(), Bytes::from(body)).await,
-        Err(rejection) => refuse(&gateway, &call, &rejection, receipt.as_ref(), reply).await,
+        Err(rejection) => refuse(&gateway, &call, &rejection, receipt.as_ref(), dispatched, reply).await,
     }
 }
 
@@ -133,7 +135,14 @@ fn answer(id: &Value, shown: Shown) -> (Answer, Vec<u8>) {
     (Answer { shown, end, bytes: Some(bytes) }, body)
 }
 
-async fn refuse(gateway: &Gateway, call: &McpCall, rejection: &Rejection, receipt: Option<&Receipt>, reply: ReplyStream) {
+async fn refuse(
+    gateway: &Gateway,
+    call: &McpCall,
+    rejection: &Rejection,
+    receipt: Option<&Receipt>,
+    dispatched: bool,
+    reply: ReplyStream,
+) {
     if let Rejection::Fault(fault) = rejection {
         tracing::error!(%fault, record = receipt.map(|receipt| receipt.record_id.as_str()), "a call failed");
     }
@@ -146,7 +155,17 @@ async fn refuse(gateway: &Gateway, call: &McpCall, rejection: &Rejection, receip
         denials_as_http: gateway.settings.denials_as_http,
     };
     let refused = error::refuse(rejection, &context);
-    let message = json!({"jsonrpc": "2.0", "id": call.request.id, "error": refused.error.to_value()});
+    // An upstream's own error passes as it came, and what HTTP says with a status stays an error.
+    let as_result = call.request.method == "tools/call"
+        && call.mount.denials == Denials::Result
+        && refused.status == StatusCode::OK
+        && !matches!(rejection, Rejection::Upstream(_));
+    let message = if as_result {
+        let denial = Denial { refusal: &rejection.refusal(), receipt, scope: &scope, dispatched, revision: call.revision };
+        json!({"jsonrpc": "2.0", "id": call.request.id, "result": denial.to_result()})
+    } else {
+        json!({"jsonrpc": "2.0", "id": call.request.id, "error": refused.error.to_value()})
+    };
     reply.finish(refused.status, refused.headers, Bytes::from(message.to_string())).await;
 }
 

@@ -1,7 +1,8 @@
 //! The only place where a rejection becomes HTTP and JSON-RPC.
 //!
 //! Who is calling is an HTTP matter: 401 or 403 with a challenge (`road/challenge.rs`). What they may do is not: a denial is
-//! a JSON-RPC error under HTTP 200, because clients of both eras take a bare 4xx for the end of the session.
+//! answered under HTTP 200, because clients of both eras take a bare 4xx for the end of the session. Where it is a tool result
+//! and not an error, `denial.rs` words it.
 
 use crate::{
     mcp::{

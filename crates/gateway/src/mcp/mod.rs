@@ -6,6 +6,7 @@
 pub(crate) mod act;
 pub(crate) mod before_after;
 pub(crate) mod call;
+pub(crate) mod denial;
 pub(crate) mod envelope;
 pub(crate) mod error;
 pub(crate) mod forward;

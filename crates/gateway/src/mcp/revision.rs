@@ -8,6 +8,12 @@ use serde_json::{Map, Value, json};
 
 /// The call's id in the ledger: its intent's `record_id`, or the `ext.call` of its record.
 pub(crate) const META_RECORD: &str = "remit/record";
+/// Number of that record in the log.
+pub(crate) const META_INDEX: &str = "remit/index";
+/// Stable code of a refused call.
+pub(crate) const META_CODE: &str = "remit/code";
+/// Why a call was refused, without what would be enough.
+pub(crate) const META_REASON: &str = "remit/reason";
 pub(crate) const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 pub(crate) const META_CLIENT: &str = "io.modelcontextprotocol/clientInfo";
 pub(crate) const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";

@@ -1,6 +1,8 @@
 //! What a call may do: authority, policy, budgets, and denials that do not end the conversation.
 
 use crate::world::{Wish, World};
+use remit_gateway::Denials;
+use remit_model::Authority;
 use serde_json::json;
 
 #[tokio::test]
@@ -23,9 +25,85 @@ async fn n_mg_11_a_tool_that_is_not_granted_is_denied_and_never_called() {
     let reply = client.call("secret.tool", json!({})).await;
     reply.refused(200, "tool_not_granted");
     assert_eq!(reply.body["id"], 11);
-    let code = reply.body["error"]["code"].as_i64().unwrap();
-    assert!(!(-32768..=-32000).contains(&code), "MG-07");
     assert_eq!(world.fake.calls(), 0);
+}
+
+/// Everything that refuses a tool call of a known caller: the policy, the client, the call and its code.
+const DENIALS: [(&str, &str); 6] = [
+    ("nothing", "tool_not_granted"),
+    ("refund", "argument_not_granted"),
+    ("slow", "grant_expired"),
+    ("prose", "limit_exhausted"),
+    ("customer_read", "policy_denied"),
+    ("broken", "upstream_unavailable"),
+];
+
+fn denying(denials: Denials) -> Wish {
+    let forbid = "@id(\"all\")\npermit (principal, action, resource);\n@id(\"no\")\n@reason(\"Customers are private.\")\nforbid (principal, action == Action::\"call\", resource == Tool::\"helpdesk/customer_read\");";
+    Wish { policy: vec![("p.cedar".into(), forbid.into())], denials, ..Wish::new(true) }
+}
+
+fn denied(world: &World) -> Authority {
+    world.grants(&[
+        json!({"actions": ["refund"], "arguments": {"/amount": {"max": 50}}}),
+        json!({"actions": ["slow"], "not_after": crate::world::NOW - 10}),
+        json!({"actions": ["prose"], "limits": {"calls": 1}}),
+        json!({"actions": ["customer_read", "broken", "error"]}),
+    ])
+}
+
+#[tokio::test]
+async fn a_refused_tool_call_is_a_result_that_tells_the_model_why() {
+    let world = denying(Denials::Result).build().await;
+    let stateless = world.planner(denied(&world));
+    stateless.call("prose", json!({})).await.result();
+    let mut session = world.planner(denied(&world));
+    session.initialize().await.result();
+    for (tool, code) in DENIALS {
+        for modern in [true, false] {
+            let arguments = json!({"amount": 51});
+            let reply = if modern { stateless.call(tool, arguments).await } else { session.legacy_call(tool, arguments).await };
+            reply.refused(200, code);
+            let (result, record) = (&reply.body["result"], world.last().await);
+            assert_eq!(result["isError"], true, "{result}");
+            assert_eq!(result.get("resultType").is_some(), modern, "{result}");
+            assert_eq!(result["_meta"]["remit/record"], record["record_id"], "{result}");
+            let text = result["content"][0]["text"].as_str().unwrap();
+            let reason = result["_meta"]["remit/reason"].as_str().unwrap().trim_end_matches('.');
+            assert!(text.contains(reason) && text.contains(code), "{text}");
+            assert_ne!(record["outcome"]["status"], "success", "{record}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refused_tool_call_is_a_json_rpc_error_where_the_server_is_set_so() {
+    let world = denying(Denials::Error).build().await;
+    let client = world.planner(denied(&world));
+    client.call("prose", json!({})).await.result();
+    for (tool, code) in DENIALS {
+        let reply = client.call(tool, json!({"amount": 51})).await;
+        reply.refused(200, code);
+        let rpc = reply.body["error"]["code"].as_i64().unwrap();
+        assert!(!(-32768..=-32000).contains(&rpc), "MG-07: {rpc}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_a_refused_tool_call_stays_an_error() {
+    let world = denying(Denials::Result).build().await;
+    let client = world.planner(denied(&world));
+    for (method, params) in [("prompts/get", json!({"name": "p"})), ("made/up", json!({}))] {
+        let reply = client.modern(method, params).await;
+        assert_eq!(reply.body["error"]["data"]["code"], "tool_not_granted", "{method}: {}", reply.body);
+    }
+    let reply = client.call("error", json!({})).await;
+    assert_eq!(reply.body["error"]["code"], -32602, "the upstream's own error passes as it came: {}", reply.body);
+    let reply = client.modern("tools/call", json!({"name": "refund", "task": {}})).await;
+    assert_eq!((reply.status.as_u16(), &reply.body["error"]["code"]), (400, &json!(-32600)));
+    world.quarantine("planner").await;
+    let reply = client.call("refund", json!({"amount": 1})).await;
+    assert_eq!((reply.status.as_u16(), &reply.body["error"]["data"]["code"]), (401, &json!("agent_quarantined")));
 }
 
 #[tokio::test]
@@ -61,7 +139,7 @@ async fn a_limit_on_calls_and_on_what_is_spent_is_kept() {
     client.call("refund", json!({"amount": 60})).await.result();
     client.call("refund", json!({"amount": 40.5})).await.refused(200, "limit_exhausted");
     client.call("refund", json!({"amount": 40})).await.result();
-    client.call("refund", json!({"amount": -1})).await.body["error"].as_object().unwrap();
+    client.call("refund", json!({"amount": -1})).await.refused(200, "argument_not_granted");
     assert_eq!(world.fake.calls(), 4);
 }
 
@@ -84,7 +162,7 @@ async fn policy_denies_what_authority_covers_and_an_empty_policy_denies_everythi
     let client = world.all();
     let reply = client.call("refund", json!({})).await;
     reply.refused(200, "policy_denied");
-    assert!(reply.body["error"]["message"].as_str().unwrap().contains("No refunds today."));
+    assert!(reply.body["result"]["content"][0]["text"].as_str().unwrap().contains("No refunds today."));
     client.call("ticket_read", json!({})).await.result();
     let empty = Wish { policy: vec![], ..Wish::new(true) }.build().await;
     empty.all().call("ticket_read", json!({})).await.refused(200, "policy_denied");

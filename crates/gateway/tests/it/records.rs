@@ -85,7 +85,7 @@ async fn refusals_are_recorded_with_the_same_fields_and_say_where() {
     let denied = client.call("refund", json!({"amount": 500_123})).await;
     denied.refused(200, "argument_not_granted");
     let record = world.last().await;
-    assert_eq!(denied.body["error"]["data"]["record"], record["record_id"]);
+    assert_eq!(denied.body["result"]["_meta"]["remit/record"], record["record_id"]);
     assert_eq!(record["record_type"], "decision");
     assert_eq!(record["decision"]["result"], "deny");
     assert_eq!(record["decision"]["reason_code"], "argument_not_granted");

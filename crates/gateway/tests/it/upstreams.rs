@@ -49,7 +49,7 @@ async fn n_mg_02_no_credential_header_or_cookie_of_the_client_reaches_the_upstre
 async fn n_hg_04_a_redirect_is_not_followed() {
     let world = World::new(true).await;
     let reply = world.all().call("redirect", json!({})).await;
-    assert_eq!(reply.body["error"]["code"], -31502);
+    reply.refused(200, "upstream_unavailable");
     assert!(world.fake.received("elsewhere").is_empty());
 }
 
@@ -66,7 +66,6 @@ async fn answers_outside_the_protocol_are_refused_and_not_shown() {
     ] {
         let reply = client.call(tool, json!({})).await;
         reply.refused(200, code);
-        assert_eq!(reply.body["error"]["code"], -31502);
         assert_eq!(world.last().await["outcome"]["status"], "failure");
     }
     client.call("ticket_read", json!({})).await.result();

@@ -9,7 +9,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use remit_clock::{Clock, Entropy};
-use remit_gateway::{Captures, Gateway, Parts, Route, Settings, Upstream, router};
+use remit_gateway::{Captures, Denials, Gateway, Parts, Route, Settings, Upstream, router};
 use remit_model::{
     Agent, AgentId, AgentStatus, Authority, Chain, EdgeProof, Hop, Human, HumanStatus, Moment, Principal, Server, ServerId,
     SubjectRule, TenantId, ToolClass, ToolRule, UnixTime,
@@ -52,6 +52,7 @@ pub(crate) struct Wish {
     pub(crate) settings: Box<dyn FnOnce(&mut Settings)>,
     pub(crate) policy: Vec<(String, String)>,
     pub(crate) captures: Captures,
+    pub(crate) denials: Denials,
 }
 
 impl Wish {
@@ -63,6 +64,7 @@ impl Wish {
             settings: Box::new(|_| {}),
             policy: vec![("all.cedar".into(), "@id(\"all\")\npermit (principal, action, resource);".into())],
             captures: Captures::default(),
+            denials: Denials::default(),
         }
     }
 
@@ -131,6 +133,7 @@ impl World {
             upstream: upstream.clone(),
             captures: wish.captures.clone(),
             reads_in_outage: false,
+            denials: wish.denials,
         });
         let policy = Arc::new(Live::new(Bundle::parse(&wish.policy).unwrap(), UnixTime(NOW)));
         let gate = Gateway::new(Parts {
@@ -352,12 +355,14 @@ pub(crate) struct Reply {
 impl Reply {
     /// The stable code of a refusal.
     pub(crate) fn code(&self) -> &str {
-        self.body["error"]["data"]["code"].as_str().unwrap_or_else(|| panic!("not refused: {} {}", self.status, self.body))
+        let code = self.body["error"]["data"]["code"].as_str().or_else(|| self.body["result"]["_meta"]["remit/code"].as_str());
+        code.unwrap_or_else(|| panic!("not refused: {} {}", self.status, self.body))
     }
 
     pub(crate) fn result(&self) -> &Value {
         assert_eq!(self.status, StatusCode::OK, "{}", self.body);
-        self.body.get("result").unwrap_or_else(|| panic!("refused: {}", self.body))
+        let refused = self.body["result"]["_meta"].get("remit/code");
+        self.body.get("result").filter(|_| refused.is_none()).unwrap_or_else(|| panic!("refused: {}", self.body))
     }
 
     pub(crate) fn refused(&self, status: u16, code: &str) {

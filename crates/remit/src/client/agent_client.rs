@@ -279,19 +279,21 @@ pub(crate) fn granted(answer: Value, now: i64) -> Result<Granted> {
     })
 }
 
-/// Reads a refusal from an OAuth error, an admin error, or a JSON-RPC error.
+/// Reads a refusal from an OAuth error, an admin error, a JSON-RPC error, or the result of a refused tool call.
 pub(crate) fn server_refusal(status: StatusCode, body: &Value) -> ServerRefusal {
     let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
     let data = body.pointer("/error/data");
-    let code =
-        text(body.get("remit_code")).or_else(|| text(data.and_then(|data| data.get("code")))).or_else(|| text(body.get("error")));
+    let meta = body.pointer("/result/_meta");
+    let of = |name: &str| {
+        let tool = || meta.and_then(|meta| meta.get(&format!("remit/{name}")));
+        text(data.and_then(|data| data.get(name)).or_else(tool))
+    };
+    let code = text(body.get("remit_code")).or_else(|| of("code")).or_else(|| text(body.get("error")));
     let reason = text(body.get("error_description"))
-        .or_else(|| text(data.and_then(|data| data.get("reason"))))
+        .or_else(|| of("reason"))
         .or_else(|| text(body.get("reason")))
         .or_else(|| text(body.pointer("/error/message")));
-    let record = text(body.get("remit_record"))
-        .or_else(|| text(data.and_then(|data| data.get("record"))))
-        .or_else(|| text(body.get("record")));
+    let record = text(body.get("remit_record")).or_else(|| of("record")).or_else(|| text(body.get("record")));
     ServerRefusal {
         status: status.as_u16(),
         code: code.unwrap_or_else(|| "unknown".into()),

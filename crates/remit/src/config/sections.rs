@@ -234,12 +234,34 @@ pub(crate) struct McpServer {
     pub(crate) cwd: Option<PathBuf>,
     /// A built-in sample upstream: `helpdesk`.
     pub(crate) sample: Option<String>,
+    /// How a refused tool call is answered: `result` or `error`.
+    pub(crate) denials: Denials,
     /// Overrides `ledger.on_outage` for this server.
     pub(crate) on_outage: Option<OnOutage>,
     /// What each tool does; a tool not named here is taken for one that changes things.
     pub(crate) tools: BTreeMap<String, Tool>,
     /// How much of the calls is kept beside the log.
     pub(crate) capture: Option<Capture>,
+}
+
+/// How a refused tool call is answered once its caller is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Denials {
+    /// A tool result with `isError: true`, so that the model reads the reason and what would be enough.
+    #[default]
+    Result,
+    /// A JSON-RPC error.
+    Error,
+}
+
+impl From<Denials> for remit_gateway::Denials {
+    fn from(denials: Denials) -> Self {
+        match denials {
+            Denials::Result => Self::Result,
+            Denials::Error => Self::Error,
+        }
+    }
 }
 
 /// What the operator says about a tool.

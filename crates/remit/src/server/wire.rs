@@ -286,7 +286,7 @@ async fn upstreams(loaded: &Loaded, servers: &[Arc<Server>]) -> Result<(Vec<Rout
             .map_err(|problems| anyhow::anyhow!("mcp_servers.{name}.{}", problems.join("; ")))?;
         let reads = settings.on_outage.unwrap_or(loaded.config.ledger.on_outage).reads;
         let reads_in_outage = reads == config::Reads::Serve;
-        routes.push(Route { server: Arc::clone(server), upstream, captures, reads_in_outage });
+        routes.push(Route { server: Arc::clone(server), upstream, captures, reads_in_outage, denials: settings.denials.into() });
     }
     Ok((routes, desks))
 }

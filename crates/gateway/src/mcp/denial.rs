@@ -1,0 +1,105 @@
+//! A refused tool call as a tool result, so that the model reads why and what would be enough.
+//!
+//! SPEC: MCP "Tools: error handling": `isError` results are shown to the model; most agent frameworks hide or rewrite
+//! JSON-RPC errors, and some end the run. Does not decide which refusals become results: see `call.rs`.
+
+use crate::mcp::revision::{META_CODE, META_INDEX, META_REASON, META_RECORD, Revision};
+use remit_model::refusal::{Code, Refusal};
+use remit_store::Receipt;
+use serde_json::{Map, Value, json};
+
+/// What a denial says besides the refusal itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Denial<'a> {
+    pub(crate) refusal: &'a Refusal,
+    /// Where it was recorded.
+    pub(crate) receipt: Option<&'a Receipt>,
+    /// The scope that names the tool: `helpdesk:refund`.
+    pub(crate) scope: &'a str,
+    /// The request reached the upstream, so that the call may have had its effect.
+    pub(crate) dispatched: bool,
+    pub(crate) revision: Revision,
+}
+
+impl Denial<'_> {
+    /// The result of the call: the reason and what would be enough as text, code and record in `_meta`.
+    pub(crate) fn to_result(self) -> Value {
+        let mut meta = Map::new();
+        meta.insert(META_CODE.to_owned(), json!(self.refusal.code));
+        meta.insert(META_REASON.to_owned(), json!(self.refusal.reason));
+        if let Some(receipt) = self.receipt {
+            meta.insert(META_RECORD.to_owned(), json!(receipt.record_id));
+            meta.insert(META_INDEX.to_owned(), json!(receipt.index));
+        }
+        let mut result = json!({"content": [{"type": "text", "text": self.text()}], "isError": true, "_meta": meta});
+        if let (true, Value::Object(members)) = (self.revision.is_modern(), &mut result) {
+            members.insert("resultType".to_owned(), json!("complete"));
+        }
+        result
+    }
+
+    fn text(&self) -> String {
+        let Self { refusal, receipt, dispatched, .. } = self;
+        let reason = refusal.reason.trim_end_matches('.');
+        let mut text = if *dispatched {
+            format!("The call failed: {reason}. It may or may not have taken effect.")
+        } else {
+            format!("The call was refused and nothing was done: {reason}.")
+        };
+        if let Some(enough) = self.enough() {
+            text.push(' ');
+            text.push_str(&enough);
+        }
+        let record = receipt.map_or_else(String::new, |receipt| format!(", record {}", receipt.record_id));
+        text.push_str(&format!(" [{}{record}]", refusal.code));
+        text
+    }
+
+    /// What would be enough, where the reason does not say it already.
+    fn enough(&self) -> Option<String> {
+        match self.refusal.code {
+            Code::ToolNotGranted => {
+                Some(format!("A grant of `{}` would be enough; the person has to be asked for it in a new sign-in.", self.scope))
+            }
+            Code::ArgumentNotGranted => Some("Arguments within what is granted would be enough.".to_owned()),
+            Code::GrantExpired => Some("A new sign-in would be enough.".to_owned()),
+            Code::LimitExhausted => Some("A new grant with a budget of its own would be enough.".to_owned()),
+            Code::UpstreamUnavailable | Code::PolicyUnavailable => Some("It may work later.".to_owned()),
+            code if code.is_outage() => Some("It may work later.".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn denial(refusal: &Refusal, dispatched: bool) -> Denial<'_> {
+        Denial { refusal, receipt: None, scope: "helpdesk:refund", dispatched, revision: Revision::V2026July }
+    }
+
+    #[test]
+    fn the_text_says_what_was_refused_why_and_what_would_be_enough() {
+        let refusal = Refusal::new(Code::ToolNotGranted, "`refund` is not granted there; granted is `ticket_read`");
+        let result = denial(&refusal, false).to_result();
+        let text = result["content"][0]["text"].as_str().unwrap();
+        for part in [
+            "nothing was done",
+            "granted is `ticket_read`.",
+            "A grant of `helpdesk:refund` would be enough",
+            "[tool_not_granted]",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert_eq!(result["isError"], true);
+        assert_eq!(result["_meta"]["remit/code"], "tool_not_granted");
+    }
+
+    #[test]
+    fn a_call_that_left_is_never_said_to_have_done_nothing() {
+        let refusal = Refusal::new(Code::UpstreamUnavailable, "the upstream did not answer in time");
+        let text = denial(&refusal, true).to_result()["content"][0]["text"].to_string();
+        assert!(!text.contains("nothing was done") && text.contains("may or may not have taken effect"), "{text}");
+    }
+}
