@@ -1218,7 +1218,8 @@ class Custody:
         agent, jwks = record.text("ext/config/agent"), record.at("ext/config/keys")
         if agent is not None and isinstance(jwks, list):
             self.agents.pop(agent, None)
-            self.agents[agent] = KeySet(jwks)
+            # Older builds registered the same key twice; it counts once.
+            self.agents[agent] = KeySet(list({canonical(jwk): jwk for jwk in jwks}.values()))
     def learn_revocation(self, index, record):
         """From here on the token, or the whole chain, must not be used."""
         done, what = record.text("outcome/status") == "success", record.text("ext/token/revoked")
@@ -1291,8 +1292,8 @@ class Custody:
         jws.ident("jti")
         jws.by_known_key(keys)
         self.once(jws)
-    def once(self, jws):
-        refuse(jws.signed in self.proofs, "the same proof was used for an earlier token")
+    def once(self, jws, strict=True):
+        refuse(strict and jws.signed in self.proofs, "the same proof was used for an earlier token")
         self.proofs.add(jws.signed)
     def new_hop(self, record, token, hop, parent):
         if parent is not None and parent.token is not None:
@@ -1300,7 +1301,8 @@ class Custody:
                 raise Wrong(f"the delegation ends at {hop.expires}, its parent token at {parent.token.exp}")
             hop.authority.within(parent.token.authority, "delegated wider than the parent token")
         link = Link(self, record, token, hop, parent)
-        self.once(link.verify())
+        jws = link.verify()
+        self.once(jws, link.proves_one(jws))
         self.report.hops += 1
     def in_force(self, names, now):
         """None of these had been revoked. A moment is left for what was under way."""
@@ -1329,6 +1331,7 @@ class Custody:
         above = issued.token.ancestors if issued.token is not None else []
         self.in_force([*map(named_hash, above), presented, issued.txn], decided)
 
+CODE_LIFE = 60  # seconds from an ID token to the record that rests on it
 GRACE = 10  # seconds that a request may be under way when its token is revoked
 class Link:
     """One hop, and what earlier records say about its delegator."""
@@ -1351,7 +1354,11 @@ class Link:
         shown = {"agent": hop.delegate["sub"], "authority": hop.authority.value, "until": hop.expires}
         if hop.purpose is not None: shown["purpose"] = hop.purpose
         refuse(jws.text("urn:remit:consent", optional=True) != digest(shown), "the person agreed to something else than was delegated")
+        refuse(jws.text("jti", optional=True) not in (None, hop.jti), "the ID token was signed for another delegation")
         return jws
+    def proves_one(self, jws):
+        """Older builds signed ID tokens without `jti`: two equal consents redeemed within one second gave the same one."""
+        return self.hop.kind != "id_token" or "jti" in jws.claims or self.now - jws.time("iat") > CODE_LIFE
     def delegator_key(self):
         refuse(self.parent is None or self.parent.jkt is None, "no earlier record states the delegator's key")
         return self.parent.jkt

@@ -281,6 +281,31 @@ def tokens():
     world.own("planner", lambda d: assertion.append(d["assertion"]))
     world.own("planner", lambda d: d.update(assertion=assertion[0]))
     insider("an assertion used twice", "custody", world)
+    world = small()
+    world.register("planner", extra=[w.Signer("client planner").jwk])
+    world.own("planner")
+    insider("honest after all: a key registered twice", "", world)
+
+
+def consents():
+    """The ID token of a consent proves one delegation; older builds signed no `jti`."""
+    for name, seconds, members, expect in [
+        ("honest after all: two equal consents of an older build in one second", 1, {}, ""),
+        ("an ID token without jti used again after a code's life", 90, {}, "custody"),
+        ("an ID token with jti used twice", 1, {"jti": "own"}, "custody"),
+    ]:
+        world = small()
+        first = world.login(**members)
+        world.now += seconds - 1
+        edge = first["chain"]["hops"][0]
+
+        def same(draft, edge=edge):
+            one = draft["chain"]["hops"][0]
+            one.update(edge=edge["edge"], expires=edge["expires"])
+
+        world.login(same)
+        insider(name, expect, world)
+    attack("an ID token signed for another delegation", lambda world, planner: world.login(jti="another"))
 
 
 def uses():
@@ -320,5 +345,5 @@ def uses():
 
 
 def attacks():
-    for part in (widened, times, proofs, people, chains, tokens, uses):
+    for part in (widened, times, proofs, people, chains, tokens, consents, uses):
         part()

@@ -204,8 +204,8 @@ class World:
         self.epoch, self.seq = self.epoch + 1, 0
         return self.start(**more)
 
-    def register(self, name, key=None):
-        keys = [(key or Signer("client " + name)).jwk]
+    def register(self, name, key=None, extra=()):
+        keys = [(key or Signer("client " + name)).jwk, *extra]
         return self.record("config_change", action=("agent.add", "admin"), ext={"config": {"agent": f"agent:{name}", "keys": keys}})
 
     def issue(self, kind, chain, details, jti, exp, parent=None, spoil=None, facts=None, assertion=None, **claims):
@@ -244,6 +244,8 @@ class World:
         consent = {"agent": "agent:planner", "authority": hop["authority"], "until": hop["expires"], "purpose": hop["purpose"]}
         claims = {"iss": ISS, "sub": "user:alice", "aud": "agent:planner", "iat": self.now, "exp": self.now + 300, "urn:remit:consent": v.digest(consent)}
         claims = {name: value for name, value in (claims | id_claims).items() if value is not None}
+        if claims.get("jti") == "own":
+            claims["jti"] = hop["jti"]
         jws = (sign or (lambda claims: ISSUER.jws("JWT", claims)))(claims)
         chain = {"id": self.fresh("txn"), "root": ALICE, "hops": [hop | {"edge": {"kind": "id_token", "jws": jws}}]}
         return self.issue("delegation", chain, details, hop["jti"], self.now + life, spoil=spoil)

@@ -122,6 +122,7 @@ impl World {
             issuer: ISSUER.to_owned(),
             keys,
             servers: vec![helpdesk(), desk()],
+            nonces: nonces(),
             settings: remit_authority::Settings::default(),
         });
         let mut world = Self {
@@ -369,6 +370,11 @@ fn gateway(store: &Store, policy: &Arc<Live>, clock: &Clock, keys: &Keys, url: &
             reads_in_outage: false,
             denials: Denials::default(),
         }],
+        nonces: nonces(),
         settings,
     }))
+}
+
+fn nonces() -> Arc<dpop::Nonces> {
+    Arc::new(dpop::Nonces::new(&[8; 32], dpop::nonce::PERIOD_SECS))
 }

@@ -30,6 +30,8 @@ pub struct Parts {
     pub keys: Keys,
     /// The protected resources tokens may be issued for.
     pub servers: Vec<Arc<remit_model::Server>>,
+    /// Shared with the resource servers of the same origin.
+    pub nonces: Arc<dpop::Nonces>,
     pub settings: Settings,
 }
 
@@ -129,19 +131,17 @@ pub struct Server {
     pub(crate) settings: Settings,
     pub(crate) browsers: Arc<Browsers>,
     pub(crate) passwords: password::Passwords,
-    pub(crate) nonces: dpop::Nonces,
+    pub(crate) nonces: Arc<dpop::Nonces>,
     pub(crate) replays: dpop::ReplaySet,
     /// The same for clients that have no key to authenticate with.
     pub(crate) public_replays: dpop::ReplaySet,
     pub(crate) anonymous: Quota,
     pub(crate) pinned: Pinned,
-    /// Proofs made before this moment may have been seen by a process that is gone.
-    pub(crate) started: UnixTime,
 }
 
 impl Server {
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, policy, clock, entropy, issuer, keys, servers, settings } = parts;
+        let Parts { store, policy, clock, entropy, issuer, keys, servers, nonces, settings } = parts;
         let tokens = Arc::new(Verified::new(REMEMBERED_TOKENS));
         let browsers = Arc::new(Browsers::default());
         let (remembered, sessions) = (Arc::clone(&tokens), Arc::clone(&browsers));
@@ -155,11 +155,10 @@ impl Server {
             tokens,
             key_cache: key_cache::KeyCache::default(),
             passwords: password::Passwords::new(&entropy),
-            nonces: dpop::Nonces::new(&entropy.bytes(), "as", dpop::nonce::PERIOD_SECS),
+            nonces,
             replays: dpop::ReplaySet::new(settings.remembered_proofs, settings.dpop_window),
             public_replays: dpop::ReplaySet::new(settings.remembered_proofs, settings.dpop_window),
             anonymous: Quota::per_second(settings.anonymous_records),
-            started: clock.unix(),
             browsers,
             pinned: Pinned::default(),
             store,

@@ -12,15 +12,20 @@ use axum::{
     routing::{get, post},
 };
 use http::StatusCode;
-use remit_model::{Agent, AgentId, AgentStatus, Authority, Code, Principal, PrincipalKind, Refusal, Server, json};
-use remit_store::{ApplyError, Batch, Change, Precondition};
+use remit_model::{Agent, AgentId, AgentStatus, Authority, Code, Principal, PrincipalKind, Refusal, Server, UnixTime, json};
+use remit_store::{ApplyError, Batch, Change, JtiKind, Precondition};
 use remit_token::PublicKey;
 use serde::Deserialize;
 use serde_json::{Value, json as object};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Largest request body, in bytes.
 const BODY_LIMIT: usize = 256 << 10;
+/// The last second of the year 9999: a claim on a key does not expire.
+const FOR_EVER: UnixTime = UnixTime(253_402_300_799);
 /// Most keys, redirect URIs or labels of one agent.
 const LIST_LIMIT: usize = 16;
 
@@ -70,7 +75,9 @@ async fn add(admin: Admin, State(console): State<Arc<Console>>, body: Bytes) -> 
         .require(Precondition::NewAgent(agent.id.clone()))
         .change(Change::PutAgent(agent.clone()))
         .record(draft);
+    let batch = claim_keys(&console, batch, &agent)?;
     let applied = console.store.apply(batch).await.map_err(|error| match error {
+        ApplyError::Conflict(Precondition::Once { .. }) => No::from(key_taken()),
         ApplyError::Conflict(_) => {
             Refusal::new(Code::RequestMalformed, format!("there is, or was, an agent `{}`; names are never reused", agent.id))
                 .into()
@@ -79,6 +86,35 @@ async fn add(admin: Admin, State(console): State<Arc<Console>>, body: Bytes) -> 
     })?;
     let record = applied.receipts.first().map(|receipt| receipt.record_id.clone());
     Ok((StatusCode::CREATED, Json(object!({"agent": shown, "record": record}))))
+}
+
+/// Lets no two agents have a key in common, nor one agent the same key twice: a key says who signed.
+fn claim_keys(console: &Console, batch: Batch, agent: &Agent) -> Result<Batch, Refusal> {
+    let thumbprint = |jwk: &Value| PublicKey::from_jwk(jwk).map(|key| key.thumbprint().to_owned());
+    let wanted = agent.keys.iter().map(thumbprint).collect::<Result<Vec<_>, _>>()?;
+    let distinct: BTreeSet<&String> = wanted.iter().collect();
+    if distinct.len() < wanted.len() {
+        return Err(Refusal::new(Code::RequestMalformed, "the same key is listed twice; list each key once"));
+    }
+    // Keys that were registered before they were claimed. Names and keys are never reused, so the list only grows.
+    let earlier = console.earlier_keys.get_or_init(|| {
+        let world = console.store.snapshot();
+        let agents = world.agents().filter_map(|(_, agent)| agent);
+        agents.flat_map(|agent| agent.keys.iter().filter_map(|jwk| thumbprint(jwk).ok()).collect::<Vec<_>>()).collect()
+    });
+    if wanted.iter().any(|key| earlier.contains(key)) {
+        return Err(key_taken());
+    }
+    // INVARIANT: claimed in the batch that registers the agent, so two registrations at once cannot both have the key.
+    let claim = |batch: Batch, key: String| batch.once(JtiKind::Other, format!("agent key {key}"), FOR_EVER);
+    Ok(wanted.into_iter().fold(batch, claim))
+}
+
+fn key_taken() -> Refusal {
+    Refusal::new(
+        Code::RequestMalformed,
+        "a key of this registration belongs, or belonged, to another agent; each agent needs a key of its own",
+    )
 }
 
 fn register(console: &Console, asked: Registration) -> Result<Agent, Refusal> {

@@ -5,7 +5,12 @@ use remit_clock::Clock;
 use remit_model::{Server, TenantId};
 use remit_policy::Live;
 use remit_store::{Quota, Store};
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashSet,
+    fmt,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 /// Refusals per second of callers without the credential that are recorded; the rest is only counted.
 pub const ANONYMOUS_RECORDS: u32 = 20;
@@ -28,6 +33,8 @@ pub struct Console {
     pub anonymous: Quota,
     /// Reads of the log that are gathered before they are recorded; begins empty.
     pub gathered: Gathered,
+    /// Thumbprints of the keys that agents had before the first registration of this process; begins empty.
+    pub earlier_keys: OnceLock<HashSet<String>>,
 }
 
 impl fmt::Debug for Console {

@@ -14,7 +14,7 @@ use remit_clock::{Clock, Entropy};
 use remit_model::{TenantId, time::UnixTime};
 use remit_policy::Live;
 use remit_store::{Batch, Quota, Store};
-use remit_token::KeySet;
+use remit_token::{KeySet, dpop::Nonces};
 use std::{
     collections::HashMap,
     sync::{Arc, Weak},
@@ -35,6 +35,8 @@ pub struct Parts {
     /// Public keys of the issuer of access tokens.
     pub keys: KeySet,
     pub routes: Vec<Route>,
+    /// Shared with the authorization server of the same origin.
+    pub nonces: Arc<Nonces>,
     pub settings: Settings,
 }
 
@@ -57,7 +59,7 @@ pub struct Gateway {
 impl Gateway {
     /// Puts the parts together, inside a Tokio runtime. Nothing is opened before the first request needs it.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { store, policy, clock, entropy, keys, routes, mut settings } = parts;
+        let Parts { store, policy, clock, entropy, keys, routes, nonces, mut settings } = parts;
         settings.recheck = settings.recheck.max(Duration::from_millis(1));
         let settings = Arc::new(settings);
         let mounts = routes.into_iter().map(|route| (route.server.id.to_string(), Arc::new(Mount::new(route, &settings))));
@@ -65,7 +67,7 @@ impl Gateway {
         tokio::spawn(Self::record_ends(store.clone(), settings.tenant.clone(), ended));
         let gateway = Arc::new(Self {
             closing,
-            gatekeeper: Gatekeeper::new(keys, &entropy.bytes(), &settings, clock.unix(), &store),
+            gatekeeper: Gatekeeper::new(keys, nonces, &settings, &store),
             sessions: Sessions::new(settings.sessions, nanos(settings.session_idle)),
             request_state: RequestState::new(&entropy.bytes()),
             mounts: mounts.collect(),

@@ -50,6 +50,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Clock,
     pub(crate) queue: mpsc::Sender<Job>,
     queue_wait: Duration,
+    continued: bool,
     orders: blocking::Sender<Order>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -131,6 +132,7 @@ impl Store {
             shared,
             queue,
             queue_wait: config.queue_wait,
+            continued: count > 0,
             orders,
             threads: Mutex::new(threads),
         })))
@@ -220,6 +222,11 @@ impl Store {
     /// Number of committed records: the next index.
     pub fn len(&self) -> u64 {
         self.0.shared.committed.load(Ordering::Acquire)
+    }
+
+    /// Whether an earlier process wrote to this store.
+    pub fn is_continued(&self) -> bool {
+        self.0.continued
     }
 
     pub fn is_empty(&self) -> bool {

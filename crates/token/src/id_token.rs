@@ -24,6 +24,8 @@ pub struct Claims {
     /// The client.
     pub aud: String,
     pub nonce: Option<String>,
+    /// Ours is the `jti` of the access token it was signed with, so that it proves that one delegation and no other.
+    pub jti: Option<String>,
     pub iat: UnixTime,
     pub exp: UnixTime,
     pub auth_time: Option<UnixTime>,
@@ -78,6 +80,7 @@ pub fn mint(key: &PrivateKey, claims: &Claims) -> Result<String, Fault> {
     let mut body = json!({"iss": claims.iss, "sub": claims.sub, "aud": claims.aud, "iat": claims.iat, "exp": claims.exp});
     let optional = [
         ("nonce", claims.nonce.as_ref().map(|nonce| json!(nonce))),
+        ("jti", claims.jti.as_ref().map(|jti| json!(jti))),
         ("auth_time", claims.auth_time.map(|time| json!(time))),
         ("acr", claims.acr.as_ref().map(|acr| json!(acr))),
         ("urn:remit:consent", claims.consent.as_ref().map(|consent| json!(consent))),
@@ -112,6 +115,7 @@ pub fn verify(compact: &str, keys: &KeySet, expect: &Expect<'_>, now: UnixTime, 
         sub: reader.id("sub")?.to_owned(),
         aud: expect.client_id.to_owned(),
         nonce: nonce.map(str::to_owned),
+        jti: reader.optional_text("jti")?.map(str::to_owned),
         iat: reader.time("iat")?,
         exp: reader.time("exp")?,
         auth_time: reader.optional_time("auth_time")?,

@@ -33,11 +33,8 @@ pub(crate) fn proof(
         .iter()
         .map(|value| value.to_str().map_err(|_| Refusal::new(Code::DpopProofInvalid, "the `DPoP` header is not ASCII")))
         .collect::<Result<_, _>>()?;
-    let nonce = if server.settings.require_nonce {
-        NonceRule::Required(&server.nonces)
-    } else {
-        NonceRule::RequiredBefore(&server.nonces, server.started)
-    };
+    let nonce =
+        if server.settings.require_nonce { NonceRule::Required(&server.nonces) } else { NonceRule::Optional(&server.nonces) };
     dpop::verify(
         &values,
         &dpop::Expect {

@@ -173,7 +173,7 @@ fn issue(
 ) -> Result<Grant, Rejection> {
     let server = request.server;
     let jti = server.token_id();
-    let id_token = id_token(request, consented)?;
+    let id_token = id_token(request, consented, &jti)?;
     let hop = Hop {
         delegator: root.root.clone(),
         delegate: Principal::agent(&server.issuer, &request.client.agent.id),
@@ -215,12 +215,13 @@ fn issue(
 }
 
 /// The person's signed consent: the edge proof of the first hop, and the ID token when `openid` was asked.
-fn id_token(request: &TokenRequest<'_>, consented: &Consented) -> Result<String, Fault> {
+fn id_token(request: &TokenRequest<'_>, consented: &Consented, jti: &str) -> Result<String, Fault> {
     let claims = id_token::Claims {
         iss: request.server.issuer.clone(),
         sub: PrincipalKind::Human.subject(&consented.user),
         aud: request.client.id(),
         nonce: consented.nonce.clone(),
+        jti: Some(jti.to_owned()),
         iat: request.now,
         exp: request.now.plus(ID_TOKEN),
         auth_time: Some(consented.auth_time),

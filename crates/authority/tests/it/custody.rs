@@ -2,24 +2,13 @@
 
 use crate::{flow::*, world::*};
 use remit_insight::{custody, replay};
-use remit_ledger::{
-    Reader,
-    record::{Draft, ProducerKind, RecordType},
-};
-use remit_model::{TenantId, ToolClass};
-use remit_store::Batch;
+use remit_ledger::Reader;
 use serde_json::json;
 
 #[tokio::test]
 async fn every_hop_and_decision_can_be_checked_offline() {
     let world = World::new().await;
-    // The admin API registers agents with such a record.
-    for actor in [&world.planner, &world.summarizer, &world.scribe] {
-        let record = Draft::new(TenantId::main(), ProducerKind::AuthzServer, RecordType::ConfigChange)
-            .action("agent.add", ToolClass::Admin)
-            .ext("config", json!({"agent": actor.sub, "keys": [actor.auth.public().to_jwk()]}));
-        world.store.apply(Batch::new(TenantId::main()).record(record)).await.unwrap();
-    }
+    world.record_registrations().await;
     let body = world.delegated_with("alice", &[("purpose", "triage")]).await;
     let token = text(&body, "access_token");
     let narrow = world.narrow(&world.planner, token, &[("requested_lifetime", "300")]).await.access_token();

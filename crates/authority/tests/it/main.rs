@@ -12,4 +12,5 @@ mod metadata;
 mod property;
 mod remembered;
 mod tokens;
+mod traffic;
 mod world;

@@ -9,6 +9,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http_body_util::BodyExt;
 use remit_authority::{Keys, Parts, Server, Settings, hash_password, router};
 use remit_clock::{Clock, Entropy};
+use remit_ledger::record::{Draft, ProducerKind, RecordType};
 use remit_model::{
     Agent, AgentId, AgentStatus, Authority, Human, HumanStatus, Moment, ServerId, TenantId, ToolClass, ToolRule, UnixTime, json,
 };
@@ -92,7 +93,9 @@ pub(crate) struct World {
     pub(crate) summarizer: Actor,
     pub(crate) scribe: Actor,
     pub(crate) public: Actor,
-    _dir: TempDir,
+    settings: Settings,
+    seed: u64,
+    dir: TempDir,
 }
 
 pub(crate) struct Reply {
@@ -199,35 +202,7 @@ impl World {
     }
 
     pub(crate) async fn with(settings: Settings) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let clock = Clock::manual(Moment::at(START));
-        let entropy = Entropy::seeded(7);
-        let signing = || PrivateKey::from_seed(Algorithm::Es256, &[5; 32]).unwrap();
-        let keys = Keys::new(signing());
-        let store = open_store(&dir, &clock, &entropy, &keys);
-        let bundle = Bundle::parse(&[("test.cedar".to_owned(), POLICY.to_owned())]).unwrap();
-        let server = Arc::new(Server::new(Parts {
-            store: store.clone(),
-            policy: Arc::new(Live::new(bundle, UnixTime(START))),
-            clock: clock.clone(),
-            entropy,
-            issuer: ISSUER.to_owned(),
-            keys,
-            servers: servers(),
-            settings,
-        }));
-        let world = Self {
-            app: router(Arc::clone(&server)),
-            server,
-            store,
-            clock,
-            signing: signing(),
-            planner: Actor::new("planner"),
-            summarizer: Actor::new("summarizer"),
-            scribe: Actor::new("scribe"),
-            public: Actor::new("public"),
-            _dir: dir,
-        };
+        let world = Self::open(tempfile::tempdir().unwrap(), Clock::manual(Moment::at(START)), settings, 7);
         let batch = Batch::new(TenantId::main())
             .change(Change::PutHuman(human("alice")))
             .change(Change::PutHuman(human("bob")))
@@ -237,6 +212,59 @@ impl World {
             .change(Change::PutAgent(agent(&world.public, true)));
         world.store.apply(batch).await.unwrap();
         world
+    }
+
+    /// The same server after a stop and a start: the same store, and an empty memory.
+    pub(crate) async fn restart(self) -> Self {
+        self.store.close().await.unwrap();
+        let Self { dir, clock, settings, seed, store, server, app, .. } = self;
+        drop((store, server, app));
+        Self::open(dir, clock, settings, seed + 1)
+    }
+
+    fn open(dir: TempDir, clock: Clock, settings: Settings, seed: u64) -> Self {
+        let entropy = Entropy::seeded(seed);
+        let signing = || PrivateKey::from_seed(Algorithm::Es256, &[5; 32]).unwrap();
+        let keys = Keys::new(signing());
+        let store = open_store(&dir, &clock, &entropy, &keys);
+        let bundle = Bundle::parse(&[("test.cedar".to_owned(), POLICY.to_owned())]).unwrap();
+        let nonces = dpop::Nonces::new(&entropy.bytes(), dpop::nonce::PERIOD_SECS);
+        let nonces = if store.is_continued() { nonces.after_restart(clock.unix(), dpop::WINDOW_SECS) } else { nonces };
+        let server = Arc::new(Server::new(Parts {
+            store: store.clone(),
+            policy: Arc::new(Live::new(bundle, UnixTime(START))),
+            clock: clock.clone(),
+            entropy,
+            issuer: ISSUER.to_owned(),
+            keys,
+            servers: servers(),
+            nonces: Arc::new(nonces),
+            settings: settings.clone(),
+        }));
+        Self {
+            app: router(Arc::clone(&server)),
+            server,
+            store,
+            clock,
+            signing: signing(),
+            planner: Actor::new("planner"),
+            summarizer: Actor::new("summarizer"),
+            scribe: Actor::new("scribe"),
+            public: Actor::new("public"),
+            settings,
+            seed,
+            dir,
+        }
+    }
+
+    /// Records the agents' keys, as the admin API does when it registers them.
+    pub(crate) async fn record_registrations(&self) {
+        for actor in [&self.planner, &self.summarizer, &self.scribe] {
+            let record = Draft::new(TenantId::main(), ProducerKind::AuthzServer, RecordType::ConfigChange)
+                .action("agent.add", ToolClass::Admin)
+                .ext("config", json!({"agent": actor.sub, "keys": [actor.auth.public().to_jwk()]}));
+            self.store.apply(Batch::new(TenantId::main()).record(record)).await.unwrap();
+        }
     }
 
     pub(crate) fn now(&self) -> UnixTime {

@@ -59,6 +59,7 @@ impl World {
             ledger_dir: store.ledger_dir().to_owned(),
             anonymous: Quota::per_second(ANONYMOUS),
             gathered: remit_console::Gathered::default(),
+            earlier_keys: std::sync::OnceLock::new(),
         };
         Self { router: router(Arc::new(console)), store, _dir: dir }
     }
@@ -122,8 +123,68 @@ async fn an_agent_whose_row_cannot_be_read_is_named_and_may_do_nothing() {
 }
 
 fn registration(name: &str) -> Value {
-    let key = PrivateKey::from_seed(Algorithm::Ed25519, &[7; 32]).unwrap();
-    json!({"name": name, "owner": "user:alice", "keys": [key.public().to_jwk()], "scope": "helpdesk:tickets_read"})
+    with_keys(name, &[key(name)])
+}
+
+fn with_keys(name: &str, keys: &[Value]) -> Value {
+    json!({"name": name, "owner": "user:alice", "keys": keys, "scope": "helpdesk:tickets_read"})
+}
+
+/// The public key of this name, always the same.
+fn key(name: &str) -> Value {
+    let seed = remit_model::json::sha256(name.as_bytes());
+    PrivateKey::from_seed(Algorithm::Ed25519, &seed).unwrap().public().to_jwk()
+}
+
+#[tokio::test]
+async fn a_key_is_registered_for_one_agent_and_once() {
+    let world = World::new().await;
+    let mut other_spelling = key("a");
+    other_spelling["kid"] = json!("another-name-for-it");
+    let add = async |world: &World, name: &str, keys: &[Value]| {
+        let (status, body) = world.admin("POST", "/admin/v1/agents", &with_keys(name, keys)).await;
+        (status, body["message"].as_str().or(body["reason"].as_str()).unwrap_or_default().to_owned() + &body.to_string())
+    };
+    for twice in [[key("a"), key("a")], [key("a"), other_spelling.clone()]] {
+        let (status, body) = add(&world, "planner", &twice).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
+        assert!(body.contains("listed twice"), "{body}");
+    }
+    assert_eq!(add(&world, "planner", &[key("a"), key("b")]).await.0, StatusCode::CREATED);
+    for taken in [key("a"), key("b"), other_spelling] {
+        let (status, body) = add(&world, "reader", &[key("c"), taken]).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
+        assert!(body.contains("another agent"), "{body}");
+    }
+    world.admin("POST", "/admin/v1/agents/planner/retire", &Value::Null).await;
+    assert_eq!(add(&world, "heir", &[key("a")]).await.0, StatusCode::BAD_REQUEST, "a retired agent's key stays its own");
+    assert_eq!(add(&world, "reader", &[key("c")]).await.0, StatusCode::CREATED, "a refused registration claims nothing");
+}
+
+#[tokio::test]
+async fn two_registrations_at_once_cannot_share_a_key() {
+    let world = World::new().await;
+    let (one, other) = (with_keys("one", &[key("a")]), with_keys("other", &[key("a")]));
+    let both = tokio::join!(world.admin("POST", "/admin/v1/agents", &one), world.admin("POST", "/admin/v1/agents", &other));
+    let mut statuses = [both.0.0, both.1.0];
+    statuses.sort();
+    assert_eq!(statuses, [StatusCode::CREATED, StatusCode::BAD_REQUEST]);
+}
+
+#[tokio::test]
+async fn a_key_registered_before_keys_were_claimed_stays_its_agents() {
+    let world = World::new().await;
+    world.admin("POST", "/admin/v1/agents", &with_keys("planner", &[key("a")])).await;
+    let mut earlier = (*world.store.snapshot().agent_named("planner").unwrap().clone()).clone();
+    earlier.id = remit_model::AgentId::parse("old").unwrap();
+    earlier.keys = vec![key("old")];
+    world.store.apply(remit_store::Batch::new(TenantId::main()).change(remit_store::Change::PutAgent(earlier))).await.unwrap();
+    let World { router, store, _dir } = world;
+    store.close().await.unwrap();
+    drop((router, store));
+    let world = World::at(_dir).await;
+    let (status, body) = world.admin("POST", "/admin/v1/agents", &with_keys("reader", &[key("old")])).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
 }
 
 #[tokio::test]

@@ -74,26 +74,23 @@ impl Caller {
 #[derive(Debug)]
 pub(crate) struct Gatekeeper {
     keys: KeySet,
-    nonces: Nonces,
+    nonces: Arc<Nonces>,
     replay: ReplaySet,
     /// Proofs of those who may not act. They have a memory of their own, so that they take no room from those who may.
     refused: ReplaySet,
-    started: UnixTime,
     tokens: Arc<Tokens>,
 }
 
 impl Gatekeeper {
-    /// `secret` is fresh for this process: it makes old nonces worthless.
-    pub(crate) fn new(keys: KeySet, secret: &[u8; 32], settings: &Settings, started: UnixTime, store: &Store) -> Self {
+    pub(crate) fn new(keys: KeySet, nonces: Arc<Nonces>, settings: &Settings, store: &Store) -> Self {
         let tokens = Arc::new(Tokens::new(verified_token::ROOM));
         let remembered = Arc::clone(&tokens);
         store.when_erased(move |_| remembered.clear());
         Self {
             keys,
-            nonces: Nonces::new(secret, "rs", dpop::nonce::PERIOD_SECS),
+            nonces,
             replay: ReplaySet::new(settings.remembered_proofs, settings.proof_window),
             refused: ReplaySet::new(settings.remembered_proofs / 16, settings.proof_window),
-            started,
             tokens,
         }
     }
@@ -197,11 +194,7 @@ impl Gatekeeper {
         for value in arrival.headers.get_all("dpop") {
             values.push(value.to_str().map_err(|_| Refusal::new(Code::DpopProofInvalid, "the `DPoP` header is not ASCII"))?);
         }
-        let nonce = if settings.nonce_required {
-            NonceRule::Required(&self.nonces)
-        } else {
-            NonceRule::RequiredBefore(&self.nonces, self.started)
-        };
+        let nonce = if settings.nonce_required { NonceRule::Required(&self.nonces) } else { NonceRule::Optional(&self.nonces) };
         let expect = dpop::Expect {
             method: arrival.method,
             url: arrival.url,

@@ -180,15 +180,15 @@ async fn n_dp_14_15_a_required_nonce_is_asked_for_and_then_enough() {
     good.result();
     assert!(good.headers.contains_key("dpop-nonce"), "DP-07: rolled on success");
     refused(&client, Some(&dpop), &[&custom(&client, |request| request.nonce = Some("made-up"))], "dpop_nonce_required").await;
-    let authorization_server = dpop::Nonces::new(&[9; 32], "as", 150).issue(UnixTime(NOW));
-    let foreign = custom(&client, |request| request.nonce = Some(&authorization_server));
+    let another_process = dpop::Nonces::new(&[9; 32], 150).issue(UnixTime(NOW));
+    let foreign = custom(&client, |request| request.nonce = Some(&another_process));
     refused(&client, Some(&dpop), &[&foreign], "dpop_nonce_required").await;
     world.clock.advance(Duration::from_secs(400));
     refused(&client, Some(&dpop), &[&custom(&client, |request| request.nonce = Some(&nonce))], "dpop_nonce_required").await;
 }
 
 #[tokio::test]
-async fn a_proof_older_than_this_process_needs_a_nonce() {
+async fn dp_09_a_proof_that_an_earlier_process_may_have_accepted_needs_a_nonce() {
     let world = World::new(true).await;
     let client = world.all();
     let dpop = format!("DPoP {}", client.token);

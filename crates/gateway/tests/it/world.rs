@@ -16,7 +16,10 @@ use remit_model::{
 };
 use remit_policy::{Bundle, Live};
 use remit_store::{Batch, Change, Config, Revocation, Store, StoredToken};
-use remit_token::{Actor, Algorithm, KeySet, PrivateKey, access, dpop};
+use remit_token::{
+    Actor, Algorithm, KeySet, PrivateKey, access,
+    dpop::{self, Nonces, WINDOW_SECS, nonce},
+};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -143,6 +146,10 @@ impl World {
             entropy: Entropy::system(),
             keys,
             routes: routes.into(),
+            // Proofs made before this moment may have been accepted by an earlier process.
+            nonces: Arc::new(
+                Nonces::new(&[8; 32], nonce::PERIOD_SECS).after_restart(UnixTime(NOW - 1 - WINDOW_SECS), WINDOW_SECS),
+            ),
             settings,
         });
         let app = router(Arc::clone(&gate));

@@ -9,6 +9,9 @@ use std::collections::HashMap;
 /// How far a proof's own time may be from its record's: the window a server may be configured with, and its skew.
 const WINDOW_SECS: i64 = 660;
 
+/// How long after an ID token without `jti` a record may rest on the same one as an earlier record: a code's life.
+const SAME_CONSENT_SECS: i64 = 60;
+
 /// Public keys as the log states them up to here. A key that was replaced signs nothing any more: whoever still has it
 /// could otherwise vouch for new hops.
 #[derive(Default)]
@@ -53,7 +56,14 @@ impl Keys {
         let agent = config.get("agent").and_then(Value::as_str);
         let (Some(agent), Some(jwks)) = (agent, config.get("keys").and_then(Value::as_array)) else { return Ok(()) };
         self.agents.remove(agent);
-        let keys = KeySet::from_keys(jwks).map_err(|refusal| format!("the agent's keys cannot be read: {refusal}"))?;
+        // Older builds registered the same key twice; it counts once.
+        let mut distinct: Vec<Value> = Vec::new();
+        for jwk in jwks {
+            if !distinct.contains(jwk) {
+                distinct.push(jwk.clone());
+            }
+        }
+        let keys = KeySet::from_keys(&distinct).map_err(|refusal| format!("the agent's keys cannot be read: {refusal}"))?;
         self.agents.insert(agent.to_owned(), keys);
         Ok(())
     }
@@ -65,7 +75,8 @@ impl Keys {
         assertion::verify(jws, known, &expect, at, Skew::MAX).map(|_| ()).map_err(|refusal| refusal.to_string())
     }
 
-    fn id_token(&self, jws: &str, link: &Link<'_>) -> Result<(), String> {
+    /// Whether it proves this hop alone.
+    fn id_token(&self, jws: &str, link: &Link<'_>) -> Result<bool, String> {
         let hop = link.hop;
         let expect = id_token::Expect { issuer: &hop.delegator.iss, client_id: &hop.delegate.sub, nonce: None };
         let keys = self.issuer.as_ref().ok_or("the log states no keys for the signer")?;
@@ -78,15 +89,35 @@ impl Keys {
         if token.consent.as_deref() != Some(&shown) {
             return Err("the person agreed to something else than was delegated".to_owned());
         }
-        Ok(())
+        match token.jti.as_deref() {
+            Some(jti) if jti != hop.jti => Err("the ID token was signed for another delegation".to_owned()),
+            Some(_) => Ok(true),
+            // Older builds signed no `jti`: two equal consents redeemed within one second gave the same ID token.
+            None => Ok(link.at.since(token.iat) > SAME_CONSENT_SECS),
+        }
     }
 }
 
-/// Checks the hop's edge proof. The note says what the signature does not cover, when that is worth knowing.
-pub(super) fn verify(link: &Link<'_>, keys: &Keys) -> Result<Option<&'static str>, String> {
+/// An edge proof that holds.
+pub(super) struct Proved {
+    /// What the signature does not cover, when that is worth knowing.
+    pub(super) note: Option<&'static str>,
+    /// Whether it may prove this hop alone.
+    pub(super) once: bool,
+}
+
+/// Checks the hop's edge proof.
+pub(super) fn verify(link: &Link<'_>, keys: &Keys) -> Result<Proved, String> {
+    match &link.hop.edge {
+        EdgeProof::IdToken(jws) => keys.id_token(jws, link).map(|once| Proved { note: None, once }),
+        _ => by_agent(link).map(|note| Proved { note, once: true }),
+    }
+}
+
+/// The proof of an agent that delegates.
+fn by_agent(link: &Link<'_>) -> Result<Option<&'static str>, String> {
     let hop = link.hop;
     match &hop.edge {
-        EdgeProof::IdToken(jws) => keys.id_token(jws, link).map(|()| None),
         EdgeProof::DpopAtToken(jws) => {
             let proof = proof(link, jws)?;
             let endpoint = format!("{}/oauth/token", link.issuer);
@@ -119,7 +150,7 @@ pub(super) fn verify(link: &Link<'_>, keys: &Keys) -> Result<Option<&'static str
             }
             Ok(Some("the delegator's proof names the delegate only by its endpoint"))
         }
-        EdgeProof::ClientAssertion(_) => Err("a client assertion delegates nothing".to_owned()),
+        EdgeProof::IdToken(_) | EdgeProof::ClientAssertion(_) => Err("a client assertion delegates nothing".to_owned()),
     }
 }
 

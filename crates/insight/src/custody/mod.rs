@@ -159,9 +159,12 @@ impl Custody<'_> {
                     at: written(record),
                     shown: token.shown(),
                 };
-                let note = edge::verify(&link, &self.keys)?;
-                once(&mut self.proofs, hop.edge.jws())?;
-                self.report.hop(&hop.edge, note);
+                let proved = edge::verify(&link, &self.keys)?;
+                let first = once(&mut self.proofs, hop.edge.jws());
+                if proved.once {
+                    first?;
+                }
+                self.report.hop(&hop.edge, proved.note);
                 Ok(())
             }
             _ => Err("the chain has hops that no earlier record delegated".to_owned()),

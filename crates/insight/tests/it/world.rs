@@ -170,6 +170,7 @@ impl World {
                 sub: human.sub.clone(),
                 aud: planner.sub.clone(),
                 nonce: None,
+                jti: None,
                 iat: UnixTime(self.now),
                 exp: UnixTime(self.now + 300),
                 auth_time: Some(UnixTime(self.now)),

@@ -65,8 +65,8 @@ pub(crate) struct AgentClient {
     ambient: Ambient,
     source: TokenSource,
     held: Arc<tokio::sync::Mutex<Option<Granted>>>,
-    /// The latest nonce of the token endpoint, and of the resources: two spaces (RFC 9449 section 9).
-    nonces: Arc<Mutex<[Option<String>; 2]>>,
+    /// The latest nonce of the server; its token endpoint and its resources share them.
+    nonce: Arc<Mutex<Option<String>>>,
 }
 
 impl AgentClient {
@@ -86,7 +86,7 @@ impl AgentClient {
             ambient,
             source,
             held: Arc::default(),
-            nonces: Arc::default(),
+            nonce: Arc::default(),
         }
     }
 
@@ -107,8 +107,7 @@ impl AgentClient {
         access_token: Option<&str>,
         delegation: Option<&Delegation>,
     ) -> Result<String> {
-        let [at_issuer, at_resource] = self.nonces.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let nonce = if access_token.is_some() { at_resource } else { at_issuer };
+        let nonce = self.nonce.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let jti = self.ambient.entropy.token(16);
         let request = dpop::ProofFor {
             method: method.as_str(),
@@ -147,7 +146,7 @@ impl AgentClient {
                 ("client_assertion", &assertion),
             ]);
             let answer = self.web.form(&url, &[("dpop", &proof)], &form).await?;
-            self.remember_nonce(answer.header("dpop-nonce"), false);
+            self.remember_nonce(answer.header("dpop-nonce"));
             let body = answer.json()?;
             if answer.status == StatusCode::OK {
                 return Ok(Ok(granted(body, now.0)?));
@@ -220,7 +219,7 @@ impl AgentClient {
         let mut all = vec![("authorization", authorization.as_str()), ("dpop", proof.as_str())];
         all.extend(headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let answer = self.web.open(method, url, &all, body).await?;
-        self.remember_nonce(answer.headers().get("dpop-nonce").and_then(|value| value.to_str().ok()), true);
+        self.remember_nonce(answer.headers().get("dpop-nonce").and_then(|value| value.to_str().ok()));
         Ok(answer)
     }
 
@@ -252,11 +251,9 @@ impl AgentClient {
         Ok(token)
     }
 
-    fn remember_nonce(&self, nonce: Option<&str>, resource: bool) {
-        let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
-        let [at_issuer, at_resource] = &mut *nonces;
+    fn remember_nonce(&self, nonce: Option<&str>) {
         if let Some(nonce) = nonce {
-            *(if resource { at_resource } else { at_issuer }) = Some(nonce.to_owned());
+            *self.nonce.lock().unwrap_or_else(PoisonError::into_inner) = Some(nonce.to_owned());
         }
     }
 }

@@ -21,8 +21,14 @@ use remit_ledger::{
 use remit_model::{Human, HumanStatus, Server, TenantId, ToolClass};
 use remit_policy::{Bundle, Live};
 use remit_store::{Batch, Change, Config as StoreConfig, Quota, Secret, Store, Witnessing};
+use remit_token::dpop::{self, Nonces};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use tokio::net::TcpListener;
 
 /// How many of the newest records are searched at start for the policy set that was in force.
@@ -138,6 +144,7 @@ fn mount(
     let config = &loaded.config;
     let issuer = config.server.public_url.clone();
     let verifying = signing.set();
+    let nonces = Arc::new(nonces(ambient, store));
     let authority = authority::Server::new(authority::Parts {
         store: store.clone(),
         policy: Arc::clone(policy),
@@ -146,6 +153,7 @@ fn mount(
         issuer: issuer.clone(),
         keys: signing,
         servers: servers.to_vec(),
+        nonces: Arc::clone(&nonces),
         settings: authority::Settings {
             access_token: config.agents.access_token_lifetime.into(),
             chain_depth: config.agents.chain_depth.into(),
@@ -170,6 +178,7 @@ fn mount(
         entropy: ambient.entropy.clone(),
         keys: verifying,
         routes,
+        nonces,
         settings,
     });
     let console = Arc::new(Console {
@@ -183,12 +192,19 @@ fn mount(
         ledger_dir: store.ledger_dir().to_owned(),
         anonymous: Quota::per_second(remit_console::ANONYMOUS_RECORDS),
         gathered: remit_console::Gathered::default(),
+        earlier_keys: OnceLock::new(),
     });
     let router = Router::new()
         .merge(authority::router(Arc::new(authority)))
         .merge(gateway::router(Arc::clone(&gateway)))
         .merge(remit_console::router(Arc::clone(&console)));
     (router, gateway, console)
+}
+
+/// The nonces of this process, for both kinds of endpoint. What an earlier process accepted is not remembered.
+fn nonces(ambient: &Ambient, store: &Store) -> Nonces {
+    let nonces = Nonces::new(&ambient.entropy.bytes(), dpop::nonce::PERIOD_SECS);
+    if store.is_continued() { nonces.after_restart(ambient.clock.unix(), dpop::WINDOW_SECS) } else { nonces }
 }
 
 /// Records which configuration is in force, and brings its accounts into the store.

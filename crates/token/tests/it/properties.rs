@@ -125,7 +125,7 @@ fn read_everything(text: &str) {
     let _ = dpop::verify(&[text], &expect_proof());
     let _ = dpop::normalise(text);
     let _ = assertion::Presented::read(text).and_then(|presented| presented.client_id().map(str::to_owned));
-    let _ = dpop::Nonces::new(&[1; 32], "as", 150).check(text, NOW);
+    let _ = dpop::Nonces::new(&[1; 32], 150).check(text, NOW);
     let _ = remit_token::PrivateKey::from_pkcs8_pem(text);
 }
 

@@ -75,6 +75,7 @@ pub(crate) fn id_claims() -> id_token::Claims {
         sub: "user:alice".into(),
         aud: CLIENT.into(),
         nonce: Some("n-0S6".into()),
+        jti: Some("token-1".into()),
         iat: NOW,
         exp: NOW.plus(300),
         auth_time: Some(NOW),
