@@ -178,11 +178,11 @@ async fn a_key_registered_before_keys_were_claimed_stays_its_agents() {
     let mut earlier = (*world.store.snapshot().agent_named("planner").unwrap().clone()).clone();
     earlier.id = remit_model::AgentId::parse("old").unwrap();
     earlier.keys = vec![key("old")];
-    world.store.apply(remit_store::Batch::new(TenantId::main()).change(remit_store::Change::PutAgent(earlier))).await.unwrap();
-    let World { router, store, _dir } = world;
+    world.store.apply(Batch::new(TenantId::main()).change(Change::PutAgent(earlier))).await.unwrap();
+    let World { router, store, _dir: dir } = world;
     store.close().await.unwrap();
     drop((router, store));
-    let world = World::at(_dir).await;
+    let world = World::at(dir).await;
     let (status, body) = world.admin("POST", "/admin/v1/agents", &with_keys("reader", &[key("old")])).await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
 }
