@@ -1,10 +1,11 @@
 //! Why one grant is not within another, dimension by dimension, in words a person can act on.
 
 use super::{
-    constraint::{Constraint, Number},
+    arguments,
+    constraint::Constraint,
     field,
-    grant::{Grant, Names},
-    words::{argument, count, quote, quote_all},
+    grant::{Grant, Names, spendable},
+    words::{Sentence, argument, count, quote, quote_all},
 };
 use crate::refusal::{Code, Refusal};
 
@@ -86,13 +87,21 @@ fn arguments(child: &Grant, parent: &Grant, found: &mut Vec<Widening>) {
         };
         found.push(widening(Code::WidensArgument, reason));
     }
+    if let Some(held) = parent.only.as_ref().filter(|_| !arguments::only_within(&child.only, &parent.only)) {
+        let held = Sentence::list(held.iter().map(|at| argument(at)), "and").short();
+        let asked = match &child.only {
+            Some(asked) => Sentence::list(asked.iter().map(|at| argument(at)), "and").short(),
+            None => "any further argument".to_owned(),
+        };
+        found.push(widening(Code::WidensArgument, format!("asks for {asked}, but the parent's grant is only for {held}")));
+    }
 }
 
 /// Whether the argument would be within the parent's if the child had the parent's total for it: a total also bounds
 /// every single amount. What widens then is the limit.
 fn only_for_want_of_a_total(child: &Grant, parent: &Grant, at: &str, held: &Constraint) -> bool {
     let Some(most) = parent.spend.get(at) else { return false };
-    let spendable = Constraint::range(Number::ZERO, *most);
+    let spendable = spendable(most);
     let totalled = match child.arguments.get(at) {
         Some(asked) => spendable.and_then(|spendable| asked.meet(&spendable)),
         None => spendable,
@@ -117,6 +126,11 @@ fn limits(child: &Grant, parent: &Grant, found: &mut Vec<Widening>) {
     if let Some(held) = parent.calls.filter(|held| child.calls.is_none_or(|asked| asked > *held)) {
         let asked = child.calls.map_or_else(|| "any number of calls".to_owned(), |asked| count(asked, "call"));
         let reason = format!("asks for {asked}, but the parent's grant is for {}", count(held, "call"));
+        found.push(widening(Code::WidensLimit, reason));
+    }
+    if let Some(name) = parent.budgets.difference(&child.budgets).next() {
+        let reason =
+            format!("leaves out the budget {}, which the parent's grant draws on; name it in `limits.name`", quote(name));
         found.push(widening(Code::WidensLimit, reason));
     }
     for (at, held) in &parent.spend {

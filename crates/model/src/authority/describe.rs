@@ -13,6 +13,14 @@ pub(crate) fn describe(grant: &Grant) -> Sentence {
         let constraints = grant.arguments.iter().map(|(at, constraint)| argument(at).and(" is ").and(constraint.words()));
         sentence = sentence.and("; only when ").and(Sentence::list(constraints, "and"));
     }
+    match &grant.only {
+        Some(only) if only.is_empty() => sentence = sentence.and("; without any arguments"),
+        Some(only) => {
+            let named = Sentence::list(only.iter().map(|at| argument(at)), "and");
+            sentence = sentence.and("; with no arguments besides ").and(named);
+        }
+        None => {}
+    }
     match &grant.fields {
         Some(fields) if fields.is_empty() => sentence = sentence.and("; seeing nothing of the answers"),
         Some(fields) => sentence = sentence.and("; seeing only ").and(Sentence::values(&field::to_strings(fields), "and")),
@@ -23,6 +31,9 @@ pub(crate) fn describe(grant: &Grant) -> Sentence {
     }
     for (at, most) in &grant.spend {
         sentence = sentence.and("; ").and(argument(at)).and(format!(" adding up to at most {most}"));
+    }
+    if !grant.budgets.is_empty() {
+        sentence = sentence.and("; counted as ").and(Sentence::values(&grant.budgets, "and"));
     }
     sentence = match &grant.delegate {
         None => sentence.and("; not to be handed on"),

@@ -1,8 +1,11 @@
 //! One grant: a conjunction of independent dimensions, each with a total order test and a meet.
 
 use super::{
-    constraint::{Constraint, Number},
+    arguments::{self, Constraints, Only},
+    constraint::{Bound, Constraint},
+    decimal::Decimal,
     field::{self, Fields},
+    wire::VALUE_LIMIT,
 };
 use crate::{
     call::Call,
@@ -24,6 +27,8 @@ pub const ARGUMENT_LIMIT: usize = 64;
 pub const FIELD_LIMIT: usize = 64;
 /// Most arguments one grant may sum up.
 pub const SPEND_LIMIT: usize = 16;
+/// Most budgets that one grant may draw on.
+pub const BUDGET_LIMIT: usize = 16;
 /// Most delegates one grant may name.
 pub const DELEGATE_LIMIT: usize = 256;
 
@@ -101,12 +106,16 @@ pub(crate) struct Delegate {
 pub struct Grant {
     pub(crate) locations: Names,
     pub(crate) actions: Names,
-    pub(crate) arguments: BTreeMap<String, Constraint>,
+    pub(crate) arguments: Constraints,
     pub(crate) fields: Fields,
     pub(crate) calls: Option<u64>,
-    pub(crate) spend: BTreeMap<String, Number>,
+    pub(crate) spend: BTreeMap<String, Decimal>,
     pub(crate) delegate: Option<Delegate>,
     pub(crate) not_after: Option<UnixTime>,
+    // The order of the members is part of the canonical order of grants: new ones go to the end.
+    pub(crate) only: Only,
+    /// Names of the budgets that calls draw on; without a name, the limits themselves are the name.
+    pub(crate) budgets: BTreeSet<String>,
 }
 
 /// Why a grant does not cover a call, from farthest to nearest.
@@ -130,6 +139,8 @@ impl Grant {
             spend: BTreeMap::new(),
             delegate: None,
             not_after: None,
+            only: None,
+            budgets: BTreeSet::new(),
         }
     }
 
@@ -152,7 +163,8 @@ impl Grant {
     }
 
     pub fn limits(&self) -> Limits {
-        Limits { calls: self.calls, spend: self.spend.iter().map(|(at, most)| (at.clone(), most.double())).collect() }
+        let spend = self.spend.iter().map(|(at, most)| (at.clone(), most.to_number())).collect();
+        Limits { names: self.budgets.clone(), calls: self.calls, spend }
     }
 
     /// Whether this grant has a budget that calls draw on.
@@ -173,14 +185,15 @@ impl Grant {
             return None;
         }
         for (at, most) in &self.spend {
-            let spendable = Constraint::range(Number::ZERO, *most)?;
+            let spendable = spendable(most)?;
             let narrowed = match self.arguments.get(at) {
                 Some(constraint) => constraint.meet(&spendable)?,
                 None => spendable,
             };
             self.arguments.insert(at.clone(), narrowed);
         }
-        self.arguments = satisfiable(self.arguments)?;
+        self.only = arguments::normal_only(self.only);
+        self.arguments = arguments::normal(self.arguments, &mut self.only)?;
         self.fields = self.fields.as_ref().and_then(field::normal);
         self.delegate = self.delegate.filter(|delegate| delegate.depth > 0 && !delegate.to.is_empty());
         self.fits().then_some(self)
@@ -190,6 +203,9 @@ impl Grant {
         self.locations.fits(LOCATION_LIMIT)
             && self.actions.fits(ACTION_LIMIT)
             && self.arguments.len() <= ARGUMENT_LIMIT
+            && self.arguments.values().all(|constraint| constraint.fits(VALUE_LIMIT))
+            && self.only.as_ref().is_none_or(|only| only.len() <= ARGUMENT_LIMIT)
+            && self.budgets.len() <= BUDGET_LIMIT
             && self.fields.as_ref().is_none_or(|fields| fields.len() <= FIELD_LIMIT)
             && self.spend.len() <= SPEND_LIMIT
             && self.delegate.as_ref().is_none_or(|d| d.to.fits(DELEGATE_LIMIT) && usize::from(d.depth) <= HARD_DEPTH)
@@ -201,6 +217,7 @@ impl Grant {
         named(&self.locations)
             + named(&self.actions)
             + self.arguments.values().map(Constraint::weight).sum::<usize>()
+            + self.only.as_ref().map_or(0, BTreeSet::len)
             + self.fields.as_ref().map_or(0, |fields| 8 * fields.len())
             + self.delegate.as_ref().map_or(0, |delegate| named(&delegate.to))
     }
@@ -215,6 +232,7 @@ impl Grant {
             + each(&mut self.arguments.iter().map(|(at, constraint)| at.len() + constraint.bytes()))
             + each(&mut self.fields.iter().flatten().map(field::FieldPath::bytes))
             + each(&mut self.spend.keys().map(String::len))
+            + each(&mut self.only.iter().flatten().chain(&self.budgets).map(String::len))
             + self.delegate.as_ref().map_or(0, |delegate| names(&delegate.to))
     }
 
@@ -233,7 +251,7 @@ impl Grant {
         }
         let mut spend = self.spend.clone();
         for (at, theirs) in &other.spend {
-            spend.entry(at.clone()).and_modify(|ours| *ours = (*ours).min(*theirs)).or_insert(*theirs);
+            spend.entry(at.clone()).and_modify(|ours| *ours = theirs.min(ours).clone()).or_insert_with(|| theirs.clone());
         }
         let delegate = self.delegate.as_ref().zip(other.delegate.as_ref());
         let met = Self {
@@ -245,6 +263,8 @@ impl Grant {
             spend,
             delegate: delegate.map(|(a, b)| Delegate { to: a.to.meet(&b.to), depth: a.depth.min(b.depth) }),
             not_after: lesser(self.not_after, other.not_after),
+            only: arguments::meet_only(&self.only, &other.only),
+            budgets: &self.budgets | &other.budgets,
         };
         met.normal()
     }
@@ -259,6 +279,7 @@ impl Grant {
         self.locations.within(&parent.locations)
             && self.actions.within(&parent.actions)
             && parent.arguments.iter().all(|(at, constraint)| self.implies(at, constraint))
+            && arguments::only_within(&self.only, &parent.only)
             && field::within(&self.fields, &parent.fields)
             && self.limits_within(parent)
             && self.delegate_within(parent)
@@ -267,15 +288,12 @@ impl Grant {
 
     /// Whether every call this grant covers meets `constraint` at `pointer`.
     pub(crate) fn implies(&self, pointer: &str, constraint: &Constraint) -> bool {
-        match self.arguments.get(pointer) {
-            Some(ours) => ours.within(constraint),
-            // What is inside a missing or scalar argument is missing too.
-            None => *constraint == Constraint::Absent && ancestors(pointer).any(|above| self.arguments.contains_key(above)),
-        }
+        arguments::implies(&self.arguments, &self.only, pointer, constraint)
     }
 
     pub(crate) fn limits_within(&self, parent: &Self) -> bool {
         within_limit(self.calls, parent.calls)
+            && parent.budgets.is_subset(&self.budgets)
             && parent.spend.iter().all(|(at, most)| self.spend.get(at).is_some_and(|ours| ours <= most))
     }
 
@@ -302,8 +320,7 @@ impl Grant {
         if let Some(end) = self.not_after.filter(|end| *end <= call.now) {
             return Err(Miss::Expired(end));
         }
-        let failing = self.arguments.iter().filter_map(|(at, c)| c.admits(at, pointer::get(call.arguments, at)).err());
-        let failing: Vec<String> = failing.collect();
+        let failing = arguments::failing(&self.arguments, &self.only, call.arguments);
         if failing.is_empty() { Ok(()) } else { Err(Miss::Arguments(failing)) }
     }
 
@@ -326,26 +343,24 @@ impl Grant {
     /// # Errors
     /// `argument_not_granted` when the amount is not there; `covers` has made sure that it is.
     pub(crate) fn charges(&self, digest: &str, call: &Call<'_>) -> Result<Vec<Charge>, Refusal> {
-        let calls = self.calls.map(|most| Charge {
-            grant: digest.to_owned(),
-            unit: "calls".to_owned(),
-            add: 1,
-            limit: i64::try_from(most).unwrap_or(i64::MAX),
-        });
-        let mut charges: Vec<Charge> = calls.into_iter().collect();
+        let mut charges = Vec::new();
+        let mut charge = |unit: &str, add: i64, limit: i64| {
+            // Alternatives of one meaning share a budget: those of one name, or of one limit where none is named.
+            let named = self.budgets.iter().map(|name| format!("name/{}", pointer::escape(name)));
+            let unnamed = self.budgets.is_empty().then(|| format!("limit/{limit}"));
+            let budgets = named.chain(unnamed);
+            charges.extend(budgets.map(|budget| Charge { grant: digest.to_owned(), budget, unit: unit.to_owned(), add, limit }));
+        };
+        if let Some(most) = self.calls {
+            charge("calls", 1, i64::try_from(most).unwrap_or(i64::MAX));
+        }
         for (at, most) in &self.spend {
-            let amount = match pointer::get(call.arguments, at) {
-                Some(serde_json::Value::Number(number)) => Number::of(number),
+            let amount = match arguments::find(call.arguments, at) {
+                Ok(Some(serde_json::Value::Number(number))) => Decimal::of(number).and_then(|amount| amount.millionths_up()),
                 _ => None,
             };
-            let amount =
-                amount.ok_or_else(|| Refusal::new(Code::ArgumentNotGranted, format!("`{at}` has no amount to count")))?;
-            charges.push(Charge {
-                grant: digest.to_owned(),
-                unit: at.clone(),
-                add: millionths(amount),
-                limit: millionths(*most),
-            });
+            let no_amount = || Refusal::new(Code::ArgumentNotGranted, format!("`{at}` has no amount to count"));
+            charge(at, amount.ok_or_else(no_amount)?, most.millionths_down().unwrap_or(0));
         }
         Ok(charges)
     }
@@ -354,16 +369,21 @@ impl Grant {
 /// How often, and how much in total. `None` and pointers that are not there are unlimited.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
 pub struct Limits {
+    /// Names of the budgets; without a name, alternatives with the same limits share one.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub names: BTreeSet<String>,
     pub calls: Option<u64>,
     /// Argument pointer to the most its values may add up to.
-    pub spend: BTreeMap<String, f64>,
+    pub spend: BTreeMap<String, serde_json::Number>,
 }
 
 /// What a call draws on one budget.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Charge {
-    /// Digest of the grant whose budget it is.
+    /// Digest of the grant that draws.
     pub grant: String,
+    /// Which budget it is, among those of whoever holds the grant: its name, or the limit itself.
+    pub budget: String,
     /// `calls`, or the pointer of the argument that is summed.
     pub unit: String,
     /// Calls, or millionths of the argument; never negative.
@@ -373,34 +393,11 @@ pub struct Charge {
 }
 
 /// Largest amount a spend limit may be, so that it can be counted in millionths.
-pub const SPEND_MOST: f64 = 1e12;
+pub const SPEND_MOST: i64 = 1_000_000_000_000;
 
-/// An amount in millionths, so that sums are exact. Parts finer than that count as one: they are never free.
-#[expect(clippy::cast_possible_truncation, reason = "at most SPEND_MOST millionths, which is within 2^63")]
-fn millionths(amount: Number) -> i64 {
-    let scaled = amount.double() * 1e6;
-    let whole = scaled.round();
-    // What is left of a decimal such as 0.29 after scaling is noise of the double, far below a thousandth.
-    if scaled - whole > 1e-3 { whole as i64 + 1 } else { whole as i64 }
-}
-
-/// The constraints without those that others imply; `None` when no arguments meet them all.
-///
-/// Every constraint but `absent` makes its argument a scalar, and a missing or scalar argument has nothing inside.
-fn satisfiable(mut arguments: BTreeMap<String, Constraint>) -> Option<BTreeMap<String, Constraint>> {
-    let inside = |at: &str| ancestors(at).any(|above| arguments.contains_key(above));
-    let nested: Vec<String> = arguments.keys().filter(|at| inside(at)).cloned().collect();
-    for at in nested {
-        if arguments.remove(&at) != Some(Constraint::Absent) {
-            return None;
-        }
-    }
-    Some(arguments)
-}
-
-/// The pointers to what contains the addressed value: `/a` and `/a/b` for `/a/b/c`.
-fn ancestors(pointer: &str) -> impl Iterator<Item = &str> {
-    pointer.match_indices('/').skip(1).filter_map(|(end, _)| pointer.get(..end))
+/// The amounts that a total leaves possible.
+pub(crate) fn spendable(most: &Decimal) -> Option<Constraint> {
+    Constraint::range(Bound::At(Decimal::ZERO), Bound::At(most.clone()))
 }
 
 fn lesser<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {

@@ -9,20 +9,26 @@
 //! Deliberately missing: regular expressions, negation, counting of budgets (the store counts), and policy.
 //! No code outside this module compares authorities. SPEC: DC-07, TX-04, AZ-08.
 
+mod arguments;
 mod compare;
 mod constraint;
+mod decimal;
 mod describe;
 pub(crate) mod field;
 mod grant;
+mod host;
 mod scope;
+mod texts;
 mod wire;
 mod words;
 
 pub use constraint::EXACT;
+pub use decimal::{Decimal, NUMBER_LIMIT};
 pub use grant::{
-    ACTION_LIMIT, ARGUMENT_LIMIT, Charge, DELEGATE_LIMIT, FIELD_LIMIT, Grant, LOCATION_LIMIT, Limits, Names as ActionSet,
-    SPEND_LIMIT, SPEND_MOST,
+    ACTION_LIMIT, ARGUMENT_LIMIT, BUDGET_LIMIT, Charge, DELEGATE_LIMIT, FIELD_LIMIT, Grant, LOCATION_LIMIT, Limits,
+    Names as ActionSet, SPEND_LIMIT, SPEND_MOST,
 };
+pub use host::HOST_LIMIT;
 pub use scope::SCOPE_LIMIT;
 pub use wire::{ACTION_NAME_LIMIT, POINTER_LIMIT, TEXT_LIMIT, TYPE, URI_LIMIT, VALUE_LIMIT};
 pub use words::{Part, Sentence};

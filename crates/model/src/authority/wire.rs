@@ -4,17 +4,22 @@
 
 use super::{
     GRANT_LIMIT, WEIGHT_LIMIT,
-    constraint::{Constraint, EXACT, Number, Scalar},
+    arguments::{self, Constraints},
+    constraint::{Bound, Constraint, EXACT, Kind, Scalar},
+    decimal::Decimal,
     field::{self, FieldPath},
     grant::{
-        ACTION_LIMIT, ARGUMENT_LIMIT, DELEGATE_LIMIT, Delegate, FIELD_LIMIT, Grant, LOCATION_LIMIT, Names, SPEND_LIMIT,
-        SPEND_MOST,
+        ACTION_LIMIT, ARGUMENT_LIMIT, BUDGET_LIMIT, DELEGATE_LIMIT, Delegate, FIELD_LIMIT, Grant, LOCATION_LIMIT, Names,
+        SPEND_LIMIT, SPEND_MOST,
     },
+    host,
+    texts::Texts,
     weight,
     words::quote,
 };
 use crate::{
     chain::HARD_DEPTH,
+    display,
     id::AgentId,
     json::pointer,
     refusal::{Code, Refusal},
@@ -69,6 +74,7 @@ fn grant(detail: &Value) -> Result<Option<Grant>, Refusal> {
     }
     let mut grant = Grant::unconstrained();
     let mut possible = true;
+    let mut only = None;
     for (name, value) in members {
         match name.as_str() {
             "type" => {}
@@ -78,6 +84,7 @@ fn grant(detail: &Value) -> Result<Option<Grant>, Refusal> {
                 Some(constraints) => grant.arguments = constraints,
                 None => possible = false,
             },
+            "only" => only = Some(value),
             "fields" => grant.fields = field::normal(&fields(value)?),
             "limits" => limits(value, &mut grant)?,
             "delegate" => grant.delegate = Some(delegate(value)?),
@@ -85,7 +92,30 @@ fn grant(detail: &Value) -> Result<Option<Grant>, Refusal> {
             _ => return Err(unknown("dimension", name)),
         }
     }
+    if let Some(value) = only {
+        grant.only = Some(allowed(value, &grant)?);
+    }
     Ok(if possible { grant.normal() } else { None })
+}
+
+/// The arguments that `only` leaves: with `true`, those that the grant constrains.
+fn allowed(value: &Value, grant: &Grant) -> Result<BTreeSet<String>, Refusal> {
+    let constrained = || grant.arguments.keys().chain(grant.spend.keys());
+    if *value == Value::Bool(true) {
+        return Ok(constrained().cloned().collect());
+    }
+    let Value::Array(listed) = value else { return Err(invalid("`only` must be `true` or a list of JSON Pointers")) };
+    at_most(listed.len(), ARGUMENT_LIMIT, "only")?;
+    let pointer = |at: &Value| {
+        let at = at.as_str().ok_or_else(|| invalid("`only` must be `true` or a list of JSON Pointers"))?;
+        argument_pointer(at).map(|()| at.to_owned())
+    };
+    let listed = Some(listed.iter().map(pointer).collect::<Result<BTreeSet<_>, _>>()?);
+    let needed = |at: &&String| grant.arguments.get(*at).is_none_or(|constraint| !constraint.allows_missing());
+    match constrained().filter(needed).find(|at| arguments::left_out(&listed, at)) {
+        Some(at) => Err(invalid(format!("`only` does not name {}, which the grant needs", quote(at)))),
+        None => Ok(listed.unwrap_or_default()),
+    }
 }
 
 fn actions(value: &Value) -> Result<Names, Refusal> {
@@ -93,7 +123,7 @@ fn actions(value: &Value) -> Result<Names, Refusal> {
     Ok(if named.contains("*") { Names::Any } else { Names::Named(named) })
 }
 
-fn arguments(value: &Value) -> Result<Option<BTreeMap<String, Constraint>>, Refusal> {
+fn arguments(value: &Value) -> Result<Option<Constraints>, Refusal> {
     let members = object(value, "`arguments`")?;
     at_most(members.len(), ARGUMENT_LIMIT, "arguments")?;
     let mut constraints = BTreeMap::new();
@@ -118,27 +148,70 @@ fn constraint(at: &str, value: &Value) -> Result<Option<Constraint>, Refusal> {
     }
     let mut sets = Vec::new();
     for (name, value) in members {
-        sets.push(match name.as_str() {
-            "eq" => Constraint::one_of(BTreeSet::from([scalar(at, value)?])),
-            "in" => {
-                let Value::Array(values) = value else { return Err(wrong(at, name, "a list")) };
-                at_most(values.len(), VALUE_LIMIT, "in")?;
-                Constraint::one_of(values.iter().map(|value| scalar(at, value)).collect::<Result<_, _>>()?)
-            }
-            "min" => Constraint::range(number(at, name, value)?, Number::GREATEST),
-            "max" => Constraint::range(Number::LEAST, number(at, name, value)?),
-            "prefix" => {
-                let Value::String(prefix) = value else { return Err(wrong(at, name, "a text")) };
-                Some(Constraint::Prefix(text(prefix)?.to_owned()))
-            }
-            "absent" if *value == Value::Bool(true) => Some(Constraint::Absent),
-            "absent" => return Err(wrong(at, name, "`true`")),
-            _ => return Err(unknown("constraint", name)),
-        });
+        sets.push(one(at, name, value)?);
     }
     let mut sets = sets.into_iter();
     let first = sets.next().flatten();
     Ok(sets.fold(first, |met, set| met.zip(set).and_then(|(met, set)| met.meet(&set))))
+}
+
+/// One member of a constraint.
+fn one(at: &str, name: &str, value: &Value) -> Result<Option<Constraint>, Refusal> {
+    Ok(match name {
+        "eq" => Constraint::one_of(BTreeSet::from([scalar(at, value)?])),
+        "in" => {
+            let Value::Array(values) = value else { return Err(wrong(at, name, "a list")) };
+            at_most(values.len(), VALUE_LIMIT, "in")?;
+            Constraint::one_of(values.iter().map(|value| scalar(at, value)).collect::<Result<_, _>>()?)
+        }
+        "min" => Constraint::range(least(number(at, name, value)?), Bound::Above),
+        "max" => Constraint::range(Bound::Below, Bound::At(number(at, name, value)?)),
+        "prefix" => Texts::beginning(several(at, name, value, |_| true)?).map(Constraint::Texts),
+        "host" => Texts::at(several(at, name, value, host::is_host)?).map(Constraint::Texts),
+        "absent" if *value == Value::Bool(true) => Some(Constraint::Absent),
+        "absent" => return Err(wrong(at, name, "`true`")),
+        "unset" => Some(unset(at, value)?),
+        "each" => {
+            let items = constraint(at, value)?;
+            if items.as_ref().is_some_and(|items| !items.is_of_scalars()) {
+                return Err(wrong(at, name, "a constraint on scalars: `eq`, `in`, `min`, `max`, `prefix` or `host`"));
+            }
+            Some(Constraint::Each(items.map(Box::new)))
+        }
+        _ => return Err(unknown("constraint", name)),
+    })
+}
+
+/// A lower bound. -(2^53 - 1), by itself, is how a grant says "any number".
+fn least(number: Decimal) -> Bound {
+    if number == Decimal::from(-EXACT) { Bound::Below } else { Bound::At(number) }
+}
+
+/// One text or several, each of which has to be valid.
+fn several(at: &str, name: &str, value: &Value, valid: fn(&str) -> bool) -> Result<BTreeSet<String>, Refusal> {
+    let read = |value: &Value| match value {
+        Value::String(text_) if valid(text_) => text(text_).map(str::to_owned),
+        Value::String(wrong) => Err(invalid(format!("{} is not valid in `{name}` of {}", quote(wrong), quote(at)))),
+        _ => Err(wrong(at, name, "a text or a list of texts")),
+    };
+    match value {
+        Value::Array(values) => {
+            at_most(values.len(), VALUE_LIMIT, name)?;
+            values.iter().map(read).collect()
+        }
+        one => Ok(BTreeSet::from([read(one)?])),
+    }
+}
+
+/// `true`, or the kinds of empty value that count as unset.
+fn unset(at: &str, value: &Value) -> Result<Constraint, Refusal> {
+    let must = || wrong(at, "unset", "`true` or a list of `text`, `list` and `object`");
+    if *value == Value::Bool(true) {
+        return Ok(Constraint::unset(Kind::ALL));
+    }
+    let Value::Array(listed) = value else { return Err(must()) };
+    let kind = |value: &Value| Kind::ALL.into_iter().find(|kind| value == kind.as_str()).ok_or_else(must);
+    Ok(Constraint::Unset(listed.iter().map(kind).collect::<Result<_, _>>()?))
 }
 
 fn fields(value: &Value) -> Result<BTreeSet<FieldPath>, Refusal> {
@@ -161,16 +234,35 @@ fn limits(value: &Value, grant: &mut Grant) -> Result<(), Refusal> {
                 for (at, value) in members {
                     argument_pointer(at)?;
                     let most = number(at, "spend", value)?;
-                    if !(0.0..=SPEND_MOST).contains(&most.double()) {
+                    if !(Decimal::ZERO..=Decimal::from(SPEND_MOST)).contains(&most) {
                         return Err(invalid(format!("`limits.spend` must be from 0 to {SPEND_MOST}")));
                     }
                     grant.spend.insert(at.clone(), most);
                 }
             }
+            "name" => grant.budgets = budgets(value)?,
             _ => return Err(unknown("limit", name)),
         }
     }
+    if !grant.budgets.is_empty() && !grant.is_limited() {
+        return Err(invalid("`limits.name` names a budget, so `calls` or `spend` must say how large it is"));
+    }
     Ok(())
+}
+
+/// The name of a budget, or several.
+fn budgets(value: &Value) -> Result<BTreeSet<String>, Refusal> {
+    let named = match value {
+        Value::Array(named) => named.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    at_most(named.len(), BUDGET_LIMIT, "limits.name")?;
+    let read = |name: &Value| {
+        let name = name.as_str().ok_or_else(|| invalid("`limits.name` must be a text or a list of texts"))?;
+        display::check_name("`limits.name`", name).map_err(|no| invalid(no.reason))?;
+        Ok(name.to_owned())
+    };
+    named.iter().map(read).collect()
 }
 
 /// `depth` is 1 unless given: the delegate may not hand it on.
@@ -230,14 +322,12 @@ fn scalar(at: &str, value: &Value) -> Result<Scalar, Refusal> {
     if let Value::String(value) = value {
         text(value)?;
     }
-    Scalar::of(value).ok_or_else(|| {
-        invalid(format!("{} is compared with a text, a boolean, null or a number within ±{EXACT} only", quote(at)))
-    })
+    Scalar::of(value).ok_or_else(|| invalid(format!("{} is compared with a text, a boolean, null or a number only", quote(at))))
 }
 
-fn number(at: &str, name: &str, value: &Value) -> Result<Number, Refusal> {
+fn number(at: &str, name: &str, value: &Value) -> Result<Decimal, Refusal> {
     let Value::Number(number) = value else { return Err(wrong(at, name, "a number")) };
-    Number::of(number).ok_or_else(|| wrong(at, name, &format!("within ±{EXACT}")))
+    Decimal::of(number).ok_or_else(|| wrong(at, name, "a number of fewer digits"))
 }
 
 fn text(value: &str) -> Result<&str, Refusal> {
@@ -288,11 +378,14 @@ impl Serialize for Grant {
         if !self.arguments.is_empty() {
             members.serialize_entry("arguments", &self.arguments)?;
         }
+        if let Some(only) = &self.only {
+            members.serialize_entry("only", only)?;
+        }
         if let Some(fields) = self.fields() {
             members.serialize_entry("fields", &fields)?;
         }
         if self.is_limited() {
-            members.serialize_entry("limits", &Budgets { calls: self.calls, spend: &self.spend })?;
+            members.serialize_entry("limits", &Budgets { name: Named(&self.budgets), calls: self.calls, spend: &self.spend })?;
         }
         if let Some(delegate) = &self.delegate {
             members.serialize_entry("delegate", delegate)?;
@@ -307,10 +400,30 @@ impl Serialize for Grant {
 /// A grant's `limits`.
 #[derive(Serialize)]
 struct Budgets<'g> {
+    #[serde(skip_serializing_if = "Named::is_empty")]
+    name: Named<'g>,
     #[serde(skip_serializing_if = "Option::is_none")]
     calls: Option<u64>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    spend: &'g BTreeMap<String, Number>,
+    spend: &'g BTreeMap<String, Decimal>,
+}
+
+/// One text as it is, several as a list.
+struct Named<'g>(&'g BTreeSet<String>);
+
+impl Named<'_> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Serialize for Named<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match (self.0.first(), self.0.len()) {
+            (Some(only), 1) => only.serialize(to),
+            _ => self.0.serialize(to),
+        }
+    }
 }
 
 impl Serialize for Names {
@@ -332,14 +445,29 @@ impl Serialize for Constraint {
                 _ => members.serialize_entry("in", values)?,
             },
             Self::Range { min, max } => {
-                if *min != Number::LEAST || *max == Number::GREATEST {
-                    members.serialize_entry("min", min)?;
+                match (min, max) {
+                    (Bound::At(min), _) => members.serialize_entry("min", min)?,
+                    (_, Bound::At(_)) => {}
+                    _ => members.serialize_entry("min", &-EXACT)?,
                 }
-                if *max != Number::GREATEST {
+                if let Bound::At(max) = max {
                     members.serialize_entry("max", max)?;
                 }
             }
-            Self::Prefix(prefix) => members.serialize_entry("prefix", prefix)?,
+            Self::Texts(texts) => {
+                if let Some(prefixes) = texts.prefixes() {
+                    members.serialize_entry("prefix", &Named(prefixes))?;
+                }
+                if let Some(hosts) = texts.hosts() {
+                    members.serialize_entry("host", &Named(hosts))?;
+                }
+            }
+            Self::Unset(kinds) if kinds.len() == Kind::ALL.len() => members.serialize_entry("unset", &true)?,
+            Self::Unset(kinds) => {
+                members.serialize_entry("unset", &kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>())?;
+            }
+            Self::Each(Some(items)) => members.serialize_entry("each", items)?,
+            Self::Each(None) => members.serialize_entry("each", &BTreeMap::from([("in", [(); 0])]))?,
         }
         members.end()
     }
@@ -356,11 +484,8 @@ impl Serialize for Scalar {
     }
 }
 
-impl Serialize for Number {
+impl Serialize for Decimal {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        match self.whole() {
-            Some(integer) => to.serialize_i64(integer),
-            None => to.serialize_f64(self.double()),
-        }
+        self.to_number().serialize(to)
     }
 }

@@ -36,15 +36,16 @@ pub(crate) fn number() -> impl Strategy<Value = Value> {
         json!(50),
         json!(50.5),
         json!(9_007_199_254_740_991_i64),
-        json!(-9_007_199_254_740_991_i64),
+        json!(-9_007_199_254_740_990_i64),
+        json!(u64::MAX),
     ])
 }
 
 pub(crate) fn text() -> impl Strategy<Value = Value> {
-    select(vec![json!(""), json!("T"), json!("T-"), json!("T-1"), json!("EUR"), json!("1")])
+    select(["", "T", "T-", "T-1", "EUR", "1", "https://a.com", "https://a.com/x"].map(Value::from).to_vec())
 }
 
-fn scalar() -> impl Strategy<Value = Value> {
+pub(crate) fn scalar() -> impl Strategy<Value = Value> {
     prop_oneof![4 => number(), 3 => text(), 1 => select(vec![Value::Null, json!(true), json!(false)])]
 }
 
@@ -52,22 +53,61 @@ fn object(members: Vec<(&str, Option<Value>)>) -> Value {
     Value::Object(members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect())
 }
 
-/// A constraint with one to three conditions, which may contradict one another.
-pub(crate) fn constraint() -> impl Strategy<Value = Value> {
+fn texts() -> impl Strategy<Value = Value> {
+    prop_oneof![2 => text(), 1 => prop::collection::vec(text(), 0..3).prop_map(Value::from)]
+}
+
+fn hosts() -> impl Strategy<Value = Value> {
+    prop_oneof![2 => select(vec![json!("a.com"), json!("b.com")]), 1 => Just(json!(["a.com", "b.com"])), 1 => Just(json!([]))]
+}
+
+/// A constraint on scalars with one to three conditions, which may contradict one another.
+fn plain_constraint() -> impl Strategy<Value = Value> {
     let sparse = |values| prop::option::weighted(0.2, values);
     let conditions = (
         sparse(scalar().boxed()),
         sparse(prop::collection::vec(scalar(), 0..4).prop_map(Value::from).boxed()),
         prop::option::weighted(0.3, number()),
         prop::option::weighted(0.3, number()),
-        sparse(text().boxed()),
-        prop::option::weighted(0.1, Just(json!(true))),
+        sparse(texts().boxed()),
+        prop::option::weighted(0.1, hosts()),
     );
-    conditions.prop_map(|(eq, one_of, min, max, prefix, absent)| {
-        let constraint =
-            object(vec![("eq", eq), ("in", one_of), ("min", min), ("max", max), ("prefix", prefix), ("absent", absent)]);
+    let conditions = conditions.boxed();
+    conditions.prop_map(|(eq, one_of, min, max, prefix, host)| {
+        let constraint = object(vec![("eq", eq), ("in", one_of), ("min", min), ("max", max), ("prefix", prefix), ("host", host)]);
         if constraint == json!({}) { json!({"max": 50}) } else { constraint }
     })
+}
+
+/// Any constraint; now and then one of those that are about more than scalars, or several at once.
+pub(crate) fn constraint() -> impl Strategy<Value = Value> {
+    let kinds = prop_oneof![Just(json!(true)), subsequence(vec!["text", "list", "object"], 0..=3).prop_map(Value::from)];
+    let wide = (
+        prop::option::weighted(0.3, Just(json!(true))),
+        prop::option::weighted(0.4, kinds),
+        prop::option::weighted(0.4, plain_constraint()),
+    );
+    let wide = wide.prop_map(|(absent, unset, each): (Option<Value>, Option<Value>, Option<Value>)| {
+        let constraint = object(vec![("absent", absent), ("unset", unset), ("each", each)]);
+        if constraint == json!({}) { json!({"unset": true}) } else { constraint }
+    });
+    let wide = wide.boxed();
+    let mixed = (plain_constraint(), wide.clone()).prop_map(|(mut plain, wide)| {
+        plain.as_object_mut().unwrap().extend(wide.as_object().unwrap().clone());
+        plain
+    });
+    // Boxed: the types of nested strategies are large, and a test's stack is not.
+    prop_oneof![5 => plain_constraint().boxed(), 4 => wide, 1 => mixed.boxed()].boxed()
+}
+
+/// `only`, with every pointer that the arguments constrain and perhaps more.
+pub(crate) fn only(constrained: &Value) -> impl Strategy<Value = Value> + use<> {
+    let named: Vec<String> = constrained.as_object().into_iter().flat_map(|members| members.keys().cloned()).collect();
+    let listed = subsequence(POINTERS.to_vec(), 0..4).prop_map(move |more| {
+        let all: Vec<String> = named.iter().cloned().chain(more.into_iter().map(str::to_owned)).collect();
+        json!(all)
+    });
+    prop_oneof![1 => Just(json!(true)), 2 => listed]
 }
 
 pub(crate) fn arguments() -> impl Strategy<Value = Value> {
@@ -87,8 +127,11 @@ fn names(pool: &'static [&'static str], any: bool) -> impl Strategy<Value = Valu
 fn limits() -> impl Strategy<Value = Value> {
     let spend = (select(vec!["/amount", "/id", "/to/0"]), select(vec![json!(0), json!(1), json!(50), json!(500)]));
     let calls = prop::option::weighted(0.7, 0..4_u32);
-    (calls, prop::option::weighted(0.5, spend)).prop_map(|(calls, spend)| {
-        object(vec![("calls", calls.map(Value::from)), ("spend", spend.map(|(at, most)| object(vec![(at, Some(most))])))])
+    let name = prop::option::weighted(0.3, select(vec![json!("x"), json!("y"), json!(["x", "y"])]));
+    (calls, prop::option::weighted(0.5, spend), name).prop_map(|(calls, spend, name)| {
+        let spend = spend.map(|(at, most)| object(vec![(at, Some(most))]));
+        let name = name.filter(|_| calls.is_some() || spend.is_some());
+        object(vec![("calls", calls.map(Value::from)), ("spend", spend), ("name", name)])
     })
 }
 
@@ -107,7 +150,7 @@ pub(crate) fn detail() -> impl Strategy<Value = Value> {
         prop::option::weighted(0.4, delegate()),
         prop::option::weighted(0.4, select(ENDS).prop_map(Value::from)),
     );
-    dimensions.prop_map(|(locations, actions, arguments, fields, limits, delegate, end)| {
+    let detail = dimensions.prop_map(|(locations, actions, arguments, fields, limits, delegate, end)| {
         object(vec![
             ("type", Some(json!("tool_access"))),
             ("locations", locations),
@@ -118,7 +161,25 @@ pub(crate) fn detail() -> impl Strategy<Value = Value> {
             ("delegate", delegate),
             ("not_after", end),
         ])
-    })
+    });
+    closed(detail)
+}
+
+/// Now and then with `only`.
+pub(crate) fn closed(detail: impl Strategy<Value = Value> + 'static) -> impl Strategy<Value = Value> {
+    detail
+        .prop_flat_map(|detail| {
+            let mut constrained = detail["arguments"].as_object().cloned().unwrap_or_default();
+            constrained.extend(detail["limits"]["spend"].as_object().cloned().unwrap_or_default());
+            prop::option::weighted(0.2, only(&Value::Object(constrained))).prop_map(move |only| {
+                let mut detail = detail.clone();
+                if let Some(only) = only {
+                    detail["only"] = only;
+                }
+                detail
+            })
+        })
+        .boxed()
 }
 
 pub(crate) fn details() -> impl Strategy<Value = Vec<Value>> {
@@ -165,7 +226,8 @@ pub(crate) fn asked() -> impl Strategy<Value = Asked> {
         2 => scalar().prop_map(|name| json!({"name": name})),
         1 => scalar().prop_map(|item| json!([item])),
         1 => scalar().prop_map(|item| json!({"0": item, "name": item})),
-        1 => Just(json!({})),
+        1 => (scalar(), scalar()).prop_map(|(a, b)| json!([a, b])),
+        2 => select(vec![json!({}), json!([]), json!([[]]), json!({"name": []}), json!({"name": {}}), json!({"other": 1})]),
     ];
     let member = || prop::option::weighted(0.6, scalar());
     let arguments = (prop::option::weighted(0.8, number()), member(), prop::option::weighted(0.6, to), member());
