@@ -21,12 +21,14 @@ import base64
 import binascii
 import datetime
 import hashlib
+import ipaddress
 import json
 import math
 import pathlib
 import re
 import sys
 import uuid
+from decimal import Decimal
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives import hashes
@@ -767,69 +769,163 @@ class Tiles:
 
 # --- Authority (custody-format, section 3) ----------------------------------------------------------------------------
 ANY = None  # every name, every field
+KINDS = ("text", "list", "object")
 def scalar(value):
-    """A JSON value without parts, as (kind, value); numbers are doubles."""
+    """A JSON value without parts, as (kind, value); numbers are exact decimals."""
     if value is None or isinstance(value, (bool, str)):
         refuse(isinstance(value, str) and len(value.encode()) > 1024, "a text of more than 1024 bytes")
         return (type(value).__name__, value)
     return ("number", exact(value))
 def exact(value):
-    refuse(isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= EXACT, "not a number within 2^53 - 1")
-    return float(value) + 0.0
+    refuse(isinstance(value, bool) or not isinstance(value, (int, float)), "not a number")
+    return Decimal(repr(value)) + 0
 
-# A constraint is ("absent",), ("one", frozenset of scalars), ("range", least, most) or ("prefix", text); None is no value.
+# A constraint is ("absent",), ("one", scalars), ("range", least, most), ("texts", prefixes, hosts), ("unset", kinds) or
+# ("each", constraint); a bound, hosts or an item's constraint that is not there is None, and so is a constraint without values.
 def between(least, most):
-    if least > most: return None
-    return ("range", least, most) if least < most else ("one", frozenset([("number", least)]))
-def one_of(values):
-    """A set of values; numbers without a gap between them are a range."""
-    numbers = sorted(value for kind, value in values if kind == "number")
-    if len(numbers) > 1 and len(numbers) == len(values):
-        if all(math.nextafter(low, math.inf) == high for low, high in zip(numbers, numbers[1:])):
-            return between(numbers[0], numbers[-1])
-    return ("one", frozenset(values)) if values else None
+    if least is not None and most is not None and least >= most: return ("one", frozenset([("number", least)])) if least == most else None
+    return ("range", least, most)
+def one_of(values): return ("one", frozenset(values)) if values else None
+def same_letters(a, b): return a.isascii() and a.lower() == b
+def url_host(url):
+    """The host and port as they are written, and whether something follows that ends them."""
+    scheme, found, rest = url.partition("://")
+    if not found or not any(same_letters(scheme, known) for known in ("https", "http")): return None
+    end = re.search(r"[/?#]", rest)
+    return (rest[: end.start()] if end else rest, bool(end))
+def reach(prefix, host):
+    """How much of what begins with the prefix is at the host: 0 nothing, 1 some, 2 everything."""
+    read = url_host(prefix)
+    if read and read[1]: return 2 if same_letters(read[0], host) else 0
+    return int(any(same_letters(prefix, whole[: len(prefix)]) for whole in ("https://" + host, "http://" + host)))
+def is_host(text):
+    if len(text.encode()) > 260: return False
+    bracketed = re.fullmatch(r"\[([0-9a-f:]+)\](?::(.*))?", text, re.S)
+    host, port = bracketed.groups() if bracketed else (text.partition(":")[0], text.partition(":")[2] if ":" in text else None)
+    if port is not None and not (re.fullmatch(r"[1-9][0-9]{0,4}", port) and int(port) < 65536 and int(port) not in (80, 443)): return False
+    try:
+        if bracketed: return str(ipaddress.IPv6Address(host)) == host
+        last = host.rpartition(".")[2]
+        if re.fullmatch(r"[0-9]*", last) or last.startswith("0x"): return str(ipaddress.IPv4Address(host)) == host
+    except ValueError: return False
+    return all(re.fullmatch(r"(?!-)[a-z0-9-]{1,63}(?<!-)", label) for label in host.split("."))
+def texts(prefixes, hosts):
+    """Texts with one of the prefixes and, where hosts are named, at one of them; in one spelling."""
+    prefixes = {p for p in prefixes if not any(other != p and p.startswith(other) for other in prefixes)}
+    if hosts is not None:
+        prefixes = {p for p in prefixes if any(reach(p, host) for host in hosts)}
+        settled = all(any(reach(p, host) == 2 for host in hosts) for p in prefixes)
+        hosts = None if settled else frozenset(host for host in hosts if any(reach(p, host) for p in prefixes))
+    return ("texts", frozenset(prefixes), hosts) if prefixes else None
+def may_miss(constraint): return constraint[0] in ("absent", "unset")
 def allows(constraint, value):
     match constraint:
         case ("one", values): return value in values
-        case ("range", least, most): return value[0] == "number" and least <= value[1] <= most
-        case ("prefix", prefix): return value[0] == "str" and value[1].startswith(prefix)
+        case ("range", least, most):
+            return value[0] == "number" and (least is None or least <= value[1]) and (most is None or value[1] <= most)
+        case ("texts", prefixes, hosts):
+            if value[0] != "str" or not value[1].startswith(tuple(prefixes)): return False
+            read = url_host(value[1])
+            return hosts is None or (read is not None and any(same_letters(read[0], host) for host in hosts))
+        case ("unset", kinds): return value == ("NoneType", None) or (value == ("str", "") and "text" in kinds)
     return False
 def both(a, b):
     """What two constraints allow; None when nothing."""
     if a is None or b is None: return None
-    if b[0] == "one": a, b = b, a
+    order = ("absent", "one", "unset", "range", "texts", "each")
+    a, b = sorted((a, b), key=lambda constraint: order.index(constraint[0]))
     match a, b:
+        case ("absent",), _: return a if may_miss(b) else None
         case ("one", values), _: return one_of([value for value in values if allows(b, value)])
-        case ("absent",), ("absent",): return a
-        case ("range", a1, a2), ("range", b1, b2): return between(max(a1, b1), min(a2, b2))
-        case ("prefix", x), ("prefix", y): return a if x.startswith(y) else b if y.startswith(x) else None
+        case ("range", a1, a2), ("range", b1, b2):
+            return between(max((x for x in (a1, b1) if x is not None), default=None), min((x for x in (a2, b2) if x is not None), default=None))
+        case ("texts", p, h), ("texts", q, g):
+            met = {max(x, y, key=len) for x in p for y in q if x.startswith(y) or y.startswith(x)}
+            return texts(met, h & g if h is not None and g is not None else h if h is not None else g)
+        case ("unset", x), ("unset", y): return ("unset", x & y)
+        case ("unset", kinds), ("texts", _, _): return one_of([("str", "")] if "text" in kinds and allows(b, ("str", "")) else [])
+        case ("unset", kinds), ("each", _): return ("each", None) if "list" in kinds else None
+        case ("each", x), ("each", y): return ("each", both(x, y))
     return None
 def constraint_within(child, parent):
     match child, parent:
-        case ("absent",), ("absent",): return True
+        case ("absent",), _: return may_miss(parent)
         case ("one", values), _: return all(allows(parent, value) for value in values)
-        case ("range", a1, a2), ("range", b1, b2): return b1 <= a1 and a2 <= b2
-        case ("range", a1, a2), ("one", values):
-            while a1 <= a2:
-                if ("number", a1) not in values: return False
-                a1 = math.nextafter(a1, math.inf)
-            return True
-        case ("prefix", x), ("prefix", y): return x.startswith(y)
+        case ("range", a1, a2), ("range", b1, b2):
+            return (b1 is None or (a1 is not None and b1 <= a1)) and (b2 is None or (a2 is not None and a2 <= b2))
+        case ("texts", _, _), ("texts", _, _): return both(child, parent) == child
+        case ("unset", x), ("unset", y): return x <= y
+        case ("each", None), ("unset", kinds): return "list" in kinds
+        case ("each", x), ("each", y): return x is None or (y is not None and constraint_within(x, y))
     return False
 def parse_constraint(value):
     refuse(not isinstance(value, dict) or not value, "a constraint is an object with members")
+    several = lambda operand: frozenset(scalar(text)[1] for text in (operand if isinstance(operand, list) else [operand]))
+    strings = lambda operand: isinstance(operand, str) or (isinstance(operand, list) and len(operand) <= 256 and all(isinstance(x, str) for x in operand))
     met = ()
     for name, operand in value.items():
         match name:
             case "eq": one = one_of([scalar(operand)])
             case "in" if isinstance(operand, list) and len(operand) <= 256: one = one_of([scalar(item) for item in operand])
-            case "min": one = between(exact(operand), float(EXACT))
-            case "max": one = between(float(-EXACT), exact(operand))
-            case "prefix" if isinstance(operand, str): one = ("prefix", scalar(operand)[1])
+            case "min": one = between(None if exact(operand) == -EXACT else exact(operand), None)
+            case "max": one = between(None, exact(operand))
+            case "prefix" if strings(operand): one = texts(several(operand), None)
+            case "host" if strings(operand) and all(map(is_host, several(operand))): one = texts({""}, several(operand))
             case "absent" if operand is True: one = ("absent",)
+            case "unset" if operand is True: one = ("unset", frozenset(KINDS))
+            case "unset" if isinstance(operand, list) and all(kind in KINDS for kind in operand): one = ("unset", frozenset(operand))
+            case "each":
+                items = parse_constraint(operand)
+                refuse(items is not None and items[0] not in ("one", "range", "texts"), "`each` is about scalars")
+                one = ("each", items)
             case _: raise Wrong(f"an unknown constraint `{name}`")
         met = one if met == () else both(met, one)
     return met
+
+# Constraints at pointers that lie in one another, and `only` (custody-format, section 3).
+def steps(pointer):
+    """The pointers to what contains the addressed value, each with the kind of value that its next token supposes."""
+    for cut in re.finditer("/", pointer):
+        token = pointer[cut.end() :].partition("/")[0]
+        yield pointer[: cut.start()], "list" if cut.start() and re.fullmatch(r"0|[1-9][0-9]*", token, re.A) else "object"
+def inside(pointer, container): return pointer.startswith(container + "/")
+def narrow(arguments, pointer, by): arguments[pointer] = both(arguments[pointer], by) if pointer in arguments else by
+def conclude(arguments):
+    """Draws out what constraints imply for one another; None marks those that nothing meets."""
+    before = None
+    while before != arguments and None not in arguments.values():
+        before = dict(arguments)
+        for pointer in [p for p, constraint in before.items() if constraint == ("absent",) and p.endswith("/0") and p != "/0"]:
+            del arguments[pointer]
+            narrow(arguments, pointer[:-2], ("unset", frozenset(["list"])))
+        kinds = {}
+        for container, kind in [step for pointer in arguments for step in steps(pointer)]: kinds.setdefault(container, set()).add(kind)
+        for container in sorted(kinds):
+            if None in arguments.values(): return
+            within = [pointer for pointer in arguments if inside(pointer, container)]
+            match arguments.get(container, ()):
+                case () if len(kinds[container]) == 1: pass
+                case ("each", items) if items is not None and "object" not in kinds[container]:
+                    for pointer in within: conclude_item(arguments, container, pointer, items)
+                case _:
+                    narrow(arguments, container, ("unset", frozenset(kinds[container] if len(kinds[container]) == 1 else [])))
+                    for pointer in within:
+                        if pointer in arguments and not may_miss(arguments.pop(pointer)): arguments[container] = None
+def conclude_item(arguments, container, pointer, items):
+    index, deeper, _ = pointer[len(container) + 1 :].partition("/")
+    if deeper: return narrow(arguments, f"{container}/{index}", ("unset", frozenset()))
+    match arguments[pointer]:
+        case ("absent",) | None: pass
+        case ("unset", kinds):
+            if "text" in kinds and allows(items, ("str", "")): arguments[pointer] = ("unset", frozenset(["text"]))
+            else: arguments[pointer] = ("unset", frozenset()) if allows(items, ("NoneType", None)) else ("absent",)
+        case other: arguments[pointer] = both(other, items)
+def left_out(only, pointer):
+    """Whether `only` leaves nothing at the pointer, and no other shape on the way there."""
+    if only is ANY: return False
+    shapes = dict(steps(pointer))
+    related = lambda other: other == pointer or inside(pointer, other) or inside(other, pointer)
+    return not any(related(other) or any(shapes.get(at, kind) != kind for at, kind in steps(other)) for other in only)
 def pointer_tokens(text):
     refuse(not isinstance(text, str) or len(text.encode()) > 256 or (text and text[0] != "/") or re.search(r"~(?![01])", text), "not a JSON Pointer")
     return text.split("/")[1:]
@@ -855,13 +951,12 @@ def names(value, limit, valid):
     return frozenset(value)
 def graphic(text): return bool(re.fullmatch(r"[\x21-\x7e]+", text))
 def agent_subject(text): return bool(re.fullmatch(r"agent:[a-z0-9][a-z0-9._-]{0,63}", text))
-def ancestors_of(pointer): return [pointer[: cut.start()] for cut in list(re.finditer("/", pointer))[1:]]
 class Grant:
     """One authorization detail of type `tool_access`, in normal form."""
     def __init__(self, detail):
         refuse(not isinstance(detail, dict) or detail.get("type") != "tool_access", "an authorization detail of another type")
-        self.locations = self.actions = self.fields = self.calls = self.to = self.not_after = ANY
-        self.arguments, self.spend, self.depth, self.possible = {}, {}, 0, True
+        self.locations = self.actions = self.fields = self.calls = self.to = self.not_after = self.only = ANY
+        self.arguments, self.spend, self.budgets, self.depth, self.possible = {}, {}, frozenset(), 0, True
         for name, value in detail.items():
             read = getattr(self, f"read_{name}", None)
             refuse(read is None, f"an unknown dimension `{name}`")
@@ -876,6 +971,9 @@ class Grant:
     def read_arguments(self, value):
         refuse(not isinstance(value, dict) or len(value) > 64, "`arguments` is no object of at most 64")
         self.arguments = {argument_pointer(pointer): parse_constraint(c) for pointer, c in value.items()}
+    def read_only(self, value):
+        refuse(value is not True and (not isinstance(value, list) or len(value) > 64), "`only` is neither `true` nor a list of at most 64")
+        self.only = value if value is True else {argument_pointer(pointer) for pointer in value}
     def read_fields(self, value):
         refuse(not isinstance(value, list) or len(value) > 64, "`fields` is no list of at most 64")
         self.fields = {field_path(text) for text in value}
@@ -885,7 +983,11 @@ class Grant:
             elif name == "spend" and isinstance(limit, dict) and len(limit) <= 16:
                 self.spend = {argument_pointer(pointer): exact(most) for pointer, most in limit.items()}
                 refuse(not all(0 <= most <= 1e12 for most in self.spend.values()), "`limits.spend` is out of range")
+            elif name == "name":
+                self.budgets = frozenset(limit if isinstance(limit, list) else [limit])
+                refuse(len(self.budgets) > 16 or not all(isinstance(one, str) and 0 < len(one) <= 128 for one in self.budgets), "no name of a budget")
             else: raise Wrong(f"an unknown limit `{name}`")
+        refuse(bool(self.budgets) and self.calls is ANY and not self.spend, "a budget has a name but no size")
     def read_delegate(self, value):
         refuse(not isinstance(value, dict) or not {"to"} <= set(value) <= {"to", "depth"}, "`delegate` is not {to, depth}")
         named = names(value["to"], 256, lambda sub: sub == "*" or agent_subject(sub))
@@ -897,14 +999,16 @@ class Grant:
         """One spelling for one meaning; `possible` is false when the grant permits nothing."""
         empty = any(named is not ANY and not named for named in (self.locations, self.actions))
         if empty or self.calls == 0 or (self.not_after is not ANY and self.not_after <= 0): self.possible = False
-        for pointer, most in self.spend.items():
-            spendable = between(0.0, most)
-            self.arguments[pointer] = both(self.arguments[pointer], spendable) if pointer in self.arguments else spendable
-        if any(constraint is None for constraint in self.arguments.values()): self.possible = False
-        # What is inside a missing or scalar argument is missing too.
-        nested = [pointer for pointer in self.arguments if any(above in self.arguments for above in ancestors_of(pointer))]
-        for pointer in nested:
-            if self.arguments.pop(pointer) != ("absent",): self.possible = False
+        if self.only is True: self.only = self.arguments.keys() | self.spend.keys()
+        for pointer, most in self.spend.items(): narrow(self.arguments, pointer, between(Decimal(0), most))
+        conclude(self.arguments)
+        if self.only is not ANY:
+            self.only = {pointer for pointer in self.only if not any(inside(pointer, other) for other in self.only)}
+            self.only = {p for p in self.only if p.count("/") > 1 or self.arguments.get(p) != ("absent",)}
+        for pointer in [pointer for pointer in self.arguments if left_out(self.only, pointer)]:
+            constraint = self.arguments.pop(pointer)
+            if constraint is None or not may_miss(constraint): self.possible = False
+        if None in self.arguments.values(): self.possible = False
         if self.fields is not ANY:
             kept = {path for path in self.fields if not any(other != path and shows(other, path) for other in self.fields)}
             self.fields = ANY if () in self.fields else kept
@@ -912,7 +1016,16 @@ class Grant:
         if len(self.arguments) > 64: self.possible = False
     def implies(self, pointer, constraint):
         if pointer in self.arguments: return constraint_within(self.arguments[pointer], constraint)
-        return constraint == ("absent",) and any(above in self.arguments for above in ancestors_of(pointer))
+        return may_miss(constraint) and (self.is_missing(pointer) or left_out(self.only, pointer))
+    def is_missing(self, pointer):
+        """Whether a constraint on a container leaves nothing there, and no other shape than the pointer supposes."""
+        for container, kind in steps(pointer):
+            match self.arguments.get(container):
+                case ("absent",): return True
+                case ("one", values) if values == {("NoneType", None)}: return True
+                case ("unset", kinds) if kinds <= {kind}: return True
+                case ("each", None) if kind == "list": return True
+        return False
     def within(self, parent):
         subset = lambda a, b: b is ANY or (a is not ANY and a <= b)
         least = lambda a, b: b is None or (a is not None and a <= b)
@@ -920,6 +1033,8 @@ class Grant:
             subset(self.locations, parent.locations)
             and subset(self.actions, parent.actions)
             and all(self.implies(pointer, constraint) for pointer, constraint in parent.arguments.items())
+            and (parent.only is ANY or (self.only is not ANY and all(any(c == p or inside(c, p) for p in parent.only) for c in self.only)))
+            and parent.budgets <= self.budgets
             and (parent.fields is ANY or (self.fields is not ANY and all(any(shows(p, c) for p in parent.fields) for c in self.fields)))
             and least(self.calls, parent.calls)
             and all(pointer in self.spend and self.spend[pointer] <= most for pointer, most in parent.spend.items())

@@ -34,11 +34,13 @@ def both(**members):
 def widened():
     parent = {
         "type": "tool_access", "locations": [w.HELPDESK], "actions": ["a", "b"], "fields": ["/items/*/id", "/name"],
-        "arguments": {"/max": {"max": 50}, "/min": {"min": 5}, "/one": {"eq": "x"}, "/some": {"in": ["x", "y", 3]}, "/path": {"prefix": "/docs/"}, "/none": {"absent": True}},
-        "limits": {"calls": 10, "spend": {"/max": 40}}, "delegate": {"to": ["agent:summarizer"], "depth": 2}, "not_after": w.BEGIN + 5000,
+        "arguments": {"/max": {"max": 50}, "/min": {"min": 5}, "/one": {"eq": "x"}, "/some": {"in": ["x", "y", 3]}, "/path": {"prefix": "/docs/"}, "/none": {"absent": True},
+            "/cc": {"unset": True}, "/to": {"each": {"prefix": ["a@", "b@"]}}, "/url": {"host": ["a.com", "b.com"]}, "/in/deep": {"max": 9}},
+        "only": ["/max", "/min", "/one", "/some", "/path", "/cc", "/to", "/url", "/in", "/body"],
+        "limits": {"name": "desk", "calls": 10, "spend": {"/max": 40}}, "delegate": {"to": ["agent:summarizer"], "depth": 2}, "not_after": w.BEGIN + 5000,
     }  # fmt: skip
     same = {name: value for name, value in parent.items() if name != "delegate"}
-    narrower = same | {"actions": ["a"], "fields": ["/items/0/id"], "limits": {"calls": 1, "spend": {"/max": 4}}, "not_after": w.BEGIN + 4000}
+    narrower = same | {"actions": ["a"], "fields": ["/items/0/id"], "limits": {"name": ["desk", "mine"], "calls": 1, "spend": {"/max": 4}}, "not_after": w.BEGIN + 4000}
 
     def one(name, details, expect="custody"):
         # The delegator itself signed for it: only the comparison with what it holds can tell.
@@ -50,6 +52,9 @@ def widened():
     argument = lambda name, constraint: same | {"arguments": {**same["arguments"], name: constraint}}
     one("honest after all: the same", same, "")
     one("honest after all: less of everything", narrower, "")
+    one("honest after all: a prefix of one host", argument("/url", {"prefix": "https://a.com/docs"}), "")
+    one("honest after all: an empty list of recipients", argument("/to", {"each": {"in": []}}), "")
+    one("honest after all: fewer arguments", same | {"only": [at for at in same["only"] if at != "/body"]}, "")
     one("honest after all: handed on once more", same | {"delegate": {"to": ["agent:summarizer"], "depth": 1}}, "")
     for name, details in {
         "another location": same | {"locations": [w.HELPDESK, "https://other.example/"]},
@@ -59,7 +64,7 @@ def widened():
         "another field": same | {"fields": ["/items/*/id", "/secret"]},
         "every item of a field": same | {"fields": ["/items"]},
         "every field": {key: value for key, value in same.items() if key != "fields"},
-        "a greater maximum": argument("/max", {"max": 40.5}) | {"limits": {"calls": 10, "spend": {"/max": 41}}},
+        "a greater maximum": argument("/max", {"max": 40.5}) | {"limits": {"name": "desk", "calls": 10, "spend": {"/max": 41}}},
         "a lesser minimum": argument("/min", {"min": 4.999}),
         "another value": argument("/one", {"eq": "y"}),
         "one value more": argument("/some", {"in": ["x", "y", 3, 4]}),
@@ -67,9 +72,20 @@ def widened():
         "a shorter prefix": argument("/path", {"prefix": "/home"}),
         "an argument that was to be left out": argument("/none", {"eq": 1}),
         "an argument left open": same | {"arguments": {key: value for key, value in same["arguments"].items() if key != "/min"}},
-        "more calls": same | {"limits": {"calls": 11, "spend": {"/max": 40}}},
-        "any number of calls": same | {"limits": {"spend": {"/max": 40}}},
-        "no total": same | {"limits": {"calls": 10}},
+        "more calls": same | {"limits": {"name": "desk", "calls": 11, "spend": {"/max": 40}}},
+        "any number of calls": same | {"limits": {"name": "desk", "spend": {"/max": 40}}},
+        "no name of the budget": same | {"limits": {"calls": 10, "spend": {"/max": 40}}},
+        "another name of the budget": same | {"limits": {"name": "other", "calls": 10, "spend": {"/max": 40}}},
+        "no total": same | {"limits": {"name": "desk", "calls": 10}},
+        "a value where nothing was to be": argument("/cc", {"in": ["", "x"]}),
+        "an item that was not to be": argument("/to", {"each": {"prefix": ["a@", "c@"]}}),
+        "a text for a list": argument("/to", {"prefix": "a@"}),
+        "another host": argument("/url", {"host": ["a.com", "c.com"]}),
+        "a prefix that reaches another host": argument("/url", {"prefix": "https://a.com"}),
+        "a text for an object": same | {"arguments": {key: value for key, value in same["arguments"].items() if key != "/in/deep"} | {"/in": {"eq": "x"}}},
+        "one argument more": same | {"only": same["only"] + ["/bcc"]},
+        "any further argument": {key: value for key, value in same.items() if key != "only"},
+        "a maximum greater in the last digit": argument("/in/deep", {"max": 9.000000000000002}),
         "a later end": same | {"not_after": w.BEGIN + 5001},
         "no end": {key: value for key, value in same.items() if key != "not_after"},
         "as many hops more": same | {"delegate": {"to": ["agent:summarizer"], "depth": 2}},

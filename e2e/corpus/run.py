@@ -2,6 +2,7 @@
 
     python run.py make FOLDER     writes FOLDER/<number>/ledger and FOLDER/<number>/case.json for each case
     python run.py verify FOLDER   verifies every case in one process; one line of JSON for each
+    python run.py authority FILE  compares the authorities of each line of FILE; prints the lines that it sees otherwise
 """
 
 import base64
@@ -37,5 +38,16 @@ def verify(folder):
         print(json.dumps({"case": place.name, "failures": failures}))
 
 
+def authority(vectors):
+    for line in vectors.read_text().splitlines():
+        case = json.loads(line)
+        a, b, canonical, meet = (v.Authority(case[name]).grants for name in ("a", "b", "a_canonical", "meet"))
+        said = {"a_within_b": v.covered(a, b), "b_within_a": v.covered(b, a)}
+        said |= {"a_within_meet": v.covered(a, meet), "b_within_meet": v.covered(b, meet)}
+        same = v.covered(a, canonical) and v.covered(canonical, a) and v.covered(meet, a) and v.covered(meet, b)
+        if not same or any(case[name] != verdict for name, verdict in said.items()):
+            print(json.dumps({"said": said, "same": same, "case": case}))
+
+
 if __name__ == "__main__":
-    {"make": make, "verify": verify}[sys.argv[1]](pathlib.Path(sys.argv[2]))
+    {"make": make, "verify": verify, "authority": authority}[sys.argv[1]](pathlib.Path(sys.argv[2]))

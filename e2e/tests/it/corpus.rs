@@ -110,6 +110,13 @@ fn both_verifiers_count_the_same_witnesses() {
     }
 }
 
+#[test]
+fn both_verifiers_order_authorities_alike() {
+    // The model's own test keeps the file current.
+    let differing = run("authority", &root().join("e2e/corpus/authority.jsonl"));
+    assert_eq!(differing, "");
+}
+
 /// Every case with what both verifiers say.
 fn judged() -> Vec<Case> {
     let corpus = TempDir::new().unwrap();

@@ -62,20 +62,11 @@ pub(crate) enum Reach {
 
 /// How much of the texts that begin with `prefix` is at `host`.
 pub(crate) fn reach(prefix: &str, host: &str) -> Reach {
-    match authority(prefix) {
-        Some((written, true)) => {
-            if written.eq_ignore_ascii_case(host) {
-                Reach::Everything
-            } else {
-                Reach::Nothing
-            }
-        }
-        _ => {
-            let begins = |whole: String| whole.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
-            let some = begins(format!("https://{host}")) || begins(format!("http://{host}"));
-            if some { Reach::Some } else { Reach::Nothing }
-        }
+    if let Some((written, true)) = authority(prefix) {
+        return if written.eq_ignore_ascii_case(host) { Reach::Everything } else { Reach::Nothing };
     }
+    let begins = |whole: String| whole.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    if begins(format!("https://{host}")) || begins(format!("http://{host}")) { Reach::Some } else { Reach::Nothing }
 }
 
 #[cfg(test)]

@@ -110,11 +110,12 @@ fn allowed(value: &Value, grant: &Grant) -> Result<BTreeSet<String>, Refusal> {
         let at = at.as_str().ok_or_else(|| invalid("`only` must be `true` or a list of JSON Pointers"))?;
         argument_pointer(at).map(|()| at.to_owned())
     };
-    let listed = Some(listed.iter().map(pointer).collect::<Result<BTreeSet<_>, _>>()?);
+    let listed: BTreeSet<String> = listed.iter().map(pointer).collect::<Result<_, _>>()?;
+    let only = Some(listed.clone());
     let needed = |at: &&String| grant.arguments.get(*at).is_none_or(|constraint| !constraint.allows_missing());
-    match constrained().filter(needed).find(|at| arguments::left_out(&listed, at)) {
+    match constrained().filter(needed).find(|at| arguments::left_out(&only, at)) {
         Some(at) => Err(invalid(format!("`only` does not name {}, which the grant needs", quote(at)))),
-        None => Ok(listed.unwrap_or_default()),
+        None => Ok(listed),
     }
 }
 

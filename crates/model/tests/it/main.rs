@@ -9,4 +9,5 @@ mod masking;
 mod oracle;
 mod seeds;
 mod support;
+mod vectors;
 mod words;

@@ -178,7 +178,7 @@ fn places() -> Vec<(&'static str, &'static str, i64)> {
 }
 
 /// A detail that constrains arguments only, at pointers that lie in one another.
-fn argument_detail() -> impl Strategy<Value = Value> {
+pub(crate) fn argument_detail() -> impl Strategy<Value = Value> {
     let spend = prop::option::weighted(0.2, prop::sample::select(vec![json!(0), json!(1), json!(50)]));
     let at = prop::option::weighted;
     (
