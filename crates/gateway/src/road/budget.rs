@@ -8,13 +8,13 @@ use remit_model::{
     authority::Charge,
     call::Call,
     refusal::{Code, Refusal},
-    time::ClockStatus,
+    time::{ClockStatus, UnixTime},
 };
 use remit_store::{ApplyError, Batch, Budget, Precondition, Snapshot, Store};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How long a budget's count outlives the token it was first drawn with.
-const BUDGET_KEPT_SECS: i64 = 90 * 24 * 3600;
+/// How long a budget's count outlives the authority that it limits: longer than any clock is wrong.
+const BUDGET_KEPT_SECS: i64 = 24 * 3600;
 /// How many used-up grants are set aside before the call is refused.
 const BUDGET_TRIES: usize = 8;
 /// The caller's own authority among the sources of budgets.
@@ -86,13 +86,15 @@ async fn draw(context: &Context<'_>, draws: Vec<Draw>, record: &mut RequestRecor
     }
 }
 
-/// An authority that the caller's is a part of, and where its budgets are counted. What is counted under a name lasts as
-/// long as the grant, so that a limit holds over all who hold a part of it: handing on, narrowing one's own token,
-/// refreshing it or getting another one does not multiply it.
+/// An authority that the caller's is a part of, and where its budgets are counted. A limit holds over everyone who holds a
+/// part of it, because each part draws on the whole: handing on, narrowing, refreshing or getting another token does not
+/// multiply it. Parts have budgets of their own besides, so two narrowings of one token are both usable.
 #[derive(Debug)]
 struct Source {
     name: String,
     authority: Authority,
+    /// When the authority ends and its counts may be forgotten; never, for what a principal may do at all.
+    until: Option<UnixTime>,
 }
 
 /// What a call draws on one budget.
@@ -108,7 +110,11 @@ struct Draw {
 async fn sources(store: &Store, snapshot: &Snapshot, caller: &Caller) -> Result<Vec<Source>, Refusal> {
     let token = &caller.token;
     let unreadable = || Refusal::new(Code::LedgerUnavailable, "the budgets of the chain cannot be read");
-    let own = Source { name: format!("{}/{}", token.txn, caller.holder()), authority: caller.authority.authority.clone() };
+    let own = Source {
+        name: format!("token/{}", token.jti),
+        authority: caller.authority.authority.clone(),
+        until: Some(token.exp.plus(BUDGET_KEPT_SECS)),
+    };
     let mut sources = vec![own];
     for jti in &token.ancestors {
         let parent = store.token(jti).await.map_err(|_| unreadable())?.ok_or_else(unreadable)?;
@@ -116,16 +122,20 @@ async fn sources(store: &Store, snapshot: &Snapshot, caller: &Caller) -> Result<
         parties.extend(parent.chain.hops.iter().map(|hop| hop.delegate.clone()));
         // As the parent's own calls count it, so that both draw on one budget.
         let authority = active::within_limits(snapshot, parent.authority.clone(), &parties).at_location(&token.aud);
-        sources.push(Source { name: format!("{}/{}", token.txn, parent.chain.holder().sub), authority });
+        let until = Some(parent.expires.plus(BUDGET_KEPT_SECS));
+        sources.push(Source { name: format!("token/{jti}"), authority, until });
     }
     let chain =
         store.token(&token.jti).await.map_err(|_| unreadable())?.map(|stored| stored.chain.hops.clone()).unwrap_or_default();
     // A hop is made once; what a refresh gives out later is under it, however narrow it is asked for.
-    sources
-        .extend(chain.into_iter().map(|hop| Source { name: format!("{}/hop/{}", token.txn, hop.jti), authority: hop.authority }));
+    sources.extend(chain.into_iter().map(|hop| Source {
+        name: format!("{}/hop/{}", token.txn, hop.jti),
+        authority: hop.authority,
+        until: Some(hop.expires.max(token.exp).plus(BUDGET_KEPT_SECS)),
+    }));
     for party in token.parties() {
         let authority = active::most(snapshot, party).cloned().unwrap_or_default();
-        sources.push(Source { name: format!("most/{}/{}", party.iss, party.sub), authority });
+        sources.push(Source { name: format!("most/{}/{}", party.iss, party.sub), authority, until: None });
     }
     Ok(sources)
 }
@@ -156,10 +166,11 @@ fn draws(
                 _ => above(&own, number, source, call, exhausted).ok_or_else(|| digest.to_owned())?,
             };
             for charge in charges {
-                let key = format!("{}/{}/{}", source.name, charge.grant, charge.unit);
-                let until = Some(caller.token.exp.plus(BUDGET_KEPT_SECS));
-                let budget = Budget { key: key.clone(), add: charge.add, limit: charge.limit, until };
-                draws.entry(key).or_insert(Draw { from: (number, charge.grant), budget });
+                // INVARIANT: never the digest of the grant: alternatives of one meaning share a budget.
+                let key = format!("{}/{}/{}", source.name, charge.budget, charge.unit);
+                let budget = Budget { key: key.clone(), add: charge.add, limit: charge.limit, until: source.until };
+                let drawn = draws.entry(key).or_insert_with(|| Draw { from: (number, charge.grant), budget });
+                drawn.budget.limit = drawn.budget.limit.min(charge.limit);
             }
         }
     }

@@ -131,3 +131,61 @@ async fn another_grant_pays_when_one_is_used_up_and_shows_only_its_own_fields() 
     }
     assert_eq!(shown, [true, false]);
 }
+
+#[tokio::test]
+async fn alternatives_of_one_meaning_share_one_budget() {
+    for limits in [json!({"calls": 1}), json!({"name": "refunds", "calls": 1}), json!({"spend": {"/amount": 1}})] {
+        let world = World::new(true).await;
+        let one = |least: u32| json!({"actions": ["refund"], "arguments": {"/amount": {"min": 1}, "/n": {"eq": least}}, "limits": limits});
+        let held = world.grants(&[one(1), one(2), one(3), one(4)]);
+        let chain = consented(&world, held.clone());
+        let claims = world.claims(held, key(7).public().thumbprint());
+        issue(&world, &claims, &chain).await;
+        let client = world.client(key(7), &claims);
+        client.call("refund", json!({"amount": 1, "n": 3})).await.result();
+        for n in 1..=4 {
+            client.call("refund", json!({"amount": 1, "n": n})).await.refused(200, "limit_exhausted");
+        }
+        assert_eq!(world.fake.calls(), 1, "{limits}");
+    }
+}
+
+#[tokio::test]
+async fn budgets_of_different_names_are_counted_apart() {
+    let world = World::new(true).await;
+    let one =
+        |name: &str, n: u32| json!({"actions": ["refund"], "arguments": {"/n": {"eq": n}}, "limits": {"name": name, "calls": 1}});
+    let held = world.grants(&[one("a", 1), one("b", 2)]);
+    let chain = consented(&world, held.clone());
+    let claims = world.claims(held, key(7).public().thumbprint());
+    issue(&world, &claims, &chain).await;
+    let client = world.client(key(7), &claims);
+    for n in [1, 2] {
+        client.call("refund", json!({"amount": 1, "n": n})).await.result();
+        client.call("refund", json!({"amount": 1, "n": n})).await.refused(200, "limit_exhausted");
+    }
+}
+
+#[tokio::test]
+async fn two_narrowings_of_one_sign_in_are_both_usable_and_draw_on_it_together() {
+    let world = World::new(true).await;
+    let chain = consented(&world, refunds(&world, 50, 3));
+    let sign_in = world.claims(refunds(&world, 50, 3), key(7).public().thumbprint());
+    issue(&world, &sign_in, &chain).await;
+    let mut narrowed = Vec::new();
+    for _ in 0..2 {
+        let mut claims = world.claims(refunds(&world, 50, 2), key(7).public().thumbprint());
+        claims.ancestors = vec![sign_in.jti.clone()];
+        issue(&world, &claims, &chain).await;
+        narrowed.push(world.client(key(7), &claims));
+    }
+    // Each has two calls of its own, and the sign-in has three for both.
+    for _ in 0..2 {
+        narrowed[0].call("refund", json!({"amount": 1})).await.result();
+    }
+    narrowed[0].call("refund", json!({"amount": 1})).await.refused(200, "limit_exhausted");
+    narrowed[1].call("refund", json!({"amount": 1})).await.result();
+    narrowed[1].call("refund", json!({"amount": 1})).await.refused(200, "limit_exhausted");
+    world.client(key(7), &sign_in).call("refund", json!({"amount": 1})).await.refused(200, "limit_exhausted");
+    assert_eq!(world.fake.calls(), 3);
+}

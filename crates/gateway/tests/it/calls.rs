@@ -59,6 +59,7 @@ async fn a_refused_tool_call_is_a_result_that_tells_the_model_why() {
     stateless.call("prose", json!({})).await.result();
     let mut session = world.planner(denied(&world));
     session.initialize().await.result();
+    session.legacy_call("prose", json!({})).await.result();
     for (tool, code) in DENIALS {
         for modern in [true, false] {
             let arguments = json!({"amount": 51});
@@ -251,7 +252,9 @@ async fn handing_on_does_not_multiply_a_limit() {
     let world = World::new(true).await;
     let limited = world.grant(json!({"actions": ["ticket_read"], "limits": {"calls": 3}}));
     world.issued("parent-jti", &limited).await;
-    let (planner, helper) = (world.planner(limited.clone()), world.helper(limited.clone()));
+    let mut parent = world.claims(limited.clone(), crate::world::key(7).public().thumbprint());
+    parent.jti = "parent-jti".into();
+    let (planner, helper) = (world.client(crate::world::key(7), &parent), world.helper(limited.clone()));
     helper.call("ticket_read", json!({})).await.result();
     planner.call("ticket_read", json!({})).await.result();
     world.helper(limited).call("ticket_read", json!({})).await.result();

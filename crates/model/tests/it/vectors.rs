@@ -26,7 +26,8 @@ fn the_vectors_of_the_order_are_current() {
             "a_within_b": left.within(&right).is_ok(), "b_within_a": right.within(&left).is_ok(),
             "a_within_meet": left.within(&met).is_ok(), "b_within_meet": right.within(&met).is_ok(),
         });
-        lines.push_str(&format!("{line}\n"));
+        lines += &line.to_string();
+        lines.push('\n');
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../e2e/corpus/authority.jsonl");
     if env::var_os("REMIT_WRITE_VECTORS").is_some() {
