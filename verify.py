@@ -1000,6 +1000,10 @@ class Grant:
         empty = any(named is not ANY and not named for named in (self.locations, self.actions))
         if empty or self.calls == 0 or (self.not_after is not ANY and self.not_after <= 0): self.possible = False
         if self.only is True: self.only = self.arguments.keys() | self.spend.keys()
+        elif self.only is not ANY:
+            stated = {} if None in self.arguments.values() else self.arguments
+            needed = [p for p in stated.keys() | self.spend.keys() if p not in stated or not may_miss(stated[p])]
+            refuse(any(left_out(self.only, pointer) for pointer in needed), "`only` does not name what the grant needs")
         for pointer, most in self.spend.items(): narrow(self.arguments, pointer, between(Decimal(0), most))
         conclude(self.arguments)
         if self.only is not ANY:
