@@ -369,6 +369,7 @@ fn gateway(store: &Store, policy: &Arc<Live>, clock: &Clock, keys: &Keys, url: &
             captures: Captures::default(),
             reads_in_outage: false,
             denials: Denials::default(),
+            start_timeout: None,
         }],
         nonces: nonces(),
         settings,

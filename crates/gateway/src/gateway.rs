@@ -4,7 +4,7 @@ use crate::{
     mcp::{
         request_state::RequestState,
         session::{SessionEnd, Sessions},
-        upstream::pool::LinkKey,
+        upstream::{pool::LinkKey, process_group::ProcessGroups},
     },
     mount::Mount,
     road::identify::Gatekeeper,
@@ -24,6 +24,9 @@ use tokio::sync::{mpsc, oneshot};
 
 /// How often idle sessions and links are looked for.
 const SWEEP: Duration = Duration::from_secs(30);
+
+/// How long a stop waits for stdio servers to end: each of the three steps, and some room.
+const CLOSE_WAIT: Duration = Duration::from_secs(6);
 
 /// Everything the gateway works with.
 #[derive(Debug)]
@@ -52,6 +55,8 @@ pub struct Gateway {
     pub(crate) sessions: Sessions,
     pub(crate) request_state: RequestState,
     pub(crate) mounts: HashMap<String, Arc<Mount>>,
+    /// Every stdio server's processes.
+    groups: ProcessGroups,
     quota: Quota,
     pub(crate) closing: mpsc::UnboundedSender<SessionEnd>,
 }
@@ -62,7 +67,9 @@ impl Gateway {
         let Parts { store, policy, clock, entropy, keys, routes, nonces, mut settings } = parts;
         settings.recheck = settings.recheck.max(Duration::from_millis(1));
         let settings = Arc::new(settings);
-        let mounts = routes.into_iter().map(|route| (route.server.id.to_string(), Arc::new(Mount::new(route, &settings))));
+        let groups = ProcessGroups::new(settings.guard.clone());
+        let mount = |route: Route| (route.server.id.to_string(), Arc::new(Mount::new(route, &settings, &groups)));
+        let mounts = routes.into_iter().map(mount).collect();
         let (closing, ended) = mpsc::unbounded_channel();
         tokio::spawn(Self::record_ends(store.clone(), settings.tenant.clone(), ended));
         let gateway = Arc::new(Self {
@@ -70,7 +77,8 @@ impl Gateway {
             gatekeeper: Gatekeeper::new(keys, nonces, &settings, &store),
             sessions: Sessions::new(settings.sessions, nanos(settings.session_idle)),
             request_state: RequestState::new(&entropy.bytes()),
-            mounts: mounts.collect(),
+            mounts,
+            groups,
             quota: Quota::per_second(settings.anonymous_records),
             store,
             policy,
@@ -104,6 +112,12 @@ impl Gateway {
         let (done, flushed) = oneshot::channel();
         if self.closing.send(SessionEnd::Flush(done)).is_ok() {
             let _ = flushed.await;
+        }
+        for mount in self.mounts.values() {
+            mount.pool.close_all();
+        }
+        if !self.groups.all_ended(CLOSE_WAIT).await {
+            tracing::warn!(running = self.groups.running(), "stdio servers were still ending; the guard ends them");
         }
     }
 

@@ -4,7 +4,7 @@ use crate::{
     mcp::{
         headers::{self, Declared},
         list::List,
-        upstream::pool::Pool,
+        upstream::{pool::Pool, process_group::ProcessGroups},
     },
     road::record::Described,
     settings::{Captures, Denials, Route, Settings},
@@ -32,11 +32,12 @@ pub(crate) struct Mount {
 }
 
 impl Mount {
-    pub(crate) fn new(route: Route, settings: &Arc<Settings>) -> Self {
-        let Route { server, upstream, captures, reads_in_outage, denials } = route;
+    pub(crate) fn new(route: Route, settings: &Arc<Settings>, groups: &ProcessGroups) -> Self {
+        let pool = Pool::new(&route, Arc::clone(settings), groups.clone());
+        let Route { server, captures, reads_in_outage, denials, .. } = route;
         Self {
             server,
-            pool: Pool::new(upstream, Arc::clone(settings)),
+            pool,
             captures,
             reads_in_outage,
             denials,

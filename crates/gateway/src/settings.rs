@@ -51,6 +51,9 @@ pub struct Settings {
     pub denials_as_http: bool,
     /// Refuse mutations when the clock's state is unknown (record.md §1.5).
     pub clock_required: bool,
+    /// The program that guards stdio servers, run with the argument `guard`: it ends their process groups when this
+    /// process dies without doing so. `None` runs no guard.
+    pub guard: Option<PathBuf>,
     /// Answer evaluations of the AuthZEN API; `None` leaves its paths out.
     pub authzen: Option<Authzen>,
 }
@@ -84,6 +87,7 @@ impl Settings {
             anonymous_records: 20,
             denials_as_http: false,
             clock_required: false,
+            guard: None,
             authzen: None,
         }
     }
@@ -97,6 +101,8 @@ pub struct Route {
     pub captures: Captures,
     /// Serve calls that change nothing while the ledger is in trouble, as long as they can be recorded.
     pub reads_in_outage: bool,
+    /// How long a link to this upstream may take to open; `None` leaves it at [`Settings::connect_timeout`].
+    pub start_timeout: Option<Duration>,
     pub denials: Denials,
 }
 

@@ -42,4 +42,7 @@ pub(crate) enum Command {
     /// The reference of every command, as Markdown
     #[command(hide = true)]
     Reference,
+    /// End the process groups named on standard input when it closes; the server starts this for itself
+    #[command(hide = true)]
+    Guard,
 }

@@ -32,6 +32,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if matches!(cli.command, Command::Guard) {
+        remit_gateway::guard(std::io::stdin().lock());
+        return ExitCode::SUCCESS;
+    }
     let quiet = !matches!(cli.command, Command::Serve(_) | Command::Witness(_));
     let done =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(anyhow::Error::from).and_then(|runtime| {
@@ -83,6 +87,7 @@ async fn run(command: Command) -> Result<bool> {
         Command::Token(command) => token::run(&command, &ambient).await?,
         Command::Audit(command) => return audit::run(&command, &ambient).await,
         Command::Reference => out!("{}", reference::markdown()),
+        Command::Guard => {}
     }
     Ok(true)
 }

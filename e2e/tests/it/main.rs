@@ -22,6 +22,7 @@ mod harness;
 mod ledger;
 mod openid;
 mod outage;
+mod processes;
 mod replay;
 mod schema;
 mod tlog;

@@ -4,6 +4,13 @@ MODE = os.environ.get("MODE", "legacy")
 release = threading.Event()
 lock = threading.Lock()
 era = None
+NOISE = {
+    "nonsense": "Traceback (most recent call last):",
+    "json-log": '{"level": "info", "msg": "listening"}',
+    "null-error": '{"jsonrpc": "2.0", "id": null, "error": {"code": -32700, "message": "Parse error"}}',
+    "batch": '[{"jsonrpc": "2.0", "id": 1, "result": {}}]',
+    "blank": "\xff\x00 \t",
+}
 
 
 def say(message):
@@ -41,9 +48,10 @@ def call(message):
         structured(message, {"pid": os.getpid()})
     elif name == "die":
         os._exit(1)
-    elif name == "nonsense":
-        sys.stdout.write("Traceback (most recent call last):\n")
-        sys.stdout.flush()
+    elif name in NOISE:
+        with lock:
+            sys.stdout.write(NOISE[name] + "\n")
+        structured(message, {"said": name})
     elif name == "flood":
         sys.stdout.write("[" * 100000)
         sys.stdout.flush()
@@ -73,3 +81,6 @@ for line in sys.stdin:
         answer(message, {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": {"name": "child", "version": "1"}})
     elif method == "tools/call":
         call(message)
+
+while MODE == "stubborn":
+    threading.Event().wait(3600)

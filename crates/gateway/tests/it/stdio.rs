@@ -4,7 +4,7 @@ use crate::world::{Client, Wish, World, next_event};
 use hyper::Method;
 use remit_gateway::Upstream;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs, time::Duration};
 
 const CHILD: &str = include_str!("child.py");
 
@@ -73,12 +73,89 @@ async fn each_chain_has_a_child_of_its_own_and_a_dead_child_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_child_that_talks_nonsense_is_cut_off() {
+async fn a_line_that_is_no_message_is_skipped_and_the_call_goes_on() {
     let world = world("legacy").await;
     let client = world.all();
-    client.call("nonsense", json!({})).await.refused(200, "upstream_malformed");
+    for name in ["nonsense", "json-log", "null-error", "batch", "blank"] {
+        let reply = client.call(name, json!({})).await;
+        assert_eq!(reply.result()["structuredContent"]["said"], name);
+    }
+    works(&client).await;
+}
+
+#[tokio::test]
+async fn a_child_whose_line_never_ends_is_cut_off_and_replaced() {
+    let world = world("legacy").await;
+    let client = world.all();
     client.call("flood", json!({})).await.refused(200, "upstream_malformed");
     works(&client).await;
+}
+
+/// A server behind a launcher, as `npx` and `sh -c` leave them: the launcher waits for it, and neither ends at the end of
+/// standard input.
+async fn launched(change: impl FnOnce(&mut remit_gateway::Settings) + 'static) -> World {
+    let launcher = "exec 3<&0; python3 -c \"$CHILD\" <&3 & wait";
+    let env = [("MODE", "stubborn"), ("PATH", "/usr/local/bin:/usr/bin:/bin"), ("CHILD", CHILD)];
+    let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let upstream = Upstream::Stdio { command: "sh".into(), args: vec!["-c".into(), launcher.into()], env, cwd: None };
+    Wish { upstream: Some(upstream), ..Wish::new(true) }.settings(change).build().await
+}
+
+/// Processes of the groups that this process started, zombies included.
+fn descendants() -> Vec<String> {
+    let own = std::process::id();
+    let stat = |entry: fs::DirEntry| fs::read_to_string(entry.path().join("stat")).ok();
+    let all: Vec<(u32, u32, u32, String)> = fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| stat(entry.unwrap()))
+        .filter_map(|stat| {
+            let (pid, rest) = stat.split_once(" (").unwrap();
+            let fields: Vec<&str> = rest.rsplit_once(") ").unwrap().1.split(' ').collect();
+            Some((pid.parse().ok()?, fields[1].parse().ok()?, fields[2].parse().ok()?, stat.clone()))
+        })
+        .collect();
+    let groups: Vec<u32> = all.iter().filter(|process| process.1 == own).map(|process| process.0).collect();
+    all.into_iter().filter(|process| groups.contains(&process.2)).map(|process| process.3).collect()
+}
+
+#[tokio::test]
+async fn a_hundred_sessions_behind_a_launcher_leave_no_process() {
+    let world = launched(|_| {}).await;
+    for _ in 0..100 {
+        let mut client = world.all();
+        client.initialize().await.result();
+        client.legacy_call("pid", json!({})).await.result();
+        let deleted = client.raw(Method::DELETE, client.headers(&Method::DELETE), "").await;
+        assert_eq!(deleted.status(), 204);
+    }
+    world.gate.close().await;
+    assert_eq!(descendants(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn whatever_ends_a_link_ends_the_whole_group() {
+    // Eviction, idleness, the launcher's own end, and the end of the gateway.
+    let world = launched(|settings| settings.links = 1).await;
+    let (planner, helper) = (world.all(), world.helper(world.grant(json!({"actions": ["*"]}))));
+    let pid = |reply: crate::world::Reply| reply.result()["structuredContent"]["pid"].as_u64().unwrap();
+    let evicted = pid(planner.call("pid", json!({})).await);
+    let killed = pid(helper.call("pid", json!({})).await);
+    gone(evicted).await;
+    helper.call("die", json!({})).await.refused(200, "upstream_unavailable");
+    gone(killed).await;
+    let last = pid(planner.call("pid", json!({})).await);
+    world.gate.close().await;
+    gone(last).await;
+    assert_eq!(descendants(), Vec::<String>::new());
+}
+
+async fn gone(pid: u64) {
+    let wait = async {
+        while fs::exists(format!("/proc/{pid}")).unwrap() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap_or_else(|_| panic!("process {pid} still runs"));
 }
 
 #[tokio::test]

@@ -137,6 +137,7 @@ impl World {
             captures: wish.captures.clone(),
             reads_in_outage: false,
             denials: wish.denials,
+            start_timeout: None,
         });
         let policy = Arc::new(Live::new(Bundle::parse(&wish.policy).unwrap(), UnixTime(NOW)));
         let gate = Gateway::new(Parts {

@@ -9,7 +9,7 @@ use remit_ledger::record::Retention;
 use remit_model::{ToolClass, ToolRule};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, num::NonZeroU16, path::PathBuf};
 
 /// The whole of `remit.yaml`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -232,6 +232,8 @@ pub(crate) struct McpServer {
     pub(crate) env: BTreeMap<String, String>,
     /// Working folder of the stdio server.
     pub(crate) cwd: Option<PathBuf>,
+    /// Seconds that the upstream may take to start or to accept a connection, and to answer the first message.
+    pub(crate) start_timeout_s: Option<NonZeroU16>,
     /// A built-in sample upstream: `helpdesk`.
     pub(crate) sample: Option<String>,
     /// How a refused tool call is answered: `result` or `error`.

@@ -166,6 +166,7 @@ fn mount(
     settings.hosts.extend(config.server.allowed_hosts.iter().cloned());
     settings.origins.extend(config.server.allowed_origins.iter().cloned());
     settings.nonce_required = config.agents.require_dpop_nonce;
+    settings.guard = guard(&routes);
     settings.authzen =
         servers.iter().find(|server| config.authzen.enabled && server.id.as_str() == gateway::AUTHZEN).map(|server| {
             let reads_in_outage = config.ledger.on_outage.reads == config::Reads::Serve;
@@ -302,9 +303,24 @@ async fn upstreams(loaded: &Loaded, servers: &[Arc<Server>]) -> Result<(Vec<Rout
             .map_err(|problems| anyhow::anyhow!("mcp_servers.{name}.{}", problems.join("; ")))?;
         let reads = settings.on_outage.unwrap_or(loaded.config.ledger.on_outage).reads;
         let reads_in_outage = reads == config::Reads::Serve;
-        routes.push(Route { server: Arc::clone(server), upstream, captures, reads_in_outage, denials: settings.denials.into() });
+        let start_timeout = settings.start_timeout_s.map(|seconds| Duration::from_secs(seconds.get().into()));
+        let (server, denials) = (Arc::clone(server), settings.denials.into());
+        routes.push(Route { server, upstream, captures, reads_in_outage, start_timeout, denials });
     }
     Ok((routes, desks))
+}
+
+/// This very program, as the guard of stdio servers where there are any; their orphans become ours to wait for.
+fn guard(routes: &[Route]) -> Option<PathBuf> {
+    if !routes.iter().any(|route| matches!(route.upstream, Upstream::Stdio { .. })) {
+        return None;
+    }
+    // A launcher that ends before its server leaves the server to whoever is process 1, which may reap nothing.
+    if let Err(error) = rustix::process::set_child_subreaper(Some(rustix::process::getpid())) {
+        tracing::warn!(%error, "orphans of stdio servers are left to process 1");
+    }
+    // The running program, even after an upgrade has replaced its file.
+    Some(PathBuf::from("/proc/self/exe"))
 }
 
 fn upstream(loaded: &Loaded, settings: &McpServer) -> Result<Upstream> {

@@ -5,6 +5,7 @@ use super::{
     http_client::{Dialer, Target},
     http_exchange::HttpExchange,
     message::{About, ExchangeEvent, LinkFailure, Listening, Outgoing},
+    process_group::ProcessGroups,
     stdio::{Spawn, StdioExchange, StdioLink},
 };
 use crate::{
@@ -45,8 +46,9 @@ pub(crate) enum Link {
 impl Link {
     /// Opens a link and finds out which era the upstream speaks.
     pub(crate) async fn open(
+        name: &str,
         upstream: &Upstream,
-        dialer: &Dialer,
+        (dialer, groups): (&Dialer, &ProcessGroups),
         settings: &Arc<Settings>,
         client: &ClientProfile,
         known: Option<bool>,
@@ -57,7 +59,7 @@ impl Link {
                 HttpLink::open(target, dialer, client, known).await.map(Self::Http)
             }
             Upstream::Stdio { command, args, env, cwd } => {
-                let child = Spawn { command, args, env, cwd: cwd.as_deref() };
+                let child = Spawn { name, groups, command, args, env, cwd: cwd.as_deref() };
                 StdioLink::open(&child, settings, client, known).await.map(|link| Self::Stdio(Box::new(link)))
             }
         }

@@ -1,9 +1,9 @@
 //! The open links to one upstream: bounded, each used by one legacy session or one chain of delegation, idle ones closed.
 
-use super::{http_client::Dialer, link::Link, message::LinkFailure};
+use super::{http_client::Dialer, link::Link, message::LinkFailure, process_group::ProcessGroups};
 use crate::{
     mcp::{owner::Owner, revision::ClientProfile},
-    settings::{Settings, Upstream},
+    settings::{Route, Settings, Upstream},
 };
 use remit_model::refusal::{Code, Refusal};
 use std::{
@@ -12,6 +12,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU8, Ordering},
     },
+    time::Duration,
 };
 use tokio::sync::OnceCell;
 
@@ -29,7 +30,12 @@ pub(crate) enum LinkKey {
 /// Links to one upstream.
 #[derive(Debug)]
 pub(crate) struct Pool {
+    /// The server's name in the configuration, for the log.
+    name: String,
     upstream: Upstream,
+    /// How long opening a link may take.
+    start_timeout: Duration,
+    groups: ProcessGroups,
     settings: Arc<Settings>,
     dialer: Dialer,
     slots: Mutex<HashMap<LinkKey, Slot>>,
@@ -45,8 +51,17 @@ struct Slot {
 }
 
 impl Pool {
-    pub(crate) fn new(upstream: Upstream, settings: Arc<Settings>) -> Self {
-        Self { dialer: Dialer::new(&settings), upstream, settings, slots: Mutex::default(), era: AtomicU8::new(0) }
+    pub(crate) fn new(route: &Route, settings: Arc<Settings>, groups: ProcessGroups) -> Self {
+        Self {
+            name: route.server.id.to_string(),
+            upstream: route.upstream.clone(),
+            start_timeout: route.start_timeout.unwrap_or(settings.connect_timeout),
+            groups,
+            dialer: Dialer::new(&settings),
+            settings,
+            slots: Mutex::default(),
+            era: AtomicU8::new(0),
+        }
     }
 
     /// The link of this key, opened if need be. Two callers with one key share one opening.
@@ -64,7 +79,7 @@ impl Pool {
             }
             Err(broken) => {
                 self.forget(key);
-                Err(broken.refusal(self.name()))
+                Err(broken.refusal(&self.name))
             }
         }
     }
@@ -79,12 +94,12 @@ impl Pool {
             0 => None,
             era => Some(era == 2),
         };
-        let limit = self.settings.connect_timeout;
+        let limit = self.start_timeout;
         let silent = ClientProfile::silent();
-        let opening = Link::open(&self.upstream, &self.dialer, &self.settings, client.unwrap_or(&silent), known);
-        let link = tokio::time::timeout(limit, opening)
-            .await
-            .unwrap_or_else(|_| Err(LinkFailure::Unavailable("no answer while opening the link".to_owned())))?;
+        let means = (&self.dialer, &self.groups);
+        let opening = Link::open(&self.name, &self.upstream, means, &self.settings, client.unwrap_or(&silent), known);
+        let late = || LinkFailure::Unavailable(format!("the link was not open after {} s (start_timeout_s)", limit.as_secs()));
+        let link = tokio::time::timeout(limit, opening).await.unwrap_or_else(|_| Err(late()))?;
         self.era.store(if link.is_modern() { 2 } else { 1 }, Ordering::Relaxed);
         Ok(Arc::new(link))
     }
@@ -133,6 +148,13 @@ impl Pool {
         }
     }
 
+    /// Closes every link, for a stop.
+    pub(crate) fn close_all(&self) {
+        for (_, slot) in self.lock().drain() {
+            close_later(&slot);
+        }
+    }
+
     /// A stateless upstream turned up under one caller's key: from now on it is everybody's.
     fn share(&self, key: &LinkKey) {
         let mut slots = self.lock();
@@ -145,13 +167,6 @@ impl Pool {
     pub(crate) fn forget(&self, key: &LinkKey) {
         self.lock().remove(key);
         self.era.store(0, Ordering::Relaxed);
-    }
-
-    fn name(&self) -> &str {
-        match &self.upstream {
-            Upstream::Http { url, .. } => url,
-            Upstream::Stdio { command, .. } => command.to_str().unwrap_or("child"),
-        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<LinkKey, Slot>> {

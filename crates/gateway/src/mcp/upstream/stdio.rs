@@ -1,8 +1,12 @@
 //! A link to a child process that speaks MCP line by line on its standard input and output.
 //!
-//! SPEC: MCP "stdio"; MG-17: the child gets the configured environment and nothing of ours. The child dies with its link.
+//! SPEC: MCP "stdio"; MG-17: the child gets the configured environment and nothing of ours. The child's process group ends
+//! with its link.
 
-use super::message::{About, BACKLOG, ExchangeEvent, LinkFailure, Listening, Outgoing, arrival, limits, own_progress};
+use super::{
+    message::{About, BACKLOG, ExchangeEvent, LinkFailure, Listening, Outgoing, arrival, limits, own_progress},
+    process_group::{Pipes, ProcessGroup, ProcessGroups},
+};
 use crate::{
     mcp::{
         envelope::{self, Incoming, Message, Notification},
@@ -10,11 +14,12 @@ use crate::{
     },
     settings::Settings,
 };
+use remit_model::refusal::Refusal;
 use serde_json::{Map, Value, json};
 use std::{
     collections::{BTreeMap, HashMap},
     path::Path,
-    process::Stdio,
+    process::Command,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -23,18 +28,28 @@ use std::{
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    process::{Child, ChildStdin, ChildStdout, Command},
+    process::{ChildStderr, ChildStdin, ChildStdout},
+    runtime::Handle,
     sync::{Mutex as AsyncMutex, mpsc, oneshot},
 };
 
 /// How long a child may take to answer the question which era it speaks; older ones may not answer at all.
 const PROBE: Duration = Duration::from_secs(5);
+/// How long a child may leave its standard input unread before the link is given up.
+pub(crate) const WRITE_WAIT: Duration = Duration::from_secs(30);
 /// Longest line of the child's standard error that is logged.
 const LOG_LIMIT: u64 = 4096;
+/// Longest part of a skipped line of standard output that is logged.
+const SKIPPED_LIMIT: usize = 200;
+/// Skipped lines of one child that are logged one by one; of the others every thousandth is, with the count.
+const SKIPPED_LOGGED: u64 = 10;
 
 /// How to start the child.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spawn<'a> {
+    /// The server's name in the configuration, for the log.
+    pub(crate) name: &'a str,
+    pub(crate) groups: &'a ProcessGroups,
     pub(crate) command: &'a Path,
     pub(crate) args: &'a [String],
     pub(crate) env: &'a BTreeMap<String, String>,
@@ -47,13 +62,15 @@ pub(crate) struct StdioLink {
     inner: Arc<Inner>,
     modern: bool,
     about: About,
-    /// Killed when the link is dropped.
-    _child: Child,
 }
 
 #[derive(Debug)]
 struct Inner {
-    stdin: AsyncMutex<ChildStdin>,
+    name: String,
+    /// `None` once the child is being ended.
+    stdin: AsyncMutex<Option<ChildStdin>>,
+    /// Taken by the one who ends it.
+    group: Mutex<Option<ProcessGroup>>,
     waiting: Mutex<HashMap<u64, Waiting>>,
     listener: Mutex<Option<mpsc::Sender<Incoming>>>,
     open: AtomicBool,
@@ -107,27 +124,23 @@ impl StdioLink {
 
     fn spawn(spawn: &Spawn<'_>, settings: &Arc<Settings>) -> Result<Self, LinkFailure> {
         let mut command = Command::new(spawn.command);
-        command.args(spawn.args).env_clear().envs(spawn.env).kill_on_drop(true);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(spawn.args).env_clear().envs(spawn.env);
         if let Some(cwd) = spawn.cwd {
             command.current_dir(cwd);
         }
-        let mut child = command.spawn().map_err(|error| LinkFailure::Unavailable(format!("cannot start the child: {error}")))?;
-        let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(LinkFailure::Unavailable("the child has no pipes".to_owned()));
-        };
-        if let Some(stderr) = child.stderr.take() {
-            tokio::spawn(log(stderr, spawn.command.display().to_string()));
-        }
+        let (group, Pipes { stdin, stdout, stderr }) = spawn.groups.spawn(&mut command)?;
+        tokio::spawn(log(stderr, spawn.name.to_owned()));
         let inner = Arc::new(Inner {
-            stdin: AsyncMutex::new(stdin),
+            name: spawn.name.to_owned(),
+            stdin: AsyncMutex::new(Some(stdin)),
+            group: Mutex::new(Some(group)),
             waiting: Mutex::default(),
             listener: Mutex::default(),
             open: AtomicBool::new(true),
             next: AtomicU64::new(1),
         });
         tokio::spawn(pump(Arc::clone(&inner), stdout, Arc::clone(settings)));
-        Ok(Self { inner, modern: false, about: About::default(), _child: child })
+        Ok(Self { inner, modern: false, about: About::default() })
     }
 
     async fn discover(&mut self) -> Option<About> {
@@ -214,6 +227,19 @@ impl StdioLink {
     }
 }
 
+impl Drop for StdioLink {
+    fn drop(&mut self) {
+        self.inner.open.store(false, Ordering::Relaxed);
+        // Outside a runtime the process is at its end; dropping the group kills it.
+        if let Ok(runtime) = Handle::try_current() {
+            let inner = Arc::clone(&self.inner);
+            runtime.spawn(async move { inner.end().await });
+        } else {
+            drop(self.inner.take_group());
+        }
+    }
+}
+
 impl Inner {
     fn waiting(&self) -> MutexGuard<'_, HashMap<u64, Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
@@ -221,15 +247,31 @@ impl Inner {
 
     async fn write(&self, message: &Value) -> Result<(), LinkFailure> {
         let line = format!("{message}\n");
-        let mut stdin = self.stdin.lock().await;
-        let written = async {
-            stdin.write_all(line.as_bytes()).await?;
-            stdin.flush().await
+        let writing = async {
+            let mut stdin = self.stdin.lock().await;
+            let stdin = stdin.as_mut().ok_or_else(|| "the child was ended".to_owned())?;
+            stdin.write_all(line.as_bytes()).await.map_err(|error| error.to_string())?;
+            stdin.flush().await.map_err(|error| error.to_string())
         };
-        written.await.map_err(|error| {
+        let written = tokio::time::timeout(WRITE_WAIT, writing).await;
+        written.unwrap_or_else(|_| Err(format!("nothing was read for {} s", WRITE_WAIT.as_secs()))).map_err(|error| {
             self.open.store(false, Ordering::Relaxed);
             LinkFailure::Unavailable(format!("the child reads no more: {error}"))
         })
+    }
+
+    fn take_group(&self) -> Option<ProcessGroup> {
+        self.group.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Ends the child and everything that it started.
+    async fn end(&self) {
+        let Some(group) = self.take_group() else { return };
+        // A write that the child does not read holds the lock; SIGTERM comes in any case.
+        if let Ok(mut stdin) = tokio::time::timeout(Duration::from_secs(1), self.stdin.lock()).await {
+            stdin.take();
+        }
+        group.end().await;
     }
 
     /// Hands a message to the exchange it belongs to, or to the listener.
@@ -280,11 +322,12 @@ impl Inner {
     }
 }
 
-/// Reads the child's lines until it ends or says something that is not a message.
+/// Reads the child's messages until it ends; what is no message is skipped. Then ends what is left of its group.
 async fn pump(inner: Arc<Inner>, stdout: ChildStdout, settings: Arc<Settings>) {
     let limits = limits(&settings);
     let most = u64::try_from(limits.bytes).unwrap_or(u64::MAX);
     let mut lines = BufReader::new(stdout);
+    let mut skipped = 0;
     let broken = loop {
         let mut line = Vec::new();
         match (&mut lines).take(most).read_until(b'\n', &mut line).await {
@@ -301,19 +344,32 @@ async fn pump(inner: Arc<Inner>, stdout: ChildStdout, settings: Arc<Settings>) {
         }
         match envelope::parse(text, &limits) {
             Ok(message) => inner.dispatch(message).await,
-            Err(refusal) => break LinkFailure::Malformed(refusal.to_string()),
+            Err(refusal) => {
+                skipped += 1;
+                log_skipped(&inner.name, text, &refusal, skipped);
+            }
         }
     };
     inner.broke(&broken);
+    inner.end().await;
 }
 
-async fn log(stderr: tokio::process::ChildStderr, name: String) {
+/// Says that a line was skipped. SPEC: MCP "stdio" forbids anything but messages on standard output; servers and their
+/// launchers print there nevertheless, and an error with `id: null` answers nothing that we asked.
+fn log_skipped(server: &str, line: &[u8], refusal: &Refusal, count: u64) {
+    if count <= SKIPPED_LOGGED || count.is_multiple_of(1_000) {
+        let line = String::from_utf8_lossy(line.get(..SKIPPED_LIMIT).unwrap_or(line)).escape_debug().to_string();
+        tracing::warn!(server, count, line, reason = %refusal.reason, "a line of standard output is no message and was skipped");
+    }
+}
+
+async fn log(stderr: ChildStderr, name: String) {
     let mut lines = BufReader::new(stderr);
     loop {
         let mut line = Vec::new();
         match (&mut lines).take(LOG_LIMIT).read_until(b'\n', &mut line).await {
             Ok(0) | Err(_) => return,
-            Ok(_) => tracing::debug!(child = name, "{}", String::from_utf8_lossy(line.trim_ascii()).escape_debug()),
+            Ok(_) => tracing::debug!(server = name, "{}", String::from_utf8_lossy(line.trim_ascii()).escape_debug()),
         }
     }
 }
