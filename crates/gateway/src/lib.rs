@@ -16,7 +16,7 @@ mod router;
 mod settings;
 
 pub use authzen::point::{Authzen, NAME as AUTHZEN};
-pub use mcp::upstream::guard::run as guard;
 pub use gateway::{Gateway, Parts};
+pub use mcp::upstream::guard::run as guard;
 pub use router::router;
 pub use settings::{BeforeAfter, CAPTURE_LIMIT, Capture, CaptureLevel, Captures, Denials, Route, Settings, Upstream};

@@ -7,6 +7,7 @@
 
 pub mod agent;
 pub mod authority;
+pub mod bounds;
 pub mod call;
 pub mod chain;
 pub mod display;

@@ -148,7 +148,7 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<Form, Refusal> {
     }
     let bytes = axum::body::to_bytes(body, form::BYTES_LIMIT)
         .await
-        .map_err(|_| Refusal::new(Code::RequestTooLarge, format!("the body exceeds {} bytes", form::BYTES_LIMIT)))?;
+        .map_err(|error| remit_model::bounds::body_refusal(&error, form::BYTES_LIMIT))?;
     Form::parse(&bytes)
 }
 

@@ -7,11 +7,10 @@ use axum::{
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
-use remit_model::refusal::{Code, Refusal};
-use std::time::Duration;
-
-/// Longest wait for a body.
-const BODY_WAIT: Duration = Duration::from_secs(30);
+use remit_model::{
+    bounds::{BODY_TIME, Exceeded, body_refusal},
+    refusal::{Code, Refusal},
+};
 
 /// SPEC: MG-03, N-MG-12: a page of another site, or one that rebinds its name to us, gets nothing.
 ///
@@ -36,8 +35,8 @@ pub(crate) fn origin(settings: &Settings, uri: &Uri, headers: &HeaderMap) -> Res
 /// # Errors
 /// `request_too_large`; `request_malformed` when it does not come.
 pub(crate) async fn whole(body: Body, most: usize) -> Result<Bytes, Refusal> {
-    let collected = tokio::time::timeout(BODY_WAIT, Limited::new(body, most).collect()).await;
-    let late = |_| Refusal::new(Code::RequestMalformed, format!("the body did not come within {} s", BODY_WAIT.as_secs()));
-    let too_large = |_| Refusal::new(Code::RequestTooLarge, format!("a request has at most {most} bytes"));
-    Ok(collected.map_err(late)?.map_err(too_large)?.to_bytes())
+    // The listener bounds the time as well, and how slowly a body may come; not every caller of this router has it.
+    let collected = tokio::time::timeout(BODY_TIME.time(), Limited::new(body, most).collect()).await;
+    let collected = collected.map_err(|_| Exceeded(&BODY_TIME).refusal())?;
+    Ok(collected.map_err(|error| body_refusal(error.as_ref(), most))?.to_bytes())
 }

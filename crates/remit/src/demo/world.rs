@@ -8,7 +8,7 @@ use crate::{
     command::init,
     config::{self, Loaded},
     server::{
-        serve,
+        listener,
         wire::{self, Running},
     },
 };
@@ -56,7 +56,7 @@ impl World {
         let loaded = config::load(&written.config).map_err(|problems| config::report(&problems))?;
         let running = wire::start(&loaded, ambient).await?;
         let (stop, stopped) = watch::channel(false);
-        let serving = tokio::spawn(serve::serve(listener, running.router.clone(), stopped));
+        let serving = tokio::spawn(listener::serve(listener, running.router.clone(), stopped));
         let issuer = loaded.config.server.public_url.clone();
         let web = HttpClient::new()?;
         let admin = AdminClient::of(&ConfigArg { config: written.config.clone(), json: false })?;

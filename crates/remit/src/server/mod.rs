@@ -1,6 +1,6 @@
 //! The server process: opens the parts, listens, reloads policies.
 
-mod first_byte_timeout;
+pub(crate) mod listener;
 mod policy_cache;
 pub(crate) mod reload;
 pub(crate) mod serve;

@@ -1,7 +1,10 @@
 //! `remit witness`: keeps what it has seen of some logs and cosigns what extends it. Nothing else can be asked of it.
 
 use super::store::{Heads, Outcome};
-use crate::{server::serve, stdout};
+use crate::{
+    server::{listener, serve},
+    stdout,
+};
 use anyhow::{Context as _, Result};
 use axum::{
     Router,
@@ -67,7 +70,7 @@ pub(crate) async fn run(args: &Witness, ambient: &Ambient) -> Result<()> {
         .route("/{origin}/checkpoint", get(checkpoint))
         .with_state(desk);
     let (stop, stopped) = watch::channel(false);
-    let serving = tokio::spawn(serve::serve(listener, router, stopped));
+    let serving = tokio::spawn(listener::serve(listener, router, stopped));
     if args.json {
         stdout::announce(&json!({"ready": true, "vkey": vkey, "url": url}).to_string());
     } else {

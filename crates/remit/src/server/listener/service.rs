@@ -1,0 +1,126 @@
+//! Each request on its way into the router and out again: counted, its body bounded, its answer watched.
+
+use super::{
+    bodies::{Incoming, Outgoing},
+    connection::Connection,
+    registry::{Lane, Registry},
+};
+use axum::{
+    Router,
+    body::Body,
+    extract::ConnectInfo,
+    http::{Request, Response, StatusCode, header},
+};
+use hyper::body::Body as _;
+use hyper_util::service::TowerToHyperService;
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+use tokio::time::Instant;
+
+/// What answers when nothing else does: the operator has to see and to act.
+const ALWAYS: [&str; 3] = ["/healthz", "/readyz", "/admin/v1/"];
+
+/// The service of one connection.
+#[derive(Clone)]
+pub(crate) struct Service {
+    router: TowerToHyperService<Router>,
+    peer: SocketAddr,
+    lane: Lane,
+    connection: Arc<Connection>,
+    registry: Arc<Registry>,
+}
+
+impl Service {
+    pub(crate) fn new(
+        router: Router,
+        peer: SocketAddr,
+        lane: Lane,
+        connection: Arc<Connection>,
+        registry: Arc<Registry>,
+    ) -> Self {
+        Self { router: TowerToHyperService::new(router), peer, lane, connection, registry }
+    }
+}
+
+impl hyper::service::Service<Request<hyper::body::Incoming>> for Service {
+    type Response = Response<Outgoing>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<hyper::body::Incoming>) -> Self::Future {
+        let reading = !request.body().is_end_stream();
+        let ticket = Arc::new(Ticket::new(&self.connection, &self.registry, reading));
+        let always = ALWAYS.iter().any(|path| request.uri().path().starts_with(path));
+        if !always && (self.lane == Lane::Spare || !ticket.fits) {
+            return Box::pin(async move { Ok(busy().map(|body| Outgoing::new(body, ticket))) });
+        }
+        let (mut parts, body) = request.into_parts();
+        parts.extensions.insert(ConnectInfo(self.peer));
+        let body = if reading { Body::new(Incoming::new(body, Arc::clone(&ticket))) } else { Body::empty() };
+        let answering = self.router.call(Request::from_parts(parts, body));
+        Box::pin(async move { Ok(answering.await?.map(|body| Outgoing::new(body, ticket))) })
+    }
+}
+
+fn busy() -> Response<Body> {
+    let mut response = Response::new(Body::from("busy\n"));
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+    response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    response
+}
+
+/// A request under way, from its head to the last byte of its answer.
+pub(crate) struct Ticket {
+    id: u64,
+    connection: Arc<Connection>,
+    registry: Arc<Registry>,
+    fits: bool,
+    /// Bytes of the body that are held.
+    held: AtomicUsize,
+}
+
+impl Ticket {
+    fn new(connection: &Arc<Connection>, registry: &Arc<Registry>, reading: bool) -> Self {
+        let (connection, registry) = (Arc::clone(connection), Arc::clone(registry));
+        let (id, fits) = (connection.begin(reading), registry.begin());
+        Self { id, fits, connection, registry, held: AtomicUsize::new(0) }
+    }
+
+    pub(crate) fn body_came(&self) {
+        self.connection.body_came(self.id);
+    }
+
+    /// Counts bytes of the body that are held from now on; whether they may be.
+    pub(crate) fn hold(&self, bytes: usize) -> bool {
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+        let (all, own) = (self.registry.hold(bytes), self.connection.hold(bytes));
+        all && own
+    }
+
+    /// The body was read and worked on.
+    pub(crate) fn release(&self) {
+        let bytes = self.held.swap(0, Ordering::Relaxed);
+        self.registry.release(bytes);
+        self.connection.release(bytes);
+    }
+
+    pub(crate) fn sent(&self, at: Option<Instant>) {
+        self.connection.sent(self.id, at);
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.release();
+        self.connection.end(self.id, Instant::now());
+        self.registry.end();
+    }
+}
