@@ -35,15 +35,7 @@ impl Mount {
     pub(crate) fn new(route: Route, settings: &Arc<Settings>, groups: &ProcessGroups) -> Self {
         let pool = Pool::new(&route, Arc::clone(settings), groups.clone());
         let Route { server, captures, reads_in_outage, denials, .. } = route;
-        Self {
-            server,
-            pool,
-            captures,
-            reads_in_outage,
-            denials,
-            declared: Mutex::default(),
-            described: Mutex::default(),
-        }
+        Self { server, pool, captures, reads_in_outage, denials, declared: Mutex::default(), described: Mutex::default() }
     }
 
     /// The parameter headers a tool declares, as far as its list was seen.
