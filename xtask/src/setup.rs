@@ -15,7 +15,7 @@ pub(crate) fn all() -> Result<()> {
     python_packages()
 }
 
-/// Where the Python that has the MCP SDK lives.
+/// The Python that has MCP SDK 2.x. The one with SDK 1.x lies beside it.
 pub(crate) fn python() -> PathBuf {
     run::target().join("e2e-python").join("bin").join("python")
 }
@@ -97,25 +97,32 @@ fn node_packages() -> Result<()> {
     Ok(fs::write(done, lock)?)
 }
 
-/// A virtual environment under the target directory with the packages of `e2e/clients/requirements.txt`.
+/// Virtual environments under the target directory: one for each major version of the MCP SDK, which exclude each other.
+const PYTHON: [(&str, &str); 2] = [("e2e-python", "requirements.txt"), ("e2e-python-sdk-1", "requirements-sdk-1.txt")];
+
 fn python_packages() -> Result<()> {
-    let list = run::root().join("e2e").join("clients").join("requirements.txt");
-    let wanted = fs::read(&list).context("e2e/clients/requirements.txt")?;
-    let place = run::target().join("e2e-python");
+    PYTHON.iter().try_for_each(|(place, list)| python_environment(place, list).map(drop))
+}
+
+/// One virtual environment with the packages that a file of `e2e/clients` lists; its Python.
+pub(crate) fn python_environment(place: &str, list: &str) -> Result<PathBuf> {
+    let list = run::root().join("e2e").join("clients").join(list);
+    let wanted = fs::read(&list).with_context(|| list.display().to_string())?;
+    let place = run::target().join(place);
+    let python = place.join("bin").join("python");
     let done = place.join(".installed-from");
     if fs::read(&done).is_ok_and(|installed| installed == wanted) {
-        println!("setup: Python packages are there");
-        return Ok(());
+        println!("setup: Python packages are in {}", place.display());
+        return Ok(python);
     }
     if !run::answers("python3") {
         bail!("the client tests need Python 3.10 or newer: install python3 and its venv module, then run this again");
     }
     println!("setup: installing Python packages into {}", place.display());
-    let place = place.display().to_string();
-    run::run("python3", &["-m", "venv", "--clear", &place])
+    run::run("python3", &["-m", "venv", "--clear", &place.display().to_string()])
         .context("python3 cannot make a virtual environment (Debian: install python3-venv)")?;
-    let python = python().display().to_string();
-    let list = list.display().to_string();
-    run::run(&python, &["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", &list])?;
-    Ok(fs::write(done, wanted)?)
+    let (list, pip) = (list.display().to_string(), python.display().to_string());
+    run::run(&pip, &["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", &list])?;
+    fs::write(done, wanted)?;
+    Ok(python)
 }

@@ -51,6 +51,19 @@ pub(crate) fn python() -> PathBuf {
     python
 }
 
+/// The Python that has the packages of `e2e/clients/requirements-sdk-1.txt`: MCP SDK 1.x, which SDK 2.x excludes.
+pub(crate) fn legacy_python() -> PathBuf {
+    let python = python().ancestors().nth(3).unwrap().join("e2e-python-sdk-1/bin/python");
+    assert!(python.is_file(), "Python packages are missing: run `cargo xtask setup`");
+    python
+}
+
+/// The Python of one framework, for tests that `cargo xtask interop` runs.
+pub(crate) fn interop_python() -> PathBuf {
+    let named = env::var_os("REMIT_E2E_INTEROP_PYTHON");
+    named.map_or_else(|| panic!("cargo xtask interop runs this test"), PathBuf::from)
+}
+
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -18,6 +18,7 @@ mod documents;
 mod export;
 mod facts;
 mod forget;
+mod frameworks;
 mod harness;
 mod ledger;
 mod openid;
