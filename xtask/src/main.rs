@@ -12,6 +12,7 @@ mod deny;
 mod docs;
 mod flame;
 mod generated;
+mod interop;
 mod layers;
 mod profile;
 mod run;
@@ -32,6 +33,7 @@ cargo xtask CHORE
             --counts counts instructions, signatures, statements and the like, and shows them beside the baseline;
             --baseline --reason \"WHY\" takes them into bench/baseline.json; --profile draws where the main roads' time goes
   setup     install what the end-to-end tests need (Chromium, npm and Python packages)
+  interop   end-to-end tests with further agent frameworks, all or those named; installs what they need
   layers    no crate imports upwards, and none imports what its layer must not contain;
             no crate has more import circles between its files than the table in layers.rs says
   sizes     no source file is longer than its budget
@@ -59,6 +61,7 @@ fn chore(words: &[&str]) -> Result<()> {
         ["check"] => suite::check(),
         ["bench", more @ ..] => bench::run(more),
         ["setup"] => setup::all(),
+        ["interop", names @ ..] => interop::run(names),
         ["layers"] => layers::check(),
         ["sizes"] => sizes::check(),
         ["words"] => words::check(),

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that must hold before a change lands, cheapest first.
 
-use crate::{counts, deny, docs, generated, layers, run, setup, sizes, words};
+use crate::{counts, deny, docs, generated, interop, layers, run, setup, sizes, words};
 use anyhow::{Context, Result};
 
 pub(crate) fn test() -> Result<()> {
@@ -29,6 +29,7 @@ fn tests() -> Result<()> {
         Some(place) => println!("test: third-party vectors from {place}"),
         None => println!("test: REMIT_VECTORS is not set: tests on third-party vectors say so and are skipped"),
     }
+    interop::say_what_is_skipped();
     let binary = generated::binary()?.display().to_string();
     let python = setup::python().display().to_string();
     let variables = [("REMIT_BIN", binary.as_str()), ("REMIT_E2E_PYTHON", python.as_str())];
