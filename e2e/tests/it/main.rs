@@ -27,4 +27,5 @@ mod processes;
 mod replay;
 mod schema;
 mod tlog;
+mod typed;
 mod witness;
