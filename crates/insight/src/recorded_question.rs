@@ -11,6 +11,9 @@ pub(crate) const EVALUATION: &str = "authzen:evaluation";
 /// Where the question is committed.
 pub(crate) const INPUT: &str = "/decision/input";
 
+/// Member of `ext` that states what the policies said of the classified fields of an answer.
+pub(crate) const READ_FIELD: &str = "read_field";
+
 /// Why a decision could not be repeated, as opposed to: came out differently.
 #[derive(Debug)]
 pub(crate) enum Stop {
@@ -26,7 +29,7 @@ pub(crate) fn question(reader: &Reader, index: u64, record: &Record, recorded: &
         return Err(Stop::Alarm("the record's input_hash is not the committed question's".to_owned()));
     }
     let value = side.value(INPUT).ok_or(Stop::Undisclosed)?;
-    serde_json::from_value(value).map_err(|error| Stop::Alarm(format!("the question cannot be read: {error}")))
+    Question::read(value).map_err(|error| Stop::Alarm(error.to_string()))
 }
 
 /// The pinned policy sets of a log, each parsed once.

@@ -25,4 +25,4 @@ pub use bundle::{Bundle, PolicyError, SCHEMA};
 pub use decision::{Decision, Determining, Effect, PolicyFailure, RuleEffect};
 pub use known::Known;
 pub use live::{Live, Status};
-pub use question::{Action, Party, Question, ToolFacts};
+pub use question::{Action, Party, Question, QuestionError, ToolFacts, VERSION as QUESTION_VERSION};

@@ -1,6 +1,7 @@
 //! What a decision is asked about, complete: everything a policy can see is in here, and nothing else is.
 //!
-//! The serialised question is the replay input that a ledger commits to (`/decision/input`).
+//! The serialised question is the replay input that a ledger commits to (`/decision/input`). Its form has a version, so that
+//! a replay either understands a question completely or says that it cannot: see [`Question::read`].
 
 use remit_model::{
     id::{PrincipalKind, ServerId, TenantId},
@@ -9,7 +10,37 @@ use remit_model::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
+
+/// The version of the form below. A question of version 1 does not state it; a later version states itself as `v`.
+///
+/// To add something that policies can look at: give it a member that is left out while it is empty, and write `v` only
+/// where it is not. Then a question without it keeps its bytes, and an older build says why it cannot replay one with it.
+pub const VERSION: u64 = 1;
+
+/// Why a recorded question cannot be asked again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QuestionError {
+    /// A newer build wrote it, with things that this one does not know.
+    Newer(u64),
+    /// It is no question of the version it claims to be.
+    Malformed(String),
+}
+
+impl fmt::Display for QuestionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Newer(version) => write!(
+                f,
+                "the question has version {version}, and this build reads versions up to {VERSION}: repeat the decision with \
+                 the build that wrote the record, or a later one"
+            ),
+            Self::Malformed(why) => write!(f, "the question cannot be read: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for QuestionError {}
 
 /// One question to the policies. SPEC: CE-01, CE-05.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,6 +74,49 @@ pub struct Question {
     pub now: UnixTime,
     /// Seconds since the human last authenticated, when a human did. SPEC: DC-15.
     pub auth_age: Option<i64>,
+}
+
+impl Question {
+    /// Reads a recorded question of this or an older version.
+    ///
+    /// # Errors
+    /// [`QuestionError::Newer`] for a later version, whatever it holds; [`QuestionError::Malformed`] for anything else that
+    /// is not exactly a question, an unknown member included: a decision repeated without it could come out otherwise.
+    pub fn read(mut recorded: Value) -> Result<Self, QuestionError> {
+        let malformed = |why: String| QuestionError::Malformed(why);
+        let stated = recorded.as_object_mut().and_then(|members| members.shift_remove("v"));
+        match stated.map(|version| version.as_u64().ok_or(version)) {
+            None | Some(Ok(1..=VERSION)) => {}
+            Some(Ok(version)) if version > VERSION => return Err(QuestionError::Newer(version)),
+            Some(Ok(version)) => return Err(malformed(format!("there is no version {version}"))),
+            Some(Err(version)) => return Err(malformed(format!("`v` is {version}, not a version"))),
+        }
+        serde_json::from_value(recorded).map_err(|error| malformed(error.to_string()))
+    }
+
+    /// The question whether fields of a class may be read in the answer to this call. It differs in its action alone, so that
+    /// a replay can make it again from the recorded question of the call.
+    #[must_use]
+    pub fn about_fields(&self, class: &str) -> Self {
+        let action = Action::ReadField { class: class.to_owned() };
+        Self {
+            tenant: self.tenant.clone(),
+            issuer: self.issuer.clone(),
+            principal: self.principal.clone(),
+            on_behalf_of: self.on_behalf_of.clone(),
+            chain: self.chain.clone(),
+            txn: self.txn.clone(),
+            action,
+            server: self.server.clone(),
+            tool: self.tool.clone(),
+            // The arguments may be large, and no policy about fields can look at them.
+            arguments: Value::Null,
+            authority_digest: self.authority_digest.clone(),
+            purpose: self.purpose.clone(),
+            now: self.now,
+            auth_age: self.auth_age,
+        }
+    }
 }
 
 /// A human or an agent as the policies see it.
@@ -104,5 +178,68 @@ mod exact {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Value, D::Error> {
         serde_json::from_str(&String::deserialize(from)?).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn recorded() -> Value {
+        json!({
+            "tenant": "main", "issuer": "https://as.example", "chain": ["agent:planner"], "txn": "t", "server": "helpdesk",
+            "principal": {"kind": "agent", "sub": "agent:planner", "iss": "https://as.example", "owner": null, "labels": {}},
+            "on_behalf_of": {"kind": "human", "sub": "user:alice", "iss": "https://as.example", "owner": null, "labels": {}},
+            "action": {"name": "call"}, "tool": {"name": "read", "class": "read", "classification": "pii"},
+            "arguments": "{\"id\":1}", "authority_digest": "sha-256:00", "purpose": null, "now": 1, "auth_age": null,
+        })
+    }
+
+    #[test]
+    fn ce_05_a_question_of_this_version_is_read_back_and_written_without_a_version() {
+        let question = Question::read(recorded()).unwrap();
+        assert_eq!(serde_json::to_value(&question).unwrap(), recorded());
+        let mut stated = recorded();
+        stated["v"] = json!(1);
+        assert_eq!(Question::read(stated).unwrap(), question);
+    }
+
+    #[test]
+    fn ce_05_a_question_of_a_later_version_says_that_it_is_whatever_it_holds() {
+        for later in [json!({"v": 2}), json!({"v": 9, "labels": ["untrusted"]})] {
+            let mut question = recorded();
+            question.as_object_mut().unwrap().extend(later.as_object().unwrap().clone());
+            let error = Question::read(question).unwrap_err();
+            assert!(matches!(error, QuestionError::Newer(2 | 9)), "{error}");
+            assert!(error.to_string().contains("versions up to 1"), "{error}");
+        }
+    }
+
+    #[test]
+    fn ce_05_what_is_not_exactly_a_question_is_not_asked_again() {
+        for (member, value) in [
+            ("v", json!(0)),
+            ("v", json!("2")),
+            ("v", json!(-1)),
+            ("labels", json!([])),
+            ("chain", json!(1)),
+            ("now", Value::Null),
+        ] {
+            let mut question = recorded();
+            question[member] = value;
+            let error = Question::read(question).unwrap_err();
+            assert!(matches!(error, QuestionError::Malformed(_)), "{member}: {error}");
+        }
+        assert!(Question::read(Value::Null).is_err());
+    }
+
+    #[test]
+    fn a_field_question_differs_from_its_call_in_its_action_alone() {
+        let call = Question::read(recorded()).unwrap();
+        let mut field = call.about_fields("pii");
+        assert_eq!(field.action, Action::ReadField { class: "pii".to_owned() });
+        (field.action, field.arguments) = (call.action.clone(), call.arguments.clone());
+        assert_eq!(field, call);
     }
 }
