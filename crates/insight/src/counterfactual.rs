@@ -11,6 +11,8 @@ use serde_json::{Number, Value, json};
 /// Deepest and most numbers among the arguments that are tried.
 const DEPTH: usize = 6;
 const TRIED: usize = 32;
+/// Most alternatives that are named at one place.
+const ALTERNATIVES: usize = 4;
 /// The longest age of a sign-in that is tried, in seconds: ten years.
 const OLDEST: i64 = 315_360_000;
 
@@ -39,45 +41,91 @@ pub(crate) fn in_general(code: &str) -> Option<&'static str> {
     Some(line)
 }
 
-/// Where an authority was handed on, and whether it covers the call.
-pub(crate) fn by_authority(chain: &Chain, call: &Call<'_>) -> Vec<String> {
-    let mut lines = Vec::new();
-    for (number, hop) in (1..).zip(&chain.hops) {
-        let Err(refusal) = hop.authority.permits(call) else { continue };
-        let whose = format!("at hop {number}, {} to {}", hop.delegator.sub, hop.delegate.sub);
-        let lacking = match refusal.code {
-            Code::ToolNotGranted => format!("a grant of `{}` at `{}`", call.action, call.location),
-            Code::GrantExpired => format!("a grant of `{}` that ends after {}", call.action, call.now.utc()),
-            _ => {
-                let Some(change) = smaller(&hop.authority, call) else {
-                    lines.push(format!("No single argument would have been enough {whose}: {}.", refusal.reason));
-                    continue;
-                };
-                change
-            }
-        };
-        lines.push(format!("Enough would have been, {whose}: {lacking}."));
-    }
-    lines
+/// Where an authority was handed on or narrowed, and whether it covers the call. `token` is what the token carries, where
+/// that is less than its last hop.
+pub(crate) fn by_authority(chain: &Chain, token: Option<&Authority>, call: &Call<'_>) -> Vec<String> {
+    let hops = (1..)
+        .zip(&chain.hops)
+        .map(|(number, hop)| (format!("at hop {number}, {} to {}", hop.delegator.sub, hop.delegate.sub), &hop.authority));
+    let token = token.map(|authority| (format!("in the token itself, which {} holds", chain.holder().sub), authority));
+    hops.chain(token).filter_map(|(whose, authority)| lacking(&whose, authority, call)).collect()
 }
 
-/// The change of one argument with which some grant covers the call; tried.
-fn smaller(authority: &Authority, call: &Call<'_>) -> Option<String> {
-    authority.grants().iter().find_map(|grant| {
-        let alone = Authority::from_grants([grant.clone()]);
-        let constraints = grant_arguments(grant);
-        constraints.iter().find_map(|(pointer, constraint)| {
-            within(constraint).into_iter().find_map(|value| {
-                let arguments = with(call.arguments, pointer, value.clone())?;
-                alone.permits(&Call { arguments: &arguments, ..call.clone() }).ok()?;
-                let was = call.arguments.pointer(pointer).map_or_else(|| "none".to_owned(), Value::to_string);
-                Some(format!(
-                    "`{pointer}` {value} instead of {was} (tried: grant {} then covers the call)",
-                    short(&grant.digest())
-                ))
-            })
-        })
-    })
+/// What would have to be different for this authority to cover the call; `None` when it does.
+fn lacking(whose: &str, authority: &Authority, call: &Call<'_>) -> Option<String> {
+    let refusal = authority.permits(call).err()?;
+    let lacking = match refusal.code {
+        Code::ToolNotGranted => format!("a grant of `{}` at `{}`", call.action, call.location),
+        Code::GrantExpired => format!("a grant of `{}` that ends after {}", call.action, call.now.utc()),
+        _ => match alternatives(authority, call) {
+            found if found.is_empty() => {
+                return Some(format!("No other argument was found that would have been enough {whose}: {}.", refusal.reason));
+            }
+            found => found.join("; or "),
+        },
+    };
+    Some(format!("Enough would have been, {whose}: {lacking}."))
+}
+
+/// Other arguments with which the call would be covered.
+struct Alternative {
+    /// How many arguments differ, and by how much where they are numbers.
+    distance: (usize, f64),
+    words: String,
+}
+
+/// Every change of the arguments that was found, the smallest first; each was tried.
+fn alternatives(authority: &Authority, call: &Call<'_>) -> Vec<String> {
+    let mut found: Vec<Alternative> = authority.grants().iter().flat_map(|grant| changes(grant, call)).collect();
+    found.sort_by(|a, b| a.distance.0.cmp(&b.distance.0).then(a.distance.1.total_cmp(&b.distance.1)));
+    let more = found.len().saturating_sub(ALTERNATIVES);
+    let mut words: Vec<String> = found.into_iter().take(ALTERNATIVES).map(|alternative| alternative.words).collect();
+    if more > 0 {
+        words.push(format!("one of {more} more"));
+    }
+    words
+}
+
+/// The changes with which this grant covers the call: of each argument that fails, a value that its constraint states.
+fn changes(grant: &Grant, call: &Call<'_>) -> Vec<Alternative> {
+    let alone = Authority::from_grants([grant.clone()]);
+    let failing: Vec<(String, Vec<Value>)> = grant_arguments(grant)
+        .into_iter()
+        .filter(|(pointer, constraint)| !admits(grant, pointer, constraint, call))
+        .map(|(pointer, constraint)| (pointer, within(&constraint)))
+        .collect();
+    // One argument: each of its values is an alternative. Several: the first value of each, together.
+    let sets: Vec<Vec<(&str, &Value)>> = match failing.as_slice() {
+        [(pointer, values)] => values.iter().map(|value| vec![(pointer.as_str(), value)]).collect(),
+        several => {
+            several.iter().map(|(at, values)| Some((at.as_str(), values.first()?))).collect::<Option<_>>().into_iter().collect()
+        }
+    };
+    let tried = sets.into_iter().filter(|set| !set.is_empty()).filter_map(|set| {
+        let changed = set.iter().try_fold(call.arguments.clone(), |all, (at, value)| with(&all, at, (*value).clone()))?;
+        alone.permits(&Call { arguments: &changed, ..call.clone() }).ok()?;
+        let was = |at: &str| call.arguments.pointer(at);
+        let told = |(at, value): &(&str, &Value)| {
+            format!("`{at}` {value} instead of {}", was(at).map_or_else(|| "none".to_owned(), Value::to_string))
+        };
+        let by = |(at, value): &(&str, &Value)| match (was(at).and_then(Value::as_f64), value.as_f64()) {
+            (Some(was), Some(value)) => (was - value).abs(),
+            _ => 0.0,
+        };
+        let words = set.iter().map(told).collect::<Vec<_>>().join(" and ");
+        let words = format!("{words} (tried: grant {} then covers the call)", short(&grant.digest()));
+        Some(Alternative { distance: (set.len(), set.iter().map(by).sum()), words })
+    });
+    tried.collect()
+}
+
+/// Whether this one constraint admits the call's arguments.
+fn admits(grant: &Grant, pointer: &str, constraint: &Value, call: &Call<'_>) -> bool {
+    let mut wire = Authority::from_grants([grant.clone()]).to_value();
+    if let Some(arguments) = wire.pointer_mut("/0/arguments") {
+        *arguments = json!({ pointer: constraint });
+    }
+    Authority::parse(&wire).is_ok_and(|alone| alone.permits(call).is_ok())
 }
 
 fn grant_arguments(grant: &Grant) -> Vec<(String, Value)> {
@@ -88,12 +136,8 @@ fn grant_arguments(grant: &Grant) -> Vec<(String, Value)> {
 
 /// Values that the constraint states itself.
 fn within(constraint: &Value) -> Vec<Value> {
-    let mut values = Vec::new();
-    for name in ["max", "min", "eq"] {
-        values.extend(constraint.get(name).cloned());
-    }
-    values.extend(array(constraint, "/in").first().cloned());
-    values
+    let stated = ["max", "min", "eq"].into_iter().filter_map(|name| constraint.get(name).cloned());
+    stated.chain(array(constraint, "/in").iter().cloned()).collect()
 }
 
 /// The arguments with another value at one place; `None` when there is no such place to put it.

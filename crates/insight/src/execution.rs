@@ -8,13 +8,17 @@
 //! token at the time are in the ledger as a digest only, so covering is shown for the token's authority, which is wider.
 
 use crate::{
-    recorded_question::{Pins, Stop, question},
+    recorded_question::{Pins, READ_FIELD, Stop, question},
     replay::{Mismatch, by_policies},
     side_values::opened,
     terminal::plain,
 };
 use remit_ledger::{Reader, Record, Side};
-use remit_model::{Authority, Call, UnixTime, json::Limits, mask};
+use remit_model::{
+    Authority, Call, UnixTime,
+    json::Limits,
+    mask::{self, Withheld},
+};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::{collections::HashMap, fmt};
@@ -177,7 +181,21 @@ fn masked(record: &Record, arguments: &Value, upstream: Value) -> Value {
     let fields: Vec<String> = listed.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
     let asked = arguments.get("uri").and_then(Value::as_str);
     let method = record.text("/mcp/method").unwrap_or_default();
-    mask::project(method, asked, upstream, restricted.then_some(fields.as_slice()), &Limits::RESPONSE).value
+    let granted = restricted.then_some(fields.as_slice());
+    mask::project(method, asked, upstream, granted, &withheld(record), &Limits::RESPONSE).value
+}
+
+/// What the record says that policies withheld.
+fn withheld(record: &Record) -> Withheld {
+    let decided = record.ext(READ_FIELD).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let allows = |field: &&Value| field.get("result").and_then(Value::as_str) == Some("allow");
+    let (allowed, refused): (Vec<&Value>, Vec<&Value>) = decided.iter().partition(allows);
+    let pointers = |fields: &[&Value]| -> Vec<String> {
+        let listed = fields.iter().filter_map(|field| field.get("fields")?.as_array()).flatten();
+        listed.filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let rest = refused.iter().any(|field| field.get("rest").and_then(Value::as_bool) == Some(true));
+    Withheld { fields: pointers(&refused), only: rest.then(|| pointers(&allowed)) }
 }
 
 /// Without what only tells protocol eras apart.

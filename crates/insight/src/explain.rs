@@ -13,7 +13,7 @@ use crate::{
 };
 use jiff::Timestamp;
 use remit_ledger::{Reader, Record, Side, dir::ReadError};
-use remit_model::{Call, Chain, Hop};
+use remit_model::{Authority, Call, Chain, Hop};
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt;
@@ -50,7 +50,7 @@ pub fn explain(record: &Record, side: Option<&Side>) -> Explanation {
 pub fn explain_at(reader: &Reader, index: u64) -> Result<Explanation, ReadError> {
     let record = reader.record(index)?;
     let side = reader.side(index)?;
-    let held = presented_token(&record).and_then(|jti_hash| delegation(reader, index, jti_hash));
+    let held = presented_token(&record).and_then(|jti_hash| issued(reader, index, jti_hash));
     if side.as_ref().is_none_or(|side| side.root() != record.commit_root()) {
         let mut explanation = explain(&record, side.as_ref());
         let refused = record.decision().and_then(counterfactual::refused);
@@ -63,8 +63,8 @@ pub fn explain_at(reader: &Reader, index: u64) -> Result<Explanation, ReadError>
     Ok(explanation)
 }
 
-/// Said where every hop covers the call: the token itself, the agent's ceiling or the person's entitlements were narrower.
-const ABOVE: &str = "Every hop covers it: what was narrower is the token, the agent's ceiling or the person's entitlements at the time, of which the record holds a digest only.";
+/// Said where the token and every hop cover the call: the agent's ceiling or the person's entitlements were narrower.
+const ABOVE: &str = "The token and every hop cover it: what was narrower is an agent's ceiling or the person's entitlements at the time, of which the record holds a digest only.";
 
 /// Said where somebody asked what another may do.
 const OF_THE_SUBJECT: &str = "Enough would have been: a wider ceiling of the agent, or wider entitlements of the person, asked about; the record holds their digest only.";
@@ -75,8 +75,16 @@ const NOT_HERE: &str = "What would have been enough cannot be said: the values t
 struct View<'a> {
     record: &'a Record,
     side: Option<&'a Side>,
-    /// For a call: the record its token was issued in, and the chain stated there.
-    held: Option<&'a (u64, Chain)>,
+    /// For a call: its token, as the record of its issue states it.
+    held: Option<&'a Issued>,
+}
+
+/// A token as the record of its issue states it.
+struct Issued {
+    index: u64,
+    chain: Chain,
+    /// What the token carries, which a narrowed token has less of than the last hop.
+    authority: Option<Authority>,
 }
 
 impl View<'_> {
@@ -196,6 +204,7 @@ impl View<'_> {
                 format!("Policy `{}` could not be evaluated: {}.", member(error, "/policy_id"), member(error, "/message"))
             }));
         }
+        lines.extend(array(self.record.value(), "/ext/read_field").iter().filter_map(withheld));
         let grants = array(self.record.value(), "/ext/grants");
         if !grants.is_empty() {
             let grants: Vec<&str> = grants.iter().filter_map(Value::as_str).map(short).collect();
@@ -233,22 +242,23 @@ impl View<'_> {
 
     /// Which hop covers the call and which does not, in the algebra's words.
     fn coverage(&self) -> Vec<String> {
-        let Some((issued, chain)) = self.held else { return Vec::new() };
+        let Some(Issued { index: issued, chain, authority }) = self.held else { return Vec::new() };
         let location = self.record.chain().last().and_then(|party| party.pointer("/token/aud/0")?.as_str());
         let (Some(location), Some(arguments)) = (location, self.value("/call/arguments")) else { return Vec::new() };
         let now = decided_at(self.record).unwrap_or_else(|| written(self.record));
         let call = Call { location, action: self.record.action(), arguments: &arguments, now };
-        let told = (1..).zip(&chain.hops).map(|(number, hop)| {
-            let names = format!("Hop {number}, {} to {},", hop.delegator.sub, hop.delegate.sub);
-            match hop.authority.permits(&call) {
-                Ok(permit) => format!(
-                    "{names} covers it with grant {}.",
-                    permit.grants.iter().map(|grant| short(grant)).collect::<Vec<_>>().join(", ")
-                ),
-                Err(refusal) => format!("{names} does not cover it: {}.", refusal.reason),
-            }
-        });
-        std::iter::once(format!("The delegation it rests on is in record {issued}.")).chain(told).collect()
+        let told = |names: &str, authority: &Authority| match authority.permits(&call) {
+            Ok(permit) => format!(
+                "{names} covers it with grant {}.",
+                permit.grants.iter().map(|grant| short(grant)).collect::<Vec<_>>().join(", ")
+            ),
+            Err(refusal) => format!("{names} does not cover it: {}.", refusal.reason),
+        };
+        let hops = (1..)
+            .zip(&chain.hops)
+            .map(|(number, hop)| told(&format!("Hop {number}, {} to {},", hop.delegator.sub, hop.delegate.sub), &hop.authority));
+        let token = own(chain, authority.as_ref()).map(|authority| told("The token itself", authority));
+        std::iter::once(format!("The delegation it rests on is in record {issued}.")).chain(hops).chain(token).collect()
     }
 
     /// For a refusal: which smallest change would have made the difference.
@@ -276,10 +286,10 @@ impl View<'_> {
         match (self.held, location, self.value("/call/arguments")) {
             _ if !decided => Vec::new(),
             _ if self.evaluates() => vec![OF_THE_SUBJECT.to_owned()],
-            (Some((_, chain)), Some(location), Some(arguments)) => {
+            (Some(Issued { chain, authority, .. }), Some(location), Some(arguments)) => {
                 let now = decided_at(self.record).unwrap_or_else(|| written(self.record));
                 let call = Call { location, action: self.record.action(), arguments: &arguments, now };
-                let lines = counterfactual::by_authority(chain, &call);
+                let lines = counterfactual::by_authority(chain, own(chain, authority.as_ref()), &call);
                 if lines.is_empty() { vec![ABOVE.to_owned()] } else { lines }
             }
             _ => vec![NOT_HERE.to_owned()],
@@ -388,13 +398,20 @@ fn presented_token(record: &Record) -> Option<&str> {
     call.then(|| record.chain().last()?.pointer("/token/jti_hash")?.as_str()).flatten()
 }
 
-/// The earlier record that issued this token, and the chain it states; `None` when withheld.
-fn delegation(reader: &Reader, before: u64, jti_hash: &str) -> Option<(u64, Chain)> {
+/// The token of this hash as an earlier record issued it; `None` when that is withheld.
+fn issued(reader: &Reader, before: u64, jti_hash: &str) -> Option<Issued> {
     let issues = |record: &Record| record.text("/ext/token/jti_hash") == Some(jti_hash);
     let (index, record) =
         (0..before).rev().filter_map(|index| Some((index, reader.record(index).ok()?))).find(|(_, record)| issues(record))?;
     let side = opened(reader, index, &record).ok()??;
-    Some((index, disclosed_chain(Some(&side))?))
+    let access = side.value("/token/access");
+    let authority = access.and_then(|claims| Authority::parse(claims.get("authorization_details")?).ok());
+    Some(Issued { index, chain: disclosed_chain(Some(&side))?, authority })
+}
+
+/// What the token carries, where that is not simply what its last hop handed over.
+fn own<'a>(chain: &Chain, authority: Option<&'a Authority>) -> Option<&'a Authority> {
+    authority.filter(|authority| chain.hops.last().is_none_or(|hop| hop.authority != **authority))
 }
 
 fn authentication(origin: &Value) -> Option<String> {
@@ -416,6 +433,20 @@ fn hop_lines(number: usize, hop: &Hop) -> Vec<String> {
     let head = format!("Hop {number}: {} handed to {}, until {until}:", hop.delegator.sub, hop.delegate.sub);
     let held = hop.authority.describe();
     std::iter::once(head).chain(held.into_iter().map(|line| format!("  {line}"))).collect()
+}
+
+/// A class of fields that the policies did not let through.
+fn withheld(field: &Value) -> Option<String> {
+    if member(field, "/result") == "allow" {
+        return None;
+    }
+    let mut which = pointers(field, "/fields").join(", ");
+    if field.get("rest").and_then(Value::as_bool) == Some(true) {
+        which = if which.is_empty() { "every field".to_owned() } else { format!("{which}, and every field") };
+        which.push_str(" without a class of its own");
+    }
+    let said = sentence(member(field, "/explanation"));
+    Some(format!("Fields of class `{}` are withheld ({which}): {said}", member(field, "/class")))
 }
 
 fn rule(policy: &Value) -> String {

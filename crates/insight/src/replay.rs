@@ -2,12 +2,12 @@
 //! come out the same. SPEC: record.md §1.8 (R2), CE-04, CE-05.
 
 use crate::{
-    recorded_question::{Pins, Stop, question},
+    recorded_question::{Pins, READ_FIELD, Stop, question},
     side_values::written,
 };
 use remit_ledger::{Reader, Record};
 use remit_model::{Code, UnixTime};
-use remit_policy::{Decision, Effect, Question, RuleEffect};
+use remit_policy::{Bundle, Decision, Effect, Question, RuleEffect};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::fmt;
@@ -18,7 +18,7 @@ const DELAY_SECS: i64 = 600;
 /// The outcome of a replay.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ReplayReport {
-    /// Records with a decision that policies took part in.
+    /// Decisions that policies took part in: one of a record, and one for each class of fields of its answer.
     pub decisions: u64,
     /// Decided again with the same result.
     pub agree: u64,
@@ -68,23 +68,31 @@ impl Replay<'_> {
         }
         self.report.decisions += 1;
         match self.decide_again(index, record, recorded) {
-            Ok(()) => self.report.agree += 1,
+            Ok(fields) => {
+                self.report.decisions += fields;
+                self.report.agree += 1 + fields;
+            }
             Err(Stop::Undisclosed) => self.report.undisclosed += 1,
             Err(Stop::Alarm(why)) => self.alarm(index, why),
         }
     }
 
-    fn decide_again(&mut self, index: u64, record: &Record, recorded: &Value) -> Result<(), Stop> {
+    /// Makes the decision of a record again, and those about the classified fields of its answer: how many of them.
+    fn decide_again(&mut self, index: u64, record: &Record, recorded: &Value) -> Result<u64, Stop> {
         let question = question(self.reader, index, record, recorded)?;
         belongs(&question, record).map_err(Stop::Alarm)?;
         let bundle = self.pins.bundle(recorded).map_err(Stop::Alarm)?;
         *self.report.policy_sets.entry(bundle.digest().to_owned()).or_default() += 1;
 
         let decision = bundle.decide(&question);
-        let differences = differences(&decision, recorded);
+        let mut differences = differences(&decision, recorded);
+        let fields = fields_again(&bundle, &question, record).unwrap_or_else(|why| {
+            differences.push(why);
+            0
+        });
         if differences.is_empty() {
             self.note_engine(&decision, recorded);
-            return Ok(());
+            return Ok(fields);
         }
         Err(Stop::Alarm(differences.join("; ")))
     }
@@ -102,6 +110,37 @@ impl Replay<'_> {
 
     fn alarm(&mut self, index: u64, detail: String) {
         self.report.mismatches.push(Mismatch { index, detail });
+    }
+}
+
+/// Decides again about each class of the answer's fields. Its question is that of the call about this class, so nothing but
+/// the class is recorded.
+fn fields_again(bundle: &Bundle, question: &Question, record: &Record) -> Result<u64, String> {
+    let Some(recorded) = record.ext(READ_FIELD) else { return Ok(0) };
+    let recorded = recorded.as_array().ok_or_else(|| format!("ext.{READ_FIELD} is not a list"))?;
+    for field in recorded {
+        let class = field.get("class").and_then(Value::as_str);
+        let class = class.ok_or_else(|| format!("an item of ext.{READ_FIELD} names no class"))?;
+        let decision = bundle.decide(&question.about_fields(class));
+        let mut differences = same_policies(&decision, field);
+        let result = field.get("result").and_then(Value::as_str).unwrap_or_default();
+        if result != field_result(&decision) {
+            differences.push(format!("recorded `{result}`, decided again `{}`", field_result(&decision)));
+        }
+        if !differences.is_empty() {
+            return Err(format!("fields of class `{class}`: {}", differences.join("; ")));
+        }
+    }
+    Ok(u64::try_from(recorded.len()).unwrap_or(u64::MAX))
+}
+
+/// What a record states of a decision about fields. No later check has a say in it.
+fn field_result(decision: &Decision) -> &'static str {
+    match decision.effect {
+        Effect::Permit => "allow",
+        _ if !decision.errors.is_empty() => "error_fail_closed",
+        Effect::Deny => "deny",
+        Effect::StepUp => "step_up",
     }
 }
 
@@ -140,6 +179,18 @@ fn differences(decision: &Decision, recorded: &Value) -> Vec<String> {
     if !fits(decision, recorded) {
         found.push(format!("recorded `{result}`, decided again {:?}", decision.effect));
     }
+    found.extend(same_policies(decision, recorded));
+    for (name, digest) in [("policy_set_digest", &decision.policy_set_digest), ("schema_digest", &decision.schema_digest)] {
+        if recorded.get(name).and_then(Value::as_str) != Some(digest) {
+            found.push(format!("the {name} differs"));
+        }
+    }
+    found
+}
+
+/// Which determining policies or errors came out differently, in words.
+fn same_policies(decision: &Decision, recorded: &Value) -> Vec<String> {
+    let mut found = Vec::new();
     let policies: Value = decision
         .policies
         .iter()
@@ -153,11 +204,6 @@ fn differences(decision: &Decision, recorded: &Value) -> Vec<String> {
     let recorded_errors = members(recorded, "errors", &["policy_id", "message"]);
     if errors != recorded_errors {
         found.push(format!("recorded errors {recorded_errors}, decided again {errors}"));
-    }
-    for (name, digest) in [("policy_set_digest", &decision.policy_set_digest), ("schema_digest", &decision.schema_digest)] {
-        if recorded.get(name).and_then(Value::as_str) != Some(digest) {
-            found.push(format!("the {name} differs"));
-        }
     }
     found
 }

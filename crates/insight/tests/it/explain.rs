@@ -239,3 +239,58 @@ fn nothing_is_said_to_be_enough_for_what_was_allowed() {
     let index = world.call(&planner, "tickets_read", Read, &json!({"id": "T-1"}), |_| {});
     assert!(!enough(&world, index).contains("nough"));
 }
+
+#[test]
+fn enough_for_a_narrowed_token_is_found_in_the_token() {
+    let mut world = World::new();
+    let planner = world.login(|_| {});
+    // The holder narrowed its own token: its last hop would cover the call.
+    let mut narrower = planner.clone();
+    narrower.claims.authority = crate::world::authority(&json!([{
+        "type": "tool_access", "locations": [crate::world::HELPDESK], "actions": ["refund_create"],
+        "arguments": {"/amount": {"max": 10}}
+    }]));
+    let token = world.reissue(&narrower);
+    let arguments = json!({"amount": 40});
+    let call =
+        Call { location: crate::world::HELPDESK, action: "refund_create", arguments: &arguments, now: UnixTime(world.now) };
+    let refusal = token.claims.authority.permits(&call).unwrap_err();
+    let index = world.call(&token, "refund_create", Payment, &arguments, |draft| {
+        draft.decision = Some(DecisionFacts::refused(&refusal));
+        draft.outcome.status = OutcomeStatus::Denied;
+    });
+    insta::assert_snapshot!(enough(&world, index), @"Enough would have been, in the token itself, which agent:planner holds: `/amount` 10 instead of 40 (tried: grant sha-256:[…] then covers the call).");
+    let why = explain_at(&world.publish().reader(), index).unwrap().why.join("\n");
+    assert!(why.contains("The token itself does not cover it"), "{why}");
+    assert!(!why.contains("digest only"), "{why}");
+}
+
+#[test]
+fn enough_names_every_alternative_nearest_first() {
+    let mut world = World::new();
+    let planner = world.login(|_| {});
+    let grant = |max: i64, currency: &str| {
+        json!({
+            "type": "tool_access", "locations": [crate::world::HELPDESK], "actions": ["refund_create"],
+            "arguments": {"/amount": {"max": max}, "/currency": {"in": [currency]}}
+        })
+    };
+    let mut narrower = planner.clone();
+    narrower.claims.authority = crate::world::authority(&json!([grant(10, "EUR"), grant(30, "EUR"), grant(45, "USD")]));
+    let token = world.reissue(&narrower);
+    let arguments = json!({"amount": 40, "currency": "EUR"});
+    let call =
+        Call { location: crate::world::HELPDESK, action: "refund_create", arguments: &arguments, now: UnixTime(world.now) };
+    let refusal = token.claims.authority.permits(&call).unwrap_err();
+    assert_eq!(refusal.reason.matches("; or ").count(), 1, "both near grants are named: {}", refusal.reason);
+    let index = world.call(&token, "refund_create", Payment, &arguments, |draft| {
+        draft.decision = Some(DecisionFacts::refused(&refusal));
+        draft.outcome.status = OutcomeStatus::Denied;
+    });
+    let told = enough(&world, index);
+    let places: Vec<usize> = ["`/currency` \"USD\" instead of \"EUR\"", "`/amount` 30 instead of 40"]
+        .iter()
+        .map(|change| told.find(change).unwrap_or_else(|| panic!("{change} is missing: {told}")))
+        .collect();
+    assert!(places.is_sorted(), "{told}");
+}

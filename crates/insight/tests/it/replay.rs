@@ -1,4 +1,4 @@
-use crate::world::{Token, World};
+use crate::world::{Token, Way, World};
 use remit_insight::{ReplayReport, replay};
 use remit_ledger::record::{DecisionResult, Draft};
 use remit_model::resource::ToolClass::{Payment, Read};
@@ -113,4 +113,54 @@ fn missing_pins_are_an_alarm() {
     let token = planner(&mut world);
     world.call(&token, "tickets_read", Read, &json!({}), |_| {});
     alarm(&replay(&world.publish().reader()), "is not with this copy");
+}
+
+/// What the gateway records of the fields of a class.
+fn field(world: &World, token: &Token, tool: &str, class: &str) -> serde_json::Value {
+    let decision = world.bundle.decide(&world.question(token, tool, Read, &json!({})).about_fields(class));
+    let policies: Vec<_> = decision
+        .policies
+        .iter()
+        .map(|policy| json!({"id": policy.id, "effect": if decision.permits() { "permit" } else { "forbid" }, "digest": policy.digest}))
+        .collect();
+    let result = if decision.permits() { "allow" } else { "deny" };
+    json!({"class": class, "fields": ["/key"], "rest": false, "result": result, "policies": policies, "errors": [],
+           "explanation": decision.explanation})
+}
+
+#[test]
+fn decisions_about_fields_are_made_again_and_a_changed_one_is_an_alarm() {
+    let honest = |spoil: fn(&mut serde_json::Value)| {
+        let mut world = World::new();
+        let planner = planner(&mut world);
+        let child = world.hand(Way::Statement, &planner, |_| {});
+        let mut fields = json!([field(&world, &child, "tickets_read", "pii"), field(&world, &child, "tickets_read", "secret")]);
+        spoil(&mut fields);
+        let index = world.call(&child, "tickets_read", Read, &json!({}), |draft| {
+            draft.ext.insert("read_field".to_owned(), fields);
+        });
+        let log = world.publish();
+        (replay(&log.reader()), remit_insight::explain_at(&log.reader(), index).unwrap().why.join("\n"))
+    };
+    let (report, why) = honest(|_| {});
+    assert_eq!((report.decisions, report.agree, report.mismatches.len()), (3, 3, 0), "{report}");
+    assert!(why.contains("Fields of class `secret` are withheld (/key)") && !why.contains("class `pii`"), "{why}");
+    let spoilt: [fn(&mut serde_json::Value); 5] = [
+        |fields| fields[1]["result"] = json!("allow"),
+        |fields| fields[1]["class"] = json!("pii"),
+        |fields| fields[1]["policies"] = json!([]),
+        |fields| fields[1]["class"] = json!(null),
+        |fields| *fields = json!({"class": "pii"}),
+    ];
+    for spoil in spoilt {
+        assert!(!honest(spoil).0.ok());
+    }
+}
+
+#[test]
+fn ce_05_a_question_of_a_later_version_is_an_alarm_that_says_so() {
+    let later = |draft: &mut Draft| facts(draft).input.as_mut().unwrap()["v"] = json!(2);
+    alarm(&spoilt(later), "versions up to 1");
+    let unknown = |draft: &mut Draft| facts(draft).input.as_mut().unwrap()["labels"] = json!(["untrusted"]);
+    alarm(&spoilt(unknown), "unknown field `labels`");
 }

@@ -46,7 +46,6 @@ use grant::{Miss, Names};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 use std::{
-    cmp::Reverse,
     collections::BTreeSet,
     fmt,
     sync::{Arc, OnceLock},
@@ -59,6 +58,9 @@ pub const GRANT_LIMIT: usize = 64;
 /// Most that one authority may list altogether: names, values and, eightfold, field pointers. Bounds the cost of every
 /// comparison; a meet beyond it narrows in the same way.
 pub const WEIGHT_LIMIT: usize = 4096;
+
+/// Most grants of which a refusal says what they ask of the arguments.
+const ALTERNATIVES: usize = 3;
 
 /// A finite set of grants. Cheap to clone: an authority is copied along every chain and never changes.
 ///
@@ -234,14 +236,16 @@ impl Authority {
 
     fn nearest(&self, call: &Call<'_>, misses: Vec<Miss>) -> Refusal {
         let action = quote(call.action);
+        if let Some(reason) = unmet(&misses) {
+            return Refusal::new(Code::ArgumentNotGranted, reason);
+        }
         let near = misses.into_iter().max_by_key(|miss| match miss {
-            Miss::Location => (0, Reverse(0)),
-            Miss::Action => (1, Reverse(0)),
-            Miss::Expired(_) => (2, Reverse(0)),
-            Miss::Arguments(failing) => (3, Reverse(failing.len())),
+            Miss::Location | Miss::Arguments(_) => 0,
+            Miss::Action => 1,
+            Miss::Expired(_) => 2,
         });
         match near {
-            None | Some(Miss::Location) => {
+            None | Some(Miss::Location | Miss::Arguments(_)) => {
                 Refusal::new(Code::ToolNotGranted, format!("nothing is granted at {}", quote(call.location)))
             }
             Some(Miss::Action) => {
@@ -250,7 +254,6 @@ impl Authority {
                 Refusal::new(Code::ToolNotGranted, format!("{action} is not granted there; granted is {granted}"))
             }
             Some(Miss::Expired(end)) => Refusal::new(Code::GrantExpired, format!("the grant of {action} ended at {}", end.utc())),
-            Some(Miss::Arguments(failing)) => Refusal::new(Code::ArgumentNotGranted, failing.join("; ")),
         }
     }
 
@@ -331,6 +334,26 @@ impl Authority {
 
 fn weight(grants: &[Grant]) -> usize {
     grants.iter().map(Grant::weight).sum()
+}
+
+/// What each grant for the action asks of the arguments, nearest first, when there is such a grant: any one of them would
+/// be enough.
+fn unmet(misses: &[Miss]) -> Option<String> {
+    let mut failing: Vec<&Vec<String>> = misses
+        .iter()
+        .filter_map(|miss| match miss {
+            Miss::Arguments(failing) => Some(failing),
+            _ => None,
+        })
+        .collect();
+    failing.sort_by_key(|failing| failing.len());
+    failing.dedup();
+    let more = failing.len().saturating_sub(ALTERNATIVES);
+    let mut told: Vec<String> = failing.into_iter().take(ALTERNATIVES).map(|failing| failing.join("; ")).collect();
+    if more > 0 {
+        told.push(format!("as {more} more grants have it"));
+    }
+    (!told.is_empty()).then(|| told.join("; or "))
 }
 
 /// The permit of the covering grants, of which those that show nothing new are not used.
