@@ -22,7 +22,7 @@ const AXUM: &[&str] = &["axum"];
 const SQL: &[&str] = &["rusqlite", "tokio-postgres", "sqlx"];
 const AMBIENT: &[&str] = &["rand", "getrandom", "chrono", "jiff", "time"];
 
-const BELOW_EDGES: &[&str] = &["model", "clock", "token", "policy", "ledger", "store", "insight", "broker"];
+const BELOW_EDGES: &[&str] = &["model", "clock", "token", "policy", "ledger", "store", "insight", "decide", "broker"];
 
 /// Layer by layer; a new crate gets its line here before it builds.
 const RULES: &[Rule] = &[
@@ -34,17 +34,42 @@ const RULES: &[Rule] = &[
     Rule { name: "store", may_import: &["model", "clock", "ledger"], must_not_contain: &[HTTP] },
     // The search index is a file of its own in SQLite; it holds nothing that a ledger does not.
     Rule { name: "insight", may_import: &["model", "token", "policy", "ledger"], must_not_contain: &[ASYNC, HTTP] },
+    Rule { name: "decide", may_import: &["model", "policy", "ledger", "store"], must_not_contain: &[ASYNC, HTTP, SQL] },
     Rule { name: "broker", may_import: &["model", "clock", "store"], must_not_contain: &[AXUM] },
     Rule { name: "authority", may_import: BELOW_EDGES, must_not_contain: &[SQL] },
     Rule { name: "gateway", may_import: BELOW_EDGES, must_not_contain: &[SQL] },
     Rule {
         name: "sandbox",
-        may_import: &["model", "clock", "token", "policy", "ledger", "store", "insight", "broker", "authority", "gateway"],
+        may_import: &[
+            "model",
+            "clock",
+            "token",
+            "policy",
+            "ledger",
+            "store",
+            "insight",
+            "decide",
+            "broker",
+            "authority",
+            "gateway",
+        ],
         must_not_contain: &[SQL],
     },
     Rule {
         name: "console",
-        may_import: &["model", "clock", "token", "policy", "ledger", "store", "insight", "broker", "authority", "gateway"],
+        may_import: &[
+            "model",
+            "clock",
+            "token",
+            "policy",
+            "ledger",
+            "store",
+            "insight",
+            "decide",
+            "broker",
+            "authority",
+            "gateway",
+        ],
         must_not_contain: &[SQL],
     },
     // The sample upstream stands outside: it knows nothing of Remit.

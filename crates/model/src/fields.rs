@@ -38,12 +38,33 @@ pub fn project(mut value: Value, fields: &[String]) -> Projection {
     Projection { value, masked, returned, truncated: report.truncated() }
 }
 
+/// Everything but what `fields` (JSON Pointers with `*` for array items) address. A malformed pointer takes nothing away, so
+/// it is refused where it is configured: see [`is_pointer`].
+pub fn without(mut value: Value, fields: &[String]) -> Projection {
+    let paths = parse(fields);
+    let tails: Vec<&[Token]> = paths.iter().map(|path| path.0.as_slice()).collect();
+    let mut report = Report::new();
+    strip(&mut value, &tails, &mut report, Spot::ROOT);
+    let (masked, returned) = report.pointers();
+    Projection { value, masked, returned, truncated: report.truncated() }
+}
+
 /// The projection of a text that is one JSON object or array, as text, with `masked` and `returned` as in [`Projection`];
 /// `None` for every other text. `limits` are those of [`crate::json::parse`].
 pub fn project_text(text: &str, fields: &[String], limits: &Limits) -> Option<(String, Vec<String>, Vec<String>)> {
     let (shown, report) = text::project(text, &parse(fields), limits)?;
     let (masked, returned) = report.pointers();
     Some((shown, masked, returned))
+}
+
+/// Whether a text is a field pointer: a JSON Pointer, not to the whole, with `*` for array items.
+pub fn is_pointer(text: &str) -> bool {
+    !text.is_empty() && FieldPath::parse(text).is_some()
+}
+
+/// Whether the field at `inner` is the one at `outer` or a part of it.
+pub fn covers(outer: &str, inner: &str) -> bool {
+    FieldPath::parse(outer).zip(FieldPath::parse(inner)).is_some_and(|(outer, inner)| outer.covers(&inner))
 }
 
 fn parse(fields: &[String]) -> Vec<FieldPath> {
@@ -98,6 +119,41 @@ fn mask_items(items: &mut Vec<Value>, tails: &[&[Token]], report: &mut Report, s
     }
     // After the last item that any pointer looks into, nothing has to hold its place.
     items.truncate(length);
+}
+
+/// Takes away what `tails`, the rests of the pointers from here on, address. A removed array item becomes `null`, because
+/// dropping it would move the items after it.
+fn strip(value: &mut Value, tails: &[&[Token]], report: &mut Report, spot: Spot) {
+    match value {
+        Value::Object(members) if !members.is_empty() => members.retain(|name, member| {
+            let inner = step(tails, |token| matches!(token, Token::Name(named) if named == name));
+            if inner.iter().any(|tail| tail.is_empty()) {
+                report.mask_inside(spot, name);
+                return false;
+            }
+            let inside = report.within(spot, name);
+            strip(member, &inner, report, inside);
+            true
+        }),
+        Value::Array(items) if !items.is_empty() => {
+            for (index, item) in (0_u64..).zip(items) {
+                let inner = step(tails, |token| match token {
+                    Token::Item => true,
+                    Token::Index(named) => *named == index,
+                    // A number is the name of a member, too, and an index where there is an array.
+                    Token::Name(_) => false,
+                });
+                if inner.iter().any(|tail| tail.is_empty()) {
+                    report.mask_inside(spot, "*");
+                    *item = Value::Null;
+                } else {
+                    let inside = report.within(spot, "*");
+                    strip(item, &inner, report, inside);
+                }
+            }
+        }
+        _ => report.keep(spot),
+    }
 }
 
 /// Notes the leaves of a value that stays whole.

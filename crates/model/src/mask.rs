@@ -5,7 +5,10 @@
 //! marker: fail closed. With no field restriction nothing is touched. It is a pure function, so that a replay over a
 //! captured result shows exactly what the caller was shown. It deliberately knows nothing of transports.
 
-use crate::{fields, json::Limits};
+use crate::{
+    fields,
+    json::{self, Limits},
+};
 use serde_json::{Map, Value, json};
 
 /// Stands where something was withheld.
@@ -22,22 +25,50 @@ pub struct Shown {
     pub returned: Vec<String>,
     /// Pointers of what was taken away, in the same form.
     pub masked: Vec<String>,
+    /// Pointers of what policies withheld because of its class, in the same form.
+    pub classified: Vec<String>,
     /// Parts that have no fields and were withheld whole.
     pub withheld: usize,
+}
+
+/// What policies withhold of an answer because of the classes of its fields.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Withheld {
+    /// Pointers to fields that are withheld.
+    pub fields: Vec<String>,
+    /// Where every field is withheld that has no class of its own: pointers to those that stay.
+    pub only: Option<Vec<String>>,
+}
+
+impl Withheld {
+    /// Whether everything may be read.
+    pub fn is_nothing(&self) -> bool {
+        self.fields.is_empty() && self.only.is_none()
+    }
 }
 
 impl Shown {
     /// Everything, because nothing restricts the fields.
     pub fn whole(value: Value) -> Self {
-        Self { value, returned: Vec::new(), masked: Vec::new(), withheld: 0 }
+        Self { value, returned: Vec::new(), masked: Vec::new(), classified: Vec::new(), withheld: 0 }
     }
 }
 
 /// Masks the result of the MCP method `method`. `asked` is the `uri` the caller named itself, `fields` what was granted
-/// (JSON Pointers with `*` for items; `None` restricts nothing), `limits` those for text that is itself JSON.
-pub fn project(method: &str, asked: Option<&str>, result: Value, fields: Option<&[String]>, limits: &Limits) -> Shown {
-    let Some(fields) = fields else { return Shown::whole(result) };
-    let mut masker = Masker { fields, asked, limits, shown: Shown::whole(Value::Null) };
+/// (JSON Pointers with `*` for items; `None` restricts nothing), `classes` what policies withhold of that, `limits` those
+/// for text that is itself JSON.
+pub fn project(
+    method: &str,
+    asked: Option<&str>,
+    result: Value,
+    fields: Option<&[String]>,
+    classes: &Withheld,
+    limits: &Limits,
+) -> Shown {
+    if fields.is_none() && classes.is_nothing() {
+        return Shown::whole(result);
+    }
+    let mut masker = Masker { fields, classes, asked, limits, shown: Shown::whole(Value::Null) };
     let value = match (method, result) {
         ("tools/call", Value::Object(result)) => masker.tool_result(result),
         ("resources/read", Value::Object(result)) => masker.contents(result),
@@ -46,7 +77,7 @@ pub fn project(method: &str, asked: Option<&str>, result: Value, fields: Option<
     };
     let mut shown = masker.shown;
     shown.value = value;
-    for pointers in [&mut shown.returned, &mut shown.masked] {
+    for pointers in [&mut shown.returned, &mut shown.masked, &mut shown.classified] {
         pointers.sort();
         pointers.dedup();
     }
@@ -54,18 +85,34 @@ pub fn project(method: &str, asked: Option<&str>, result: Value, fields: Option<
 }
 
 struct Masker<'a> {
-    fields: &'a [String],
+    fields: Option<&'a [String]>,
+    classes: &'a Withheld,
     asked: Option<&'a str>,
     limits: &'a Limits,
     shown: Shown,
 }
 
 impl Masker<'_> {
-    fn value(&mut self, value: Value) -> Value {
-        let projection = fields::project(value, self.fields);
-        self.shown.returned.extend(projection.returned);
-        self.shown.masked.extend(projection.masked);
-        projection.value
+    /// Grants first, then the classes: what a grant does not show is not reported as withheld by a policy.
+    fn value(&mut self, mut value: Value) -> Value {
+        let mut returned = Vec::new();
+        if let Some(granted) = self.fields {
+            let projection = fields::project(value, granted);
+            (value, returned) = (projection.value, projection.returned);
+            self.shown.masked.extend(projection.masked);
+        }
+        if let Some(only) = &self.classes.only {
+            let projection = fields::project(value, only);
+            (value, returned) = (projection.value, projection.returned);
+            self.shown.classified.extend(projection.masked);
+        }
+        if !self.classes.fields.is_empty() {
+            let projection = fields::without(value, &self.classes.fields);
+            (value, returned) = (projection.value, projection.returned);
+            self.shown.classified.extend(projection.masked);
+        }
+        self.shown.returned.extend(returned);
+        value
     }
 
     /// Only the members we know; anything else could carry what the fields leave out.
@@ -138,7 +185,15 @@ impl Masker<'_> {
 
     /// Text that is one JSON object or array, masked; `None` for anything else.
     fn text(&mut self, text: &str) -> Option<String> {
-        let (shown, masked, returned) = fields::project_text(text, self.fields, self.limits)?;
+        let granted = match self.fields {
+            Some(granted) if self.classes.is_nothing() => granted,
+            _ => {
+                let value =
+                    json::parse(text.as_bytes(), self.limits).ok().filter(|value| value.is_object() || value.is_array())?;
+                return Some(self.value(value).to_string());
+            }
+        };
+        let (shown, masked, returned) = fields::project_text(text, granted, self.limits)?;
         self.shown.returned.extend(returned);
         self.shown.masked.extend(masked);
         Some(shown)
@@ -156,7 +211,57 @@ mod tests {
 
     fn show(method: &str, result: Value, fields: &[&str]) -> Shown {
         let fields: Vec<String> = fields.iter().map(|&field| field.to_owned()).collect();
-        project(method, Some("asked:1"), result, Some(&fields), &Limits::RESPONSE)
+        project(method, Some("asked:1"), result, Some(&fields), &Withheld::default(), &Limits::RESPONSE)
+    }
+
+    fn classified(result: Value, granted: Option<&[&str]>, fields: &[&str], only: Option<&[&str]>) -> Shown {
+        let owned = |fields: &[&str]| fields.iter().map(|&field| field.to_owned()).collect::<Vec<_>>();
+        let classes = Withheld { fields: owned(fields), only: only.map(owned) };
+        project("tools/call", None, result, granted.map(owned).as_deref(), &classes, &Limits::RESPONSE)
+    }
+
+    #[test]
+    fn exactly_the_fields_of_a_forbidden_class_are_withheld_from_both_forms() {
+        let ticket = json!({"id": "T-1", "customer": {"name": "Ann", "email": "ann@example.com"}, "notes": [{"by": "Ann"}, 1]});
+        let result = || json!({"content": [{"type": "text", "text": ticket.to_string()}], "structuredContent": ticket});
+        let shown = classified(result(), None, &["/customer/email", "/notes/*/by"], None);
+        let expected = json!({"id": "T-1", "customer": {"name": "Ann"}, "notes": [{}, 1]});
+        assert_eq!(shown.value["structuredContent"], expected);
+        assert_eq!(serde_json::from_str::<Value>(shown.value["content"][0]["text"].as_str().unwrap()).unwrap(), expected);
+        assert_eq!(shown.classified, ["/customer/email", "/notes/*/by"]);
+        assert_eq!(shown.returned, ["/customer/name", "/id", "/notes/*"]);
+        assert!(shown.masked.is_empty(), "no grant took anything away");
+        // A grant that shows less comes first; the policy is not blamed for what it leaves out.
+        let shown = classified(result(), Some(&["/id", "/customer"]), &["/customer/email"], None);
+        assert_eq!(shown.value["structuredContent"], json!({"id": "T-1", "customer": {"name": "Ann"}}));
+        assert_eq!((shown.masked, shown.classified), (vec!["/notes".to_owned()], vec!["/customer/email".to_owned()]));
+    }
+
+    #[test]
+    fn where_the_answers_own_class_is_forbidden_only_fields_of_another_class_stay() {
+        let ticket = json!({"id": "T-1", "customer": {"name": "Ann", "email": "ann@example.com"}});
+        let result = || json!({"content": [{"type": "text", "text": ticket.to_string()}], "structuredContent": ticket});
+        let shown = classified(result(), None, &[], Some(&["/customer/name"]));
+        assert_eq!(shown.value["structuredContent"], json!({"customer": {"name": "Ann"}}));
+        assert_eq!(shown.classified, ["/customer/email", "/id"]);
+        let shown = classified(result(), None, &["/customer/name"], Some(&[]));
+        assert!(!shown.value.to_string().contains("Ann") && !shown.value.to_string().contains("T-1"), "{}", shown.value);
+    }
+
+    #[test]
+    fn what_has_no_fields_is_withheld_with_a_forbidden_class() {
+        let secret = "ann@example.com";
+        for block in [
+            json!({"type": "text", "text": format!("The e-mail is {secret}")}),
+            json!({"type": "text", "text": format!("\"{secret}\"")}),
+            json!({"type": "text", "text": format!("{{\"email\":1,\"email\":\"{secret}\"}}")}),
+            json!({"type": "image", "data": secret, "mimeType": "image/png"}),
+            json!({"type": "resource", "resource": {"uri": "x", "text": secret}}),
+        ] {
+            let shown = classified(json!({"content": [block], "_meta": {"x": secret}}), None, &["/email"], None);
+            assert!(!shown.value.to_string().contains(secret), "{}", shown.value);
+            assert_eq!(shown.withheld, 1);
+        }
     }
 
     #[test]
@@ -238,6 +343,6 @@ mod tests {
     #[test]
     fn without_field_restriction_nothing_is_touched() {
         let result = json!({"content": [{"type": "text", "text": "hello"}], "extra": 1});
-        assert_eq!(project("tools/call", None, result.clone(), None, &Limits::RESPONSE).value, result);
+        assert_eq!(project("tools/call", None, result.clone(), None, &Withheld::default(), &Limits::RESPONSE).value, result);
     }
 }

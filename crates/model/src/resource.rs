@@ -46,8 +46,11 @@ impl ToolClass {
 #[serde(deny_unknown_fields, default)]
 pub struct ToolRule {
     pub class: ToolClass,
-    /// `public`, `internal`, `confidential`, `pii`, `phi`, `pci` or `secret`.
+    /// `public`, `internal`, `confidential`, `pii`, `phi`, `pci` or `secret`: the class of every field of the answer that
+    /// has none of its own.
     pub classification: Option<String>,
+    /// The class of single fields of the answer, by JSON Pointer with `*` for array items.
+    pub fields: BTreeMap<String, String>,
     /// In words, for the consent page: "Create a refund".
     pub title: Option<String>,
     /// Whom a call of the tool is about.

@@ -2,6 +2,7 @@
 
 use super::{
     capture_rules::captures,
+    fields,
     sections::{Account, Config, IdentityProvider, McpServer},
     subject,
     tree::Node,
@@ -186,6 +187,10 @@ impl Check<'_> {
             let line = root.member("mcp_servers").and_then(|node| node.member(name)).map(|node| node.line);
             self.server(name, server, line);
             for problem in captures(server, &config.ledger).err().into_iter().flatten() {
+                self.complain(line, format!("mcp_servers.{name}.{problem}"));
+            }
+            let classes = server.tools.iter().map(|(name, tool)| (name, tool.classification.as_deref(), &tool.fields));
+            for problem in fields::problems(classes) {
                 self.complain(line, format!("mcp_servers.{name}.{problem}"));
             }
             for problem in subject::problems(server.tools.iter().filter_map(|(name, tool)| Some((name, tool.subject.as_ref()?))))

@@ -5,6 +5,7 @@
 
 mod capture;
 mod capture_rules;
+mod fields;
 mod load;
 mod sections;
 mod subject;

@@ -272,8 +272,11 @@ impl From<Denials> for remit_gateway::Denials {
 pub(crate) struct Tool {
     /// `read`, `write`, `delete`, `execute`, `admin`, `identity` or `payment`.
     pub(crate) class: Class,
-    /// `public`, `internal`, `confidential`, `pii`, `phi`, `pci` or `secret`.
+    /// `public`, `internal`, `confidential`, `pii`, `phi`, `pci` or `secret`: the class of every field of the answer that
+    /// has none of its own. Policies decide about each class as `read_field`.
     pub(crate) classification: Option<String>,
+    /// The class of single fields of the answer, by JSON Pointer with `*` for array items.
+    pub(crate) fields: BTreeMap<String, String>,
     /// In words, for the consent page.
     pub(crate) title: Option<String>,
     /// Whom a call of the tool is about; what is recorded of the call can then be forgotten with them.
@@ -308,7 +311,8 @@ impl Tool {
             Class::Payment => ToolClass::Payment,
         };
         let subject = self.subject.as_ref().map(Subject::rule);
-        ToolRule { class, classification: self.classification.clone(), title: self.title.clone(), subject }
+        let (classification, fields) = (self.classification.clone(), self.fields.clone());
+        ToolRule { class, classification, fields, title: self.title.clone(), subject }
     }
 }
 

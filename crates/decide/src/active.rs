@@ -1,0 +1,92 @@
+//! Who may act now, with one refusal for each reason why not.
+//!
+//! SPEC: DC-13, RT-05, N-TX-16. The token service, the gateway and the decision point ask here, so the same fact has the
+//! same code and the same words at each of them.
+
+use crate::principal::{Principals, Registered};
+use remit_model::{Agent, AgentStatus, Code, Human, HumanStatus, Principal, Refusal};
+
+/// Names a token and what it descends from, for revocations.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenIds<'a> {
+    /// The token's own `jti`.
+    pub jti: &'a str,
+    /// The `jti` of every token above it.
+    pub ancestors: &'a [String],
+    /// The id of its chain.
+    pub txn: &'a str,
+}
+
+/// Finds a principal and checks that it may act.
+///
+/// # Errors
+/// `client_unknown` for an agent that is not registered and for any principal of another issuer, `human_disabled` for a
+/// person without an active account, and as [`agent`].
+pub fn principal<'w>(world: Principals<'w>, principal: &Principal) -> Result<Registered<'w>, Refusal> {
+    let Some(found) = world.find(principal) else { return Err(unknown(world, principal)) };
+    match found {
+        Registered::Agent(registered) => agent(registered)?,
+        Registered::Human(registered) => human(registered)?,
+    }
+    Ok(found)
+}
+
+/// Checks that every one of these principals may act.
+///
+/// # Errors
+/// As [`principal`], for the first that may not.
+pub fn all<'p>(world: Principals<'_>, parties: impl IntoIterator<Item = &'p Principal>) -> Result<(), Refusal> {
+    parties.into_iter().try_for_each(|party| principal(world, party).map(drop))
+}
+
+/// Checks that neither the token, nor one above it, nor its chain was revoked.
+///
+/// # Errors
+/// `token_revoked`.
+pub fn token(world: Principals<'_>, token: &TokenIds<'_>) -> Result<(), Refusal> {
+    if world.snapshot.is_revoked(token.jti, token.ancestors.iter().map(String::as_str), token.txn) {
+        return Err(Refusal::new(Code::TokenRevoked, "the token, or one it descends from, was revoked"));
+    }
+    Ok(())
+}
+
+/// Checks that a registered agent may act.
+///
+/// # Errors
+/// `agent_quarantined`, `agent_retired`.
+pub fn agent(agent: &Agent) -> Result<(), Refusal> {
+    let subject = agent.id.subject();
+    match agent.status {
+        AgentStatus::Active => Ok(()),
+        AgentStatus::Quarantined => Err(Refusal::new(
+            Code::AgentQuarantined,
+            format!("`{subject}` is quarantined, and so is all authority that it delegated"),
+        )),
+        AgentStatus::Retired => Err(Refusal::new(Code::AgentRetired, format!("`{subject}` is retired"))),
+    }
+}
+
+/// Checks that a person may act and delegate.
+///
+/// # Errors
+/// `human_disabled`.
+pub fn human(human: &Human) -> Result<(), Refusal> {
+    match human.status {
+        HumanStatus::Active => Ok(()),
+        HumanStatus::Disabled => {
+            Err(Refusal::new(Code::HumanDisabled, format!("the account of `{}` is disabled", human.subject())))
+        }
+    }
+}
+
+fn unknown(world: Principals<'_>, principal: &Principal) -> Refusal {
+    use remit_model::PrincipalKind::{Agent, Human};
+    let sub = &principal.sub;
+    if principal.iss != world.issuer {
+        return Refusal::new(Code::ClientUnknown, format!("`{sub}` of another issuer is not registered here"));
+    }
+    match principal.kind() {
+        Human => Refusal::new(Code::HumanDisabled, format!("`{sub}` has no account here, or no longer has one")),
+        Agent => Refusal::new(Code::ClientUnknown, format!("`{sub}` is not registered here")),
+    }
+}

@@ -1,0 +1,142 @@
+//! The decision: may this chain do this now, on which grants, and under which obligations.
+//!
+//! Implements CE-01 to CE-03, DC-07, DC-13. Three questions in this order, and the first "no" ends it: may everyone in the
+//! chain act, does their effective authority cover it, do the policies permit it. Policies can only take away. Nothing
+//! here counts a budget or masks an answer: the verdict states the charges and the obligations, and the part that
+//! enforces it does so.
+
+use crate::{
+    active,
+    effective::{self, Current, Effective, EffectiveCache, Presented},
+    fields::FieldDecision,
+    question::{self, Circumstances, What},
+    world::World,
+};
+use remit_model::{Call, Code, Permit, Refusal};
+use remit_policy::{Decision, Question};
+use std::{collections::BTreeSet, sync::Arc};
+
+/// One request for a decision.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// Who asks, and what they hold.
+    pub who: Presented<'a>,
+    /// What else policies may look at.
+    pub circumstances: Circumstances<'a>,
+    /// What is asked.
+    pub what: What<'a>,
+    /// What the same token amounted to before.
+    pub known: Option<&'a EffectiveCache>,
+    /// Whether the asker can neither count a budget nor mask an answer. Then a grant with such a condition does not count.
+    pub unconditional: bool,
+}
+
+/// What came of it. A refusal keeps everything that was worked out before it, for the record.
+#[derive(Debug)]
+pub struct Verdict {
+    /// The grants that cover the act, with what they let the caller see and what it costs; or the first "no".
+    pub result: Result<Permit, Refusal>,
+    /// What the chain may do now; absent when someone in it may not act.
+    pub effective: Option<Current>,
+    /// The grants that cover the act, also when policies refused it.
+    pub covered: Option<Permit>,
+    /// What the policies were asked and what they said; absent when it was refused before.
+    pub asked: Option<Asked>,
+    /// What the policies said of the classified fields of the answer.
+    pub fields: Vec<FieldDecision>,
+}
+
+/// A question with its answer.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Everything the policies could look at.
+    pub question: Question,
+    /// Their answer.
+    pub decision: Decision,
+}
+
+/// Decides. Pure: the same world and request give the same verdict.
+///
+/// INVARIANT: a verdict that permits a call means that every principal of the chain may act, that the effective authority
+/// permits the call, and that the policies permit it.
+pub fn decide(world: &World<'_>, ask: &Ask<'_>) -> Verdict {
+    let mut verdict = Verdict { result: Err(undecided()), effective: None, covered: None, asked: None, fields: Vec::new() };
+    verdict.result = judge(world, ask, &mut verdict);
+    verdict
+}
+
+/// The question that `ask` is, for the record of a refusal that came before the policies were asked.
+pub fn question(world: &World<'_>, ask: &Ask<'_>) -> Question {
+    question::unasked(world, &ask.who, &ask.circumstances, &ask.what)
+}
+
+fn judge(world: &World<'_>, ask: &Ask<'_>, verdict: &mut Verdict) -> Result<Permit, Refusal> {
+    let current = match ask.known {
+        Some(known) => known.current(world.principals, &ask.who)?,
+        None => Current {
+            revision: world.principals.snapshot.revision(),
+            effective: Arc::new(effective::effective(world.principals, &ask.who)?),
+        },
+    };
+    let effective = Arc::clone(&current.effective);
+    verdict.effective = Some(current);
+    if let What::Delegate { to, .. } = ask.what {
+        active::principal(world.principals, to)?;
+    }
+    let permit = covers(world, ask, &effective)?;
+    verdict.covered = Some(permit.clone());
+    let question = question::build(world, &ask.who, &ask.circumstances, &ask.what, &effective);
+    let decision = world.policies.decide(&question);
+    let allowed = decision.into_result();
+    let asked = verdict.asked.insert(Asked { question, decision });
+    allowed?;
+    if let What::Call { server, action, .. } = ask.what {
+        verdict.fields = FieldDecision::all(world, &asked.question, server, action);
+        if ask.unconditional && verdict.fields.iter().any(FieldDecision::withholds) {
+            return Err(conditional());
+        }
+    }
+    Ok(permit)
+}
+
+fn covers(world: &World<'_>, ask: &Ask<'_>, effective: &Effective) -> Result<Permit, Refusal> {
+    let permit = authorise(&effective.authority, &ask.what, world.now, &BTreeSet::new())?;
+    if ask.unconditional && (permit.fields.is_some() || !permit.charges.is_empty()) {
+        return Err(conditional());
+    }
+    Ok(permit)
+}
+
+/// Whether an authority covers what is asked, leaving out the grants whose budgets are used up. A delegation is covered by
+/// the rules of delegation, which its own part applies.
+///
+/// # Errors
+/// `tool_not_granted`, `argument_not_granted`, `grant_expired`, `limit_exhausted`.
+pub fn authorise(
+    authority: &remit_model::Authority,
+    what: &What<'_>,
+    now: remit_model::UnixTime,
+    exhausted: &BTreeSet<String>,
+) -> Result<Permit, Refusal> {
+    match what {
+        What::Call { server, action, arguments, .. } => {
+            authority.permits_beyond(&Call { location: &server.location, action, arguments, now }, exhausted)
+        }
+        What::List { server } if authority.actions_at(&server.location).is_empty() => {
+            Err(Refusal::new(Code::ToolNotGranted, format!("nothing is granted at `{}`", server.location)))
+        }
+        What::List { .. } | What::Delegate { .. } => {
+            Ok(Permit { grants: Vec::new(), fields: None, limits: Vec::new(), charges: Vec::new() })
+        }
+    }
+}
+
+fn conditional() -> Refusal {
+    let reason = "it is granted within a budget or for some fields of the answer only, which the gateway alone enforces";
+    Refusal::new(Code::ToolNotGranted, reason)
+}
+
+/// Stands in the verdict while it is being made.
+fn undecided() -> Refusal {
+    Refusal::new(Code::Internal, "no decision was made")
+}

@@ -1,0 +1,69 @@
+//! Who may act: one code for each reason, wherever it is asked.
+
+use crate::registry::{ISSUER, NOW, Registry, agent, call, calls, helpdesk, named, policies};
+use remit_decide::{EffectiveCache, Presented, World, active, decide, effective};
+use remit_model::{AgentStatus, Authority, Code, Principal, PrincipalKind};
+use remit_store::Change;
+use serde_json::json;
+
+#[tokio::test]
+async fn dc_13_each_reason_why_someone_may_not_act_has_one_code() {
+    let registry = Registry::new().await;
+    let (snapshot, bundle, server) = (registry.snapshot(), policies("permit (principal, action, resource);"), helpdesk(&[]));
+    let world = World::new(ISSUER, &snapshot, &bundle, NOW);
+    let (held, arguments) = (calls(&["read"], 10), json!({"amount": 1}));
+    for (who, code) in [
+        (named("agent:stopped"), Code::AgentQuarantined),
+        (named("agent:gone"), Code::AgentRetired),
+        (named("agent:nobody"), Code::ClientUnknown),
+        (named("nobody"), Code::ClientUnknown),
+        (named("user:carol"), Code::HumanDisabled),
+        (named("user:nobody"), Code::HumanDisabled),
+        (Principal::local("https://elsewhere.example", "agent:planner"), Code::ClientUnknown),
+        (Principal::local("https://elsewhere.example", "user:alice"), Code::ClientUnknown),
+        (Principal::new(ISSUER, "user:alice", PrincipalKind::Agent), Code::ClientUnknown),
+        (Principal::new(ISSUER, "agent:planner", PrincipalKind::Human), Code::HumanDisabled),
+    ] {
+        let alone = active::principal(world.principals, &who).unwrap_err();
+        assert_eq!(alone.code, code, "{who:?}");
+        let bounded = effective::bounded(world.principals, [&who], &held).unwrap_err();
+        // As the root, as the one in between, as the caller: the same refusal, word for word.
+        let (alice, planner) = (named("user:alice"), named("agent:planner"));
+        let asked = |root: &Principal, actors: &[Principal]| {
+            decide(&world, &call(root, actors, &held, (&server, "read", &arguments))).result.unwrap_err()
+        };
+        let chains = [
+            asked(&who, std::slice::from_ref(&planner)),
+            asked(&alice, &[who.clone(), planner.clone()]),
+            asked(&alice, &[planner.clone(), who.clone()]),
+        ];
+        for refusal in chains.iter().chain([&bounded]) {
+            assert_eq!(refusal, &alone, "{who:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn rt_05_a_remembered_authority_ends_with_the_revision_it_was_found_in() {
+    let registry = Registry::new().await;
+    let (root, actors, held) = (named("user:alice"), [named("agent:planner")], calls(&["read", "refund"], 500));
+    let presented = Presented { root: &root, actors: &actors, held: Some(&held), location: None, token: None };
+    let cache = EffectiveCache::default();
+    let snapshot = registry.snapshot();
+    let world = |snapshot| remit_decide::Principals::new(ISSUER, snapshot);
+    let before = cache.current(world(&snapshot), &presented).unwrap();
+
+    registry.put(Change::PutAgent(agent("other", AgentStatus::Active, Authority::none()))).await;
+    let snapshot = registry.snapshot();
+    let kept = cache.current(world(&snapshot), &presented).unwrap();
+    assert!(kept.revision > before.revision && std::sync::Arc::ptr_eq(&kept.effective, &before.effective), "about others");
+
+    registry.put(Change::PutAgent(agent("planner", AgentStatus::Active, calls(&["read"], 5)))).await;
+    let snapshot = registry.snapshot();
+    let narrowed = cache.current(world(&snapshot), &presented).unwrap();
+    assert_eq!(narrowed.effective.authority, calls(&["read"], 5));
+
+    registry.put(Change::PutAgent(agent("planner", AgentStatus::Quarantined, calls(&["read"], 5)))).await;
+    let snapshot = registry.snapshot();
+    assert_eq!(cache.current(world(&snapshot), &presented).unwrap_err().code, Code::AgentQuarantined);
+}

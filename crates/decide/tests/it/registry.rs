@@ -1,0 +1,121 @@
+//! A registry to decide in: agents and people of every status.
+
+use remit_clock::Clock;
+use remit_decide::{Ask, Circumstances, Presented, What};
+use remit_model::{
+    Agent, AgentId, AgentStatus, Authority, Human, HumanStatus, Moment, Principal, Server, ServerId, TenantId, ToolClass,
+    UnixTime, resource::ToolRule,
+};
+use remit_policy::Bundle;
+use remit_store::{Batch, Change, Config, Snapshot, Store};
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+pub(crate) const ISSUER: &str = "https://as.example";
+pub(crate) const LOCATION: &str = "https://as.example/mcp/helpdesk";
+pub(crate) const NOW: UnixTime = UnixTime(1_800_000_000);
+
+/// Every agent with its status and what it may have at most.
+pub(crate) fn agents() -> Vec<(&'static str, AgentStatus, Authority)> {
+    vec![
+        ("planner", AgentStatus::Active, calls(&["read", "refund"], 100)),
+        ("scribe", AgentStatus::Active, calls(&["read"], 50)),
+        ("clerk", AgentStatus::Active, calls(&["refund"], 20)),
+        ("stopped", AgentStatus::Quarantined, calls(&["read", "refund"], 100)),
+        ("gone", AgentStatus::Retired, calls(&["read", "refund"], 100)),
+    ]
+}
+
+/// Every person with a status and entitlements.
+pub(crate) fn humans() -> Vec<(&'static str, HumanStatus, Authority)> {
+    vec![
+        ("alice", HumanStatus::Active, calls(&["read", "refund"], 200)),
+        ("bob", HumanStatus::Active, calls(&["read"], 200)),
+        ("carol", HumanStatus::Disabled, calls(&["read", "refund"], 200)),
+    ]
+}
+
+/// Authority over some actions of the helpdesk, with an amount of at most `most`.
+pub(crate) fn calls(actions: &[&str], most: i64) -> Authority {
+    let grant =
+        json!([{"type": "tool_access", "locations": [LOCATION], "actions": actions, "arguments": {"/amount": {"max": most}}}]);
+    Authority::parse(&grant).unwrap()
+}
+
+/// A store with that registry; its folder lives as long as it does.
+pub(crate) struct Registry {
+    pub(crate) store: Store,
+    _folder: tempfile::TempDir,
+}
+
+impl Registry {
+    pub(crate) async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Clock::manual(Moment::at(NOW.0));
+        let config = Config { publish_every: Duration::from_hours(1), ..Config::danger_known_keys(folder.path(), clock) };
+        let registry = Self { store: Store::open(config).unwrap(), _folder: folder };
+        for (name, status, ceiling) in agents() {
+            registry.put(Change::PutAgent(agent(name, status, ceiling))).await;
+        }
+        for (name, status, entitlements) in humans() {
+            let human = Human { name: name.into(), display_name: name.into(), status, password_hash: None, entitlements };
+            registry.put(Change::PutHuman(human)).await;
+        }
+        registry
+    }
+
+    pub(crate) async fn put(&self, change: Change) {
+        self.store.apply(Batch::new(TenantId::main()).change(change)).await.unwrap();
+    }
+
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.store.snapshot()
+    }
+}
+
+pub(crate) fn agent(name: &str, status: AgentStatus, ceiling: Authority) -> Agent {
+    Agent {
+        id: AgentId::parse(name).unwrap(),
+        display_name: name.to_owned(),
+        owner: "user:alice".to_owned(),
+        status,
+        keys: Vec::new(),
+        redirect_uris: Vec::new(),
+        ceiling,
+        labels: BTreeMap::from([("team".to_owned(), if name == "clerk" { "money" } else { "support" }.to_owned())]),
+        registered: NOW,
+    }
+}
+
+pub(crate) fn named(sub: &str) -> Principal {
+    Principal::local(ISSUER, sub)
+}
+
+pub(crate) fn helpdesk(tools: &[(&str, ToolRule)]) -> Server {
+    Server {
+        id: ServerId::parse("helpdesk").unwrap(),
+        title: "Helpdesk".to_owned(),
+        location: LOCATION.to_owned(),
+        tools: tools.iter().map(|(name, rule)| ((*name).to_owned(), rule.clone())).collect(),
+    }
+}
+
+pub(crate) fn policies(text: &str) -> Bundle {
+    Bundle::parse(&[("p.cedar".to_owned(), text.to_owned())]).unwrap()
+}
+
+/// `actors` of `root` call an action with this authority.
+pub(crate) fn call<'a>(
+    root: &'a Principal,
+    actors: &'a [Principal],
+    held: &'a Authority,
+    (server, action, arguments): (&'a Server, &'a str, &'a Value),
+) -> Ask<'a> {
+    Ask {
+        who: Presented { root, actors, held: Some(held), location: Some(LOCATION), token: None },
+        circumstances: Circumstances { txn: Some("t-1"), purpose: None, auth_time: Some(NOW) },
+        what: What::Call { server, action, class: ToolClass::Read, arguments },
+        known: None,
+        unconditional: false,
+    }
+}
