@@ -2,10 +2,10 @@
 
 use crate::{
     clients::key_cache,
-    policy_check::Pinned,
     signin::{password, sessions::Browsers},
 };
 use remit_clock::{Clock, Entropy};
+use remit_decide::Pinned;
 use remit_model::{Refusal, TenantId, UnixTime};
 use remit_store::{Quota, Store};
 use remit_token::{

@@ -66,11 +66,15 @@ pub(crate) fn build(
     asked(world, who, circumstances, what, parties, effective.digest.clone())
 }
 
-/// The question as it would be asked of a chain that may not act: for the record of the refusal, which is sealed for the
-/// people it names.
+/// The same without knowing what the chain amounts to: for a delegation, and for the record of a refusal that came before
+/// that was known, which is sealed for the people it names.
 pub(crate) fn unasked(world: &World<'_>, who: &Presented<'_>, circumstances: &Circumstances<'_>, what: &What<'_>) -> Question {
     let parties = (world.principals.party(who.holder()), world.principals.party(who.root));
-    asked(world, who, circumstances, what, parties, holding(world.principals, who).digest())
+    let digest = match what {
+        What::Delegate { authority, .. } => authority.digest(),
+        What::Call { .. } | What::List { .. } => holding(world.principals, who).digest(),
+    };
+    asked(world, who, circumstances, what, parties, digest)
 }
 
 fn asked(
@@ -118,7 +122,6 @@ fn fill(question: &mut Question, what: &What<'_>, now: UnixTime) {
             question.action =
                 Action::Delegate { to: to.sub.clone(), depth: authority.depth().into(), lifetime: expires.since(now) };
             question.server = server.map(|server| server.id.clone());
-            question.authority_digest = authority.digest();
         }
     }
 }

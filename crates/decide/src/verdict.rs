@@ -36,7 +36,7 @@ pub struct Ask<'a> {
 pub struct Verdict {
     /// The grants that cover the act, with what they let the caller see and what it costs; or the first "no".
     pub result: Result<Permit, Refusal>,
-    /// What the chain may do now; absent when someone in it may not act.
+    /// What the chain may do now; absent for a delegation, and when someone in the chain may not act.
     pub effective: Option<Current>,
     /// The grants that cover the act, also when policies refused it.
     pub covered: Option<Permit>,
@@ -71,6 +71,12 @@ pub fn question(world: &World<'_>, ask: &Ask<'_>) -> Question {
 }
 
 fn judge(world: &World<'_>, ask: &Ask<'_>, verdict: &mut Verdict) -> Result<Permit, Refusal> {
+    if let What::Delegate { to, .. } = ask.what {
+        // What may be delegated is for the rules of delegation; here it is only who, and whether policies agree.
+        active::all(world.principals, ask.who.parties().chain([to]))?;
+        put(world, verdict, question(world, ask))?;
+        return Ok(Permit { grants: Vec::new(), fields: None, limits: Vec::new(), charges: Vec::new() });
+    }
     let current = match ask.known {
         Some(known) => known.current(world.principals, &ask.who)?,
         None => Current {
@@ -80,23 +86,24 @@ fn judge(world: &World<'_>, ask: &Ask<'_>, verdict: &mut Verdict) -> Result<Perm
     };
     let effective = Arc::clone(&current.effective);
     verdict.effective = Some(current);
-    if let What::Delegate { to, .. } = ask.what {
-        active::principal(world.principals, to)?;
-    }
     let permit = covers(world, ask, &effective)?;
     verdict.covered = Some(permit.clone());
-    let question = question::build(world, &ask.who, &ask.circumstances, &ask.what, &effective);
-    let decision = world.policies.decide(&question);
-    let allowed = decision.into_result();
-    let asked = verdict.asked.insert(Asked { question, decision });
-    allowed?;
-    if let What::Call { server, action, .. } = ask.what {
+    put(world, verdict, question::build(world, &ask.who, &ask.circumstances, &ask.what, &effective))?;
+    if let (What::Call { server, action, .. }, Some(asked)) = (ask.what, &verdict.asked) {
         verdict.fields = FieldDecision::all(world, &asked.question, server, action);
         if ask.unconditional && verdict.fields.iter().any(FieldDecision::withholds) {
             return Err(conditional());
         }
     }
     Ok(permit)
+}
+
+/// Puts the question to the policies.
+fn put(world: &World<'_>, verdict: &mut Verdict, question: Question) -> Result<(), Refusal> {
+    let decision = world.policies.decide(&question);
+    let allowed = decision.into_result();
+    verdict.asked = Some(Asked { question, decision });
+    allowed
 }
 
 fn covers(world: &World<'_>, ask: &Ask<'_>, effective: &Effective) -> Result<Permit, Refusal> {

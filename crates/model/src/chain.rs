@@ -87,6 +87,11 @@ impl Chain {
         Self { id, root, hops: Vec::new() }
     }
 
+    /// Everyone in the chain, the root first.
+    pub fn parties(&self) -> impl Iterator<Item = &Principal> {
+        std::iter::once(&self.root).chain(self.hops.iter().map(|hop| &hop.delegate))
+    }
+
     /// Who holds the authority now: the last delegate, or the root.
     pub fn holder(&self) -> &Principal {
         self.hops.last().map_or(&self.root, |hop| &hop.delegate)

@@ -7,9 +7,9 @@
 use crate::{
     Server,
     http::{error::At, form::Form},
-    policy_check::require_active,
 };
 use axum::http::{HeaderMap, header};
+use remit_decide::active;
 use remit_model::{Agent, AgentId, Code, Refusal, UnixTime};
 use remit_store::Snapshot;
 use remit_token::{
@@ -53,7 +53,7 @@ pub(crate) fn authenticate(
         Some(compact) => by_assertion(server, snapshot, form, compact, now)?,
         None => public(snapshot, form)?,
     };
-    require_active(&client.agent)?;
+    active::agent(&client.agent)?;
     Ok(client)
 }
 

@@ -11,10 +11,11 @@ use crate::{
         requested::{RequestedAuthority, Target},
     },
     http::error::Rejection,
-    policy_check::{self, Proposal},
+    policy_check::{self, Checked, Delegation},
     tokens::record::hash,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use remit_decide::{Principals, active, effective};
 use remit_ledger::record::{HumanInLoop, RecordType};
 use remit_model::{Authority, Chain, Code, EdgeProof, Fault, Hop, Principal, PrincipalKind, Refusal, UnixTime, json};
 use remit_store::{Batch, Change, Revocation, StoredCode, StoredRefresh};
@@ -120,23 +121,17 @@ fn first_hop(request: &TokenRequest<'_>, stored: &StoredCode, consented: &Consen
         Err(refusal) => return Outcome::refused(refusal, facts),
     };
     let delegate = Principal::agent(&server.issuer, &request.client.agent.id);
-    let check = policy_check::check(
-        server.policy.current(),
-        &Proposal {
-            tenant: &server.tenant,
-            issuer: &server.issuer,
-            snapshot: &request.snapshot,
-            before: &root,
-            delegate: &delegate,
-            authority: &consented.authority,
-            server: terms.target.server(),
-            purpose: consented.purpose.as_deref(),
-            expires: consented.until,
-            auth_time: Some(consented.auth_time),
-            now: request.now,
-        },
-    );
-    let grant = match check.allow() {
+    let delegation = Delegation {
+        before: &root,
+        to: &delegate,
+        authority: &consented.authority,
+        server: terms.target.server(),
+        purpose: consented.purpose.as_deref(),
+        expires: consented.until,
+        auth_time: Some(consented.auth_time),
+    };
+    let Checked { allowed, check } = policy_check::check(server, &request.snapshot, &delegation, request.now);
+    let grant = match allowed {
         Ok(()) => issue(request, stored, consented, root, terms),
         Err(refusal) => Err(refusal.into()),
     };
@@ -155,7 +150,9 @@ fn terms(request: &TokenRequest<'_>, consented: &Consented, root: &Chain) -> Res
     let requested = RequestedAuthority::read(request.form, &server.servers)?;
     let (target, authority) = consented::pick(request, &requested, &consented.targets, &consented.authority, consented.openid)?;
     let delegate = Principal::agent(&server.issuer, &request.client.agent.id);
-    let most = policy_check::standing(&request.snapshot, root, policy_check::ceiling(&request.snapshot, &delegate)?)?;
+    let principals = Principals::new(&server.issuer, &request.snapshot);
+    let most = active::principal(principals, &delegate)?.ceiling();
+    let most = effective::bounded(principals, root.parties(), most)?;
     consented.authority.within(&most).map_err(|wider| {
         Refusal::new(Code::GrantInvalid, format!("what was agreed to is not the person's to give any more: {}", wider.reason))
     })?;

@@ -1,7 +1,8 @@
 //! `client_credentials`: an agent acting for itself, or getting a token that only says who it is.
 //!
 //! Implements RFC 6749 §4.4; rules CC-01, CC-02, RT-06. The token has no `act` and comes without a refresh token: the
-//! agent is the root of its own chain, and its ceiling is what it may have at most.
+//! agent is the root of its own chain, and its ceiling is what it may have at most. Policies are asked as for any delegation:
+//! the agent delegates to itself.
 
 use crate::{
     grants::{
@@ -10,6 +11,7 @@ use crate::{
         requested::{RequestedAuthority, Targets},
     },
     http::error::Rejection,
+    policy_check::{self, Checked, Delegation},
 };
 use remit_ledger::record::RecordType;
 use remit_model::{Chain, Code, Principal, Refusal};
@@ -29,9 +31,22 @@ pub(crate) fn grant(request: &TokenRequest<'_>) -> Result<Outcome, Rejection> {
     let targets = Targets { issuer: &server.issuer, servers: &server.servers, snapshot };
     let target = requested.target(&targets, ceiling, None)?;
     let authority = requested.under(ceiling, &target)?;
-    let chain = Chain::new(server.entropy.token(16), Principal::agent(&server.issuer, &client.agent.id));
+    let expires = requested.end(*now, server.settings.access_token, None)?;
+    let agent = Principal::agent(&server.issuer, &client.agent.id);
+    let chain = Chain::new(server.entropy.token(16), agent.clone());
     let facts = Facts { chain: Some(chain.clone()), purpose: requested.purpose.clone(), ..Facts::default() };
-    let grant = Grant {
+    // SPEC: TK-09
+    let delegation = Delegation {
+        before: &chain,
+        to: &agent,
+        authority: &authority,
+        server: target.server(),
+        purpose: requested.purpose.as_deref(),
+        expires,
+        auth_time: None,
+    };
+    let Checked { allowed, check } = policy_check::check(server, snapshot, &delegation, *now);
+    let grant = allowed.map(|()| Grant {
         record_type: RecordType::Token,
         chain,
         authority,
@@ -41,7 +56,7 @@ pub(crate) fn grant(request: &TokenRequest<'_>) -> Result<Outcome, Rejection> {
         jti: server.token_id(),
         ancestors: Vec::new(),
         issued: *now,
-        expires: requested.end(*now, server.settings.access_token, None)?,
+        expires,
         auth_time: None,
         openid: false,
         family: None,
@@ -49,6 +64,6 @@ pub(crate) fn grant(request: &TokenRequest<'_>) -> Result<Outcome, Rejection> {
         requires: Vec::new(),
         changes: Vec::new(),
         answer: Vec::new(),
-    };
-    Ok(Outcome::granted(grant, facts))
+    });
+    Ok(Outcome::decided(grant.map_err(Rejection::from), check, facts))
 }

@@ -76,12 +76,8 @@ impl Outcome {
     }
 
     /// What policy decided.
-    pub(crate) fn decided(grant: Result<Grant, Rejection>, check: PolicyCheck, facts: Facts) -> Self {
-        Self { grant, once: Vec::new(), on_refusal: Vec::new(), facts, check: Some(check) }
-    }
-
-    pub(crate) fn granted(grant: Grant, facts: Facts) -> Self {
-        Self { grant: Ok(grant), once: Vec::new(), on_refusal: Vec::new(), facts, check: None }
+    pub(crate) fn decided(grant: Result<Grant, Rejection>, check: Option<PolicyCheck>, facts: Facts) -> Self {
+        Self { grant, once: Vec::new(), on_refusal: Vec::new(), facts, check }
     }
 }
 

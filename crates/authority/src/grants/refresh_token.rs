@@ -11,9 +11,10 @@ use crate::{
         requested::{RequestedAuthority, Target},
     },
     http::error::Rejection,
-    policy_check::{self, Proposal},
+    policy_check::{self, Checked, Delegation},
     tokens::record::hash,
 };
+use remit_decide::{Principals, effective};
 use remit_ledger::record::RecordType;
 use remit_model::{Authority, Chain, Code, Fault, Hop, Refusal, UnixTime};
 use remit_store::{Batch, Change, Revocation, StoredRefresh};
@@ -80,23 +81,17 @@ fn renew(request: &TokenRequest<'_>, stored: &StoredRefresh, renewable: &Renewab
         Ok(terms) => terms,
         Err(refusal) => return Outcome::refused(refusal, facts),
     };
-    let check = policy_check::check(
-        server.policy.current(),
-        &Proposal {
-            tenant: &server.tenant,
-            issuer: &server.issuer,
-            snapshot: &request.snapshot,
-            before: &Chain::new(chain.id.clone(), chain.root.clone()),
-            delegate: &hop.delegate,
-            authority: &hop.authority,
-            server: terms.target.server(),
-            purpose: renewable.purpose.as_deref(),
-            expires: renewable.until,
-            auth_time: Some(renewable.auth_time),
-            now: request.now,
-        },
-    );
-    let grant = check.allow().map(|()| issue(request, stored, renewable, terms)).map_err(Rejection::from);
+    let delegation = Delegation {
+        before: &Chain::new(chain.id.clone(), chain.root.clone()),
+        to: &hop.delegate,
+        authority: &hop.authority,
+        server: terms.target.server(),
+        purpose: renewable.purpose.as_deref(),
+        expires: renewable.until,
+        auth_time: Some(renewable.auth_time),
+    };
+    let Checked { allowed, check } = policy_check::check(server, &request.snapshot, &delegation, request.now);
+    let grant = allowed.map(|()| issue(request, stored, renewable, terms)).map_err(Rejection::from);
     Outcome::decided(grant, check, facts)
 }
 
@@ -114,7 +109,8 @@ fn terms(request: &TokenRequest<'_>, renewable: &Renewable, hop: &Hop) -> Result
         return Err(Refusal::new(Code::WidensScope, "`openid` was not agreed to"));
     }
     let (target, authority) = consented::pick(request, &requested, &renewable.targets, &hop.authority, renewable.openid)?;
-    let still = policy_check::standing(&request.snapshot, &renewable.chain, &authority)?;
+    let principals = Principals::new(&server.issuer, &request.snapshot);
+    let still = effective::bounded(principals, renewable.chain.parties(), &authority)?;
     if still.is_none() && !authority.is_none() {
         return Err(Refusal::new(Code::AuthorityEmpty, "nothing of what was agreed to is allowed any more"));
     }

@@ -84,7 +84,7 @@ pub(crate) fn outward(code: Code, at: At) -> (StatusCode, &'static str) {
         Code::RequestTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request"),
         Code::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable"),
         Code::NotFound => (StatusCode::NOT_FOUND, "invalid_request"),
-        Code::ClientUnauthenticated | Code::ClientUnknown | Code::AssertionReplayed | Code::CredentialsInvalid => {
+        Code::ClientUnauthenticated | Code::AssertionReplayed | Code::CredentialsInvalid => {
             (StatusCode::UNAUTHORIZED, "invalid_client")
         }
         Code::ClientNotAllowed => (bad, "unauthorized_client"),
@@ -105,7 +105,8 @@ pub(crate) fn outward(code: Code, at: At) -> (StatusCode, &'static str) {
         | Code::WidensField
         | Code::WidensLimit
         | Code::WidensDelegation => (bad, "invalid_authorization_details"),
-        Code::AgentQuarantined | Code::AgentRetired | Code::HumanDisabled => match at {
+        // Who sends the request was authenticated before: this is somebody in the chain.
+        Code::ClientUnknown | Code::AgentQuarantined | Code::AgentRetired | Code::HumanDisabled => match at {
             At::Exchange => (bad, "invalid_request"),
             At::ClientCredentials | At::Authorize => (bad, "unauthorized_client"),
             At::Introspect | At::Revoke => (StatusCode::UNAUTHORIZED, "invalid_client"),

@@ -7,12 +7,12 @@ use crate::{
     Server,
     grants::requested::{RequestedAuthority, Targets},
     http::form::Form,
-    policy_check::require_active,
     signin::{
         redirect,
         request::{AuthorizationRequest, Prompt, ReturnTo},
     },
 };
+use remit_decide::active;
 use remit_model::{Agent, AgentId, Code, Refusal};
 use remit_store::Snapshot;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub(crate) fn read(server: &Server, snapshot: &Snapshot, form: &Form) -> Result<
     let agent = client(snapshot, form).map_err(|refusal| stop(None, refusal))?;
     let back = back(&agent, form).map_err(|refusal| stop(Some(&agent.id), refusal))?;
     let tell = |oauth, refusal| Stopped { refusal, client: Some(agent.id.clone()), back: Some(back.clone()), oauth };
-    require_active(&agent).map_err(|refusal| tell(None, refusal))?;
+    active::agent(&agent).map_err(|refusal| tell(None, refusal))?;
     // SPEC: AZ-05, N-AZ-07
     match form.one("response_type") {
         Some("code") => {}

@@ -14,7 +14,7 @@ use crate::{
         error::{self, At, Rejection},
         origin::{Incoming, RequestOrigin},
     },
-    policy_check::{self, PolicyCheck, Proposal, require_active},
+    policy_check::{self, Checked, Delegation, PolicyCheck},
     signin::{
         authorize::{self, Stopped},
         login, pages, redirect,
@@ -27,10 +27,9 @@ use axum::{
     body::Body,
     http::{HeaderValue, Response, StatusCode, header},
 };
+use remit_decide::active;
 use remit_ledger::record::{HumanInLoop, RecordType};
-use remit_model::{
-    Agent, Authority, Chain, Code, Fault, Human, HumanStatus, Part, Principal, Refusal, Sentence, UnixTime, display,
-};
+use remit_model::{Agent, Authority, Chain, Code, Fault, Human, Part, Principal, Refusal, Sentence, UnixTime, display};
 use remit_store::{Batch, Change, Snapshot, StoredCode};
 use remit_token::id_token;
 use serde_json::Value;
@@ -134,28 +133,22 @@ fn offer(server: &Server, snapshot: &Snapshot, ask: &AuthorizationRequest, user:
     let until = now.plus(ask.asked.lifetime.unwrap_or(server.settings.consent));
     let delegate = Principal::agent(&server.issuer, &agent.id);
     let chain = Chain::new(server.entropy.token(16), Principal::human(&server.issuer, &user.name));
-    let check = policy_check::check(
-        server.policy.current(),
-        &Proposal {
-            tenant: &server.tenant,
-            issuer: &server.issuer,
-            snapshot,
-            before: &chain,
-            delegate: &delegate,
-            authority: &authority,
-            server: None,
-            purpose: ask.asked.purpose.as_deref(),
-            expires: until,
-            auth_time: Some(user.at),
-            now,
-        },
-    );
-    let offered = check.allow().map(|()| {
+    let delegation = Delegation {
+        before: &chain,
+        to: &delegate,
+        authority: &authority,
+        server: None,
+        purpose: ask.asked.purpose.as_deref(),
+        expires: until,
+        auth_time: Some(user.at),
+    };
+    let Checked { allowed, check } = policy_check::check(server, snapshot, &delegation, now);
+    let offered = allowed.map(|()| {
         let purpose = ask.asked.purpose.as_deref();
         let digest = id_token::consent_digest(&delegate.sub, &authority.to_value(), until, purpose);
         (agent, human, Shown { user: user.name.clone(), authority, until, digest })
     });
-    Offer { check: Some(check), offered }
+    Offer { check, offered }
 }
 
 /// The part of the request that is within the person's entitlements and the agent's ceiling.
@@ -175,9 +168,10 @@ fn allowed(
 fn parties(snapshot: &Snapshot, ask: &AuthorizationRequest, user: &str) -> Result<(Arc<Agent>, Arc<Human>), Refusal> {
     let gone = || Refusal::new(Code::ClientUnknown, "the agent is not registered any more");
     let agent = snapshot.agent(&ask.client).cloned().ok_or_else(gone)?;
-    require_active(&agent)?;
-    let human = snapshot.human(user).filter(|human| human.status == HumanStatus::Active).cloned();
+    active::agent(&agent)?;
+    let human = snapshot.human(user).cloned();
     let human = human.ok_or_else(|| Refusal::new(Code::HumanDisabled, "this account is disabled"))?;
+    active::human(&human)?;
     Ok((agent, human))
 }
 

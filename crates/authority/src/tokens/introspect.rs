@@ -14,12 +14,15 @@ use crate::{
         error::{self, At, Rejection},
         origin::Incoming,
     },
-    policy_check,
     tokens::{issue, record::Entry},
 };
 use axum::{
     body::Body,
     http::{Response, StatusCode},
+};
+use remit_decide::{
+    Principals,
+    active::{self, TokenIds},
 };
 use remit_model::{Fault, UnixTime};
 use remit_store::{Batch, Snapshot};
@@ -66,12 +69,14 @@ pub(crate) async fn current(
     now: UnixTime,
 ) -> Result<Option<Arc<AccessToken>>, Fault> {
     let Ok(token) = server.verify(presented, now) else { return Ok(None) };
-    if snapshot.is_revoked(&token.jti, token.ancestors.iter().map(String::as_str), &token.txn) {
+    let principals = Principals::new(&server.issuer, snapshot);
+    let ids = TokenIds { jti: &token.jti, ancestors: &token.ancestors, txn: &token.txn };
+    if active::token(principals, &ids).is_err() {
         return Ok(None);
     }
     let stored = server.store.token(&token.jti).await.map_err(Fault::new)?;
-    let standing = stored.is_some_and(|stored| policy_check::able(snapshot, &stored.chain).is_ok());
-    Ok(standing.then_some(token))
+    let active = stored.is_some_and(|stored| active::all(principals, stored.chain.parties()).is_ok());
+    Ok(active.then_some(token))
 }
 
 fn inactive() -> Value {

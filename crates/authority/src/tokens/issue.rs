@@ -142,10 +142,12 @@ pub(crate) async fn commit(
         batch = batch.once(*kind, key.clone(), *until);
     }
     if let Some(check) = check {
-        batch = server.pinned.pin(check, batch);
+        batch = server.pinned.pin(&check.bundle, batch);
     }
     let applied = server.store.apply(batch).await.map_err(refused_by_store)?;
-    server.pinned.kept(check.map(|check| check.decision.policy_set_digest.clone()));
+    if let Some(check) = check {
+        server.pinned.kept(check.bundle.digest());
+    }
     Ok(applied)
 }
 

@@ -10,12 +10,12 @@ use crate::{
     },
     policy_check::PolicyCheck,
 };
+use remit_decide::facts;
 use remit_ledger::record::{
-    DecisionFacts, DecisionResult, Draft, Edge, EffectConfirmed, Engine, GrantFacts, GrantKind, OutcomeStatus, Party, PolicyFact,
-    PolicyFailure, ProducerKind, Protocol, RecordType, Resource, TokenFacts,
+    DecisionFacts, DecisionResult, Draft, Edge, EffectConfirmed, GrantFacts, GrantKind, OutcomeStatus, Party, ProducerKind,
+    Protocol, RecordType, Resource, TokenFacts,
 };
 use remit_model::{EdgeProof, Refusal, TenantId, ToolClass, json};
-use remit_policy::{Effect, RuleEffect};
 use remit_token::access;
 use serde_json::{Map, Value, json};
 
@@ -32,7 +32,7 @@ impl Entry<'_> {
     /// The record of a refusal.
     pub(crate) fn refused(&self, refusal: &Refusal) -> Draft {
         let mut decision = match self.check {
-            Some(check) if !check.decision.permits() => decision_facts(check),
+            Some(check) if !check.asked.decision.permits() => decision_facts(check),
             _ => DecisionFacts::refused(refusal),
         };
         decision.reason_code = Some(refusal.code.as_str().to_owned());
@@ -115,10 +115,10 @@ impl Entry<'_> {
 
     /// The chain as known, with what the caller showed on this request.
     fn parties(&self) -> Vec<Party> {
-        let mut parties = self.facts.chain.as_ref().map(Party::chain).unwrap_or_default();
+        let mut parties = self.facts.chain.as_ref().map(facts::delegated).unwrap_or_default();
         let Some(caller) = &self.attempt.caller else { return parties };
         if !parties.iter().any(|party| party.subject == caller.principal.sub && party.issuer == caller.principal.iss) {
-            parties.push(Party::of(&caller.principal));
+            parties.extend(facts::parties([&caller.principal]));
         }
         for (depth, party) in parties.iter_mut().enumerate() {
             if party.subject != caller.principal.sub || party.issuer != caller.principal.iss {
@@ -149,43 +149,8 @@ fn claims_value(claims: &access::Claims) -> Value {
     })
 }
 
-/// The decision with the pins that let it be replayed.
 fn decision_facts(check: &PolicyCheck) -> DecisionFacts {
-    let decision = &check.decision;
-    let result = match decision.effect {
-        Effect::Permit => DecisionResult::Allow,
-        Effect::Deny => DecisionResult::Deny,
-        Effect::StepUp => DecisionResult::StepUp,
-    };
-    let effect = |effect| match effect {
-        RuleEffect::Permit => "permit",
-        RuleEffect::Forbid => "forbid",
-        RuleEffect::StepUp => "step_up",
-    };
-    let mut facts = DecisionFacts::new(result);
-    facts.policies = decision
-        .policies
-        .iter()
-        .map(|policy| PolicyFact {
-            id: policy.id.clone(),
-            version: decision.policy_set_digest.clone(),
-            effect: effect(policy.effect).to_owned(),
-            digest: policy.digest.clone(),
-        })
-        .collect();
-    facts.errors = decision
-        .errors
-        .iter()
-        .map(|failure| PolicyFailure { policy_id: failure.id.clone(), message: failure.message.clone() })
-        .collect();
-    facts.reason_code = decision.code().map(|code| code.as_str().to_owned());
-    facts.policy_set_digest = Some(decision.policy_set_digest.clone());
-    facts.schema_digest = Some(decision.schema_digest.clone());
-    facts.engine =
-        Some(Engine { name: decision.engine_name.clone(), version: decision.engine_version.clone(), build_digest: None });
-    facts.input = serde_json::to_value(&check.question).ok();
-    facts.explanation = Some(decision.explanation.clone());
-    facts
+    facts::decision(&check.asked.question, &check.asked.decision, check.latency_ns)
 }
 
 /// `sha-256:…` of an identifier that must not stand in the record itself.

@@ -15,13 +15,13 @@ use crate::{
         error::{self, At, Rejection},
         origin::RequestOrigin,
     },
-    policy_check,
     tokens::{introspect, issue, record::Entry},
 };
 use axum::{
     body::Body,
     http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts},
 };
+use remit_decide::Principals;
 use remit_ledger::record::RecordType;
 use remit_model::{Code, Fault, Principal, Refusal, UnixTime};
 use remit_store::{Batch, Snapshot};
@@ -89,7 +89,7 @@ async fn profile(server: &Server, attempt: &Attempt, shown: &Shown) -> Result<Va
         return Err(Refusal::new(Code::DelegationNotAllowed, "the token was not granted `openid`").into());
     }
     let principal = Principal::local(&server.issuer, &token.sub);
-    let human = policy_check::human(snapshot, &principal).ok_or_else(no_longer)?;
+    let human = Principals::new(&server.issuer, snapshot).human(&principal).ok_or_else(no_longer)?;
     let record = Entry { tenant: &server.tenant, attempt, facts, check: None }.happened(RecordType::Decision);
     issue::commit(server, &[], None, Batch::new(server.tenant.clone()).record(record)).await?;
     Ok(json!({"sub": token.sub, "name": human.display_name}))

@@ -38,7 +38,7 @@ pub(crate) fn show(
         return Ok(Shown::whole(result));
     }
     let asked = call.request.params.get("uri").and_then(Value::as_str);
-    let mut shown = mask::project(&call.request.method, asked, result, permit.fields.as_deref(), &limits);
+    let mut shown = mask::project(&call.request.method, asked, result, permit.fields.as_deref(), &mask::Withheld::default(), &limits);
     shown.value = revision::adapt_result(&call.request.method, shown.value, call.revision);
     Ok(shown)
 }

@@ -116,7 +116,7 @@ fn missing_pins_are_an_alarm() {
 }
 
 /// What the gateway records of the fields of a class.
-fn field(world: &World, token: &Token, tool: &str, class: &str) -> serde_json::Value {
+fn field(world: &World, token: &Token, tool: &str, class: &str) -> Value {
     let decision = world.bundle.decide(&world.question(token, tool, Read, &json!({})).about_fields(class));
     let policies: Vec<_> = decision
         .policies
@@ -130,7 +130,7 @@ fn field(world: &World, token: &Token, tool: &str, class: &str) -> serde_json::V
 
 #[test]
 fn decisions_about_fields_are_made_again_and_a_changed_one_is_an_alarm() {
-    let honest = |spoil: fn(&mut serde_json::Value)| {
+    let honest = |spoil: fn(&mut Value)| {
         let mut world = World::new();
         let planner = planner(&mut world);
         let child = world.hand(Way::Statement, &planner, |_| {});
@@ -139,13 +139,13 @@ fn decisions_about_fields_are_made_again_and_a_changed_one_is_an_alarm() {
         let index = world.call(&child, "tickets_read", Read, &json!({}), |draft| {
             draft.ext.insert("read_field".to_owned(), fields);
         });
-        let log = world.publish();
-        (replay(&log.reader()), remit_insight::explain_at(&log.reader(), index).unwrap().why.join("\n"))
+        let reader = world.publish().reader();
+        (replay(&reader), remit_insight::explain_at(&reader, index).unwrap().why.join("\n"))
     };
     let (report, why) = honest(|_| {});
     assert_eq!((report.decisions, report.agree, report.mismatches.len()), (3, 3, 0), "{report}");
     assert!(why.contains("Fields of class `secret` are withheld (/key)") && !why.contains("class `pii`"), "{why}");
-    let spoilt: [fn(&mut serde_json::Value); 5] = [
+    let spoilt: [fn(&mut Value); 5] = [
         |fields| fields[1]["result"] = json!("allow"),
         |fields| fields[1]["class"] = json!("pii"),
         |fields| fields[1]["policies"] = json!([]),

@@ -1,20 +1,21 @@
 //! A small world that writes a ledger as the authorization server and the gateway do: same members, same order.
 //! Every key is Ed25519 and all randomness is counted, so equal worlds write equal bytes.
 
+use remit_decide::facts;
 use remit_ledger::{
     Reader, Sealed, Sealer, Writer,
     dir::Published,
     note::SigningKey,
     record::{
-        DecisionFacts, DecisionResult, Draft, Edge, EffectConfirmed, Engine, Environment, Identity, OutcomeStatus, Party, Pepper,
-        PolicyFact, PolicyFailure, ProducerKind, Protocol, RecordKey, RecordType, Resource, TokenFacts, Tool,
+        DecisionFacts, DecisionResult, Draft, Edge, EffectConfirmed, Environment, Identity, OutcomeStatus, Party, Pepper,
+        ProducerKind, Protocol, RecordKey, RecordType, Resource, TokenFacts, Tool,
     },
 };
 use remit_model::{
     Authority, Chain, ClockStatus, EdgeProof, Hop, Moment, Principal, PrincipalKind, ServerId, TenantId, TimeSource, ToolClass,
     UnixTime, json,
 };
-use remit_policy::{Action, Bundle, Effect, Party as PolicyParty, Question, RuleEffect, ToolFacts};
+use remit_policy::{Action, Bundle, Party as PolicyParty, Question, ToolFacts};
 use remit_token::{Algorithm, Delegation, KeySet, PrivateKey, access, assertion, dpop, id_token, nested_act, statement};
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeMap, ops::Deref, path::Path};
@@ -339,36 +340,13 @@ impl World {
 
     /// The same for a question that is there already.
     pub(crate) fn asked(&mut self, token: &Token, question: &Question, spoil: impl FnOnce(&mut Draft)) -> u64 {
-        let facts = question.tool.clone().unwrap();
-        let (tool, class, arguments) = (facts.name.as_str(), facts.class, &question.arguments);
+        let tool = question.tool.clone().unwrap();
+        let (tool, class, arguments) = (tool.name.as_str(), tool.class, &question.arguments);
         let decision = self.bundle.decide(question);
-        let mut facts = DecisionFacts::new(match decision.effect {
-            Effect::Permit => DecisionResult::Allow,
-            Effect::Deny => DecisionResult::Deny,
-            Effect::StepUp => DecisionResult::StepUp,
-        });
-        facts.reason_code = decision.code().map(|code| code.as_str().to_owned());
-        let effect = |effect| match effect {
-            RuleEffect::Permit => "permit",
-            RuleEffect::Forbid => "forbid",
-            RuleEffect::StepUp => "step_up",
-        };
-        let fact = |policy: &remit_policy::Determining| PolicyFact {
-            id: policy.id.clone(),
-            version: policy.source.clone(),
-            effect: effect(policy.effect).to_owned(),
-            digest: policy.digest.clone(),
-        };
-        facts.policies = decision.policies.iter().map(fact).collect();
-        let failure =
-            |error: &remit_policy::PolicyFailure| PolicyFailure { policy_id: error.id.clone(), message: error.message.clone() };
-        facts.errors = decision.errors.iter().map(failure).collect();
-        facts.policy_set_digest = Some(decision.policy_set_digest.clone());
-        facts.schema_digest = Some(decision.schema_digest.clone());
-        facts.engine = Some(Engine { name: decision.engine_name.clone(), version: "4.14.1".to_owned(), build_digest: None });
-        facts.input = serde_json::to_value(question).ok();
-        facts.nondet = vec![("now".to_owned(), json!(question.now))];
-        facts.explanation = Some(decision.explanation.clone());
+        let mut facts = facts::decision(question, &decision, 4_000);
+        if let Some(engine) = &mut facts.engine {
+            "4.14.1".clone_into(&mut engine.version);
+        }
         let status = if decision.permits() { OutcomeStatus::Success } else { OutcomeStatus::Denied };
         let mut draft = Draft::new(TenantId::main(), ProducerKind::Gateway, RecordType::Decision)
             .protocol(Protocol::Mcp)
@@ -476,7 +454,7 @@ fn log_key() -> SigningKey {
 /// The record of a token, as the authorization server writes it.
 fn issued(kind: RecordType, proposal: &Proposal) -> Draft {
     let Proposal { chain, claims, facts, assertion } = proposal;
-    let mut parties = Party::chain(chain);
+    let mut parties = facts::delegated(chain);
     if let (Some(assertion), Some(root)) = (assertion, parties.first_mut()) {
         root.edge = Some(Edge::Proof(EdgeProof::ClientAssertion(assertion.clone())));
     }

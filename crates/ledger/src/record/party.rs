@@ -1,6 +1,6 @@
 //! The nodes of the chain of custody, as a draft states them.
 
-use remit_model::{Chain, EdgeProof, Principal, PrincipalKind, UnixTime};
+use remit_model::{EdgeProof, Principal, PrincipalKind, UnixTime};
 use serde::Serialize;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -55,39 +55,6 @@ impl Party {
             PrincipalKind::Agent => PartyKind::Agent,
         };
         Self::new(kind, &principal.iss, &principal.sub)
-    }
-
-    /// The whole chain of custody as the token service knows it: the root, then one party for each hop.
-    pub fn chain(chain: &Chain) -> Vec<Self> {
-        let mut root = Self::of(&chain.root);
-        let by_human = root.kind == PartyKind::Human;
-        if !by_human {
-            root.grant.kind = GrantKind::ClientCredentials;
-        }
-        let mut parties = vec![root];
-        let mut parent: Option<&str> = None;
-        for (depth, hop) in chain.hops.iter().enumerate() {
-            let mut party = Self::of(&hop.delegate);
-            if depth > 0 || !by_human {
-                party.kind = PartyKind::Subagent;
-            }
-            party.jkt = Some(hop.jkt.clone());
-            party.token = Some(TokenFacts {
-                jti: Some(hop.jti.clone()),
-                expires: Some(hop.expires),
-                authorization_details_hash: Some(hop.authority.digest()),
-                ..TokenFacts::default()
-            });
-            party.grant = GrantFacts {
-                id: hop.jti.clone(),
-                kind: if depth == 0 && by_human { GrantKind::Login } else { GrantKind::TokenExchange },
-                parent_jti: parent.map(str::to_owned),
-            };
-            party.edge = Some(Edge::Proof(hop.edge.clone()));
-            parent = Some(&hop.jti);
-            parties.push(party);
-        }
-        parties
     }
 }
 

@@ -46,7 +46,6 @@ pub(crate) async fn exchange(request: &TokenRequest<'_>) -> Result<Outcome, Reje
         ..Facts::default()
     };
     let world = rule::World {
-        tenant: &server.tenant,
         issuer: &server.issuer,
         servers: &server.servers,
         snapshot: &request.snapshot,
@@ -57,7 +56,11 @@ pub(crate) async fn exchange(request: &TokenRequest<'_>) -> Result<Outcome, Reje
     };
     let exchange =
         rule::Exchange { evidence: &evidence, requested: &requested, jti: &server.token_id(), client: &request.client.id() };
-    let decided = rule::decide(&world, &exchange);
+    let began = server.clock.now().mono_ns;
+    let mut decided = rule::decide(&world, &exchange);
+    if let Some(check) = &mut decided.check {
+        check.latency_ns = server.clock.now().mono_ns.saturating_sub(began);
+    }
     let (grant, facts) = match decided.grant {
         Ok(mut grant) => {
             grant.answer.push(("issued_token_type", json!(ACCESS_TOKEN)));

@@ -9,10 +9,11 @@ use crate::{
         requested::{RequestedAuthority, Target, Targets},
         token_exchange::evidence::{Evidence, ExchangeKind, ProvenDelegation},
     },
-    policy_check::{self, PolicyCheck, Proposal},
+    policy_check::{self, Checked, Delegation, PolicyCheck},
 };
+use remit_decide::{Principals, active, effective};
 use remit_ledger::record::RecordType;
-use remit_model::{Authority, Chain, Code, EdgeProof, Hop, Refusal, TenantId, UnixTime};
+use remit_model::{Authority, Chain, Code, EdgeProof, Hop, Refusal, UnixTime};
 use remit_policy::Bundle;
 use remit_store::Snapshot;
 use std::sync::Arc;
@@ -20,7 +21,6 @@ use std::sync::Arc;
 /// Everything the rule looks at besides the request.
 #[derive(Debug)]
 pub(crate) struct World<'a> {
-    pub(crate) tenant: &'a TenantId,
     pub(crate) issuer: &'a str,
     pub(crate) servers: &'a [Arc<remit_model::Server>],
     pub(crate) snapshot: &'a Snapshot,
@@ -29,6 +29,12 @@ pub(crate) struct World<'a> {
     pub(crate) access_token: i64,
     pub(crate) chain_depth: usize,
     pub(crate) now: UnixTime,
+}
+
+impl<'a> World<'a> {
+    fn principals(&self) -> Principals<'a> {
+        Principals::new(self.issuer, self.snapshot)
+    }
 }
 
 /// A verified request: whose authority, which step, what is asked.
@@ -68,9 +74,9 @@ pub(crate) fn decide(world: &World<'_>, exchange: &Exchange<'_>) -> Decided {
         Ok(chain) => chain,
         Err(refusal) => return refused(refusal),
     };
-    let check = ask_policy(world, exchange, to, &terms);
-    let grant = check.allow().map(|()| terms.grant(world, exchange, chain, to.jkt.clone(), RecordType::Delegation));
-    Decided { grant, check: Some(check) }
+    let Checked { allowed, check } = ask_policy(world, exchange, to, &terms);
+    let grant = allowed.map(|()| terms.grant(world, exchange, chain, to.jkt.clone(), RecordType::Delegation));
+    Decided { grant, check }
 }
 
 /// What is handed over, where it counts, until when and what for.
@@ -110,7 +116,7 @@ impl Terms {
 /// SPEC: TX-04, TX-05, DC-13
 fn terms(world: &World<'_>, exchange: &Exchange<'_>) -> Result<Terms, Refusal> {
     let Exchange { evidence: Evidence { parent, kind, .. }, requested, .. } = exchange;
-    policy_check::able(world.snapshot, &parent.chain)?;
+    active::all(world.principals(), parent.chain.parties())?;
     let held = held(kind, &parent.authority)?;
     let targets = Targets { issuer: world.issuer, servers: world.servers, snapshot: world.snapshot };
     let target = requested.target(&targets, &held, Some(&parent.audience))?;
@@ -159,23 +165,17 @@ fn extend(world: &World<'_>, exchange: &Exchange<'_>, to: &ProvenDelegation, ter
 }
 
 /// SPEC: TK-09
-fn ask_policy(world: &World<'_>, exchange: &Exchange<'_>, to: &ProvenDelegation, terms: &Terms) -> PolicyCheck {
-    policy_check::check(
-        Arc::clone(&world.policy),
-        &Proposal {
-            tenant: world.tenant,
-            issuer: world.issuer,
-            snapshot: world.snapshot,
-            before: &exchange.evidence.parent.chain,
-            delegate: &to.delegate,
-            authority: &terms.authority,
-            server: terms.target.server(),
-            purpose: terms.purpose.as_deref(),
-            expires: terms.expires,
-            auth_time: exchange.evidence.auth_time,
-            now: world.now,
-        },
-    )
+fn ask_policy(world: &World<'_>, exchange: &Exchange<'_>, to: &ProvenDelegation, terms: &Terms) -> Checked {
+    let delegation = Delegation {
+        before: &exchange.evidence.parent.chain,
+        to: &to.delegate,
+        authority: &terms.authority,
+        server: terms.target.server(),
+        purpose: terms.purpose.as_deref(),
+        expires: terms.expires,
+        auth_time: exchange.evidence.auth_time,
+    };
+    policy_check::ask(world.issuer, world.snapshot, Arc::clone(&world.policy), &delegation, world.now)
 }
 
 /// What the parent may give in this step: all it holds when it narrows its own token, else the part that its grants let
@@ -198,10 +198,11 @@ fn held(kind: &ExchangeKind, authority: &Authority) -> Result<Authority, Refusal
 
 /// No more than everyone in the chain, and the child itself, may do at this moment. SPEC: DC-07, TX-04
 fn bounded(world: &World<'_>, evidence: &Evidence, authority: &Authority) -> Result<Authority, Refusal> {
-    let mut most = policy_check::standing(world.snapshot, &evidence.parent.chain, authority)?;
-    if let ExchangeKind::Delegate(to) = &evidence.kind {
-        most = most.meet(policy_check::ceiling(world.snapshot, &to.delegate)?);
-    }
+    let child = match &evidence.kind {
+        ExchangeKind::Narrow => None,
+        ExchangeKind::Delegate(to) => Some(&to.delegate),
+    };
+    let most = effective::bounded(world.principals(), evidence.parent.chain.parties().chain(child), authority)?;
     if most.is_none() && !authority.is_none() {
         return Err(Refusal::new(Code::AuthorityEmpty, "nothing that is asked for is within what everyone in the chain may do"));
     }
