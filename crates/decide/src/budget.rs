@@ -1,8 +1,8 @@
 //! Which budgets a permitted call draws on: those of the caller's own grants, and of every grant above them.
 //!
-//! What is counted under a name lasts as long as the grant, so that a limit holds over all who hold a part of it:
-//! delegating, narrowing a token, refreshing it or getting another one does not multiply it. Pure: the tokens above are
-//! handed in, and the store counts.
+//! A limit holds over everyone who holds a part of an authority, because each part draws on the whole: delegating, narrowing,
+//! refreshing or getting another token does not multiply it. Parts have budgets of their own besides, so two narrowings of one
+//! token are both usable. Pure: the tokens above are handed in, and the store counts.
 
 use crate::{
     effective::{Effective, Presented, within_ceilings},
@@ -18,8 +18,8 @@ use std::{
 /// The caller's own authority among the sources.
 pub const OWN: usize = 0;
 
-/// How long a budget's count outlives the token it was first drawn with, in seconds.
-const KEPT: i64 = 90 * 24 * 3600;
+/// How long a budget's count outlives the authority that it limits, in seconds: longer than any clock is wrong.
+const KEPT: i64 = 24 * 3600;
 
 /// The stored tokens that a caller's authority came through.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +35,8 @@ pub struct Ancestry {
 pub struct Source {
     name: String,
     authority: Authority,
+    /// When the authority ends and its counts may be forgotten; never, for what a principal may do at all.
+    until: Option<UnixTime>,
 }
 
 /// What a call draws on one budget.
@@ -47,33 +49,41 @@ pub struct Draw {
 }
 
 /// The authorities whose budgets count: the caller's own first; then those of the tokens above it, of every hop of its
-/// chain, and the ceiling of every party.
-pub fn sources(world: Principals<'_>, who: &Presented<'_>, effective: &Effective, ancestry: &Ancestry) -> Vec<Source> {
-    let txn = who.token.map_or("", |token| token.txn);
-    let own = Source { name: format!("{txn}/{}", who.holder().sub), authority: effective.authority.clone() };
+/// chain, and the ceiling of every party. `expires` is when the caller's token ends.
+pub fn sources(
+    world: Principals<'_>,
+    who: &Presented<'_>,
+    effective: &Effective,
+    ancestry: &Ancestry,
+    expires: UnixTime,
+) -> Vec<Source> {
+    let (jti, txn) = who.token.map_or(("", ""), |token| (token.jti, token.txn));
+    let own = Source { name: format!("token/{jti}"), authority: effective.authority.clone(), until: Some(expires.plus(KEPT)) };
     let mut sources = vec![own];
     for parent in &ancestry.above {
-        let chain = &parent.chain;
-        let parties = std::iter::once(&chain.root).chain(chain.hops.iter().map(|hop| &hop.delegate));
         // As the parent's own calls count it, so that both draw on one budget.
-        let most = within_ceilings(world, parties, &parent.authority);
+        let most = within_ceilings(world, parent.chain.parties(), &parent.authority);
         let authority = who.location.map_or_else(|| most.clone(), |location| most.at_location(location));
-        sources.push(Source { name: format!("{txn}/{}", chain.holder().sub), authority });
+        sources.push(Source { name: format!("token/{}", parent.jti), authority, until: Some(parent.expires.plus(KEPT)) });
     }
     // A hop is made once; what a refresh gives out later is under it, however narrow it is asked for.
     let hops = ancestry.own.iter().flat_map(|own| &own.chain.hops);
-    sources.extend(hops.map(|hop| Source { name: format!("{txn}/hop/{}", hop.jti), authority: hop.authority.clone() }));
+    sources.extend(hops.map(|hop| Source {
+        name: format!("{txn}/hop/{}", hop.jti),
+        authority: hop.authority.clone(),
+        until: Some(hop.expires.max(expires).plus(KEPT)),
+    }));
     sources.extend(who.parties().map(|party| ceiling(world, party)));
     sources
 }
 
 fn ceiling(world: Principals<'_>, party: &Principal) -> Source {
     let authority = world.find(party).map(Registered::ceiling).cloned().unwrap_or_default();
-    Source { name: format!("most/{}/{}", party.iss, party.sub), authority }
+    Source { name: format!("most/{}/{}", party.iss, party.sub), authority, until: None }
 }
 
 /// What the permitted call draws on the budgets of every source: of each grant that is used, and of one grant above it in
-/// every other source, leaving out those that are used up. `expires` is when the caller's token ends.
+/// every other source, leaving out those that are used up.
 ///
 /// # Errors
 /// The digest of a grant of the caller's that nothing above can pay for any more.
@@ -83,7 +93,6 @@ pub fn draws(
     call: &Call<'_>,
     permit: &Permit,
     exhausted: &BTreeSet<(usize, String)>,
-    expires: UnixTime,
 ) -> Result<Vec<Draw>, String> {
     let mut used: BTreeMap<&str, Vec<Charge>> = BTreeMap::new();
     for charge in &permit.charges {
@@ -99,9 +108,11 @@ pub fn draws(
                 _ => above(&own, number, source, call, exhausted).ok_or_else(|| digest.to_owned())?,
             };
             for charge in charges {
-                let key = format!("{}/{}/{}", source.name, charge.grant, charge.unit);
-                let budget = Budget { key: key.clone(), add: charge.add, limit: charge.limit, until: Some(expires.plus(KEPT)) };
-                draws.entry(key).or_insert(Draw { from: (number, charge.grant), budget });
+                // INVARIANT: never the digest of the grant: alternatives of one meaning share a budget.
+                let key = format!("{}/{}/{}", source.name, charge.budget, charge.unit);
+                let budget = Budget { key: key.clone(), add: charge.add, limit: charge.limit, until: source.until };
+                let drawn = draws.entry(key).or_insert_with(|| Draw { from: (number, charge.grant), budget });
+                drawn.budget.limit = drawn.budget.limit.min(charge.limit);
             }
         }
     }

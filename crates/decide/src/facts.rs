@@ -5,8 +5,7 @@
 
 use crate::fields::FieldDecision;
 use remit_ledger::record::{
-    AgentFacts, DecisionFacts, DecisionResult, Edge, Engine, GrantFacts, GrantKind, Party, PartyKind, PolicyFact, PolicyFailure,
-    TokenFacts,
+    DecisionFacts, DecisionResult, Edge, Engine, GrantFacts, GrantKind, Party, PartyKind, PolicyFact, PolicyFailure, TokenFacts,
 };
 use remit_model::{Chain, Principal, PrincipalKind};
 use remit_policy::{Decision, Effect, Question, RuleEffect};
@@ -81,15 +80,12 @@ fn policies(decision: &Decision) -> Vec<PolicyFact> {
     decision.policies.iter().map(fact).collect()
 }
 
-/// The parties of a chain, the root first.
+/// The parties of a chain, the root first. Their names are committed beside the log and never in the plain record.
 pub fn parties<'p>(chain: impl IntoIterator<Item = &'p Principal>) -> Vec<Party> {
     let mut parties: Vec<Party> = Vec::new();
     for (depth, principal) in chain.into_iter().enumerate() {
         let for_person = parties.first().is_none_or(|root| root.kind == PartyKind::Human);
         let mut party = Party::of(principal);
-        if principal.kind() == PrincipalKind::Agent {
-            party.agent = Some(AgentFacts { uid: principal.sub.clone(), ..AgentFacts::default() });
-        }
         // The first agent of a person is an agent; whoever an agent delegated to is a sub-agent.
         if depth > usize::from(for_person) {
             party.kind = PartyKind::Subagent;

@@ -466,6 +466,24 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn n_dc_15_a_federated_person_is_a_human_whatever_the_subject() {
+        let types = Types::new().unwrap();
+        let mut question = question(Action::Call);
+        let federated = |sub: &str| Party {
+            kind: PrincipalKind::Human,
+            sub: sub.to_owned(),
+            iss: "https://idp.example".to_owned(),
+            owner: None,
+            labels: BTreeMap::new(),
+        };
+        for sub in ["00u1f9xk", "agent:planner", "user:alice"] {
+            question.principal = federated(sub);
+            let principal = Slice::new(&types, &question).unwrap().principal;
+            assert_eq!(principal.to_string(), format!("Human::\"https://idp.example|{sub}\""));
+        }
+    }
+
+    #[test]
     fn a_question_survives_storage_with_every_digit() {
         let mut question = question(Action::Call);
         question.arguments = json!({ "id": 9_007_199_254_740_993_i64, "big": u64::MAX, "x": 0.1 });

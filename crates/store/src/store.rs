@@ -265,6 +265,29 @@ impl Store {
         Ok(found)
     }
 
+    /// As [`token`](Self::token) for each of these, in their order; what is not remembered is read at once.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn tokens(&self, jtis: &[String]) -> Result<Vec<Option<Arc<StoredToken>>>, ReadError> {
+        let recent = &self.0.shared.recent;
+        let mut found: Vec<Option<Arc<StoredToken>>> = jtis.iter().map(|jti| recent.get(jti)).collect();
+        let missing: Vec<String> =
+            jtis.iter().zip(&found).filter(|(_, known)| known.is_none()).map(|(jti, _)| jti.clone()).collect();
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        let vault = self.0.vault.clone();
+        let read = self.0.readers.read(move |conn, tenant| readers::tokens(conn, tenant, &missing, &vault)).await?;
+        for token in read.into_iter().map(Arc::new) {
+            recent.put(&token, || self.snapshot());
+            if let Some((_, place)) = jtis.iter().zip(&mut found).find(|(jti, _)| **jti == token.jti) {
+                *place = Some(token);
+            }
+        }
+        Ok(found)
+    }
+
     /// What has been counted under a budget key.
     pub async fn spent(&self, key: &str) -> Result<i64, ReadError> {
         let key = key.to_owned();

@@ -3,7 +3,7 @@
 
 use crate::harness::{python, root, succeed, text};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use remit_insight::custody;
+use remit_insight::{custody, explain_at, replay};
 use remit_ledger::{Reader, Trust, cosign::Cosigner, policy::Policy, vault::Keyring, verify::verify_log};
 use serde_json::{Value, json};
 use std::{
@@ -115,6 +115,29 @@ fn both_verifiers_order_authorities_alike() {
     // The model's own test keeps the file current.
     let differing = run("authority", &root().join("e2e/corpus/authority.jsonl"));
     assert_eq!(differing, "");
+}
+
+/// A ledger that an earlier build wrote: principals without a kind, records of the token service without the time of the
+/// decision, questions without a version.
+#[test]
+fn a_ledger_of_an_earlier_build_is_verified_by_both_and_its_decisions_are_repeated() {
+    let place = root().join("e2e/corpus/ledgers");
+    let (folder, keys) = (place.join("first"), place.join("first.disclosure.json"));
+    let open = || Reader::open(&folder).unwrap().with_keys(Keyring::from_disclosure(&fs::read(&keys).unwrap()).unwrap());
+    let reader = open();
+    let report = verify_log(&reader, &Trust::default());
+    assert!(report.ok(), "{report}");
+    let chains = custody(&reader);
+    assert!(chains.failures.is_empty() && chains.hops == 2, "{chains}");
+    let decisions = replay(&reader);
+    assert_eq!((decisions.decisions, decisions.agree, decisions.mismatches.len()), (7, 7, 0), "{decisions}");
+    for index in 0..reader.len() {
+        explain_at(&reader, index).unwrap();
+    }
+    let mut command = Command::new(python());
+    command.arg("-B").arg(root().join("verify.py")).arg(&folder).arg("--keys").arg(&keys);
+    let told = String::from_utf8(succeed(command).stdout).unwrap();
+    assert!(told.contains("VERIFIED"), "{told}");
 }
 
 /// Every case with what both verifiers say.

@@ -385,3 +385,21 @@ async fn without_the_ledger_nothing_is_issued() {
     assert_eq!(reply.body["remit_code"], "ledger_unavailable");
     assert!(reply.body.get("access_token").is_none(), "TK-10");
 }
+
+#[tokio::test]
+async fn tk_09_policies_are_asked_about_an_agents_own_token_and_a_refusal_is_recorded_with_its_decision() {
+    let world = World::new().await;
+    let asked = [CC, ("scope", "helpdesk:tickets_read"), ("purpose", "mischief")];
+    world.token(&world.planner, &asked).await.refused("invalid_scope", "policy_denied");
+    let record = world.last_record().await;
+    assert_eq!((&record["record_type"], &record["outcome"]["status"]), (&json!("decision"), &json!("denied")));
+    assert_eq!(record["decision"]["policies"][0]["id"], "never-for-mischief");
+    assert!(record["decision"]["policy_set_digest"].is_string() && record["decision"]["latency_ns"].is_string());
+    assert_eq!(record["decision"]["nondet"][0]["name"], "now");
+
+    world.token(&world.planner, &[CC, ("scope", "helpdesk:tickets_read")]).await.access_token();
+    let record = world.last_record().await;
+    let policy = &record["decision"]["policies"][0];
+    assert_eq!((&policy["id"], &record["decision"]["result"]), (&json!("may-delegate"), &json!("allow")));
+    assert!(policy["version"].as_str().unwrap().contains(".cedar:"), "where the policy is, as in every record: {policy}");
+}

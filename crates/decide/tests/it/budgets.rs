@@ -45,11 +45,11 @@ async fn a_call_draws_on_its_own_grant_and_on_the_token_above_it() {
         family: None,
     };
     let ancestry = Ancestry { own: None, above: vec![Arc::new(parent)] };
-    let sources = budget::sources(world, &who, &effective, &ancestry);
-    let draws = budget::draws(&effective, &sources, &call, &permit, &BTreeSet::new(), NOW).unwrap();
+    let sources = budget::sources(world, &who, &effective, &ancestry, NOW);
+    let draws = budget::draws(&effective, &sources, &call, &permit, &BTreeSet::new()).unwrap();
     let limits: BTreeSet<_> = draws.iter().map(|draw| draw.budget.limit).collect();
     assert_eq!(limits.len(), 2, "its own limit and the one above: {draws:?}");
     let spent = draws.iter().find(|draw| draw.from.0 != budget::OWN).map(|draw| draw.from.clone()).unwrap();
-    let unpaid = budget::draws(&effective, &sources, &call, &permit, &BTreeSet::from([spent]), NOW).unwrap_err();
+    let unpaid = budget::draws(&effective, &sources, &call, &permit, &BTreeSet::from([spent])).unwrap_err();
     assert_eq!(unpaid, permit.charges[0].grant, "nothing above can pay any more");
 }

@@ -4,13 +4,9 @@ use super::{point::EVALUATE, wire::Evaluation};
 use crate::{
     gateway::Gateway,
     mcp::act,
-    road::{
-        act::{Act, Kind},
-        active,
-        identify::Caller,
-        verified_token,
-    },
+    road::{act::Act, authorise, identify::Caller},
 };
+use remit_decide::{Ask, Circumstances, Presented, World, decide};
 use remit_model::{
     Authority, Permit,
     call::Call,
@@ -19,7 +15,7 @@ use remit_model::{
     resource::Server,
     time::UnixTime,
 };
-use remit_policy::{Action, Bundle, Decision, Question, ToolFacts};
+use remit_policy::{Bundle, Question};
 use remit_store::Snapshot;
 use serde_json::Value;
 
@@ -41,11 +37,12 @@ pub(super) struct Verdict<'a> {
     pub(super) subject: String,
     pub(super) at: Option<&'a Server>,
     pub(super) act: Option<Act>,
-    /// Digests of the grants that cover it.
-    pub(super) grants: Vec<String>,
-    pub(super) question: Option<Question>,
-    /// What the policies said, and how long they took, in nanoseconds.
-    pub(super) decision: Option<(Decision, u64)>,
+    /// What the decision point said, once it was asked.
+    pub(super) decided: Option<remit_decide::Verdict>,
+    /// The question that the policies would have been asked, where it was refused before.
+    pub(super) unasked: Option<Question>,
+    /// How long the decision took.
+    pub(super) latency_ns: u64,
 }
 
 /// Whether whoever asks may ask this: a grant of `evaluate` whose arguments are the question itself.
@@ -66,9 +63,9 @@ impl<'a> View<'a> {
             subject: format!("{}:{}", evaluation.subject.kind, evaluation.subject.id),
             at: None,
             act: None,
-            grants: Vec::new(),
-            question: None,
-            decision: None,
+            decided: None,
+            unasked: None,
+            latency_ns: 0,
         };
         verdict.result = self.decide(evaluation, &mut verdict);
         verdict
@@ -83,25 +80,24 @@ impl<'a> View<'a> {
             Some(tool) => act::tool(server, tool, evaluation.arguments.clone())?,
             None => act::list_tools(server),
         };
-        let authority = active::most(self.snapshot, &subject).map(|most| most.at_location(&server.location)).unwrap_or_default();
-        let question = self.question(&subject, &act, server, &authority);
-        verdict.act = Some(act.clone());
-        let question = verdict.question.insert(question);
-        active::party_active(self.snapshot, &subject)?;
-        match act.kind {
-            Kind::Gated => {
-                let call = Call { location: &server.location, action: &act.action, arguments: &act.arguments, now: self.now };
-                verdict.grants = outright(&authority, &call)?.grants;
-            }
-            Kind::List | Kind::Listen if authority.is_none() => {
-                return Err(Refusal::new(Code::ToolNotGranted, format!("nothing is granted at `{}`", server.location)));
-            }
-            Kind::List | Kind::Listen => {}
-        }
+        let ask = Ask {
+            who: Presented { root: &subject, actors: &[], held: None, location: Some(&server.location), token: None },
+            circumstances: Circumstances { txn: Some(self.txn), ..Circumstances::default() },
+            what: authorise::what(&act, server),
+            known: None,
+            // A budget is counted, and an answer masked, where the call is made.
+            unconditional: true,
+        };
+        let world = World::new(&self.gateway.settings.issuer, self.snapshot, self.policies, self.now);
         let began = self.gateway.clock.now().mono_ns;
-        let decision = self.policies.decide(question);
-        let result = decision.into_result();
-        verdict.decision = Some((decision, self.gateway.clock.now().mono_ns.saturating_sub(began)));
+        let decided = decide(&world, &ask);
+        verdict.latency_ns = self.gateway.clock.now().mono_ns.saturating_sub(began);
+        if decided.asked.is_none() {
+            verdict.unasked = Some(remit_decide::question(&world, &ask));
+        }
+        let result = decided.result.as_ref().map(drop).map_err(Clone::clone);
+        verdict.decided = Some(decided);
+        verdict.act = Some(act);
         result
     }
 
@@ -135,32 +131,6 @@ impl<'a> View<'a> {
         let mount = self.gateway.mounts.get(server);
         let mount = mount.ok_or_else(|| Refusal::new(Code::ServerUnknown, "no server of that name is registered here"))?;
         Ok((mount.server.as_ref(), tool))
-    }
-
-    /// What the policies are asked: somebody acting for themselves, in the unit of work in which it is asked.
-    fn question(&self, subject: &Principal, act: &Act, server: &Server, authority: &Authority) -> Question {
-        let party = verified_token::party(self.snapshot, subject);
-        let tool = (act.kind == Kind::Gated).then(|| ToolFacts {
-            name: act.action.clone(),
-            class: act.class,
-            classification: server.tools.get(&act.action).and_then(|rule| rule.classification.clone()),
-        });
-        Question {
-            tenant: self.gateway.settings.tenant.clone(),
-            issuer: self.gateway.settings.issuer.clone(),
-            on_behalf_of: party.clone(),
-            principal: party,
-            chain: Vec::new(),
-            txn: Some(self.txn.to_owned()),
-            action: if tool.is_some() { Action::Call } else { Action::List },
-            server: Some(server.id.clone()),
-            arguments: if tool.is_some() { act.arguments.clone() } else { Value::Null },
-            tool,
-            authority_digest: authority.digest(),
-            purpose: None,
-            now: self.now,
-            auth_age: None,
-        }
     }
 }
 

@@ -44,15 +44,24 @@ impl Asking<'_> {
         if let (Some(act), Some(server)) = (&verdict.act, verdict.at) {
             record.target(act, server);
         }
-        if let (Some(question), Some((decision, latency_ns))) = (&verdict.question, &verdict.decision) {
-            record.decision(question, decision, *latency_ns);
+        let decided = verdict.decided.as_ref();
+        let asked = decided.and_then(|decided| decided.asked.as_ref());
+        if let Some(asked) = asked {
+            record.decided(asked, verdict.latency_ns);
         }
-        let unasked = verdict.result.as_ref().err().filter(|_| verdict.decision.is_none()).map(|refusal| refusal.reason.clone());
+        if let Some(decided) = decided {
+            record.fields_decided(&decided.fields);
+        }
+        let unasked = verdict.result.as_ref().err().filter(|_| asked.is_none()).map(|refusal| refusal.reason.clone());
+        let grants =
+            decided.and_then(|decided| decided.covered.as_ref()).map(|covered| covered.grants.clone()).unwrap_or_default();
+        let question = asked.map(|asked| &asked.question).or(verdict.unasked.as_ref());
+        let authority = question.map(|question| question.authority_digest.clone());
         let rejection = verdict.result.err().map(Rejection::from);
         let answer = Answer { shown: Shown::whole(Value::Null), end: End::Complete, bytes: None };
         let mut draft = record.close(rejection.as_ref().map_or(Ok(&answer), Err), self.now);
         // Where no policy was asked, the question still names whom the record is about, so that it is sealed for them.
-        if let (Some(facts), Some(question)) = (&mut draft.decision, &verdict.question) {
+        if let (Some(facts), Some(question)) = (&mut draft.decision, question) {
             facts.input = facts.input.take().or_else(|| serde_json::to_value(question).ok());
         }
         draft.committed.retain(|(path, _)| path != "/decision/reason");
@@ -66,8 +75,7 @@ impl Asking<'_> {
             draft.committed.push(("/evaluation/request_id".to_owned(), json!(id)));
         }
         draft.resources.push(Resource::new("authzen.subject", Some(verdict.subject.clone())));
-        let authority = verdict.question.map(|question| question.authority_digest);
-        draft.ext.insert("evaluation".to_owned(), json!({"item": item, "authority": authority, "grants": verdict.grants}));
+        draft.ext.insert("evaluation".to_owned(), json!({"item": item, "authority": authority, "grants": grants}));
         draft
     }
 

@@ -82,19 +82,19 @@ async fn serve(
         act: &act,
         now,
     };
-    let permit = authorise::permit(&context, record)?;
+    let permitted = authorise::permit(&context, record)?;
     let state = gateway.request_state.open(call, &act, now.unix())?;
     // Before the upstream hears anything of a call that is going to be refused, be it only a read of ours.
     budget::recordable(&context, record)?;
     before_after::before(gateway, call, &act, record).await?;
-    let permit = budget::reserve(&context, permit, record).await?;
+    let permitted = budget::reserve(&context, permitted, record).await?;
     // CRASH: a mutation's intent is on disk; without its effect record it counts as "outcome unknown".
     let result = match act.kind {
         Kind::Listen => return stream::listen(gateway, call, &act, record, reply).await,
-        Kind::Gated | Kind::List => forward::call(gateway, call, &act, state, record, reply).await,
+        Kind::Gated | Kind::List => forward::call(gateway, call, &act, state, &permitted, record, reply).await,
     };
     before_after::after(gateway, call, &act, record).await;
-    show::show(gateway, call, &act, &permit, result?, now)
+    show::show(gateway, call, &act, &permitted, result?, now)
 }
 
 /// Begins the record of a request.

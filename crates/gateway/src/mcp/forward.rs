@@ -20,7 +20,7 @@ use crate::{
             pool::LinkKey,
         },
     },
-    road::{act::Act, identify, record::RequestRecord, rejection::Rejection, reply::ReplyStream},
+    road::{act::Act, authorise::Permitted, identify, record::RequestRecord, rejection::Rejection, reply::ReplyStream},
 };
 use remit_model::refusal::{Code, Refusal};
 use serde_json::{Map, Value, json};
@@ -36,9 +36,12 @@ pub(crate) async fn call(
     call: &McpCall,
     act: &Act,
     state: ReturnedState,
+    permitted: &Permitted,
     record: &mut RequestRecord,
     reply: &mut ReplyStream,
 ) -> Result<Value, Rejection> {
+    // What the answer masks must not leave beside it.
+    let restricted = permitted.shows_only_fields() || call.caller.sees_only_fields();
     let running = call.session.as_ref().map(|session| session.running(&call.request.id));
     let cancelled = running.as_ref().map_or_else(Arc::default, |running| Arc::clone(&running.cancelled));
     let (mut retried, mut relearnt) = (false, false);
@@ -57,7 +60,7 @@ pub(crate) async fn call(
         }
         record.dispatched();
         let exchange = link.send(message).await.map_err(|broken| broken.refusal(call.mount.server.id.as_str()))?;
-        match converse(gateway, call, &link, exchange, &cancelled, reply).await {
+        match converse(gateway, (call, restricted), &link, exchange, &cancelled, reply).await {
             // Nothing was executed: the upstream did not know our session any more.
             Err(Stop::Forgotten) if !retried => {
                 retried = true;
@@ -75,7 +78,7 @@ pub(crate) async fn call(
                     Ok(result) => record.answered(result),
                     Err(error) => record.answered(&json!({"error": error.to_value()})),
                 }
-                return answer.map_err(|error| Rejection::Upstream(passing::error(error, call.caller.sees_only_fields()).into()));
+                return answer.map_err(|error| Rejection::Upstream(passing::error(error, restricted).into()));
             }
         }
     }
@@ -114,7 +117,7 @@ impl From<Rejection> for Stop {
 /// Waits for the answer and relays what comes before it. Dropping the exchange on the way out cancels the upstream.
 async fn converse(
     gateway: &Gateway,
-    call: &McpCall,
+    (call, restricted): (&McpCall, bool),
     link: &Arc<Link>,
     mut exchange: Exchange,
     cancelled: &Notify,
@@ -135,7 +138,7 @@ async fn converse(
                     ExchangeEvent::Failed(LinkFailure::Forgotten) => return Err(Stop::Forgotten),
                     ExchangeEvent::Failed(broken) => return Err(Rejection::from(broken.refusal(call.mount.server.id.as_str())).into()),
                     ExchangeEvent::Message(message) => {
-                        relay::relay(call, link, message, reply).await?;
+                        relay::relay((call, restricted), link, message, reply).await?;
                         unspoken = Duration::ZERO;
                     }
                 }

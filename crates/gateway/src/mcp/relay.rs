@@ -15,16 +15,26 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Passes one message on to the client, as far as it may see it.
-pub(crate) async fn relay(call: &McpCall, link: &Arc<Link>, message: Incoming, reply: &mut ReplyStream) -> Result<(), Rejection> {
-    if let Some(value) = translate(call, link, message, true).await {
+pub(crate) async fn relay(
+    (call, restricted): (&McpCall, bool),
+    link: &Arc<Link>,
+    message: Incoming,
+    reply: &mut ReplyStream,
+) -> Result<(), Rejection> {
+    if let Some(value) = translate((call, restricted), link, message, true).await {
         reply.event(&value).await.map_err(|_| Rejection::Gone)?;
     }
     Ok(())
 }
 
-/// What the client gets to read of an upstream's message; questions it cannot be asked are answered here.
-pub(crate) async fn translate(call: &McpCall, link: &Arc<Link>, message: Incoming, in_call: bool) -> Option<Value> {
-    let restricted = call.caller.sees_only_fields();
+/// What the client gets to read of an upstream's message; questions it cannot be asked are answered here. `restricted` is
+/// whether parts of the answer are withheld.
+pub(crate) async fn translate(
+    (call, restricted): (&McpCall, bool),
+    link: &Arc<Link>,
+    message: Incoming,
+    in_call: bool,
+) -> Option<Value> {
     match message {
         Incoming::Request(request) => question(call, link, request, restricted).await,
         Incoming::Notification(note) if note.method == "notifications/cancelled" => None,

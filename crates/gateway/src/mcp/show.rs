@@ -5,10 +5,10 @@
 use crate::{
     gateway::Gateway,
     mcp::{list::List, lists, mcp_call::McpCall, revision},
-    road::{act::Act, rejection::Rejection},
+    road::{act::Act, authorise::Permitted, rejection::Rejection},
 };
 use remit_model::{
-    Permit, json,
+    json,
     mask::{self, Shown},
     refusal::{Code, Refusal},
     time::Moment,
@@ -23,7 +23,7 @@ pub(crate) fn show(
     gateway: &Gateway,
     call: &McpCall,
     act: &Act,
-    permit: &Permit,
+    permitted: &Permitted,
     mut result: Value,
     now: &Moment,
 ) -> Result<Shown, Rejection> {
@@ -34,11 +34,12 @@ pub(crate) fn show(
         lists::filter(&mut result, list, authority, &call.mount.server.location, now.unix());
     }
     if result.get("resultType").and_then(Value::as_str) == Some("input_required") {
-        result = input_required(gateway, call, act, permit, result, now)?;
+        result = input_required(gateway, call, act, permitted, result, now)?;
         return Ok(Shown::whole(result));
     }
     let asked = call.request.params.get("uri").and_then(Value::as_str);
-    let mut shown = mask::project(&call.request.method, asked, result, permit.fields.as_deref(), &mask::Withheld::default(), &limits);
+    let mut shown =
+        mask::project(&call.request.method, asked, result, permitted.permit.fields.as_deref(), &permitted.withheld, &limits);
     shown.value = revision::adapt_result(&call.request.method, shown.value, call.revision);
     Ok(shown)
 }
@@ -48,12 +49,12 @@ fn input_required(
     gateway: &Gateway,
     call: &McpCall,
     act: &Act,
-    permit: &Permit,
+    permitted: &Permitted,
     mut result: Value,
     now: &Moment,
 ) -> Result<Value, Rejection> {
     let asks = matches!(call.request.method.as_str(), "tools/call" | "prompts/get" | "resources/read");
-    if !asks || !call.revision.is_modern() || permit.fields.is_some() {
+    if !asks || !call.revision.is_modern() || permitted.shows_only_fields() {
         let reason = "the upstream server asked for further input, which cannot be passed on to this caller";
         return Err(Refusal::new(Code::UpstreamMalformed, reason).into());
     }

@@ -115,7 +115,7 @@ pub(crate) async fn stream(
         tokio::select! {
             message = source.next() => {
                 let Some(message) = message else { break };
-                let Some(value) = relay::translate(call, link, message, false).await else { continue };
+                let Some(value) = relay::translate((call, call.caller.sees_only_fields()), link, message, false).await else { continue };
                 let value = if call.revision.is_modern() { stamp(value, &call.request.id) } else { value };
                 reply.event(&value).await.map_err(|_| Rejection::Gone)?;
             }

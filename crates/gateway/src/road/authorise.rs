@@ -1,100 +1,65 @@
-//! The two questions before anything is forwarded: does the caller's authority cover it, and does policy allow it.
+//! The decision before anything is forwarded, and what of the answer has to be withheld.
 
 use crate::road::{
     act::{Act, Kind},
     context::Context,
     identify::Caller,
     record::RequestRecord,
-    verified_token,
 };
-use remit_model::{
-    Permit,
-    call::Call,
-    id::{Principal, TenantId},
-    refusal::{Code, Refusal},
-    resource::Server,
-    time::UnixTime,
-};
-use remit_policy::{Action, Question, ToolFacts};
-use remit_store::Snapshot;
-use serde_json::Value;
-use std::collections::BTreeSet;
+use remit_decide::{Ask, Circumstances, Effective, What, World, decide, withheld};
+use remit_model::{Permit, mask::Withheld, refusal::Refusal, resource::Server};
+use std::sync::Arc;
 
-/// Asks both questions and notes the answers in the record.
-///
-/// # Errors
-/// `tool_not_granted`, `argument_not_granted`, `grant_expired`, `policy_denied`, `step_up_required`.
-pub(crate) fn permit(context: &Context<'_>, record: &mut RequestRecord) -> Result<Permit, Refusal> {
-    let Context { caller, act, server, now, settings, .. } = *context;
-    let permit = authorise(caller, act, server, now.unix(), &BTreeSet::new())?;
-    record.permit(&permit);
-    let question = question(caller, act, server, &settings.tenant, &context.store.snapshot(), now.unix());
-    let began = context.clock.now().mono_ns;
-    let decision = context.policy.current().decide(&question);
-    record.decision(&question, &decision, context.clock.now().mono_ns.saturating_sub(began));
-    decision.into_result()?;
-    Ok(permit)
+/// An act that may be done, and what of its answer the caller may see.
+#[derive(Clone, Debug)]
+pub(crate) struct Permitted {
+    pub(crate) permit: Permit,
+    /// The authority that covers it.
+    pub(crate) effective: Arc<Effective>,
+    /// What of the answer policies withhold because of its class.
+    pub(crate) withheld: Withheld,
 }
 
-/// Whether the caller's authority covers the act, leaving out grants whose budget is used up.
-pub(crate) fn authorise(
-    caller: &Caller,
-    act: &Act,
-    server: &Server,
-    now: UnixTime,
-    exhausted: &BTreeSet<String>,
-) -> Result<Permit, Refusal> {
-    let authority = &caller.authority.authority;
-    match act.kind {
-        Kind::Gated => {
-            let call = Call { location: &server.location, action: &act.action, arguments: &act.arguments, now };
-            authority.permits_beyond(&call, exhausted)
-        }
-        Kind::List | Kind::Listen => {
-            if authority.actions_at(&server.location).is_empty() {
-                return Err(Refusal::new(Code::ToolNotGranted, format!("nothing is granted at `{}`", server.location)));
-            }
-            Ok(Permit { grants: Vec::new(), fields: None, limits: Vec::new(), charges: Vec::new() })
-        }
+impl Permitted {
+    /// Whether some part of the answer is withheld. Then nothing that cannot be masked is passed on.
+    pub(crate) fn shows_only_fields(&self) -> bool {
+        self.permit.fields.is_some() || !self.withheld.is_nothing()
     }
 }
 
-/// The question put to the policies: everything they may look at.
-pub(crate) fn question(
-    caller: &Caller,
-    act: &Act,
-    server: &Server,
-    tenant: &TenantId,
-    snapshot: &Snapshot,
-    now: UnixTime,
-) -> Question {
+/// Asks the decision point and notes its answer in the record.
+///
+/// # Errors
+/// `tool_not_granted`, `argument_not_granted`, `grant_expired`, `policy_denied`, `step_up_required`; and, when the registry
+/// changed since the caller was identified, why someone in the chain may not act any more.
+pub(crate) fn permit(context: &Context<'_>, record: &mut RequestRecord) -> Result<Permitted, Refusal> {
+    let Context { caller, act, server, now, settings, .. } = *context;
+    let (snapshot, policies) = (context.store.snapshot(), context.policy.current());
+    let world = World::new(&settings.issuer, &snapshot, &policies, now.unix());
+    let began = context.clock.now().mono_ns;
+    let verdict = decide(&world, &ask(caller, act, server));
+    let latency_ns = context.clock.now().mono_ns.saturating_sub(began);
+    record.verdict(&verdict, latency_ns);
+    let permit = verdict.result?;
+    let effective = verdict.effective.map_or_else(|| Arc::clone(&caller.authority), |current| current.effective);
+    Ok(Permitted { permit, effective, withheld: withheld(&verdict.fields) })
+}
+
+fn ask<'a>(caller: &'a Caller, act: &'a Act, server: &'a Server) -> Ask<'a> {
     let token = &caller.token;
-    // What the caller was identified with, unless the world has changed since, for instance while its body was read.
-    let (principal, on_behalf_of) = if caller.revision == snapshot.revision() {
-        (caller.authority.principal.clone(), caller.authority.on_behalf_of.clone())
-    } else {
-        let root = Principal::local(&token.iss, &token.sub);
-        (verified_token::party(snapshot, token.parties().last().unwrap_or(&root)), verified_token::party(snapshot, &root))
-    };
-    let tool = matches!(act.kind, Kind::Gated).then(|| ToolFacts {
-        name: act.action.clone(),
-        class: act.class,
-        classification: server.tools.get(&act.action).and_then(|rule| rule.classification.clone()),
-    });
-    Question {
-        tenant: tenant.clone(),
-        issuer: token.iss.clone(),
-        principal,
-        on_behalf_of,
-        chain: token.parties().iter().skip(1).map(|party| party.sub.clone()).collect(),
-        txn: Some(token.txn.clone()),
-        action: if tool.is_some() { Action::Call } else { Action::List },
-        server: Some(server.id.clone()),
-        tool,
-        arguments: if matches!(act.kind, Kind::Gated) { act.arguments.clone() } else { Value::Null },
-        authority_digest: caller.authority.digest.clone(),
-        purpose: token.purpose.clone(),
-        now,
-        auth_age: token.auth_time.map(|at| now.since(at)),
+    Ask {
+        who: token.presented(),
+        circumstances: Circumstances { txn: Some(&token.txn), purpose: token.purpose.as_deref(), auth_time: token.auth_time },
+        what: what(act, server),
+        known: Some(token.known()),
+        unconditional: false,
+    }
+}
+
+/// An act as the decision point is asked about it.
+pub(crate) fn what<'a>(act: &'a Act, server: &'a Server) -> What<'a> {
+    match act.kind {
+        Kind::Gated => What::Call { server, action: &act.action, class: act.class, arguments: &act.arguments },
+        Kind::List | Kind::Listen => What::List { server },
     }
 }

@@ -1,14 +1,20 @@
-//! The chain of custody as a record states it.
+//! The chain of custody of a call, as its record states it.
 
-use remit_ledger::record::{AgentFacts, AuthMethod, GrantFacts, GrantKind, Party, PartyKind, TokenFacts};
-use remit_model::id::{Principal, PrincipalKind};
+use remit_decide::facts;
+use remit_ledger::record::{AuthMethod, GrantFacts, Party, TokenFacts};
+use remit_model::id::Principal;
 use remit_token::access::AccessToken;
 
-/// The chain of custody as a record states it, with the facts of the caller's token but without its proof.
-pub(crate) fn of(token: &AccessToken, parties: &[Principal]) -> Vec<Party> {
-    let last = parties.len().saturating_sub(1);
-    let mut chain: Vec<Party> = parties.iter().enumerate().map(|(depth, principal)| node(depth, principal, token)).collect();
-    if let Some(caller) = chain.get_mut(last) {
+/// The parties of the chain, with the facts of the caller's token but without its proof.
+pub(crate) fn of(token: &AccessToken, root: &Principal, actors: &[Principal]) -> Vec<Party> {
+    let mut chain = facts::parties(std::iter::once(root).chain(actors));
+    if let Some(root) = chain.first_mut() {
+        root.auth.time = token.auth_time;
+        root.auth.acr.clone_from(&token.acr);
+        root.auth.amr.clone_from(&token.amr);
+        root.auth.method = if token.amr.iter().any(|method| method == "pwd") { AuthMethod::Password } else { AuthMethod::None };
+    }
+    if let Some(caller) = chain.last_mut() {
         caller.jkt.clone_from(&token.cnf_jkt);
         caller.token = Some(TokenFacts {
             jti: Some(token.jti.clone()),
@@ -19,34 +25,8 @@ pub(crate) fn of(token: &AccessToken, parties: &[Principal]) -> Vec<Party> {
             issued: Some(token.iat),
             authorization_details_hash: Some(token.authority.digest()),
         });
-        caller.grant = GrantFacts {
-            id: token.jti.clone(),
-            kind: if token.act.is_none() && last == 0 && PrincipalKind::of_subject(&token.sub) == PrincipalKind::Agent {
-                GrantKind::ClientCredentials
-            } else if last > 1 {
-                GrantKind::TokenExchange
-            } else {
-                GrantKind::Login
-            },
-            parent_jti: token.ancestors.first().cloned(),
-        };
+        caller.grant =
+            GrantFacts { id: token.jti.clone(), kind: caller.grant.kind, parent_jti: token.ancestors.first().cloned() };
     }
     chain
-}
-
-fn node(depth: usize, principal: &Principal, token: &AccessToken) -> Party {
-    let mut party = Party::of(principal);
-    if principal.kind() == PrincipalKind::Agent {
-        party.agent = Some(AgentFacts { uid: principal.sub.clone(), ..AgentFacts::default() });
-        if depth > 1 {
-            party.kind = PartyKind::Subagent;
-        }
-    }
-    if depth == 0 {
-        party.auth.time = token.auth_time;
-        party.auth.acr.clone_from(&token.acr);
-        party.auth.amr.clone_from(&token.amr);
-        party.auth.method = if token.amr.iter().any(|method| method == "pwd") { AuthMethod::Password } else { AuthMethod::None };
-    }
-    party
 }

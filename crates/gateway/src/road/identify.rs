@@ -5,13 +5,11 @@
 //! (revocation, quarantine) is looked at again whenever the world changed, expiry always.
 
 use crate::{
-    road::{
-        active,
-        verified_token::{self, EffectiveAuthority, Standing, Tokens, VerifiedToken},
-    },
+    road::verified_token::{self, Tokens, VerifiedToken},
     settings::Settings,
 };
 use axum::http::{HeaderMap, header};
+use remit_decide::{Current, Effective, Principals};
 use remit_model::{
     refusal::{Code, Refusal},
     resource::Server,
@@ -34,8 +32,8 @@ pub(crate) struct Caller {
     pub(crate) token: Arc<VerifiedToken>,
     pub(crate) proof: Option<Arc<Proof>>,
     /// What the token amounts to at this server.
-    pub(crate) authority: Arc<EffectiveAuthority>,
-    /// The revision of the world this was found in.
+    pub(crate) authority: Arc<Effective>,
+    /// The revision of the registry in which that was found.
     pub(crate) revision: u64,
 }
 
@@ -56,11 +54,11 @@ impl Caller {
     /// Looks again at what time and the world made of the caller, after something from outside was waited for.
     ///
     /// # Errors
-    /// `token_expired`, or as [`active::chain_active`].
+    /// `token_expired`, or as [`VerifiedToken::current`].
     pub(crate) fn again(&mut self, settings: &Settings, snapshot: &Snapshot, now: UnixTime) -> Result<(), Refusal> {
         unexpired(&self.token, settings, now)?;
-        let standing = self.token.standing(snapshot, &settings.issuer)?;
-        (self.authority, self.revision) = (standing.effective, standing.revision);
+        let current = self.token.current(Principals::new(&settings.issuer, snapshot))?;
+        (self.authority, self.revision) = (current.effective, current.revision);
         Ok(())
     }
 
@@ -119,8 +117,8 @@ impl Gatekeeper {
         let known = |refusal: Refusal| Unidentified { refusal, token: Some(Arc::clone(&token)) };
         let proof = self.proof(arrival, &credential, &token, settings, now).map_err(known)?;
         self.refused.look(&proof, now).map_err(known)?;
-        let standing = token.standing(&snapshot, &settings.issuer).map_err(|refusal| {
-            // Whoever lost their standing, or was erased, is not kept in memory either.
+        let current = token.current(Principals::new(&settings.issuer, &snapshot)).map_err(|refusal| {
+            // The token of someone who may not act any more, or was erased, is not kept in memory either.
             self.tokens.remove(&digest);
             // Used up is its proof nevertheless: nobody may send the request again once they may act. When there is no room
             // left, this cannot be promised; the request is refused in any case.
@@ -129,18 +127,17 @@ impl Gatekeeper {
         })?;
         self.replay.remember(&proof, now).map_err(known)?;
         if !remembered {
-            self.remember(&token, credential.token, &standing, store, settings);
+            self.remember(&token, credential.token, &current, store, settings);
         }
-        Ok(Caller { proof: Some(Arc::new(proof)), authority: standing.effective, revision: standing.revision, token })
+        Ok(Caller { proof: Some(Arc::new(proof)), authority: current.effective, revision: current.revision, token })
     }
 
-    fn remember(&self, token: &Arc<VerifiedToken>, compact: &str, standing: &Standing, store: &Store, settings: &Settings) {
-        self.tokens.put(*token.digest(), Arc::clone(token), VerifiedToken::bytes(compact, &standing.effective));
+    fn remember(&self, token: &Arc<VerifiedToken>, compact: &str, current: &Current, store: &Store, settings: &Settings) {
+        self.tokens.put(*token.digest(), Arc::clone(token), VerifiedToken::bytes(compact, &current.effective));
         // An erasure that came in between emptied this memory before.
         let snapshot = store.snapshot();
-        if snapshot.revision() != standing.revision
-            && active::chain_active(&snapshot, token, token.parties(), &settings.issuer).is_err()
-        {
+        let principals = Principals::new(&settings.issuer, &snapshot);
+        if snapshot.revision() != current.revision && token.still_active(principals).is_err() {
             self.tokens.remove(token.digest());
         }
     }
@@ -274,5 +271,5 @@ pub(crate) fn recheck(caller: &Caller, settings: &Settings, snapshot: &Snapshot)
     if caller.revision == snapshot.revision() {
         return Ok(());
     }
-    active::chain_active(snapshot, &caller.token, caller.token.parties(), &settings.issuer)
+    caller.token.still_active(Principals::new(&settings.issuer, snapshot))
 }

@@ -3,7 +3,6 @@
 //! An edge (`mcp`, `authzen`) reads its requests into an [`act::Act`] and takes these steps. Nothing here knows a protocol.
 
 pub(crate) mod act;
-pub(crate) mod active;
 pub(crate) mod admit;
 pub(crate) mod answer;
 pub(crate) mod authorise;

@@ -6,7 +6,6 @@
 use crate::{
     road::{
         act::Act,
-        active,
         answer::{Answer, End},
         identify::Caller,
         kept::Kept,
@@ -16,18 +15,17 @@ use crate::{
     },
     settings::{Capture, Settings},
 };
+use remit_decide::{Asked, FieldDecision, Principals, Verdict, facts, rule_of};
 use remit_ledger::record::{
-    Classification, DecisionFacts, DecisionResult, Draft, EffectConfirmed, Engine, GrantFacts, Http, Mcp, Outcome, OutcomeStatus,
-    Party, PartyKind, PolicyFact, PolicyFailure, ProducerKind, Purpose, RecordType, Resource, Tool, Trace,
+    Classification, DecisionFacts, DecisionResult, Draft, EffectConfirmed, GrantFacts, Http, Mask, Masked, Mcp, Outcome,
+    OutcomeStatus, Party, PartyKind, ProducerKind, Purpose, RecordType, Resource, Tool, Trace,
 };
 use remit_model::{
     Permit,
-    id::Principal,
     refusal::{Code, Refusal},
     resource::{Named, Server, SubjectRule},
     time::Moment,
 };
-use remit_policy::{Decision, Effect, Question, RuleEffect};
 use remit_store::Snapshot;
 use serde_json::{Value, json};
 
@@ -54,6 +52,8 @@ pub(crate) struct RequestRecord {
     began_ns: u64,
     fields: Option<Vec<String>>,
     rule: String,
+    /// What the policies said of the classified fields of the answer.
+    classes: Vec<FieldDecision>,
 }
 
 impl RequestRecord {
@@ -79,6 +79,7 @@ impl RequestRecord {
             began_ns: now.wall_ns,
             fields: None,
             rule: String::new(),
+            classes: Vec::new(),
         }
     }
 
@@ -104,8 +105,7 @@ impl RequestRecord {
             caller.proof = proof.map(|proof| proof.compact().to_owned());
         }
         self.draft.txn = Some(token.txn.clone());
-        let holder = token.parties().last().and_then(|holder| active::registered(snapshot, holder));
-        self.draft.owner = holder.map(|agent| Principal::local(&token.iss, &agent.owner));
+        self.draft.owner = Principals::new(&token.iss, snapshot).owner(token.holder());
         self.draft.purpose = token.purpose.clone().map(|code| Purpose { code, ..Purpose::default() });
     }
 
@@ -177,38 +177,37 @@ impl RequestRecord {
         }
     }
 
-    pub(crate) fn decision(&mut self, question: &Question, decision: &Decision, latency_ns: u64) {
-        let mut facts = DecisionFacts::new(match decision.effect {
-            Effect::Permit => DecisionResult::Allow,
-            _ if !decision.errors.is_empty() => DecisionResult::ErrorFailClosed,
-            Effect::Deny => DecisionResult::Deny,
-            Effect::StepUp => DecisionResult::StepUp,
-        });
-        facts.reason_code = decision.code().map(|code| code.as_str().to_owned());
-        facts.policies = decision
-            .policies
-            .iter()
-            .map(|policy| PolicyFact {
-                id: policy.id.clone(),
-                version: policy.source.clone(),
-                effect: effect(policy.effect).to_owned(),
-                digest: policy.digest.clone(),
-            })
-            .collect();
-        facts.errors = decision
-            .errors
-            .iter()
-            .map(|error| PolicyFailure { policy_id: error.id.clone(), message: error.message.clone() })
-            .collect();
-        facts.policy_set_digest = Some(decision.policy_set_digest.clone());
-        facts.schema_digest = Some(decision.schema_digest.clone());
-        facts.engine =
-            Some(Engine { name: decision.engine_name.clone(), version: decision.engine_version.clone(), build_digest: None });
-        facts.input = serde_json::to_value(question).ok();
-        facts.nondet = vec![("now".to_owned(), json!(question.now))];
-        facts.explanation = Some(decision.explanation.clone());
-        facts.latency_ns = Some(latency_ns);
-        self.decision = Some(facts);
+    /// What the decision point said, as far as it came.
+    pub(crate) fn verdict(&mut self, verdict: &Verdict, latency_ns: u64) {
+        if let Some(current) = &verdict.effective {
+            self.draft.ext.insert("authority".to_owned(), json!(current.effective.digest));
+        }
+        if let Some(permit) = &verdict.covered {
+            self.permit(permit);
+        }
+        if let Some(asked) = &verdict.asked {
+            self.decided(asked, latency_ns);
+        }
+        self.fields_decided(&verdict.fields);
+    }
+
+    /// What the policies said of the classified fields of the answer.
+    pub(crate) fn fields_decided(&mut self, fields: &[FieldDecision]) {
+        if fields.is_empty() {
+            return;
+        }
+        self.draft.ext.insert(facts::READ_FIELD.to_owned(), facts::fields(fields));
+        if let Some(facts) = &mut self.decision
+            && fields.iter().any(FieldDecision::withholds)
+        {
+            facts.result = DecisionResult::Mask;
+        }
+        self.classes = fields.to_vec();
+    }
+
+    /// What the policies were asked and what they said.
+    pub(crate) fn decided(&mut self, asked: &Asked, latency_ns: u64) {
+        self.decision = Some(facts::decision(&asked.question, &asked.decision, latency_ns));
     }
 
     pub(crate) fn mutates(&self) -> bool {
@@ -330,6 +329,12 @@ impl RequestRecord {
             self.resource = resource.projected(shown.returned.clone(), shown.masked.clone(), &self.rule);
             self.draft.ext.insert("withheld".to_owned(), json!(shown.withheld));
         }
+        if self.classes.iter().any(FieldDecision::withholds) {
+            self.resource.fields_returned.clone_from(&shown.returned);
+            let masked =
+                |ptr: &String| Masked { ptr: ptr.clone(), rule_id: rule_of(&self.classes, ptr).to_owned(), how: Mask::Drop };
+            self.resource.fields_masked.extend(shown.classified.iter().map(masked));
+        }
     }
 
     fn failed(&mut self, rejection: &Rejection) {
@@ -383,14 +388,6 @@ impl RequestRecord {
 
 fn quotes_arguments(code: Code) -> bool {
     matches!(code, Code::ArgumentNotGranted | Code::RequestMalformed | Code::HeaderBodyMismatch)
-}
-
-fn effect(effect: RuleEffect) -> &'static str {
-    match effect {
-        RuleEffect::Permit => "permit",
-        RuleEffect::Forbid => "forbid",
-        RuleEffect::StepUp => "step_up",
-    }
 }
 
 /// W3C trace context, when well-formed. SPEC: MG-15.

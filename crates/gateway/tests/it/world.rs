@@ -92,14 +92,19 @@ fn tools() -> BTreeMap<String, ToolRule> {
         ..rule(class, classification)
     };
     let read = || rule(ToolClass::Read, None);
+    let card = || ToolRule {
+        fields: [("/customer/email", "secret"), ("/customer/name", "pii")].map(|(at, class)| (at.into(), class.into())).into(),
+        ..read()
+    };
     BTreeMap::from([
         ("ticket_read".to_owned(), rule(ToolClass::Read, Some("pii"))),
         ("customer_read".to_owned(), about(ToolClass::Read, Some("phi"))),
         ("customer.change".to_owned(), about(ToolClass::Write, Some("internal"))),
         ("refund".to_owned(), rule(ToolClass::Payment, None)),
-        ("slow".to_owned(), read()),
+        ("slow".to_owned(), card()),
         ("prose".to_owned(), read()),
-        ("error".to_owned(), read()),
+        ("error".to_owned(), card()),
+        ("ask".to_owned(), ToolRule { class: ToolClass::default(), ..card() }),
     ])
 }
 

@@ -5,7 +5,7 @@ use remit_ledger::{
     record::{Draft, Party, PartyKind, ProducerKind, RecordType},
     verify,
 };
-use remit_model::{EdgeProof, Principal, TenantId, ToolClass, UnixTime, resource::ToolClass::Read};
+use remit_model::{EdgeProof, Principal, PrincipalKind, TenantId, ToolClass, UnixTime, resource::ToolClass::Read};
 use remit_token::{Delegation, dpop, statement};
 use serde_json::json;
 
@@ -351,4 +351,14 @@ fn altered_values_are_found() {
     log.rewrite_side("Close ticket T-1", "Close ticket T-2");
     let report = custody(&log.reader());
     assert!(report.failures[0].detail.contains("not those it commits to"), "{report}");
+}
+
+#[test]
+fn n_dc_15_a_person_with_an_opaque_subject_is_a_person_and_cannot_act_without_a_delegation() {
+    let mut world = World::new();
+    world.own("planner", |proposal| {
+        proposal.chain.root = Principal::new(ISS, "00u1f9xk", PrincipalKind::Human);
+        proposal.claims.sub.clone_from(&proposal.chain.root.sub);
+    });
+    broken(&world, "a person without a delegation");
 }

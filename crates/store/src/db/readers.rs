@@ -125,6 +125,15 @@ pub(crate) fn token(conn: &Connection, tenant: &str, jti: &str, vault: &Vault) -
         .map(Option::flatten)
 }
 
+/// Those of these tokens that are stored, in no order, in one statement.
+pub(crate) fn tokens(conn: &Connection, tenant: &str, jtis: &[String], vault: &Vault) -> rusqlite::Result<Vec<StoredToken>> {
+    let wanted = serde_json::Value::from(jtis).to_string();
+    conn.prepare_cached("SELECT body, jti FROM tokens WHERE tenant = ?1 AND jti IN (SELECT value FROM json_each(?2))")?
+        .query_map(params![tenant, wanted], |row| sealed(row, 0, vault, &context::token(&row.get::<_, String>(1)?)))?
+        .filter_map(Result::transpose)
+        .collect()
+}
+
 pub(crate) fn spent(conn: &Connection, tenant: &str, key: &str) -> rusqlite::Result<i64> {
     preconditions::spent(conn, tenant, key)
 }

@@ -217,3 +217,34 @@ async fn keyed_hashes_depend_on_purpose_and_pepper() {
     store.close().await.unwrap();
     other.close().await.unwrap();
 }
+
+#[tokio::test]
+async fn several_tokens_are_read_at_once_and_in_their_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let token = |jti: &str| StoredToken {
+        jti: jti.to_owned(),
+        chain: Chain::new("t".to_owned(), Principal::local("https://remit.test", "agent:a")),
+        authority: Authority::none(),
+        parent: None,
+        client: "agent:a".to_owned(),
+        jkt: String::new(),
+        audience: String::new(),
+        issued: UnixTime(NOW),
+        expires: UnixTime(NOW + 600),
+        family: None,
+    };
+    let jtis = ["c", "nobody's", "a", "b'\"]"].map(str::to_owned);
+    let store = open(dir.path());
+    for jti in ["a", "b'\"]", "c"] {
+        store.apply(batch().change(Change::IssueToken(Arc::new(token(jti))))).await.unwrap();
+    }
+    store.close().await.unwrap();
+    // Nothing is remembered: every one comes from the database, and the second time none.
+    let store = open(dir.path());
+    for _ in 0..2 {
+        let found = store.tokens(&jtis).await.unwrap();
+        let found: Vec<Option<&str>> = found.iter().map(|token| token.as_ref().map(|token| token.jti.as_str())).collect();
+        assert_eq!(found, [Some("c"), None, Some("a"), Some("b'\"]")]);
+    }
+    assert!(store.tokens(&[]).await.unwrap().is_empty());
+}
