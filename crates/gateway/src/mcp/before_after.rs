@@ -116,7 +116,7 @@ async fn fetch(gateway: &Gateway, call: &McpCall, tool: &str, arguments: Value, 
             Ok(Ok(_)) => return Err("input_required"),
             Ok(Err(error)) if error.code == HEADER_MISMATCH && link.is_modern() => forward::relearn(call, &link).await,
             Ok(Err(_)) => return Err("upstream_error"),
-            Err(LinkFailure::Forgotten) => call.mount.pool.forget(&key),
+            Err(LinkFailure::Forgotten) => call.mount.pool.forget(&key, &link),
             Err(LinkFailure::Unavailable(_)) => return Err("unavailable"),
             Err(LinkFailure::Malformed(_)) => return Err("malformed"),
         }

@@ -16,7 +16,7 @@ use crate::{
         rpc_code::HEADER_MISMATCH,
         upstream::{
             link::{Exchange, Link},
-            message::{ExchangeEvent, LinkFailure, Outgoing},
+            message::{ExchangeEvent, LinkFailure, Listening, Outgoing},
             pool::LinkKey,
         },
     },
@@ -64,7 +64,7 @@ pub(crate) async fn call(
             // Nothing was executed: the upstream did not know our session any more.
             Err(Stop::Forgotten) if !retried => {
                 retried = true;
-                call.mount.pool.forget(&key);
+                call.mount.pool.forget(&key, &link);
             }
             Err(Stop::Forgotten) => return Err(LinkFailure::Forgotten.refusal(call.mount.server.id.as_str()).into()),
             Err(Stop::Rejection(rejection)) => return Err(rejection),
@@ -164,13 +164,27 @@ async fn converse(
 /// The link a request goes over: its session's own, or that of its party and chain.
 pub(crate) async fn link(gateway: &Gateway, call: &McpCall) -> Result<(LinkKey, Arc<Link>), Refusal> {
     let key = match &call.session {
-        _ if call.mount.pool.is_stateless() => LinkKey::Shared,
         Some(session) => LinkKey::Session(session.id.clone()),
         None => LinkKey::Owner(Owner::of(&call.caller)),
     };
     let client = call.session.as_ref().map(|session| &session.client);
-    let link = call.mount.pool.link(&key, client, gateway.clock.now().mono_ns).await?;
-    Ok((key, link))
+    call.mount.pool.link(key, client, gateway.clock.now().mono_ns).await
+}
+
+/// The link of a request and the upstream's own stream on it; a session that the upstream forgot is opened once more.
+pub(crate) async fn listening(gateway: &Gateway, call: &McpCall) -> Result<(Arc<Link>, Option<Listening>), Refusal> {
+    let mut reopened = false;
+    loop {
+        let (key, link) = link(gateway, call).await?;
+        match link.listen().await {
+            Ok(listening) => return Ok((link, listening)),
+            Err(LinkFailure::Forgotten) if !reopened => {
+                reopened = true;
+                call.mount.pool.forget(&key, &link);
+            }
+            Err(failure) => return Err(failure.refusal(call.mount.server.id.as_str())),
+        }
+    }
 }
 
 /// Asks a stateless upstream for its tools, to see which parameters they want mirrored in headers. SPEC: MG-04.

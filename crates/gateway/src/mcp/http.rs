@@ -366,15 +366,7 @@ impl Identified {
         };
         let request = Request { id: json!("stream"), method: "notifications".to_owned(), params: Map::new() };
         let call = self.call(request, session.revision, session.client.clone(), Some(session));
-        let listening = match forward::link(&self.gateway, &call).await {
-            Ok((_, link)) => link
-                .listen()
-                .await
-                .map(|listening| (link, listening))
-                .map_err(|failure| failure.refusal(self.mount.server.id.as_str())),
-            Err(refusal) => Err(refusal),
-        };
-        let (link, listening) = match listening {
+        let (link, listening) = match forward::listening(&self.gateway, &call).await {
             Ok((link, Some(listening))) => (link, listening),
             Ok((_, None)) => return StatusCode::METHOD_NOT_ALLOWED.into_response(),
             Err(refusal) => return self.refuse(refusal, None, None).await,

@@ -51,6 +51,15 @@ impl Revision {
     }
 }
 
+/// The two ways to speak MCP: with a session that `initialize` opens, or statelessly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Era {
+    /// 2025-11-25 and before.
+    Session,
+    /// 2026-07-28.
+    Stateless,
+}
+
 /// Whether a version string, known or not, belongs to the stateless era: revisions are dates and sort as text.
 pub(crate) fn claims_modern(version: &str) -> bool {
     version.len() == 10 && version >= Revision::V2026July.as_str()

@@ -49,7 +49,7 @@ pub(crate) async fn listen(
         let exchange = link.send(message).await.map_err(|broken| broken.refusal(call.mount.server.id.as_str()))?;
         return stream(gateway, call, &link, Source::Exchange(exchange), reply).await;
     }
-    let listening = link.listen().await.map_err(|broken| broken.refusal(call.mount.server.id.as_str()))?;
+    let (link, listening) = forward::listening(gateway, call).await?;
     for uri in filter.get("resourceSubscriptions").and_then(Value::as_array).into_iter().flatten() {
         let params = Map::from_iter([("uri".to_owned(), uri.clone())]);
         if let Ok(mut exchange) = link.send(Outgoing::bare("resources/subscribe", params)).await {

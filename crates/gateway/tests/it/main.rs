@@ -11,6 +11,7 @@ mod fake;
 mod front;
 mod lists;
 mod masking;
+mod reconnecting;
 mod records;
 mod sessions;
 mod standing;

@@ -3,14 +3,14 @@
 //! SPEC: MCP "Streamable HTTP" of both eras.
 
 use super::{
-    http_client::{Dialer, HttpEndpoint, SESSION, Target, insert, is_event_stream},
+    http_client::{Dialer, HttpEndpoint, Resumption, SESSION, Target, insert, is_event_stream},
     http_exchange::HttpExchange,
     message::{self, About, BACKLOG, ExchangeEvent, LinkFailure, Listening, Outgoing},
     sse,
 };
 use crate::mcp::{
     envelope::{self, Incoming, Message, Notification},
-    revision::{self, ClientProfile, Revision},
+    revision::{self, ClientProfile, Era, Revision},
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
@@ -25,19 +25,23 @@ use tokio::sync::{mpsc, oneshot};
 pub(crate) struct HttpLink(Arc<HttpEndpoint>);
 
 impl HttpLink {
-    /// Asks `server/discover` first, unless the era is known, and falls back to `initialize`.
-    pub(crate) async fn open(
-        target: Target,
-        dialer: &Dialer,
-        client: &ClientProfile,
-        known: Option<bool>,
-    ) -> Result<Self, LinkFailure> {
-        if known != Some(false)
-            && let Some(link) = Self::discover(target.clone(), dialer).await
-        {
-            return Ok(link);
+    /// Opens a link in the first of these eras that the upstream speaks.
+    pub(crate) async fn open(target: Target, dialer: &Dialer, client: &ClientProfile, eras: &[Era]) -> Result<Self, LinkFailure> {
+        let mut failure = LinkFailure::Malformed(format!("the upstream does not speak {}", Revision::V2026July.as_str()));
+        for era in eras {
+            match era {
+                Era::Stateless => {
+                    if let Some(link) = Self::discover(target.clone(), dialer).await {
+                        return Ok(link);
+                    }
+                }
+                Era::Session => match Self::initialize(target.clone(), dialer, client).await {
+                    Ok(link) => return Ok(link),
+                    Err(broken) => failure = broken,
+                },
+            }
         }
-        Self::initialize(target, dialer, client).await
+        Err(failure)
     }
 
     async fn discover(target: Target, dialer: &Dialer) -> Option<Self> {
@@ -129,8 +133,10 @@ impl HttpLink {
         if self.0.modern {
             return Ok(None);
         }
-        let request = self.0.request(Method::GET, Bytes::new(), HeaderMap::new());
-        let response = self.0.dialer.request(request).await?;
+        let response = self.0.resume(None).await?;
+        if self.0.is_forgotten(response.status()) || (response.status() == StatusCode::BAD_REQUEST && self.0.lost().await) {
+            return Err(LinkFailure::Forgotten);
+        }
         if response.status() != StatusCode::OK || !is_event_stream(&response) {
             return Ok(None);
         }
@@ -155,22 +161,35 @@ impl HttpLink {
     }
 }
 
+/// Passes the messages of a stream on until it ends for good. SPEC: SEP-1699: a stream that ends after an event with an id
+/// is resumed.
 async fn pour(inner: &HttpEndpoint, response: Response<Body>, sender: &mpsc::Sender<Incoming>) {
     let limits = message::limits(&inner.target.settings);
-    let mut reader = sse::Reader::new(limits.bytes);
+    let mut resumption = Resumption::default();
     let mut body = response.into_body();
-    while let Some(Ok(frame)) = body.frame().await {
-        let Some(bytes) = frame.data_ref() else { continue };
-        let Ok(events) = reader.push(bytes) else { return };
-        for event in events {
-            let message = match envelope::parse(&event.data, &limits) {
-                Ok(Message::Notification(note)) => Incoming::Notification(note),
-                Ok(Message::Request(request)) => Incoming::Request(request),
-                Ok(Message::Response(_)) | Err(_) => continue,
-            };
-            if sender.send(message).await.is_err() {
-                return;
+    loop {
+        let mut reader = sse::Reader::new(limits.bytes);
+        while let Some(Ok(frame)) = body.frame().await {
+            let Some(bytes) = frame.data_ref() else { continue };
+            let Ok(events) = reader.push(bytes) else { return };
+            for event in events {
+                resumption.saw(&event);
+                let message = match envelope::parse(&event.data, &limits) {
+                    Ok(Message::Notification(note)) => Incoming::Notification(note),
+                    Ok(Message::Request(request)) => Incoming::Request(request),
+                    Ok(Message::Response(_)) | Err(_) => continue,
+                };
+                if sender.send(message).await.is_err() {
+                    return;
+                }
             }
+        }
+        match resumption.next(&reader) {
+            Some((pause, id)) => match inner.resumed(pause, &id).await {
+                Some(next) => body = next,
+                None => return,
+            },
+            None => return,
         }
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! SPEC: MG-02 (only configured credentials), MG-04 (headers that mirror the body), N-HG-04 (redirects are not followed).
 
-use super::message::{About, LinkFailure, Outgoing};
+use super::{
+    message::{About, LinkFailure, Outgoing},
+    sse,
+};
 use crate::{
     mcp::{headers, revision::Revision},
     settings::Settings,
@@ -16,14 +19,24 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use serde_json::Value;
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use serde_json::{Value, json};
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+/// How long the ping may take that tells a lost session from a wrong request.
+const PING_WAIT: Duration = Duration::from_secs(5);
+/// Pause before a stream is resumed for which the upstream named none, and the longest one that is granted.
+const RETRY: Duration = Duration::from_secs(1);
+const RETRY_MOST: Duration = Duration::from_secs(30);
+/// Resumed streams in a row that may end without a new event.
+const BARREN: u32 = 10;
 
 /// Opens connections. It follows no redirect, keeps no cookie and adds no header.
 #[derive(Clone, Debug)]
@@ -130,6 +143,38 @@ impl HttpEndpoint {
         forgotten
     }
 
+    /// Whether an HTTP 400 means that our session is lost: many servers answer so where the specification has 404, often
+    /// with the id of our request. A ping tells that apart from a request that is wrong; then the link is closed.
+    pub(super) async fn lost(&self) -> bool {
+        if self.session.get().is_none() {
+            return false;
+        }
+        let ping = json!({"jsonrpc": "2.0", "id": self.number(), "method": "ping"});
+        let answer = tokio::time::timeout(PING_WAIT, self.post(ping.to_string().into(), HeaderMap::new())).await;
+        let lost =
+            matches!(answer, Ok(Ok(response)) if [StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND].contains(&response.status()));
+        if lost {
+            self.open.store(false, Ordering::Relaxed);
+        }
+        lost
+    }
+
+    /// Opens the session's stream, from the event after this one if there is one.
+    pub(super) async fn resume(&self, last: Option<&str>) -> Result<Response<Body>, LinkFailure> {
+        let mut extra = HeaderMap::new();
+        if let Some(id) = last {
+            insert(&mut extra, "last-event-id", id);
+        }
+        self.dialer.request(self.request(Method::GET, Bytes::new(), extra)).await
+    }
+
+    /// The stream after a pause, from the event after this one; `None` when the upstream does not resume it.
+    pub(super) async fn resumed(&self, pause: Duration, last: &str) -> Option<Body> {
+        tokio::time::sleep(pause).await;
+        let response = self.resume(Some(last)).await.ok()?;
+        (response.status() == StatusCode::OK && is_event_stream(&response)).then(|| response.into_body())
+    }
+
     pub(super) fn request(&self, method: Method, body: Bytes, extra: HeaderMap) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(body));
         let accept = if method == Method::GET { "text/event-stream" } else { "application/json, text/event-stream" };
@@ -154,6 +199,33 @@ impl HttpEndpoint {
     pub(super) async fn post(&self, body: Bytes, extra: HeaderMap) -> Result<Response<Body>, LinkFailure> {
         let request = self.request(Method::POST, body, extra);
         self.dialer.request(request).await
+    }
+}
+
+/// Where a broken stream goes on. SPEC: MCP "Streamable HTTP", resumability; SEP-1699.
+#[derive(Debug, Default)]
+pub(super) struct Resumption {
+    last: Option<String>,
+    /// Streams in a row that brought no new event.
+    barren: u32,
+}
+
+impl Resumption {
+    /// Notes an event that came.
+    pub(super) fn saw(&mut self, event: &sse::Event) {
+        if let Some(id) = event.id.as_ref().filter(|id| !id.is_empty()) {
+            if self.last.as_ref() != Some(id) {
+                self.barren = 0;
+            }
+            self.last = Some(id.clone());
+        }
+    }
+
+    /// After which pause, and after which event, the stream that this reader read goes on; `None` when it does not.
+    pub(super) fn next(&mut self, reader: &sse::Reader) -> Option<(Duration, String)> {
+        let last = self.last.clone()?;
+        self.barren += 1;
+        (self.barren <= BARREN).then(|| (reader.retry().unwrap_or(RETRY).min(RETRY_MOST), last))
     }
 }
 

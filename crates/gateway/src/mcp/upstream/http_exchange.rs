@@ -4,7 +4,7 @@
 //! waits in its own connection.
 
 use super::{
-    http_client::{HttpEndpoint, is_event_stream, mirror},
+    http_client::{HttpEndpoint, Resumption, is_event_stream, mirror},
     message::{ExchangeEvent, LinkFailure, Outgoing, arrival, limits, own_progress},
     sse,
 };
@@ -18,7 +18,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming as Body;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value, json};
-use std::{collections::VecDeque, fmt, pin::Pin, sync::Arc};
+use std::{collections::VecDeque, fmt, pin::Pin, sync::Arc, time::Duration};
 use tokio::runtime::Handle;
 
 /// A request under way. Dropping it before its end cancels it, at any point.
@@ -28,6 +28,7 @@ pub(crate) struct HttpExchange {
     /// The client's own progress token.
     progress: Option<Value>,
     stage: Stage,
+    resumption: Resumption,
     /// Tell the upstream when nobody waits any more.
     cancels: bool,
 }
@@ -69,14 +70,15 @@ impl HttpExchange {
                 Err(broken) => Opened::Last(ExchangeEvent::Failed(broken)),
             }
         };
-        Self { inner, id, progress, stage: Stage::Opening(Box::pin(opening)), cancels: true }
+        Self { inner, id, progress, stage: Stage::Opening(Box::pin(opening)), resumption: Resumption::default(), cancels: true }
     }
 
     /// Reads a response that has begun.
     pub(super) fn receive(inner: Arc<HttpEndpoint>, response: Response<Body>, id: u64) -> Self {
         let link = Arc::clone(&inner);
         let opening = async move { open(&link, response, id).await };
-        Self { inner, id, progress: None, stage: Stage::Opening(Box::pin(opening)), cancels: false }
+        let stage = Stage::Opening(Box::pin(opening));
+        Self { inner, id, progress: None, stage, resumption: Resumption::default(), cancels: false }
     }
 
     /// What comes next; a failure after the answer. Cancel-safe: dropping the future loses nothing.
@@ -94,7 +96,17 @@ impl HttpExchange {
                     }
                 },
                 Stage::Events(events) => {
-                    let arrived = events.next(&self.inner, self.id, self.progress.as_ref()).await;
+                    let came = events.next(&self.inner, self.id, self.progress.as_ref(), &mut self.resumption).await;
+                    let arrived = match came {
+                        Ok(arrived) => arrived,
+                        Err(ended) => match self.resumption.next(&events.reader).filter(|_| !self.inner.modern) {
+                            Some((pause, last)) => {
+                                self.stage = Stage::Opening(Box::pin(resume(Arc::clone(&self.inner), pause, last)));
+                                continue;
+                            }
+                            None => ExchangeEvent::Failed(LinkFailure::Unavailable(ended)),
+                        },
+                    };
                     if !matches!(arrived, ExchangeEvent::Message(_)) {
                         self.stage = Stage::Over;
                     }
@@ -107,30 +119,51 @@ impl HttpExchange {
 }
 
 impl Events {
-    async fn next(&mut self, inner: &HttpEndpoint, id: u64, progress: Option<&Value>) -> ExchangeEvent {
+    /// What comes next, or how the stream ended without an answer.
+    async fn next(
+        &mut self,
+        inner: &HttpEndpoint,
+        id: u64,
+        progress: Option<&Value>,
+        resumption: &mut Resumption,
+    ) -> Result<ExchangeEvent, String> {
         loop {
             while let Some(event) = self.waiting.pop_front() {
+                resumption.saw(&event);
                 if event.data.is_empty() {
                     continue;
                 }
                 match envelope::parse(&event.data, &limits(inner.settings())) {
                     Ok(message) => {
                         if let Some(arrived) = arrival(message, id, progress) {
-                            return arrived;
+                            return Ok(arrived);
                         }
                     }
-                    Err(refusal) => return ExchangeEvent::Failed(LinkFailure::Malformed(refusal.to_string())),
+                    Err(refusal) => return Ok(ExchangeEvent::Failed(LinkFailure::Malformed(refusal.to_string()))),
                 }
             }
             let bytes = match self.body.frame().await {
-                None => return ExchangeEvent::Failed(LinkFailure::Unavailable("the stream ended without an answer".to_owned())),
-                Some(Err(error)) => return ExchangeEvent::Failed(LinkFailure::Unavailable(error.to_string())),
+                None => return Err("the stream ended without an answer".to_owned()),
+                Some(Err(error)) => return Err(error.to_string()),
                 Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
             };
             match self.reader.push(&bytes) {
                 Ok(events) => self.waiting.extend(events),
-                Err(sse::TooLarge) => return ExchangeEvent::Failed(LinkFailure::Malformed("an event is too large".to_owned())),
+                Err(sse::TooLarge) => {
+                    return Ok(ExchangeEvent::Failed(LinkFailure::Malformed("an event is too large".to_owned())));
+                }
             }
+        }
+    }
+}
+
+/// Goes on with a stream that broke off. The request is not repeated: the upstream has it.
+async fn resume(inner: Arc<HttpEndpoint>, pause: Duration, last: String) -> Opened {
+    match inner.resumed(pause, &last).await {
+        Some(body) => Opened::Events(body),
+        None => {
+            let reason = "the stream ended without an answer and was not resumed".to_owned();
+            Opened::Last(ExchangeEvent::Failed(LinkFailure::Unavailable(reason)))
         }
     }
 }
@@ -194,7 +227,8 @@ impl Serialize for Params<'_> {
 
 async fn open(inner: &HttpEndpoint, response: Response<Body>, id: u64) -> Opened {
     let status = response.status();
-    if inner.is_forgotten(status) {
+    if inner.is_forgotten(status) || (status == StatusCode::BAD_REQUEST && inner.lost().await) {
+        // Refused before it was run, whatever the body says.
         return Opened::Last(ExchangeEvent::Failed(LinkFailure::Forgotten));
     }
     if status.is_success() && is_event_stream(&response) {

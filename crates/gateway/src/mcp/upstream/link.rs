@@ -11,7 +11,7 @@ use super::{
 use crate::{
     mcp::{
         envelope::{Notification, Response},
-        revision::ClientProfile,
+        revision::{ClientProfile, Era},
     },
     settings::{Settings, Upstream},
 };
@@ -44,23 +44,23 @@ pub(crate) enum Link {
 }
 
 impl Link {
-    /// Opens a link and finds out which era the upstream speaks.
+    /// Opens a link in the first of these eras that the upstream speaks.
     pub(crate) async fn open(
         name: &str,
         upstream: &Upstream,
         (dialer, groups): (&Dialer, &ProcessGroups),
         settings: &Arc<Settings>,
         client: &ClientProfile,
-        known: Option<bool>,
+        eras: &[Era],
     ) -> Result<Self, LinkFailure> {
         match upstream {
             Upstream::Http { url, headers } => {
                 let target = Target::new(url, headers, settings)?;
-                HttpLink::open(target, dialer, client, known).await.map(Self::Http)
+                HttpLink::open(target, dialer, client, eras).await.map(Self::Http)
             }
             Upstream::Stdio { command, args, env, cwd } => {
                 let child = Spawn { name, groups, command, args, env, cwd: cwd.as_deref() };
-                StdioLink::open(&child, settings, client, known).await.map(|link| Self::Stdio(Box::new(link)))
+                StdioLink::open(&child, settings, client, eras).await.map(|link| Self::Stdio(Box::new(link)))
             }
         }
     }

@@ -2,16 +2,16 @@
 
 use super::{http_client::Dialer, link::Link, message::LinkFailure, process_group::ProcessGroups};
 use crate::{
-    mcp::{owner::Owner, revision::ClientProfile},
+    mcp::{
+        owner::Owner,
+        revision::{ClientProfile, Era},
+    },
     settings::{Route, Settings, Upstream},
 };
 use remit_model::refusal::{Code, Refusal};
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::sync::OnceCell;
@@ -39,8 +39,24 @@ pub(crate) struct Pool {
     settings: Arc<Settings>,
     dialer: Dialer,
     slots: Mutex<HashMap<LinkKey, Slot>>,
-    /// 0 unknown, 1 legacy, 2 stateless: learnt from the first link.
-    era: AtomicU8,
+    /// What was learnt of the eras that the upstream speaks.
+    known: Mutex<Known>,
+}
+
+/// Whether the upstream speaks an era; `None` until it was tried.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    session: Option<bool>,
+    stateless: Option<bool>,
+}
+
+impl Known {
+    fn of(&mut self, era: Era) -> &mut Option<bool> {
+        match era {
+            Era::Session => &mut self.session,
+            Era::Stateless => &mut self.stateless,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -60,47 +76,71 @@ impl Pool {
             dialer: Dialer::new(&settings),
             settings,
             slots: Mutex::default(),
-            era: AtomicU8::new(0),
+            known: Mutex::default(),
         }
     }
 
-    /// The link of this key, opened if need be. Two callers with one key share one opening.
-    pub(crate) async fn link(&self, key: &LinkKey, client: Option<&ClientProfile>, now_ns: u64) -> Result<Arc<Link>, Refusal> {
-        let key = if self.is_stateless() { &LinkKey::Shared } else { key };
-        let cell = self.slot(key, now_ns)?;
-        let opened = cell.get_or_try_init(|| self.open(client)).await;
+    /// The link of this key, opened if need be, and the key it is kept under. Two callers with one key share one opening.
+    ///
+    /// A client session is linked in its own era when the upstream speaks it: sampling, elicitation and subscriptions are
+    /// said differently in the other one.
+    pub(crate) async fn link(
+        &self,
+        key: LinkKey,
+        client: Option<&ClientProfile>,
+        now_ns: u64,
+    ) -> Result<(LinkKey, Arc<Link>), Refusal> {
+        let key = if self.is_shared(&key) { LinkKey::Shared } else { key };
+        let cell = self.slot(&key, now_ns)?;
+        let opened = cell.get_or_try_init(|| self.open(&key, client)).await;
         match opened {
             Ok(link) => {
                 let link = Arc::clone(link);
-                if link.is_shared() && *key != LinkKey::Shared {
-                    self.share(key);
+                if link.is_shared() && key != LinkKey::Shared {
+                    self.share(&key);
+                    return Ok((LinkKey::Shared, link));
                 }
-                Ok(link)
+                Ok((key, link))
             }
             Err(broken) => {
-                self.forget(key);
+                self.lock().remove(&key);
+                self.unlearn();
                 Err(broken.refusal(&self.name))
             }
         }
     }
 
-    /// Whether the upstream is known to keep nothing of its callers.
-    pub(crate) fn is_stateless(&self) -> bool {
-        matches!(self.upstream, Upstream::Http { .. }) && self.era.load(Ordering::Relaxed) == 2
+    /// Whether callers with this key share one link, because the upstream keeps nothing of them.
+    fn is_shared(&self, key: &LinkKey) -> bool {
+        let known = *self.known();
+        let stateless = match key {
+            LinkKey::Shared => true,
+            LinkKey::Owner(_) => known.stateless == Some(true),
+            LinkKey::Session(_) => known.stateless == Some(true) && known.session == Some(false),
+        };
+        stateless && matches!(self.upstream, Upstream::Http { .. })
     }
 
-    async fn open(&self, client: Option<&ClientProfile>) -> Result<Arc<Link>, LinkFailure> {
-        let known = match self.era.load(Ordering::Relaxed) {
-            0 => None,
-            era => Some(era == 2),
+    async fn open(&self, key: &LinkKey, client: Option<&ClientProfile>) -> Result<Arc<Link>, LinkFailure> {
+        let eras = match key {
+            LinkKey::Session(_) => [Era::Session, Era::Stateless],
+            LinkKey::Owner(_) | LinkKey::Shared => [Era::Stateless, Era::Session],
         };
+        let mut known = *self.known();
+        let eras: Vec<Era> = eras.into_iter().filter(|era| *known.of(*era) != Some(false)).collect();
         let limit = self.start_timeout;
         let silent = ClientProfile::silent();
         let means = (&self.dialer, &self.groups);
-        let opening = Link::open(&self.name, &self.upstream, means, &self.settings, client.unwrap_or(&silent), known);
+        let opening = Link::open(&self.name, &self.upstream, means, &self.settings, client.unwrap_or(&silent), &eras);
         let late = || LinkFailure::Unavailable(format!("the link was not open after {} s (start_timeout_s)", limit.as_secs()));
         let link = tokio::time::timeout(limit, opening).await.unwrap_or_else(|_| Err(late()))?;
-        self.era.store(if link.is_modern() { 2 } else { 1 }, Ordering::Relaxed);
+        let spoken = if link.is_modern() { Era::Stateless } else { Era::Session };
+        let mut known = self.known();
+        // Those before it were tried and not spoken.
+        for era in eras.into_iter().take_while(|era| *era != spoken) {
+            *known.of(era) = Some(false);
+        }
+        *known.of(spoken) = Some(true);
         Ok(Arc::new(link))
     }
 
@@ -163,10 +203,23 @@ impl Pool {
         }
     }
 
-    /// Forgets what was learnt about an upstream that no longer behaves so.
-    pub(crate) fn forget(&self, key: &LinkKey) {
-        self.lock().remove(key);
-        self.era.store(0, Ordering::Relaxed);
+    /// Drops a link that the upstream does not know any more, and what was learnt about an upstream that no longer behaves
+    /// so. A link that somebody else has opened in its place stays.
+    pub(crate) fn forget(&self, key: &LinkKey, link: &Arc<Link>) {
+        let mut slots = self.lock();
+        if slots.get(key).is_some_and(|slot| slot.cell.get().is_some_and(|kept| Arc::ptr_eq(kept, link))) {
+            slots.remove(key);
+        }
+        drop(slots);
+        self.unlearn();
+    }
+
+    fn unlearn(&self) {
+        *self.known() = Known::default();
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<LinkKey, Slot>> {

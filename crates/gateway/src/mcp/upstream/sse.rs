@@ -1,6 +1,8 @@
 //! Reads `text/event-stream` piece by piece, without waiting for its end.
 //!
-//! SPEC: WHATWG HTML "Server-sent events" §9.2.6. Only `data` and `id` matter to MCP.
+//! SPEC: WHATWG HTML "Server-sent events" §9.2.6. `event` does not matter to MCP.
+
+use std::time::Duration;
 
 /// One event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,11 +23,17 @@ pub(crate) struct Reader {
     has_data: bool,
     after_cr: bool,
     limit: usize,
+    retry: Option<Duration>,
 }
 
 impl Reader {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { line: Vec::new(), event: Event::default(), has_data: false, after_cr: false, limit }
+        Self { line: Vec::new(), event: Event::default(), has_data: false, after_cr: false, limit, retry: None }
+    }
+
+    /// How long the upstream wants us to wait before the stream is resumed.
+    pub(crate) fn retry(&self) -> Option<Duration> {
+        self.retry
     }
 
     /// Takes the next bytes and gives back the events they complete.
@@ -75,6 +83,10 @@ impl Reader {
                 }
                 self.has_data = true;
                 self.event.data.extend_from_slice(value);
+            }
+            b"retry" => {
+                let milliseconds = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+                self.retry = milliseconds.map(Duration::from_millis).or(self.retry);
             }
             b"id" if !value.contains(&0) => self.event.id = String::from_utf8(value.to_vec()).ok(),
             _ => {}

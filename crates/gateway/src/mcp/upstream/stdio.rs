@@ -10,7 +10,7 @@ use super::{
 use crate::{
     mcp::{
         envelope::{self, Incoming, Message, Notification},
-        revision::{self, ClientProfile, Revision},
+        revision::{self, ClientProfile, Era, Revision},
     },
     settings::Settings,
 };
@@ -99,27 +99,38 @@ struct Waiting {
 }
 
 impl StdioLink {
-    /// Starts the child and finds out which era it speaks.
+    /// Starts the child and speaks to it in the first of these eras that it knows.
     pub(crate) async fn open(
         spawn: &Spawn<'_>,
         settings: &Arc<Settings>,
         client: &ClientProfile,
-        known: Option<bool>,
+        eras: &[Era],
     ) -> Result<Self, LinkFailure> {
         let mut link = Self::spawn(spawn, settings)?;
-        if known != Some(false)
-            && let Some(about) = link.discover().await
-        {
-            link.modern = true;
-            link.about = about;
-            return Ok(link);
+        let mut failure = LinkFailure::Malformed(format!("the child does not speak {}", Revision::V2026July.as_str()));
+        for era in eras {
+            if !link.is_open() {
+                // Some servers exit on a first message of the other era.
+                link = Self::spawn(spawn, settings)?;
+            }
+            match era {
+                Era::Stateless => {
+                    if let Some(about) = link.discover().await {
+                        link.modern = true;
+                        link.about = about;
+                        return Ok(link);
+                    }
+                }
+                Era::Session => match link.initialize(client).await {
+                    Ok(about) => {
+                        link.about = about;
+                        return Ok(link);
+                    }
+                    Err(broken) => failure = broken,
+                },
+            }
         }
-        if !link.is_open() {
-            // Some older servers exit on a first message that is not `initialize`.
-            link = Self::spawn(spawn, settings)?;
-        }
-        link.about = link.initialize(client).await?;
-        Ok(link)
+        Err(failure)
     }
 
     fn spawn(spawn: &Spawn<'_>, settings: &Arc<Settings>) -> Result<Self, LinkFailure> {
@@ -159,6 +170,10 @@ impl StdioLink {
         let Value::Object(params) = params else { return Err(LinkFailure::Malformed(String::new())) };
         let hello = Outgoing { client: Some(client), ..Outgoing::bare("initialize", params) };
         let result = self.ask(hello).await?;
+        let version = result.get("protocolVersion").and_then(Value::as_str).unwrap_or_default();
+        if version >= Revision::V2026July.as_str() {
+            return Err(LinkFailure::Malformed(format!("`initialize` agreed on version {version}")));
+        }
         let ready = Notification { method: "notifications/initialized".to_owned(), params: Map::new() };
         self.write(&ready.to_value()).await?;
         Ok(About::read(&result))
