@@ -12,7 +12,9 @@ use axum::{
     routing::{get, post},
 };
 use http::StatusCode;
-use remit_model::{Agent, AgentId, AgentStatus, Authority, Code, Principal, PrincipalKind, Refusal, Server, UnixTime, json};
+use remit_model::{
+    Agent, AgentId, AgentStatus, Authority, Code, Principal, PrincipalKind, Refusal, Server, UnixTime, display, json,
+};
 use remit_store::{ApplyError, Batch, Change, JtiKind, Precondition};
 use remit_token::PublicKey;
 use serde::Deserialize;
@@ -26,6 +28,8 @@ use std::{
 const BODY_LIMIT: usize = 256 << 10;
 /// The last second of the year 9999: a claim on a key does not expire.
 const FOR_EVER: UnixTime = UnixTime(253_402_300_799);
+/// Longest value of a label: that of an endpoint.
+const LABEL_LIMIT: usize = 512;
 /// Most keys, redirect URIs or labels of one agent.
 const LIST_LIMIT: usize = 16;
 
@@ -122,6 +126,13 @@ fn register(console: &Console, asked: Registration) -> Result<Agent, Refusal> {
     if asked.keys.len() > LIST_LIMIT || asked.redirect_uris.len() > LIST_LIMIT || asked.labels.len() > LIST_LIMIT {
         return Err(Refusal::new(Code::RequestTooLarge, format!("at most {LIST_LIMIT} keys, redirect URIs and labels")));
     }
+    if let Some(name) = &asked.display_name {
+        display::check_name("`display_name`", name)?;
+    }
+    for (key, value) in &asked.labels {
+        display::check_name("a label", key)?;
+        display::check(&format!("the label `{key}`"), value, LABEL_LIMIT)?;
+    }
     // Kept as our own rendering of the public half, so that nothing else a JWK may carry is stored.
     let keys = asked.keys.iter().map(|jwk| PublicKey::from_jwk(jwk).map(|key| key.to_jwk())).collect::<Result<Vec<_>, _>>()?;
     for uri in &asked.redirect_uris {
@@ -131,7 +142,7 @@ fn register(console: &Console, asked: Registration) -> Result<Agent, Refusal> {
     if owner.is_none() {
         return Err(Refusal::new(
             Code::RequestMalformed,
-            format!("owner `{}` is not an account; name one as user:NAME", asked.owner.escape_debug()),
+            format!("owner `{}` is not an account; name one as user:NAME", display::excerpt(&asked.owner, 64)),
         ));
     }
     let servers: Vec<&Server> = console.servers.iter().map(AsRef::as_ref).collect();
@@ -167,7 +178,7 @@ fn redirect_uri(uri: &str) -> Result<(), Refusal> {
         Code::RedirectUriMismatch,
         format!(
             "`{}` cannot be a redirect URI: use https, loopback http, or a private scheme with a dot, without a fragment",
-            uri.escape_debug()
+            display::excerpt(uri, 512)
         ),
     ))
 }

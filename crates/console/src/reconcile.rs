@@ -12,7 +12,7 @@ use axum::{
     routing::post,
 };
 use remit_ledger::record::RecordType;
-use remit_model::{Code, Refusal, json};
+use remit_model::{Code, Refusal, display, json};
 use remit_store::Batch;
 use serde_json::{Value, json as object};
 use std::sync::Arc;
@@ -63,7 +63,7 @@ fn check(summary: &Value) -> Result<(), Refusal> {
         if !good {
             return Err(wrong(format!(
                 "`{}` is not a count of a reconciliation, or its value is no u64 text",
-                name.escape_debug()
+                display::excerpt(name, 64)
             )));
         }
     }

@@ -11,11 +11,10 @@ use crate::{
     recorded_question::{Pins, READ_FIELD, Stop, question},
     replay::{Mismatch, by_policies},
     side_values::opened,
-    terminal::plain,
 };
 use remit_ledger::{Reader, Record, Side};
 use remit_model::{
-    Authority, Call, UnixTime,
+    Authority, Call, UnixTime, display,
     json::Limits,
     mask::{self, Withheld},
 };
@@ -237,8 +236,8 @@ impl fmt::Display for ExecutionReport {
         if mark == "note" {
             writeln!(f, "note nothing was replayed: no call whose answer was captured whole is with this copy")?;
         }
-        self.mismatches
-            .iter()
-            .try_for_each(|mismatch| writeln!(f, "FAIL execution at record {}: {}", mismatch.index, plain(&mismatch.detail)))
+        self.mismatches.iter().try_for_each(|mismatch| {
+            writeln!(f, "FAIL execution at record {}: {}", mismatch.index, display::escape(&mismatch.detail))
+        })
     }
 }

@@ -9,11 +9,10 @@ use crate::{
     recorded_question::{EVALUATION, Pins, Stop, question},
     replay::decided_at,
     side_values::{opened, written},
-    terminal::plain,
 };
 use jiff::Timestamp;
 use remit_ledger::{Reader, Record, Side, dir::ReadError};
-use remit_model::{Authority, Call, Chain, Hop};
+use remit_model::{Authority, Call, Chain, Hop, display};
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt;
@@ -381,7 +380,7 @@ impl fmt::Display for Explanation {
         let parts = [("Who", &self.who), ("What", &self.what), ("Why", &self.why), ("How", &self.how), ("When", &self.when)];
         for (word, lines) in parts {
             for (number, line) in lines.iter().enumerate() {
-                writeln!(f, "{:<6}{}", if number == 0 { word } else { "" }, plain(line))?;
+                writeln!(f, "{:<6}{}", if number == 0 { word } else { "" }, display::escape(line))?;
             }
         }
         Ok(())

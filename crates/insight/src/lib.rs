@@ -20,7 +20,6 @@ mod recorded_question;
 mod replay;
 pub mod search;
 mod side_values;
-mod terminal;
 pub mod timeline;
 mod what_if;
 
@@ -32,5 +31,4 @@ pub use reconcile::{
     Alone, Calls, Finding, Intents, Reconciliation, Scope, Tokens, UpstreamCall, reconcile, request_digest, upstream_log,
 };
 pub use replay::{Mismatch, ReplayReport, replay};
-pub use terminal::{plain, plain_json};
 pub use what_if::{Flip, WhatIf, what_if};

@@ -5,9 +5,9 @@
 //! `record_id`, or for a call without intent the `ext.call` of its record; the gateway sends it as `remit/record` in
 //! `_meta`. A call in the upstream's log that no record stands behind went past the gateway, or somebody wrote it there.
 
-use crate::{side_values::opened, terminal::plain};
+use crate::side_values::opened;
 use remit_ledger::{Reader, Record, dir::ReadError};
-use remit_model::json;
+use remit_model::{display, json};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{
@@ -400,7 +400,13 @@ impl fmt::Display for Reconciliation {
             ("note unknown", "record", &calls.unknown_outcome),
         ] {
             for finding in findings {
-                writeln!(f, "{word}, {place} {} `{}`: {}", finding.at, plain(&finding.name), plain(&finding.why))?;
+                writeln!(
+                    f,
+                    "{word}, {place} {} `{}`: {}",
+                    finding.at,
+                    display::escape(&finding.name),
+                    display::escape(&finding.why)
+                )?;
             }
         }
         if calls.unlisted > 0 { writeln!(f, "note {} more are not listed", calls.unlisted) } else { Ok(()) }

@@ -3,8 +3,9 @@
 //! Nothing is executed and nothing decided: it shows what was recorded, in the order of the log, in the recorded gaps.
 //! Pure: time passes only as the caller says.
 
-use crate::{recorded_question::EVALUATION, side_values::opened, terminal::plain};
+use crate::{recorded_question::EVALUATION, side_values::opened};
 use remit_ledger::{Reader, Record, Side, dir::ReadError};
+use remit_model::display;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -57,9 +58,9 @@ pub fn line(reader: &Reader, index: u64) -> Result<Line, ReadError> {
         index,
         wall_ns: record.wall_ns(),
         time: record.text("/time/wall").unwrap_or_default().to_owned(),
-        who: plain(&names.join(" → ")),
-        what: plain(&format!("{} {}", record.record_type(), tool.as_deref().unwrap_or(record.action()))),
-        outcome: plain(&format!("{}{code}", said(&record))),
+        who: display::escape(&names.join(" → ")).into_owned(),
+        what: display::escape(&format!("{} {}", record.record_type(), tool.as_deref().unwrap_or(record.action()))).into_owned(),
+        outcome: display::escape(&format!("{}{code}", said(&record))).into_owned(),
     })
 }
 

@@ -6,9 +6,9 @@
 use crate::{
     recorded_question::{Stop, question},
     replay::{by_policies, effect_name},
-    terminal::plain,
 };
 use remit_ledger::{Reader, Record, dir::ReadError};
+use remit_model::display;
 use remit_policy::{Bundle, Decision, Effect};
 use serde::Serialize;
 use serde_json::Value;
@@ -150,9 +150,20 @@ impl fmt::Display for WhatIf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} of {} decisions would come out differently", self.flipped, self.decisions)?;
         for flip in &self.flips {
-            let rules = if flip.rules.is_empty() { "no policy permits it".to_owned() } else { plain(&flip.rules.join(", ")) };
-            writeln!(f, "{:>8} × {}: {} → {}, by {rules}", flip.count, plain(&flip.what), plain(&flip.was), flip.becomes)?;
-            writeln!(f, "{:>8}   for example record {}. {}", "", flip.example.index, plain(&flip.example.explanation))?;
+            let rules = if flip.rules.is_empty() {
+                "no policy permits it".to_owned()
+            } else {
+                display::escape(&flip.rules.join(", ")).into_owned()
+            };
+            writeln!(
+                f,
+                "{:>8} × {}: {} → {}, by {rules}",
+                flip.count,
+                display::escape(&flip.what),
+                display::escape(&flip.was),
+                flip.becomes
+            )?;
+            writeln!(f, "{:>8}   for example record {}. {}", "", flip.example.index, display::escape(&flip.example.explanation))?;
         }
         if self.undisclosed > 0 {
             writeln!(f, "note {} decisions were not compared: their questions are not with this copy", self.undisclosed)?;
@@ -161,7 +172,7 @@ impl fmt::Display for WhatIf {
             writeln!(
                 f,
                 "note {count} decisions were not compared: they were asked under schema {}, not the candidate's",
-                plain(schema)
+                display::escape(schema)
             )?;
         }
         if let Some(first) = self.unreadable.first() {

@@ -5,7 +5,10 @@
 //! knows the prefixes.
 //! SPEC: CC-01 (RFC 9068 §5), DC-15, N-DC-16 (ASCII only: no look-alikes).
 
-use crate::refusal::{Code, Refusal};
+use crate::{
+    display,
+    refusal::{Code, Refusal},
+};
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 use std::{borrow::Borrow, fmt, sync::Arc};
 
@@ -178,12 +181,11 @@ impl Borrow<str> for AgentId {
 }
 
 fn malformed(what: &str, text: &str) -> Refusal {
-    let shown: String = text.chars().take(NAME_LIMIT).collect();
     Refusal::new(
         Code::NameMalformed,
         format!(
             "`{}` is not a valid {what}: use 1 to {NAME_LIMIT} of a-z, 0-9, '.', '_' and '-', starting with a letter or digit",
-            shown.escape_debug()
+            display::excerpt(text, NAME_LIMIT)
         ),
     )
 }

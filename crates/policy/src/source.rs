@@ -5,7 +5,7 @@
 
 use crate::{bundle::PolicyError, decision::RuleEffect, index::Scope, rules::Rule};
 use cedar_policy::{Effect, Policy, PolicyId, PolicySet, ValidationMode, Validator, ffi::DetailedError};
-use remit_model::json;
+use remit_model::{display, json};
 use serde::{Deserialize, Serialize};
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
@@ -190,7 +190,7 @@ fn rule(file: &str, at: usize, line: usize, text: &str, policy: &Policy) -> Resu
         (Effect::Permit, Some(_)) => return Err(wrong("`@effect` belongs on a forbid".to_owned())),
     };
     let id = match policy.annotation("id") {
-        Some(id) if id.is_empty() || id.len() > ID_LIMIT || id.contains(char::is_control) => {
+        Some(id) if id.is_empty() || id.len() > ID_LIMIT || id.contains(display::hides) => {
             return Err(wrong(format!("`@id` is 1 to {ID_LIMIT} bytes of text on one line")));
         }
         Some(id) => id.to_owned(),

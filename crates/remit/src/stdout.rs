@@ -2,7 +2,7 @@
 //! `println!` would panic.
 
 use anyhow::Result;
-use remit_insight::plain_json;
+use remit_model::display;
 use serde_json::Value;
 use std::{
     fmt,
@@ -33,7 +33,7 @@ pub(crate) fn line(text: fmt::Arguments<'_>) {
 
 /// A JSON value, pretty-printed and safe on a terminal.
 pub(crate) fn print_json(value: &Value) -> Result<()> {
-    line(format_args!("{}", plain_json(&serde_json::to_string_pretty(value)?)));
+    line(format_args!("{}", display::escape_json(&serde_json::to_string_pretty(value)?)));
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use crate::{
     world::snapshot::Snapshot,
 };
 use remit_ledger::{Hash, Record};
-use remit_model::{id::AgentId, time::UnixTime};
+use remit_model::{display, id::AgentId, time::UnixTime};
 
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::de::DeserializeOwned;
@@ -94,8 +94,8 @@ fn agents(conn: &Connection, tenant: &str, snapshot: &mut Snapshot) -> Result<()
     while let Some(row) = rows.next()? {
         let text = |at| row.get_ref(at)?.as_str().map_err(|error| StoreError::Corrupt(error.to_string()));
         let name = text(0)?;
-        let id =
-            AgentId::parse(name).map_err(|_| StoreError::Corrupt(format!("an agent is called `{}`", name.escape_debug())))?;
+        let id = AgentId::parse(name)
+            .map_err(|_| StoreError::Corrupt(format!("an agent is called `{}`", display::excerpt(name, 64))))?;
         snapshot.put_sleeping(id, text(1)?);
     }
     Ok(())

@@ -7,7 +7,7 @@ use crate::{
     key::{PrivateKey, PublicKey},
     keyset::KeySet,
 };
-use remit_model::{Authority, Code, Fault, Refusal, UnixTime, json::sha256};
+use remit_model::{Authority, Code, Fault, Refusal, UnixTime, display, json::sha256};
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use serde_json::Value;
 use std::{collections::BTreeMap, fmt, ops::Deref};
@@ -227,9 +227,7 @@ fn strict_audience<'a>(aud: Option<&'a Value>, wanted: Option<&str>) -> Result<&
     let wrong = |reason: &str| Err(Refusal::new(Code::TokenAudienceWrong, reason));
     match aud {
         Some(Value::String(aud)) if wanted.is_none_or(|wanted| wanted == aud) => Ok(aud),
-        Some(Value::String(aud)) => {
-            wrong(&format!("the token is for `{}`", aud.chars().take(200).collect::<String>().escape_debug()))
-        }
+        Some(Value::String(aud)) => wrong(&format!("the token is for `{}`", display::excerpt(aud, 200))),
         Some(_) => wrong("the token must have exactly one audience, as a string"),
         None => Err(claims::malformed("the token has no `aud`")),
     }

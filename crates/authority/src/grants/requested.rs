@@ -12,6 +12,7 @@ use crate::http::form::Form;
 use remit_model::{
     Agent, Authority, Code, Refusal, Server, UnixTime,
     authority::ActionSet,
+    display,
     json::{self, Limits},
 };
 use std::sync::Arc;
@@ -20,8 +21,6 @@ use url::Url;
 /// Longest `scope` value. SPEC: X-10
 const SCOPE_LIMIT: usize = 4096;
 const DETAILS_LIMITS: Limits = Limits { bytes: 32 * 1024, depth: 12, members: 2048, exact_integers: true };
-/// Longest stated purpose, in characters.
-const PURPOSE_LIMIT: usize = 256;
 
 /// What a request asks for, read and understood but not yet allowed.
 #[derive(Clone, Debug, Default)]
@@ -321,11 +320,6 @@ fn lifetime(form: &Form) -> Result<Option<i64>, Refusal> {
 
 fn purpose(form: &Form) -> Result<Option<String>, Refusal> {
     let Some(text) = form.one("purpose") else { return Ok(None) };
-    if text.chars().count() > PURPOSE_LIMIT || text.chars().any(char::is_control) {
-        return Err(Refusal::new(
-            Code::RequestMalformed,
-            format!("`purpose` must be at most {PURPOSE_LIMIT} printable characters"),
-        ));
-    }
+    display::check("`purpose`", text, display::TEXT_LIMIT)?;
     Ok(Some(text.to_owned()))
 }

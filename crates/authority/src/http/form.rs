@@ -4,7 +4,7 @@
 //! parameters an endpoint needs.
 
 use percent_encoding::percent_decode;
-use remit_model::{Code, Refusal};
+use remit_model::{Code, Refusal, display};
 use std::{collections::BTreeSet, fmt};
 
 /// Largest form body and longest query, in bytes. SPEC: X-10
@@ -83,7 +83,7 @@ fn decode(bytes: &[u8]) -> Result<String, Refusal> {
 
 /// At most 32 characters of a name the caller chose, for a message.
 fn shown(name: &str) -> String {
-    name.chars().take(32).flat_map(char::escape_default).collect()
+    display::excerpt(name, 32)
 }
 
 fn malformed(reason: &str) -> Refusal {

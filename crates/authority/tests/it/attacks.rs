@@ -92,6 +92,18 @@ async fn n_dc_10_a_holder_cannot_give_its_authority_another_purpose() {
 }
 
 #[tokio::test]
+async fn a_purpose_that_cannot_be_displayed_is_refused() {
+    let world = World::new().await;
+    let token = text(&world.delegated("alice").await, "access_token").to_owned();
+    let long = "x".repeat(257);
+    for purpose in ["a\u{202e}b", "a\u{200b}b", "a\u{2066}b", "a\u{1b}[2J", "a\nb", "a\u{feff}b", "a\u{e0041}b", &long] {
+        let reply = world.narrow(&world.planner, &token, &[("purpose", purpose)]).await;
+        reply.refused("invalid_request", "request_malformed");
+        assert!(reply.body["error_description"].as_str().unwrap().starts_with("`purpose` "), "{}", reply.body);
+    }
+}
+
+#[tokio::test]
 async fn n_dc_10_a_child_cannot_replace_the_purpose_its_parent_signed() {
     let world = World::new().await;
     let token = text(&world.delegated_with("alice", &[("purpose", "triage")]).await, "access_token").to_owned();

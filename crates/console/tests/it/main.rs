@@ -122,6 +122,26 @@ async fn an_agent_whose_row_cannot_be_read_is_named_and_may_do_nothing() {
     assert_eq!((status, &answer["unreadable_agents"]), (StatusCode::OK, &json!(["reader"])), "{answer}");
 }
 
+/// Texts that a page or a terminal could not show as they are.
+const HIDDEN: [&str; 7] = ["a\u{1b}[2J", "a\nb", "a\0b", "a\u{202e}b", "a\u{200b}b", "a\u{2066}b", "a\u{feff}b"];
+
+#[tokio::test]
+async fn an_agent_is_registered_with_texts_that_can_be_displayed() {
+    let world = World::new().await;
+    let long = "x".repeat(100_000);
+    for text in HIDDEN.into_iter().chain([long.as_str()]) {
+        for members in [json!({"display_name": text}), json!({"labels": {text: "x"}}), json!({"labels": {"team": text}})] {
+            let mut asked = registration("planner");
+            asked.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+            let (status, answer) = world.admin("POST", "/admin/v1/agents", &asked).await;
+            assert_eq!((status, &answer["error"]), (StatusCode::BAD_REQUEST, &json!("request_malformed")), "{answer}");
+        }
+    }
+    let mut asked = registration("planner");
+    asked["display_name"] = json!("Plänér 計画");
+    assert_eq!(world.admin("POST", "/admin/v1/agents", &asked).await.0, StatusCode::CREATED);
+}
+
 fn registration(name: &str) -> Value {
     with_keys(name, &[key(name)])
 }

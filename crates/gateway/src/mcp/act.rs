@@ -8,6 +8,7 @@ use crate::{
     road::act::{Act, Kind},
 };
 use remit_model::{
+    display,
     refusal::{Code, Refusal},
     resource::{Server, ToolClass},
 };
@@ -65,7 +66,7 @@ pub(crate) fn read(request: &Request, server: &Server) -> Result<Act, Refusal> {
 fn only(params: &Map<String, Value>, method: &str) -> Result<(), Refusal> {
     let Some(known) = members(method) else { return Ok(()) };
     match params.keys().find(|member| !known.contains(&member.as_str())) {
-        Some(member) => Err(malformed(format!("`params.{}` is not accepted in `{method}`", member.escape_debug()))),
+        Some(member) => Err(malformed(format!("`params.{}` is not accepted in `{method}`", display::excerpt(member, 64)))),
         None => Ok(()),
     }
 }

@@ -11,7 +11,10 @@ use base64::{
     Engine,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use remit_model::refusal::{Code, Refusal};
+use remit_model::{
+    display,
+    refusal::{Code, Refusal},
+};
 use serde_json::{Map, Value};
 
 const VERSION: &str = "mcp-protocol-version";
@@ -67,7 +70,7 @@ pub(crate) fn check(headers: &HeaderMap, message: &Message) -> Result<Era, Refus
     if Revision::parse(claim).is_none_or(|revision| !revision.is_modern()) {
         return Err(Refusal::new(
             Code::ProtocolVersionUnsupported,
-            format!("protocol version `{}` is not supported", claim.escape_debug()),
+            format!("protocol version `{}` is not supported", display::excerpt(claim, 40)),
         ));
     }
     if !mirrored.method {
@@ -85,7 +88,7 @@ fn legacy(version: Option<&str>) -> Result<Era, Refusal> {
         Some((_, Some(revision))) if !revision.is_modern() => Ok(Era::Legacy(Some(revision))),
         Some((version, _)) => Err(Refusal::new(
             Code::ProtocolVersionUnsupported,
-            format!("protocol version `{}` is not supported here", version.chars().take(40).collect::<String>().escape_debug()),
+            format!("protocol version `{}` is not supported here", display::excerpt(version, 40)),
         )),
     }
 }

@@ -10,7 +10,7 @@ use crate::vault::{
     field::{KeySet, Place},
 };
 use remit_model::{
-    Fault,
+    Fault, display,
     json::{self, Limits},
 };
 use std::{
@@ -123,5 +123,5 @@ impl Side {
 }
 
 fn at(path: &str, why: &str) -> SideError {
-    malformed(&format!("`{}` {why}", path.escape_debug()))
+    malformed(&format!("`{}` {why}", display::excerpt(path, 256)))
 }

@@ -3,7 +3,7 @@
 use super::{KeyId, SubjectKey};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use remit_model::{
-    Principal,
+    Principal, display,
     json::{self, Limits},
 };
 use serde_json::{Value, json};
@@ -57,7 +57,7 @@ impl Keyring {
             }
         };
         if let Some(name) = file.keys().next() {
-            return Err(DisclosureError(format!("unknown member `{}`", name.escape_debug())));
+            return Err(DisclosureError(format!("unknown member `{}`", display::excerpt(name, 64))));
         }
         let mut keys = BTreeMap::new();
         for (id, secret) in stated {

@@ -3,6 +3,7 @@
 use super::{DEPTH_CAP, Limits};
 use crate::{
     authority::EXACT,
+    display,
     refusal::{Code, Refusal},
 };
 use serde::{
@@ -195,7 +196,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
                 return Err(self.reading.stop(Code::RequestMalformed, "a member name is reserved or contains NUL".to_owned()));
             }
             if object.contains_key(&name) {
-                let shown: String = name.chars().take(64).flat_map(char::escape_debug).collect();
+                let shown = display::excerpt(&name, 64);
                 return Err(self.reading.stop(Code::JsonDuplicateMember, format!("member `{shown}` appears twice")));
             }
             let value = members.next_value_seed(inside)?;

@@ -4,6 +4,7 @@
 mod algebra;
 mod custody;
 mod documents;
+mod doors;
 mod grants;
 mod masking;
 mod oracle;

@@ -1,7 +1,7 @@
 //! `mcp_servers.NAME.tools.TOOL.classification` and `.fields`: how delicate an answer, and single fields of it, are.
 
 use remit_ledger::record::Classification;
-use remit_model::fields::is_pointer;
+use remit_model::{display, fields::is_pointer};
 use std::collections::BTreeMap;
 
 /// Most fields of one tool that have a class of their own.
@@ -16,18 +16,18 @@ pub(crate) fn problems<'t>(
     for (name, classification, fields) in tools {
         let mut complain = |at: &str, why: String| problems.push(format!("tools.{name}.{at}: {why}"));
         if let Some(word) = classification.filter(|word| Classification::parse(word).is_none()) {
-            complain("classification", format!("`{}` is not one of {CLASSES}", word.escape_debug()));
+            complain("classification", format!("`{}` is not one of {CLASSES}", display::excerpt(word, 64)));
         }
         if fields.len() > FIELD_LIMIT {
             complain("fields", format!("at most {FIELD_LIMIT} fields"));
         }
         for (pointer, class) in fields {
             if !is_pointer(pointer) {
-                let shown = pointer.escape_debug();
+                let shown = display::excerpt(pointer, 256);
                 complain("fields", format!("`{shown}` is not a JSON Pointer such as `/customer/name` or `/items/*/price`"));
             }
             if Classification::parse(class).is_none() {
-                complain("fields", format!("`{}` is not one of {CLASSES}", class.escape_debug()));
+                complain("fields", format!("`{}` is not one of {CLASSES}", display::excerpt(class, 64)));
             }
         }
     }

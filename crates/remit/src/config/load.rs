@@ -9,7 +9,7 @@ use super::{
 };
 use remit_gateway::{AUTHZEN, Authzen};
 use remit_ledger::dir::read_file;
-use remit_model::{Authority, Server, ServerId, chain::HARD_DEPTH};
+use remit_model::{Authority, Server, ServerId, chain::HARD_DEPTH, display};
 use serde::de::DeserializeOwned;
 use std::{
     collections::BTreeMap,
@@ -225,6 +225,16 @@ impl Check<'_> {
         {
             self.complain(line, format!("mcp_servers.{name}.url: `{url}` is not an http or https URL"));
         }
+        let titles = server.tools.iter().filter_map(|(tool, rule)| Some((format!("tools.{tool}.title"), rule.title.as_ref()?)));
+        for (what, title) in server.title.iter().map(|title| ("title".to_owned(), title)).chain(titles) {
+            if let Err(refusal) = display::check_name(&what, title) {
+                self.complain(line, format!("mcp_servers.{name}.{}", refusal.reason));
+            }
+        }
+        for tool in server.tools.keys().filter(|tool| !display::is_name(tool)) {
+            let tool = display::excerpt(tool, 64);
+            self.complain(line, format!("mcp_servers.{name}.tools: `{tool}` is not the name of a tool that can be displayed"));
+        }
         if server.command.as_ref().is_some_and(Vec::is_empty) {
             self.complain(line, format!("mcp_servers.{name}.command: name a program"));
         }
@@ -239,6 +249,9 @@ impl Check<'_> {
     fn account(&mut self, account: &Account, servers: &[&Server], line: Option<u64>) {
         if let Err(refusal) = remit_model::AgentId::parse(&account.name) {
             self.complain(line, format!("identity_providers: account {}", refusal.reason));
+        }
+        if let Some(Err(refusal)) = account.display_name.as_ref().map(|name| display::check_name("display_name", name)) {
+            self.complain(line, format!("account {}: {}", account.name, refusal.reason));
         }
         self.readable(&account.password_hash_file, line, &format!("account {}: password_hash_file", account.name));
         if let Err(refusal) = entitlements(account, servers) {
@@ -374,6 +387,23 @@ mod tests {
         let both = complaints(&format!("authzen:\n  enabled: true\n{server}"));
         assert!(both.iter().any(|text| text.starts_with("5: mcp_servers.access: the name is taken")), "{both:?}");
         assert!(complaints("authzen:\n  enable: true\n").iter().any(|text| text.contains("unknown field `enable`")));
+    }
+
+    #[test]
+    fn titles_and_names_can_be_displayed() {
+        let server = |member: &str| format!("mcp_servers:\n  desk:\n    url: http://127.0.0.1:1\n    {member}\n");
+        for (text, what) in [
+            (server(r#"title: "a\u202Eb""#), "mcp_servers.desk.title"),
+            (server(r#"title: """#), "mcp_servers.desk.title"),
+            (server(r#"tools: {refund: {title: "a\u200Bb"}}"#), "mcp_servers.desk.tools.refund.title"),
+            (server(r#"tools: {"a\eb": {class: read}}"#), "mcp_servers.desk.tools"),
+        ] {
+            let found = complaints(&text);
+            assert!(found.iter().any(|text| text.contains(what)), "{text} {found:?}");
+        }
+        assert_eq!(complaints(&server("title: Hilfé デスク")), Vec::<String>::new());
+        let account = "identity_providers:\n  - type: local\n    accounts:\n      - name: alice\n        display_name: \"a\\nb\"\n        password_hash_file: nothing\n        entitlements: []\n";
+        assert!(complaints(account).iter().any(|text| text.contains("account alice: display_name")));
     }
 
     #[test]

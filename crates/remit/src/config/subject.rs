@@ -1,6 +1,6 @@
 //! `mcp_servers.NAME.tools.TOOL.subject`: whom a call is about.
 
-use remit_model::SubjectRule;
+use remit_model::{SubjectRule, display};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -34,8 +34,9 @@ impl Subject {
         } else {
             None
         };
-        let argument = (!is_pointer(&self.argument))
-            .then(|| format!("argument: `{}` is not a JSON Pointer such as `/customer_id`", self.argument.escape_debug()));
+        let argument = (!is_pointer(&self.argument)).then(|| {
+            format!("argument: `{}` is not a JSON Pointer such as `/customer_id`", display::excerpt(&self.argument, 256))
+        });
         kind.into_iter().chain(argument)
     }
 }

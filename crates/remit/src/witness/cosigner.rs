@@ -12,7 +12,7 @@ use remit_ledger::{
     record::{Draft, EffectConfirmed, OutcomeStatus, ProducerKind, RecordType},
     witness::{self, Request},
 };
-use remit_model::{TenantId, ToolClass};
+use remit_model::{TenantId, ToolClass, display};
 use remit_store::{Batch, Cosignatures, Sighting, Store, Witnesses};
 use serde_json::json;
 use std::{
@@ -264,7 +264,7 @@ impl Peer {
 
 /// The beginning of an answer, fit for a log line.
 fn told(answer: &Answer) -> String {
-    String::from_utf8_lossy(&answer.body).chars().filter(|c| !c.is_control()).take(120).collect()
+    display::excerpt(&String::from_utf8_lossy(&answer.body), 120)
 }
 
 /// Refuses acts once the quorum has been missing for the grace period, and allows them when it is back; both are recorded.

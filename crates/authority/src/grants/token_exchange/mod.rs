@@ -22,7 +22,7 @@ use crate::{
     },
     http::error::Rejection,
 };
-use remit_model::{Code, Refusal};
+use remit_model::{Code, Refusal, display};
 use serde_json::json;
 
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
@@ -39,6 +39,9 @@ pub(crate) async fn exchange(request: &TokenRequest<'_>) -> Result<Outcome, Reje
         return Err(Refusal::new(Code::RequestMalformed, "only access tokens are issued here").into());
     }
     let evidence = evidence::gather(request).await?;
+    if let Some(purpose) = evidence.kind.purpose() {
+        display::check("`purpose` of the statement", purpose, display::TEXT_LIMIT)?;
+    }
     let facts = Facts {
         chain: Some(evidence.parent.chain.clone()),
         purpose: requested.purpose.clone().or_else(|| evidence.kind.purpose().map(str::to_owned)),

@@ -14,7 +14,7 @@ use crate::{
     },
     settings::Settings,
 };
-use remit_model::refusal::Refusal;
+use remit_model::{display, refusal::Refusal};
 use serde_json::{Map, Value, json};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -373,7 +373,7 @@ async fn pump(inner: Arc<Inner>, stdout: ChildStdout, settings: Arc<Settings>) {
 /// launchers print there nevertheless, and an error with `id: null` answers nothing that we asked.
 fn log_skipped(server: &str, line: &[u8], refusal: &Refusal, count: u64) {
     if count <= SKIPPED_LOGGED || count.is_multiple_of(1_000) {
-        let line = String::from_utf8_lossy(line.get(..SKIPPED_LIMIT).unwrap_or(line)).escape_debug().to_string();
+        let line = display::escape(&String::from_utf8_lossy(line.get(..SKIPPED_LIMIT).unwrap_or(line))).into_owned();
         tracing::warn!(server, count, line, reason = %refusal.reason, "a line of standard output is no message and was skipped");
     }
 }
@@ -384,7 +384,7 @@ async fn log(stderr: ChildStderr, name: String) {
         let mut line = Vec::new();
         match (&mut lines).take(LOG_LIMIT).read_until(b'\n', &mut line).await {
             Ok(0) | Err(_) => return,
-            Ok(_) => tracing::debug!(server = name, "{}", String::from_utf8_lossy(line.trim_ascii()).escape_debug()),
+            Ok(_) => tracing::debug!(server = name, "{}", display::excerpt(&String::from_utf8_lossy(line.trim_ascii()), 1024)),
         }
     }
 }

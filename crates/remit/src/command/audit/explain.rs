@@ -3,7 +3,8 @@
 use super::source::{OneRecord, find};
 use crate::stdout::print_json;
 use anyhow::{Result, bail};
-use remit_insight::{explain_at, plain};
+use remit_insight::explain_at;
+use remit_model::display;
 
 pub(super) fn run(args: &OneRecord) -> Result<()> {
     let reader = args.source.open()?;
@@ -13,7 +14,7 @@ pub(super) fn run(args: &OneRecord) -> Result<()> {
     if args.source.config.json {
         return print_json(&serde_json::to_value(&explanation)?);
     }
-    outln!("Record {index} ({})", plain(record.record_id()));
+    outln!("Record {index} ({})", display::escape(record.record_id()));
     out!("{explanation}");
     Ok(())
 }

@@ -7,11 +7,11 @@ use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
 use remit_clock::Ambient;
 use remit_insight::{
-    moment_ns, plain,
+    moment_ns,
     search::{Dimension, Hits, Index, Query, SearchError, terms},
 };
 use remit_ledger::{Reader, Record, record::Pepper};
-use remit_model::TenantId;
+use remit_model::{TenantId, display};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -202,10 +202,10 @@ fn show(args: &Search, hits: &Hits, records: &[(u64, Record)]) -> Result<()> {
         table.add_row([
             index.to_string(),
             record.text("/time/wall").and_then(|time| time.get(..19)).unwrap_or_default().to_owned(),
-            plain(record.record_type()),
-            plain(record.action()),
-            plain(record.outcome()),
-            plain(code.unwrap_or_default()),
+            display::escape(record.record_type()).into_owned(),
+            display::escape(record.action()).into_owned(),
+            display::escape(record.outcome()).into_owned(),
+            display::escape(code.unwrap_or_default()).into_owned(),
         ]);
     }
     outln!("{table}");

@@ -4,7 +4,7 @@ use super::source::{OneRecord, find};
 use crate::stdout::print_json;
 use anyhow::Result;
 use comfy_table::{ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
-use remit_insight::plain;
+use remit_model::display;
 use serde_json::{Value, json};
 
 /// Records shown when none is named.
@@ -33,10 +33,10 @@ pub(super) fn run(args: &OneRecord) -> Result<()> {
         table.add_row([
             index.to_string(),
             time.get(..19).unwrap_or_default().to_owned(),
-            plain(record.record_type()),
-            plain(record.action()),
-            plain(record.outcome()).clone(),
-            plain(&code),
+            display::escape(record.record_type()).into_owned(),
+            display::escape(record.action()).into_owned(),
+            display::escape(record.outcome()).into_owned(),
+            display::escape(&code).into_owned(),
         ]);
     }
     if args.source.config.json {

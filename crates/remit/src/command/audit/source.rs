@@ -4,8 +4,8 @@ use super::keys;
 use crate::{args::ConfigArg, config};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use remit_insight::plain;
 use remit_ledger::{Reader, Record};
+use remit_model::display;
 use std::path::{Path, PathBuf};
 
 #[derive(Clone, Debug, Args)]
@@ -48,7 +48,7 @@ impl Source {
 /// Each on a line of its own, whatever values it holds.
 pub(super) fn say(lines: &[String]) {
     for line in lines {
-        outln!("{}", plain(line));
+        outln!("{}", display::escape(line));
     }
 }
 
