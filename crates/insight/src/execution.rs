@@ -181,7 +181,8 @@ fn masked(record: &Record, arguments: &Value, upstream: Value) -> Value {
     let asked = arguments.get("uri").and_then(Value::as_str);
     let method = record.text("/mcp/method").unwrap_or_default();
     let granted = restricted.then_some(fields.as_slice());
-    mask::project(method, asked, upstream, granted, &withheld(record), &Limits::RESPONSE).value
+    let rules = record.ext("masking").and_then(Value::as_u64).and_then(mask::Rules::numbered).unwrap_or(mask::Rules::First);
+    mask::project_by(rules, method, asked, upstream, granted, &withheld(record), &Limits::RESPONSE).value
 }
 
 /// What the record says that policies withheld.

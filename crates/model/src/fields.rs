@@ -5,6 +5,7 @@
 //! it becomes `null`, because dropping it would move them. It deliberately knows nothing of schemas or encodings.
 
 mod report;
+mod schema;
 mod text;
 
 use crate::{
@@ -15,6 +16,7 @@ use report::{Report, Spot};
 use serde_json::Value;
 
 pub use report::REPORT_LIMIT;
+pub use schema::shown_schema;
 
 /// What is left of a response, and what was taken away.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +28,8 @@ pub struct Projection {
     pub returned: Vec<String>,
     /// Whether `masked` or `returned` had more entries than are listed.
     pub truncated: bool,
+    /// Whether some object or array lost everything that was in it.
+    pub emptied: bool,
 }
 
 /// Keeps only what `fields` (JSON Pointers with `*` for array items) allow; a malformed pointer allows nothing.
@@ -35,7 +39,7 @@ pub fn project(mut value: Value, fields: &[String]) -> Projection {
     let mut report = Report::new();
     mask(&mut value, &tails, &mut report, Spot::ROOT);
     let (masked, returned) = report.pointers();
-    Projection { value, masked, returned, truncated: report.truncated() }
+    Projection { value, masked, returned, truncated: report.truncated(), emptied: report.emptied() }
 }
 
 /// Everything but what `fields` (JSON Pointers with `*` for array items) address. A malformed pointer takes nothing away, so
@@ -46,15 +50,24 @@ pub fn without(mut value: Value, fields: &[String]) -> Projection {
     let mut report = Report::new();
     strip(&mut value, &tails, &mut report, Spot::ROOT);
     let (masked, returned) = report.pointers();
-    Projection { value, masked, returned, truncated: report.truncated() }
+    Projection { value, masked, returned, truncated: report.truncated(), emptied: report.emptied() }
 }
 
-/// The projection of a text that is one JSON object or array, as text, with `masked` and `returned` as in [`Projection`];
-/// `None` for every other text. `limits` are those of [`crate::json::parse`].
-pub fn project_text(text: &str, fields: &[String], limits: &Limits) -> Option<(String, Vec<String>, Vec<String>)> {
-    let (shown, report) = text::project(text, &parse(fields), limits)?;
+/// A projected text, with the members of [`Projection`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextProjection {
+    pub text: String,
+    pub masked: Vec<String>,
+    pub returned: Vec<String>,
+    pub emptied: bool,
+}
+
+/// The projection of a text that is one JSON object or array; `None` for every other text. `limits` are those of
+/// [`crate::json::parse`].
+pub fn project_text(text: &str, fields: &[String], limits: &Limits) -> Option<TextProjection> {
+    let (text, report) = text::project(text, &parse(fields), limits)?;
     let (masked, returned) = report.pointers();
-    Some((shown, masked, returned))
+    Some(TextProjection { text, masked, returned, emptied: report.emptied() })
 }
 
 /// Whether a text is a field pointer: a JSON Pointer, not to the whole, with `*` for array items.
@@ -77,7 +90,11 @@ fn mask(value: &mut Value, tails: &[&[Token]], report: &mut Report, spot: Spot) 
         return keep(value, report, spot);
     }
     match value {
-        Value::Object(members) => members.retain(|name, member| mask_member(name, member, tails, report, spot)),
+        Value::Object(members) => {
+            let before = members.len();
+            members.retain(|name, member| mask_member(name, member, tails, report, spot));
+            report.left(before, members.len());
+        }
         Value::Array(items) => mask_items(items, tails, report, spot),
         _ => {
             report.mask(spot);
@@ -118,6 +135,7 @@ fn mask_items(items: &mut Vec<Value>, tails: &[&[Token]], report: &mut Report, s
         }
     }
     // After the last item that any pointer looks into, nothing has to hold its place.
+    report.left(items.len(), length);
     items.truncate(length);
 }
 
@@ -125,16 +143,20 @@ fn mask_items(items: &mut Vec<Value>, tails: &[&[Token]], report: &mut Report, s
 /// dropping it would move the items after it.
 fn strip(value: &mut Value, tails: &[&[Token]], report: &mut Report, spot: Spot) {
     match value {
-        Value::Object(members) if !members.is_empty() => members.retain(|name, member| {
-            let inner = step(tails, |token| matches!(token, Token::Name(named) if named == name));
-            if inner.iter().any(|tail| tail.is_empty()) {
-                report.mask_inside(spot, name);
-                return false;
-            }
-            let inside = report.within(spot, name);
-            strip(member, &inner, report, inside);
-            true
-        }),
+        Value::Object(members) if !members.is_empty() => {
+            let before = members.len();
+            members.retain(|name, member| {
+                let inner = step(tails, |token| matches!(token, Token::Name(named) if named == name));
+                if inner.iter().any(|tail| tail.is_empty()) {
+                    report.mask_inside(spot, name);
+                    return false;
+                }
+                let inside = report.within(spot, name);
+                strip(member, &inner, report, inside);
+                true
+            });
+            report.left(before, members.len());
+        }
         Value::Array(items) if !items.is_empty() => {
             for (index, item) in (0_u64..).zip(items) {
                 let inner = step(tails, |token| match token {

@@ -1,6 +1,7 @@
 //! Shows of the result of an MCP method only the fields that were granted.
 //!
-//! Field pointers address the structured part of an answer: `structuredContent`, and text that is itself JSON. Where
+//! Field pointers address the structured part of an answer: `structuredContent`, or text that is itself JSON where there is
+//! none. Text that repeats the structured part is written anew from what is shown of it, so that both show the same. Where
 //! only some fields are granted, whatever has no fields (prose, images, files, links) is withheld with a visible
 //! marker: fail closed. With no field restriction nothing is touched. It is a pure function, so that a replay over a
 //! captured result shows exactly what the caller was shown. It deliberately knows nothing of transports.
@@ -13,6 +14,36 @@ use serde_json::{Map, Value, json};
 
 /// Stands where something was withheld.
 pub const WITHHELD: &str = "[withheld: only some fields of this answer are granted, and this part has no fields]";
+
+/// Added where an object or a list lost everything that was in it, so that it does not look empty.
+pub const EMPTIED: &str = "[withheld: parts of this answer are shown empty because nothing in them is granted]";
+
+/// Which rules mask an answer; a record says which were used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rules {
+    /// Text and structured part are masked apart. Records that name no rules were made by these.
+    First,
+    #[default]
+    Second,
+}
+
+impl Rules {
+    /// As a record states them: `ext.masking`.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::First => 1,
+            Self::Second => 2,
+        }
+    }
+
+    /// The rules that a record names.
+    pub fn numbered(number: u64) -> Option<Self> {
+        [Self::First, Self::Second].into_iter().find(|rules| u64::from(rules.number()) == number)
+    }
+}
+
+/// The member in which FastMCP puts results that are not objects.
+const WRAPPER: &str = "result";
 
 /// Stands for the address of a part that the caller did not ask for by that address.
 pub const WITHHELD_URI: &str = "urn:remit:withheld";
@@ -65,10 +96,23 @@ pub fn project(
     classes: &Withheld,
     limits: &Limits,
 ) -> Shown {
+    project_by(Rules::default(), method, asked, result, fields, classes, limits)
+}
+
+/// The same by the rules that a record names, to show again what was shown.
+pub fn project_by(
+    rules: Rules,
+    method: &str,
+    asked: Option<&str>,
+    result: Value,
+    fields: Option<&[String]>,
+    classes: &Withheld,
+    limits: &Limits,
+) -> Shown {
     if fields.is_none() && classes.is_nothing() {
         return Shown::whole(result);
     }
-    let mut masker = Masker { fields, classes, asked, limits, shown: Shown::whole(Value::Null) };
+    let mut masker = Masker { rules, fields, classes, asked, limits, shown: Shown::whole(Value::Null), emptied: false };
     let value = match (method, result) {
         ("tools/call", Value::Object(result)) => masker.tool_result(result),
         ("resources/read", Value::Object(result)) => masker.contents(result),
@@ -85,11 +129,24 @@ pub fn project(
 }
 
 struct Masker<'a> {
+    rules: Rules,
     fields: Option<&'a [String]>,
     classes: &'a Withheld,
     asked: Option<&'a str>,
     limits: &'a Limits,
     shown: Shown,
+    /// Some object or array lost everything that was in it.
+    emptied: bool,
+}
+
+/// Which part of the structured content a text repeats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Repeats {
+    All,
+    /// What FastMCP wrapped.
+    Wrapped,
+    /// One item of the list that FastMCP wrapped.
+    Item(usize),
 }
 
 impl Masker<'_> {
@@ -100,16 +157,19 @@ impl Masker<'_> {
             let projection = fields::project(value, granted);
             (value, returned) = (projection.value, projection.returned);
             self.shown.masked.extend(projection.masked);
+            self.emptied |= projection.emptied;
         }
         if let Some(only) = &self.classes.only {
             let projection = fields::project(value, only);
             (value, returned) = (projection.value, projection.returned);
             self.shown.classified.extend(projection.masked);
+            self.emptied |= projection.emptied;
         }
         if !self.classes.fields.is_empty() {
             let projection = fields::without(value, &self.classes.fields);
             (value, returned) = (projection.value, projection.returned);
             self.shown.classified.extend(projection.masked);
+            self.emptied |= projection.emptied;
         }
         self.shown.returned.extend(returned);
         value
@@ -118,12 +178,22 @@ impl Masker<'_> {
     /// Only the members we know; anything else could carry what the fields leave out.
     fn tool_result(&mut self, mut result: Map<String, Value>) -> Value {
         let mut kept = Map::new();
-        if let Some(content) = result.remove("content") {
-            kept.insert("content".to_owned(), self.blocks(content));
+        let (content, structured) = (result.remove("content"), result.remove("structuredContent"));
+        let wraps = |repeats: &Option<Repeats>| matches!(repeats, Some(Repeats::Wrapped | Repeats::Item(_)));
+        let repeats = match (&content, &structured) {
+            (Some(Value::Array(blocks)), Some(structured)) if self.rules >= Rules::Second => self.repeats(blocks, structured),
+            _ => Vec::new(),
+        };
+        let wrapped = structured.as_ref().and_then(|whole| whole.get(WRAPPER)).filter(|_| repeats.iter().any(wraps)).cloned();
+        let structured = structured.map(|structured| self.value(structured));
+        if let Some(content) = content {
+            let mut blocks = self.blocks(content, &repeats, structured.as_ref(), wrapped.as_ref());
+            if let (true, Value::Array(blocks)) = (self.emptied && self.rules >= Rules::Second, &mut blocks) {
+                blocks.push(json!({"type": "text", "text": EMPTIED}));
+            }
+            kept.insert("content".to_owned(), blocks);
         }
-        if let Some(structured) = result.remove("structuredContent") {
-            kept.insert("structuredContent".to_owned(), self.value(structured));
-        }
+        kept.extend(structured.map(|structured| ("structuredContent".to_owned(), structured)));
         kept.extend(result.remove_entry("isError").filter(|(_, value)| value.is_boolean()));
         kept.extend(result.remove_entry("resultType").filter(|(_, value)| value == "complete"));
         Value::Object(kept)
@@ -153,10 +223,63 @@ impl Masker<'_> {
         json!({"messages": messages})
     }
 
-    fn blocks(&mut self, content: Value) -> Value {
-        match content {
-            Value::Array(blocks) => blocks.iter().map(|block| self.block(block)).collect(),
-            _ => Value::Array(vec![self.withhold()]),
+    /// For each block, which part of the structured content it repeats.
+    fn repeats(&self, blocks: &[Value], structured: &Value) -> Vec<Option<Repeats>> {
+        let text = |block: &Value| {
+            let text = block.get("text").and_then(Value::as_str).map(str::to_owned);
+            text.filter(|_| block.get("type").and_then(Value::as_str) == Some("text"))
+        };
+        let whole = structured.to_string();
+        let wrapped = structured.as_object().filter(|members| members.len() == 1).and_then(|members| members.get(WRAPPER));
+        let items = wrapped.and_then(Value::as_array).filter(|items| items.len() == blocks.len());
+        let repeats = |(number, text): (usize, &str)| {
+            if text == whole {
+                return Some(Repeats::All);
+            }
+            let document = json::parse(text.as_bytes(), self.limits).ok();
+            let same = |value: &Value| value.as_str() == Some(text) || document.as_ref() == Some(value);
+            if document.as_ref() == Some(structured) {
+                Some(Repeats::All)
+            } else if wrapped.is_some_and(same) {
+                Some(Repeats::Wrapped)
+            } else {
+                items.and_then(|items| items.get(number)).is_some_and(same).then_some(Repeats::Item(number))
+            }
+        };
+        blocks.iter().enumerate().map(|(number, block)| text(block).and_then(|text| repeats((number, &text)))).collect()
+    }
+
+    /// `structured` is what is shown of the structured content, `wrapped` the whole of what FastMCP wrapped.
+    fn blocks(
+        &mut self,
+        content: Value,
+        repeats: &[Option<Repeats>],
+        structured: Option<&Value>,
+        wrapped: Option<&Value>,
+    ) -> Value {
+        let Value::Array(blocks) = content else { return Value::Array(vec![self.withhold()]) };
+        let each = blocks.iter().enumerate().map(|(number, block)| match repeats.get(number).copied().flatten() {
+            Some(repeats) => self.repeated(repeats, structured, wrapped),
+            None => self.block(block),
+        });
+        each.collect()
+    }
+
+    /// The text that repeats a part of the structured content, of what is shown of that part.
+    fn repeated(&mut self, repeats: Repeats, structured: Option<&Value>, wrapped: Option<&Value>) -> Value {
+        let inside = || structured?.get(WRAPPER);
+        let (shown, whole) = match repeats {
+            Repeats::All => (structured, None),
+            Repeats::Wrapped => (inside(), wrapped),
+            Repeats::Item(number) => (inside().and_then(|items| items.get(number)), wrapped.and_then(|items| items.get(number))),
+        };
+        match shown {
+            Some(Value::String(text)) => json!({"type": "text", "text": text}),
+            // A `null` in the place of something else was masked.
+            Some(shown) if !shown.is_null() || whole.is_none_or(Value::is_null) => {
+                json!({"type": "text", "text": shown.to_string()})
+            }
+            _ => self.withhold(),
         }
     }
 
@@ -175,7 +298,12 @@ impl Masker<'_> {
 
     /// A resource's contents: its text only by fields, its address only where the caller asked for it by that address.
     fn resource(&mut self, resource: &Value) -> Value {
-        let text = resource.get("text").and_then(Value::as_str).and_then(|text| self.text(text)).unwrap_or_else(|| {
+        let earlier = std::mem::take(&mut self.emptied);
+        let text = resource.get("text").and_then(Value::as_str).and_then(|text| self.text(text));
+        // There is no other place to say that a document which is shown empty was not.
+        let text = text.filter(|text| self.rules == Rules::First || !self.emptied || !matches!(text.as_str(), "{}" | "[]"));
+        self.emptied |= earlier;
+        let text = text.unwrap_or_else(|| {
             self.shown.withheld += 1;
             WITHHELD.to_owned()
         });
@@ -193,10 +321,11 @@ impl Masker<'_> {
                 return Some(self.value(value).to_string());
             }
         };
-        let (shown, masked, returned) = fields::project_text(text, granted, self.limits)?;
-        self.shown.returned.extend(returned);
-        self.shown.masked.extend(masked);
-        Some(shown)
+        let shown = fields::project_text(text, granted, self.limits)?;
+        self.shown.returned.extend(shown.returned);
+        self.shown.masked.extend(shown.masked);
+        self.emptied |= shown.emptied;
+        Some(shown.text)
     }
 
     fn withhold(&mut self) -> Value {
@@ -338,6 +467,84 @@ mod tests {
         let listed = json!({"contents": [{"uri": "asked:1", "text": "{\"id\":1}"}, {"uri": secret, "text": "{\"id\":1}"}]});
         let read = show("resources/read", listed, &["/id"]).value;
         assert_eq!((&read["contents"][0]["uri"], &read["contents"][1]["uri"]), (&json!("asked:1"), &json!(WITHHELD_URI)));
+    }
+
+    /// A result as FastMCP makes it of a list: one text for the list, or one for each item.
+    fn fast_mcp(list: &Value, each: bool) -> Value {
+        let text = |value: &Value| json!({"type": "text", "text": value.to_string()});
+        let content = if each { list.as_array().unwrap().iter().map(text).collect() } else { vec![text(list)] };
+        json!({"content": content, "structuredContent": {"result": list}})
+    }
+
+    fn texts(shown: &Shown) -> Vec<&str> {
+        shown.value["content"].as_array().unwrap().iter().map(|block| block["text"].as_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn text_and_structured_part_show_the_same_of_a_wrapped_list() {
+        let list = json!([{"id": 1, "name": "Ann"}, {"id": 2, "name": "Bob"}]);
+        let fields = ["/id", "/name", "/result/*/id"];
+        let shown = show("tools/call", fast_mcp(&list, false), &fields);
+        assert_eq!(shown.value["structuredContent"], json!({"result": [{"id": 1}, {"id": 2}]}));
+        assert_eq!(texts(&shown), [r#"[{"id":1},{"id":2}]"#]);
+        assert_eq!((shown.returned, shown.masked), (vec!["/result/*/id".to_owned()], vec!["/result/*/name".to_owned()]));
+        let shown = show("tools/call", fast_mcp(&list, true), &fields);
+        assert_eq!(texts(&shown), [r#"{"id":1}"#, r#"{"id":2}"#]);
+        assert!(!shown.value.to_string().contains("Ann"));
+    }
+
+    #[test]
+    fn a_wrapped_scalar_is_shown_in_both_forms_or_in_neither() {
+        for (value, text) in [(json!("hello"), "hello"), (json!(5), "5"), (json!("7"), "7"), (json!(null), "null")] {
+            let result = json!({"content": [{"type": "text", "text": text}], "structuredContent": {"result": value}});
+            let shown = show("tools/call", result.clone(), &["/result"]);
+            assert_eq!((&shown.value["structuredContent"]["result"], texts(&shown)), (&value, vec![text]));
+            let shown = show("tools/call", result, &["/id"]);
+            assert_eq!(shown.value["structuredContent"], json!({}));
+            assert_eq!(texts(&shown), [WITHHELD, EMPTIED]);
+        }
+    }
+
+    #[test]
+    fn what_lost_everything_says_so() {
+        let list = json!([{"id": 1}]);
+        let shown = show("tools/call", fast_mcp(&list, false), &["/id"]);
+        assert_eq!(texts(&shown), [WITHHELD, EMPTIED]);
+        let text = |value: Value| json!({"content": [{"type": "text", "text": value.to_string()}]});
+        for empty in [json!({"a": {"b": 1}, "id": 1}), json!({"a": [1], "id": 1})] {
+            assert_eq!(texts(&show("tools/call", text(empty), &["/a/c", "/id"])).last(), Some(&EMPTIED));
+        }
+        for full in [json!({"a": [], "id": 1}), json!({"id": {}}), json!({})] {
+            assert!(!texts(&show("tools/call", text(full), &["/a/*/c", "/id"])).contains(&EMPTIED));
+        }
+        let contents = json!({"contents": [{"uri": "u", "text": "{\"a\":1}"}, {"uri": "u", "text": "{}"}]});
+        let read = show("resources/read", contents, &["/id"]).value;
+        assert_eq!((&read["contents"][0]["text"], &read["contents"][1]["text"]), (&json!(WITHHELD), &json!("{}")));
+    }
+
+    #[test]
+    fn text_that_repeats_the_structured_part_is_found_however_it_is_written() {
+        let ticket = json!({"id": "T-1", "amount": 1.5, "mail": "ann@example.com"});
+        for text in [ticket.to_string(), format!("{ticket:#}"), r#"{"mail":"ann@example.com","id":"T-1","amount":1.50}"#.into()] {
+            let result = json!({"content": [{"type": "text", "text": text}], "structuredContent": ticket});
+            let shown = show("tools/call", result, &["/id", "/amount"]);
+            assert_eq!(texts(&shown), [r#"{"id":"T-1","amount":1.5}"#], "{text}");
+        }
+        let other = json!({"content": [{"type": "text", "text": r#"{"id":"T-2","mail":"b@"}"#}], "structuredContent": ticket});
+        assert_eq!(texts(&show("tools/call", other, &["/id"])), [r#"{"id":"T-2"}"#], "another document is masked by itself");
+    }
+
+    #[test]
+    fn records_of_the_first_rules_are_shown_again_by_them() {
+        let list = json!([{"id": 1, "name": "Ann"}]);
+        let fields = ["/result".to_owned(), "/*/id".to_owned()];
+        let limits = &Limits::RESPONSE;
+        let first =
+            project_by(Rules::First, "tools/call", None, fast_mcp(&list, false), Some(&fields), &Withheld::default(), limits);
+        assert_eq!(first.value["content"][0]["text"], r#"[{"id":1}]"#);
+        let second = project("tools/call", None, fast_mcp(&list, false), Some(&fields), &Withheld::default(), limits);
+        assert_eq!(second.value["content"][0]["text"], list.to_string());
+        assert_eq!(Rules::numbered(2), Some(Rules::default()));
     }
 
     #[test]

@@ -318,6 +318,11 @@ impl Authority {
         self.grants().iter().any(|grant| grant.could_cover(location, action, now))
     }
 
+    /// The grants under which `action` could be permitted now, given the right arguments.
+    pub fn grants_for<'a>(&'a self, location: &'a str, action: &'a str, now: UnixTime) -> impl Iterator<Item = &'a Grant> {
+        self.grants().iter().filter(move |grant| grant.could_cover(location, action, now))
+    }
+
     /// One sentence for each grant, for consent pages and explanations; nothing is left out.
     pub fn describe(&self) -> Vec<Sentence> {
         self.grants().iter().map(describe::describe).collect()

@@ -26,6 +26,7 @@ pub(super) struct Report {
     masked: usize,
     returned: usize,
     truncated: bool,
+    emptied: bool,
 }
 
 #[derive(Debug, Default)]
@@ -41,7 +42,7 @@ struct Node {
 
 impl Report {
     pub(super) fn new() -> Self {
-        Self { nodes: vec![Node::default()], masked: 0, returned: 0, truncated: false }
+        Self { nodes: vec![Node::default()], masked: 0, returned: 0, truncated: false, emptied: false }
     }
 
     /// A member or item (`*`) that a pointer of the grant looks into.
@@ -84,6 +85,15 @@ impl Report {
             }
             _ => self.truncated = true,
         }
+    }
+
+    /// Notes that of this many members or items of a container so many are left.
+    pub(super) fn left(&mut self, before: usize, after: usize) {
+        self.emptied |= before > 0 && after == 0;
+    }
+
+    pub(super) fn emptied(&self) -> bool {
+        self.emptied
     }
 
     pub(super) fn truncated(&self) -> bool {

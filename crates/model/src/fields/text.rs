@@ -239,7 +239,8 @@ impl<'de> Visitor<'de> for At<'_, '_, 'de> {
         self.open(b'[');
         let mut index = 0_u64;
         // After the last item that any pointer looks into, nothing has to hold its place.
-        let mut end = self.pass.out.len();
+        let open = self.pass.out.len();
+        let mut end = open;
         loop {
             let begin = self.pass.tails.len();
             let (view, spot) = match &self.view {
@@ -268,7 +269,11 @@ impl<'de> Visitor<'de> for At<'_, '_, 'de> {
                 end = self.pass.out.len();
             }
         }
+        let length = end.saturating_sub(open);
         self.pass.out.truncate(end);
+        if matches!(self.view, View::Part(_)) {
+            self.pass.report.left(usize::from(index > 0), length);
+        }
         Ok(self.close(b']', index == 0))
     }
 
@@ -290,6 +295,9 @@ impl<'de> Visitor<'de> for At<'_, '_, 'de> {
             self.pass.names.push(name);
         }
         self.pass.names.truncate(names);
+        if matches!(self.view, View::Part(_)) {
+            self.pass.report.left(usize::from(!empty), usize::from(!first));
+        }
         Ok(self.close(b'}', empty))
     }
 }

@@ -9,6 +9,7 @@ mod grants;
 mod masking;
 mod oracle;
 mod seeds;
+mod shown_schema;
 mod support;
 mod vectors;
 mod words;

@@ -3,7 +3,7 @@
 use crate::support::{FIELDS, read};
 use proptest::{prelude::*, sample::subsequence};
 use remit_model::{
-    fields::{REPORT_LIMIT, project, project_text},
+    fields::{Projection, REPORT_LIMIT, TextProjection, project, project_text},
     json::{self, Limits},
 };
 use serde_json::{Value, json};
@@ -278,10 +278,11 @@ fn limits() -> impl Strategy<Value = Limits> {
 }
 
 /// The same by way of the parsed document.
-fn by_document(text: &str, fields: &[String], limits: &Limits) -> Option<(String, Vec<String>, Vec<String>)> {
+fn by_document(text: &str, fields: &[String], limits: &Limits) -> Option<TextProjection> {
     let value = json::parse(text.as_bytes(), limits).ok().filter(|value| value.is_object() || value.is_array())?;
     let shown = project(value, fields);
-    Some((shown.value.to_string(), shown.masked, shown.returned))
+    let Projection { value, masked, returned, emptied, .. } = shown;
+    Some(TextProjection { text: value.to_string(), masked, returned, emptied })
 }
 
 proptest! {
