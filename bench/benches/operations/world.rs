@@ -370,6 +370,7 @@ fn gateway(store: &Store, policy: &Arc<Live>, clock: &Clock, keys: &Keys, url: &
             reads_in_outage: false,
             denials: Denials::default(),
             start_timeout: None,
+            list_requestable: false,
         }],
         nonces: nonces(),
         settings,

@@ -4,6 +4,7 @@ use crate::{
     mcp::{
         headers::{self, Declared},
         list::List,
+        tool_listing::Finding,
         upstream::{pool::Pool, process_group::ProcessGroups},
     },
     road::record::Described,
@@ -12,7 +13,7 @@ use crate::{
 use remit_model::{json, resource::Server};
 use serde_json::Value;
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -27,15 +28,28 @@ pub(crate) struct Mount {
     pub(crate) captures: Captures,
     pub(crate) reads_in_outage: bool,
     pub(crate) denials: Denials,
+    pub(crate) list_requestable: bool,
     declared: Mutex<HashMap<String, Arc<Declared>>>,
     described: Mutex<HashMap<String, Described>>,
+    /// Contradictions that were logged.
+    findings: Mutex<BTreeSet<Finding>>,
 }
 
 impl Mount {
     pub(crate) fn new(route: Route, settings: &Arc<Settings>, groups: &ProcessGroups) -> Self {
         let pool = Pool::new(&route, Arc::clone(settings), groups.clone());
-        let Route { server, captures, reads_in_outage, denials, .. } = route;
-        Self { server, pool, captures, reads_in_outage, denials, declared: Mutex::default(), described: Mutex::default() }
+        let Route { server, captures, reads_in_outage, denials, list_requestable, .. } = route;
+        Self {
+            server,
+            pool,
+            captures,
+            reads_in_outage,
+            denials,
+            list_requestable,
+            declared: Mutex::default(),
+            described: Mutex::default(),
+            findings: Mutex::default(),
+        }
     }
 
     /// The parameter headers a tool declares, as far as its list was seen.
@@ -46,6 +60,23 @@ impl Mount {
     /// What the upstream last said a tool is, as far as its list was seen.
     pub(crate) fn described(&self, tool: &str) -> Option<Described> {
         self.described.lock().unwrap_or_else(PoisonError::into_inner).get(tool).cloned()
+    }
+
+    /// Logs where the upstream contradicts the operator, each contradiction once.
+    pub(crate) fn found(&self, findings: Vec<Finding>) {
+        let mut known = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        for finding in findings {
+            if known.len() < DECLARED_LIMIT && known.insert(finding.clone()) {
+                let Finding { tool, hint, class } = finding;
+                tracing::warn!(
+                    server = self.server.id.as_str(),
+                    tool,
+                    hint,
+                    class,
+                    "the upstream's hint contradicts the tool's class"
+                );
+            }
+        }
     }
 
     /// Learns declarations from a list on its way through.

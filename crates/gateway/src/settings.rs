@@ -104,6 +104,8 @@ pub struct Route {
     /// How long a link to this upstream may take to open; `None` leaves it at [`Settings::connect_timeout`].
     pub start_timeout: Option<Duration>,
     pub denials: Denials,
+    /// List tools that the caller does not hold but could be granted, marked as such.
+    pub list_requestable: bool,
 }
 
 /// How a refused tool call is answered once its caller is known.

@@ -41,18 +41,14 @@ impl Denial<'_> {
     fn text(&self) -> String {
         let Self { refusal, receipt, dispatched, .. } = self;
         let reason = refusal.reason.trim_end_matches('.');
-        let mut text = if *dispatched {
+        let what = if *dispatched {
             format!("The call failed: {reason}. It may or may not have taken effect.")
         } else {
             format!("The call was refused and nothing was done: {reason}.")
         };
-        if let Some(enough) = self.enough() {
-            text.push(' ');
-            text.push_str(&enough);
-        }
+        let enough = self.enough().map_or_else(String::new, |enough| format!(" {enough}"));
         let record = receipt.map_or_else(String::new, |receipt| format!(", record {}", receipt.record_id));
-        text.push_str(&format!(" [{}{record}]", refusal.code));
-        text
+        format!("{what}{enough} [{}{record}]", refusal.code)
     }
 
     /// What would be enough, where the reason does not say it already.

@@ -2,21 +2,55 @@
 //!
 //! SPEC: MG-08.
 
-use crate::mcp::list::List;
-use remit_model::{Authority, display, time::UnixTime};
-use serde_json::Value;
+use crate::mcp::{
+    list::List,
+    list_view::ListView,
+    tool_listing::{self, Finding},
+};
+use remit_model::{Authority, display};
+use serde_json::{Value, json};
 
-/// Takes out of a list what this authority could never use. Returns how many items were hidden.
-pub(crate) fn filter(result: &mut Value, list: List, authority: &Authority, location: &str, now: UnixTime) -> usize {
-    let Some(Value::Array(items)) = result.get_mut(list.member()) else { return 0 };
-    let before = items.len();
-    let any_of = |action: &str| authority.could_call(location, action, now);
+/// Marks a listed tool that the caller's grants do not cover.
+const META_REQUESTABLE: &str = "remit/requestable";
+
+/// Takes out of a list what this authority could never use, and states every tool as this caller may use it. Returns where the
+/// upstream's word contradicted the operator's.
+pub(crate) fn filter(result: &mut Value, list: List, view: &ListView<'_>) -> Vec<Finding> {
+    let Some(Value::Array(items)) = result.get_mut(list.member()) else { return Vec::new() };
+    let could = |authority: &Authority, action: &str| authority.could_call(&view.server.location, action, view.now);
     match list {
-        List::Tools => items.retain(|tool| name(tool).is_some_and(any_of)),
-        List::Prompts => items.retain(|prompt| name(prompt).is_some() && any_of("mcp:prompts/get")),
-        List::Resources | List::Templates => items.retain(|_| any_of("mcp:resources/read")),
+        List::Tools => {}
+        List::Prompts => items.retain(|prompt| name(prompt).is_some() && could(view.authority, "mcp:prompts/get")),
+        List::Resources | List::Templates => items.retain(|_| could(view.authority, "mcp:resources/read")),
     }
-    before - items.len()
+    let mut findings = Vec::new();
+    if list == List::Tools {
+        items.retain_mut(|tool| {
+            let Some(name) = name(tool).map(str::to_owned) else { return false };
+            let granted = could(view.authority, &name);
+            if !granted && !view.requestable.is_some_and(|authority| could(authority, &name)) {
+                return false;
+            }
+            findings.extend(tool_listing::classify(tool, &name, view.server));
+            if granted {
+                tool_listing::narrow(tool, &name, view);
+            } else {
+                mark(tool);
+            }
+            true
+        });
+    }
+    findings
+}
+
+fn mark(tool: &mut Value) {
+    let Value::Object(members) = tool else { return };
+    if let Value::Object(meta) = members.entry("_meta").or_insert_with(|| json!({})) {
+        meta.insert(META_REQUESTABLE.to_owned(), json!(true));
+    }
+    let said = members.get("description").and_then(Value::as_str).unwrap_or_default();
+    let description = format!("[Not granted: a call is refused until a person grants it.] {said}");
+    members.insert("description".to_owned(), json!(description.trim_end()));
 }
 
 /// The item's name, if people and terminals can be shown it.
@@ -27,7 +61,7 @@ fn name(item: &Value) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use remit_model::{Server, UnixTime, id::ServerId};
 
     #[test]
     fn a_name_that_cannot_be_displayed_is_not_listed() {
@@ -38,8 +72,15 @@ mod tests {
         for (list, member) in [(List::Tools, "tools"), (List::Prompts, "prompts")] {
             let mut result = json!({member: [named("fine"), named("caf\u{e9} 2")]});
             result[member].as_array_mut().unwrap().extend(hostile.clone());
-            let hidden = filter(&mut result, list, &everything, "https://gw.example/", UnixTime(1));
-            assert_eq!((hidden, &result[member]), (hostile.len(), &json!([named("fine"), named("caf\u{e9} 2")])));
+            let server = Server {
+                id: ServerId::parse("s").unwrap(),
+                title: "S".into(),
+                location: "https://gw.example/".into(),
+                tools: std::collections::BTreeMap::new(),
+            };
+            let view = ListView { server: &server, authority: &everything, requestable: None, now: UnixTime(1) };
+            filter(&mut result, list, &view);
+            assert_eq!(result[member], json!([named("fine"), named("caf\u{e9} 2")]));
         }
     }
 }

@@ -4,11 +4,12 @@
 
 use crate::{
     gateway::Gateway,
-    mcp::{list::List, lists, mcp_call::McpCall, revision},
+    mcp::{list::List, list_view::ListView, lists, mcp_call::McpCall, revision},
     road::{act::Act, authorise::Permitted, rejection::Rejection},
 };
+use remit_decide::Principals;
 use remit_model::{
-    json,
+    Authority, json,
     mask::{self, Shown},
     refusal::{Code, Refusal},
     time::Moment,
@@ -30,8 +31,14 @@ pub(crate) fn show(
     let limits = json::Limits { bytes: gateway.settings.response_bytes, ..json::Limits::RESPONSE };
     if let Some(list) = List::of(&call.request.method) {
         call.mount.learn(list, &result);
-        let authority = &call.caller.authority.authority;
-        lists::filter(&mut result, list, authority, &call.mount.server.location, now.unix());
+        let requestable = call.mount.list_requestable.then(|| requestable(gateway, call));
+        let view = ListView {
+            server: &call.mount.server,
+            authority: &call.caller.authority.authority,
+            requestable: requestable.as_ref(),
+            now: now.unix(),
+        };
+        call.mount.found(lists::filter(&mut result, list, &view));
     }
     if result.get("resultType").and_then(Value::as_str) == Some("input_required") {
         result = input_required(gateway, call, act, permitted, result, now)?;
@@ -42,6 +49,17 @@ pub(crate) fn show(
         mask::project(&call.request.method, asked, result, permitted.permit.fields.as_deref(), &permitted.withheld, &limits);
     shown.value = revision::adapt_result(&call.request.method, shown.value, call.revision);
     Ok(shown)
+}
+
+/// The most that the caller's chain could be granted: the meet of everybody's ceiling.
+fn requestable(gateway: &Gateway, call: &McpCall) -> Authority {
+    let snapshot = gateway.store.snapshot();
+    let principals = Principals::new(&gateway.settings.issuer, &snapshot);
+    let presented = call.caller.token.presented();
+    let mut ceilings =
+        presented.parties().map(|party| principals.find(party).map(|found| found.ceiling().clone()).unwrap_or_default());
+    let first = ceilings.next().unwrap_or_default();
+    ceilings.fold(first, |authority, ceiling| authority.meet(&ceiling))
 }
 
 /// The upstream needs something from the client before it goes on. SPEC: MG-10, MG-11.

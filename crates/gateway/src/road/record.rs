@@ -22,6 +22,7 @@ use remit_ledger::record::{
 };
 use remit_model::{
     Permit,
+    mask::Rules,
     refusal::{Code, Refusal},
     resource::{Named, Server, SubjectRule},
     time::Moment,
@@ -328,6 +329,7 @@ impl RequestRecord {
             let resource = std::mem::take(&mut self.resource);
             self.resource = resource.projected(shown.returned.clone(), shown.masked.clone(), &self.rule);
             self.draft.ext.insert("withheld".to_owned(), json!(shown.withheld));
+            self.draft.ext.insert("masking".to_owned(), json!(Rules::default().number()));
         }
         if self.classes.iter().any(FieldDecision::withholds) {
             self.resource.fields_returned.clone_from(&shown.returned);

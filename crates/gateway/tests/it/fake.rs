@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use std::{
+    collections::HashMap,
     convert::Infallible,
     sync::{
         Arc, Mutex,
@@ -39,6 +40,10 @@ pub(crate) struct State_ {
     /// Answers of the client to our questions.
     pub(crate) answers: Mutex<Vec<Value>>,
     pub(crate) answered: Notify,
+    /// What `tools/list` answers instead of the usual.
+    pub(crate) listed: Mutex<Option<Value>>,
+    /// What tools answer instead of the usual, by name.
+    pub(crate) results: Mutex<HashMap<String, Value>>,
 }
 
 #[derive(Clone, Debug)]
@@ -66,6 +71,8 @@ impl Fake {
             sessions: AtomicU64::new(0),
             answers: Mutex::default(),
             answered: Notify::new(),
+            listed: Mutex::default(),
+            results: Mutex::default(),
         }))
     }
 
@@ -189,7 +196,7 @@ fn dispatch(fake: &Fake, id: Value, method: &str, body: &Value) -> Response {
         "server/discover" => {
             json!({"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}, "instructions": "Be modern."})
         }
-        "tools/list" => tools(),
+        "tools/list" => fake.listed.lock().unwrap().clone().unwrap_or_else(tools),
         "resources/list" => json!({"resources": [{"uri": "doc://a", "name": "a"}]}),
         "prompts/list" => json!({"prompts": [{"name": "p"}]}),
         "resources/read" => json!({"contents": [{"uri": params["uri"], "text": ticket().to_string()}]}),
@@ -254,6 +261,10 @@ fn tool(fake: &Fake, id: Value, params: &Value) -> Response {
         result
     };
     let text = |text: &str| json!({"content": [{"type": "text", "text": text}]});
+    let set = fake.results.lock().unwrap().get(params["name"].as_str().unwrap()).cloned();
+    if let Some(result) = set {
+        return answer(fake, &id, &complete(result));
+    }
     let result = match params["name"].as_str().unwrap() {
         "ticket_read" => {
             json!({"content": [{"type": "text", "text": ticket().to_string()}], "structuredContent": ticket(), "isError": false})

@@ -1,9 +1,9 @@
 //! A caller sees what it could use. SPEC: MG-08, MG-09.
 
 use crate::world::{Wish, World};
-use serde_json::json;
+use serde_json::{Value, json};
 
-fn names(list: &serde_json::Value) -> Vec<&str> {
+fn names(list: &Value) -> Vec<&str> {
     list.as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap()).collect()
 }
 
@@ -48,4 +48,120 @@ async fn a_policy_can_hide_a_server() {
     let world = Wish { policy: vec![("p.cedar".into(), text.into())], ..Wish::new(true) }.build().await;
     world.all().modern("tools/list", json!({})).await.refused(200, "policy_denied");
     world.all().call("ticket_read", json!({})).await.result();
+}
+
+/// The upstream lists these tools and answers with these results.
+fn upstream(world: &World, tools: Value, results: &[(&str, Value)]) {
+    *world.fake.listed.lock().unwrap() = Some(json!({"tools": tools}));
+    world.fake.results.lock().unwrap().extend(results.iter().map(|(name, result)| ((*name).to_owned(), result.clone())));
+}
+
+fn listed(reply: &crate::world::Reply, name: &str) -> Value {
+    let tools = reply.result()["tools"].as_array().unwrap();
+    tools.iter().find(|tool| tool["name"] == name).unwrap_or_else(|| panic!("{name} is not listed")).clone()
+}
+
+#[tokio::test]
+async fn the_listed_output_schema_accepts_what_each_caller_is_shown() {
+    let world = World::new(true).await;
+    let customer = json!({"type": "object", "required": ["name", "email"], "additionalProperties": false,
+        "properties": {"name": {"type": "string"}, "email": {"type": "string"}}});
+    let schema = json!({"type": "object", "required": ["id", "customer", "items"], "properties": {"id": {"type": "string"},
+        "customer": {"$ref": "#/$defs/customer"}, "items": {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/customer"}}},
+        "$defs": {"customer": customer}});
+    let ann = json!({"name": "Ann", "email": "ann@example.com"});
+    let value = json!({"id": "T-1", "customer": ann, "items": [ann, ann]});
+    let result = json!({"content": [{"type": "text", "text": value.to_string()}], "structuredContent": value});
+    let tool = json!({"name": "ticket_read", "inputSchema": {"type": "object"}, "outputSchema": schema});
+    upstream(&world, json!([tool]), &[("ticket_read", result)]);
+    for grants in [
+        vec![json!({"actions": ["*"]})],
+        vec![json!({"actions": ["*"], "fields": ["/id", "/customer/name"]})],
+        vec![json!({"actions": ["*"], "fields": ["/items/*/name"]})],
+        vec![json!({"actions": ["*"], "fields": ["/customer"]})],
+        vec![json!({"actions": ["*"], "fields": ["/nothing"]})],
+        vec![
+            json!({"actions": ["*"], "fields": ["/id"], "arguments": {"/id": {"eq": "T-1"}}}),
+            json!({"actions": ["*"], "fields": ["/customer", "/items"], "arguments": {"/id": {"eq": "T-2"}}}),
+        ],
+    ] {
+        let client = world.planner(world.grants(&grants));
+        let listed = listed(&client.modern("tools/list", json!({})).await, "ticket_read");
+        let validator = jsonschema::validator_for(&listed["outputSchema"]).unwrap();
+        for id in ["T-1", "T-2"] {
+            let reply = client.call("ticket_read", json!({"id": id})).await;
+            let shown = &reply.result()["structuredContent"];
+            let verdict = validator.validate(shown).map_err(|error| error.to_string());
+            assert!(verdict.is_ok(), "{verdict:?} {grants:?}: {shown} {listed}");
+            let text: Value = serde_json::from_str(reply.result()["content"][0]["text"].as_str().unwrap()).unwrap();
+            assert_eq!(&text, shown, "text and structured content");
+        }
+    }
+}
+
+#[tokio::test]
+async fn annotations_say_what_the_operator_says_of_a_tool() {
+    let world = World::new(true).await;
+    let liar = json!({"readOnlyHint": true, "destructiveHint": false, "openWorldHint": false, "title": "Refund"});
+    let tool =
+        |name: &str, annotations: Value| json!({"name": name, "inputSchema": {"type": "object"}, "annotations": annotations});
+    upstream(
+        &world,
+        json!([tool("refund", liar.clone()), tool("ticket_read", json!({"readOnlyHint": false})), tool("unknown", liar.clone()),
+            {"name": "slow", "inputSchema": {"type": "object"}}, tool("customer.change", json!("odd"))]),
+        &[],
+    );
+    let reply = world.all().modern("tools/list", json!({})).await;
+    let hints = |name: &str| listed(&reply, name)["annotations"].clone();
+    let expected = json!({"readOnlyHint": false, "destructiveHint": true, "openWorldHint": false, "title": "Refund"});
+    assert_eq!(hints("refund"), expected, "a payment");
+    assert_eq!(hints("ticket_read"), json!({"readOnlyHint": true, "destructiveHint": false}));
+    assert_eq!(hints("slow"), json!({"readOnlyHint": true, "destructiveHint": false}), "where the upstream says nothing");
+    assert_eq!(hints("customer.change"), json!({"readOnlyHint": false}));
+    assert_eq!(hints("unknown"), liar, "a tool that the operator does not describe");
+}
+
+#[tokio::test]
+async fn the_listed_input_schema_is_narrowed_where_one_grant_says_it_simply() {
+    let world = World::new(true).await;
+    let properties = json!({"amount": {"type": "number", "maximum": 1000, "minimum": 5}, "currency": {"type": "string"},
+        "to": {"type": "string"}, "free": {"type": "string"}, "deep": {"type": "object"}});
+    let tool = json!({"name": "refund", "inputSchema": {"type": "object", "properties": properties}});
+    upstream(&world, json!([tool]), &[]);
+    let arguments = json!({"/amount": {"max": 50, "min": 1}, "/currency": {"in": ["EUR", "CHF"]}, "/to": {"eq": "ann"},
+        "/deep/a": {"eq": 1}, "/missing": {"eq": 1}});
+    let client = world.planner(world.grant(json!({"actions": ["refund"], "arguments": arguments})));
+    let narrowed = listed(&client.modern("tools/list", json!({})).await, "refund")["inputSchema"]["properties"].clone();
+    assert_eq!(
+        narrowed,
+        json!({"amount": {"type": "number", "maximum": 50, "minimum": 5}, "currency": {"type": "string", "enum": ["CHF", "EUR"]},
+            "to": {"type": "string", "const": "ann"}, "free": {"type": "string"}, "deep": {"type": "object"}})
+    );
+    let two = world.grants(&[
+        json!({"actions": ["refund"], "arguments": {"/amount": {"max": 50}}}),
+        json!({"actions": ["refund"], "arguments": {"/to": {"eq": "ann"}}}),
+    ]);
+    let wide = listed(&world.planner(two).modern("tools/list", json!({})).await, "refund")["inputSchema"]["properties"].clone();
+    assert_eq!(wide, properties, "with alternatives no keyword says what is allowed");
+}
+
+#[tokio::test]
+async fn tools_that_could_be_granted_are_listed_only_where_the_server_is_set_so() {
+    for list_requestable in [true, false] {
+        let world = Wish { list_requestable, ..Wish::new(true) }.build().await;
+        let ceiling = world.grant(json!({"actions": ["ticket_read", "refund"]}));
+        let change = remit_store::Change::PutAgent(crate::world::agent("planner", ceiling));
+        world.store.apply(remit_store::Batch::new(remit_model::TenantId::main()).change(change)).await.unwrap();
+        let client = world.planner(world.grant(json!({"actions": ["ticket_read"]})));
+        let reply = client.modern("tools/list", json!({})).await;
+        let expected: &[&str] = if list_requestable { &["ticket_read", "refund"] } else { &["ticket_read"] };
+        assert_eq!(names(&reply.result()["tools"]), expected);
+        if list_requestable {
+            let refund = listed(&reply, "refund");
+            assert_eq!(refund["_meta"]["remit/requestable"], true, "{refund}");
+            assert!(refund["description"].as_str().unwrap().contains("Not granted"), "{refund}");
+            assert!(listed(&reply, "ticket_read").get("_meta").is_none());
+        }
+        client.call("refund", json!({})).await.refused(200, "tool_not_granted");
+    }
 }

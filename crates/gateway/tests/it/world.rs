@@ -56,6 +56,7 @@ pub(crate) struct Wish {
     pub(crate) policy: Vec<(String, String)>,
     pub(crate) captures: Captures,
     pub(crate) denials: Denials,
+    pub(crate) list_requestable: bool,
 }
 
 impl Wish {
@@ -68,6 +69,7 @@ impl Wish {
             policy: vec![("all.cedar".into(), "@id(\"all\")\npermit (principal, action, resource);".into())],
             captures: Captures::default(),
             denials: Denials::default(),
+            list_requestable: false,
         }
     }
 
@@ -143,6 +145,7 @@ impl World {
             reads_in_outage: false,
             denials: wish.denials,
             start_timeout: None,
+            list_requestable: wish.list_requestable,
         });
         let policy = Arc::new(Live::new(Bundle::parse(&wish.policy).unwrap(), UnixTime(NOW)));
         let gate = Gateway::new(Parts {

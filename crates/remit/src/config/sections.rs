@@ -238,6 +238,8 @@ pub(crate) struct McpServer {
     pub(crate) sample: Option<String>,
     /// How a refused tool call is answered: `result` or `error`.
     pub(crate) denials: Denials,
+    /// List the tools that an agent does not hold but could ask a person for, marked as such.
+    pub(crate) list_requestable: bool,
     /// Overrides `ledger.on_outage` for this server.
     pub(crate) on_outage: Option<OnOutage>,
     /// What each tool does; a tool not named here is taken for one that changes things.

@@ -304,8 +304,15 @@ async fn upstreams(loaded: &Loaded, servers: &[Arc<Server>]) -> Result<(Vec<Rout
         let reads = settings.on_outage.unwrap_or(loaded.config.ledger.on_outage).reads;
         let reads_in_outage = reads == config::Reads::Serve;
         let start_timeout = settings.start_timeout_s.map(|seconds| Duration::from_secs(seconds.get().into()));
-        let (server, denials) = (Arc::clone(server), settings.denials.into());
-        routes.push(Route { server, upstream, captures, reads_in_outage, start_timeout, denials });
+        routes.push(Route {
+            server: Arc::clone(server),
+            upstream,
+            captures,
+            reads_in_outage,
+            start_timeout,
+            denials: settings.denials.into(),
+            list_requestable: settings.list_requestable,
+        });
     }
     Ok((routes, desks))
 }
