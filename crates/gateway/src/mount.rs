@@ -19,6 +19,30 @@ use std::{
 
 /// Tools of one server whose declarations are remembered.
 const DECLARED_LIMIT: usize = 4096;
+/// Largest input schema that is remembered, and most of them together, in bytes of their JSON text.
+const SCHEMA_LIMIT: usize = 64 << 10;
+const SCHEMAS_LIMIT: usize = 8 << 20;
+
+/// Input schemas by tool, with their sizes.
+#[derive(Debug, Default)]
+struct Schemas {
+    tools: HashMap<String, (Arc<Value>, usize)>,
+    bytes: usize,
+}
+
+impl Schemas {
+    fn put(&mut self, tool: &str, schema: Option<&Value>) {
+        if let Some((_, bytes)) = self.tools.remove(tool) {
+            self.bytes -= bytes;
+        }
+        let Some(schema) = schema else { return };
+        let bytes = schema.to_string().len();
+        if bytes <= SCHEMA_LIMIT && self.bytes + bytes <= SCHEMAS_LIMIT && self.tools.len() < DECLARED_LIMIT {
+            self.bytes += bytes;
+            self.tools.insert(tool.to_owned(), (Arc::new(schema.clone()), bytes));
+        }
+    }
+}
 
 /// One server and the links to its upstream.
 #[derive(Debug)]
@@ -31,6 +55,7 @@ pub(crate) struct Mount {
     pub(crate) list_requestable: bool,
     declared: Mutex<HashMap<String, Arc<Declared>>>,
     described: Mutex<HashMap<String, Described>>,
+    schemas: Mutex<Schemas>,
     /// Contradictions that were logged.
     findings: Mutex<BTreeSet<Finding>>,
 }
@@ -48,6 +73,7 @@ impl Mount {
             list_requestable,
             declared: Mutex::default(),
             described: Mutex::default(),
+            schemas: Mutex::default(),
             findings: Mutex::default(),
         }
     }
@@ -60,6 +86,12 @@ impl Mount {
     /// What the upstream last said a tool is, as far as its list was seen.
     pub(crate) fn described(&self, tool: &str) -> Option<Described> {
         self.described.lock().unwrap_or_else(PoisonError::into_inner).get(tool).cloned()
+    }
+
+    /// A tool's input schema, as far as its list was seen.
+    pub(crate) fn input_schema(&self, tool: &str) -> Option<Arc<Value>> {
+        let schemas = self.schemas.lock().unwrap_or_else(PoisonError::into_inner);
+        schemas.tools.get(tool).map(|(schema, _)| Arc::clone(schema))
     }
 
     /// Logs where the upstream contradicts the operator, each contradiction once.
@@ -83,6 +115,7 @@ impl Mount {
     pub(crate) fn learn(&self, list: List, result: &Value) {
         let Some(tools) = result.get("tools").and_then(Value::as_array).filter(|_| list == List::Tools) else { return };
         let mut described = self.described.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut schemas = self.schemas.lock().unwrap_or_else(PoisonError::into_inner);
         let mut declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
         for tool in tools {
             let Some(name) = tool.get("name").and_then(Value::as_str) else { continue };
@@ -90,6 +123,7 @@ impl Mount {
                 let digest = |value: &Value| json::sha256_label(&json::canonical(value));
                 described.insert(name.to_owned(), (digest(tool), tool.get("inputSchema").map(digest)));
             }
+            schemas.put(name, tool.get("inputSchema"));
             let found = tool.get("inputSchema").map(headers::declared_params).unwrap_or_default();
             if found.is_empty() {
                 declared.remove(name);

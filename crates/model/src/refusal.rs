@@ -75,6 +75,7 @@ pub enum Code {
     // The call.
     ToolNotGranted,
     ArgumentNotGranted,
+    ArgumentMalformed,
     GrantExpired,
     LimitExhausted,
     PolicyDenied,
@@ -167,6 +168,7 @@ impl Code {
         Self::ConstraintUnknown,
         Self::ToolNotGranted,
         Self::ArgumentNotGranted,
+        Self::ArgumentMalformed,
         Self::GrantExpired,
         Self::LimitExhausted,
         Self::PolicyDenied,
@@ -259,6 +261,7 @@ impl Code {
             Self::ConstraintUnknown => "constraint_unknown",
             Self::ToolNotGranted => "tool_not_granted",
             Self::ArgumentNotGranted => "argument_not_granted",
+            Self::ArgumentMalformed => "argument_malformed",
             Self::GrantExpired => "grant_expired",
             Self::LimitExhausted => "limit_exhausted",
             Self::PolicyDenied => "policy_denied",

@@ -76,11 +76,10 @@ fn only(params: &Map<String, Value>, method: &str) -> Result<(), Refusal> {
 /// # Errors
 /// `request_malformed` when the tool's name is not one.
 pub(crate) fn tool(server: &Server, name: &str, arguments: Value) -> Result<Act, Refusal> {
-    if name.is_empty()
-        || name.len() > NAME_LIMIT
-        || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-/".contains(&byte))
-    {
-        return Err(malformed(format!("a tool's name is 1 to {NAME_LIMIT} of A-Z, a-z, 0-9, '_', '.', '-' and '/'")));
+    // `mcp:` is how grants name the other methods of the protocol.
+    if name.starts_with("mcp:") || name.len() > NAME_LIMIT || !display::is_name(name) {
+        let reason = format!("a tool's name is a displayable text of 1 to {NAME_LIMIT} bytes that does not begin with `mcp:`");
+        return Err(malformed(reason));
     }
     let class = server.class_of(name);
     Ok(Act { action: name.to_owned(), kind: Kind::Gated, class, arguments, resource: ("mcp.tool", name.to_owned()) })
@@ -105,7 +104,7 @@ fn text(params: &Map<String, Value>, name: &str) -> Result<String, Refusal> {
 
 fn object(params: &Map<String, Value>, name: &str) -> Result<Value, Refusal> {
     match params.get(name) {
-        None => Ok(json!({})),
+        None | Some(Value::Null) => Ok(json!({})),
         Some(value @ Value::Object(_)) => Ok(value.clone()),
         Some(_) => Err(malformed(format!("`params.{name}` must be an object"))),
     }
@@ -144,16 +143,24 @@ mod tests {
     }
 
     #[test]
+    fn names_and_arguments_that_peers_accept_are_accepted() {
+        for name in ["a b", "a:b", "Übersicht", "x.y/z-1"] {
+            assert_eq!(act("tools/call", &json!({"name": name})).unwrap().action, name);
+        }
+        assert_eq!(act("tools/call", &json!({"name": "t", "arguments": null})).unwrap().arguments, json!({}));
+    }
+
+    #[test]
     fn what_policy_cannot_see_is_not_accepted_in_a_tool_call() {
         for params in [
             json!({}),
             json!({"name": 1}),
             json!({"name": ""}),
             json!({"name": "mcp:resources/read"}),
-            json!({"name": "a b"}),
+            json!({"name": "a\nb"}),
+            json!({"name": "a\u{202e}b"}),
             json!({"name": "x".repeat(129)}),
             json!({"name": "t", "arguments": [1]}),
-            json!({"name": "t", "arguments": null}),
             json!({"name": "t", "task": {"ttl": 1}}),
             json!({"name": "t", "Arguments": {}}),
         ] {

@@ -117,7 +117,7 @@ async fn fetch(gateway: &Gateway, call: &McpCall, tool: &str, arguments: Value, 
             Ok(Err(error)) if error.code == HEADER_MISMATCH && link.is_modern() => forward::relearn(call, &link).await,
             Ok(Err(_)) => return Err("upstream_error"),
             Err(LinkFailure::Forgotten) => call.mount.pool.forget(&key, &link),
-            Err(LinkFailure::Unavailable(_)) => return Err("unavailable"),
+            Err(LinkFailure::Unavailable(_) | LinkFailure::Busy(_)) => return Err("unavailable"),
             Err(LinkFailure::Malformed(_)) => return Err("malformed"),
         }
     }

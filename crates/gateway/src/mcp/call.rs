@@ -6,8 +6,8 @@
 use crate::{
     gateway::Gateway,
     mcp::{
-        act, before_after, denial::Denial, envelope::Request, error, forward, headers, mcp_call::McpCall, revision::Revision,
-        session::Session, show, stream,
+        act, arguments, before_after, denial::Denial, envelope::Request, error, forward, headers, mcp_call::McpCall,
+        revision::Revision, session::Session, show, stream,
     },
     road::{
         act::Kind,
@@ -70,6 +70,11 @@ async fn serve(
         && let Some(declared) = call.mount.declared(&act.action)
     {
         headers::check_params(&call.headers, &declared, &act.arguments)?;
+    }
+    if call.request.method == "tools/call"
+        && let Some(schema) = call.mount.input_schema(&act.action)
+    {
+        arguments::check(&schema, &act.arguments)?;
     }
     let context = Context {
         store: &gateway.store,
@@ -151,6 +156,7 @@ async fn refuse(
     let context = error::Context {
         challenge: Challenge { server, scope: Some(&scope), nonce: None },
         revision: Some(call.revision),
+        requested: None,
         receipt,
         denials_as_http: gateway.settings.denials_as_http,
     };

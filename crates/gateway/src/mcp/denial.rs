@@ -57,6 +57,7 @@ impl Denial<'_> {
             Code::ToolNotGranted => {
                 Some(format!("A grant of `{}` would be enough; the person has to be asked for it in a new sign-in.", self.scope))
             }
+            Code::ArgumentMalformed => Some("Arguments of the stated types would be enough.".to_owned()),
             Code::ArgumentNotGranted => Some("Arguments within what is granted would be enough.".to_owned()),
             Code::GrantExpired => Some("A new sign-in would be enough.".to_owned()),
             Code::LimitExhausted => Some("A new grant with a budget of its own would be enough.".to_owned()),

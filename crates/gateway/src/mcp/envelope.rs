@@ -63,7 +63,8 @@ pub(crate) enum Incoming {
 /// # Errors
 /// `request_malformed`, `request_too_large`, `json_duplicate_member`, `json_too_deep`.
 pub(crate) fn parse(bytes: &[u8], limits: &json::Limits) -> Result<Message, Refusal> {
-    read(json::parse(bytes, limits)?)
+    // Some clients and servers on Windows write a byte order mark first.
+    read(json::parse(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes), limits)?)
 }
 
 /// Reads one message from a value.
@@ -89,7 +90,7 @@ fn call(mut message: Map<String, Value>, method: String) -> Result<Message, Refu
         return Err(malformed(format!("a method name is 1 to {METHOD_LIMIT} visible ASCII characters")));
     }
     let params = match message.remove("params") {
-        None => Map::new(),
+        None | Some(Value::Null) => Map::new(),
         Some(Value::Object(params)) => params,
         Some(_) => return Err(malformed("`params` must be an object")),
     };

@@ -9,8 +9,8 @@ use crate::{
         envelope::RpcError,
         revision::{self, Revision},
         rpc_code::{
-            DENIED, HEADER_MISMATCH, INTERNAL, INVALID_PARAMS, INVALID_REQUEST, LIMITED, METHOD_UNKNOWN, NOT_FOUND, PARSE,
-            UNAUTHENTICATED, UNAVAILABLE, UPSTREAM, VERSION_UNSUPPORTED,
+            CAPABILITY_MISSING, DENIED, HEADER_MISMATCH, INTERNAL, INVALID_PARAMS, INVALID_REQUEST, LIMITED, METHOD_UNKNOWN,
+            NOT_FOUND, PARSE, UNAUTHENTICATED, UNAVAILABLE, UPSTREAM, VERSION_UNSUPPORTED,
         },
     },
     road::{
@@ -37,6 +37,8 @@ pub(crate) struct Context<'a> {
     pub(crate) challenge: Challenge<'a>,
     /// The client's revision, once known.
     pub(crate) revision: Option<Revision>,
+    /// The revision that the request named, known or not.
+    pub(crate) requested: Option<&'a str>,
     /// Where the refusal was recorded.
     pub(crate) receipt: Option<&'a Receipt>,
     pub(crate) denials_as_http: bool,
@@ -46,11 +48,17 @@ pub(crate) struct Context<'a> {
 pub(crate) fn refuse(rejection: &Rejection, context: &Context<'_>) -> Refused {
     if let Rejection::Upstream(error) = rejection {
         let error = RpcError::from(error.clone());
-        let error = match context.revision {
-            Some(revision) => revision::adapt_error(error, revision),
-            None => error,
+        let Some(revision) = context.revision else {
+            return Refused { status: StatusCode::OK, headers: HeaderMap::new(), error };
         };
-        return Refused { status: StatusCode::OK, headers: HeaderMap::new(), error };
+        let error = revision::adapt_error(error, revision);
+        // SPEC: MCP 2026-07-28 "Streamable HTTP": these two have a status of their own.
+        let status = match error.code {
+            METHOD_UNKNOWN if revision.is_modern() => StatusCode::NOT_FOUND,
+            CAPABILITY_MISSING if revision.is_modern() => StatusCode::BAD_REQUEST,
+            _ => StatusCode::OK,
+        };
+        return Refused { status, headers: HeaderMap::new(), error };
     }
     let refusal = rejection.refusal();
     let (mut status, code) = place(refusal.code, context.revision);
@@ -61,6 +69,9 @@ pub(crate) fn refuse(rejection: &Rejection, context: &Context<'_>) -> Refused {
     if code == DENIED && context.denials_as_http {
         status = StatusCode::FORBIDDEN;
         headers = context.challenge.insufficient_scope();
+    }
+    if let Rejection::Busy(Some(seconds)) = rejection {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
     }
     if refusal.code == Code::MethodNotAllowed {
         headers.insert(header::ALLOW, HeaderValue::from_static("POST, GET, DELETE"));
@@ -78,6 +89,7 @@ fn data(refusal: &Refusal, context: &Context<'_>) -> Value {
     }
     if refusal.code == Code::ProtocolVersionUnsupported {
         data.insert("supported".to_owned(), json!(revision::supported()));
+        data.extend(context.requested.map(|version| ("requested".to_owned(), json!(version))));
     }
     Value::Object(data)
 }
@@ -144,7 +156,7 @@ mod tests {
     fn a_fault_is_never_explained() {
         let server = server();
         let challenge = Challenge { server: &server, scope: None, nonce: None };
-        let context = Context { challenge, revision: None, receipt: None, denials_as_http: false };
+        let context = Context { challenge, revision: None, requested: None, receipt: None, denials_as_http: false };
         let refused = refuse(&Fault::new("password=hunter2").into(), &context);
         assert!(!refused.error.to_value().to_string().contains("hunter2"));
     }

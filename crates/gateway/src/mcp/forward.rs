@@ -22,7 +22,11 @@ use crate::{
     },
     road::{act::Act, authorise::Permitted, identify, record::RequestRecord, rejection::Rejection, reply::ReplyStream},
 };
-use remit_model::refusal::{Code, Refusal};
+use remit_model::{
+    Grant,
+    refusal::{Code, Refusal},
+    time::UnixTime,
+};
 use serde_json::{Map, Value, json};
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -40,8 +44,7 @@ pub(crate) async fn call(
     record: &mut RequestRecord,
     reply: &mut ReplyStream,
 ) -> Result<Value, Rejection> {
-    // What the answer masks must not leave beside it.
-    let restricted = permitted.shows_only_fields() || call.caller.sees_only_fields();
+    let bounds = Bounds { restricted: permitted.shows_only_fields(), end: end(permitted) };
     let running = call.session.as_ref().map(|session| session.running(&call.request.id));
     let cancelled = running.as_ref().map_or_else(Arc::default, |running| Arc::clone(&running.cancelled));
     let (mut retried, mut relearnt) = (false, false);
@@ -54,13 +57,14 @@ pub(crate) async fn call(
             )
             .into());
         }
-        let mut message = outgoing(call, act, &state, &link);
+        let (mut message, dropped) = outgoing(call, act, &state, &link);
+        record.meta_dropped(dropped);
         if call.request.method == "tools/call" {
             revision::name_call(&mut message.params, &record.call(|| gateway.entropy.token(16)));
         }
         record.dispatched();
         let exchange = link.send(message).await.map_err(|broken| broken.refusal(call.mount.server.id.as_str()))?;
-        match converse(gateway, (call, restricted), &link, exchange, &cancelled, reply).await {
+        match converse(gateway, call, &link, exchange, &cancelled, &bounds, reply).await {
             // Nothing was executed: the upstream did not know our session any more.
             Err(Stop::Forgotten) if !retried => {
                 retried = true;
@@ -78,29 +82,45 @@ pub(crate) async fn call(
                     Ok(result) => record.answered(result),
                     Err(error) => record.answered(&json!({"error": error.to_value()})),
                 }
-                return answer.map_err(|error| Rejection::Upstream(passing::error(error, restricted).into()));
+                return answer.map_err(|error| Rejection::Upstream(passing::error(error, bounds.restricted).into()));
             }
         }
     }
 }
 
-/// The request as it leaves: the method, and the very arguments that were decided on.
-fn outgoing<'a>(call: &'a McpCall, act: &'a Act, state: &ReturnedState, link: &Link) -> Outgoing<'a> {
+/// What holds for everything that comes before the answer.
+#[derive(Debug)]
+struct Bounds {
+    /// The grants that allowed the call show only part of its answer.
+    restricted: bool,
+    /// When the first of those grants ends.
+    end: Option<UnixTime>,
+}
+
+fn end(permitted: &Permitted) -> Option<UnixTime> {
+    let used = |grant: &&Grant| permitted.permit.grants.contains(&grant.digest());
+    permitted.effective.authority.grants().iter().filter(used).filter_map(Grant::not_after).min()
+}
+
+/// The request as it leaves: the method, and the very arguments that were decided on. Also how many members of `_meta` it
+/// leaves behind.
+fn outgoing<'a>(call: &'a McpCall, act: &'a Act, state: &ReturnedState, link: &Link) -> (Outgoing<'a>, usize) {
     let tool = call.request.method == "tools/call";
     let crosses = |name: &str| name != "requestState" && !(tool && name == "arguments");
     let params = call.request.params.iter().filter(|(name, _)| crosses(name));
     let mut params: Map<String, Value> = params.map(|(name, value)| (name.clone(), value.clone())).collect();
-    revision::strip_envelope(&mut params);
+    let dropped = revision::strip_envelope(&mut params);
     if let ReturnedState::Upstream(state) = state {
         params.insert("requestState".to_owned(), state.clone());
     }
-    Outgoing {
+    let message = Outgoing {
         method: &call.request.method,
         params,
         arguments: tool.then_some(&act.arguments),
         client: call.revision.is_modern().then_some(&call.client),
         mirrored: if tool && link.is_modern() { call.mount.declared(&act.action) } else { None },
-    }
+    };
+    (message, dropped)
 }
 
 enum Stop {
@@ -117,10 +137,11 @@ impl From<Rejection> for Stop {
 /// Waits for the answer and relays what comes before it. Dropping the exchange on the way out cancels the upstream.
 async fn converse(
     gateway: &Gateway,
-    (call, restricted): (&McpCall, bool),
+    call: &McpCall,
     link: &Arc<Link>,
     mut exchange: Exchange,
     cancelled: &Notify,
+    bounds: &Bounds,
     reply: &mut ReplyStream,
 ) -> Result<Result<Value, RpcError>, Stop> {
     let settings = &gateway.settings;
@@ -136,9 +157,9 @@ async fn converse(
                 match arrival {
                     ExchangeEvent::Answer(answer) => return Ok(answer),
                     ExchangeEvent::Failed(LinkFailure::Forgotten) => return Err(Stop::Forgotten),
-                    ExchangeEvent::Failed(broken) => return Err(Rejection::from(broken.refusal(call.mount.server.id.as_str())).into()),
+                    ExchangeEvent::Failed(broken) => return Err(broken.rejection(call.mount.server.id.as_str()).into()),
                     ExchangeEvent::Message(message) => {
-                        relay::relay((call, restricted), link, message, reply).await?;
+                        relay::relay(call, link, message, bounds.restricted, reply).await?;
                         unspoken = Duration::ZERO;
                     }
                 }
@@ -147,6 +168,7 @@ async fn converse(
             () = cancelled.notified() => return Err(Rejection::Gone.into()),
             _ = tick.tick() => {
                 identify::recheck(&call.caller, settings, &gateway.store.snapshot()).map_err(Rejection::from)?;
+                ended(call, bounds.end, gateway.clock.unix()).map_err(Rejection::from)?;
                 unheard += settings.recheck;
                 unspoken += settings.recheck;
                 if unheard > settings.call_timeout {
@@ -159,6 +181,20 @@ async fn converse(
             }
         }
     }
+}
+
+/// SPEC: MG-12: nothing is passed on after the token or the grant has ended.
+///
+/// # Errors
+/// `token_expired`, `grant_expired`.
+pub(crate) fn ended(call: &McpCall, grants: Option<UnixTime>, now: UnixTime) -> Result<(), Refusal> {
+    if now >= call.caller.token.exp {
+        return Err(Refusal::new(Code::TokenExpired, "the token expired while the stream was open"));
+    }
+    if grants.is_some_and(|end| now >= end) {
+        return Err(Refusal::new(Code::GrantExpired, "the grant ended while the stream was open"));
+    }
+    Ok(())
 }
 
 /// The link a request goes over: its session's own, or that of its party and chain.

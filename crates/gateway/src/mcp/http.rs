@@ -20,6 +20,7 @@ use crate::{
         admit,
         challenge::Challenge,
         commit::commit,
+        cors,
         detach_on_drop::DetachOnDrop,
         identify::{Caller, IncomingRequest, Unidentified},
         metadata,
@@ -65,7 +66,13 @@ const ENDPOINT: Endpoint = Endpoint {
 pub(crate) fn router() -> Router<Arc<Gateway>> {
     Router::new()
         .route(ENDPOINT.route, any(endpoint))
-        .route("/.well-known/oauth-protected-resource/mcp/{server}", get(resource_metadata))
+        .route("/.well-known/oauth-protected-resource/mcp/{server}", get(resource_metadata).options(metadata_preflight))
+}
+
+async fn metadata_preflight(headers: HeaderMap) -> Response {
+    let mut response = cors::preflight(&headers);
+    cors::public(response.headers_mut());
+    response
 }
 
 async fn resource_metadata(
@@ -74,13 +81,15 @@ async fn resource_metadata(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    if let Err(refusal) = admit::origin(&gateway.settings, &uri, &headers) {
+    if let Err(refusal) = admit::host(&gateway.settings, &uri, &headers) {
         return (StatusCode::FORBIDDEN, refusal.reason).into_response();
     }
-    match gateway.mounts.get(&name) {
+    let mut response = match gateway.mounts.get(&name) {
         Some(mount) => axum::Json(metadata::document(&gateway.settings, &mount.server)).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
-    }
+    };
+    cors::public(response.headers_mut());
+    response
 }
 
 /// A request on its way in.
@@ -105,11 +114,19 @@ async fn endpoint(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>,
     let Some(mount) = gateway.mounts.get(&name).cloned() else {
         return (StatusCode::NOT_FOUND, axum::Json(json!({"error": Code::ServerUnknown}))).into_response();
     };
-    let inbound = Inbound { gateway, mount, parts, body };
-    match inbound.admit().await {
-        Ok((identified, method, body)) => identified.serve(&method, body).await,
-        Err(response) => response,
-    }
+    let (asked, settings) = (parts.headers.clone(), Arc::clone(&gateway.settings));
+    let preflight = parts.method == Method::OPTIONS && asked.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response = if preflight && admit::origin(&settings, &parts.uri, &asked).is_ok() {
+        cors::preflight(&asked)
+    } else {
+        let inbound = Inbound { gateway, mount, parts, body };
+        match inbound.admit().await {
+            Ok((identified, method, body)) => identified.serve(&method, body).await,
+            Err(response) => response,
+        }
+    };
+    cors::allow(&asked, &settings, response.headers_mut());
+    response
 }
 
 impl Inbound {
@@ -119,7 +136,7 @@ impl Inbound {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
         let plain = |refusal: Refusal| refused(&gateway, &mount, &refusal.into(), None);
         admit::origin(&gateway.settings, &parts.uri, &parts.headers).map_err(plain)?;
-        if ![Method::POST, Method::GET, Method::DELETE].contains(&parts.method) {
+        if ![Method::POST, Method::GET, Method::HEAD, Method::DELETE].contains(&parts.method) {
             return Err(plain(Refusal::new(Code::MethodNotAllowed, "use POST")));
         }
         let origin = RequestOrigin { peer, method: parts.method.clone(), endpoint: ENDPOINT };
@@ -166,10 +183,11 @@ async fn unauthenticated(gateway: &Gateway, mount: &Mount, unidentified: Unident
 
 fn refused(gateway: &Gateway, mount: &Mount, rejection: &Rejection, receipt: Option<&Receipt>) -> Response {
     let nonce = gateway.gatekeeper.nonce(gateway.clock.unix());
-    let scope = metadata::challenge_scope(&mount.server);
+    // No scope: nothing is known yet of what the request needs, and clients ask for whatever a challenge names.
     let context = error::Context {
-        challenge: Challenge { server: &mount.server, scope: Some(&scope), nonce: Some(&nonce) },
+        challenge: Challenge { server: &mount.server, scope: None, nonce: Some(&nonce) },
         revision: None,
+        requested: None,
         receipt,
         denials_as_http: gateway.settings.denials_as_http,
     };
@@ -187,6 +205,8 @@ impl Identified {
         match *method {
             Method::POST => self.post(body).await,
             Method::GET => self.get().await,
+            // There is no stream to look at without reading it.
+            Method::HEAD => self.refuse(Refusal::new(Code::MethodNotAllowed, "use POST"), None, None).await,
             _ => self.delete().await,
         }
     }
@@ -343,7 +363,7 @@ impl Identified {
                 if let Ok((_, link)) = forward::link(&self.gateway, &call).await
                     && !link.is_modern()
                 {
-                    let _ = link.notify(&note).await;
+                    let _ = link.notify(&Notification { method: note.method, params: Map::new() }).await;
                 }
             }
             _ => {}
@@ -458,6 +478,7 @@ impl Identified {
         let context = error::Context {
             challenge: Challenge { server: &self.mount.server, scope: None, nonce: None },
             revision,
+            requested: self.headers.get("mcp-protocol-version").and_then(|version| version.to_str().ok()),
             receipt: receipt.as_ref(),
             denials_as_http: gateway.settings.denials_as_http,
         };

@@ -4,6 +4,7 @@
 //! types, so that a method we do not know is neither misread nor changed on its way.
 
 pub(crate) mod act;
+pub(crate) mod arguments;
 pub(crate) mod before_after;
 pub(crate) mod call;
 pub(crate) mod denial;

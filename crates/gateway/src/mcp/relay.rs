@@ -16,23 +16,25 @@ use std::sync::Arc;
 
 /// Passes one message on to the client, as far as it may see it.
 pub(crate) async fn relay(
-    (call, restricted): (&McpCall, bool),
+    call: &McpCall,
     link: &Arc<Link>,
     message: Incoming,
+    restricted: bool,
     reply: &mut ReplyStream,
 ) -> Result<(), Rejection> {
-    if let Some(value) = translate((call, restricted), link, message, true).await {
+    if let Some(value) = translate(call, link, message, restricted, true).await {
         reply.event(&value).await.map_err(|_| Rejection::Gone)?;
     }
     Ok(())
 }
 
-/// What the client gets to read of an upstream's message; questions it cannot be asked are answered here. `restricted` is
-/// whether parts of the answer are withheld.
+/// What the client gets to read of an upstream's message; questions it cannot be asked are answered here. `restricted`: the
+/// caller sees only some fields, so nothing that cannot be masked passes.
 pub(crate) async fn translate(
-    (call, restricted): (&McpCall, bool),
+    call: &McpCall,
     link: &Arc<Link>,
     message: Incoming,
+    restricted: bool,
     in_call: bool,
 ) -> Option<Value> {
     match message {

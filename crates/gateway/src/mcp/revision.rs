@@ -92,20 +92,24 @@ impl ClientProfile {
     }
 }
 
-/// Takes the envelope of the stateless era out of a request's parameters; what stays is what the method is about.
-pub(crate) fn strip_envelope(params: &mut Map<String, Value>) {
-    if let Some(Value::Object(meta)) = params.get_mut("_meta") {
-        for key in [META_VERSION, META_CLIENT, META_CAPABILITIES, META_LOG_LEVEL] {
-            meta.remove(key);
-        }
-        // SPEC: MG-15: baggage does not cross the trust boundary.
-        meta.remove("baggage");
-        // Ours to say, not the client's.
-        meta.remove(META_RECORD);
-        if meta.is_empty() {
-            params.remove("_meta");
-        }
+/// Members of `_meta` that the protocol itself needs from the client. SPEC: MG-15: trace context, without baggage.
+const META_PASSED: [&str; 4] = ["progressToken", "traceparent", "tracestate", "io.modelcontextprotocol/related-task"];
+
+/// Takes the envelope of the stateless era out of a request's parameters; what stays is what the method is about. Also takes out
+/// of `_meta` what the protocol does not need, since neither authority nor policy looks at it. Returns how many of those there
+/// were.
+pub(crate) fn strip_envelope(params: &mut Map<String, Value>) -> usize {
+    let Some(Value::Object(meta)) = params.get_mut("_meta") else { return 0 };
+    for key in [META_VERSION, META_CLIENT, META_CAPABILITIES, META_LOG_LEVEL] {
+        meta.remove(key);
     }
+    let before = meta.len();
+    meta.retain(|name, _| META_PASSED.contains(&name.as_str()));
+    let dropped = before - meta.len();
+    if meta.is_empty() {
+        params.remove("_meta");
+    }
+    dropped
 }
 
 /// Tells the upstream which record its own log can be compared with.
@@ -173,7 +177,9 @@ pub(crate) fn adapt_error(mut error: RpcError, client: Revision) -> RpcError {
     if client.is_modern() {
         error.code = match error.code {
             -32002 => -32602,
-            // Left over from older servers, reserved and not ours to pass on, or (-32022 to -32020) about our own
+            // The capabilities that the upstream saw are the client's own.
+            rpc_code::CAPABILITY_MISSING => error.code,
+            // Left over from older servers, reserved and not ours to pass on, or (-32022 and -32020) about our own
             // exchange with the upstream and not about the client's with us.
             -32099..=-32000 => rpc_code::UPSTREAM,
             code => code,
@@ -195,7 +201,7 @@ mod tests {
         let mut params =
             object(&json!({"name": "t", "_meta": {META_VERSION: "2026-07-28", META_CAPABILITIES: {}, META_CLIENT: {},
             META_LOG_LEVEL: "debug", "baggage": "user=alice", "traceparent": "00-1", "progressToken": 4}}));
-        strip_envelope(&mut params);
+        assert_eq!(strip_envelope(&mut params), 1, "baggage");
         assert_eq!(Value::Object(params.clone()), json!({"name": "t", "_meta": {"traceparent": "00-1", "progressToken": 4}}));
         add_envelope(&mut params, Some(&ClientProfile { capabilities: json!({"roots": {}}), log_level: None }));
         assert_eq!(params["_meta"][META_CAPABILITIES], json!({"roots": {}}));
@@ -218,6 +224,7 @@ mod tests {
         for code in [-32000, -32001, -32019, -32050, -32020] {
             assert_eq!(adapt_error(RpcError::new(code, "x"), Revision::V2026July).code, rpc_code::UPSTREAM);
         }
+        assert_eq!(adapt_error(RpcError::new(-32021, "x"), Revision::V2026July).code, -32021);
         assert_eq!(adapt_error(RpcError::new(-32002, "x"), Revision::V2026July).code, -32602);
         assert_eq!(adapt_error(RpcError::new(-32602, "x"), Revision::V2026July).code, -32602);
         assert_eq!(adapt_error(RpcError::new(-32002, "x"), Revision::V2025June).code, -32002);

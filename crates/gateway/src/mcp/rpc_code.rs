@@ -15,4 +15,6 @@ pub(crate) const METHOD_UNKNOWN: i64 = -32601;
 pub(crate) const INVALID_PARAMS: i64 = -32602;
 pub(crate) const INTERNAL: i64 = -32603;
 pub(crate) const HEADER_MISMATCH: i64 = -32020;
+/// The client did not declare a capability that the server needs.
+pub(crate) const CAPABILITY_MISSING: i64 = -32021;
 pub(crate) const VERSION_UNSUPPORTED: i64 = -32022;

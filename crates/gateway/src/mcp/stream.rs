@@ -17,11 +17,7 @@ use crate::{
     },
     road::{act::Act, commit, identify, record::RequestRecord, rejection::Rejection, reply::ReplyStream},
 };
-use remit_model::{
-    call::Call,
-    mask::Shown,
-    refusal::{Code, Refusal},
-};
+use remit_model::{Grant, call::Call, mask::Shown, time::UnixTime};
 use serde_json::{Map, Value, json};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
@@ -43,7 +39,7 @@ pub(crate) async fn listen(
     }
     if link.is_modern() {
         let mut params = call.request.params.clone();
-        revision::strip_envelope(&mut params);
+        record.meta_dropped(revision::strip_envelope(&mut params));
         params.insert("notifications".to_owned(), filter);
         let message = Outgoing { client: Some(&call.client), ..Outgoing::bare(&call.request.method, params) };
         let exchange = link.send(message).await.map_err(|broken| broken.refusal(call.mount.server.id.as_str()))?;
@@ -111,11 +107,14 @@ pub(crate) async fn stream(
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tick.reset();
     let mut unspoken = Duration::ZERO;
+    // The stream belongs to no call, so any grant may be behind a message.
+    let restricted = call.caller.sees_only_fields();
+    let end = last_end(call);
     loop {
         tokio::select! {
             message = source.next() => {
                 let Some(message) = message else { break };
-                let Some(value) = relay::translate((call, call.caller.sees_only_fields()), link, message, false).await else { continue };
+                let Some(value) = relay::translate(call, link, message, restricted, false).await else { continue };
                 let value = if call.revision.is_modern() { stamp(value, &call.request.id) } else { value };
                 reply.event(&value).await.map_err(|_| Rejection::Gone)?;
             }
@@ -123,9 +122,7 @@ pub(crate) async fn stream(
             _ = tick.tick() => {
                 identify::recheck(&call.caller, settings, &gateway.store.snapshot())?;
                 unspoken += settings.recheck;
-                if gateway.clock.unix() >= call.caller.token.exp {
-                    return Err(Refusal::new(Code::TokenExpired, "the token expired while the stream was open").into());
-                }
+                forward::ended(call, end, gateway.clock.unix())?;
                 if unspoken > settings.keep_alive {
                     reply.comment().await.map_err(|_| Rejection::Gone)?;
                     unspoken = Duration::ZERO;
@@ -135,6 +132,12 @@ pub(crate) async fn stream(
     }
     let meta = json!({META_SUBSCRIPTION: call.request.id});
     Ok(Shown::whole(json!({"resultType": "complete", "_meta": meta})))
+}
+
+/// When the last grant at the server ends; `None` when one does not.
+fn last_end(call: &McpCall) -> Option<UnixTime> {
+    let ends: Option<Vec<_>> = call.caller.authority.authority.grants().iter().map(Grant::not_after).collect();
+    ends.and_then(|ends| ends.into_iter().max())
 }
 
 /// Puts the client's own subscription id into a message; the upstream's is its name for our request.

@@ -10,26 +10,34 @@ pub(crate) const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 /// Algorithms a DPoP proof may be signed with.
 pub(crate) const PROOF_ALGS: [&str; 3] = ["ES256", "Ed25519", "EdDSA"];
 
+/// Most scopes that the document suggests, and most bytes of them together: clients ask for all of them, and have small limits
+/// for headers.
+const SCOPES: usize = 16;
+const SCOPE_BYTES: usize = 1024;
+
 /// The document for one server. `resource` is the registered identifier, whatever host the request named (N-PR-02).
 pub(crate) fn document(settings: &Settings, server: &Server) -> Value {
-    json!({
+    let mut document = json!({
         "resource": server.location,
         "resource_name": server.title,
         "authorization_servers": [settings.issuer],
-        "scopes_supported": scopes(server),
         "bearer_methods_supported": ["header"],
         "dpop_signing_alg_values_supported": PROOF_ALGS,
         "dpop_bound_access_tokens_required": true,
         "authorization_details_types_supported": ["tool_access"],
-    })
+    });
+    let scopes = scopes(server);
+    if let (false, Value::Object(members)) = (scopes.is_empty(), &mut document) {
+        members.insert("scopes_supported".to_owned(), json!(scopes));
+    }
+    document
 }
 
-/// Scope shorthand for each tool the operator registered.
+/// Scope shorthand for the tools that only read. Clients take what is listed for what they need, so a tool that changes
+/// something is asked for when a call needs it; where even the reading tools are many, none is suggested.
 fn scopes(server: &Server) -> Vec<String> {
-    server.tools.keys().map(|tool| format!("{}:{tool}", server.id)).collect()
-}
-
-/// What a challenge asks for: everything the server has, since an unauthenticated request names nothing.
-pub(crate) fn challenge_scope(server: &Server) -> String {
-    if server.tools.is_empty() { format!("{}:*", server.id) } else { scopes(server).join(" ") }
+    let reading = server.tools.iter().filter(|(_, rule)| !rule.class.mutates());
+    let scopes: Vec<String> = reading.map(|(tool, _)| format!("{}:{tool}", server.id)).collect();
+    let bytes: usize = scopes.iter().map(|scope| scope.len() + 1).sum();
+    if scopes.len() > SCOPES || bytes > SCOPE_BYTES { Vec::new() } else { scopes }
 }

@@ -11,6 +11,7 @@ pub(crate) mod chain;
 pub(crate) mod challenge;
 pub(crate) mod commit;
 pub(crate) mod context;
+pub(crate) mod cors;
 pub(crate) mod detach_on_drop;
 pub(crate) mod identify;
 pub(crate) mod kept;

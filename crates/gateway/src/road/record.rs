@@ -274,6 +274,13 @@ impl RequestRecord {
         id
     }
 
+    /// How many members of the request's metadata were not passed on.
+    pub(crate) fn meta_dropped(&mut self, count: usize) {
+        if count > 0 {
+            self.draft.ext.insert("meta_dropped".to_owned(), json!(count));
+        }
+    }
+
     pub(crate) fn dispatched(&mut self) {
         self.dispatched = true;
     }
@@ -346,6 +353,7 @@ impl RequestRecord {
         let code = refusal.code.as_str().to_owned();
         let (status, error_type) = match rejection {
             Rejection::Gone => (OutcomeStatus::Cancelled, None),
+            Rejection::Busy(_) => (OutcomeStatus::Failure, Some("upstream_busy")),
             Rejection::Timeout => (OutcomeStatus::Timeout, Some("upstream_timeout")),
             Rejection::Upstream(error) => {
                 self.draft.outcome.code = Some(error.code.to_string());
@@ -389,7 +397,7 @@ impl RequestRecord {
 }
 
 fn quotes_arguments(code: Code) -> bool {
-    matches!(code, Code::ArgumentNotGranted | Code::RequestMalformed | Code::HeaderBodyMismatch)
+    matches!(code, Code::ArgumentNotGranted | Code::ArgumentMalformed | Code::RequestMalformed | Code::HeaderBodyMismatch)
 }
 
 /// W3C trace context, when well-formed. SPEC: MG-15.

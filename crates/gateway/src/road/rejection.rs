@@ -12,6 +12,8 @@ pub(crate) enum Rejection {
     Upstream(UpstreamError),
     /// The upstream did not answer in time.
     Timeout,
+    /// The upstream has too much to do; when it says so, after how many seconds to try again.
+    Busy(Option<u32>),
     /// The client disconnected or cancelled.
     Gone,
 }
@@ -46,6 +48,10 @@ impl Rejection {
                 Refusal::new(Code::UpstreamUnavailable, format!("the upstream answered with error {}", error.code))
             }
             Self::Timeout => Refusal::new(Code::UpstreamUnavailable, "the upstream did not answer in time"),
+            Self::Busy(after) => {
+                let when = after.map_or_else(|| "later".to_owned(), |seconds| format!("in {seconds} s"));
+                Refusal::new(Code::RateLimited, format!("the upstream server is busy; try again {when}"))
+            }
             Self::Gone => Refusal::new(Code::UpstreamUnavailable, "the request was cancelled"),
         }
     }

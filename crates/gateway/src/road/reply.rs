@@ -10,12 +10,15 @@ use axum::{
 };
 use bytes::Bytes;
 use serde_json::Value;
-use std::convert::Infallible;
+use std::{convert::Infallible, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 
 /// Events that may wait for a slow client before the upstream has to wait.
 const BACKLOG: usize = 16;
+
+/// A client that reads nothing for this long counts as gone: its call must not outlive its standing.
+const STALLED: Duration = Duration::from_secs(30);
 
 /// What the request handler waits for.
 #[derive(Debug)]
@@ -67,7 +70,7 @@ impl ReplyStream {
     async fn frame(&mut self, frame: Bytes) -> Result<(), ClientGone> {
         self.open();
         match &self.frames {
-            Some(frames) => frames.send(frame).await.map_err(|_| ClientGone),
+            Some(frames) => frames.send_timeout(frame, STALLED).await.map_err(|_| ClientGone),
             None => Err(ClientGone),
         }
     }

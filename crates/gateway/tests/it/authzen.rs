@@ -165,7 +165,7 @@ async fn whoever_holds_nothing_or_stands_no_more_is_denied() {
     denied(&point.ask(read("agent:user:alice")).await, "client_unknown");
     denied(&point.ask(about("agent:planner", "nowhere/get_ticket", json!({}))).await, "server_unknown");
     denied(&point.ask(about("agent:planner", "get_ticket", json!({}))).await, "resource_unknown");
-    denied(&point.ask(about("agent:planner", "helpdesk/get ticket", json!({}))).await, "request_malformed");
+    denied(&point.ask(about("agent:planner", "helpdesk/get\nticket", json!({}))).await, "request_malformed");
     denied(&point.ask(about("agent:planner", "other/get_ticket", json!({}))).await, "tool_not_granted");
     let mut ask = read("agent:planner");
     ask["action"]["name"] = json!("delete");

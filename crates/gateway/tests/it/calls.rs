@@ -266,3 +266,75 @@ async fn handing_on_does_not_multiply_a_limit() {
     claims.ancestors = vec!["never-issued".into()];
     world.client(crate::world::key(7), &claims).call("refund", json!({})).await.refused(200, "ledger_unavailable");
 }
+
+#[tokio::test]
+async fn only_what_the_protocol_needs_of_the_metadata_reaches_the_upstream() {
+    for modern_upstream in [true, false] {
+        let world = World::new(modern_upstream).await;
+        let client = world.all();
+        let (headers, mut body) = client.modern_request("tools/call", json!({"name": "refund", "arguments": {"amount": 1}}));
+        let meta = body["params"]["_meta"].as_object_mut().unwrap();
+        let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        for (name, value) in [("traceparent", trace), ("tracestate", "a=b"), ("baggage", "user=ann"), ("x.example/as", "root")] {
+            meta.insert(name.to_owned(), json!(value));
+        }
+        meta.insert("remit/record".to_owned(), json!("forged"));
+        client.send(headers, &body).await.result();
+        let received = world.fake.received("tools/call")[0].body["params"]["_meta"].clone();
+        assert_eq!((&received["traceparent"], &received["tracestate"]), (&json!(trace), &json!("a=b")));
+        assert_ne!(received["remit/record"], "forged");
+        for dropped in ["baggage", "x.example/as"] {
+            assert!(received.get(dropped).is_none(), "{received}");
+        }
+        assert_eq!(world.last().await["ext"]["meta_dropped"], 3);
+    }
+}
+
+#[tokio::test]
+async fn arguments_that_the_server_would_read_otherwise_are_refused() {
+    let world = World::new(true).await;
+    let client = world.planner(world.grant(json!({"actions": ["*"], "arguments": {"/cc/0": {"absent": true}}})));
+    let schema =
+        json!({"type": "object", "properties": {"cc": {"type": "array", "items": {"type": "string"}}, "n": {"type": "integer"}}});
+    *world.fake.listed.lock().unwrap() = Some(json!({"tools": [{"name": "refund", "inputSchema": schema}]}));
+    client.modern("tools/list", json!({})).await.result();
+    for bad in [json!({"cc": "[\"eve@evil\"]"}), json!({"n": "5"}), json!({"cc": {}})] {
+        client.call("refund", bad.clone()).await.refused(200, "argument_malformed");
+        let record = world.last().await;
+        assert_eq!(record["decision"]["reason_code"], "argument_malformed", "{bad}");
+        assert!(!record.to_string().contains("evil"), "{record}");
+    }
+    assert_eq!(world.fake.calls(), 0);
+    client.call("refund", json!({"cc": [], "n": 5})).await.result();
+}
+
+#[tokio::test]
+async fn what_peers_accept_is_accepted() {
+    let world = World::new(false).await;
+    let client = world.all();
+    for name in ["a tool", "ns:tool", "Übersicht"] {
+        let (mut headers, body) = client.modern_request("tools/call", json!({"name": name, "arguments": null}));
+        headers.retain(|(header, _)| header != "mcp-name");
+        let encoded = if name.is_ascii() { name.to_owned() } else { "=?base64?w5xiZXJzaWNodA==?=".to_owned() };
+        headers.push(("mcp-name".to_owned(), encoded));
+        let reply = client.send(headers, &body).await;
+        assert_eq!(reply.result()["content"][0]["text"], format!("called {name}"));
+    }
+    assert_eq!(world.fake.received("tools/call")[0].body["params"]["arguments"], json!({}));
+    let mut session = world.all();
+    session.initialize().await.result();
+    let text = "\u{feff}{\"jsonrpc\": \"2.0\", \"id\": 3, \"method\": \"tools/list\", \"params\": null}";
+    let reply = crate::world::whole(session.raw(hyper::Method::POST, session.headers(&hyper::Method::POST), text).await).await;
+    assert!(reply.result()["tools"].is_array());
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_busy_says_so_to_the_client() {
+    for modern_upstream in [true, false] {
+        let world = World::new(modern_upstream).await;
+        let reply = world.all().call("busy", json!({})).await;
+        reply.refused(429, "rate_limited");
+        assert_eq!(reply.headers["retry-after"], "7");
+        assert_eq!(world.last().await["outcome"]["error_type"], "upstream_busy");
+    }
+}

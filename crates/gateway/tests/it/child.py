@@ -36,6 +36,14 @@ def progress(message):
     structured(message, {"done": True})
 
 
+def chatter(message):
+    token = message["params"]["_meta"]["progressToken"]
+    for number in range(20000):
+        params = {"progressToken": token, "progress": number, "message": "x" * 1000}
+        say({"jsonrpc": "2.0", "method": "notifications/progress", "params": params})
+    structured(message, {"done": True})
+
+
 def call(message):
     name = message["params"]["name"]
     if name == "echo":
@@ -57,6 +65,8 @@ def call(message):
         sys.stdout.flush()
     elif name == "progress":
         threading.Thread(target=progress, args=(message,), daemon=True).start()
+    elif name == "chatter":
+        threading.Thread(target=chatter, args=(message,), daemon=True).start()
     elif name == "release":
         release.set()
         structured(message, {})

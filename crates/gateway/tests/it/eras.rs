@@ -111,3 +111,18 @@ async fn mg_07_old_error_codes_of_an_upstream_are_not_passed_to_new_clients() {
     let reply = world.all().call("code-32000", json!({})).await;
     assert_eq!(reply.body["error"]["code"], -31502);
 }
+
+#[tokio::test]
+async fn errors_with_a_status_of_their_own_keep_it_in_the_stateless_era() {
+    let world = World::new(true).await;
+    let client = world.all();
+    let reply = client.call("code-32021", json!({})).await;
+    assert_eq!((reply.status.as_u16(), &reply.body["error"]["code"]), (400, &json!(-32021)), "{}", reply.body);
+    assert!(reply.body["error"]["data"]["requiredCapabilities"].is_object(), "{}", reply.body);
+    let reply = client.modern("made/up", json!({})).await;
+    assert_eq!((reply.status.as_u16(), &reply.body["error"]["code"]), (404, &json!(-32601)), "{}", reply.body);
+    let mut session = world.all();
+    session.initialize().await.result();
+    let reply = session.legacy("made/up", json!({})).await;
+    assert_eq!((reply.status.as_u16(), &reply.body["error"]["code"]), (200, &json!(-32601)), "{}", reply.body);
+}

@@ -286,6 +286,11 @@ fn tool(fake: &Fake, id: Value, params: &Value) -> Response {
         "garbage" => return ([("content-type", "application/json")], "<html>").into_response(),
         "broken" => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         "unauthorised" => return StatusCode::UNAUTHORIZED.into_response(),
+        "busy" => return (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "7")]).into_response(),
+        "code-32021" => {
+            let error = json!({"code": -32021, "message": "needs sampling", "data": {"requiredCapabilities": {"sampling": {}}}});
+            return rpc(StatusCode::BAD_REQUEST, json!({"jsonrpc": "2.0", "id": id, "error": error}));
+        }
         "code-32000" => {
             return rpc(StatusCode::OK, json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32000, "message": "old"}}));
         }

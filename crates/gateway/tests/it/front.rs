@@ -139,6 +139,7 @@ async fn mg_06_the_envelope_is_complete_and_the_version_known() {
     reply.refused(400, "protocol_version_unsupported");
     assert_eq!(reply.body["error"]["code"], -32022);
     assert_eq!(reply.body["error"]["data"]["supported"][0], "2026-07-28");
+    assert_eq!(reply.body["error"]["data"]["requested"], "2027-01-01");
     let reply = client.modern("ping", json!({})).await;
     reply.refused(404, "rpc_method_unknown");
     assert_eq!(reply.body["error"]["code"], -32601);
@@ -156,4 +157,100 @@ async fn only_json_posts_are_read_and_other_methods_are_refused() {
     reply.refused(405, "method_not_allowed");
     let reply = whole(client.raw(Method::GET, client.headers(&Method::GET), "").await).await;
     reply.refused(405, "method_not_allowed");
+}
+
+/// A request that carries nothing but these headers.
+async fn bare(world: &World, method: Method, path: &str, headers: &[(&str, &str)]) -> crate::world::Reply {
+    let mut client = world.all();
+    client.url = format!("{}{path}", world.base);
+    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    whole(client.raw(method, headers, "").await).await
+}
+
+#[tokio::test]
+async fn the_first_challenge_asks_for_no_scope_and_stays_small() {
+    let rule = |class| remit_model::ToolRule { class, ..remit_model::ToolRule::default() };
+    let many = (0..400).map(|n| (format!("a_rather_long_name_of_a_tool_that_reads_{n}"), rule(remit_model::ToolClass::Read)));
+    let few = [
+        ("read", remit_model::ToolClass::Read),
+        ("write", remit_model::ToolClass::Write),
+        ("purge", remit_model::ToolClass::Admin),
+    ];
+    let few = few.map(|(name, class)| (name.to_owned(), rule(class)));
+    for (tools, scopes) in
+        [(many.collect(), Value::Null), (few.into(), json!(["helpdesk:read"])), (std::collections::BTreeMap::new(), Value::Null)]
+    {
+        let world = Wish { tools, ..Wish::new(true) }.build().await;
+        for method in [Method::GET, Method::POST, Method::HEAD] {
+            let reply = bare(&world, method.clone(), "/mcp/helpdesk", &[]).await;
+            assert_eq!(reply.status, 401, "{method}");
+            let bytes: usize = reply.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+            assert!(bytes < 2000, "{method}: {bytes} bytes of headers");
+            let challenges: Vec<_> =
+                reply.headers.get_all("www-authenticate").iter().map(|value| value.to_str().unwrap()).collect();
+            assert_eq!(challenges.len(), 2, "{method}");
+            assert!(challenges.iter().all(|challenge| challenge.contains("resource_metadata=") && !challenge.contains("scope=")));
+            assert_eq!(reply.body.is_null(), method == Method::HEAD);
+        }
+        let metadata = bare(&world, Method::GET, "/.well-known/oauth-protected-resource/mcp/helpdesk", &[]).await;
+        assert_eq!(metadata.body["scopes_supported"], scopes);
+        assert!(metadata.body.to_string().len() < 2000);
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_an_allowed_origin_can_use_the_endpoint_and_no_other_page_can() {
+    let world = Wish::new(true).settings(|settings| settings.origins.push("https://app.example".to_owned())).build().await;
+    let preflight = |origin: &'static str| {
+        let asked = [
+            ("origin", origin),
+            ("access-control-request-method", "POST"),
+            ("access-control-request-headers", "dpop, mcp-param-region"),
+        ];
+        let world = &world;
+        async move { bare(world, Method::OPTIONS, "/mcp/helpdesk", &asked).await }
+    };
+    let reply = preflight("https://app.example").await;
+    assert_eq!(
+        (reply.status.as_u16(), &reply.headers["access-control-allow-origin"]),
+        (204, &"https://app.example".parse().unwrap())
+    );
+    let allowed = reply.headers["access-control-allow-headers"].to_str().unwrap();
+    for name in ["authorization", "dpop", "mcp-session-id", "mcp-protocol-version", "mcp-param-region", "content-type"] {
+        assert!(allowed.split(", ").any(|allowed| allowed == name), "{name} in {allowed}");
+    }
+    let reply = preflight("https://evil.example").await;
+    assert_eq!(reply.status, 403);
+    assert!(reply.headers.get("access-control-allow-origin").is_none());
+    let challenged = bare(&world, Method::POST, "/mcp/helpdesk", &[("origin", "https://app.example")]).await;
+    assert_eq!(
+        (challenged.status.as_u16(), &challenged.headers["access-control-allow-origin"]),
+        (401, &"https://app.example".parse().unwrap())
+    );
+    let exposed = challenged.headers["access-control-expose-headers"].to_str().unwrap();
+    assert!(
+        exposed.contains("WWW-Authenticate") && exposed.contains("DPoP-Nonce") && exposed.contains("Mcp-Session-Id"),
+        "{exposed}"
+    );
+    let client = world.all();
+    let (mut headers, body) = client.modern_request("tools/list", json!({}));
+    headers.push(("origin".into(), "https://app.example".into()));
+    let reply = client.send(headers, &body).await;
+    reply.result();
+    assert_eq!(reply.headers["access-control-allow-origin"], "https://app.example");
+}
+
+#[tokio::test]
+async fn the_metadata_of_a_resource_is_for_every_page() {
+    let world = World::new(true).await;
+    let path = "/.well-known/oauth-protected-resource/mcp/helpdesk";
+    let reply = bare(&world, Method::GET, path, &[("origin", "https://any.example")]).await;
+    assert_eq!((reply.status.as_u16(), &reply.headers["access-control-allow-origin"]), (200, &"*".parse().unwrap()));
+    let asked = [
+        ("origin", "https://any.example"),
+        ("access-control-request-method", "GET"),
+        ("access-control-request-headers", "mcp-protocol-version"),
+    ];
+    let reply = bare(&world, Method::OPTIONS, path, &asked).await;
+    assert_eq!((reply.status.as_u16(), &reply.headers["access-control-allow-origin"]), (204, &"*".parse().unwrap()));
 }

@@ -51,7 +51,7 @@ async fn a_policy_can_hide_a_server() {
 }
 
 /// The upstream lists these tools and answers with these results.
-fn upstream(world: &World, tools: Value, results: &[(&str, Value)]) {
+fn upstream(world: &World, tools: &Value, results: &[(&str, Value)]) {
     *world.fake.listed.lock().unwrap() = Some(json!({"tools": tools}));
     world.fake.results.lock().unwrap().extend(results.iter().map(|(name, result)| ((*name).to_owned(), result.clone())));
 }
@@ -73,7 +73,7 @@ async fn the_listed_output_schema_accepts_what_each_caller_is_shown() {
     let value = json!({"id": "T-1", "customer": ann, "items": [ann, ann]});
     let result = json!({"content": [{"type": "text", "text": value.to_string()}], "structuredContent": value});
     let tool = json!({"name": "ticket_read", "inputSchema": {"type": "object"}, "outputSchema": schema});
-    upstream(&world, json!([tool]), &[("ticket_read", result)]);
+    upstream(&world, &json!([tool]), &[("ticket_read", result)]);
     for grants in [
         vec![json!({"actions": ["*"]})],
         vec![json!({"actions": ["*"], "fields": ["/id", "/customer/name"]})],
@@ -107,7 +107,7 @@ async fn annotations_say_what_the_operator_says_of_a_tool() {
         |name: &str, annotations: Value| json!({"name": name, "inputSchema": {"type": "object"}, "annotations": annotations});
     upstream(
         &world,
-        json!([tool("refund", liar.clone()), tool("ticket_read", json!({"readOnlyHint": false})), tool("unknown", liar.clone()),
+        &json!([tool("refund", liar.clone()), tool("ticket_read", json!({"readOnlyHint": false})), tool("unknown", liar.clone()),
             {"name": "slow", "inputSchema": {"type": "object"}}, tool("customer.change", json!("odd"))]),
         &[],
     );
@@ -127,7 +127,7 @@ async fn the_listed_input_schema_is_narrowed_where_one_grant_says_it_simply() {
     let properties = json!({"amount": {"type": "number", "maximum": 1000, "minimum": 5}, "currency": {"type": "string"},
         "to": {"type": "string"}, "free": {"type": "string"}, "deep": {"type": "object"}});
     let tool = json!({"name": "refund", "inputSchema": {"type": "object", "properties": properties}});
-    upstream(&world, json!([tool]), &[]);
+    upstream(&world, &json!([tool]), &[]);
     let arguments = json!({"/amount": {"max": 50, "min": 1}, "/currency": {"in": ["EUR", "CHF"]}, "/to": {"eq": "ann"},
         "/deep/a": {"eq": 1}, "/missing": {"eq": 1}});
     let client = world.planner(world.grant(json!({"actions": ["refund"], "arguments": arguments})));

@@ -1,6 +1,6 @@
 //! Sessions of the older era belong to the party that opened them.
 
-use crate::world::{Wish, World, key, next_event, whole};
+use crate::world::{Wish, World, eventually, key, next_event, whole};
 use hyper::Method;
 use serde_json::json;
 use std::time::Duration;
@@ -82,6 +82,31 @@ async fn a_question_of_the_upstream_is_answered_by_the_client_that_was_asked() {
     assert_eq!(done["id"], 5);
     let seen = world.fake.answers.lock().unwrap().clone();
     assert_eq!(seen, [json!({"jsonrpc": "2.0", "id": "q-1", "result": {"action": "accept"}})]);
+}
+
+#[tokio::test]
+async fn the_grant_that_allowed_the_call_decides_whether_its_client_is_asked() {
+    for (ask, restricted) in [(json!({"actions": ["ask"]}), false), (json!({"actions": ["ask"], "fields": ["/id"]}), true)] {
+        let other = json!({"actions": ["ticket_read"], "fields": ["/id"]});
+        let world = World::new(false).await;
+        let mut client = world.planner(world.grants(&[ask.clone(), other.clone()]));
+        client.initialize().await.result();
+        let body = json!({"jsonrpc": "2.0", "id": 5, "method": "tools/call", "params": {"name": "ask", "arguments": {}}});
+        let mut stream = client.raw(Method::POST, client.headers(&Method::POST), &body.to_string()).await.into_body();
+        if restricted {
+            eventually("the upstream is told that nobody can be asked", || !world.fake.answers.lock().unwrap().is_empty()).await;
+            assert_eq!(world.fake.answers.lock().unwrap()[0]["error"]["code"], -32601);
+        } else {
+            assert_eq!(next_event(&mut stream).await.unwrap()["method"], "elicitation/create");
+        }
+        let world = World::new(true).await;
+        let reply = world.planner(world.grants(&[ask, other])).call("ask", json!({})).await;
+        if restricted {
+            reply.refused(200, "upstream_malformed");
+        } else {
+            assert_eq!(reply.result()["resultType"], "input_required");
+        }
+    }
 }
 
 #[tokio::test]

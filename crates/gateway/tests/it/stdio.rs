@@ -1,6 +1,6 @@
 //! Upstreams that are child processes.
 
-use crate::world::{Client, Wish, World, next_event};
+use crate::world::{Client, Wish, World, next_event, whole};
 use hyper::Method;
 use remit_gateway::Upstream;
 use serde_json::json;
@@ -57,6 +57,20 @@ async fn progress_of_a_child_is_streamed_to_the_call_it_belongs_to() {
     // The child answers only when it is called again: the first event did not wait for the answer.
     client.call("release", json!({})).await.result();
     assert_eq!(next_event(&mut stream).await.unwrap()["id"], 11);
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_does_not_hold_up_the_other_calls_to_its_child() {
+    let world = world("legacy").await;
+    let client = world.all();
+    works(&client).await;
+    let (headers, body) = client.modern_request("tools/call", json!({"name": "chatter", "arguments": {}}));
+    // Twenty megabytes of progress are on their way to this response, more than any buffer between holds.
+    let unread = client.raw(Method::POST, headers, &body.to_string()).await;
+    let other = world.all();
+    tokio::time::timeout(Duration::from_secs(20), works(&other)).await.unwrap();
+    // The answer was kept for the client, whatever it missed on the way.
+    assert_eq!(whole(unread).await.result()["structuredContent"], json!({"done": true}));
 }
 
 #[tokio::test]

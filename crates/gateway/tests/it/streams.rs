@@ -120,6 +120,44 @@ async fn mg_12_a_listening_stream_ends_with_its_token() {
 }
 
 #[tokio::test]
+async fn mg_12_a_call_ends_with_its_token_and_with_the_grant_that_allowed_it() {
+    for modern_upstream in [true, false] {
+        for (grants, advance, code) in [
+            (vec![json!({"actions": ["*"]})], 601, "token_expired"),
+            (vec![json!({"actions": ["slow"], "not_after": crate::world::NOW + 60})], 61, "grant_expired"),
+        ] {
+            let world = World::new(modern_upstream).await;
+            let client = world.planner(world.grants(&grants));
+            let (headers, body) = client.modern_request("tools/call", json!({"name": "slow", "arguments": {}}));
+            let mut stream = client.raw(Method::POST, headers, &body.to_string()).await.into_body();
+            next_event(&mut stream).await.unwrap();
+            world.clock.advance(Duration::from_secs(advance));
+            let last = next_event(&mut stream).await.unwrap();
+            let said = last["error"]["data"]["code"].as_str().or_else(|| last["result"]["_meta"]["remit/code"].as_str());
+            assert_eq!(said, Some(code), "{last}");
+            assert!(stream.frame().await.is_none());
+            eventually("the upstream is left", || world.fake.abandoned.load(Ordering::Relaxed)).await;
+            assert_eq!(world.last().await["outcome"]["code"], code);
+        }
+    }
+}
+
+#[tokio::test]
+async fn mg_12_a_listening_stream_ends_with_the_last_grant() {
+    let world = World::new(true).await;
+    let client = world.planner(world.grants(&[
+        json!({"actions": ["slow"], "not_after": crate::world::NOW + 30}),
+        json!({"actions": ["refund"], "not_after": crate::world::NOW + 60}),
+    ]));
+    let (headers, body) = client.modern_request("subscriptions/listen", json!({"notifications": {}}));
+    let mut stream = client.raw(Method::POST, headers, &body.to_string()).await.into_body();
+    next_event(&mut stream).await.unwrap();
+    next_event(&mut stream).await.unwrap();
+    world.clock.advance(Duration::from_secs(61));
+    assert_eq!(next_event(&mut stream).await.unwrap()["error"]["data"]["code"], "grant_expired");
+}
+
+#[tokio::test]
 async fn subscriptions_carry_the_clients_own_id_and_only_granted_resources() {
     for modern_upstream in [true, false] {
         let world = World::new(modern_upstream).await;

@@ -57,6 +57,7 @@ pub(crate) struct Wish {
     pub(crate) captures: Captures,
     pub(crate) denials: Denials,
     pub(crate) list_requestable: bool,
+    pub(crate) tools: BTreeMap<String, ToolRule>,
 }
 
 impl Wish {
@@ -70,6 +71,7 @@ impl Wish {
             captures: Captures::default(),
             denials: Denials::default(),
             list_requestable: false,
+            tools: tools(),
         }
     }
 
@@ -130,12 +132,13 @@ impl World {
         (wish.settings)(&mut settings);
         let url = wish.fake.serve().await;
         let upstream = wish.upstream.unwrap_or(Upstream::Http { url, headers: wish.headers });
+        let tools = wish.tools;
         let server = |name: &str| {
             Arc::new(Server {
                 id: ServerId::parse(name).unwrap(),
                 title: name.into(),
                 location: format!("{base}/mcp/{name}"),
-                tools: tools(),
+                tools: tools.clone(),
             })
         };
         let routes = ["helpdesk", "other"].map(|name| Route {

@@ -165,9 +165,10 @@ proptest! {
         prop_assert_eq!((&shown.returned, &shown.masked), (&projected.returned, &projected.masked));
         let expected = if wrap { projected.value.get("result") } else { Some(&projected.value) };
         let written = shown.value["content"][0]["text"].as_str().unwrap();
-        match expected {
-            Some(expected) => prop_assert_eq!(&serde_json::from_str::<Value>(written).unwrap(), expected),
-            None => prop_assert_eq!(written, mask::WITHHELD),
+        if let Some(expected) = expected {
+            prop_assert_eq!(&serde_json::from_str::<Value>(written).unwrap(), expected);
+        } else {
+            prop_assert_eq!(written, mask::WITHHELD);
         }
         let says = shown.value["content"].as_array().unwrap().iter().any(|block| block["text"] == mask::EMPTIED);
         prop_assert_eq!(says, projected.emptied);

@@ -13,7 +13,7 @@ use crate::mcp::{
     revision,
 };
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming as Body;
 use serde::{Serialize, Serializer, ser::SerializeMap};
@@ -230,6 +230,10 @@ async fn open(inner: &HttpEndpoint, response: Response<Body>, id: u64) -> Opened
     if inner.is_forgotten(status) || (status == StatusCode::BAD_REQUEST && inner.lost().await) {
         // Refused before it was run, whatever the body says.
         return Opened::Last(ExchangeEvent::Failed(LinkFailure::Forgotten));
+    }
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        let after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        return Opened::Last(ExchangeEvent::Failed(LinkFailure::Busy(after)));
     }
     if status.is_success() && is_event_stream(&response) {
         return Opened::Events(response.into_body());

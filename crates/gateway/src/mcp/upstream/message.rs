@@ -6,6 +6,7 @@ use crate::{
         headers::Declared,
         revision::ClientProfile,
     },
+    road::rejection::Rejection,
     settings::Settings,
 };
 use remit_model::{
@@ -26,6 +27,8 @@ pub(crate) enum LinkFailure {
     Malformed(String),
     /// The upstream forgot our session; nothing was executed.
     Forgotten,
+    /// The upstream answered 429; nothing was executed. With the seconds it wants us to wait.
+    Busy(Option<u32>),
 }
 
 impl LinkFailure {
@@ -40,7 +43,18 @@ impl LinkFailure {
                 tracing::warn!(server, detail, "upstream answered outside the protocol");
                 Refusal::new(Code::UpstreamMalformed, "the upstream server's answer could not be read")
             }
+            Self::Busy(after) => Rejection::Busy(*after).refusal(),
             Self::Forgotten => Refusal::new(Code::UpstreamUnavailable, "the upstream server ended the session"),
+        }
+    }
+}
+
+impl LinkFailure {
+    /// How a call ends that it ended.
+    pub(crate) fn rejection(&self, server: &str) -> Rejection {
+        match self {
+            Self::Busy(after) => Rejection::Busy(*after),
+            other => other.refusal(server).into(),
         }
     }
 }

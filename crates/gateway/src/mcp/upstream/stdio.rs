@@ -290,7 +290,7 @@ impl Inner {
     }
 
     /// Hands a message to the exchange it belongs to, or to the listener.
-    async fn dispatch(&self, message: Message) {
+    fn dispatch(&self, message: Message) {
         let id = match &message {
             Message::Response(response) => response.id.as_u64(),
             Message::Notification(note) if note.method == "notifications/progress" => {
@@ -312,7 +312,11 @@ impl Inner {
         if let Some(Waiting { sender, progress }) = found
             && let Some(arrived) = arrival(message, id, progress.as_ref())
         {
-            let _ = sender.send(arrived).await;
+            // A caller that does not keep up loses messages on the way; the last place is kept for its answer, so that nobody
+            // else who talks to this child waits for it.
+            if matches!(arrived, ExchangeEvent::Answer(_)) || sender.capacity() > 1 {
+                let _ = sender.try_send(arrived);
+            }
         }
     }
 
@@ -358,7 +362,7 @@ async fn pump(inner: Arc<Inner>, stdout: ChildStdout, settings: Arc<Settings>) {
             continue;
         }
         match envelope::parse(text, &limits) {
-            Ok(message) => inner.dispatch(message).await,
+            Ok(message) => inner.dispatch(message),
             Err(refusal) => {
                 skipped += 1;
                 log_skipped(&inner.name, text, &refusal, skipped);
