@@ -11,7 +11,7 @@ use crate::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Write},
     path::{Path, PathBuf},
     sync::Arc,
@@ -377,7 +377,7 @@ impl<'a> Stage<'a> {
     fn write(&mut self, path: &str, bytes: &[u8], audience: Audience) -> Result<(), WriteError> {
         let target = self.root.join(path);
         let folder = target.parent().unwrap_or(self.root);
-        fs::create_dir_all(folder).map_err(io_error(folder))?;
+        create_folder(folder, audience).map_err(io_error(folder))?;
         let temporary = self.root.join(format!("{path}.tmp"));
         write_durably(&temporary, bytes, audience).map_err(io_error(&temporary))?;
         fs::rename(&temporary, &target).map_err(io_error(&target))?;
@@ -401,6 +401,16 @@ impl<'a> Stage<'a> {
             let _ = fs::remove_dir_all(folder);
         }
     }
+}
+
+fn create_folder(folder: &Path, audience: Audience) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    if audience == Audience::Operator {
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    }
+    builder.create(folder)
 }
 
 fn write_durably(path: &Path, bytes: &[u8], audience: Audience) -> io::Result<()> {
