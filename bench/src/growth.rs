@@ -91,13 +91,13 @@ pub(crate) fn fill(database: &Path, count: u64, size: u64) -> Result<()> {
     let last = i64::try_from(count.checked_sub(1).context("an empty log")?)?;
     let end = i64::try_from(size.max(count + 1))?;
     let tx = conn.transaction()?;
-    tx.execute("UPDATE records SET idx = ?1 WHERE idx = ?2", params![end, last])?;
-    tx.execute("UPDATE sides SET idx = ?1 WHERE idx = ?2", params![end, last])?;
+    tx.execute("UPDATE records SET place = ?1 WHERE place = ?2", params![end, last])?;
+    tx.execute("UPDATE sides SET place = ?1 WHERE place = ?2", params![end, last])?;
     // Real records would have moved this mark along.
     tx.execute("UPDATE meta SET value = ?1 WHERE name = 'sessions_upto'", [(end + 1).to_string()])?;
     {
         let mut insert =
-            tx.prepare("INSERT INTO records (tenant, idx, record_id, leaf_hash, bytes) VALUES ('main', ?1, ?2, ?3, ?4)")?;
+            tx.prepare("INSERT INTO records (tenant, place, record_id, leaf_hash, bytes) VALUES ('main', ?1, ?2, ?3, ?4)")?;
         let (mut leaf, filler) = ([0_u8; 32], vec![0x5a_u8; FILLER]);
         for index in last..end {
             let (head, _) = leaf.split_at_mut(8);

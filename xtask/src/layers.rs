@@ -81,11 +81,9 @@ const RULES: &[Rule] = &[
 #[rustfmt::skip]
 const CIRCLES: &[(&str, usize)] = &[
     ("bench", 2),
-    ("gateway", 1),
     ("ledger", 1),
     ("model", 2),
     ("policy", 1),
-    ("store", 1),
     ("token", 2),
 ];
 

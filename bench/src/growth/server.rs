@@ -112,7 +112,8 @@ fn populate(world: &World, agents: usize) -> Result<u64> {
     let tx = conn.transaction()?;
     let mut own = 0;
     {
-        let mut insert = tx.prepare("INSERT INTO agents (tenant, name, body, revision) VALUES ('main', ?1, ?2, 1)")?;
+        let mut insert =
+            tx.prepare("INSERT INTO world (tenant, kind, key, body, revision) VALUES ('main', 'agent', ?1, ?2, 1)")?;
         for number in 0..agents {
             let (name, body) = agent(world, number)?;
             own += body.len() as u64;

@@ -1,6 +1,6 @@
 //! A batch: what must hold, what changes, what is recorded. Plain data, committed whole or not at all.
 
-use crate::commit::outage::Outage;
+use crate::{commit::outage::Outage, db::error::DbError};
 use remit_ledger::{Draft, Hash, Side, vault::KeyId};
 use remit_model::{
     agent::{Agent, AgentStatus, Human},
@@ -58,13 +58,6 @@ impl Batch {
         self
     }
 
-    /// Whether anything of it is written before its records are sealed: changes, and budgets and identifiers that are taken
-    /// where they are checked.
-    pub(crate) fn writes_before_records(&self) -> bool {
-        !self.changes.is_empty()
-            || self.require.iter().any(|need| matches!(need, Precondition::Budget(_) | Precondition::Once { .. }))
-    }
-
     /// Accepts this identifier once. SPEC: J-09.
     #[must_use]
     pub fn once(self, kind: JtiKind, key: impl Into<String>, until: UnixTime) -> Self {
@@ -113,6 +106,22 @@ pub enum Precondition {
     Held(String),
     /// This refresh token is the newest of an unrevoked family and unexpired.
     RefreshCurrent(KeyedHash),
+    /// Every party may act, and neither the token, one it descends from, nor their chain is revoked. What was true when a
+    /// request was looked at may have changed by its commit, here or at another replica: this is asked at the commit.
+    Active {
+        parties: Vec<Party>,
+        /// The `jti` of the token that is used, then of those it descends from; none for what needs no token.
+        tokens: Vec<String>,
+        txn: String,
+    },
+}
+
+/// Someone whose status decides whether a batch may happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Party {
+    Agent(AgentId),
+    /// A person, by their local name.
+    Human(String),
 }
 
 /// An amount to count against a limit. Amounts are whole numbers of a unit the caller fixes per key (calls; millionths of a currency).
@@ -127,7 +136,7 @@ pub struct Budget {
 }
 
 /// Which single-use space an identifier belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JtiKind {
     ClientAssertion,
@@ -242,15 +251,6 @@ impl Revocation {
         }
     }
 
-    pub(crate) fn from_parts(kind: &str, key: String) -> Option<Self> {
-        match kind {
-            "jti" => Some(Self::Jti(key)),
-            "txn" => Some(Self::Txn(key)),
-            "family" => Some(Self::Family(key)),
-            _ => None,
-        }
-    }
-
     pub fn key(&self) -> &str {
         match self {
             Self::Jti(key) | Self::Txn(key) | Self::Family(key) => key,
@@ -357,7 +357,21 @@ pub enum ApplyError {
     Unavailable(Outage),
 }
 
-/// A point read failed.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("the store cannot be read: {0}")]
-pub struct ReadError(pub(crate) String);
+/// A read failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    #[error("the store cannot be read: {0}")]
+    Database(#[from] DbError),
+    /// A stored row is not what was written.
+    #[error("a stored row {what} cannot be read: {source}")]
+    Row { what: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("the store is stopping, so nothing is read")]
+    Stopped,
+}
+
+impl ReadError {
+    pub(crate) fn row(what: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Row { what, source: Box::new(source) }
+    }
+}

@@ -1,15 +1,16 @@
 //! What a store needs to open, and why it may refuse to.
 
+use crate::{batch::ApplyError, db::error::DbError, world::row::RowError};
 use remit_clock::{Clock, Entropy};
 use remit_model::id::TenantId;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
+    error::Error,
     fmt,
     path::{Path, PathBuf},
     time::Duration,
 };
-use thiserror::Error;
 use zeroize::Zeroizing;
 
 /// How to open a store. One data directory holds one tenant's state and one log.
@@ -120,7 +121,7 @@ impl fmt::Debug for Secret {
 }
 
 /// Why a store does not open. Each is for the operator; none reaches a caller of the API.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
     #[error("another process holds {0}: two servers must not write one log")]
@@ -128,7 +129,7 @@ pub enum StoreError {
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
     #[error("the database failed: {0}")]
-    Database(#[from] rusqlite::Error),
+    Database(#[from] DbError),
     #[error("the database has schema version {found}, newer than {known} of this program")]
     SchemaTooNew { found: i64, known: i64 },
     #[error("the database belongs to {what} `{found}`, but the configuration says `{expected}`")]
@@ -159,11 +160,13 @@ pub enum StoreError {
     )]
     WitnessFork { witness: String, size: u64, first: Option<u64> },
     #[error("the ledger failed: {0}")]
-    Ledger(String),
+    Ledger(#[source] Box<dyn Error + Send + Sync>),
     #[error("the start record could not be written: {0}")]
-    Start(String),
+    Start(#[source] ApplyError),
     #[error("the stop record could not be written: {0}")]
-    Stop(String),
+    Stop(#[source] ApplyError),
+    #[error("that values are destroyed could not be recorded, so they are kept: {0}")]
+    Redaction(#[source] ApplyError),
     #[error(
         "a reader held the database for too long; what was erased may still be in its write-ahead log until the next checkpoint"
     )]
@@ -175,8 +178,21 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    pub(crate) fn ledger(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Ledger(error.into())
+    }
+
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }
+    }
+}
+
+impl From<RowError> for StoreError {
+    fn from(error: RowError) -> Self {
+        match error {
+            RowError::Database(error) => Self::Database(error),
+            error => Self::Corrupt(error.to_string()),
+        }
     }
 }

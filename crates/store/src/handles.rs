@@ -1,6 +1,6 @@
 //! What the writer, the publisher and every handle of a store share.
 
-use crate::{commit::outage::Conditions, store::Stats, token_cache::Recent, world::snapshot::Snapshot};
+use crate::{commit::outage::Conditions, token_cache::TokenCache, world::snapshot::Snapshot};
 use arc_swap::ArcSwap;
 use std::{
     collections::BTreeMap,
@@ -12,7 +12,7 @@ use std::{
 };
 
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct Handles {
     pub(crate) snapshot: ArcSwap<Snapshot>,
     /// Committed records: the next index.
     pub(crate) committed: AtomicU64,
@@ -23,7 +23,7 @@ pub(crate) struct Shared {
     pub(crate) counts: Counts,
     pub(crate) conditions: Conditions,
     pub(crate) reads: Reads,
-    pub(crate) recent: Recent,
+    pub(crate) tokens: TokenCache,
     /// Held by whoever moves the write-ahead log into the database: SQLite turns a second one away at once.
     pub(crate) backfilling: Mutex<()>,
     pub(crate) forgetting: Forgetting,
@@ -65,6 +65,23 @@ impl Reads {
     }
 }
 
+/// Counts since opening; they depend on no clock, so tests and benchmarks can assert them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Transactions committed, each one fsync of the write-ahead log.
+    pub transactions: u64,
+    /// Batches committed.
+    pub batches: u64,
+    /// Batches refused: a precondition did not hold, or they were invalid.
+    pub conflicts: u64,
+    /// Batches answered `Unavailable` because the database failed.
+    pub failures: u64,
+    /// Records committed.
+    pub records: u64,
+    /// Checkpoints signed and published.
+    pub checkpoints: u64,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) transactions: AtomicU64,
@@ -75,7 +92,7 @@ pub(crate) struct Counts {
     pub(crate) checkpoints: AtomicU64,
 }
 
-impl Shared {
+impl Handles {
     pub(crate) fn new(snapshot: Snapshot, committed: u64) -> Self {
         Self {
             snapshot: ArcSwap::from_pointee(snapshot),
@@ -85,7 +102,7 @@ impl Shared {
             counts: Counts::default(),
             conditions: Conditions::default(),
             reads: Reads::default(),
-            recent: Recent::default(),
+            tokens: TokenCache::default(),
             backfilling: Mutex::default(),
             forgetting: Forgetting::default(),
         }
@@ -93,7 +110,7 @@ impl Shared {
 
     /// Empties what is remembered of tokens, here and wherever else it is.
     pub(crate) fn forget(&self) {
-        self.recent.forget();
+        self.tokens.forget();
         let world = self.snapshot.load_full();
         for forget in self.forgetting.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             forget(&world);

@@ -12,10 +12,12 @@ mod batch;
 mod commit;
 mod config;
 mod db;
+mod erasure;
 mod handles;
-mod lock;
 mod log;
+mod private;
 mod quota;
+mod reads;
 mod recovery;
 mod store;
 mod token_cache;
@@ -23,15 +25,20 @@ mod vault;
 mod world;
 
 pub use batch::{
-    Applied, ApplyError, Batch, Budget, Change, Erasing, JtiKind, KeyedHash, Necessity, Precondition, ReadError, Receipt,
+    Applied, ApplyError, Batch, Budget, Change, Erasing, JtiKind, KeyedHash, Necessity, Party, Precondition, ReadError, Receipt,
     Revocation, StoredCode, StoredRecord, StoredRefresh, StoredToken,
 };
-pub use commit::erase::{EraseError, Erased};
-pub use commit::outage::Outage;
+pub use commit::outage::{Outage, WriteFailure};
 pub use config::{Config, Secret, StoreError};
+pub use db::error::{DbError, DbErrorKind};
+pub use erasure::{EraseError, Erased};
+pub use handles::Stats;
 pub use log::witness::{Cosignatures, Sighting, Witnesses, Witnessing};
 pub use quota::Quota;
 pub use remit_ledger::Draft;
-pub use store::{Stats, Store, keyed_hash};
+pub use store::{Store, keyed_hash};
 pub use vault::keyring;
-pub use world::snapshot::Snapshot;
+pub use world::{
+    follow::{Followed, Follower},
+    snapshot::Snapshot,
+};

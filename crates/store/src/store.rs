@@ -2,19 +2,19 @@
 
 use crate::{
     batch::{Applied, ApplyError, Batch, Change, KeyedHash, ReadError, StoredCode, StoredRecord, StoredRefresh, StoredToken},
-    commit::group_commit::{Beginning, Group, insert},
-    commit::outage::Outage,
-    commit::session_counts::Book,
-    commit::spool::Spool,
-    commit::writer::{self, Job},
+    commit::{
+        command::Command, group_commit::GroupCommit, heartbeat::Left, outage::Outage, seal::Sealing,
+        session_counts::SessionCounts, writer::Writer,
+    },
     config::{Config, Secret, StoreError},
-    db::readers::{self, Readers},
-    db::sqlite,
-    handles::Shared,
-    lock::Lock,
-    log::publisher::{self, Order, Publisher},
-    log::witness::Witnessing,
-    recovery,
+    db::{readers::Readers, sqlite::Db},
+    handles::{Handles, Stats},
+    log::{
+        publisher::{Publisher, PublisherCommand, WriterHandle},
+        witness::Witnessing,
+    },
+    private::Lock,
+    reads, recovery,
     vault::Vault,
     world::snapshot::Snapshot,
 };
@@ -24,8 +24,7 @@ use remit_ledger::{
     Record, Sealer,
     record::{Draft, Environment, Identity, Pepper, ProducerKind, RecordKey},
 };
-use remit_model::id::TenantId;
-use rusqlite::Connection;
+use remit_model::{Refusal, id::TenantId};
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -44,37 +43,24 @@ pub(crate) struct Inner {
     ledger_dir: PathBuf,
     log_origin: String,
     pepper: hmac::Key,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) handles: Arc<Handles>,
     pub(crate) vault: Vault,
     pub(crate) readers: Readers,
     pub(crate) clock: Clock,
-    pub(crate) queue: mpsc::Sender<Job>,
+    pub(crate) queue: mpsc::Sender<Command>,
     queue_wait: Duration,
     continued: bool,
-    orders: blocking::Sender<Order>,
+    orders: blocking::Sender<PublisherCommand>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-}
-
-/// Counts since opening; they depend on no clock, so tests and benchmarks can assert them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Transactions committed, each one fsync of the write-ahead log.
-    pub transactions: u64,
-    /// Batches committed.
-    pub batches: u64,
-    /// Batches refused: a precondition did not hold, or they were invalid.
-    pub conflicts: u64,
-    /// Batches answered `Unavailable` because the database failed.
-    pub failures: u64,
-    /// Records committed.
-    pub records: u64,
-    /// Checkpoints signed and published.
-    pub checkpoints: u64,
 }
 
 impl Store {
     /// Opens or creates the store, checks the ledger directory against the database, and writes the start record.
     /// Blocks; call it before the server serves.
+    ///
+    /// # Errors
+    /// The directory is held by another process, a file cannot be read or belongs to another log, or the database and the
+    /// ledger directory contradict each other. Nothing was signed.
     pub fn open(config: Config) -> Result<Self, StoreError> {
         Self::open_witnessed(config, Witnessing::default())
     }
@@ -83,56 +69,51 @@ impl Store {
     /// every new head is shown to them before it is published.
     pub fn open_witnessed(config: Config, witnessing: Witnessing) -> Result<Self, StoreError> {
         let lock = Arc::new(Lock::take(&config.data_dir)?);
-        let path = config.data_dir.join("remit.db");
-        let conn = sqlite::open_writer(&path)?;
-        recovery::bind(&conn, &config)?;
-        let vault = recovery::vault(&conn, &config)?;
-        let snapshot = recovery::snapshot(&conn, &config)?;
-        let spool = open_spool(&conn, &config)?;
-        let (count, last) = recovery::tail(&conn, config.tenant.as_str())?;
-        let book = Book::load(&conn, config.tenant.as_str())?;
+        let mut db = Db::open(&config.data_dir, &config.tenant)?;
+        recovery::bind(&db, &config)?;
+        let vault = recovery::vault(&db, &config)?;
+        let snapshot = recovery::snapshot(&db, &config)?;
+        let spool = recovery::spool(&mut db, &config)?;
+        let (head, last) = recovery::tail(&db)?;
+        let counts = SessionCounts::load(&db)?;
+        let source = db.source();
         // LG-17: the ledger directory is compared with the database before anything is sealed or signed.
-        let (publisher, published) = Publisher::open(&path, &config, vault.clone(), count, witnessing)?;
+        let (publisher, published) = Publisher::open(&source, &config, vault.clone(), head.next_index, witnessing)?;
 
-        let shared = Arc::new(Shared::new(snapshot, count));
-        shared.published.store(published, Ordering::Release);
+        let handles = Arc::new(Handles::new(snapshot, head.next_index));
+        handles.published.store(published, Ordering::Release);
         let sealer = sealer(&config, vault.pepper().clone(), last.as_ref())?;
         let start = start_record(&config, sealer.key(), publisher.vkey());
-        let beginning = Beginning { sealer, vault: vault.clone(), spool, book };
-        let mut group = Group::new(conn, shared.clone(), &config, beginning);
-        writer::single(&mut group, Batch::new(config.tenant.clone()).note().record(start))
-            .map_err(|error| StoreError::Start(error.to_string()))?;
-        group.close_sessions("crash");
+        let ambient = (config.entropy.clone(), config.clock.clone());
+        let sealing = Sealing::new(sealer, vault.clone(), ambient, config.retention.clone(), (head.next_index, counts));
+        let mut writer = Writer::new(GroupCommit::new(db, handles.clone(), sealing, spool, head), config.heartbeat);
+        begin(&mut writer, Batch::new(config.tenant.clone()).note().record(start))?;
 
-        for batch in group.unfinished_erasures()? {
-            writer::single(&mut group, batch).map_err(|error| StoreError::Start(error.to_string()))?;
-        }
-
-        let (queue, jobs) = mpsc::channel(config.queue.max(1));
+        let (queue, commands) = mpsc::channel(config.queue.max(1));
         let (orders, inbox) = blocking::channel();
-        let (writer_lock, desk) = (lock.clone(), publisher::Desk { shared: shared.clone(), writer: queue.clone() });
+        let (writer_lock, handle) = (lock.clone(), WriterHandle { handles: handles.clone(), commands: queue.clone() });
         let threads = vec![
             spawn("store-writer", move || {
-                writer::run(group, jobs);
+                writer.run(commands);
                 drop(writer_lock);
             })?,
             spawn("store-publisher", move || {
-                publisher.run(&desk, &inbox, config.publish_every);
+                publisher.run(&handle, &inbox, config.publish_every);
                 drop(lock);
             })?,
         ];
         Ok(Self(Arc::new(Inner {
-            readers: Readers::new(path, config.tenant.clone()),
+            readers: Readers::new(source),
             vault,
             clock: config.clock,
             tenant: config.tenant,
             ledger_dir: config.ledger_dir,
             log_origin: config.log_origin,
             pepper: hmac::Key::new(hmac::HMAC_SHA256, config.pepper.expose()),
-            shared,
+            handles,
             queue,
             queue_wait: config.queue_wait,
-            continued: count > 0,
+            continued: head.next_index > 0,
             orders,
             threads: Mutex::new(threads),
         })))
@@ -143,12 +124,12 @@ impl Store {
     pub async fn apply(&self, batch: Batch) -> Result<Applied, ApplyError> {
         let issued: Vec<_> = batch.changes.iter().filter_map(Change::issued).cloned().collect();
         let erases = batch.changes.iter().any(|change| matches!(change, Change::Erase(_)));
-        let applied = self.submit(|answer| Job::Apply(batch, answer)).await?;
+        let applied = self.submit(|answer| Command::Apply(batch, answer)).await?;
         for token in &issued {
-            self.0.shared.recent.put(token, || self.snapshot());
+            self.0.handles.tokens.put(token, || self.snapshot());
         }
         if erases {
-            self.0.shared.forget();
+            self.0.handles.forget();
         }
         Ok(applied)
     }
@@ -156,12 +137,12 @@ impl Store {
     /// Has `forget` called after every erasure with the world as it is then, before it is answered: whoever keeps in memory
     /// what says something of people forgets it there. What is remembered afterwards must be of the snapshot of that moment.
     pub fn when_erased(&self, forget: impl Fn(&Snapshot) + Send + Sync + 'static) {
-        self.0.shared.forgetting.add(forget);
+        self.0.handles.forgetting.add(forget);
     }
 
     /// What is true now; never older than any batch whose `apply` has resolved.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.0.shared.snapshot.load_full()
+        self.0.handles.snapshot.load_full()
     }
 
     pub fn tenant(&self) -> &TenantId {
@@ -169,22 +150,29 @@ impl Store {
     }
 
     pub fn stats(&self) -> Stats {
-        self.0.shared.counts.stats()
+        self.0.handles.counts.stats()
     }
 
     /// The gravest thing that keeps actions from being recorded now, if any.
     pub fn outage(&self) -> Option<Outage> {
-        self.0.shared.conditions.outage()
+        self.0.handles.conditions.outage()
+    }
+
+    /// Counts an action that is refused because of this outage before the store was asked for anything, and gives the refusal.
+    /// The record of the outage's end says how many there were; what [`Store::apply`] refuses is counted there.
+    pub fn refuse(&self, outage: &Outage) -> Refusal {
+        self.0.handles.conditions.count_refused(outage.code());
+        outage.refusal()
     }
 
     /// Says whether enough witnesses sign; while they do not, actions are refused.
     pub fn set_witnesses(&self, ok: bool) {
-        self.0.shared.conditions.set_witnesses(!ok);
+        self.0.handles.conditions.set_witnesses(!ok);
     }
 
     /// Says why the keys of the side values cannot be used, or that they can.
     pub fn set_side_store(&self, fault: Option<String>) {
-        self.0.shared.conditions.set_side(fault);
+        self.0.handles.conditions.set_side(fault);
     }
 
     /// Where the published ledger is.
@@ -204,24 +192,20 @@ impl Store {
 
     /// Counts a read of the public part of the log; the next heartbeat states how many there were.
     pub fn count_public_read(&self, what: &'static str) {
-        self.0.shared.reads.count(what);
+        self.0.handles.reads.count(what);
     }
 
     /// Looks after heartbeats, alarms and the spool now; the publisher does so every round.
     pub async fn tend(&self) {
         let (answer, done) = oneshot::channel();
-        let job = Job::Aside(Box::new(move |group: &mut Group| {
-            group.tend(false);
-            let _ = answer.send(());
-        }));
-        if self.0.queue.send(job).await.is_ok() {
+        if self.0.queue.send(Command::Tend { sweep: false, done: Some(answer) }).await.is_ok() {
             let _ = done.await;
         }
     }
 
     /// Number of committed records: the next index.
     pub fn len(&self) -> u64 {
-        self.0.shared.committed.load(Ordering::Acquire)
+        self.0.handles.committed.load(Ordering::Acquire)
     }
 
     /// Whether an earlier process wrote to this store.
@@ -235,30 +219,30 @@ impl Store {
 
     /// Number of records the last published checkpoint covers.
     pub fn published(&self) -> u64 {
-        self.0.shared.published.load(Ordering::Acquire)
+        self.0.handles.published.load(Ordering::Acquire)
     }
 
     /// The code, used or not, until it is swept after its expiry.
     pub async fn code(&self, hash: KeyedHash) -> Result<Option<StoredCode>, ReadError> {
         let vault = self.0.vault.clone();
-        self.0.readers.read(move |conn, tenant| readers::code(conn, tenant, &hash, &vault)).await
+        self.0.readers.read(move |reader| reads::code(reader, &hash, &vault)).await
     }
 
     /// The refresh token, current or not.
     pub async fn refresh(&self, hash: KeyedHash) -> Result<Option<StoredRefresh>, ReadError> {
         let vault = self.0.vault.clone();
-        self.0.readers.read(move |conn, tenant| readers::refresh(conn, tenant, &hash, &vault)).await
+        self.0.readers.read(move |reader| reads::refresh(reader, &hash, &vault)).await
     }
 
     /// The token as it was issued, until it is swept after its expiry or its origin is erased. Whether it was revoked since
     /// is for the snapshot to say.
     pub async fn token(&self, jti: &str) -> Result<Option<Arc<StoredToken>>, ReadError> {
-        let recent = &self.0.shared.recent;
+        let recent = &self.0.handles.tokens;
         if let Some(known) = recent.get(jti) {
             return Ok(Some(known));
         }
         let (jti, vault) = (jti.to_owned(), self.0.vault.clone());
-        let found = self.0.readers.read(move |conn, tenant| readers::token(conn, tenant, &jti, &vault)).await?.map(Arc::new);
+        let found = self.0.readers.read(move |reader| reads::token(reader, &jti, &vault)).await?.map(Arc::new);
         if let Some(token) = &found {
             recent.put(token, || self.snapshot());
         }
@@ -270,7 +254,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn tokens(&self, jtis: &[String]) -> Result<Vec<Option<Arc<StoredToken>>>, ReadError> {
-        let recent = &self.0.shared.recent;
+        let recent = &self.0.handles.tokens;
         let mut found: Vec<Option<Arc<StoredToken>>> = jtis.iter().map(|jti| recent.get(jti)).collect();
         let missing: Vec<String> =
             jtis.iter().zip(&found).filter(|(_, known)| known.is_none()).map(|(jti, _)| jti.clone()).collect();
@@ -278,7 +262,7 @@ impl Store {
             return Ok(found);
         }
         let vault = self.0.vault.clone();
-        let read = self.0.readers.read(move |conn, tenant| readers::tokens(conn, tenant, &missing, &vault)).await?;
+        let read = self.0.readers.read(move |reader| reads::tokens(reader, &missing, &vault)).await?;
         for token in read.into_iter().map(Arc::new) {
             recent.put(&token, || self.snapshot());
             if let Some((_, place)) = jtis.iter().zip(&mut found).find(|(jti, _)| **jti == token.jti) {
@@ -291,7 +275,7 @@ impl Store {
     /// What has been counted under a budget key.
     pub async fn spent(&self, key: &str) -> Result<i64, ReadError> {
         let key = key.to_owned();
-        self.0.readers.read(move |conn, tenant| readers::spent(conn, tenant, &key)).await
+        self.0.readers.read(move |reader| Ok(reader.spent(&key)?)).await
     }
 
     pub async fn record(&self, index: u64) -> Result<Option<StoredRecord>, ReadError> {
@@ -301,30 +285,30 @@ impl Store {
 
     pub async fn record_by_id(&self, record_id: &str) -> Result<Option<StoredRecord>, ReadError> {
         let (id, vault) = (record_id.to_owned(), self.0.vault.clone());
-        self.0.readers.read(move |conn, tenant| readers::record_by_id(conn, tenant, &id, &vault)).await
+        self.0.readers.read(move |reader| reads::record_by_id(reader, &id, &vault)).await
     }
 
     /// Records `from..from + limit`, as far as they exist; at most 1,000 at a time.
     pub async fn records(&self, from: u64, limit: u32) -> Result<Vec<StoredRecord>, ReadError> {
         let vault = self.0.vault.clone();
-        self.0.readers.read(move |conn, tenant| readers::records(conn, tenant, from, limit, &vault)).await
+        self.0.readers.read(move |reader| reads::records(reader, from, limit, &vault)).await
     }
 
     /// Bytes pinned by `PutObject`, by the hex SHA-256.
     pub async fn object(&self, sha256_hex: &str) -> Result<Option<Vec<u8>>, ReadError> {
         let name = sha256_hex.to_owned();
-        self.0.readers.read(move |conn, tenant| readers::object(conn, tenant, &name)).await
+        self.0.readers.read(move |reader| Ok(reader.object(&name)?)).await
     }
 
     /// Publishes everything committed so far now: entries, tiles, side values, a signed checkpoint.
     pub async fn publish(&self) -> Result<(), StoreError> {
-        self.order(Order::Now).await
+        self.order(PublisherCommand::Now).await
     }
 
     /// Destroys the values whose time has come, as the background does by itself; gives back for how many records.
     pub async fn retain(&self) -> Result<usize, StoreError> {
         let (answer, result) = oneshot::channel();
-        self.0.orders.send(Order::Retain(answer)).map_err(|_| StoreError::Closed)?;
+        self.0.orders.send(PublisherCommand::Retain(answer)).map_err(|_| StoreError::Closed)?;
         result.await.unwrap_or(Err(StoreError::Closed))
     }
 
@@ -332,9 +316,9 @@ impl Store {
     pub async fn close(&self) -> Result<(), StoreError> {
         let stop = Draft::stop(self.0.tenant.clone(), PRODUCER);
         let batch = Batch::new(self.0.tenant.clone()).note().record(stop);
-        let stopped = self.submit(|answer| Job::Stop(batch, answer)).await;
-        let published = self.order(Order::Stop).await;
-        let _ = self.0.queue.send(Job::End).await;
+        let stopped = self.submit(|answer| Command::Stop(batch, answer)).await;
+        let published = self.order(PublisherCommand::Stop).await;
+        let _ = self.0.queue.send(Command::End).await;
         let threads = std::mem::take(&mut *self.0.threads.lock().unwrap_or_else(PoisonError::into_inner));
         if threads.is_empty() {
             return Ok(());
@@ -343,11 +327,14 @@ impl Store {
         if !joined.unwrap_or(false) {
             tracing::error!("a thread of the store did not end well");
         }
-        stopped.map_err(|error| StoreError::Stop(error.to_string()))?;
+        stopped.map_err(StoreError::Stop)?;
         published
     }
 
-    async fn submit(&self, job: impl FnOnce(oneshot::Sender<Result<Applied, ApplyError>>) -> Job) -> Result<Applied, ApplyError> {
+    async fn submit(
+        &self,
+        job: impl FnOnce(oneshot::Sender<Result<Applied, ApplyError>>) -> Command,
+    ) -> Result<Applied, ApplyError> {
         let (answer, result) = oneshot::channel();
         match self.0.queue.try_reserve() {
             Ok(place) => place.send(job(answer)),
@@ -360,15 +347,20 @@ impl Store {
         result.await.unwrap_or_else(|_| Err(closed()))
     }
 
-    async fn order(&self, order: impl FnOnce(oneshot::Sender<Result<(), StoreError>>) -> Order) -> Result<(), StoreError> {
+    async fn order(
+        &self,
+        order: impl FnOnce(oneshot::Sender<Result<(), StoreError>>) -> PublisherCommand,
+    ) -> Result<(), StoreError> {
         let (answer, result) = oneshot::channel();
         self.0.orders.send(order(answer)).map_err(|_| StoreError::Closed)?;
         result.await.unwrap_or(Err(StoreError::Closed))
     }
 
     #[cfg(test)]
-    pub(crate) async fn aside(&self, work: impl FnOnce(&mut Group) + Send + 'static) {
-        let _ = self.0.queue.send(Job::Aside(Box::new(work))).await;
+    async fn limit_growth(&self, pages: i64) {
+        let (answer, done) = oneshot::channel();
+        self.0.queue.send(Command::LimitGrowth(pages, answer)).await.unwrap();
+        done.await.unwrap();
     }
 }
 
@@ -404,7 +396,7 @@ fn sealer(config: &Config, pepper: Pepper, last: Option<&Record>) -> Result<Seal
         build_digest: config.build_digest.clone(),
         env: Environment::Prod,
     };
-    let key = RecordKey::from_seed(config.record_key.expose()).map_err(|fault| StoreError::Ledger(fault.to_string()))?;
+    let key = RecordKey::from_seed(config.record_key.expose()).map_err(StoreError::ledger)?;
     Ok(Sealer::new(identity, key, pepper, last))
 }
 
@@ -413,32 +405,15 @@ fn start_record(config: &Config, key: &RecordKey, vkey: &str) -> Draft {
     Draft::start(config.tenant.clone(), PRODUCER, &key.jwk(), vkey, &config.issuer_jwks).ext("heartbeat", every)
 }
 
-/// Opens the spool and gives the database what a process that was killed left in it, before anything else is read.
-fn open_spool(conn: &Connection, config: &Config) -> Result<Spool, StoreError> {
-    let tenant = config.tenant.as_str();
-    let (mut next, _) = recovery::tail(conn, tenant)?;
-    let mut spool = Spool::open(&config.data_dir.join("spool"), config.spool_bytes, next)?;
-    let lost = |what: &str, index| StoreError::Corrupt(format!("the spool {what} record {index}"));
-    let tx = conn.unchecked_transaction()?;
-    for row in spool.rows() {
-        if row.index < next {
-            if recovery::leaf(conn, tenant, row.index)? != Some(row.leaf_hash) {
-                return Err(lost("and the database disagree about", row.index));
-            }
-            continue;
-        }
-        if row.index > next {
-            return Err(lost("begins after what the database holds, at", row.index));
-        }
-        insert(conn, tenant, row).map_err(|error| StoreError::Corrupt(format!("record {}: {error}", row.index)))?;
-        next = next.saturating_add(1);
+/// The first records: the start, the ends of sessions that the last process left open, erasures that it left half-way.
+fn begin(writer: &mut Writer, start: Batch) -> Result<(), StoreError> {
+    let tenant = start.tenant.clone();
+    writer.single(start).map_err(StoreError::Start)?;
+    writer.close_sessions(Left::Crash);
+    for batch in recovery::unfinished_erasures(&writer.group.db, &tenant)? {
+        writer.single(batch).map_err(StoreError::Start)?;
     }
-    tx.commit()?;
-    if !spool.rows().is_empty() {
-        tracing::warn!(records = spool.rows().len(), "the spool of the last process was moved into the database");
-        spool.clear();
-    }
-    Ok(spool)
+    Ok(())
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
@@ -473,22 +448,11 @@ mod tests {
             .record(Draft::new(TenantId::main(), PRODUCER, RecordType::Token))
     }
 
-    /// Lets the database grow by so many pages, as a disk that is nearly full does.
-    async fn room(store: &Store, pages: i64) {
-        store
-            .aside(move |group| {
-                let conn = group.connection();
-                let used: i64 = conn.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
-                conn.pragma_update(None, "max_page_count", used + pages).unwrap();
-            })
-            .await;
-    }
-
     #[tokio::test]
     async fn a_full_disk_refuses_whole_batches_and_recovery_keeps_order() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(config(dir.path())).unwrap();
-        room(&store, 4).await;
+        store.limit_growth(4).await;
         let (mut n, mut before) = (0, store.len());
         let refused = loop {
             match store.apply(fact(n)).await {
@@ -497,7 +461,7 @@ mod tests {
             }
             n += 1;
         };
-        assert!(matches!(&refused, ApplyError::Unavailable(Outage::Disk(reason)) if reason.contains("full")), "{refused}");
+        assert!(matches!(&refused, ApplyError::Unavailable(Outage::Disk(failure)) if failure.is_full()), "{refused}");
         assert!(matches!(store.apply(fact(n)).await, Err(ApplyError::Unavailable(_))), "still full");
         let jti = format!("jti-{n}");
         assert_eq!(store.len(), before, "nothing half-done: no record,");
@@ -505,7 +469,7 @@ mod tests {
         assert_eq!(store.stats().failures, 2);
         assert_eq!(store.outage().map(|outage| outage.code()), Some(remit_model::Code::LedgerFull));
 
-        room(&store, 100_000).await;
+        store.limit_growth(100_000).await;
         let applied = store.apply(fact(n)).await.expect("and no jti remembered");
         assert_eq!(applied.receipts[0].index, before + 2, "after the records that the outage began and is over");
         assert!(store.snapshot().is_revoked(&jti, [], "-"));

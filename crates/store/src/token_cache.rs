@@ -15,15 +15,15 @@ use std::sync::Arc;
 const ROOM: usize = 32 << 20;
 
 #[derive(Debug)]
-pub(crate) struct Recent(Memory<String, Arc<StoredToken>>);
+pub(crate) struct TokenCache(Memory<String, Arc<StoredToken>>);
 
-impl Default for Recent {
+impl Default for TokenCache {
     fn default() -> Self {
         Self(Memory::new(ROOM))
     }
 }
 
-impl Recent {
+impl TokenCache {
     pub(crate) fn get(&self, jti: &str) -> Option<Arc<StoredToken>> {
         self.0.get(jti)
     }
@@ -57,7 +57,7 @@ fn bytes(token: &StoredToken) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::Revocation;
+    use crate::world::row::{Kind, PLAIN, Row};
     use remit_model::{Authority, Chain, EdgeProof, Hop, Principal, TenantId, UnixTime};
 
     fn token(jti: String, edge: usize) -> Arc<StoredToken> {
@@ -85,11 +85,12 @@ mod tests {
 
     #[test]
     fn what_was_read_before_an_erasure_is_not_kept_after_it() {
-        let (recent, read) = (Recent::default(), token("a".to_owned(), 10));
+        let (recent, read) = (TokenCache::default(), token("a".to_owned(), 10));
         recent.put(&read, world);
         assert!(recent.get("a").is_some());
         let mut erased = Snapshot::clone(&world());
-        erased.revoke(&Revocation::Txn("txn of a".to_owned()), UnixTime(99));
+        let (kind, until) = (Kind::RevokedChain, Some(UnixTime(99)));
+        erased.fold(Row { kind, key: "txn of a".into(), body: Some(PLAIN.into()), revision: 1, until }).unwrap();
         recent.forget();
         assert!(recent.get("a").is_none());
         recent.put(&read, || Arc::new(erased));
@@ -99,7 +100,7 @@ mod tests {
     #[test]
     fn large_tokens_take_no_more_room_than_many_small_ones() {
         for edge in [10, 100_000] {
-            let recent = Recent::default();
+            let recent = TokenCache::default();
             for n in 0..2_000 {
                 recent.put(&token(format!("{n}"), edge), world);
             }

@@ -104,7 +104,7 @@ async fn an_agent_whose_row_cannot_be_read_is_named_and_may_do_nothing() {
     for name in ["planner", "reader"] {
         assert_eq!(world.admin("POST", "/admin/v1/agents", &registration(name)).await.0, StatusCode::CREATED);
     }
-    let world = damaged(world, "{\"id\":\"reader\"", "{\"id\"~\"reader\"").await;
+    let world = damaged(world, "\"id\":\"reader\"", "\"id\"~\"reader\"").await;
     let (status, answer) = world.admin("GET", "/admin/v1/agents", &Value::Null).await;
     let listed = |at: usize| (answer["agents"][at]["name"].as_str(), answer["agents"][at]["status"].as_str());
     assert_eq!(status, StatusCode::OK);

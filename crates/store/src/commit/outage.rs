@@ -1,20 +1,22 @@
 //! Why nothing may be done now: logging itself is in trouble.
 
+use crate::db::error::DbError;
 use arc_swap::ArcSwapOption;
 use remit_model::refusal::{Code, Refusal};
 use std::{
-    fmt,
+    fmt, io,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
+use thiserror::Error;
 
 /// One way in which logging fails. Changes are refused during any; see [`crate::Necessity`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outage {
-    /// The database cannot be written: the disk is full or fails. The text is for the operator.
-    Disk(String),
+    /// The database cannot be written: the disk is full or fails. For the operator.
+    Disk(WriteFailure),
     /// The keys of the values beside the log are gone or unreadable. The text is for the operator.
     SideStore(String),
     /// Fewer witnesses sign than the quorum policy asks for.
@@ -26,6 +28,54 @@ pub enum Outage {
     /// The store was closed.
     Closed,
 }
+
+/// What keeps records from being written.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum WriteFailure {
+    /// The database took nothing.
+    #[error("{0}")]
+    Database(#[from] DbError),
+    /// Nor did the spool, which stands in for it.
+    #[error("the spool failed: {0}")]
+    Spool(Arc<io::Error>),
+    /// The spool has no room left for this.
+    #[error("the spool is full too")]
+    SpoolFull,
+    /// What the database holds cannot be used.
+    #[error("{0}")]
+    Damaged(Arc<dyn std::error::Error + Send + Sync>),
+}
+
+impl WriteFailure {
+    /// Whether it is for want of room.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Database(error) => error.is_full(),
+            Self::Spool(error) => error.kind() == io::ErrorKind::StorageFull,
+            Self::SpoolFull => true,
+            Self::Damaged(_) => false,
+        }
+    }
+}
+
+impl PartialEq for WriteFailure {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Database(one), Self::Database(other)) => one == other,
+            (Self::Spool(one), Self::Spool(other)) => one.kind() == other.kind(),
+            (Self::SpoolFull, Self::SpoolFull) => true,
+            (Self::Damaged(one), Self::Damaged(other)) => one.to_string() == other.to_string(),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for WriteFailure {}
+
+/// The outages that are recorded as they begin and end, by code.
+pub(crate) const RECORDED: [Code; 4] =
+    [Code::LedgerFull, Code::SideStoreUnavailable, Code::ClockDisrupted, Code::WitnessQuorumLost];
 
 impl Outage {
     /// The stable code a refused caller sees.
@@ -69,17 +119,19 @@ impl fmt::Display for Outage {
 /// What is wrong at this moment, as the parts of the store report it.
 #[derive(Debug, Default)]
 pub(crate) struct Conditions {
-    disk: ArcSwapOption<String>,
+    disk: ArcSwapOption<WriteFailure>,
     side: ArcSwapOption<String>,
     clock: AtomicBool,
     witnesses: AtomicBool,
+    /// Actions refused since they were last counted in, in the order of [`RECORDED`].
+    refused: [AtomicU64; RECORDED.len()],
 }
 
 impl Conditions {
     /// The gravest outage under way.
     pub(crate) fn outage(&self) -> Option<Outage> {
         if let Some(why) = self.disk.load_full() {
-            return Some(Outage::Disk(why.to_string()));
+            return Some(Outage::Disk(WriteFailure::clone(&why)));
         }
         self.without_disk()
     }
@@ -97,7 +149,7 @@ impl Conditions {
 
     /// Every outage under way.
     pub(crate) fn all(&self) -> Vec<Outage> {
-        let disk = self.disk.load_full().map(|why| Outage::Disk(why.to_string()));
+        let disk = self.disk.load_full().map(|why| Outage::Disk(WriteFailure::clone(&why)));
         let side = self.side.load_full().map(|why| Outage::SideStore(why.to_string()));
         let clock = self.clock.load(Ordering::Acquire).then_some(Outage::Clock);
         let witnesses = self.witnesses.load(Ordering::Acquire).then_some(Outage::Witnesses);
@@ -108,8 +160,25 @@ impl Conditions {
         self.clock.store(disrupted, Ordering::Release);
     }
 
-    pub(crate) fn set_disk(&self, why: Option<String>) {
-        self.disk.store(why.map(Arc::new));
+    /// Says why nothing can be written, or that everything can.
+    pub(crate) fn set_disk(&self, why: Option<WriteFailure>) {
+        // Nearly always nothing changes: every commit says that it worked.
+        if why.is_some() || self.disk.load().is_some() {
+            self.disk.store(why.map(Arc::new));
+        }
+    }
+
+    /// Counts an action that was refused for an outage of this code, by the writer or before it was asked.
+    pub(crate) fn count_refused(&self, code: Code) {
+        if let Some(count) = RECORDED.iter().position(|known| *known == code).and_then(|at| self.refused.get(at)) {
+            count.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// The actions refused for an outage of this code since the last time this was asked.
+    pub(crate) fn take_refused(&self, code: Code) -> u64 {
+        let count = RECORDED.iter().position(|known| *known == code).and_then(|at| self.refused.get(at));
+        count.map_or(0, |count| count.swap(0, Ordering::AcqRel))
     }
 
     pub(crate) fn set_side(&self, why: Option<String>) {

@@ -1,7 +1,7 @@
 //! Outages as they begin and end: an alarm in the server's log, and a record as soon as one can be written.
 //! SPEC: record.md §1.10 (PCI DSS 10.7, AU-5).
 
-use crate::commit::outage::Outage;
+use super::outage::Outage;
 use remit_clock::Steps;
 use remit_ledger::record::{Draft, EffectConfirmed, OutcomeStatus, ProducerKind, RecordType};
 use remit_model::{Code, TenantId, ToolClass, time::Moment};
@@ -21,33 +21,35 @@ struct Alarm {
 
 /// All outages under way or not yet recorded as over, and the steps of the clock that were recorded.
 #[derive(Debug, Default)]
-pub(crate) struct Alarms {
+pub(crate) struct OutageRecords {
     alarms: Vec<Alarm>,
     steps: Steps,
 }
 
-impl Alarms {
-    /// Takes note of whether this outage is under way.
-    pub(crate) fn observe(&mut self, code: Code, outage: Option<&Outage>, now: &Moment) {
+impl OutageRecords {
+    /// Takes note of whether this outage is under way, and of the actions it refused since the last time.
+    pub(crate) fn observe(&mut self, code: Code, outage: Option<&Outage>, refused: u64, now: &Moment) {
         let running = self.alarms.iter_mut().find(|alarm| alarm.code == code && alarm.ended.is_none());
         match (running, outage) {
             (None, Some(outage)) => {
                 tracing::error!(%code, %outage, "ALARM: the ledger is degraded; actions are refused");
                 let began = *now;
-                self.alarms.push(Alarm { code, began, announced: false, ended: None, refused: 0, spooled: 0 });
+                self.alarms.push(Alarm { code, began, announced: false, ended: None, refused, spooled: 0 });
             }
+            (Some(alarm), Some(_)) => alarm.refused = alarm.refused.saturating_add(refused),
             (Some(alarm), None) => {
+                alarm.refused = alarm.refused.saturating_add(refused);
                 tracing::warn!(%code, refused = alarm.refused, spooled = alarm.spooled, "the ledger has recovered");
                 alarm.ended = Some(*now);
             }
-            _ => {}
+            // A caller that was refused at the very end of an outage whose record is written already.
+            (None, None) => {}
         }
     }
 
-    /// Counts what an outage under way refused or put into the spool.
-    pub(crate) fn count(&mut self, code: Code, refused: u64, spooled: u64) {
+    /// Counts records that went into the spool.
+    pub(crate) fn count_spooled(&mut self, code: Code, spooled: u64) {
         if let Some(alarm) = self.alarms.iter_mut().find(|alarm| alarm.code == code && alarm.ended.is_none()) {
-            alarm.refused = alarm.refused.saturating_add(refused);
             alarm.spooled = alarm.spooled.saturating_add(spooled);
         }
     }

@@ -1,9 +1,9 @@
 //! Counts that make silence and gaps visible: by session, since the last heartbeat, over the epoch.
 //! SPEC: record.md §1.9 (1), (3), (4).
 
+use crate::db::{error::DbError, group::OpenSessions, sqlite::Db};
 use remit_ledger::record::{Draft, RecordType, Turn};
-use rpds::HashTrieMapSync;
-use rusqlite::{Connection, params};
+use rpds::{HashTrieMapSync, HashTrieSetSync};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -53,15 +53,17 @@ const KEEP_EVERY: u64 = 8_192;
 
 /// All counts of the running epoch. Cloning is cheap.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Book {
+pub(crate) struct SessionCounts {
     /// The first index that the sessions written down do not count.
     kept: u64,
     since: Counts,
     epoch: Counts,
     sessions: HashTrieMapSync<Arc<str>, Arc<Session>>,
+    /// Sessions that are written down, open or not.
+    written: HashTrieSetSync<Arc<str>>,
 }
 
-impl Book {
+impl SessionCounts {
     /// The place of a draft in its session and the counts it states; `index` is the one it will have.
     pub(crate) fn enter(&mut self, draft: &Draft, index: u64) -> Turn {
         let mut turn = Turn { session_seq: None, ..Turn::of(draft) };
@@ -130,64 +132,51 @@ impl Book {
         ends || draft.record_type == RecordType::Heartbeat || next.saturating_sub(self.kept) >= KEEP_EVERY
     }
 
-    /// Writes down the open sessions as of the record before `next`, so that a start after a crash need only read from there.
-    pub(crate) fn keep(&mut self, conn: &Connection, tenant: &str, next: u64) -> rusqlite::Result<()> {
-        let kept = kept_upto(conn, tenant)?;
-        let mut select = conn.prepare_cached("SELECT id FROM sessions WHERE tenant = ?1")?;
-        let known = select.query_map([tenant], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
-        for id in known.iter().filter(|id| !self.sessions.contains_key(id.as_str())) {
-            conn.prepare_cached("DELETE FROM sessions WHERE tenant = ?1 AND id = ?2")?.execute(params![tenant, id])?;
+    /// The open sessions as of the record before `next`, to be written down, so that a start after a crash need only read
+    /// from there.
+    pub(crate) fn keep(&mut self, next: u64) -> OpenSessions {
+        let closed = self.written.iter().filter(|id| !self.sessions.contains_key(&***id));
+        let gone: Vec<Arc<str>> = closed.cloned().collect();
+        for id in &gone {
+            self.written.remove_mut(id);
         }
-        for (id, session) in self.sessions.iter().filter(|(_, session)| session.latest >= kept) {
-            let body =
-                serde_json::to_string(session.as_ref()).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-            conn.prepare_cached("INSERT OR REPLACE INTO sessions (tenant, id, body) VALUES (?1, ?2, ?3)")?.execute(params![
-                tenant,
-                id.as_ref(),
-                body
-            ])?;
+        let mut changed = Vec::new();
+        for (id, session) in self.sessions.iter().filter(|(_, session)| session.latest >= self.kept) {
+            // A session is three numbers and a name: it always has a form.
+            if let Ok(body) = serde_json::to_string(session.as_ref()) {
+                self.written.insert_mut(Arc::clone(id));
+                changed.push((Arc::clone(id), body));
+            }
         }
-        crate::commit::group_commit::set_meta(conn, tenant, KEPT, &next.to_string())?;
         self.kept = next;
-        Ok(())
+        OpenSessions { gone, changed, upto: next }
     }
 
     /// The sessions that were open when the last process ended: those written down, and what the records since say.
-    pub(crate) fn load(conn: &Connection, tenant: &str) -> rusqlite::Result<Self> {
-        let mut book = Self::default();
-        let mut select = conn.prepare("SELECT id, body FROM sessions WHERE tenant = ?1")?;
-        for row in select.query_map([tenant], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))? {
-            let (id, body) = row?;
+    pub(crate) fn load(db: &Db) -> Result<Self, DbError> {
+        let (written, kept) = db.sessions()?;
+        let mut counts = Self { kept, ..Self::default() };
+        for (id, body) in written {
+            let id = Arc::<str>::from(id);
+            counts.written.insert_mut(Arc::clone(&id));
             if let Ok(session) = serde_json::from_str::<Session>(&body) {
-                book.sessions.insert_mut(Arc::from(id), Arc::new(session));
+                counts.sessions.insert_mut(id, Arc::new(session));
             }
         }
-        book.kept = kept_upto(conn, tenant)?;
-        let from = i64::try_from(book.kept).unwrap_or(i64::MAX);
-        let mut select = conn.prepare("SELECT idx, bytes FROM records WHERE tenant = ?1 AND idx >= ?2 ORDER BY idx")?;
-        let mut rows = select.query(params![tenant, from])?;
-        while let Some(row) = rows.next()? {
-            let index = crate::db::readers::unsigned(row, 0)?;
-            let Ok(seen) = serde_json::from_slice::<Seen>(row.get_ref(1)?.as_blob()?) else { continue };
+        db.records_from(kept, |index, bytes| {
+            let Ok(seen) = serde_json::from_slice::<Seen>(bytes) else { return };
             let kind = RecordType::ALL.iter().find(|kind| kind.as_str() == seen.record_type);
             if let (Some(id), Some(kind)) = (seen.session.and_then(|session| session.id), kind) {
-                let mut session = book.sessions.get(id.as_str()).map_or_else(Session::default, |known| Session::clone(known));
-                book.join(&id, &mut session, *kind, index);
-                book.sealed(Some(&id), *kind, &seen.record_id);
+                let mut session = counts.sessions.get(id.as_str()).map_or_else(Session::default, |known| Session::clone(known));
+                counts.join(&id, &mut session, *kind, index);
+                counts.sealed(Some(&id), *kind, &seen.record_id);
             }
-        }
-        Ok(book)
+        })?;
+        Ok(counts)
     }
 }
 
-/// Name in `meta` of the first index the kept sessions do not count.
-const KEPT: &str = "sessions_upto";
-
-fn kept_upto(conn: &Connection, tenant: &str) -> rusqlite::Result<u64> {
-    Ok(crate::recovery::meta(conn, tenant, KEPT)?.and_then(|text| text.parse().ok()).unwrap_or(0))
-}
-
-/// What of a stored record the book needs.
+/// What of a stored record the counts need.
 #[derive(Deserialize)]
 struct Seen {
     record_id: String,

@@ -12,10 +12,10 @@
 //! and a disk writes sectors whole: one that was torn has a sector that is still zero, and nothing whole stands behind it. It
 //! is dropped, and the log says so. Anything else was acknowledged once, and the store does not start without it.
 
-use crate::config::StoreError;
-use remit_ledger::{Hash, Record, tree};
+use crate::{config::StoreError, db::group::RecordRow, private};
+use remit_ledger::{Record, tree};
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, Write as _},
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
@@ -27,19 +27,6 @@ const ROW_HEAD: usize = 8 + 8 + 4 + 4;
 /// What a disk writes whole or not at all.
 const SECTOR: usize = 512;
 
-/// A sealed record as it goes into the database.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Row {
-    pub(crate) index: u64,
-    pub(crate) record_id: String,
-    pub(crate) leaf_hash: Hash,
-    /// When the side values are to be destroyed, in Unix seconds.
-    pub(crate) until: i64,
-    pub(crate) bytes: Vec<u8>,
-    /// Empty when the record commits to nothing.
-    pub(crate) side: Vec<u8>,
-}
-
 /// Rows that are durable here and not yet in the database.
 #[derive(Debug)]
 pub(crate) struct Spool {
@@ -50,7 +37,7 @@ pub(crate) struct Spool {
     end: u64,
     /// Behind this there are only zeros.
     reach: u64,
-    rows: Vec<Row>,
+    rows: Vec<RecordRow>,
     /// Set when the file itself failed; nothing is appended any more.
     broken: bool,
 }
@@ -59,8 +46,8 @@ impl Spool {
     /// Opens the file and reads what a process left in it; `next` is the first index the database does not hold. The whole
     /// size is written once, so that it is really reserved.
     pub(crate) fn open(path: &Path, size: u64, next: u64) -> Result<Self, StoreError> {
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(StoreError::io(path))?;
+        let file = private::options().open(path).map_err(StoreError::io(path))?;
+        private::tighten(path).map_err(StoreError::io(path))?;
         let length = file.metadata().map_err(StoreError::io(path))?.len();
         reserve(&file, length, size).map_err(StoreError::io(path))?;
         let (size, path) = (size.max(length), path.to_owned());
@@ -69,7 +56,7 @@ impl Spool {
         Ok(spool)
     }
 
-    pub(crate) fn rows(&self) -> &[Row] {
+    pub(crate) fn rows(&self) -> &[RecordRow] {
         &self.rows
     }
 
@@ -81,7 +68,7 @@ impl Spool {
     }
 
     /// Appends rows; they are on disk when this returns, and none of them is there when it fails.
-    pub(crate) fn append(&mut self, rows: Vec<Row>) -> io::Result<()> {
+    pub(crate) fn append(&mut self, rows: Vec<RecordRow>) -> io::Result<()> {
         let frame = frame(&rows)?;
         let end = self.end.saturating_add(frame.len() as u64);
         self.reach = self.reach.max(end);
@@ -159,10 +146,10 @@ impl Spool {
 }
 
 /// The rows of the frame that begins at `at`, and where it ends; `None` where there is no whole frame.
-fn frame_at(bytes: &[u8], at: usize) -> Option<(Vec<Row>, usize)> {
+fn frame_at(bytes: &[u8], at: usize) -> Option<(Vec<RecordRow>, usize)> {
     let mut payload = payload_at(bytes, at)?;
     let end = at + HEAD + payload.len();
-    let mut rows: Vec<Row> = Vec::new();
+    let mut rows: Vec<RecordRow> = Vec::new();
     while !payload.is_empty() {
         let (row, rest) = row(payload)?;
         if rows.last().is_some_and(|last| last.index.checked_add(1) != Some(row.index)) {
@@ -202,11 +189,11 @@ fn is_torn(bytes: &[u8], at: usize) -> bool {
 }
 
 /// Most bytes a row takes in the file.
-pub(crate) fn size_of(row: &Row) -> u64 {
+pub(crate) fn size_of(row: &RecordRow) -> u64 {
     (HEAD + ROW_HEAD + row.bytes.len() + row.side.len()) as u64
 }
 
-fn frame(rows: &[Row]) -> io::Result<Vec<u8>> {
+fn frame(rows: &[RecordRow]) -> io::Result<Vec<u8>> {
     let length =
         |bytes: usize| u32::try_from(bytes).map(u32::to_le_bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput));
     let mut payload = Vec::new();
@@ -222,7 +209,7 @@ fn frame(rows: &[Row]) -> io::Result<Vec<u8>> {
 }
 
 /// The row at the beginning of `payload`, and what follows it.
-fn row(payload: &[u8]) -> Option<(Row, &[u8])> {
+fn row(payload: &[u8]) -> Option<(RecordRow, &[u8])> {
     let (index, rest) = payload.split_first_chunk::<8>()?;
     let (until, rest) = rest.split_first_chunk::<8>()?;
     let (length, rest) = rest.split_first_chunk::<4>()?;
@@ -230,7 +217,7 @@ fn row(payload: &[u8]) -> Option<(Row, &[u8])> {
     let (bytes, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
     let (side, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*side_length)).ok()?)?;
     let record = Record::parse(bytes).ok()?;
-    let row = Row {
+    let row = RecordRow {
         index: u64::from_le_bytes(*index),
         record_id: record.record_id().to_owned(),
         leaf_hash: tree::leaf_hash(bytes),
@@ -261,7 +248,7 @@ fn reserve(mut file: &File, length: u64, size: u64) -> io::Result<()> {
 mod tests {
     use super::*;
     use remit_ledger::{
-        Draft, Sealer,
+        Draft, Hash, Sealer,
         record::{Environment, Identity, Pepper, ProducerKind, RecordKey, RecordType},
     };
     use remit_model::{id::TenantId, time::Moment};
@@ -269,7 +256,7 @@ mod tests {
     const SIZE: u64 = 16 << 10;
 
     /// Rows `first..first + count`, whose records are real.
-    fn rows(first: u64, count: u64) -> Vec<Row> {
+    fn rows(first: u64, count: u64) -> Vec<RecordRow> {
         let identity = Identity {
             producer_id: "spiffe://remit.test/main/store".to_owned(),
             version: "0".to_owned(),
@@ -283,17 +270,17 @@ mod tests {
             let draft = Draft::new(TenantId::main(), ProducerKind::Gateway, RecordType::Token);
             let sealed = sealer.seal(draft, &Moment::at(1), |_| {}).unwrap();
             let (bytes, side) = (sealed.bytes, b"sealed values of a person".to_vec());
-            Row { index, record_id: sealed.record_id, leaf_hash: sealed.leaf_hash, until: 0, bytes, side }
+            RecordRow { index, record_id: sealed.record_id, leaf_hash: sealed.leaf_hash, until: 0, bytes, side }
         };
         (first..first + count).map(&mut row).collect()
     }
 
     /// The bytes of a file to which these rows were appended, and where each append ended.
-    fn written(appends: &[Vec<Row>]) -> (Vec<u8>, Vec<usize>) {
+    fn written(appends: &[Vec<RecordRow>]) -> (Vec<u8>, Vec<usize>) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("spool");
         let mut spool = Spool::open(&path, SIZE, 5).unwrap();
-        let mut end = |rows: &Vec<Row>| {
+        let mut end = |rows: &Vec<RecordRow>| {
             spool.append(rows.clone()).unwrap();
             usize::try_from(spool.end).unwrap()
         };
@@ -302,7 +289,7 @@ mod tests {
     }
 
     /// What a start finds in a file of these bytes, where the database holds all before `next`.
-    fn found(bytes: &[u8], next: u64) -> Result<Vec<Row>, String> {
+    fn found(bytes: &[u8], next: u64) -> Result<Vec<RecordRow>, String> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("spool");
         std::fs::write(&path, bytes).unwrap();

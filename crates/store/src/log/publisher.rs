@@ -5,13 +5,15 @@
 //! one thing that must never happen is a checkpoint that contradicts an earlier one, so a directory is continued only
 //! after its head was found to be a prefix of what SQL holds.
 
+use super::witness::{Sighting, Witnesses, Witnessing};
 use crate::{
-    commit::group_commit::Group,
-    commit::writer::Job,
+    commit::command::Command,
     config::{Config, Secret, StoreError},
-    db::sqlite,
-    handles::Shared,
-    log::witness::{Sighting, Witnesses, Witnessing},
+    db::{
+        group::Task,
+        sqlite::{Backfill, DbReader, Source},
+    },
+    handles::Handles,
     vault::Vault,
 };
 use remit_clock::Clock;
@@ -22,9 +24,9 @@ use remit_ledger::{
     tile::{Level, Tile, WIDTH},
     tree::{Frontier, Range},
 };
-use rusqlite::{Connection, OptionalExtension, params};
 use std::{
-    path::{Path, PathBuf},
+    ops::ControlFlow,
+    path::PathBuf,
     sync::{Arc, atomic::Ordering, mpsc as blocking},
     time::Duration,
 };
@@ -49,7 +51,7 @@ const BEHIND: i32 = 3;
 const SWEEP_ROUNDS: u32 = 32;
 const SWEEP_AGAIN: Duration = Duration::from_millis(50);
 
-pub(crate) enum Order {
+pub(crate) enum PublisherCommand {
     Now(oneshot::Sender<Result<(), StoreError>>),
     /// Destroys the values whose time has come; answers for how many records.
     Retain(oneshot::Sender<Result<usize, StoreError>>),
@@ -57,22 +59,42 @@ pub(crate) enum Order {
 }
 
 /// What the publisher sees of the rest of the store.
-pub(crate) struct Desk {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) writer: mpsc::Sender<Job>,
+pub(crate) struct WriterHandle {
+    pub(crate) handles: Arc<Handles>,
+    pub(crate) commands: mpsc::Sender<Command>,
+}
+
+impl WriterHandle {
+    /// Asks the writer for something and waits for its answer. Blocks.
+    pub(super) fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Command,
+    ) -> Result<T, StoreError> {
+        let (answer, result) = oneshot::channel();
+        self.commands.blocking_send(command(answer)).map_err(|_| StoreError::Closed)?;
+        result.blocking_recv().map_err(|_| StoreError::Closed)?
+    }
+
+    /// Bookkeeping on the writer's connection, between groups: there is one writer, and it stays one.
+    pub(super) fn aside(&self, task: Task) -> Result<(), StoreError> {
+        self.ask(|answer| Command::Aside(task, answer))
+    }
+
+    fn tend(&self, sweep: bool) {
+        let _ = self.commands.try_send(Command::Tend { sweep, done: None });
+    }
 }
 
 pub(crate) struct Publisher {
     dir: PathBuf,
     origin: String,
     seed: Secret,
-    pub(crate) tenant: String,
-    pub(crate) vault: Vault,
-    pub(crate) clock: Clock,
-    pub(crate) conn: Connection,
-    backfill: Connection,
+    pub(super) vault: Vault,
+    pub(super) clock: Clock,
+    pub(super) reader: DbReader,
+    backfill: Backfill,
     /// `None` after a failure: the directory is then opened and compared again, as at start.
-    pub(crate) ledger: Option<Writer>,
+    pub(super) ledger: Option<Writer>,
     vkey: String,
     witnesses: Option<Arc<dyn Witnesses>>,
     /// The published head has the cosignatures it needs.
@@ -83,7 +105,7 @@ impl Publisher {
     /// Opens the ledger directory and refuses one that SQL's first `count` records do not extend, and the same of what
     /// witnesses have seen. Gives back how many records it already covers.
     pub(crate) fn open(
-        path: &Path,
+        source: &Source,
         config: &Config,
         vault: Vault,
         count: u64,
@@ -93,11 +115,10 @@ impl Publisher {
             dir: config.ledger_dir.clone(),
             origin: config.log_origin.clone(),
             seed: config.log_key.clone(),
-            tenant: config.tenant.as_str().to_owned(),
             vault,
             clock: config.clock.clone(),
-            conn: sqlite::open_reader(path)?,
-            backfill: sqlite::open_backfill(path)?,
+            reader: source.reader()?,
+            backfill: source.backfill()?,
             ledger: None,
             vkey: String::new(),
             witnesses: witnessing.witnesses,
@@ -118,23 +139,23 @@ impl Publisher {
         &self.vkey
     }
 
-    pub(crate) fn run(mut self, desk: &Desk, inbox: &blocking::Receiver<Order>, every: Duration) {
+    pub(crate) fn run(mut self, writer: &WriterHandle, inbox: &blocking::Receiver<PublisherCommand>, every: Duration) {
         stand_back();
         let mut rounds = 0_u32;
         let patience = u32::try_from(ASK_AGAIN.as_millis().div_ceil(every.as_millis().max(1))).unwrap_or(u32::MAX).max(1);
         let mut waited = Duration::ZERO;
         loop {
             let rest = every.saturating_sub(waited);
-            let pause = if desk.shared.behind.load(Ordering::Relaxed) { rest.min(SWEEP_AGAIN) } else { rest };
+            let pause = if writer.handles.behind.load(Ordering::Relaxed) { rest.min(SWEEP_AGAIN) } else { rest };
             match inbox.recv_timeout(pause) {
-                Ok(Order::Now(answer)) => {
-                    let _ = answer.send(self.publish(desk));
+                Ok(PublisherCommand::Now(answer)) => {
+                    let _ = answer.send(self.publish(writer));
                 }
-                Ok(Order::Retain(answer)) => {
-                    let _ = answer.send(self.publish(desk).and_then(|()| self.retain_all(desk)));
+                Ok(PublisherCommand::Retain(answer)) => {
+                    let _ = answer.send(self.publish(writer).and_then(|()| self.retain_all(writer)));
                 }
-                Ok(Order::Stop(answer)) => {
-                    let result = self.publish(desk);
+                Ok(PublisherCommand::Stop(answer)) => {
+                    let result = self.publish(writer);
                     // The directory's lock is free before the caller hears of it.
                     drop(self);
                     let _ = answer.send(result);
@@ -142,25 +163,24 @@ impl Publisher {
                 }
                 Err(blocking::RecvTimeoutError::Timeout) if pause < rest => {
                     waited += pause;
-                    let _ = desk.writer.try_send(Job::Aside(Box::new(|group: &mut Group| group.tend(false))));
+                    writer.tend(false);
                 }
                 Err(blocking::RecvTimeoutError::Timeout) => {
                     waited = Duration::ZERO;
-                    if let Err(error) = self.publish(desk) {
+                    if let Err(error) = self.publish(writer) {
                         tracing::error!(%error, "the ledger directory could not be brought up to date; will try again");
                     }
-                    self.backfill(desk);
+                    self.backfill(writer);
                     rounds = rounds.wrapping_add(1);
                     if !self.witnessed && rounds.is_multiple_of(patience) {
                         self.ask_again();
                     }
                     if rounds.is_multiple_of(SWEEP_ROUNDS)
-                        && let Err(error) = self.retain(desk)
+                        && let Err(error) = self.retain(writer)
                     {
                         tracing::error!(%error, "values whose time has come could not be destroyed; will try again");
                     }
-                    let sweep = rounds.is_multiple_of(SWEEP_ROUNDS);
-                    let _ = desk.writer.try_send(Job::Aside(Box::new(move |group: &mut Group| group.tend(sweep))));
+                    writer.tend(rounds.is_multiple_of(SWEEP_ROUNDS));
                 }
                 Err(blocking::RecvTimeoutError::Disconnected) => return,
             }
@@ -168,36 +188,37 @@ impl Publisher {
     }
 
     /// Moves the write-ahead log into the database, so that the writer need not while callers wait for it.
-    fn backfill(&self, desk: &Desk) {
-        let _alone = desk.shared.backfilling();
-        if let Err(error) = self.backfill.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
+    fn backfill(&self, writer: &WriterHandle) {
+        let _alone = writer.handles.backfilling();
+        if let Err(error) = self.backfill.step() {
             tracing::debug!(%error, "the write-ahead log could not be emptied; the writer will do it");
         }
     }
 
-    fn retain_all(&mut self, desk: &Desk) -> Result<usize, StoreError> {
+    fn retain_all(&mut self, writer: &WriterHandle) -> Result<usize, StoreError> {
         let mut count = 0;
         loop {
-            match self.retain(desk)? {
+            match self.retain(writer)? {
                 0 => return Ok(count),
                 more => count += more,
             }
         }
     }
 
-    fn publish(&mut self, desk: &Desk) -> Result<(), StoreError> {
-        let committed = desk.shared.committed.load(Ordering::Acquire);
+    fn publish(&mut self, writer: &WriterHandle) -> Result<(), StoreError> {
+        let committed = writer.handles.committed.load(Ordering::Acquire);
         let mut ledger = match self.ledger.take() {
             Some(ledger) => ledger,
             None => self.resume(committed)?,
         };
-        self.objects(&ledger, desk)?;
+        self.objects(&ledger, writer)?;
         while ledger.size() < committed {
             // CRASH: inside, the old checkpoint stands; after, the directory is ahead of `checkpoints` and of nothing else.
             let head = self.chunk(&mut ledger)?;
-            desk.shared.published.store(head.size, Ordering::Release);
-            desk.shared.counts.checkpoints.fetch_add(1, Ordering::Relaxed);
-            self.remember(&head, desk)?;
+            writer.handles.published.store(head.size, Ordering::Release);
+            writer.handles.counts.checkpoints.fetch_add(1, Ordering::Relaxed);
+            // So that the next start need not walk the whole log to compare.
+            writer.aside(Task::HeadSigned { size: head.size, root: head.root, keep: HEADS_KEPT })?;
         }
         self.ledger = Some(ledger);
         Ok(())
@@ -207,26 +228,18 @@ impl Publisher {
     fn chunk(&mut self, ledger: &mut Writer) -> Result<Checkpoint, StoreError> {
         let start = ledger.size();
         let (witnesses, mut enough) = (self.witnesses.clone(), true);
-        let mut select = self.conn.prepare_cached(
-            "SELECT r.bytes, s.body FROM records AS r LEFT JOIN sides AS s ON s.tenant = r.tenant AND s.idx = r.idx
-             WHERE r.tenant = ?1 AND r.idx >= ?2 ORDER BY r.idx LIMIT ?3",
-        )?;
-        let rows = select
-            .query_map(params![self.tenant, signed(start), CHUNK], |row| {
-                Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Option<Vec<u8>>>(1)?))
-            })?
-            .collect::<Result<Vec<_>, _>>()?;
+        let rows = self.reader.records(start, CHUNK)?;
         if rows.is_empty() {
             return Err(StoreError::Corrupt(format!("record {start} is missing")));
         }
-        let entries: Vec<Published<'_>> = rows.iter().map(|(entry, side)| Published { entry, side: side.as_deref() }).collect();
+        let entries: Vec<Published<'_>> =
+            rows.iter().map(|row| Published { entry: &row.bytes, side: row.side.as_deref() }).collect();
         let head = ledger.publish_witnessed(start, &entries, &mut |log| {
             let said = witnesses.as_ref().map(|witnesses| witnesses.cosign(log)).unwrap_or_default();
             enough = said.enough || witnesses.is_none();
             said.lines
         });
         let head = head.map_err(|error| self.refused(error))?;
-        drop(select);
         self.witnessed = enough;
         Ok(head)
     }
@@ -250,35 +263,12 @@ impl Publisher {
     }
 
     /// Pins objects before the records that name them.
-    fn objects(&self, ledger: &Writer, desk: &Desk) -> Result<(), StoreError> {
-        let mut select = self.conn.prepare_cached("SELECT sha256, bytes FROM objects WHERE tenant = ?1 AND published = 0")?;
-        let rows = select
-            .query_map([&self.tenant], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?)))?
-            .collect::<Result<Vec<_>, _>>()?;
-        for (name, bytes) in rows {
+    fn objects(&self, ledger: &Writer, writer: &WriterHandle) -> Result<(), StoreError> {
+        for (name, bytes) in self.reader.new_objects()? {
             ledger.put_object(&bytes).map_err(|error| self.refused(error))?;
-            let tenant = self.tenant.clone();
-            aside(desk, move |conn| {
-                conn.execute("UPDATE objects SET published = 1 WHERE tenant = ?1 AND sha256 = ?2", params![tenant, name])
-                    .map(drop)
-            })?;
+            writer.aside(Task::ObjectPublished(name))?;
         }
         Ok(())
-    }
-
-    /// Notes in SQL what was signed, so that the next start need not walk the whole log to compare.
-    fn remember(&self, head: &Checkpoint, desk: &Desk) -> Result<(), StoreError> {
-        let (tenant, size, root) = (self.tenant.clone(), signed(head.size), head.root);
-        aside(desk, move |conn| {
-            conn.prepare_cached("INSERT OR REPLACE INTO checkpoints (tenant, size, root) VALUES (?1, ?2, ?3)")?
-                .execute(params![tenant, size, root.as_bytes()])?;
-            conn.prepare_cached(
-                "DELETE FROM checkpoints WHERE tenant = ?1 AND size NOT IN
-                 (SELECT size FROM checkpoints WHERE tenant = ?1 ORDER BY size DESC LIMIT ?2)",
-            )?
-            .execute(params![tenant, HEADS_KEPT])
-            .map(drop)
-        })
     }
 
     /// Opens the directory and proves that its head is a prefix of SQL's log. SPEC: LG-17, N-LG-04.
@@ -318,46 +308,40 @@ impl Publisher {
     /// The first of `size` records that is not in SQL what the directory's tiles say; `None` when these do not say.
     fn first_difference(&self, size: u64) -> Result<Option<u64>, StoreError> {
         let Ok(reader) = Reader::open(&self.dir) else { return Ok(None) };
-        let mut select = self.conn.prepare("SELECT leaf_hash FROM records WHERE tenant = ?1 AND idx < ?2 ORDER BY idx")?;
-        let rows = select.query_map(params![self.tenant, signed(size)], |row| row.get(0).map(Hash))?;
-        let mut tile: Vec<Hash> = Vec::new();
-        for (index, leaf) in (0_u64..).zip(rows) {
+        let (mut tile, mut index, mut first): (Vec<Hash>, u64, _) = (Vec::new(), 0, None);
+        let mut silent = false;
+        self.reader.leaves(size, |leaf| {
             if index.is_multiple_of(WIDTH) {
-                let Some(at) = Tile::holding(Level::Hashes(0), index, reader.len()) else { return Ok(None) };
-                let Ok(hashes) = reader.hashes(at) else { return Ok(None) };
-                tile = hashes;
+                let hashes = Tile::holding(Level::Hashes(0), index, reader.len()).and_then(|at| reader.hashes(at).ok());
+                silent = hashes.is_none();
+                tile = hashes.unwrap_or_default();
             }
             let published = usize::try_from(index % WIDTH).ok().and_then(|at| tile.get(at));
-            if published != Some(&leaf?) {
-                return Ok(Some(index));
+            if published != Some(&leaf) {
+                first = Some(index);
+                return ControlFlow::Break(());
             }
-        }
-        Ok(None)
+            index += 1;
+            ControlFlow::Continue(())
+        })?;
+        Ok(first.filter(|_| !silent))
     }
 
     /// The root over SQL's first `size` records: remembered, or else computed from every leaf.
     fn root(&self, size: u64) -> Result<Hash, StoreError> {
-        let known: Option<[u8; 32]> = self
-            .conn
-            .query_row(
-                "SELECT root FROM checkpoints WHERE tenant = ?1 AND size = ?2",
-                params![self.tenant, signed(size)],
-                |row| row.get(0),
-            )
-            .optional()?;
-        if let Some(root) = known {
-            return Ok(Hash(root));
+        if let Some(root) = self.reader.signed_root(size)? {
+            return Ok(root);
         }
         let mut frontier = Frontier::default();
-        let mut select = self.conn.prepare("SELECT leaf_hash FROM records WHERE tenant = ?1 AND idx < ?2 ORDER BY idx")?;
-        for leaf in select.query_map(params![self.tenant, signed(size)], |row| row.get(0))? {
-            frontier.push(Hash(leaf?));
-        }
+        self.reader.leaves(size, |leaf| {
+            frontier.push(leaf);
+            ControlFlow::Continue(())
+        })?;
         Ok(frontier.root())
     }
 
     fn key(&self) -> Result<SigningKey, StoreError> {
-        SigningKey::from_seed(&self.origin, self.seed.expose()).map_err(|error| StoreError::Ledger(error.to_string()))
+        SigningKey::from_seed(&self.origin, self.seed.expose()).map_err(StoreError::ledger)
     }
 
     fn refused(&self, error: WriteError) -> StoreError {
@@ -366,7 +350,7 @@ impl Publisher {
             WriteError::Checkpoint(_) | WriteError::Damaged | WriteError::Overtaken | WriteError::Fork { .. } => {
                 StoreError::LedgerInconsistent(error.to_string())
             }
-            error => StoreError::Ledger(error.to_string()),
+            error => StoreError::ledger(error),
         }
     }
 }
@@ -378,16 +362,4 @@ fn stand_back() {
     if let Err(error) = rustix::process::nice(BEHIND) {
         tracing::debug!(%error, "publishing runs at the priority of requests");
     }
-}
-
-/// Runs a statement on the writer's connection, between groups: SQLite has one writer, and it stays one.
-pub(crate) fn aside(
-    desk: &Desk,
-    work: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
-) -> Result<(), StoreError> {
-    crate::log::retention::on_writer(desk, move |group| group.aside(work))
-}
-
-pub(crate) fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }

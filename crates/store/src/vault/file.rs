@@ -1,7 +1,6 @@
 //! `keys.db`: what is in it, and how a key comes in and is destroyed.
 
-use super::Standing;
-use crate::config::StoreError;
+use crate::{config::StoreError, private};
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     hkdf,
@@ -27,6 +26,16 @@ const LOST: &str = "keys.db.lost";
 const BUSY: Duration = Duration::from_secs(5);
 /// What is wrapped to recognise the seed by.
 const CHECK: &[u8; 32] = &[0x52; 32];
+
+/// What the vault knows of a subject's keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum KeyStatus {
+    /// There never was a key: nothing of theirs was recorded.
+    Unknown,
+    Live(KeyId),
+    /// Destroyed at this time, and nothing was recorded since.
+    Destroyed(UnixTime),
+}
 
 pub(super) struct File {
     conn: Connection,
@@ -98,13 +107,13 @@ impl File {
             .map_err(StoreError::from)
     }
 
-    pub(super) fn standing(&self, reference: &str) -> Result<Standing, StoreError> {
+    pub(super) fn status(&self, reference: &str) -> Result<KeyStatus, StoreError> {
         if let Some(key) = self.live(reference)? {
-            return Ok(Standing::Live(key.id));
+            return Ok(KeyStatus::Live(key.id));
         }
         let destroyed: Option<i64> =
             self.conn.query_row("SELECT max(destroyed_s) FROM keys WHERE subject_ref = ?1", [reference], |row| row.get(0))?;
-        Ok(destroyed.map_or(Standing::Unknown, |at| Standing::Destroyed(UnixTime(at))))
+        Ok(destroyed.map_or(KeyStatus::Unknown, |at| KeyStatus::Destroyed(UnixTime(at))))
     }
 
     pub(super) fn add(&mut self, keys: &[(String, Key)], now: UnixTime, entropy: &Entropy) -> Result<(), StoreError> {
@@ -159,6 +168,7 @@ pub fn keyring(data_dir: &Path, vault: &[u8; 32]) -> Result<Keyring, StoreError>
 }
 
 fn connect(path: &Path) -> Result<Connection, StoreError> {
+    private::create(path).map_err(StoreError::io(path))?;
     let conn = Connection::open(path)?;
     conn.busy_timeout(BUSY)?;
     // What is deleted is overwritten, in the file and in the journal, and every commit is on disk before it returns.

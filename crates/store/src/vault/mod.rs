@@ -5,10 +5,10 @@
 //! first record that uses it commits. A destroyed key is overwritten (`secure_delete`) and leaves its name behind.
 
 mod file;
-mod rows;
+pub(crate) mod rows;
 
+pub(crate) use file::KeyStatus;
 pub use file::keyring;
-pub(crate) use rows::{context, open_row, seal_row};
 
 use crate::{
     config::{Config, StoreError},
@@ -24,7 +24,7 @@ use remit_ledger::{
 };
 use remit_model::{
     Fault,
-    id::{AgentId, Principal, PrincipalKind},
+    id::{AgentId, PrincipalKind},
     time::UnixTime,
 };
 use std::{
@@ -63,16 +63,6 @@ struct State {
     failure: Option<String>,
 }
 
-/// What the vault knows of a subject's keys.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// There never was a key: nothing of theirs was recorded.
-    Unknown,
-    Live(KeyId),
-    /// Destroyed at this time, and nothing was recorded since.
-    Destroyed(UnixTime),
-}
-
 impl Vault {
     /// Opens or makes the key file. `bound` is the vault the database was used with before.
     pub(crate) fn open(config: &Config, bound: Option<&str>) -> Result<Self, StoreError> {
@@ -101,10 +91,6 @@ impl Vault {
     /// The pseudonym of a subject, as records carry it.
     pub(crate) fn reference(&self, subject: &Subject) -> String {
         self.0.pepper.reference_of(&self.0.tenant, subject)
-    }
-
-    pub(crate) fn reference_of(&self, principal: &Principal) -> String {
-        self.reference(&Subject::Principal { iss: principal.iss.clone(), sub: principal.sub.clone() })
     }
 
     /// The key that seals what is about a subject, made now when there is none.
@@ -158,13 +144,8 @@ impl Vault {
         state.failure.clone()
     }
 
-    /// Why keys could not be used when they were last asked for.
-    pub(crate) fn last_failure(&self) -> Option<String> {
-        self.state().failure.clone()
-    }
-
-    pub(crate) fn standing(&self, reference: &str) -> Result<Standing, StoreError> {
-        self.state().file.standing(reference)
+    pub(crate) fn status(&self, reference: &str) -> Result<KeyStatus, StoreError> {
+        self.state().file.status(reference)
     }
 
     /// Destroys keys for good; those already gone are no error. Durable when it returns.
@@ -214,7 +195,7 @@ impl Vault {
         match subject {
             Subject::Data { .. } => true,
             Subject::Principal { sub, .. } => match (PrincipalKind::Human.name_in(sub), AgentId::from_subject(sub)) {
-                (Some(name), _) => snapshot.human(name).is_some(),
+                (Some(name), _) => snapshot.has_human(name),
                 (None, Ok(id)) => snapshot.has_agent(&id),
                 (None, Err(_)) => *sub == self.0.producer || sub == "admin:bootstrap",
             },

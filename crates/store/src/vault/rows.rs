@@ -1,7 +1,7 @@
 //! Rows of the database that name people: sealed like side values, so that a backup of the database tells nothing.
 
 use super::Vault;
-use crate::commit::group_commit::{Halt, Work};
+use crate::{batch::ApplyError, commit::outage::Outage, world::snapshot::Snapshot};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use remit_clock::Entropy;
 use remit_ledger::vault::{KeyId, SealedBox, Subject};
@@ -33,13 +33,17 @@ struct Row {
 }
 
 /// Whose the row is (a pseudonym), and its body sealed under their key.
-pub(crate) fn seal_row(work: &Work, subject: &Principal, context: &str, body: &impl Serialize) -> Result<(String, String), Halt> {
-    let (vault, entropy): (&Vault, &Entropy) = (&work.vault, &work.entropy);
+pub(crate) fn seal_row(
+    (vault, entropy, snapshot): (&Vault, &Entropy, &Snapshot),
+    subject: &Principal,
+    context: &str,
+    body: &impl Serialize,
+) -> Result<(String, String), ApplyError> {
+    let unusable = |fault: Fault| ApplyError::Unavailable(Outage::SideStore(fault.context));
     let subject = Subject::Principal { iss: subject.iss.clone(), sub: subject.sub.clone() };
-    let plain = serde_json::to_vec(body).map_err(|error| Halt::invalid(format!("not storable as JSON: {error}")))?;
-    let key = vault.key(&subject, &work.snapshot).map_err(|fault| Halt::side(&fault))?;
-    let sealed = SealedBox::seal_bytes(&[key], context, &plain, &mut |bytes| entropy.fill(bytes));
-    let sealed = sealed.map_err(|fault| Halt::side(&fault))?;
+    let plain = serde_json::to_vec(body).map_err(|error| ApplyError::Invalid(format!("not storable as JSON: {error}")))?;
+    let key = vault.key(&subject, snapshot).map_err(unusable)?;
+    let sealed = SealedBox::seal_bytes(&[key], context, &plain, &mut |bytes| entropy.fill(bytes)).map_err(unusable)?;
     // Names of keys and what is sealed are base64url: nothing of it needs escaping.
     let keys = sealed.keys.iter().map(KeyId::as_str).collect::<Vec<_>>().join(r#"",""#);
     let mut row = format!(r#"{{"keys":["{keys}"],"sealed":""#);

@@ -1,3 +1,5 @@
-//! What a snapshot shows.
+//! The world: everything that a snapshot shows, as rows that are loaded, committed and followed alike.
 
+pub(crate) mod follow;
+pub(crate) mod row;
 pub(crate) mod snapshot;

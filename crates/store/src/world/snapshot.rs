@@ -1,11 +1,14 @@
-//! The hot state in memory: agents, humans, revocations. Readers hold an `Arc` and never wait.
+//! The hot state in memory: agents, humans, revocations, holds. Readers hold an `Arc` and never wait.
 //!
-//! The maps are persistent: a change shares everything it does not touch, so one revocation does not copy 100,000 agents.
-//! An agent that does nothing is kept as its row in the database has it, which is a fraction of what an [`Agent`] takes.
+//! [`Snapshot::fold`] is the only way in: loading, committing and following all fold rows of the world. The maps are
+//! persistent: a change shares everything it does not touch, so one revocation does not copy 100,000 agents. An agent that
+//! does nothing is kept as its row in the database has it, which is a fraction of what an [`Agent`] takes.
 
+use super::row::{HoldBody, Kind, Row, RowError, decode};
 use crate::batch::Revocation;
 use remit_model::{
     agent::{Agent, Human},
+    display,
     id::{AgentId, TenantId},
     time::UnixTime,
 };
@@ -18,31 +21,38 @@ use std::{
     },
 };
 
+/// Rows live this much longer than they say, so that skewed clocks and late replays still meet them.
+pub(crate) const GRACE_SECONDS: i64 = 600;
 /// Agents that may be awake before all are put to rest.
 const AWAKE: usize = 16_384;
-/// The row of an agent of which nothing is left.
-pub(crate) const BLANK: &str = "{}";
 
 /// What is true at one revision of one tenant.
 #[derive(Clone)]
 pub struct Snapshot {
     tenant: TenantId,
     revision: u64,
-    agents: HashTrieMapSync<AgentId, Arc<Row>>,
+    agents: HashTrieMapSync<AgentId, Arc<AgentRow>>,
     /// How many of them were asked for since they were last put to rest.
     awake: Arc<AtomicUsize>,
     /// Where agents are called by others, and how many say so of themselves.
     endpoints: HashTrieMapSync<Arc<str>, usize>,
-    humans: HashTrieMapSync<Arc<str>, Arc<Human>>,
+    humans: HashTrieMapSync<Arc<str>, HumanRow>,
     revoked: Revoked,
     /// Legal holds: pseudonym of the subject, and since when.
     holds: Until,
 }
 
-/// A registered agent: its row, and what the row says once somebody has asked.
-struct Row {
+/// A registered agent: its row, and what the row says once it was asked for.
+struct AgentRow {
     body: Arc<str>,
     read: OnceLock<Option<Arc<Agent>>>,
+}
+
+/// An account: its row, and what the row says unless it cannot be read.
+#[derive(Clone)]
+struct HumanRow {
+    body: Arc<str>,
+    read: Option<Arc<Human>>,
 }
 
 /// Revocations by kind, so that a look-up on the path of a call allocates nothing.
@@ -126,25 +136,33 @@ impl Snapshot {
     /// The agents this subject is accountable for, in no order, and those whose rows mention the subject and cannot be read.
     pub(crate) fn owned_by(&self, owner: &str) -> Vec<Result<Arc<Agent>, AgentId>> {
         // Only rows that mention the owner are worth reading; where one is damaged, its quotes may be, too.
-        let mention = serde_json::Value::from(owner).to_string();
-        let mention = mention.trim_matches('"');
-        // A longer name is somebody else's.
-        let ends = |rest: Option<&str>| {
-            !rest.is_some_and(|rest| rest.starts_with(|next: char| next.is_alphanumeric() || "-_.".contains(next)))
-        };
-        let mentions = |body: &str| body.match_indices(mention).any(|(at, found)| ends(body.get(at + found.len()..)));
-        let rows = self.agents.iter().filter(|(_, row)| mentions(&row.body));
+        let rows = self.agents.iter().filter(|(_, row)| mentions(&row.body, owner));
         let rows = rows.map(|(id, row)| row.look(id).ok_or_else(|| id.clone()));
         rows.filter(|row| row.as_ref().map_or(true, |agent| agent.owner == owner)).collect()
     }
 
+    /// The account of this name. One whose row cannot be read is no account.
     pub fn human(&self, name: &str) -> Option<&Arc<Human>> {
-        self.humans.get(name)
+        self.humans.get(name)?.read.as_ref()
+    }
+
+    /// Whether there is an account of this name, readable or not.
+    pub fn has_human(&self, name: &str) -> bool {
+        self.humans.contains_key(name)
     }
 
     /// All humans, in no order.
     pub fn humans(&self) -> impl Iterator<Item = &Arc<Human>> {
-        self.humans.values()
+        self.humans.values().filter_map(|row| row.read.as_ref())
+    }
+
+    /// The stored bodies, for a rewrite that keeps what this program does not know.
+    pub(crate) fn agent_body(&self, id: &AgentId) -> Option<&str> {
+        self.agents.get(id).map(|row| &*row.body)
+    }
+
+    pub(crate) fn human_body(&self, name: &str) -> Option<&str> {
+        self.humans.get(name).map(|row| &*row.body)
     }
 
     /// Whether this token, one it descends from, or its whole chain was revoked.
@@ -175,45 +193,76 @@ impl Snapshot {
         self.holds.iter().map(|(subject, since)| (subject.as_ref(), *since))
     }
 
-    pub(crate) fn hold(&mut self, subject_ref: &str, since: UnixTime) {
-        self.holds.insert_mut(Arc::from(subject_ref), since);
+    /// Takes in one row. A row of a person or an agent that cannot be read does not fail: it names someone who may do nothing.
+    ///
+    /// # Errors
+    /// The row cannot be what it says, so that leaving it out could permit something.
+    pub(crate) fn fold(&mut self, row: Row) -> Result<(), RowError> {
+        let Row { kind, key, body, revision, until } = row;
+        match (kind, body) {
+            (Kind::Agent, body) => {
+                let name = AgentId::parse(&key);
+                let id = name.map_err(|_| broken(kind, &display::excerpt(&key, 64), "is no name of an agent"))?;
+                self.put_agent(id, body.map(|body| AgentRow { body, read: OnceLock::new() }));
+            }
+            (Kind::Human, Some(body)) => {
+                let read = read_human(&key, &body);
+                self.humans.insert_mut(key, HumanRow { body, read });
+            }
+            (Kind::Human, None) => {
+                self.humans.remove_mut(&*key);
+            }
+            (Kind::RevokedToken | Kind::RevokedChain | Kind::RevokedFamily, Some(_)) => {
+                let until = until.ok_or_else(|| broken(kind, &key, "has no end"))?;
+                self.revoked.of_mut(kind).insert_mut(key, until);
+            }
+            (Kind::RevokedToken | Kind::RevokedChain | Kind::RevokedFamily, None) => {
+                self.revoked.of_mut(kind).remove_mut(&*key);
+            }
+            // A hold that cannot be read holds.
+            (Kind::Hold, Some(body)) => {
+                let since = decode::<HoldBody>(&body).map_or(UnixTime(0), |hold| hold.since);
+                self.holds.insert_mut(key, since);
+            }
+            (Kind::Hold, None) => {
+                self.holds.remove_mut(&*key);
+            }
+        }
+        self.revision = self.revision.max(revision);
+        Ok(())
     }
 
-    pub(crate) fn release(&mut self, subject_ref: &str) {
-        self.holds.remove_mut(subject_ref);
-    }
-
-    pub(crate) fn remove_human(&mut self, name: &str) {
+    /// Takes out an account whose row went without a trace; whoever follows has to load everything.
+    pub(crate) fn forget_human(&mut self, name: &str) {
         self.humans.remove_mut(name);
     }
 
+    /// Forgets what expired. Its last token has expired as well, so the meaning, and therefore the revision, does not change.
+    pub(crate) fn expire(&mut self, row: &Row) {
+        match row.kind {
+            Kind::RevokedToken | Kind::RevokedChain | Kind::RevokedFamily => {
+                self.revoked.of_mut(row.kind).remove_mut(&*row.key);
+            }
+            Kind::Agent | Kind::Human | Kind::Hold => {}
+        }
+    }
+
+    /// Forgets every revocation that ended before this time. Looks at all of them.
+    pub(crate) fn expire_before(&mut self, time: UnixTime) {
+        for revoked in [&mut self.revoked.jti, &mut self.revoked.txn, &mut self.revoked.family] {
+            let ended = revoked.iter().filter(|(_, until)| **until < time);
+            let ended: Vec<Arc<str>> = ended.map(|(key, _)| Arc::clone(key)).collect();
+            for key in ended {
+                revoked.remove_mut(&key);
+            }
+        }
+    }
+
     pub(crate) fn revoked_until(&self, what: &Revocation) -> Option<UnixTime> {
-        let kind = match what {
-            Revocation::Jti(_) => &self.revoked.jti,
-            Revocation::Txn(_) => &self.revoked.txn,
-            Revocation::Family(_) => &self.revoked.family,
-        };
-        kind.get(what.key()).copied()
+        self.revoked.of(Kind::of(what)).get(what.key()).copied()
     }
 
-    /// `body` is the agent's row.
-    pub(crate) fn put_agent(&mut self, agent: Agent, body: &str) {
-        self.awake.fetch_add(1, Ordering::Relaxed);
-        let id = agent.id.clone();
-        self.put_row(id, Row { body: Arc::from(body), read: OnceLock::from(Some(Arc::new(agent))) });
-    }
-
-    /// An agent as its row has it.
-    pub(crate) fn put_sleeping(&mut self, id: AgentId, body: &str) {
-        self.put_row(id, Row { body: Arc::from(body), read: OnceLock::new() });
-    }
-
-    /// An agent of which nothing is left but its name, which is never used again.
-    pub(crate) fn put_blank(&mut self, id: AgentId) {
-        self.put_sleeping(id, BLANK);
-    }
-
-    fn put_row(&mut self, id: AgentId, row: Row) {
+    fn put_agent(&mut self, id: AgentId, row: Option<AgentRow>) {
         if let Some(uri) = self.agents.get(&id).and_then(|before| before.endpoint(&id)) {
             match self.endpoints.get(uri.as_str()).copied() {
                 Some(count) if count > 1 => self.endpoints.insert_mut(Arc::from(uri), count - 1),
@@ -222,6 +271,10 @@ impl Snapshot {
                 }
             }
         }
+        let Some(row) = row else {
+            self.agents.remove_mut(&id);
+            return;
+        };
         if let Some(uri) = row.endpoint(&id) {
             let count = self.endpoints.get(uri.as_str()).copied().unwrap_or(0);
             self.endpoints.insert_mut(Arc::from(uri), count + 1);
@@ -237,24 +290,11 @@ impl Snapshot {
         let awake = self.agents.iter().filter(|(_, row)| row.read.get().is_some());
         let rows: Vec<(AgentId, Arc<str>)> = awake.map(|(id, row)| (id.clone(), Arc::clone(&row.body))).collect();
         for (id, body) in rows {
-            self.agents.insert_mut(id, Arc::new(Row { body, read: OnceLock::new() }));
+            self.agents.insert_mut(id, Arc::new(AgentRow { body, read: OnceLock::new() }));
         }
         // Older snapshots go on counting for themselves.
         self.awake = Arc::default();
         true
-    }
-
-    pub(crate) fn put_human(&mut self, human: Human) {
-        self.humans.insert_mut(Arc::from(human.name.as_str()), Arc::new(human));
-    }
-
-    pub(crate) fn revoke(&mut self, what: &Revocation, until: UnixTime) {
-        self.revoked.kind_mut(what).insert_mut(Arc::from(what.key()), until);
-    }
-
-    /// Forgets a revocation whose last token has expired.
-    pub(crate) fn forget(&mut self, what: &Revocation) {
-        self.revoked.kind_mut(what).remove_mut(what.key());
     }
 
     pub(crate) fn set_revision(&mut self, revision: u64) {
@@ -262,17 +302,17 @@ impl Snapshot {
     }
 }
 
-impl Row {
+impl AgentRow {
     /// What the row says. One that cannot be read is no agent: whatever is asked of it is refused.
     fn parse(&self, id: &AgentId) -> Option<Arc<Agent>> {
-        match serde_json::from_str::<Agent>(&self.body) {
+        match decode::<Agent>(&self.body) {
             Ok(agent) if agent.id == *id => Some(Arc::new(agent)),
             Ok(agent) => {
                 tracing::error!(%id, "the row of this agent is about `{}`", agent.id);
                 None
             }
             Err(error) => {
-                tracing::error!(%id, %error, "the row of this agent cannot be read");
+                tracing::error!(%id, %error, "the row of this agent cannot be read; it may do nothing");
                 None
             }
         }
@@ -291,13 +331,50 @@ impl Row {
 }
 
 impl Revoked {
-    fn kind_mut(&mut self, what: &Revocation) -> &mut Until {
-        match what {
-            Revocation::Jti(_) => &mut self.jti,
-            Revocation::Txn(_) => &mut self.txn,
-            Revocation::Family(_) => &mut self.family,
+    fn of(&self, kind: Kind) -> &Until {
+        match kind {
+            Kind::RevokedChain => &self.txn,
+            Kind::RevokedFamily => &self.family,
+            _ => &self.jti,
         }
     }
+
+    fn of_mut(&mut self, kind: Kind) -> &mut Until {
+        match kind {
+            Kind::RevokedChain => &mut self.txn,
+            Kind::RevokedFamily => &mut self.family,
+            _ => &mut self.jti,
+        }
+    }
+}
+
+/// What the row of an account says. One that cannot be read is no account: whoever it is may do nothing.
+fn read_human(name: &str, body: &str) -> Option<Arc<Human>> {
+    match decode::<Human>(body) {
+        Ok(human) if human.name == *name => Some(Arc::new(human)),
+        Ok(_) => {
+            tracing::error!("the row of an account is about another one");
+            None
+        }
+        Err(error) => {
+            tracing::error!(%error, "the row of an account cannot be read; its person may do nothing");
+            None
+        }
+    }
+}
+
+/// Whether a row mentions a subject, and not only one whose name begins like it.
+pub(crate) fn mentions(body: &str, subject: &str) -> bool {
+    let mention = serde_json::Value::from(subject).to_string();
+    let mention = mention.trim_matches('"');
+    let ends = |rest: Option<&str>| {
+        !rest.is_some_and(|rest| rest.starts_with(|next: char| next.is_alphanumeric() || "-_.".contains(next)))
+    };
+    body.match_indices(mention).any(|(at, found)| ends(body.get(at + found.len()..)))
+}
+
+fn broken(kind: Kind, key: &str, why: &'static str) -> RowError {
+    RowError::Broken { kind: kind.as_str(), key: key.to_owned(), why }
 }
 
 impl fmt::Debug for Snapshot {
@@ -329,11 +406,18 @@ mod tests {
         AgentId::parse(name).unwrap()
     }
 
+    impl Snapshot {
+        fn put(&mut self, id: &AgentId, body: &str) {
+            let row = Row { kind: Kind::Agent, key: id.as_str().into(), body: Some(body.into()), revision: 1, until: None };
+            self.fold(row).unwrap();
+        }
+    }
+
     fn snapshot(count: usize) -> Snapshot {
         let mut snapshot = Snapshot::empty(TenantId::main());
         for n in 0..count {
             let name = format!("a{n}");
-            snapshot.put_sleeping(id(&name), &row(&name, "user:alice", None));
+            snapshot.put(&id(&name), &row(&name, "user:alice", None));
         }
         snapshot
     }
@@ -343,7 +427,7 @@ mod tests {
         let mut snapshot = snapshot(1);
         let whole = row("a1", "user:alice", None);
         for (name, body) in [("bad", "{"), ("empty", ""), ("other", &whole), ("cut", whole.strip_suffix('}').unwrap())] {
-            snapshot.put_sleeping(id(name), body);
+            snapshot.put(&id(name), body);
             assert!(snapshot.agent(&id(name)).is_none(), "{name}");
             assert!(snapshot.has_agent(&id(name)), "{name}");
         }
@@ -373,25 +457,25 @@ mod tests {
         let (mut snapshot, uri) = (snapshot(1), "https://a.example/mcp");
         assert!(!snapshot.is_endpoint(uri));
         for name in ["b", "c"] {
-            snapshot.put_sleeping(id(name), &row(name, "user:alice", Some(uri)));
+            snapshot.put(&id(name), &row(name, "user:alice", Some(uri)));
         }
-        snapshot.put_sleeping(id("b"), &row("b", "user:alice", None));
+        snapshot.put(&id("b"), &row("b", "user:alice", None));
         assert!(snapshot.is_endpoint(uri), "c has it still");
         assert!(!snapshot.is_endpoint("https://a.example/"));
-        snapshot.put_sleeping(id("c"), &row("c", "user:alice", Some("https://c.example")));
+        snapshot.put(&id("c"), &row("c", "user:alice", Some("https://c.example")));
         assert!(!snapshot.is_endpoint(uri) && snapshot.is_endpoint("https://c.example"));
     }
 
     #[test]
     fn an_owner_is_not_who_is_only_mentioned() {
         let mut snapshot = snapshot(3);
-        snapshot.put_sleeping(id("b"), &row("b", "user:bob", Some("user:alice")));
-        snapshot.put_sleeping(id("c"), &row("c", "user:alice2", None));
+        snapshot.put(&id("b"), &row("b", "user:bob", Some("user:alice")));
+        snapshot.put(&id("c"), &row("c", "user:alice2", None));
         assert_eq!((snapshot.owned_by("user:alice").len(), snapshot.owned_by("user:bob").len()), (3, 1));
         assert!(snapshot.owned_by("user:carol").is_empty());
         // Whose it is cannot be said any more; that it mentions alice can.
-        snapshot.put_sleeping(id("d"), &row("d", "user:alice", None).replace("\"status\"", "\"statu"));
-        snapshot.put_sleeping(id("e"), &row("e", "user:alice2", None).replace("\"status\"", "\"statu"));
+        snapshot.put(&id("d"), &row("d", "user:alice", None).replace("\"status\"", "\"statu"));
+        snapshot.put(&id("e"), &row("e", "user:alice2", None).replace("\"status\"", "\"statu"));
         let unreadable: Vec<AgentId> = snapshot.owned_by("user:alice").into_iter().filter_map(Result::err).collect();
         assert_eq!(unreadable, [id("d")]);
     }

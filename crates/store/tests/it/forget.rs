@@ -211,9 +211,11 @@ async fn an_erasure_takes_out_what_mentions_the_person_though_it_cannot_be_read_
     store.apply(agents.into_iter().fold(batch(), remit_store::Batch::change)).await.unwrap();
     store.close().await.unwrap();
     let conn = rusqlite::Connection::open(dir.path().join("data/remit.db")).unwrap();
-    let broken = "UPDATE agents SET body = replace(body, '\"status\"', '\"sta') WHERE name IN ('planner', 'broken')";
+    let broken =
+        "UPDATE world SET body = replace(body, '\"status\"', '\"sta') WHERE kind = 'agent' AND key IN ('planner', 'broken')";
     assert_eq!(conn.execute(broken, []).unwrap(), 2);
-    conn.execute("UPDATE agents SET body = replace(body, 'foreign', 'another') WHERE name = 'foreign'", []).unwrap();
+    conn.execute("UPDATE world SET body = replace(body, 'foreign', 'another') WHERE kind = 'agent' AND key = 'foreign'", [])
+        .unwrap();
     drop(conn);
 
     let store = open(dir.path());

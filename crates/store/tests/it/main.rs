@@ -4,8 +4,10 @@
 mod commit;
 mod crash;
 mod fixture;
+mod follow;
 mod forget;
 mod outages;
 mod publication;
+mod rows;
 mod rules;
 mod sessions;

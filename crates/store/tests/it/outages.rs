@@ -116,9 +116,78 @@ async fn a_full_disk_refuses_actions_and_keeps_notes_in_order() {
     let over = records.iter().map(|record| Record::parse(&record.bytes).unwrap()).find(|record| record.action() == "outage.over");
     let facts = over.unwrap().ext("outage").unwrap().clone();
     assert_eq!((facts["code"].as_str(), facts["spooled"].as_str()), (Some("ledger_full"), Some("21")));
-    assert!(facts["refused"].as_str().unwrap().parse::<u64>().unwrap() > 20);
+    assert_eq!(facts["refused"], "21", "the one that met the full disk first, and those in the loop");
     store.close().await.unwrap();
     verified(dir.path());
+}
+
+/// The counts that the record of an outage's end states.
+async fn refused_in(store: &Store) -> Vec<(String, String)> {
+    let mut counts = Vec::new();
+    for stored in store.records(0, 1_000).await.unwrap() {
+        let record = Record::parse(&stored.bytes).unwrap();
+        if record.action() == "outage.over" {
+            let facts = record.ext("outage").unwrap();
+            counts.push((facts["code"].as_str().unwrap().to_owned(), facts["refused"].as_str().unwrap().to_owned()));
+        }
+    }
+    counts
+}
+
+#[tokio::test]
+async fn every_refused_action_of_an_outage_is_counted_once_whoever_refused_it() {
+    // Whether an action meets the full disk first, or something that the log says of itself.
+    for action_first in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let Some(disk) = SmallDisk::mount(&dir.path().join("data")) else { return };
+        let clock = Clock::manual(Moment::at(NOW));
+        let store = Store::open(Config { clock: clock.clone(), ..config(dir.path()) }).unwrap();
+        disk.fill();
+        let mut refused = 0;
+        if action_first {
+            act_until_full(&store).await;
+            refused += 1;
+        } else {
+            while store.outage().is_none() {
+                clock.advance(Config::HEARTBEAT);
+                store.tend().await;
+            }
+        }
+        let outage = store.outage().expect("known before the next one comes");
+        for _ in 0..3 {
+            assert_eq!(store.refuse(&outage).code, Code::LedgerFull, "turned away before the store is asked");
+            note(&store, "the refusal's record").await.unwrap();
+            assert!(act(&store, "turned away by the store").await.is_err());
+            refused += 2;
+        }
+        disk.free();
+        store.tend().await;
+        act(&store, "after").await.unwrap();
+        assert_eq!(refused_in(&store).await, [("ledger_full".to_owned(), refused.to_string())], "action first: {action_first}");
+        store.close().await.unwrap();
+        verified(dir.path());
+    }
+}
+
+#[tokio::test]
+async fn refusals_of_every_kind_of_outage_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(config(dir.path())).unwrap();
+    for round in 1..=2 {
+        store.set_witnesses(false);
+        let outage = store.outage().unwrap();
+        store.refuse(&outage);
+        for _ in 0..round {
+            act(&store, "refused").await.unwrap_err();
+        }
+        store.refuse(&outage);
+        store.set_witnesses(true);
+        store.tend().await;
+        act(&store, "after").await.unwrap();
+    }
+    let counted = |count: &str| ("witness_quorum_lost".to_owned(), count.to_owned());
+    assert_eq!(refused_in(&store).await, [counted("3"), counted("4")], "each outage its own");
+    store.close().await.unwrap();
 }
 
 #[tokio::test]

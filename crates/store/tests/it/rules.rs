@@ -1,9 +1,17 @@
 //! Single use, budgets, rotation: what two racing callers must never both get.
 
-use crate::fixture::{NOW, batch, config, draft, open};
+use crate::fixture::{NOW, agent, batch, config, draft, open};
 use futures_util::future::join_all;
-use remit_model::{authority::Authority, chain::Chain, id::Principal, time::UnixTime};
-use remit_store::{ApplyError, Budget, Change, JtiKind, Precondition, Revocation, Store, StoredCode, StoredRefresh, StoredToken};
+use remit_model::{
+    AgentStatus, Human, HumanStatus,
+    authority::Authority,
+    chain::Chain,
+    id::{AgentId, Principal},
+    time::UnixTime,
+};
+use remit_store::{
+    ApplyError, Budget, Change, JtiKind, Party, Precondition, Revocation, Store, StoredCode, StoredRefresh, StoredToken,
+};
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
 
@@ -102,6 +110,105 @@ async fn a_budget_is_never_overspent_by_racing_calls() {
     let give_back = Change::Spend { key: "txn/g1/calls".to_owned(), amount: -7, until: None };
     store.apply(batch().change(give_back)).await.unwrap();
     assert_eq!(store.spent("txn/g1/calls").await.unwrap(), 93);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_budget_without_an_end_is_counted_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let clock = config.clock.clone();
+    let store = Store::open(config).unwrap();
+    let spend = |key: &str, until| {
+        let budget = Budget { key: key.to_owned(), add: 1, limit: 3, until };
+        store.apply(batch().require(Precondition::Budget(budget)))
+    };
+    let (soon, never) = (Some(UnixTime(NOW + 60)), None);
+    spend("kept", never).await.unwrap();
+    for (key, until) in [("kept", soon), ("ends", soon), ("ends", soon), ("becomes kept", soon), ("becomes kept", never)] {
+        spend(key, until).await.unwrap();
+    }
+    for _ in 0..3 {
+        clock.advance(Duration::from_hours(24 * 4_000));
+        store.apply(batch()).await.unwrap();
+    }
+    for (key, spent) in [("kept", 2), ("ends", 0), ("becomes kept", 2)] {
+        assert_eq!(store.spent(key).await.unwrap(), spent, "{key}");
+    }
+    spend("kept", soon).await.unwrap();
+    assert!(spend("kept", soon).await.is_err(), "exact to the last one, ten years later");
+    store.close().await.unwrap();
+}
+
+/// What may end between the look at a request and its commit.
+fn ends() -> Vec<(&'static str, Change)> {
+    let until = UnixTime(NOW + 600);
+    let revoke = |what| Change::Revoke { what, until };
+    let stop = |name: &str, status| Change::SetAgentStatus { agent: AgentId::parse(name).unwrap(), status };
+    vec![
+        ("the caller is quarantined", stop("worker", AgentStatus::Quarantined)),
+        ("the caller is retired", stop("worker", AgentStatus::Retired)),
+        ("an agent of the chain is quarantined", stop("planner", AgentStatus::Quarantined)),
+        ("the person is disabled", Change::PutHuman(alice(HumanStatus::Disabled))),
+        ("the token is revoked", revoke(Revocation::Jti("own".to_owned()))),
+        ("a token it descends from is revoked", revoke(Revocation::Jti("parent".to_owned()))),
+        ("the chain is revoked", revoke(Revocation::Txn("chain".to_owned()))),
+    ]
+}
+
+fn alice(status: HumanStatus) -> Human {
+    let name = "alice".to_owned();
+    Human { display_name: name.clone(), name, status, password_hash: None, entitlements: Authority::none() }
+}
+
+fn active() -> Precondition {
+    let agents = ["worker", "planner"].map(|name| Party::Agent(AgentId::parse(name).unwrap()));
+    let parties = agents.into_iter().chain([Party::Human("alice".to_owned())]).collect();
+    Precondition::Active { parties, tokens: vec!["own".to_owned(), "parent".to_owned()], txn: "chain".to_owned() }
+}
+
+async fn with_parties(store: &Store) {
+    let agents = ["worker", "planner"].map(|name| Change::PutAgent(agent(name)));
+    let all = agents.into_iter().fold(batch(), remit_store::Batch::change);
+    store.apply(all.change(Change::PutHuman(alice(HumanStatus::Active)))).await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_may_not_act_any_more_is_refused_at_the_commit() {
+    for (what, end) in ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        let unregistered = store.apply(batch().require(active()).record(draft("early"))).await;
+        assert_eq!(unregistered, Err(ApplyError::Conflict(active())), "who was never registered may do nothing");
+        with_parties(&store).await;
+        let other = Change::Revoke { what: Revocation::Jti("another".to_owned()), until: UnixTime(NOW + 600) };
+        store.apply(batch().change(other)).await.unwrap();
+        store.apply(batch().require(active()).record(draft("before"))).await.unwrap();
+        let before = store.len();
+        // In one group: the second is decided after the first, whatever snapshot its caller had looked at.
+        let (ended, refused) = tokio::join!(
+            store.apply(batch().change(end)),
+            store.apply(batch().require(active()).once(JtiKind::Other, "j", UnixTime(NOW + 60)).record(draft("after")))
+        );
+        ended.unwrap();
+        assert_eq!(refused, Err(ApplyError::Conflict(active())), "{what}");
+        assert_eq!(store.len(), before, "{what}");
+        assert!(store.apply(batch().once(JtiKind::Other, "j", UnixTime(NOW + 60))).await.is_ok(), "nothing was used up");
+        store.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_family_revocation_or_the_end_of_somebody_else_stops_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    with_parties(&store).await;
+    let stranger = Change::PutAgent(remit_model::Agent { status: AgentStatus::Retired, ..agent("stranger") });
+    let family = Change::Revoke { what: Revocation::Family("chain".to_owned()), until: UnixTime(NOW + 600) };
+    store.apply(batch().change(stranger).change(family)).await.unwrap();
+    assert!(store.apply(batch().require(active())).await.is_ok());
+    let nobody = Precondition::Active { parties: Vec::new(), tokens: Vec::new(), txn: "chain".to_owned() };
+    assert!(store.apply(batch().require(nobody)).await.is_ok());
     store.close().await.unwrap();
 }
 

@@ -96,6 +96,31 @@ async fn sessions_left_open_by_a_crash_are_closed_as_unknown_at_the_next_start()
 }
 
 #[tokio::test]
+async fn a_store_that_closes_records_the_end_of_every_session_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(config(dir.path())).unwrap();
+    for id in ["ended", "open"] {
+        store.apply(batch().note().record(of(id, RecordType::SessionOpen))).await.unwrap();
+    }
+    // One end is still on its way when the store is told to close.
+    let ending = tokio::spawn({
+        let store = store.clone();
+        async move { store.apply(batch().note().record(of("ended", RecordType::SessionClose))).await }
+    });
+    tokio::task::yield_now().await;
+    store.close().await.unwrap();
+    ending.await.unwrap().expect("what was handed in before the close is committed");
+    let all = records(&store).await;
+    let kinds: Vec<_> = all.iter().map(|record| (record.record_type(), record.text("/session/id"))).collect();
+    let expected = [("session_close", Some("ended")), ("session_close", Some("open")), ("log_control", None)];
+    assert_eq!(kinds[3..], expected, "then the log stops");
+    let close = &all[4];
+    assert_eq!(close.text("/outcome/status"), Some("success"), "its end is known: the server stopped");
+    assert_eq!(close.ext("closed").unwrap()["why"], "stop");
+    verified(dir.path());
+}
+
+#[tokio::test]
 async fn an_idle_store_still_says_that_it_lives_and_counts() {
     let dir = tempfile::tempdir().unwrap();
     let clock = Clock::manual(Moment::at(NOW));
