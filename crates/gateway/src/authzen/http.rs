@@ -181,7 +181,7 @@ impl Desk<'_> {
         let limits = Limits { bytes: most, depth: gateway.settings.request_depth, ..Limits::REQUEST };
         let asked = read(&json::parse(&bytes, &limits)?)?;
         if let Some(outage) = gateway.store.outage().filter(|_| !self.point.reads_in_outage) {
-            return Err(outage.refusal());
+            return Err(gateway.store.refuse(&outage));
         }
         Ok(asked)
     }

@@ -181,7 +181,7 @@ async fn refuse(
 /// The code of an outage of the ledger.
 pub(crate) async fn open_session(gateway: &Gateway, call: &McpCall, session: &Session) -> Result<(), Refusal> {
     if let Some(outage) = gateway.store.outage().filter(|_| !call.mount.reads_in_outage) {
-        return Err(outage.refusal());
+        return Err(gateway.store.refuse(&outage));
     }
     let mut record = open_record(gateway, call, &gateway.clock.now());
     record.session(&session.id);

@@ -32,7 +32,7 @@ const BUDGET_TRIES: usize = 8;
 /// The code of the outage; `clock_unknown`.
 pub(crate) fn recordable(context: &Context<'_>, record: &RequestRecord) -> Result<(), Refusal> {
     if let Some(outage) = context.store.outage().filter(|_| record.mutates() || !context.reads_in_outage) {
-        return Err(outage.refusal());
+        return Err(context.store.refuse(&outage));
     }
     if record.mutates() && context.settings.clock_required && context.now.status == ClockStatus::Unknown {
         return Err(Refusal::new(Code::ClockUnknown, "the time is not known well enough to change anything"));
