@@ -4,6 +4,7 @@
 //! as shells, so that the answer keeps its shape; everything else goes. A masked array item that has kept items after
 //! it becomes `null`, because dropping it would move them. It deliberately knows nothing of schemas or encodings.
 
+mod paths;
 mod report;
 mod schema;
 mod text;
@@ -12,6 +13,7 @@ use crate::{
     authority::field::{FieldPath, Token},
     json::Limits,
 };
+use paths::{parse, step};
 use report::{Report, Spot};
 use serde_json::Value;
 
@@ -78,10 +80,6 @@ pub fn is_pointer(text: &str) -> bool {
 /// Whether the field at `inner` is the one at `outer` or a part of it.
 pub fn covers(outer: &str, inner: &str) -> bool {
     FieldPath::parse(outer).zip(FieldPath::parse(inner)).is_some_and(|(outer, inner)| outer.covers(&inner))
-}
-
-fn parse(fields: &[String]) -> Vec<FieldPath> {
-    fields.iter().filter_map(|field| FieldPath::parse(field)).collect()
 }
 
 /// Leaves what `tails`, the rests of the field pointers from here on, allow of `value`: always a shell or `null`.
@@ -195,9 +193,4 @@ fn keep(value: &Value, report: &mut Report, spot: Spot) {
         }
         _ => report.keep(spot),
     }
-}
-
-/// The rests of those pointers whose next token is accepted.
-fn step<'t>(tails: &[&'t [Token]], accepts: impl Fn(&Token) -> bool) -> Vec<&'t [Token]> {
-    tails.iter().filter_map(|tail| tail.split_first()).filter(|(token, _)| accepts(token)).map(|(_, rest)| rest).collect()
 }

@@ -5,7 +5,7 @@
 //! followed (foreign references, inner `$id`, anchors, too large) becomes one that accepts every object. Knows the keywords of
 //! drafts 7 to 2020-12; it validates nothing itself.
 
-use super::{parse, step};
+use super::paths::{parse, step};
 use crate::{
     authority::field::{FieldPath, Token},
     json::pointer,
