@@ -1,5 +1,5 @@
 //! The decision point through its public face.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod active;
 mod budgets;
