@@ -1,6 +1,6 @@
 // `remit connect --login` under an MCP client: when it asks for a sign-in, a person at headless Chromium signs in.
 //
-// Script: {connect: {command, args}, calls: [...], user, password}; see play.mjs. Prints what play.mjs prints,
+// Script: {connect: {command, args}, asks, calls: [...], user, password}; see play.mjs. Prints what play.mjs prints,
 // with the last page that the person saw in place of the protocol.
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
@@ -10,11 +10,16 @@ import { play, script } from './play.mjs';
 const transport = new StdioClientTransport({ command: script.connect.command, args: script.connect.args, env: process.env, stderr: 'pipe' });
 let said = '';
 let asked;
+let heard;
+const url = new Promise((resolve) => { heard = resolve; });
 transport.stderr.on('data', (data) => {
   process.stderr.write(data);
   said += data;
-  const url = said.match(/^ +(http\S+\/oauth\/authorize\S+)$/m);
-  if (url && !asked) asked = consent(url[1]);
+  const found = said.match(/^ +(http\S+\/oauth\/authorize\S+)$/m);
+  if (found && !asked) {
+    asked = consent(found[1]);
+    heard();
+  }
 });
 
 async function consent(url) {
@@ -33,5 +38,7 @@ async function consent(url) {
 
 const client = new Client({ name: 'remit-e2e-login', version: '1' });
 await client.connect(transport);
+// The bridge answers before anybody has signed in; the script says whether a sign-in is expected.
+if (script.asks) await url;
 const page = await asked;
 await play(client, () => page ?? 'nobody was asked', (c, params, options) => c.callTool(params, undefined, options));

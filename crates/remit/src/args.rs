@@ -1,5 +1,6 @@
 //! Arguments that the commands share, and those of the smaller commands.
 
+use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -124,19 +125,56 @@ pub(crate) struct AgentArgs {
     pub(crate) config: PathBuf,
 }
 
+/// What a person is asked to allow.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct LoginRequest {
+    /// Scopes to ask for (default: all the agent may do at this server)
+    #[arg(long, value_name = "SCOPE")]
+    pub(crate) scope: Option<String>,
+    /// RFC 9396 authorization details to ask for, a JSON file; `delegate` in one lets the agent pass authority on
+    #[arg(long, value_name = "FILE", conflicts_with = "scope")]
+    pub(crate) authorization_details: Option<PathBuf>,
+    /// What it is for: shown to the person, recorded, and given to the policies
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) purpose: Option<String>,
+}
+
+impl LoginRequest {
+    /// The authorization details as text.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(crate) fn details(&self) -> Result<Option<String>> {
+        let read = |file: &PathBuf| std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()));
+        self.authorization_details.as_ref().map(read).transpose()
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Connect {
     /// The server's name, as in /mcp/NAME
     pub(crate) server: String,
     #[command(flatten)]
-    pub(crate) caller: AgentArgs,
-    /// Scopes to ask for (default: all the agent may do at this server)
-    #[arg(long, value_name = "SCOPE")]
-    pub(crate) scope: Option<String>,
-    /// Act on behalf of a human, who signs in with a browser
+    pub(crate) agent: AgentArgs,
+    #[command(flatten)]
+    pub(crate) request: LoginRequest,
+    /// Act on behalf of a person, who signs in with a browser: before with `remit login`, or when it is first needed
     #[arg(long)]
     pub(crate) login: bool,
     /// Accepted for uniformity; standard output carries MCP alone
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LoginServer {
+    /// The server's name, as in /mcp/NAME
+    pub(crate) server: String,
+    #[command(flatten)]
+    pub(crate) agent: AgentArgs,
+    #[command(flatten)]
+    pub(crate) request: LoginRequest,
+    /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -159,19 +197,18 @@ pub(crate) enum TokenCommand {
 #[derive(Debug, Args)]
 pub(crate) struct Exchange {
     #[command(flatten)]
-    pub(crate) caller: AgentArgs,
+    pub(crate) agent: AgentArgs,
     /// The server the token is for, as in /mcp/NAME
     #[arg(long, value_name = "NAME", required_unless_present = "resource")]
     pub(crate) server: Option<String>,
     /// The resource the token is for, in full, instead of a server
     #[arg(long, value_name = "URI", conflicts_with = "server")]
     pub(crate) resource: Option<String>,
-    /// Scopes to ask for
-    #[arg(long, value_name = "SCOPE")]
-    pub(crate) scope: Option<String>,
-    /// RFC 9396 authorization details to ask for, a JSON file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) authorization_details: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) request: LoginRequest,
+    /// Get the token for a person, who signs in with a browser, instead of for the agent itself
+    #[arg(long, conflicts_with = "subject_token")]
+    pub(crate) login: bool,
     /// Narrow the access token on standard input instead of asking for a first one
     #[arg(long)]
     pub(crate) subject_token: bool,

@@ -1,7 +1,7 @@
 //! The command line: its commands. What each does is in its own file.
 
 use crate::{
-    args::{AgentCommand, ConfigArg, ConfigCommand, Connect, Demo, Init, TokenCommand},
+    args::{AgentCommand, ConfigArg, ConfigCommand, Connect, Demo, Init, LoginServer, TokenCommand},
     command::audit::AuditCommand,
     witness::Witness,
 };
@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Agent(AgentCommand),
     /// Connect an MCP client (stdio) to a server behind Remit
     Connect(Connect),
+    /// Let a person sign in for an agent; `remit connect --login` then acts for them
+    Login(LoginServer),
     /// Look at tokens, or exchange one, while debugging
     #[command(subcommand)]
     Token(TokenCommand),

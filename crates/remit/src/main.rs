@@ -84,6 +84,10 @@ async fn run(command: Command) -> Result<bool> {
             logs("warn");
             connect::run(&args, &ambient).await?;
         }
+        Command::Login(args) => {
+            logs("warn");
+            client::login::run(&args, &ambient).await?;
+        }
         Command::Token(command) => token::run(&command, &ambient).await?,
         Command::Audit(command) => return audit::run(&command, &ambient).await,
         Command::Reference => out!("{}", reference::markdown()),

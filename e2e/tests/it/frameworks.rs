@@ -92,7 +92,8 @@ fn signed_in(remit: &Remit) -> Value {
     remit.agent_with("planner", &ceiling(remit));
     let mut connect = remit.through_connect("planner", "helpdesk");
     connect["args"].as_array_mut().unwrap().push(json!("--login"));
-    let signed = node("login.mjs", &json!({ "connect": connect, "calls": [], "user": "alice", "password": remit.password }));
+    let signed =
+        node("login.mjs", &json!({ "connect": connect, "asks": true, "calls": [], "user": "alice", "password": remit.password }));
     assert_ne!(signed["protocol"], "nobody was asked");
     connect
 }

@@ -8,6 +8,7 @@
 )]
 
 mod authzen;
+mod bridge;
 mod browser;
 mod clients;
 mod commands;

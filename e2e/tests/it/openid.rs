@@ -60,18 +60,21 @@ fn connect_with_login_acts_for_the_person_who_signed_in() {
         let order = json!({ "ticket_id": "T-1001", "amount": amount, "currency": "EUR", "idempotency_key": key });
         json!({ "name": "refund_create", "arguments": order })
     };
-    let session = |calls| {
+    let session = |asks, calls| {
         let mut connect = remit.through_connect("payer", "helpdesk");
         connect["args"].as_array_mut().unwrap().push(json!("--login"));
-        node("login.mjs", &json!({ "connect": connect, "calls": calls, "user": "alice", "password": remit.password }))
+        node(
+            "login.mjs",
+            &json!({ "connect": connect, "asks": asks, "calls": calls, "user": "alice", "password": remit.password }),
+        )
     };
     let first =
-        session(json!([pay("one", 20), pay("too much", 500), { "name": "tickets_read", "arguments": { "id": "T-1001" } }]));
+        session(true, json!([pay("one", 20), pay("too much", 500), { "name": "tickets_read", "arguments": { "id": "T-1001" } }]));
     assert_ne!(first["protocol"], "nobody was asked");
     assert_eq!(first["calls"][0]["structured"]["amount"], 20, "{first}");
     assert_eq!(refusal(&first["calls"][1]), Some("policy_denied"), "{first}");
     assert_eq!(first["calls"][2]["structured"]["id"], "T-1001", "{first}");
-    let second = session(json!([pay("two", 30)]));
+    let second = session(false, json!([pay("two", 30)]));
     assert_eq!(
         (&second["protocol"], &second["calls"][0]["structured"]["amount"]),
         (&json!("nobody was asked"), &json!(30)),

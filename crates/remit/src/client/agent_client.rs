@@ -3,7 +3,10 @@
 //! `remit connect`, `remit token` and the demo all speak through this; it is an ordinary OAuth client and uses nothing
 //! but the server's public endpoints.
 
-use super::http_client::HttpClient;
+use super::{
+    http_client::HttpClient,
+    sign_in::{SignIn, SignInNeeded},
+};
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -11,10 +14,15 @@ use hyper::body::Incoming;
 use remit_clock::Ambient;
 use remit_token::{Delegation, PrivateKey, assertion, dpop};
 use serde_json::Value;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 /// Seconds before its end at which a token is renewed.
 const RENEW_BEFORE: i64 = 30;
+/// Waits before a refresh whose answer did not come is tried again.
+const REFRESH_AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(2)];
 pub(crate) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 pub(crate) const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 pub(crate) const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
@@ -34,6 +42,8 @@ pub(crate) struct Granted {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ServerRefusal {
     pub(crate) status: u16,
+    /// The OAuth error, when it is one.
+    pub(crate) error: String,
     pub(crate) code: String,
     pub(crate) reason: String,
     pub(crate) record: Option<String>,
@@ -51,14 +61,14 @@ impl std::fmt::Display for ServerRefusal {
 pub(crate) enum TokenSource {
     /// As itself (RFC 6749 section 4.4), for this resource and these scopes.
     Itself { resource: String, scope: Option<String> },
-    /// With the refresh token of a sign-in.
-    Refresh { token: Arc<Mutex<String>>, resource: String, keep: Option<std::path::PathBuf> },
+    /// With the refresh token of a person's sign-in.
+    SignIn(SignIn),
 }
 
 /// One agent and its key.
 #[derive(Clone, Debug)]
 pub(crate) struct AgentClient {
-    pub(crate) web: HttpClient,
+    pub(crate) http: HttpClient,
     pub(crate) issuer: String,
     pub(crate) client_id: String,
     key: Arc<PrivateKey>,
@@ -71,7 +81,7 @@ pub(crate) struct AgentClient {
 
 impl AgentClient {
     pub(crate) fn new(
-        web: HttpClient,
+        http: HttpClient,
         issuer: &str,
         client_id: &str,
         key: Arc<PrivateKey>,
@@ -79,7 +89,7 @@ impl AgentClient {
         ambient: Ambient,
     ) -> Self {
         Self {
-            web,
+            http,
             issuer: issuer.to_owned(),
             client_id: client_id.to_owned(),
             key,
@@ -145,7 +155,7 @@ impl AgentClient {
                 ("client_assertion_type", ASSERTION_TYPE),
                 ("client_assertion", &assertion),
             ]);
-            let answer = self.web.form(&url, &[("dpop", &proof)], &form).await?;
+            let answer = self.http.form(&url, &[("dpop", &proof)], &form).await?;
             self.remember_nonce(answer.header("dpop-nonce"));
             let body = answer.json()?;
             if answer.status == StatusCode::OK {
@@ -180,12 +190,12 @@ impl AgentClient {
         headers: &[(String, String)],
         body: Bytes,
     ) -> Result<http::Response<Incoming>> {
-        let token = self.current(false).await?;
+        let token = self.current(None).await?;
         let answer = self.call_with(&token, method.clone(), url, headers, body.clone()).await?;
         if answer.status() != StatusCode::UNAUTHORIZED {
             return Ok(answer);
         }
-        let token = self.current(true).await?;
+        let token = self.current(Some(&token)).await?;
         self.call_with(&token, method, url, headers, body).await
     }
 
@@ -218,37 +228,62 @@ impl AgentClient {
         let authorization = format!("DPoP {token}");
         let mut all = vec![("authorization", authorization.as_str()), ("dpop", proof.as_str())];
         all.extend(headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-        let answer = self.web.open(method, url, &all, body).await?;
+        let answer = self.http.open(method, url, &all, body).await?;
         self.remember_nonce(answer.headers().get("dpop-nonce").and_then(|value| value.to_str().ok()));
         Ok(answer)
     }
 
-    async fn current(&self, renew: bool) -> Result<String> {
+    /// A token that still holds; a new one when the held one ends soon or is `refused`.
+    async fn current(&self, refused: Option<&str>) -> Result<String> {
+        // One request for a token at a time: parallel calls of this process wait for it and use what it brings.
         let mut held = self.held.lock().await;
         let now = self.ambient.clock.unix().0;
-        if let Some(granted) = held.as_ref().filter(|granted| !renew && granted.expires_at - RENEW_BEFORE > now) {
+        let good = |granted: &&Granted| {
+            granted.expires_at - RENEW_BEFORE > now && refused.is_none_or(|token| token != granted.access_token)
+        };
+        if let Some(granted) = held.as_ref().filter(good) {
             return Ok(granted.access_token.clone());
         }
         let granted = match &self.source {
-            TokenSource::Itself { resource, scope } => self.itself(resource, scope.as_deref(), None).await?,
-            TokenSource::Refresh { token, resource, keep } => {
-                let current = token.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let granted =
-                    self.token(&[("grant_type", "refresh_token"), ("refresh_token", &current), ("resource", resource)]).await?;
-                if let Some(next) = granted.as_ref().ok().and_then(|granted| granted.refresh_token.clone()) {
-                    // The old one is dead from here on, so the new one is kept before it is used.
-                    if let Some(file) = keep {
-                        keep_refresh(file, &next)?;
-                    }
-                    *token.lock().unwrap_or_else(PoisonError::into_inner) = next;
-                }
-                granted
+            TokenSource::Itself { resource, scope } => {
+                let granted = self.itself(resource, scope.as_deref(), None).await?;
+                granted.map_err(|refusal| anyhow::anyhow!("no token for {}: {refusal}", self.client_id))?
             }
+            TokenSource::SignIn(sign_in) => self.refresh(sign_in).await?,
         };
-        let granted = granted.map_err(|told| anyhow::anyhow!("no token for {}: {told}", self.client_id))?;
         let token = granted.access_token.clone();
         *held = Some(granted);
         Ok(token)
+    }
+
+    /// Exchanges the kept refresh token for an access token and the next refresh token.
+    async fn refresh(&self, sign_in: &SignIn) -> Result<Granted> {
+        // INVARIANT: no two processes use one refresh token; the second would look like a thief.
+        let lock = sign_in.lock().await?;
+        let current = sign_in.read(&lock)?;
+        let fields = [("grant_type", "refresh_token"), ("refresh_token", &current), ("resource", &sign_in.resource)];
+        let mut answer = self.token(&fields).await;
+        for wait in REFRESH_AGAIN_AFTER {
+            // An answer may be lost after the server has used the token; it gives the same key the same successor again.
+            if answer.is_ok() {
+                break;
+            }
+            tokio::time::sleep(wait).await;
+            answer = self.token(&fields).await;
+        }
+        match answer? {
+            Ok(granted) => {
+                // The old one is used up from here on, so the new one is kept before anything else is done.
+                sign_in.keep(granted.refresh_token.as_deref().unwrap_or(&current), &lock)?;
+                Ok(granted)
+            }
+            Err(refusal) if refusal.error == "invalid_grant" => {
+                tracing::info!("the sign-in has ended: {refusal}");
+                sign_in.forget(&lock);
+                Err(SignInNeeded.into())
+            }
+            Err(refusal) => bail!("no token for {}: {refusal}", self.client_id),
+        }
     }
 
     fn remember_nonce(&self, nonce: Option<&str>) {
@@ -258,15 +293,7 @@ impl AgentClient {
     }
 }
 
-/// Keeps a refresh token in a file that its owner alone can read, replaced in one step.
-pub(crate) fn keep_refresh(file: &std::path::Path, token: &str) -> Result<()> {
-    let fresh = file.with_extension("new");
-    let _ = std::fs::remove_file(&fresh);
-    crate::keys::write_private(&fresh, token.as_bytes())?;
-    std::fs::rename(&fresh, file).with_context(|| format!("cannot write {}", file.display()))
-}
-
-pub(crate) fn granted(answer: Value, now: i64) -> Result<Granted> {
+fn granted(answer: Value, now: i64) -> Result<Granted> {
     let text = |name: &str| answer.get(name).and_then(Value::as_str).map(str::to_owned);
     Ok(Granted {
         access_token: text("access_token").context("the answer has no access_token")?,
@@ -282,7 +309,7 @@ pub(crate) fn server_refusal(status: StatusCode, body: &Value) -> ServerRefusal 
     let data = body.pointer("/error/data");
     let meta = body.pointer("/result/_meta");
     let of = |name: &str| {
-        let tool = || meta.and_then(|meta| meta.get(&format!("remit/{name}")));
+        let tool = || meta.and_then(|meta| meta.get(format!("remit/{name}")));
         text(data.and_then(|data| data.get(name)).or_else(tool))
     };
     let code = text(body.get("remit_code")).or_else(|| of("code")).or_else(|| text(body.get("error")));
@@ -293,6 +320,7 @@ pub(crate) fn server_refusal(status: StatusCode, body: &Value) -> ServerRefusal 
     let record = text(body.get("remit_record")).or_else(|| of("record")).or_else(|| text(body.get("record")));
     ServerRefusal {
         status: status.as_u16(),
+        error: text(body.get("error")).unwrap_or_default(),
         code: code.unwrap_or_else(|| "unknown".into()),
         reason: reason.unwrap_or_else(|| body.to_string()),
         record,

@@ -6,7 +6,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::legacy::{Client, Error as ClientError, connect::HttpConnector},
     rt::TokioExecutor,
 };
 use serde_json::Value;
@@ -16,6 +16,11 @@ use std::time::Duration;
 const ANSWER_LIMIT: usize = 16 << 20;
 /// Longest wait for the head of an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Whether the server was not even connected to, so that it cannot have read the request.
+pub(crate) fn is_connect_error(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<ClientError>().is_some_and(ClientError::is_connect)
+}
 
 /// A connection pool.
 #[derive(Clone, Debug)]

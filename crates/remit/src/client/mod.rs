@@ -6,10 +6,12 @@ mod agent_profile;
 pub(crate) mod connect;
 mod exchange;
 mod http_client;
+pub(crate) mod login;
+mod sign_in;
 
 pub(crate) use admin_client::AdminClient;
 pub(crate) use agent_client::{
-    ACCESS_TOKEN, AgentClient, Granted, JWT, ServerRefusal, TOKEN_EXCHANGE, TokenSource, keep_refresh, server_refusal,
+    ACCESS_TOKEN, AgentClient, Granted, JWT, ServerRefusal, TOKEN_EXCHANGE, TokenSource, server_refusal,
 };
 pub(crate) use agent_profile::AgentProfile;
 pub(crate) use exchange::narrow;

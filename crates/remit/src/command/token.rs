@@ -1,16 +1,16 @@
-//! `remit token …`: for people who debug.
+//! `remit token …`: looks at tokens, or exchanges one, for debugging.
 
 use crate::{
     args::{Exchange, TokenCommand},
-    client::{AgentClient, AgentProfile, TokenSource, narrow},
+    client::{AgentClient, AgentProfile, Granted, TokenSource, login::Login, narrow},
     keys,
     stdout::print_json,
 };
 use anyhow::{Context as _, Result, bail};
 use remit_clock::Ambient;
-use remit_token::inspect_unverified;
+use remit_token::{PrivateKey, inspect_unverified};
 use serde_json::json;
-use std::{io::Read as _, sync::Arc};
+use std::{io::Read as _, path::Path, sync::Arc};
 
 /// Longest token read from standard input, in bytes.
 const TOKEN_LIMIT: u64 = 64 << 10;
@@ -33,36 +33,28 @@ fn inspect(token: &str, json: bool) -> Result<()> {
 }
 
 async fn exchange(args: &Exchange, ambient: &Ambient) -> Result<()> {
-    let who = AgentProfile::of(&args.caller)?;
-    let named = args.resource.clone().or_else(|| Some(format!("{}/mcp/{}", who.url, args.server.as_ref()?)));
+    let profile = AgentProfile::of(&args.agent)?;
+    let named = args.resource.clone().or_else(|| Some(profile.resource(args.server.as_ref()?)));
     let resource = named.context("give --server or --resource")?;
-    let details = args
-        .authorization_details
-        .as_ref()
-        .map(|file| std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display())))
-        .transpose()?;
-    let source = |resource: &str| TokenSource::Itself { resource: resource.to_owned(), scope: None };
-    let caller =
-        AgentClient::new(who.web.clone(), &who.url, &who.client_id, Arc::clone(&who.key), source(&resource), ambient.clone());
-    let granted = if args.subject_token {
+    let client = acting_as(&profile, &profile.client_id, Arc::clone(&profile.key), &resource, ambient);
+    let (scope, details) = (args.request.scope.as_deref(), args.request.details()?);
+    if args.request.purpose.is_some() && !args.login {
+        bail!("--purpose is what a person is told; give it with --login");
+    }
+    let granted = if args.login {
+        let login = Login::begin(&profile, &resource, &args.request, ambient).await?;
+        // Standard output holds the token alone, so that it can be piped into the next exchange.
+        eprintln!("Sign in and consent here:\n\n  {}\n", login.url);
+        Ok(login.finish(None).await?)
+    } else if args.subject_token {
         let subject = stdin()?;
         let child = match (&args.child, &args.child_key) {
-            (Some(name), Some(file)) => {
-                let key = Arc::new(keys::read_key(file)?);
-                let child =
-                    AgentClient::new(who.web.clone(), &who.url, &format!("agent:{name}"), key, source(&who.url), ambient.clone());
-                Some(
-                    child
-                        .itself(&who.url, None, None)
-                        .await?
-                        .map_err(|told| anyhow::anyhow!("no identity token for agent:{name}: {told}"))?,
-                )
-            }
+            (Some(name), Some(file)) => Some(child(name, file, &profile, ambient).await?),
             _ => None,
         };
-        narrow(&caller, subject.trim(), child.as_ref(), &resource, args.scope.as_deref(), details.as_deref()).await?
+        narrow(&client, subject.trim(), child.as_ref(), &resource, scope, details.as_deref()).await?
     } else {
-        caller.itself(&resource, args.scope.as_deref(), details.as_deref()).await?
+        client.itself(&resource, scope, details.as_deref()).await?
     };
     match granted {
         Ok(granted) if args.json => print_json(&granted.answer),
@@ -70,8 +62,21 @@ async fn exchange(args: &Exchange, ambient: &Ambient) -> Result<()> {
             outln!("{}", granted.access_token);
             Ok(())
         }
-        Err(told) => bail!("refused: {told}"),
+        Err(refusal) => bail!("refused: {refusal}"),
     }
+}
+
+/// The identity token of a sub-agent, bound to the sub-agent's own key.
+async fn child(name: &str, key_file: &Path, parent: &AgentProfile, ambient: &Ambient) -> Result<Granted> {
+    let key = Arc::new(keys::read_key(key_file)?);
+    let child = acting_as(parent, &format!("agent:{name}"), key, &parent.url, ambient);
+    let granted = child.itself(&parent.url, None, None).await?;
+    granted.map_err(|refusal| anyhow::anyhow!("no identity token for agent:{name}: {refusal}"))
+}
+
+fn acting_as(profile: &AgentProfile, client_id: &str, key: Arc<PrivateKey>, resource: &str, ambient: &Ambient) -> AgentClient {
+    let source = TokenSource::Itself { resource: resource.to_owned(), scope: None };
+    AgentClient::new(profile.http.clone(), &profile.url, client_id, key, source, ambient.clone())
 }
 
 fn stdin() -> Result<String> {

@@ -1,81 +1,84 @@
 //! The bridge itself: JSON-RPC lines on standard input become DPoP-signed POSTs; answers and streams become lines.
 //!
 //! It speaks for MCP clients of every era: it mirrors the body into the headers that 2026-07-28 wants, and keeps the
-//! session id and opens the server's stream for 2025-11-25 and older. It never changes a message.
+//! session id and opens the server's stream for 2025-11-25 and older. It never changes a message. A session that the server
+//! has forgotten is begun again; a message is repeated only when it cannot have run.
 
-use crate::client::AgentClient;
-use anyhow::{Context as _, Result};
+use super::{
+    lines::{self, LINE_LIMIT},
+    session::Session,
+    sse::Events,
+    unsigned::SignInPrompt,
+};
+use crate::client::{agent_client::AgentClient, http_client::is_connect_error, sign_in::SignInNeeded};
+use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use remit_clock::Clock;
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    io::{AsyncWriteExt as _, BufReader},
+    signal::unix::{SignalKind, signal},
     sync::mpsc,
     task::JoinSet,
 };
 
-/// Longest message taken from standard input, in bytes.
-const LINE_LIMIT: usize = 8 << 20;
 /// The error code the bridge answers with when the server cannot be reached (application range, MG-07).
 const UNREACHABLE: i32 = -31_500;
-
-/// What the bridge remembers of a stateful (2025-era) session.
-#[derive(Debug, Default)]
-struct Session {
-    id: Option<String>,
-    version: Option<String>,
-}
+/// JSON-RPC: the text is not JSON.
+const PARSE_ERROR: i32 = -32_700;
+/// Waits before a message that did not reach the server is sent again; a server that restarts is back within them.
+const RESEND_AFTER: [Duration; 4] =
+    [Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
+/// Shortest and longest wait before the server's stream is opened again.
+const REOPEN_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// A stream that lasted this long did not fail at once.
+const LASTED_NS: u64 = 10_000_000_000;
+/// Longest wait for the end of a session when the bridge stops.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// One bridge for one server.
 #[derive(Debug)]
-pub(crate) struct Bridge {
-    caller: AgentClient,
+struct Bridge {
+    client: AgentClient,
     endpoint: String,
+    prompt: Option<SignInPrompt>,
+    clock: Clock,
     session: Mutex<Session>,
+    /// Held while a session is begun again.
+    renewing: tokio::sync::Mutex<()>,
     out: mpsc::Sender<String>,
 }
 
-/// Carries messages until standard input ends.
+/// Carries messages until standard input ends, or SIGTERM or SIGINT comes; then ends the session.
 ///
 /// # Errors
 /// When standard input or output break.
-pub(crate) async fn run(caller: AgentClient, endpoint: String) -> Result<()> {
-    let (out, lines) = mpsc::channel(64);
-    let writer = tokio::spawn(write_lines(lines));
-    let bridge = Arc::new(Bridge { caller, endpoint, session: Mutex::default(), out });
-    let mut input = BufReader::new(tokio::io::stdin());
+pub(super) async fn run(client: AgentClient, endpoint: String, prompt: Option<SignInPrompt>, clock: Clock) -> Result<()> {
+    let (out, said) = mpsc::channel(64);
+    let writer = tokio::spawn(write_lines(said));
+    let (session, renewing) = (Mutex::default(), tokio::sync::Mutex::default());
+    let bridge = Arc::new(Bridge { client, endpoint, prompt, clock, session, renewing, out });
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut tasks = JoinSet::new();
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        if input.read_until(b'\n', &mut line).await.context("cannot read standard input")? == 0 {
-            break;
+    tokio::select! {
+        read = Arc::clone(&bridge).read(&mut tasks) => {
+            read?;
+            while tasks.join_next().await.is_some() {}
         }
-        while tasks.try_join_next().is_some() {}
-        let message = line.trim_ascii().to_vec();
-        if message.is_empty() {
-            continue;
-        }
-        // Order matters only until the session stands: `initialize` is answered before the next message leaves.
-        let head: Value = serde_json::from_slice(&message).unwrap_or(Value::Null);
-        let task = Arc::clone(&bridge).carry(message, head.clone());
-        if matches!(head.get("method").and_then(Value::as_str), Some("initialize" | "notifications/initialized")) {
-            task.await;
-            if head.get("method").and_then(Value::as_str) == Some("notifications/initialized") {
-                tokio::spawn(Arc::clone(&bridge).listen());
-            }
-        } else {
-            tasks.spawn(task);
-        }
+        _ = terminate.recv() => tasks.abort_all(),
+        _ = interrupt.recv() => tasks.abort_all(),
     }
-    while tasks.join_next().await.is_some() {}
-    bridge.leave().await;
+    let _ = tokio::time::timeout(GOODBYE, bridge.leave()).await;
     drop(bridge);
     // The server's stream may still hold a sender; the client is gone, so nothing more is owed to it.
-    let _ = tokio::time::timeout(std::time::Duration::from_millis(200), writer).await;
+    let _ = tokio::time::timeout(Duration::from_millis(200), writer).await;
     Ok(())
 }
 
@@ -90,145 +93,283 @@ async fn write_lines(mut lines: mpsc::Receiver<String>) {
 }
 
 impl Bridge {
-    async fn carry(self: Arc<Self>, message: Vec<u8>, head: Value) {
-        let sent = if message.len() > LINE_LIMIT {
-            Err(anyhow::anyhow!("the message has {} bytes; the limit is {LINE_LIMIT}", message.len()))
-        } else {
-            self.post(message, &head).await
-        };
-        if let Err(error) = sent {
-            tracing::warn!("{error:#}");
-            if let Some(id) = head.get("id").filter(|_| head.get("method").is_some()) {
-                self.say(
-                    json!({"jsonrpc": "2.0", "id": id, "error": {"code": UNREACHABLE, "message": format!("{error:#}")}})
-                        .to_string(),
-                )
-                .await;
+    /// Reads messages and carries each; those that begin a session are carried before the next is read.
+    async fn read(self: Arc<Self>, tasks: &mut JoinSet<()>) -> Result<()> {
+        let mut input = BufReader::new(tokio::io::stdin());
+        let mut line = Vec::new();
+        while lines::next(&mut input, &mut line).await.context("cannot read standard input")? {
+            while tasks.try_join_next().is_some() {}
+            let message = line.trim_ascii().to_vec();
+            if message.is_empty() {
+                continue;
             }
-        }
-    }
-
-    async fn post(&self, message: Vec<u8>, head: &Value) -> Result<()> {
-        let mut headers = mirrored(head);
-        {
-            let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(id) = &session.id {
-                headers.push(("mcp-session-id".to_owned(), id.clone()));
-            }
-            if let Some(version) =
-                session.version.as_ref().filter(|_| !headers.iter().any(|(name, _)| name == "mcp-protocol-version"))
-            {
-                headers.push(("mcp-protocol-version".to_owned(), version.clone()));
-            }
-        }
-        headers.push(("content-type".into(), "application/json".into()));
-        headers.push(("accept".into(), "application/json, text/event-stream".into()));
-        let answer = self.caller.call(Method::POST, &self.endpoint, &headers, Bytes::from(message)).await?;
-        let initialize = head.get("method").and_then(Value::as_str) == Some("initialize");
-        if initialize && let Some(id) = answer.headers().get("mcp-session-id").and_then(|value| value.to_str().ok()) {
-            self.session.lock().unwrap_or_else(PoisonError::into_inner).id = Some(id.to_owned());
-        }
-        self.relay(answer, head, initialize).await
-    }
-
-    async fn relay(&self, answer: http::Response<Incoming>, head: &Value, initialize: bool) -> Result<()> {
-        let status = answer.status();
-        let kind = answer.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-        if kind.starts_with("text/event-stream") {
-            return self.stream(answer.into_body()).await;
-        }
-        let body = answer.into_body().collect().await.context("cannot read the answer")?.to_bytes();
-        if status == StatusCode::ACCEPTED || (status.is_success() && body.is_empty()) {
-            return Ok(());
-        }
-        let parsed: Option<Value> = serde_json::from_slice(&body).ok();
-        match parsed {
-            Some(message) if message.get("jsonrpc").is_some() => {
-                if initialize && let Some(version) = message.pointer("/result/protocolVersion").and_then(Value::as_str) {
-                    self.session.lock().unwrap_or_else(PoisonError::into_inner).version = Some(version.to_owned());
-                }
-                self.say(with_id(message, head).to_string()).await;
-                Ok(())
-            }
-            Some(problem) => anyhow::bail!("the server answered {status}: {problem}"),
-            None => anyhow::bail!(
-                "the server answered {status}: {}",
-                String::from_utf8_lossy(&body).chars().take(300).collect::<String>()
-            ),
-        }
-    }
-
-    /// Hands on a server-sent event stream, event by event as it comes.
-    async fn stream(&self, mut body: Incoming) -> Result<()> {
-        let mut pending: Vec<u8> = Vec::new();
-        let mut data = String::new();
-        while let Some(frame) = body.frame().await {
-            let Ok(bytes) = frame.context("the stream broke")?.into_data() else { continue };
-            pending.extend_from_slice(&bytes);
-            anyhow::ensure!(
-                pending.len() <= LINE_LIMIT && data.len() <= LINE_LIMIT,
-                "the server sent an event over {LINE_LIMIT} bytes"
-            );
-            while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = pending.drain(..=end).collect();
-                let line = String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned();
-                if line.is_empty() {
-                    if !data.is_empty() {
-                        self.event(std::mem::take(&mut data)).await;
+            let Some(head) = self.parsed(&message).await else { continue };
+            let method = head.get("method").and_then(Value::as_str).unwrap_or_default().to_owned();
+            let task = Arc::clone(&self).carry(message, head);
+            match method.as_str() {
+                "initialize" => task.await,
+                "notifications/initialized" => {
+                    if self.session().ready() {
+                        task.await;
+                        self.listen();
                     }
-                } else if let Some(more) = line.strip_prefix("data:") {
-                    if !data.is_empty() {
-                        data.push('\n');
-                    }
-                    data.push_str(more.strip_prefix(' ').unwrap_or(more));
                 }
+                _ => drop(tasks.spawn(task)),
             }
         }
         Ok(())
     }
 
-    async fn event(&self, data: String) {
-        let Ok(message) = serde_json::from_str::<Value>(&data) else { return };
-        if let Some(version) = message.pointer("/result/protocolVersion").and_then(Value::as_str) {
-            self.session.lock().unwrap_or_else(PoisonError::into_inner).version.get_or_insert_with(|| version.to_owned());
+    /// The message as JSON; one that is none is answered here.
+    async fn parsed(&self, message: &[u8]) -> Option<Value> {
+        let wrong = if message.len() > LINE_LIMIT {
+            format!("the message is longer than {LINE_LIMIT} bytes")
+        } else {
+            match serde_json::from_slice(message) {
+                Ok(head) => return Some(head),
+                Err(error) => format!("the message is not JSON: {error}"),
+            }
+        };
+        tracing::warn!("{wrong}");
+        // Without its id the client could not tell which of its requests failed, and some end the session then.
+        if let Some(id) = lines::request_id(message) {
+            self.say(error(&id, PARSE_ERROR, &wrong)).await;
         }
-        self.say(message.to_string()).await;
+        None
     }
 
-    /// The stream a 2025-era server may use to speak first; a server without one answers 405.
-    async fn listen(self: Arc<Self>) {
-        let headers = {
-            let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(id) = session.id.clone() else { return };
-            let mut headers = vec![("mcp-session-id".to_owned(), id), ("accept".to_owned(), "text/event-stream".to_owned())];
-            headers.extend(session.version.clone().map(|version| ("mcp-protocol-version".to_owned(), version)));
-            headers
-        };
-        match self.caller.call(Method::GET, &self.endpoint, &headers, Bytes::new()).await {
-            Ok(answer) if answer.status() == StatusCode::OK => {
-                if let Err(error) = self.stream(answer.into_body()).await {
-                    tracing::debug!("the server's stream ended: {error:#}");
-                }
+    async fn carry(self: Arc<Self>, message: Vec<u8>, head: Value) {
+        if head.get("method").is_some_and(|method| method == "initialize") {
+            self.session().asked(&head);
+        }
+        let Err(failed) = self.deliver(&Bytes::from(message), &head).await else { return };
+        if let (true, Some(prompt)) = (failed.is::<SignInNeeded>(), &self.prompt) {
+            if head.get("method").is_some_and(|method| method == "initialize") {
+                self.session().answered_here();
             }
-            Ok(answer) => tracing::debug!("no stream from the server: {}", answer.status()),
-            Err(error) => tracing::debug!("no stream from the server: {error:#}"),
+            if let Some(answer) = prompt.answer(&head).await {
+                self.say(answer).await;
+            }
+            return;
+        }
+        tracing::warn!("{failed:#}");
+        if let Some(id) = head.get("id").filter(|_| head.get("method").is_some()) {
+            self.say(error(id, UNREACHABLE, &format!("{failed:#}"))).await;
+        }
+    }
+
+    /// Sends a message and hands on its answer. In a session that the server has forgotten, the session is begun again and
+    /// the message sent once more: the server answered that it did nothing with it.
+    async fn deliver(self: &Arc<Self>, message: &Bytes, head: &Value) -> Result<()> {
+        let initialize = head.get("method").is_some_and(|method| method == "initialize");
+        let (pending, mut generation) = {
+            let session = self.session();
+            (session.is_pending() && !initialize, session.generation())
+        };
+        if pending {
+            self.begin_again(generation).await?;
+            self.say(json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})).await;
+            generation = self.session().generation();
+        }
+        let in_session = self.session().has_id() && !initialize;
+        let mut answer = self.post(message, head).await?;
+        if in_session && answer.status() == StatusCode::NOT_FOUND {
+            tracing::info!("the server has forgotten the session; beginning it again");
+            self.begin_again(generation).await?;
+            answer = self.post(message, head).await?;
+        }
+        if initialize {
+            let id = answer.headers().get("mcp-session-id").and_then(|value| value.to_str().ok());
+            self.session().begun(id, None);
+        }
+        self.relay(answer, head).await
+    }
+
+    /// Posts a message; repeats it while no connection to the server can be made, because then it has not arrived.
+    async fn post(&self, message: &Bytes, head: &Value) -> Result<http::Response<Incoming>> {
+        let mut headers = mirrored(head);
+        headers.extend(self.session().headers(&headers));
+        headers.push(("content-type".into(), "application/json".into()));
+        headers.push(("accept".into(), "application/json, text/event-stream".into()));
+        let mut waits = RESEND_AFTER.iter();
+        loop {
+            match self.client.call(Method::POST, &self.endpoint, &headers, message.clone()).await {
+                Err(failed) if is_connect_error(&failed) => match waits.next() {
+                    Some(wait) => tokio::time::sleep(*wait).await,
+                    None => return Err(failed),
+                },
+                Err(failed) if head.get("method").is_some_and(|method| method == "tools/call") => {
+                    return Err(failed.context("the connection broke, and the call may have run"));
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Begins the session again with the client's own `initialize`, unless another message has done so since.
+    async fn begin_again(self: &Arc<Self>, generation: u64) -> Result<()> {
+        let _renewing = self.renewing.lock().await;
+        let replay = {
+            let mut session = self.session();
+            if session.generation() != generation {
+                return Ok(());
+            }
+            session.renew();
+            session.replay()
+        };
+        let (id, message) = replay.context("the server has forgotten a session that the client never began")?;
+        let answer = self.post(&message, &Value::Null).await?;
+        let session_id = answer.headers().get("mcp-session-id").and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let status = answer.status();
+        let result = self.answer_to(answer, &id).await?;
+        let Some(version) = result.pointer("/result/protocolVersion").and_then(Value::as_str) else {
+            bail!("the session could not be begun again: {status}: {result}");
+        };
+        self.session().begun(session_id.as_deref(), Some(version));
+        if self.session().is_initialized() {
+            let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
+            self.post(&Bytes::from(ready.to_string()), &ready).await?;
+            self.listen();
+        }
+        Ok(())
+    }
+
+    /// The answer to a request of the bridge's own; what else comes on its stream goes to the client.
+    async fn answer_to(&self, answer: http::Response<Incoming>, id: &Value) -> Result<Value> {
+        if !is_stream(&answer) {
+            let body = answer.into_body().collect().await.context("cannot read the answer")?.to_bytes();
+            return serde_json::from_slice(&body).context("the answer is not JSON");
+        }
+        let (mut events, mut body) = (Events::default(), answer.into_body());
+        while let Some(frame) = body.frame().await {
+            let Ok(bytes) = frame.context("the stream broke")?.into_data() else { continue };
+            for event in events.feed(&bytes)? {
+                let Ok(message) = serde_json::from_str::<Value>(&event.data) else { continue };
+                if message.get("id") == Some(id) {
+                    return Ok(message);
+                }
+                self.say(message).await;
+            }
+        }
+        bail!("the stream ended without an answer")
+    }
+
+    async fn relay(&self, answer: http::Response<Incoming>, head: &Value) -> Result<()> {
+        let status = answer.status();
+        let request = head.get("id").filter(|_| head.get("method").is_some());
+        if is_stream(&answer) {
+            let answered = self.stream(answer.into_body(), request, &mut None).await?;
+            if request.is_some() && !answered {
+                bail!("the server's stream ended without an answer; the request may have run");
+            }
+            return Ok(());
+        }
+        let body = answer.into_body().collect().await.context("cannot read the answer")?.to_bytes();
+        if status == StatusCode::ACCEPTED || (status.is_success() && body.is_empty()) {
+            return Ok(());
+        }
+        match serde_json::from_slice::<Value>(&body) {
+            Ok(message) if message.get("jsonrpc").is_some() => {
+                self.note_version(&message);
+                self.say(with_id(message, head)).await;
+                Ok(())
+            }
+            Ok(problem) => bail!("the server answered {status}: {problem}"),
+            Err(_) => {
+                bail!("the server answered {status}: {}", String::from_utf8_lossy(&body).chars().take(300).collect::<String>())
+            }
+        }
+    }
+
+    /// Hands on a server-sent event stream, event by event as it comes; gives back whether `request` was answered.
+    async fn stream(&self, mut body: Incoming, request: Option<&Value>, last_id: &mut Option<String>) -> Result<bool> {
+        let (mut events, mut answered) = (Events::default(), false);
+        while let Some(frame) = body.frame().await {
+            let Ok(bytes) = frame.context("the stream broke")?.into_data() else { continue };
+            for event in events.feed(&bytes)? {
+                if event.id.is_some() {
+                    *last_id = event.id;
+                }
+                let Ok(message) = serde_json::from_str::<Value>(&event.data) else { continue };
+                self.note_version(&message);
+                answered |= message.get("method").is_none() && message.get("id") == request;
+                self.say(message).await;
+            }
+        }
+        Ok(answered)
+    }
+
+    fn note_version(&self, message: &Value) {
+        if let Some(version) = message.pointer("/result/protocolVersion").and_then(Value::as_str) {
+            self.session().agreed(version);
+        }
+    }
+
+    /// Keeps open the stream on which a 2025-era server speaks first, for as long as this session lasts.
+    fn listen(self: &Arc<Self>) {
+        let (bridge, generation) = (Arc::clone(self), self.session().generation());
+        tokio::spawn(async move { bridge.keep_listening(generation).await });
+    }
+
+    async fn keep_listening(self: Arc<Self>, generation: u64) {
+        let (shortest, longest) = REOPEN_AFTER;
+        let (mut wait, mut last_id) = (shortest, None);
+        loop {
+            let mut headers = {
+                let session = self.session();
+                if session.generation() != generation || !session.has_id() {
+                    return;
+                }
+                session.headers(&[])
+            };
+            headers.push(("accept".to_owned(), "text/event-stream".to_owned()));
+            headers.extend(last_id.clone().map(|id| ("last-event-id".to_owned(), id)));
+            let began = self.clock.now().mono_ns;
+            match self.client.call(Method::GET, &self.endpoint, &headers, Bytes::new()).await {
+                Ok(answer) if answer.status() == StatusCode::OK => {
+                    // The server ends it with the token; the next request has a fresh one.
+                    if let Err(ended) = self.stream(answer.into_body(), None, &mut last_id).await {
+                        tracing::debug!("the server's stream ended: {ended:#}");
+                    }
+                }
+                // The new session has a stream of its own.
+                Ok(answer) if answer.status() == StatusCode::NOT_FOUND => match self.begin_again(generation).await {
+                    Ok(()) => return,
+                    Err(failed) => tracing::debug!("the session could not be begun again: {failed:#}"),
+                },
+                Ok(answer) if answer.status() == StatusCode::METHOD_NOT_ALLOWED => return,
+                Ok(answer) => tracing::debug!("no stream from the server: {}", answer.status()),
+                Err(failed) => tracing::debug!("no stream from the server: {failed:#}"),
+            }
+            let lasted = self.clock.now().mono_ns.saturating_sub(began) >= LASTED_NS;
+            wait = if lasted { shortest } else { (wait * 2).min(longest) };
+            tokio::time::sleep(wait).await;
         }
     }
 
     async fn leave(&self) {
-        let headers = {
-            let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(id) = session.id.clone() else { return };
-            let mut headers = vec![("mcp-session-id".to_owned(), id)];
-            headers.extend(session.version.clone().map(|version| ("mcp-protocol-version".to_owned(), version)));
-            headers
-        };
-        let _ = self.caller.call(Method::DELETE, &self.endpoint, &headers, Bytes::new()).await;
+        let headers = self.session().leave();
+        if let Some(headers) = headers {
+            let _ = self.client.call(Method::DELETE, &self.endpoint, &headers, Bytes::new()).await;
+        }
     }
 
-    async fn say(&self, line: String) {
-        let _ = self.out.send(line).await;
+    fn session(&self) -> MutexGuard<'_, Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    async fn say(&self, message: Value) {
+        let _ = self.out.send(message.to_string()).await;
+    }
+}
+
+fn error(id: &Value, code: i32, message: &str) -> Value {
+    json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": message}})
+}
+
+fn is_stream(answer: &http::Response<Incoming>) -> bool {
+    let kind = answer.headers().get("content-type").and_then(|value| value.to_str().ok());
+    kind.is_some_and(|kind| kind.starts_with("text/event-stream"))
 }
 
 /// The headers a 2026-07-28 request mirrors from its body (MG-04); none for older requests.

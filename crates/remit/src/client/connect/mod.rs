@@ -1,24 +1,40 @@
 //! `remit connect`: a stdio MCP bridge for any MCP client. Standard output carries MCP alone; logs go to standard error.
 
 mod bridge;
-mod login;
+mod lines;
+mod session;
+mod sse;
+mod unsigned;
 
-use crate::{
-    args::Connect,
-    client::{AgentClient, AgentProfile, TokenSource},
+use super::{
+    agent_client::{AgentClient, TokenSource},
+    agent_profile::AgentProfile,
+    sign_in::SignIn,
 };
+use crate::args::Connect;
 use anyhow::Result;
 use remit_clock::Ambient;
+use std::sync::Arc;
+use unsigned::SignInPrompt;
 
-/// Runs the command.
+/// Runs the command until the client closes standard input or a signal asks it to stop.
+///
+/// # Errors
+/// The agent has no key, or standard input breaks.
 pub(crate) async fn run(args: &Connect, ambient: &Ambient) -> Result<()> {
-    let who = AgentProfile::of(&args.caller)?;
-    let resource = format!("{}/mcp/{}", who.url, args.server);
-    let source = if args.login {
-        login::source(&who, &resource, args, ambient).await?
+    let profile = AgentProfile::of(&args.agent)?;
+    let resource = profile.resource(&args.server);
+    let (source, prompt) = if args.login {
+        let sign_in = SignIn::beside(&profile.key_file, &args.server, &resource);
+        let prompt = SignInPrompt::new(&profile, &args.server, sign_in.clone(), args.request.clone(), ambient.clone());
+        if !sign_in.exists() {
+            prompt.begin().await?;
+        }
+        (TokenSource::SignIn(sign_in), Some(prompt))
     } else {
-        TokenSource::Itself { resource: resource.clone(), scope: args.scope.clone() }
+        (TokenSource::Itself { resource: resource.clone(), scope: args.request.scope.clone() }, None)
     };
-    let caller = AgentClient::new(who.web, &who.url, &who.client_id, who.key, source, ambient.clone());
-    bridge::run(caller, resource).await
+    let key = Arc::clone(&profile.key);
+    let client = AgentClient::new(profile.http.clone(), &profile.url, &profile.client_id, key, source, ambient.clone());
+    bridge::run(client, resource, prompt, ambient.clock.clone()).await
 }
