@@ -2,7 +2,7 @@
 //!
 //! In the data of the servers (`e2e/clients/typed`) every string is `VISIBLE` or `SECRET`, so one rule checks all results.
 
-use crate::harness::{Player, Remit, Setup, client, play, python};
+use crate::harness::{Player, Remit, Setup, client, play, python, text};
 use serde_json::{Value, json};
 
 /// One tool, the fields that the grant shows, and the number of strings in them.
@@ -56,6 +56,17 @@ fn python_sdk_accepts_every_masked_result_of_2025_11_25() {
 #[ignore = "until the listed output schema accepts masked results"]
 fn python_sdk_accepts_every_masked_result_of_2026_07_28() {
     accepts_every_masked_result(Player::PythonModern);
+}
+
+/// The server understands both revisions, and is asked which before it can answer.
+#[test]
+fn a_stdio_server_that_takes_six_seconds_to_start_is_used() {
+    let slowly =
+        ["sh", "-c", "sleep 6; exec \"$0\" \"$1\"", text(&python()), text(&client("typed/models.py"))].map(str::to_owned);
+    let remit = Setup::new().upstream("models", &[&format!("command: {}", json!(slowly)), &classes(MODELS)]).start();
+    remit.agent("reader", &["models:folder"]);
+    let played = play(Player::TypeScriptModern, &remit.directly("reader", "models"), &json!([{ "name": "folder" }]));
+    assert_eq!(played["calls"][0]["structured"]["name"], "VISIBLE", "{played}");
 }
 
 fn accepts_every_masked_result(player: Player) {

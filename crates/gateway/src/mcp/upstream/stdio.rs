@@ -130,6 +130,15 @@ impl StdioLink {
                 },
             }
         }
+        // A child that starts slowly reads `server/discover` too late, and then serves only the revision of that message.
+        if eras.first() == Some(&Era::Stateless)
+            && link.is_open()
+            && let Some(about) = link.discover().await
+        {
+            link.modern = true;
+            link.about = about;
+            return Ok(link);
+        }
         Err(failure)
     }
 
