@@ -35,25 +35,21 @@ const SCHEMAS: &[Tool] = &[
 ];
 
 #[test]
-#[ignore = "until the listed output schema accepts masked results"]
 fn typescript_sdk_1_accepts_every_masked_result() {
     accepts_every_masked_result(Player::TypeScriptLegacy);
 }
 
 #[test]
-#[ignore = "until the listed output schema accepts masked results"]
 fn typescript_client_2_accepts_every_masked_result() {
     accepts_every_masked_result(Player::TypeScriptModern);
 }
 
 #[test]
-#[ignore = "until the listed output schema accepts masked results"]
 fn python_sdk_accepts_every_masked_result_of_2025_11_25() {
     accepts_every_masked_result(Player::PythonLegacy);
 }
 
 #[test]
-#[ignore = "until the listed output schema accepts masked results"]
 fn python_sdk_accepts_every_masked_result_of_2026_07_28() {
     accepts_every_masked_result(Player::PythonModern);
 }
