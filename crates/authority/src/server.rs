@@ -71,6 +71,8 @@ pub struct Settings {
     pub consent: i64,
     /// A refresh token unused for this long is dead. SPEC: RT-04
     pub refresh_idle: i64,
+    /// For how long a rotated refresh token gets its client the same successor again. SPEC: RT-02
+    pub refresh_retry: i64,
     /// How long a browser stays signed in.
     pub session: i64,
     /// Most actors in a chain. SPEC: DC-08
@@ -100,6 +102,7 @@ impl Default for Settings {
             code: 60,
             consent: 86_400,
             refresh_idle: 8 * 3_600,
+            refresh_retry: 30,
             session: 8 * 3_600,
             chain_depth: remit_model::chain::DEFAULT_DEPTH,
             require_nonce: false,

@@ -147,7 +147,7 @@ struct Terms {
 
 fn terms(request: &TokenRequest<'_>, consented: &Consented, root: &Chain) -> Result<Terms, Refusal> {
     let server = request.server;
-    let requested = RequestedAuthority::read(request.form, &server.servers)?;
+    let requested = RequestedAuthority::read(&request.form, &server.servers)?;
     let (target, authority) = consented::pick(request, &requested, &consented.targets, &consented.authority, consented.openid)?;
     let delegate = Principal::agent(&server.issuer, &request.client.agent.id);
     let principals = Principals::new(&server.issuer, &request.snapshot);
@@ -242,6 +242,7 @@ fn first_refresh(
         auth_time: consented.auth_time,
         until: consented.until,
         purpose: consented.purpose.clone(),
+        renewed: None,
     };
     Ok(StoredRefresh {
         hash: server.store.keyed_hash("refresh", refresh.as_bytes()),

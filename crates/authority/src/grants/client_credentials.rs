@@ -21,7 +21,7 @@ use remit_model::{Chain, Code, Principal, Refusal};
 /// # Errors
 /// Refuses public clients, `openid`, and what exceeds the agent's ceiling.
 pub(crate) fn grant(request: &TokenRequest<'_>) -> Result<Outcome, Rejection> {
-    let TokenRequest { server, snapshot, form, client, proof, now } = request;
+    let TokenRequest { server, snapshot, form, client, proof, now, .. } = request;
     client.confidential()?;
     let requested = RequestedAuthority::read(form, &server.servers)?;
     if requested.openid {

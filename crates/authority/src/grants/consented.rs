@@ -33,6 +33,9 @@ pub(crate) struct Renewable {
     pub(crate) auth_time: UnixTime,
     pub(crate) until: UnixTime,
     pub(crate) purpose: Option<String>,
+    /// When the token before this one was rotated; none of a family's first.
+    #[serde(default)]
+    pub(crate) renewed: Option<UnixTime>,
 }
 
 /// The one resource of a token, and the part of the consent that is for it. SPEC: TK-08, N-RT-04

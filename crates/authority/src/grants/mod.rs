@@ -16,21 +16,22 @@ use crate::{
     Server,
     clients::proof::{self, Request},
     http::{
-        error::{self, At},
+        error::{self, At, Rejection},
         form::Form,
         origin::Incoming,
     },
-    tokens::issue,
+    tokens::{issue, record::Entry},
 };
 use attempt::{Attempt, Entered, enter};
 use axum::{
     body::Body,
     http::{HeaderMap, HeaderValue, Response},
 };
-use outcome::Outcome;
+use outcome::{Facts, Outcome};
 use remit_model::{Code, Refusal, UnixTime};
 use remit_token::dpop::Proof;
 use request::TokenRequest;
+use std::sync::atomic::AtomicBool;
 
 pub(crate) const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 /// What the token endpoint understands; the metadata lists exactly these. SPEC: N-MD-04
@@ -41,11 +42,17 @@ pub(crate) async fn token(server: &Server, incoming: Incoming) -> Response<Body>
     let Incoming { origin, headers, form } = incoming;
     let now = server.now();
     let (attempt, entered) = enter(server, Attempt::new(At::Token, origin), &headers, form, now);
-    let (attempt, outcome) = match entered {
-        Ok(entered) => grant(server, &headers, attempt, entered, now).await,
-        Err(refusal) => (attempt, refusal.into()),
+    let (attempt, request) = match entered {
+        Ok(entered) => request(server, &headers, attempt, entered, now),
+        Err(refusal) => (attempt, Err(refusal)),
     };
-    let mut response = issue::settle(server, &headers, attempt, outcome).await;
+    let mut response = match request {
+        Ok(request) => answer(&headers, &attempt, &request).await,
+        Err(refusal) => {
+            let entry = Entry { tenant: &server.tenant, attempt: &attempt, facts: &Facts::default(), check: None };
+            issue::refuse(server, &headers, entry, Vec::new(), refusal.into()).await
+        }
+    };
     // SPEC: DP-07 (a fresh nonce rides on every answer), DP-15
     if let Ok(nonce) = HeaderValue::from_str(&server.nonces.issue(now)) {
         response.headers_mut().insert(error::DPOP_NONCE, nonce);
@@ -53,17 +60,17 @@ pub(crate) async fn token(server: &Server, incoming: Incoming) -> Response<Body>
     response
 }
 
-/// What an authenticated client's request comes to, by its grant type.
-async fn grant(
-    server: &Server,
+/// What an authenticated client asks for, with its proof of possession.
+fn request<'a>(
+    server: &'a Server,
     headers: &HeaderMap,
     mut attempt: Attempt,
     entered: Entered,
     now: UnixTime,
-) -> (Attempt, Outcome) {
+) -> (Attempt, Result<TokenRequest<'a>, Refusal>) {
     let grant_type = match grant_type(&entered.form) {
         Ok(grant_type) => grant_type,
-        Err(refusal) => return (attempt, refusal.into()),
+        Err(refusal) => return (attempt, Err(refusal)),
     };
     attempt.grant_type = Some(grant_type);
     attempt.at = match grant_type {
@@ -73,21 +80,35 @@ async fn grant(
     };
     let proof = match prove(server, headers, &entered, now) {
         Ok(proof) => proof,
-        Err(refusal) => return (attempt, refusal.into()),
+        Err(refusal) => return (attempt, Err(refusal)),
     };
     attempt.caller = attempt.caller.map(|caller| caller.proved(&proof));
     let Entered { form, snapshot, client } = entered;
-    let request = TokenRequest { server, snapshot, form: &form, client, proof, now };
-    let outcome = match request.remember_confidential() {
-        Err(refusal) => Err(refusal.into()),
-        Ok(()) => match grant_type {
-            "authorization_code" => authorization_code::redeem(&request).await,
-            "refresh_token" => refresh_token::refresh(&request).await,
-            "client_credentials" => client_credentials::grant(&request),
-            _ => token_exchange::exchange(&request).await,
-        },
+    let request = TokenRequest { server, snapshot, form, grant_type, client, proof, now, remembered: AtomicBool::new(false) };
+    (attempt, request.remember_confidential().map(|()| request))
+}
+
+/// Decides and commits. A refresh that loses a race for its token is decided once more: then the token is rotated, and the
+/// client gets the same successor as the request that won.
+async fn answer(headers: &HeaderMap, attempt: &Attempt, request: &TokenRequest<'_>) -> Response<Body> {
+    let server = request.server;
+    for _ in 0..2 {
+        if let Some(response) = issue::settle(server, headers, attempt, decide(request).await).await {
+            return response;
+        }
+    }
+    let entry = Entry { tenant: &server.tenant, attempt, facts: &Facts::default(), check: None };
+    issue::refuse(server, headers, entry, Vec::new(), Rejection::RotatedMeanwhile).await
+}
+
+async fn decide(request: &TokenRequest<'_>) -> Outcome {
+    let outcome = match request.grant_type {
+        "authorization_code" => authorization_code::redeem(request).await,
+        "refresh_token" => refresh_token::refresh(request).await,
+        "client_credentials" => client_credentials::grant(request),
+        _ => token_exchange::exchange(request).await,
     };
-    (attempt, outcome.unwrap_or_else(Outcome::from))
+    outcome.unwrap_or_else(Outcome::from)
 }
 
 fn grant_type(form: &Form) -> Result<&'static str, Refusal> {

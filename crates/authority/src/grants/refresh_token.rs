@@ -1,7 +1,8 @@
 //! `refresh_token`: the same consent, a new token, and everything checked again.
 //!
-//! Implements RFC 6749 §6 and RFC 9700 §4.14; rules RT-01 to RT-08. Every refresh rotates; a rotated token that comes
-//! back from its own client and key ends the whole family. The chain stays as it was agreed: a refresh adds no hop.
+//! Implements RFC 6749 §6 and RFC 9700 §4.14; rules RT-01 to RT-08. Every refresh rotates. For a short while the client that
+//! rotated a token gets the same successor for it again, because answers get lost and programs refresh in parallel; a
+//! rotated token that comes back later ends the whole family. The chain stays as it was agreed: a refresh adds no hop.
 
 use crate::{
     grants::{
@@ -14,6 +15,7 @@ use crate::{
     policy_check::{self, Checked, Delegation},
     tokens::record::hash,
 };
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use remit_decide::{Principals, effective};
 use remit_ledger::record::RecordType;
 use remit_model::{Authority, Chain, Code, Fault, Hop, Refusal, UnixTime};
@@ -27,18 +29,55 @@ use serde_json::json;
 pub(crate) async fn refresh(request: &TokenRequest<'_>) -> Result<Outcome, Rejection> {
     let store = &request.server.store;
     let presented = request.form.required("refresh_token")?;
+    let successor = successor(request, presented);
     let stored = store.refresh(store.keyed_hash("refresh", presented.as_bytes())).await.map_err(Fault::new)?;
-    let mut outcome = match check(request, stored) {
-        Ok((stored, renewable)) => renew(request, &stored, &renewable),
+    let rotation = match &stored {
+        Some(stored) if !stored.current => rotation(request, &successor, stored).await?,
+        _ => Rotation::No,
+    };
+    let mut outcome = match check(request, stored, rotation) {
+        Ok((stored, renewable)) => renew(request, &stored, &renewable, successor),
         Err(refused) => refused.into(),
     };
+    if rotation == Rotation::JustNow {
+        outcome.facts = outcome.facts.fact("refresh_retry", true);
+    }
     outcome.facts = outcome.facts.fact("refresh_hash", hash(presented));
     Ok(outcome)
 }
 
+/// The token that follows this one: a function of it under the store's pepper, so that a retry gets the same one, after a
+/// restart and at every replica, and nothing but its hash is stored. Without the pepper nobody can compute it.
+fn successor(request: &TokenRequest<'_>, presented: &str) -> String {
+    URL_SAFE_NO_PAD.encode(request.server.store.keyed_hash("refresh successor", presented.as_bytes()))
+}
+
+/// Whether a token was rotated, and how long ago.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rotation {
+    No,
+    JustNow,
+    Earlier,
+}
+
+/// SPEC: RT-02: a grace window with the same response.
+async fn rotation(request: &TokenRequest<'_>, successor: &str, stored: &StoredRefresh) -> Result<Rotation, Fault> {
+    let store = &request.server.store;
+    let next = store.refresh(store.keyed_hash("refresh", successor.as_bytes())).await.map_err(Fault::new)?;
+    let Some(next) = next.filter(|next| next.family == stored.family) else { return Ok(Rotation::Earlier) };
+    let next: Renewable = serde_json::from_value(next.payload).map_err(Fault::new)?;
+    let ago = next.renewed.map(|renewed| request.now.since(renewed));
+    let just_now = ago.is_some_and(|ago| ago.abs() <= request.server.settings.refresh_retry);
+    Ok(if just_now { Rotation::JustNow } else { Rotation::Earlier })
+}
+
 /// SPEC: RT-01, RT-02, RT-04, RT-08. The key is checked before reuse is punished, so that a thief without the key can
 /// neither use a stolen token nor end its owner's family.
-fn check(request: &TokenRequest<'_>, stored: Option<StoredRefresh>) -> Result<(StoredRefresh, Renewable), Box<Refused>> {
+fn check(
+    request: &TokenRequest<'_>,
+    stored: Option<StoredRefresh>,
+    rotation: Rotation,
+) -> Result<(StoredRefresh, Renewable), Box<Refused>> {
     let invalid = |reason: &str| Refusal::new(Code::GrantInvalid, reason);
     let stored =
         stored.filter(|stored| stored.client == request.client.id()).ok_or_else(|| invalid("the refresh token is not known"))?;
@@ -52,7 +91,7 @@ fn check(request: &TokenRequest<'_>, stored: Option<StoredRefresh>) -> Result<(S
         return Err(invalid("this delegation was revoked").into());
     }
     request.remember_public()?;
-    if !stored.current {
+    if rotation == Rotation::Earlier {
         let until = renewable.until.plus(request.server.settings.access_token);
         return Err(Box::new(Refused {
             rejection: invalid("the refresh token was used before; the whole delegation is revoked").into(),
@@ -70,7 +109,7 @@ fn check(request: &TokenRequest<'_>, stored: Option<StoredRefresh>) -> Result<(S
 }
 
 /// The same chain, a new token. People, agents and policy may have changed since the consent. SPEC: RT-05, N-RT-06
-fn renew(request: &TokenRequest<'_>, stored: &StoredRefresh, renewable: &Renewable) -> Outcome {
+fn renew(request: &TokenRequest<'_>, stored: &StoredRefresh, renewable: &Renewable, successor: String) -> Outcome {
     let server = request.server;
     let chain = &renewable.chain;
     let facts = Facts { chain: Some(chain.clone()), purpose: renewable.purpose.clone(), ..Facts::default() };
@@ -91,7 +130,10 @@ fn renew(request: &TokenRequest<'_>, stored: &StoredRefresh, renewable: &Renewab
         auth_time: Some(renewable.auth_time),
     };
     let Checked { allowed, check } = policy_check::check(server, &request.snapshot, &delegation, request.now);
-    let grant = allowed.map(|()| issue(request, stored, renewable, terms)).map_err(Rejection::from);
+    let grant = match allowed {
+        Ok(()) => issue(request, stored, renewable, terms, successor).map_err(Rejection::from),
+        Err(refusal) => Err(refusal.into()),
+    };
     Outcome::decided(grant, check, facts)
 }
 
@@ -104,7 +146,7 @@ struct Terms {
 
 fn terms(request: &TokenRequest<'_>, renewable: &Renewable, hop: &Hop) -> Result<Terms, Refusal> {
     let server = request.server;
-    let requested = RequestedAuthority::read(request.form, &server.servers)?;
+    let requested = RequestedAuthority::read(&request.form, &server.servers)?;
     if requested.openid && !renewable.openid {
         return Err(Refusal::new(Code::WidensScope, "`openid` was not agreed to"));
     }
@@ -119,16 +161,27 @@ fn terms(request: &TokenRequest<'_>, renewable: &Renewable, hop: &Hop) -> Result
     Ok(Terms { target, authority: still, expires })
 }
 
-fn issue(request: &TokenRequest<'_>, stored: &StoredRefresh, renewable: &Renewable, terms: Terms) -> Grant {
+fn issue(
+    request: &TokenRequest<'_>,
+    stored: &StoredRefresh,
+    renewable: &Renewable,
+    terms: Terms,
+    successor: String,
+) -> Result<Grant, Fault> {
     let server = request.server;
-    let token = server.entropy.token(32);
-    let next = StoredRefresh {
-        hash: server.store.keyed_hash("refresh", token.as_bytes()),
-        expires: request.now.plus(server.settings.refresh_idle).min(renewable.until),
-        ..stored.clone()
-    };
-    let Batch { require, changes, .. } = Batch::new(server.tenant.clone()).rotate_refresh(stored.hash, next);
-    Grant {
+    let mut batch = Batch::new(server.tenant.clone());
+    // INVARIANT: a token is rotated once, whoever comes first; a retry only hands out the successor that there is already.
+    if stored.current {
+        let renewed = Renewable { renewed: Some(request.now), ..renewable.clone() };
+        let next = StoredRefresh {
+            hash: server.store.keyed_hash("refresh", successor.as_bytes()),
+            expires: request.now.plus(server.settings.refresh_idle).min(renewable.until),
+            payload: serde_json::to_value(renewed).map_err(Fault::new)?,
+            ..stored.clone()
+        };
+        batch = batch.rotate_refresh(stored.hash, next);
+    }
+    Ok(Grant {
         record_type: RecordType::Token,
         chain: renewable.chain.clone(),
         authority: terms.authority,
@@ -143,8 +196,8 @@ fn issue(request: &TokenRequest<'_>, stored: &StoredRefresh, renewable: &Renewab
         openid: renewable.openid,
         family: Some(stored.family.clone()),
         purpose: renewable.purpose.clone(),
-        requires: require,
-        changes,
-        answer: vec![("refresh_token", json!(token))],
-    }
+        requires: batch.require,
+        changes: batch.changes,
+        answer: vec![("refresh_token", json!(successor))],
+    })
 }

@@ -40,11 +40,13 @@ impl At {
     }
 }
 
-/// Either kind of "no".
+/// Why a request is not answered as it asks.
 #[derive(Debug)]
 pub(crate) enum Rejection {
     Refusal(Refusal),
     Fault(Fault),
+    /// Another request rotated the same refresh token first.
+    RotatedMeanwhile,
 }
 
 impl From<Refusal> for Rejection {
@@ -64,6 +66,9 @@ impl Rejection {
     pub(crate) fn into_refusal(self) -> Refusal {
         match self {
             Self::Refusal(refusal) => refusal,
+            Self::RotatedMeanwhile => {
+                Refusal::new(Code::GrantInvalid, "other requests use this refresh token at this moment; try again")
+            }
             Self::Fault(fault) => {
                 tracing::error!(context = %fault, "authority fault");
                 Refusal::new(Code::Internal, "we failed; the operator's log has the details")

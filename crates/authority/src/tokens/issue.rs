@@ -24,10 +24,11 @@ use remit_token::{access, nested_act};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Turns what a grant came to into its one batch, and answers.
-pub(crate) async fn settle(server: &Server, headers: &HeaderMap, attempt: Attempt, outcome: Outcome) -> Response<Body> {
+/// Turns what a grant came to into its one batch, and answers. `None` when another request rotated the same refresh token
+/// between look-up and commit: then nothing was committed.
+pub(crate) async fn settle(server: &Server, headers: &HeaderMap, attempt: &Attempt, outcome: Outcome) -> Option<Response<Body>> {
     let Outcome { grant, once, on_refusal, facts, check } = outcome;
-    let attempt = Attempt { once: attempt.once.into_iter().chain(once).collect(), ..attempt };
+    let attempt = Attempt { once: attempt.once.iter().cloned().chain(once).collect(), ..attempt.clone() };
     let check = check.as_ref();
     let (rejection, changes, facts) = match grant {
         Err(rejection) => (rejection, on_refusal, facts),
@@ -35,12 +36,14 @@ pub(crate) async fn settle(server: &Server, headers: &HeaderMap, attempt: Attemp
             let facts = Facts { chain: Some(grant.chain.clone()), purpose: grant.purpose.clone(), ..facts };
             let entry = Entry { tenant: &server.tenant, attempt: &attempt, facts: &facts, check };
             match issue(server, entry, grant).await {
-                Ok(body) => return error::json_response(StatusCode::OK, &body),
+                Ok(body) => return Some(error::json_response(StatusCode::OK, &body)),
+                Err(Rejection::RotatedMeanwhile) => return None,
                 Err(rejection) => (rejection, Vec::new(), facts),
             }
         }
     };
-    refuse(server, headers, Entry { tenant: &server.tenant, attempt: &attempt, facts: &facts, check }, changes, rejection).await
+    let entry = Entry { tenant: &server.tenant, attempt: &attempt, facts: &facts, check };
+    Some(refuse(server, headers, entry, changes, rejection).await)
 }
 
 /// Records a refusal and answers it, with a challenge where one belongs. SPEC: X-07
@@ -160,9 +163,7 @@ fn refused_by_store(error: ApplyError) -> Rejection {
             Refusal::new(Code::EdgeProofInvalid, "this proof of delegation was used before")
         }
         ApplyError::Conflict(Precondition::Unused(_)) => Refusal::new(Code::GrantInvalid, "the code was used before"),
-        ApplyError::Conflict(Precondition::RefreshCurrent(_)) => {
-            Refusal::new(Code::GrantInvalid, "the refresh token was used before")
-        }
+        ApplyError::Conflict(Precondition::RefreshCurrent(_)) => return Rejection::RotatedMeanwhile,
         ApplyError::Unavailable(outage) => {
             tracing::error!(%outage, "the store is unavailable");
             outage.refusal()

@@ -2,6 +2,7 @@
 
 use crate::world::*;
 use axum::{body::Body, http::Request};
+use remit_token::dpop::{self, ProofFor};
 use serde_json::Value;
 
 /// A browser with at most one cookie of ours.
@@ -131,6 +132,21 @@ impl World {
         let mut all = vec![("grant_type", "refresh_token"), ("refresh_token", token)];
         all.extend_from_slice(more);
         self.token(actor, &all).await
+    }
+}
+
+impl World {
+    /// A refresh as an ordinary client does it: again with a nonce when one is asked for.
+    pub(crate) async fn refresh_with_nonce(&self, token: &str) -> Reply {
+        let form = [("grant_type", "refresh_token"), ("refresh_token", token)];
+        let reply = self.token(&self.planner, &form).await;
+        if reply.body["remit_code"] != "dpop_nonce_required" {
+            return reply;
+        }
+        let nonce = reply.headers["dpop-nonce"].to_str().unwrap();
+        let jti = fresh();
+        let made = ProofFor { method: "POST", url: TOKEN, now: self.now(), jti: &jti, nonce: Some(nonce), ..ProofFor::default() };
+        self.token_with(&self.planner, &dpop::create(&self.planner.dpop, &made).unwrap(), &form).await
     }
 }
 

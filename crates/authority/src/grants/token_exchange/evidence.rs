@@ -89,7 +89,7 @@ pub(crate) struct Evidence {
 
 /// SPEC: TX-01, N-TX-04
 pub(crate) async fn gather(request: &TokenRequest<'_>) -> Result<Evidence, Rejection> {
-    let form = request.form;
+    let form = &request.form;
     let subject = form.required("subject_token")?;
     let kind = form.required("subject_token_type")?;
     let actor = match (form.one("actor_token"), form.one("actor_token_type")) {

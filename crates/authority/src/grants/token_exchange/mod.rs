@@ -34,7 +34,7 @@ const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 pub(crate) async fn exchange(request: &TokenRequest<'_>) -> Result<Outcome, Rejection> {
     request.client.confidential()?;
     let server = request.server;
-    let requested = RequestedAuthority::read(request.form, &server.servers)?;
+    let requested = RequestedAuthority::read(&request.form, &server.servers)?;
     if request.form.one("requested_token_type").is_some_and(|kind| kind != ACCESS_TOKEN) {
         return Err(Refusal::new(Code::RequestMalformed, "only access tokens are issued here").into());
     }
