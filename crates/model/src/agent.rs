@@ -72,3 +72,42 @@ impl fmt::Debug for Human {
         f.debug_struct("Human").field("name", &self.name).field("status", &self.status).finish_non_exhaustive()
     }
 }
+
+/// Whether a scheme can belong to an installed program: none that a browser, or the system's own programs, act upon. One
+/// without a dot is accepted when it is registered, though RFC 8252 §7.1 asks for one: some clients have no other.
+pub fn is_private_scheme(scheme: &str) -> bool {
+    const TAKEN: [&str; 29] = [
+        "about",
+        "blob",
+        "chrome",
+        "content",
+        "data",
+        "dav",
+        "facetime",
+        "file",
+        "filesystem",
+        "ftp",
+        "geo",
+        "http",
+        "https",
+        "imap",
+        "intent",
+        "jar",
+        "javascript",
+        "ldap",
+        "mailto",
+        "market",
+        "news",
+        "res",
+        "sms",
+        "ssh",
+        "tel",
+        "vbscript",
+        "view-source",
+        "ws",
+        "wss",
+    ];
+    let proper = scheme.len() >= 3 && scheme.starts_with(|c: char| c.is_ascii_alphabetic());
+    let letters = scheme.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+.-".contains(&b));
+    proper && letters && !TAKEN.contains(&scheme) && !scheme.starts_with("ms-") && !scheme.starts_with("chrome-")
+}

@@ -21,7 +21,7 @@ pub mod resource;
 pub mod time;
 
 pub use agent::{Agent, AgentStatus, Human, HumanStatus};
-pub use authority::{ActionSet, Authority, Grant, Part, Permit, Sentence};
+pub use authority::{ActionSet, Authority, Clauses, Grant, Part, Permit, Sentence};
 pub use call::Call;
 pub use chain::{Chain, EdgeProof, Hop};
 pub use id::{AgentId, Principal, PrincipalKind, ServerId, TenantId};

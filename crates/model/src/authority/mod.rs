@@ -24,6 +24,7 @@ mod words;
 
 pub use constraint::EXACT;
 pub use decimal::{Decimal, NUMBER_LIMIT};
+pub use describe::Clauses;
 pub use grant::{
     ACTION_LIMIT, ARGUMENT_LIMIT, BUDGET_LIMIT, Charge, DELEGATE_LIMIT, FIELD_LIMIT, Grant, LOCATION_LIMIT, Limits,
     Names as ActionSet, SPEND_LIMIT, SPEND_MOST,
@@ -321,6 +322,11 @@ impl Authority {
     /// The grants under which `action` could be permitted now, given the right arguments.
     pub fn grants_for<'a>(&'a self, location: &'a str, action: &'a str, now: UnixTime) -> impl Iterator<Item = &'a Grant> {
         self.grants().iter().filter(move |grant| grant.could_cover(location, action, now))
+    }
+
+    /// The grants as a page lists them.
+    pub fn clauses(&self) -> Vec<Clauses> {
+        self.grants().iter().map(describe::clauses).collect()
     }
 
     /// One sentence for each grant, for consent pages and explanations; nothing is left out.

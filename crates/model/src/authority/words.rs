@@ -21,6 +21,8 @@ pub enum Part {
     Words(Cow<'static, str>),
     /// A value that an agent, a person or an operator chose, to be read to the letter.
     Value(String),
+    /// The name of a tool; a page may show the title that people know it by.
+    Action(String),
     /// The address of a protected resource; a page may show the title that people know it by.
     Resource(String),
     /// Entries joined by commas, and by `last` before the last one.
@@ -84,6 +86,10 @@ impl Sentence {
         Self(vec![Part::Resource(location.into())])
     }
 
+    pub(crate) fn action(name: impl Into<String>) -> Self {
+        Self(vec![Part::Action(name.into())])
+    }
+
     pub(crate) fn list(entries: impl IntoIterator<Item = Self>, last: &'static str) -> Self {
         Self(vec![Part::List { entries: entries.into_iter().collect(), last }])
     }
@@ -109,7 +115,7 @@ impl Sentence {
         for part in &self.0 {
             match part {
                 Part::Words(words) => line.push_str(words),
-                Part::Value(value) | Part::Resource(value) => line.push_str(&quoted(value, short)),
+                Part::Value(value) | Part::Action(value) | Part::Resource(value) => line.push_str(&quoted(value, short)),
                 Part::List { entries, last } => write_list(entries, last, line, short),
             }
         }
@@ -222,7 +228,7 @@ mod tests {
                 match part {
                     Part::Words(words) => prop_assert!(!words.contains("MARK"), "{}", words),
                     Part::Value(value) => values += usize::from(value.contains("MARK")),
-                    Part::Resource(_) | Part::List { .. } => {}
+                    Part::Action(_) | Part::Resource(_) | Part::List { .. } => {}
                 }
             }
             prop_assert_eq!(values, 4);
