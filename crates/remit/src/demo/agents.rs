@@ -76,8 +76,7 @@ async fn sign_in(tell: &mut Teller, world: &mut World) -> Result<Granted> {
     let given = world.human.consent(url.as_str(), CALLBACK).await?;
     let code = given.get("code").with_context(|| format!("no code came back: {given:?}"))?;
     let answered = given.get("state") == Some(&state) && given.get("iss") == Some(&world.issuer);
-    let read: Vec<String> =
-        world.human.read.iter().filter(|line| line.len() > 32).map(|line| format!("the page says: {line}")).collect();
+    let read: Vec<String> = world.human.read.iter().map(|line| format!("the page says: {line}")).collect();
     let granted = world
         .planner
         .token(&[("grant_type", "authorization_code"), ("code", code), ("code_verifier", &verifier), ("redirect_uri", CALLBACK)])

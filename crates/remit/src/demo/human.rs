@@ -17,7 +17,7 @@ pub(crate) struct Human {
     name: String,
     password: String,
     cookies: BTreeMap<String, String>,
-    /// What the consent page said, in words.
+    /// What the consent page lists, an entry each.
     pub(crate) read: Vec<String>,
 }
 
@@ -49,7 +49,7 @@ impl Human {
             if page.contains("type=\"password\"") {
                 fields.extend([("username".to_owned(), self.name.clone()), ("password".to_owned(), self.password.clone())]);
             } else {
-                self.read = words(&page);
+                self.read = listed(&page);
                 fields.push(("decision".to_owned(), "allow".to_owned()));
             }
             at = at.join(&form.action)?;
@@ -98,6 +98,24 @@ fn attribute(tag: &str, name: &str) -> Option<String> {
     let (_, rest) = tag.split_once(&format!("{name}=\""))?;
     let (value, _) = rest.split_once('"')?;
     Some(unescape(value))
+}
+
+/// The entries of the page's lists (`data-list`), each as one line.
+fn listed(page: &str) -> Vec<String> {
+    let lists = page.split("data-list=").skip(1).filter_map(|rest| rest.split_once('>'));
+    let entries = lists.flat_map(|(_, list)| {
+        // Entries of a nested list belong to the entry that they stand in.
+        let end = list.find("</section>").unwrap_or(list.len());
+        list.get(..end).unwrap_or_default().split("<li>").skip(1).map(str::to_owned).collect::<Vec<_>>()
+    });
+    let line = |entry: &str| {
+        let text: String = entry.split('<').enumerate().fold(String::new(), |line, (at, piece)| {
+            let text = if at == 0 { piece } else { piece.split_once('>').map_or("", |(_, text)| text) };
+            line + text
+        });
+        unescape(text.trim())
+    };
+    entries.map(|entry| line(&entry)).filter(|line| !line.is_empty()).collect()
 }
 
 /// What the main part of a page says: its text, a line for each piece between tags.
