@@ -2,7 +2,7 @@
 
 use crate::{
     clients::key_cache,
-    signin::{password, sessions::Browsers},
+    signin::{password, seal::Seal, sessions::Sessions, throttle::Throttle},
 };
 use remit_clock::{Clock, Entropy};
 use remit_decide::Pinned;
@@ -85,7 +85,7 @@ pub struct Settings {
     pub remembered_proofs: usize,
     /// Tolerated clock skew of client assertions. SPEC: J-06
     pub skew: i64,
-    /// Failed sign-ins for one name before it must wait.
+    /// Failed sign-ins for one name from one source before it must wait.
     pub login_attempts: u32,
     /// How long it must wait then.
     pub login_window: i64,
@@ -132,7 +132,9 @@ pub struct Server {
     pub(crate) key_cache: key_cache::KeyCache,
     pub(crate) servers: Vec<Arc<remit_model::Server>>,
     pub(crate) settings: Settings,
-    pub(crate) browsers: Arc<Browsers>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) seal: Seal,
+    pub(crate) throttle: Throttle,
     pub(crate) passwords: password::Passwords,
     pub(crate) nonces: Arc<dpop::Nonces>,
     pub(crate) replays: dpop::ReplaySet,
@@ -146,11 +148,11 @@ impl Server {
     pub fn new(parts: Parts) -> Self {
         let Parts { store, policy, clock, entropy, issuer, keys, servers, nonces, settings } = parts;
         let tokens = Arc::new(Verified::new(REMEMBERED_TOKENS));
-        let browsers = Arc::new(Browsers::default());
-        let (remembered, sessions) = (Arc::clone(&tokens), Arc::clone(&browsers));
+        let sessions = Arc::new(Sessions::default());
+        let (remembered, signed_in) = (Arc::clone(&tokens), Arc::clone(&sessions));
         store.when_erased(move |world| {
             remembered.clear();
-            sessions.keep(|name| world.human(name).is_some());
+            signed_in.keep(|name| world.human(name).is_some());
         });
         Self {
             tenant: store.tenant().clone(),
@@ -162,7 +164,9 @@ impl Server {
             replays: dpop::ReplaySet::new(settings.remembered_proofs, settings.dpop_window),
             public_replays: dpop::ReplaySet::new(settings.remembered_proofs, settings.dpop_window),
             anonymous: Quota::per_second(settings.anonymous_records),
-            browsers,
+            sessions,
+            seal: Seal::new(store.keyed_hash("sign-in pages", b"v1")),
+            throttle: Throttle::default(),
             pinned: Pinned::default(),
             store,
             policy,

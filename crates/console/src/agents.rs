@@ -164,20 +164,28 @@ fn register(console: &Console, asked: Registration) -> Result<Agent, Refusal> {
     })
 }
 
-/// SPEC: AZ-03: https, loopback http, or a private-use scheme with a dot; no fragment.
+/// SPEC: AZ-03: https, loopback http, or a private-use scheme; no fragment.
 fn redirect_uri(uri: &str) -> Result<(), Refusal> {
     let scheme = uri.split_once(':').map_or("", |(scheme, _)| scheme);
     let loopback = ["http://127.0.0.1", "http://[::1]", "http://localhost"]
         .iter()
         .any(|host| uri.strip_prefix(host).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ':'])));
-    let fine = uri.len() <= 512 && !uri.contains('#') && uri.bytes().all(|byte| byte.is_ascii_graphic()) && !uri.contains('@');
-    if fine && (uri.starts_with("https://") || loopback || (scheme.contains('.') && uri.starts_with(&format!("{scheme}:/")))) {
+    let (_, rest) = uri.split_once("://").unwrap_or_default();
+    let host = rest.split(['/', '?']).next().unwrap_or_default();
+    let host_fine = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_[]:".contains(&byte));
+    let private = remit_model::agent::is_private_scheme(scheme) && uri.starts_with(&format!("{scheme}:/"));
+    let fine = host_fine
+        && uri.len() <= 512
+        && !uri.contains('#')
+        && uri.bytes().all(|byte| byte.is_ascii_graphic())
+        && !uri.contains('@');
+    if fine && (uri.starts_with("https://") || loopback || private) {
         return Ok(());
     }
     Err(Refusal::new(
         Code::RedirectUriMismatch,
         format!(
-            "`{}` cannot be a redirect URI: use https, loopback http, or a private scheme with a dot, without a fragment",
+            "`{}` cannot be a redirect URI: use https, loopback http, or a private scheme of your program (such as `com.example.app:/callback`), without a fragment",
             display::excerpt(uri, 512)
         ),
     ))
@@ -274,6 +282,7 @@ mod tests {
             "http://localhost:3000/cb",
             "http://[::1]/cb",
             "com.example.app:/cb",
+            "cursor://anysphere.cursor-retrieval/oauth/callback",
         ] {
             assert!(redirect_uri(fine).is_ok(), "{fine}");
         }
@@ -285,7 +294,10 @@ mod tests {
             "http://127.0.0.1.evil.example/cb",
             "http://localhost.evil/cb",
             "https://good@evil.example/",
-            "myapp:/cb",
+            "file:///etc/passwd",
+            "view-source:https://app.example/",
+            "https://*.example/cb",
+            "https://app.example;script-src/cb",
             "https://app.example/ cb",
             "",
         ] {

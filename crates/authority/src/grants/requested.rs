@@ -15,6 +15,7 @@ use remit_model::{
     display,
     json::{self, Limits},
 };
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use url::Url;
 
@@ -23,7 +24,7 @@ const SCOPE_LIMIT: usize = 4096;
 const DETAILS_LIMITS: Limits = Limits { bytes: 32 * 1024, depth: 12, members: 2048, exact_integers: true };
 
 /// What a request asks for, read and understood but not yet allowed.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct RequestedAuthority {
     details: Option<Authority>,
     scope: Option<Authority>,

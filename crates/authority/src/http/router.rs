@@ -57,16 +57,16 @@ async fn authorize_endpoint(State(server): State<Arc<Server>>, request: Request)
 
 async fn login_page(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
     match page_request(request).await {
-        Some((Method::GET, incoming)) => login::show(&server, &incoming),
-        Some((_, incoming)) => login::sign_in(&server, incoming).await,
+        Some((Method::POST, incoming)) => login::sign_in(&server, incoming).await,
+        Some(_) => pages::not_begun(),
         None => pages::method_not_allowed(),
     }
 }
 
 async fn consent_page(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
     match page_request(request).await {
-        Some((Method::GET, incoming)) => consent::show(&server, incoming).await,
-        Some((_, incoming)) => consent::decide(&server, incoming).await,
+        Some((Method::POST, incoming)) => consent::decide(&server, incoming).await,
+        Some(_) => pages::not_begun(),
         None => pages::method_not_allowed(),
     }
 }

@@ -56,7 +56,7 @@ fn client(snapshot: &Snapshot, form: &Form) -> Result<Arc<Agent>, Refusal> {
 
 fn back(agent: &Agent, form: &Form) -> Result<ReturnTo, Refusal> {
     let redirect_uri = form.required("redirect_uri")?;
-    if !redirect::allowed(redirect_uri, &agent.redirect_uris) {
+    if !redirect::allowed(redirect_uri, &agent.redirect_uris, agent.keys.is_empty()) {
         return Err(Refusal::new(Code::RedirectUriMismatch, "the address to return to is not registered for this program"));
     }
     Ok(ReturnTo { redirect_uri: redirect_uri.to_owned(), state: short(form, "state")? })

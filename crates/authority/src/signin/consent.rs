@@ -6,7 +6,7 @@
 use crate::{
     Server,
     grants::{
-        attempt::{Attempt, Caller},
+        attempt::{Attempt, Caller, Once},
         consented::Consented,
         outcome::Facts,
     },
@@ -17,99 +17,108 @@ use crate::{
     policy_check::{self, Checked, Delegation, PolicyCheck},
     signin::{
         authorize::{self, Stopped},
-        login, pages, redirect,
-        request::AuthorizationRequest,
-        sessions::{self, Pending, Session, Shown, SignedIn},
+        login::{self, PENDING_SECONDS, foreign},
+        pages::{self, Phrase},
+        redirect,
+        request::{AuthorizationRequest, ReturnTo},
+        seal::Purpose,
+        sessions::{Browser, SignedIn},
     },
     tokens::{issue, record::Entry},
 };
 use axum::{
     body::Body,
-    http::{HeaderValue, Response, StatusCode, header},
+    http::{Response, StatusCode},
 };
 use remit_decide::active;
 use remit_ledger::record::{HumanInLoop, RecordType};
-use remit_model::{Agent, Authority, Chain, Code, Fault, Human, Part, Principal, Refusal, Sentence, UnixTime, display};
-use remit_store::{Batch, Change, Snapshot, StoredCode};
+use remit_model::{
+    Agent, AgentId, Authority, Chain, Clauses, Code, Fault, Human, Part, Principal, Refusal, Sentence, UnixTime, display,
+};
+use remit_store::{Batch, Change, JtiKind, Snapshot, StoredCode};
 use remit_token::id_token;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::{collections::BTreeSet, sync::Arc};
 
-/// The first hit: checks the request and sends the browser to sign in or to decide. SPEC: AZ-01, AZ-14, AZ-15
+/// The first hit: checks the request, and shows the page to sign in or to decide. SPEC: AZ-01, AZ-14, AZ-15
 pub(crate) async fn begin(server: &Server, incoming: Incoming) -> Response<Body> {
     let Incoming { origin, headers, form } = incoming;
     let now = server.now();
-    let attempt = Attempt::new(At::Authorize, origin);
     let snapshot = server.store.snapshot();
     let read = form.map_err(Stopped::here).and_then(|form| authorize::read(server, &snapshot, &form));
     let ask = match read {
         Ok(ask) => ask,
-        Err(stopped) => return stop(server, attempt, &Facts::default(), None, stopped).await,
+        Err(stopped) => return stop(server, Attempt::new(At::Authorize, origin), &Facts::default(), None, stopped).await,
     };
-    let session = server.browsers.session(sessions::read_cookie(&headers, &server.issuer), now);
+    let browser = server.sessions.browser(&headers, &server.issuer, &server.entropy, now);
     if ask.prompt.none {
         // SPEC: N-AZ-12. Consent is never skipped, so silence can only fail.
-        let signed_in = session.as_ref().is_some_and(|session| !must_sign_in(session, &ask, false, now));
-        let oauth = if signed_in { "consent_required" } else { "login_required" };
+        let oauth = if must_sign_in(&browser, &ask, now) { "login_required" } else { "consent_required" };
         let refusal = Refusal::new(Code::LoginRequired, "this cannot be decided without the person");
-        return stop(server, attempt, &Facts::default(), None, Stopped::there(&ask, refusal, Some(oauth))).await;
+        let stopped = Stopped::there(&ask.client, &ask.back, refusal, Some(oauth));
+        return stop(server, Attempt::new(At::Authorize, origin), &Facts::default(), None, stopped).await;
     }
-    match wait(server, session, ask, now) {
-        Ok(response) => response,
-        Err(refusal) => pages::problem(&refusal, None),
-    }
-}
-
-fn wait(server: &Server, session: Option<Session>, ask: AuthorizationRequest, now: UnixTime) -> Result<Response<Body>, Refusal> {
-    let (session, cookie) = if let Some(session) = session {
-        (session, None)
+    let response = if must_sign_in(&browser, &ask, now) {
+        match login::page(server, &browser, &ask, now) {
+            Ok(page) => page,
+            Err(rejection) => {
+                let stopped = Stopped::there(&ask.client, &ask.back, rejection.into_refusal(), None);
+                return stop(server, Attempt::new(At::Authorize, origin), &Facts::default(), None, stopped).await;
+            }
+        }
     } else {
-        let token = server.entropy.token(32);
-        let session = server.browsers.open(&token, server.entropy.token(16), None, now.plus(sessions::PENDING_SECONDS), now)?;
-        (session, Some(sessions::set_cookie(&server.issuer, &token)))
+        page(server, origin, &browser, &ask, now).await
     };
-    let id = server.entropy.token(16);
-    let page = if must_sign_in(&session, &ask, false, now) { "login" } else { "consent" };
-    server.browsers.wait(id.clone(), ask, &session, now)?;
-    let mut response = pages::see_other(&server.url(&format!("/oauth/{page}?request={id}")));
-    if let Some(cookie) = cookie.and_then(|cookie| HeaderValue::from_str(&cookie).ok()) {
-        response.headers_mut().append(header::SET_COOKIE, cookie);
-    }
-    Ok(response)
+    login::with_cookies(response, browser.set_cookie)
 }
 
 /// SPEC: AZ-15, AZ-16
-fn must_sign_in(session: &Session, ask: &AuthorizationRequest, just_did: bool, now: UnixTime) -> bool {
-    let Some(user) = &session.user else { return true };
-    let too_old = ask.max_age.is_some_and(|most| now.since(user.at) > most);
-    (ask.prompt.login || too_old) && !just_did
+fn must_sign_in(browser: &Browser, ask: &AuthorizationRequest, now: UnixTime) -> bool {
+    let Some(user) = &browser.user else { return true };
+    ask.prompt.login || ask.max_age.is_some_and(|most| now.since(user.at) > most)
 }
 
-/// GET: the consent page.
-pub(crate) async fn show(server: &Server, incoming: Incoming) -> Response<Body> {
-    let Incoming { origin, headers, form } = incoming;
-    let now = server.now();
-    let opened = form.and_then(|form| login::open(server, &headers, &form, now));
-    let (id, session, pending) = match opened {
-        Ok(opened) => opened,
-        Err(refusal) => return pages::problem(&refusal, None),
-    };
-    let user = match &session.user {
-        Some(user) if !must_sign_in(&session, &pending.ask, pending.just_signed_in, now) => user,
-        _ => return pages::see_other(&server.url(&format!("/oauth/login?request={id}"))),
-    };
+/// What a consent page showed. Exactly this is granted, and nothing else; it waits in the page itself.
+#[derive(Serialize, Deserialize)]
+struct Shown {
+    /// Decided once.
+    id: String,
+    client: AgentId,
+    back: ReturnTo,
+    consented: Consented,
+    expires: UnixTime,
+}
+
+/// The consent page for the person who is signed in with this browser.
+pub(crate) async fn page(
+    server: &Server,
+    origin: RequestOrigin,
+    browser: &Browser,
+    ask: &AuthorizationRequest,
+    now: UnixTime,
+) -> Response<Body> {
+    let Some(user) = &browser.user else { return pages::problem(&foreign(), None) };
     let snapshot = server.store.snapshot();
-    let Offer { check, offered } = offer(server, &snapshot, &pending.ask, user, now);
-    match offered {
-        Ok((agent, human, shown)) => {
-            let page = render(server, (&id, &session, &pending), (&agent, &human), &shown);
-            server.browsers.show(&id, shown);
-            page
-        }
+    let Offer { check, offered } = offer(server, &snapshot, ask, user, now);
+    let shown = offered.and_then(|(agent, human, consented)| {
+        let page = Page { agent: &agent, human: &human, ask, consented: &consented };
+        let expires = now.plus(PENDING_SECONDS);
+        let shown = Shown {
+            id: server.entropy.token(16),
+            client: ask.client.clone(),
+            back: ask.back.clone(),
+            consented: consented.clone(),
+            expires,
+        };
+        let request = server.seal.seal(Purpose::Consent, &browser.id, shown, expires, &server.entropy);
+        request.map(|request| page.render(server, &request)).map_err(Rejection::into_refusal)
+    });
+    match shown {
+        Ok(page) => page,
         Err(refusal) => {
-            let attempt = by_person(server, origin, user);
-            let stopped = Stopped::there(&pending.ask, refusal, None);
-            stop(server, attempt, &Facts::default(), check.as_ref(), stopped).await
+            let stopped = Stopped::there(&ask.client, &ask.back, refusal, None);
+            stop(server, by_person(server, origin, user), &Facts::default(), check.as_ref(), stopped).await
         }
     }
 }
@@ -121,7 +130,7 @@ fn by_person(server: &Server, origin: RequestOrigin, user: &SignedIn) -> Attempt
 /// What can be put before the person, with the policy decision if policy was asked.
 struct Offer {
     check: Option<PolicyCheck>,
-    offered: Result<(Arc<Agent>, Arc<Human>, Shown), Refusal>,
+    offered: Result<(Arc<Agent>, Arc<Human>, Consented), Refusal>,
 }
 
 /// What this person may hand to this agent of what it asks. SPEC: AZ-07, TX-04, TK-09
@@ -146,7 +155,21 @@ fn offer(server: &Server, snapshot: &Snapshot, ask: &AuthorizationRequest, user:
     let offered = allowed.map(|()| {
         let purpose = ask.asked.purpose.as_deref();
         let digest = id_token::consent_digest(&delegate.sub, &authority.to_value(), until, purpose);
-        (agent, human, Shown { user: user.name.clone(), authority, until, digest })
+        let consented = Consented {
+            redirect_uri: ask.back.redirect_uri.clone(),
+            challenge: ask.challenge.clone(),
+            dpop_jkt: ask.dpop_jkt.clone(),
+            nonce: ask.nonce.clone(),
+            openid: ask.asked.openid,
+            targets: ask.asked.targets.clone(),
+            user: user.name.clone(),
+            auth_time: user.at,
+            authority,
+            until,
+            digest,
+            purpose: ask.asked.purpose.clone(),
+        };
+        (agent, human, consented)
     });
     Offer { check, offered }
 }
@@ -157,7 +180,7 @@ fn allowed(
     ask: &AuthorizationRequest,
     user: &SignedIn,
 ) -> Result<(Arc<Agent>, Arc<Human>, Authority), Refusal> {
-    let (agent, human) = parties(snapshot, ask, &user.name)?;
+    let (agent, human) = parties(snapshot, &ask.client, &user.name)?;
     let authority = ask.asked.offered(&human.entitlements.meet(&agent.ceiling));
     if authority.is_none() && !ask.asked.openid {
         return Err(Refusal::new(Code::AuthorityEmpty, "nothing that is asked for can be granted by this person to this agent"));
@@ -165,9 +188,9 @@ fn allowed(
     Ok((agent, human, authority))
 }
 
-fn parties(snapshot: &Snapshot, ask: &AuthorizationRequest, user: &str) -> Result<(Arc<Agent>, Arc<Human>), Refusal> {
+fn parties(snapshot: &Snapshot, client: &AgentId, user: &str) -> Result<(Arc<Agent>, Arc<Human>), Refusal> {
     let gone = || Refusal::new(Code::ClientUnknown, "the agent is not registered any more");
-    let agent = snapshot.agent(&ask.client).cloned().ok_or_else(gone)?;
+    let agent = snapshot.agent(client).cloned().ok_or_else(gone)?;
     active::agent(&agent)?;
     let human = snapshot.human(user).cloned();
     let human = human.ok_or_else(|| Refusal::new(Code::HumanDisabled, "this account is disabled"))?;
@@ -175,45 +198,69 @@ fn parties(snapshot: &Snapshot, ask: &AuthorizationRequest, user: &str) -> Resul
     Ok((agent, human))
 }
 
-fn render(
-    server: &Server,
-    (id, session, pending): (&str, &Session, &Pending),
-    (agent, human): (&Agent, &Human),
-    shown: &Shown,
-) -> Response<Body> {
-    let uri = &pending.ask.back.redirect_uri;
-    let consent = pages::Consent {
-        agent_name: &agent.display_name,
-        agent_subject: &agent.id.subject(),
-        owner: &agent.owner,
-        human_name: &human.display_name,
-        human_subject: &human.subject(),
-        redirect_host: &redirect::host(uri),
-        loopback: redirect::is_loopback(uri),
-        purpose: pending.ask.asked.purpose.as_deref(),
-        grants: shown.authority.describe().iter().map(|sentence| phrases(server, sentence)).collect(),
-        until: &when(shown.until, "%Y-%m-%dT%H:%M:%SZ"),
-        until_words: &when(shown.until, "%e %B %Y, %H:%M UTC"),
-        sub_agents: &sub_agents(&shown.authority),
-        request: id,
-        csrf: &session.csrf,
-        shown: &shown.digest,
-    };
-    pages::html(StatusCode::OK, &consent, &redirect::form_action(uri))
+/// What a consent page is made of.
+struct Page<'a> {
+    agent: &'a Agent,
+    human: &'a Human,
+    ask: &'a AuthorizationRequest,
+    consented: &'a Consented,
 }
 
-/// The parts of a sentence; a server's address becomes the title people know it by.
-fn phrases(server: &Server, sentence: &Sentence) -> Vec<pages::Phrase> {
-    let exact = |value: &str| pages::Phrase { text: Part::shown(value), exact: true };
-    let ours = |text: &str| pages::Phrase { text: display::escape(text).into_owned(), exact: false };
-    let title = |location: &str| server.servers.iter().find(|known| known.location == *location).map(|known| ours(&known.title));
-    let phrase = |part| match part {
-        Part::Words(words) => ours(&words),
-        Part::Resource(location) => title(&location).unwrap_or_else(|| exact(&location)),
-        Part::Value(value) => exact(&value),
-        Part::List { .. } => ours(""),
+impl Page<'_> {
+    fn render(&self, server: &Server, request: &str) -> Response<Body> {
+        let Self { agent, human, ask, consented } = self;
+        let uri = &ask.back.redirect_uri;
+        let purpose = ask.asked.purpose.as_deref().map(Part::shown);
+        let until_words = when(consented.until, "%e %B %Y, %H:%M UTC");
+        let consent = pages::Consent {
+            agent_name: &display::escape(&agent.display_name),
+            agent_subject: &agent.id.subject(),
+            owner: &agent.owner,
+            human_name: &display::escape(&human.display_name),
+            human_subject: &human.subject(),
+            redirect_host: &Part::shown(&redirect::host(uri)),
+            loopback: redirect::is_loopback(uri),
+            purpose: purpose.as_deref(),
+            grants: consented.authority.clauses().iter().map(|clauses| offered(server, clauses)).collect(),
+            until: &when(consented.until, "%Y-%m-%dT%H:%M:%SZ"),
+            until_words: until_words.trim(),
+            others: others(&consented.authority),
+            request,
+        };
+        pages::html(StatusCode::OK, &consent, &redirect::form_action(uri))
+    }
+}
+
+fn offered(server: &Server, clauses: &Clauses) -> pages::Offered {
+    let limits = clauses.limits.iter().map(|limit| phrases(server, limit, &[])).collect();
+    pages::Offered { may: phrases(server, &clauses.subject, &clauses.locations), limits }
+}
+
+/// The parts of a sentence. Where the operator gave a title, to a server or to a tool at `locations`, it stands before the name.
+fn phrases(server: &Server, sentence: &Sentence, locations: &[String]) -> Vec<Phrase> {
+    let data = |value: &str| Phrase::Data(Part::shown(value));
+    let ours = |text: &str| Phrase::Words(display::escape(text).into_owned());
+    let at = |location: &str| server.servers.iter().find(|known| known.location == *location);
+    let tool_title = |tool: &str| {
+        let titles = locations.iter().filter_map(|location| at(location)?.tools.get(tool)?.title.as_deref());
+        let mut titles: Vec<&str> = titles.collect();
+        titles.dedup();
+        <[&str; 1]>::try_from(titles).ok().map(|[title]| title.to_owned())
     };
-    sentence.flat().into_iter().map(phrase).collect()
+    let mut phrases = Vec::new();
+    for part in sentence.flat() {
+        match part {
+            Part::Words(words) => phrases.push(ours(&words)),
+            Part::Resource(location) => phrases.push(at(&location).map_or_else(|| data(&location), |known| ours(&known.title))),
+            Part::Action(tool) => match tool_title(&tool) {
+                Some(title) => phrases.extend([ours(&format!("{title} (")), data(&tool), ours(")")]),
+                None => phrases.push(data(&tool)),
+            },
+            Part::Value(value) => phrases.push(data(&value)),
+            Part::List { .. } => {}
+        }
+    }
+    phrases
 }
 
 fn when(time: UnixTime, format: &str) -> String {
@@ -221,19 +268,31 @@ fn when(time: UnixTime, format: &str) -> String {
 }
 
 /// Whether other agents may come to hold a part of this. SPEC: AZ-09
-fn sub_agents(authority: &Authority) -> String {
+fn others(authority: &Authority) -> Vec<Phrase> {
     let details = authority.to_value();
     let named = |detail: &Value| detail.pointer("/delegate/to").and_then(Value::as_array).cloned().unwrap_or_default();
     let names: BTreeSet<String> =
         details.as_array().into_iter().flatten().flat_map(named).filter_map(|name| name.as_str().map(str::to_owned)).collect();
+    let words = |text: &str| Phrase::Words(text.to_owned());
     let depth = authority.depth();
     if names.is_empty() || depth == 0 {
-        return "It may not hand any of this on to other agents.".to_owned();
+        return vec![words("It may not pass any of this on to other agents.")];
     }
-    let whom =
-        if names.contains("*") { "any registered agent".to_owned() } else { names.into_iter().collect::<Vec<_>>().join(", ") };
-    let far = if depth == 1 { "who may not hand it on further".to_owned() } else { format!("over at most {depth} steps") };
-    format!("It may hand parts of this on to {whom}, {far}.")
+    let mut phrases = vec![words("It may pass parts of this on to ")];
+    if names.contains("*") {
+        phrases.push(words("any registered agent"));
+    } else {
+        for (at, name) in names.iter().enumerate() {
+            phrases.extend((at > 0).then(|| words(", ")));
+            phrases.push(Phrase::Data(Part::shown(name)));
+        }
+    }
+    phrases.push(if depth == 1 {
+        words(", which may not pass it on further.")
+    } else {
+        Phrase::Words(format!(", over at most {depth} steps."))
+    });
+    phrases
 }
 
 /// POST: the decision. SPEC: AZ-11, AZ-13, N-AZ-09
@@ -241,76 +300,54 @@ pub(crate) async fn decide(server: &Server, incoming: Incoming) -> Response<Body
     let Incoming { origin, headers, form } = incoming;
     let now = server.now();
     let opened = form.and_then(|form| {
-        let (id, session, pending) = login::open(server, &headers, &form, now)?;
-        session.check_csrf(form.one("csrf"))?;
-        let foreign = || Refusal::new(Code::SessionForeign, "this is not the page that was shown last; read it again");
-        let shown = pending.shown.clone().filter(|shown| form.one("shown") == Some(shown.digest.as_str())).ok_or_else(foreign)?;
-        let user = session.user.clone().filter(|user| user.name == shown.user).ok_or_else(foreign)?;
-        // Removing the request decides it: a double click decides once.
-        server.browsers.decide(&id)?;
-        Ok((pending.ask, shown, user, form.one("decision") == Some("allow")))
+        let browser = server.sessions.known(&headers, &server.issuer, now).ok_or_else(foreign)?;
+        let shown: Shown = server.seal.open(Purpose::Consent, &browser.id, form.required("request")?, now).ok_or_else(foreign)?;
+        let user = browser.user.filter(|user| user.name == shown.consented.user).ok_or_else(foreign)?;
+        Ok((shown, user, form.one("decision") == Some("allow")))
     });
-    let (ask, shown, user, allow) = match opened {
+    let (shown, user, allow) = match opened {
         Ok(opened) => opened,
         Err(refusal) => return pages::problem(&refusal, None),
     };
-    let attempt = by_person(server, origin, &user);
+    // INVARIANT: a page is decided once: its id is used up in the batch that records the decision.
+    let once = Once { kind: JtiKind::Other, key: format!("consent page {}", shown.id), until: shown.expires };
+    let attempt = Attempt { once: vec![once], ..by_person(server, origin, &user) };
     let human_in_loop = if allow { HumanInLoop::Approved } else { HumanInLoop::Notified };
-    let facts = Facts { purpose: ask.asked.purpose.clone(), human_in_loop, ..Facts::default() };
-    let facts = facts.fact("consent", shown.digest.clone());
+    let facts = Facts { purpose: shown.consented.purpose.clone(), human_in_loop, ..Facts::default() };
+    let facts = facts.fact("consent", shown.consented.digest.clone());
+    let (client, back) = (shown.client.clone(), shown.back.clone());
+    let refused = |refusal| Stopped::there(&client, &back, refusal, None);
     if !allow {
         let refusal = Refusal::new(Code::ConsentDenied, "the person refused");
-        return stop(server, attempt, &facts, None, Stopped::there(&ask, refusal, None)).await;
+        return stop(server, attempt, &facts, None, refused(refusal)).await;
     }
     let entry = Entry { tenant: &server.tenant, attempt: &attempt, facts: &facts, check: None };
-    match hand_over(server, entry, &ask, shown, &user, now).await {
+    match hand_over(server, entry, shown, now).await {
         Ok(location) => pages::see_other(&location),
-        Err(rejection) => stop(server, attempt, &facts, None, Stopped::there(&ask, rejection.into_refusal(), None)).await,
+        Err(Rejection::Refusal(refusal)) if refusal.code == Code::SessionForeign => pages::problem(&refusal, None),
+        Err(rejection) => stop(server, attempt, &facts, None, refused(rejection.into_refusal())).await,
     }
 }
 
 /// The code, durable with the record of the approval before it leaves. SPEC: AZ-12, AZ-13, X-12
-async fn hand_over(
-    server: &Server,
-    entry: Entry<'_>,
-    ask: &AuthorizationRequest,
-    shown: Shown,
-    user: &SignedIn,
-    now: UnixTime,
-) -> Result<String, Rejection> {
-    parties(&server.store.snapshot(), ask, &user.name)?;
+async fn hand_over(server: &Server, entry: Entry<'_>, shown: Shown, now: UnixTime) -> Result<String, Rejection> {
+    let Shown { client, back, consented, .. } = shown;
+    parties(&server.store.snapshot(), &client, &consented.user)?;
     let code = server.entropy.token(32);
-    let authority = shown.authority.to_value();
-    let consented = Consented {
-        redirect_uri: ask.back.redirect_uri.clone(),
-        challenge: ask.challenge.clone(),
-        dpop_jkt: ask.dpop_jkt.clone(),
-        nonce: ask.nonce.clone(),
-        openid: ask.asked.openid,
-        targets: ask.asked.targets.clone(),
-        user: shown.user,
-        auth_time: user.at,
-        authority: shown.authority,
-        until: shown.until,
-        digest: shown.digest,
-        purpose: ask.asked.purpose.clone(),
-    };
     let stored = StoredCode {
         hash: server.store.keyed_hash("code", code.as_bytes()),
-        client: ask.client.subject(),
+        client: client.subject(),
         subject: Principal::human(&server.issuer, &consented.user),
         payload: serde_json::to_value(&consented).map_err(Fault::new)?,
         expires: now.plus(server.settings.code),
         used: None,
         failures: 0,
     };
-    let record = entry.happened(RecordType::Approval).commit(
-        "/approval/shown",
-        serde_json::json!({"agent": ask.client.subject(), "authority": authority, "until": consented.until}),
-    );
+    let shown = json!({"agent": client.subject(), "authority": consented.authority.to_value(), "until": consented.until});
+    let record = entry.happened(RecordType::Approval).commit("/approval/shown", shown);
     let batch = Batch::new(server.tenant.clone()).change(Change::PutCode(stored)).record(record);
-    issue::commit(server, &[], None, batch).await?;
-    Ok(redirect::with(&ask.back.redirect_uri, &[("code", &code)], ask.back.state.as_deref(), &server.issuer))
+    issue::commit(server, &entry.attempt.once, None, batch).await?;
+    Ok(redirect::with(&back.redirect_uri, &[("code", &code)], back.state.as_deref(), &server.issuer))
 }
 
 impl Stopped {
@@ -318,8 +355,8 @@ impl Stopped {
         Self { refusal, client: None, back: None, oauth: None }
     }
 
-    fn there(ask: &AuthorizationRequest, refusal: Refusal, oauth: Option<&'static str>) -> Self {
-        Self { refusal, client: Some(ask.client.clone()), back: Some(ask.back.clone()), oauth }
+    fn there(client: &AgentId, back: &ReturnTo, refusal: Refusal, oauth: Option<&'static str>) -> Self {
+        Self { refusal, client: Some(client.clone()), back: Some(back.clone()), oauth }
     }
 }
 
@@ -333,8 +370,9 @@ async fn stop(server: &Server, attempt: Attempt, facts: &Facts, check: Option<&P
         (refusal, None)
     } else {
         let record = Entry { tenant: &server.tenant, attempt: &attempt, facts, check }.refused(&refusal);
-        match issue::commit(server, &[], check, Batch::new(server.tenant.clone()).record(record)).await {
+        match issue::commit(server, &attempt.once, check, Batch::new(server.tenant.clone()).record(record)).await {
             Ok(applied) => (refusal, applied.receipts.into_iter().next().map(|receipt| receipt.record_id)),
+            Err(Rejection::Refusal(refusal)) if refusal.code == Code::SessionForeign => return pages::problem(&refusal, None),
             Err(rejection) => (rejection.into_refusal(), None),
         }
     };

@@ -1,6 +1,6 @@
 //! Signing in with a local account.
 //!
-//! Implements AZ-11, AZ-14, X-09: a limit on attempts, and a fresh session at every sign-in.
+//! Implements AZ-11, AZ-14: limits on attempts, a request that is bound to its browser, and a fresh session at every sign-in.
 
 use crate::{
     Server,
@@ -10,12 +10,14 @@ use crate::{
     },
     http::{
         error::{At, Rejection},
-        form::Form,
         origin::{Incoming, RequestOrigin},
     },
     signin::{
-        pages,
-        sessions::{self, Pending, Session, SignedIn},
+        consent, pages, redirect,
+        request::AuthorizationRequest,
+        seal::Purpose,
+        sessions::{self, Browser, BrowserId, KNOWN_DAYS, SignedIn},
+        throttle::Source,
     },
     tokens::{issue, record::Entry},
 };
@@ -26,63 +28,47 @@ use axum::{
 use remit_ledger::record::{HumanInLoop, RecordType};
 use remit_model::{Code, Principal, Refusal, UnixTime};
 use remit_store::Batch;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
+/// A person has this long to sign in, and then as long to decide.
+pub(crate) const PENDING_SECONDS: i64 = 600;
 const PASSWORD_LIMIT: usize = 1024;
 
-/// GET: the sign-in page of a pending request.
-pub(crate) fn show(server: &Server, incoming: &Incoming) -> Response<Body> {
-    let form = match &incoming.form {
-        Ok(form) => form,
-        Err(refusal) => return pages::problem(refusal, None),
-    };
-    match open(server, &incoming.headers, form, server.now()) {
-        Ok((id, session, pending)) => {
-            let hint = pending.ask.login_hint.clone().unwrap_or_default();
-            sign_in_page(server, StatusCode::OK, &id, &session, &pending, &hint, None)
-        }
-        Err(refusal) => pages::problem(&refusal, None),
-    }
-}
-
-/// The request a form belongs to, if it is open in this browser.
-pub(crate) fn open(
+/// The sign-in page of a request, which lives in the page itself.
+pub(crate) fn page(
     server: &Server,
-    headers: &HeaderMap,
-    form: &Form,
+    browser: &Browser,
+    ask: &AuthorizationRequest,
     now: UnixTime,
-) -> Result<(String, Session, Pending), Refusal> {
-    let foreign = || {
-        Refusal::new(
-            Code::SessionForeign,
-            "this page was not opened in this browser; start again from the program that sent you here",
-        )
-    };
-    let session = server.browsers.session(sessions::read_cookie(headers, &server.issuer), now).ok_or_else(foreign)?;
-    let id = form.required("request")?.to_owned();
-    let pending = server.browsers.pending(&id, &session, now)?;
-    Ok((id, session, pending))
+) -> Result<Response<Body>, Rejection> {
+    let request = server.seal.seal(Purpose::SignIn, &browser.id, ask, now.plus(PENDING_SECONDS), &server.entropy)?;
+    let hint = ask.login_hint.clone().unwrap_or_default();
+    Ok(render(server, StatusCode::OK, ask, &request, &hint, None))
 }
 
-/// POST: name and password.
+/// POST: name and password. Shows the consent page next.
 pub(crate) async fn sign_in(server: &Server, incoming: Incoming) -> Response<Body> {
     let Incoming { origin, headers, form } = incoming;
     let now = server.now();
     let opened = form.and_then(|form| {
-        let (id, session, pending) = open(server, &headers, &form, now)?;
-        session.check_csrf(form.one("csrf"))?;
-        Ok((form, id, session, pending))
+        let (browser, ask) = opened(server, &headers, form.required("request")?, now)?;
+        Ok((form, browser, ask))
     });
-    let (form, id, session, pending) = match opened {
+    let (form, browser, ask) = match opened {
         Ok(opened) => opened,
         Err(refusal) => return pages::problem(&refusal, None),
     };
     let name = form.one("username").unwrap_or_default();
-    let again = |status, message: &str| sign_in_page(server, status, &id, &session, &pending, name, Some(message));
-    if let Err(refusal) = server.browsers.attempt(name, server.settings.login_attempts, server.settings.login_window, now) {
+    let request = form.one("request").unwrap_or_default();
+    let again = |status, message: &str| render(server, status, &ask, request, name, Some(message));
+    let known = known_browser(server, &headers, name, now);
+    let source = known.as_deref().map_or(Source::Address(origin.peer), Source::Known);
+    let (limit, window) = (server.settings.login_attempts, server.settings.login_window);
+    if let Err(refusal) = server.throttle.attempt(name, source, limit, window, now) {
         record_failure(server, &origin, name, &refusal).await;
         let mut response = again(StatusCode::TOO_MANY_REQUESTS, &refusal.reason);
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(server.settings.login_window.unsigned_abs()));
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(window.unsigned_abs()));
         return response;
     }
     let password = form.one("password").filter(|password| password.len() <= PASSWORD_LIMIT).unwrap_or_default();
@@ -95,41 +81,89 @@ pub(crate) async fn sign_in(server: &Server, incoming: Incoming) -> Response<Bod
         }
         Err(fault) => return pages::problem(&Rejection::Fault(fault).into_refusal(), None),
     }
-    server.browsers.succeeded(name);
-    match signed_in(server, origin, &session, (&id, name), now).await {
-        Ok(response) => response,
+    server.throttle.succeeded(name, source);
+    match signed_in(server, &origin, &browser.id, name, now).await {
+        Ok((browser, cookie)) => {
+            let page = consent::page(server, origin, &browser, &ask, now).await;
+            with_cookies(page, [Some(cookie), remember(server, name, now)].into_iter().flatten())
+        }
         Err(refusal) => pages::problem(&refusal, None),
     }
 }
 
-/// Rotates the session, so that an attacker who planted the old cookie is left behind. SPEC: AZ-14
+/// The request of a sign-in page that was opened in this very browser. SPEC: AZ-11, AZ-14, N-AZ-09
+fn opened(
+    server: &Server,
+    headers: &HeaderMap,
+    request: &str,
+    now: UnixTime,
+) -> Result<(Browser, AuthorizationRequest), Refusal> {
+    let browser = server.sessions.known(headers, &server.issuer, now).ok_or_else(foreign)?;
+    let ask = server.seal.open(Purpose::SignIn, &browser.id, request, now).ok_or_else(foreign)?;
+    Ok((browser, ask))
+}
+
+pub(crate) fn foreign() -> Refusal {
+    Refusal::new(
+        Code::SessionForeign,
+        "this page is not open in this browser, or was open too long; start again from the program that sent you here",
+    )
+}
+
+/// A new session, so that an attacker who planted the old cookie is left behind. SPEC: AZ-14
 async fn signed_in(
     server: &Server,
-    origin: RequestOrigin,
-    old: &Session,
-    (id, name): (&str, &str),
+    origin: &RequestOrigin,
+    old: &BrowserId,
+    name: &str,
     now: UnixTime,
-) -> Result<Response<Body>, Refusal> {
+) -> Result<(Browser, String), Refusal> {
     let token = server.entropy.token(32);
     let user = SignedIn { name: name.to_owned(), at: now };
-    let session = server.browsers.open(&token, server.entropy.token(16), Some(user), now.plus(server.settings.session), now)?;
+    let id = server.sessions.open(&token, user.clone(), now.plus(server.settings.session), now);
     // Checking a password takes its time: an account that was erased meanwhile is not remembered.
     if server.store.snapshot().human(name).is_none() {
-        server.browsers.close(&session.key);
+        server.sessions.close(&id);
         return Err(Refusal::new(Code::CredentialsInvalid, "name or password is wrong"));
     }
-    let attempt = Attempt::new(At::Authorize, origin).by(Caller::person(&server.issuer, name, now));
+    let attempt = Attempt::new(At::Authorize, origin.clone()).by(Caller::person(&server.issuer, name, now));
     let facts = Facts { human_in_loop: HumanInLoop::Approved, ..Facts::default() };
     let entry = Entry { tenant: &server.tenant, attempt: &attempt, facts: &facts, check: None };
     let batch = Batch::new(server.tenant.clone()).record(entry.happened(RecordType::SessionOpen));
-    issue::commit(server, &[], None, batch).await.map_err(Rejection::into_refusal)?;
-    server.browsers.rebind(id, &session);
-    server.browsers.close(&old.key);
-    let mut response = pages::see_other(&server.url(&format!("/oauth/consent?request={id}")));
-    if let Ok(cookie) = HeaderValue::from_str(&sessions::set_cookie(&server.issuer, &token)) {
+    if let Err(rejection) = issue::commit(server, &[], None, batch).await {
+        server.sessions.close(&id);
+        return Err(rejection.into_refusal());
+    }
+    server.sessions.close(old);
+    Ok((Browser { id, user: Some(user), set_cookie: None }, sessions::session_cookie(&server.issuer, &token)))
+}
+
+/// What a browser is given to be known by, once a person signed in with it.
+#[derive(Serialize, Deserialize)]
+struct Known {
+    name: String,
+    id: String,
+}
+
+fn remember(server: &Server, name: &str, now: UnixTime) -> Option<String> {
+    let known = Known { name: name.to_owned(), id: server.entropy.token(16) };
+    let expires = now.plus(KNOWN_DAYS * 86_400);
+    let sealed = server.seal.seal(Purpose::KnownBrowser, &[], known, expires, &server.entropy).ok()?;
+    Some(sessions::known_cookie(&server.issuer, &sealed))
+}
+
+/// The id of this browser, if this very person signed in with it before.
+fn known_browser(server: &Server, headers: &HeaderMap, name: &str, now: UnixTime) -> Option<String> {
+    let cookie = sessions::read_known_cookie(headers, &server.issuer)?;
+    let known: Known = server.seal.open(Purpose::KnownBrowser, &[], cookie, now)?;
+    (known.name == name).then_some(known.id)
+}
+
+pub(crate) fn with_cookies(mut response: Response<Body>, cookies: impl IntoIterator<Item = String>) -> Response<Body> {
+    for cookie in cookies.into_iter().filter_map(|cookie| HeaderValue::from_str(&cookie).ok()) {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
-    Ok(response)
+    response
 }
 
 /// A name that is no account is not recorded: people type passwords into the wrong field.
@@ -149,23 +183,18 @@ async fn record_failure(server: &Server, origin: &RequestOrigin, name: &str, ref
     }
 }
 
-fn sign_in_page(
+fn render(
     server: &Server,
     status: StatusCode,
+    ask: &AuthorizationRequest,
     request: &str,
-    session: &Session,
-    pending: &Pending,
     username: &str,
     message: Option<&str>,
 ) -> Response<Body> {
     let snapshot = server.store.snapshot();
-    let agent = snapshot.agent(&pending.ask.client);
-    let login = pages::Login {
-        agent_name: agent.map_or("an agent", |agent| agent.display_name.as_str()),
-        request,
-        csrf: &session.csrf,
-        username,
-        message,
-    };
-    pages::html(status, &login, "")
+    let agent = snapshot.agent(&ask.client);
+    let login =
+        pages::Login { agent_name: agent.map_or("an agent", |agent| agent.display_name.as_str()), request, username, message };
+    // Signing in may end with a redirect to the program, when nothing can be granted.
+    pages::html(status, &login, &redirect::form_action(&ask.back.redirect_uri))
 }

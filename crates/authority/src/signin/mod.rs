@@ -8,4 +8,6 @@ pub(crate) mod pages;
 pub(crate) mod password;
 pub(crate) mod redirect;
 pub(crate) mod request;
+pub(crate) mod seal;
 pub(crate) mod sessions;
+pub(crate) mod throttle;

@@ -17,7 +17,6 @@ pub(crate) const STYLE: &str = include_str!("../../templates/style.css");
 pub(crate) struct Login<'a> {
     pub(crate) agent_name: &'a str,
     pub(crate) request: &'a str,
-    pub(crate) csrf: &'a str,
     pub(crate) username: &'a str,
     pub(crate) message: Option<&'a str>,
 }
@@ -33,19 +32,28 @@ pub(crate) struct Consent<'a> {
     pub(crate) redirect_host: &'a str,
     pub(crate) loopback: bool,
     pub(crate) purpose: Option<&'a str>,
-    pub(crate) grants: Vec<Vec<Phrase>>,
+    pub(crate) grants: Vec<Offered>,
     pub(crate) until: &'a str,
     pub(crate) until_words: &'a str,
-    pub(crate) sub_agents: &'a str,
+    pub(crate) others: Vec<Phrase>,
     pub(crate) request: &'a str,
-    pub(crate) csrf: &'a str,
-    pub(crate) shown: &'a str,
 }
 
-/// A piece of a sentence: words, or something to be read to the letter.
-pub(crate) struct Phrase {
-    pub(crate) text: String,
-    pub(crate) exact: bool,
+/// One grant as the page lists it.
+pub(crate) struct Offered {
+    /// What may be done, and where.
+    pub(crate) may: Vec<Phrase>,
+    /// What limits it, one entry each.
+    pub(crate) limits: Vec<Vec<Phrase>>,
+}
+
+/// A piece of a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Phrase {
+    /// Our own words, and titles that the operator gave.
+    Words(String),
+    /// Data, shown to the letter in a box of its own: what an agent sent, or a name that it can choose.
+    Data(String),
 }
 
 #[derive(Template)]
@@ -101,6 +109,17 @@ pub(crate) fn problem(refusal: &Refusal, record: Option<&str>) -> Response<Body>
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
     }
     response
+}
+
+/// For a page that is opened without the request it belongs to.
+pub(crate) fn not_begun() -> Response<Body> {
+    problem(
+        &Refusal::new(
+            Code::SessionForeign,
+            "this page cannot be opened by itself; start again from the program that sent you here",
+        ),
+        None,
+    )
 }
 
 pub(crate) fn method_not_allowed() -> Response<Body> {

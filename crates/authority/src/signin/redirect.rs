@@ -3,10 +3,15 @@
 //! Implements AZ-02, AZ-03 and AZ-12: exact string match with the one exception of the loopback port (RFC 8252 §7.3),
 //! and RFC 9207 `iss` on every response.
 
+use remit_model::agent::is_private_scheme;
 use url::Url;
 
-/// Whether `asked` is one of `registered`. SPEC: AZ-02, N-AZ-01, N-AZ-02
-pub(crate) fn allowed(asked: &str, registered: &[String]) -> bool {
+/// Whether `asked` is one of `registered`. A native program, which has no key and registered no URI, may listen on any
+/// loopback port. SPEC: AZ-02, N-AZ-01, N-AZ-02, RFC 8252 §7.3
+pub(crate) fn allowed(asked: &str, registered: &[String], native: bool) -> bool {
+    if registered.is_empty() && native {
+        return acceptable(asked) && is_loopback(asked);
+    }
     acceptable(asked)
         && registered.iter().any(|uri| {
             uri == asked || matches!((without_loopback_port(uri), without_loopback_port(asked)), (Some(a), Some(b)) if a == b)
@@ -20,9 +25,10 @@ fn acceptable(uri: &str) -> bool {
     let scheme = match parsed.scheme() {
         "https" => true,
         "http" => without_loopback_port(uri).is_some(),
-        private => private.contains('.'),
+        private => is_private_scheme(private),
     };
-    tidy && scheme && !uri.contains(['\\', '#']) && uri.bytes().all(|b| b.is_ascii_graphic())
+    let host = parsed.host_str().is_none_or(|host| host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_[]:".contains(&b)));
+    tidy && scheme && host && !uri.contains(['\\', '#']) && uri.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// The URI with its port cut out, when it is `http` on a loopback literal or `localhost`.
@@ -57,6 +63,8 @@ pub(crate) fn host(uri: &str) -> String {
 /// The CSP source that lets our form redirect there (browsers apply `form-action` to redirects too).
 pub(crate) fn form_action(uri: &str) -> String {
     match Url::parse(uri) {
+        // `;` and `*` mean something in a policy; a URI with them in its host is not accepted in the first place.
+        Ok(_) if !acceptable(uri) => String::new(),
         Ok(parsed) if matches!(parsed.scheme(), "http" | "https") => parsed.origin().ascii_serialization(),
         Ok(parsed) => format!("{}:", parsed.scheme()),
         Err(_) => String::new(),
@@ -80,7 +88,7 @@ mod tests {
     use super::*;
 
     fn ok(asked: &str, registered: &str) -> bool {
-        allowed(asked, &[registered.to_owned()])
+        allowed(asked, &[registered.to_owned()], false)
     }
 
     #[test]
@@ -127,11 +135,36 @@ mod tests {
 
     #[test]
     fn az_03_only_https_loopback_and_private_schemes_even_when_registered() {
-        for uri in ["javascript:alert(1)", "data:text/html,x", "http://app.example/cb", "app:/cb", "https://a.example/#f", "/cb"]
-        {
+        for uri in [
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "http://app.example/cb",
+            "https://a.example/#f",
+            "/cb",
+            "view-source:https://a.example/",
+            "ms-settings:privacy",
+            "x:/cb",
+            "https://a.example;script-src/cb",
+            "https://*.example/cb",
+        ] {
             assert!(!ok(uri, uri), "{uri}");
+            assert!(!form_action(uri).contains([';', '*']), "{uri}");
         }
         assert!(ok("com.example.app:/cb", "com.example.app:/cb"));
+        assert!(ok("cursor://anysphere.cursor-retrieval/oauth/callback", "cursor://anysphere.cursor-retrieval/oauth/callback"));
+    }
+
+    #[test]
+    fn n_az_02_a_native_program_without_a_registered_uri_may_use_any_loopback_port_and_nothing_else() {
+        for asked in ["http://127.0.0.1:49152/cb", "http://[::1]:7/", "http://localhost:39999/callback"] {
+            assert!(allowed(asked, &[], true), "{asked}");
+            assert!(!allowed(asked, &[], false), "{asked}: an agent with a key registers where it is called back");
+            assert!(!allowed(asked, &["https://app.example/cb".to_owned()], true), "{asked}");
+        }
+        for asked in ["https://app.example/cb", "http://127.0.0.1.evil.example/cb", "cursor://x/cb", "http://127.0.0.1:99999/cb"]
+        {
+            assert!(!allowed(asked, &[], true), "{asked}");
+        }
     }
 
     #[test]

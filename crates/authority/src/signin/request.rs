@@ -2,9 +2,10 @@
 
 use crate::grants::requested::RequestedAuthority;
 use remit_model::AgentId;
+use serde::{Deserialize, Serialize};
 
 /// An authorization request that may be put before a person.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct AuthorizationRequest {
     pub(crate) client: AgentId,
     pub(crate) back: ReturnTo,
@@ -18,13 +19,13 @@ pub(crate) struct AuthorizationRequest {
 }
 
 /// Where the answer goes; both parts are checked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ReturnTo {
     pub(crate) redirect_uri: String,
     pub(crate) state: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Prompt {
     pub(crate) none: bool,
     pub(crate) login: bool,

@@ -1,260 +1,137 @@
-//! What we remember of a browser: its session, the requests it is deciding, and failed sign-ins.
+//! Who is signed in, and the cookies that say so.
 //!
-//! Implements AZ-11 and AZ-14: one HttpOnly cookie, set on the first hit and rotated at sign-in; the anti-CSRF token and
-//! every pending request belong to it. The memory is bounded and per process: a restart asks people to sign in again,
-//! and never leaves a session nobody can end.
+//! Implements AZ-11 and AZ-14: one HttpOnly cookie, set on the first hit and rotated at sign-in. Only people who signed in
+//! are remembered, each in a few browsers: what a browser costs before that, it keeps itself (`seal.rs`). The memory is
+//! per process: a restart asks people to sign in again, and never leaves a session that nobody can end.
 
-use crate::signin::request::AuthorizationRequest;
 use axum::http::{HeaderMap, header};
-use remit_model::{Authority, Code, Refusal, UnixTime, json};
+use remit_clock::Entropy;
+use remit_model::{UnixTime, json};
 use std::{
     collections::HashMap,
     fmt,
-    hash::Hash,
     sync::{Mutex, PoisonError},
 };
-use subtle::ConstantTimeEq;
 
-/// Most sessions, and most pending requests, remembered at once.
-const MEMORY: usize = 10_000;
-/// A person has this long to sign in and decide.
-pub(crate) const PENDING_SECONDS: i64 = 600;
+/// Most browsers in which one person is signed in at once; one more signs the oldest out.
+const BROWSERS: usize = 16;
+/// Days for which a browser is known after a person signed in with it.
+pub(crate) const KNOWN_DAYS: i64 = 90;
 
-type Key = [u8; 32];
+/// The SHA-256 of a cookie.
+pub(crate) type BrowserId = [u8; 32];
 
-/// A browser's session; signed in once `user` is set.
-#[derive(Clone)]
-pub(crate) struct Session {
-    pub(crate) key: Key,
-    pub(crate) csrf: String,
-    pub(crate) user: Option<SignedIn>,
-    expires: UnixTime,
-}
-
+/// A person signed in with a browser.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SignedIn {
     pub(crate) name: String,
     pub(crate) at: UnixTime,
 }
 
-/// Exactly what a consent page showed; what is granted is this and nothing else.
-#[derive(Clone, Debug)]
-pub(crate) struct Shown {
-    pub(crate) user: String,
-    pub(crate) authority: Authority,
-    pub(crate) until: UnixTime,
-    pub(crate) digest: String,
+/// The browser that a request comes from.
+#[derive(Debug)]
+pub(crate) struct Browser {
+    pub(crate) id: BrowserId,
+    pub(crate) user: Option<SignedIn>,
+    /// The cookie to set, when it came without one.
+    pub(crate) set_cookie: Option<String>,
 }
 
-/// An authorization request waiting for a person.
-#[derive(Clone, Debug)]
-pub(crate) struct Pending {
-    pub(crate) ask: AuthorizationRequest,
-    /// Whether the person signed in for this very request.
-    pub(crate) just_signed_in: bool,
-    pub(crate) shown: Option<Shown>,
-    session: Key,
+/// The sessions of people.
+#[derive(Default)]
+pub(crate) struct Sessions {
+    memory: Mutex<HashMap<BrowserId, Session>>,
+}
+
+struct Session {
+    user: SignedIn,
     expires: UnixTime,
 }
 
-#[derive(Default)]
-pub(crate) struct Browsers {
-    memory: Mutex<Memory>,
-}
-
-#[derive(Default)]
-struct Memory {
-    sessions: HashMap<Key, Session>,
-    pending: HashMap<String, Pending>,
-    failures: HashMap<Key, Failures>,
-}
-
-struct Failures {
-    count: u32,
-    until: UnixTime,
-}
-
-impl Browsers {
-    /// The session a cookie names, if it still lives.
-    pub(crate) fn session(&self, cookie: Option<&str>, now: UnixTime) -> Option<Session> {
-        let key = json::sha256(cookie?.as_bytes());
-        self.with(|memory| memory.sessions.get(&key).filter(|session| session.expires > now).cloned())
-    }
-
-    /// Starts a session for the cookie value `token`. SPEC: AZ-14
-    pub(crate) fn open(
-        &self,
-        token: &str,
-        csrf: String,
-        user: Option<SignedIn>,
-        expires: UnixTime,
-        now: UnixTime,
-    ) -> Result<Session, Refusal> {
-        let key = json::sha256(token.as_bytes());
-        let session = Session { key, csrf, user, expires };
-        self.with(|memory| {
-            if memory.sessions.len() >= MEMORY {
-                memory.sessions.retain(|_, session| session.expires > now);
-            }
-            let unused = |session: &Session| session.user.is_none().then_some(session.expires);
-            if memory.sessions.len() >= MEMORY && !evict(&mut memory.sessions, unused) {
-                return Err(full());
-            }
-            memory.sessions.insert(key, session.clone());
-            Ok(session)
+impl Sessions {
+    /// The browser of a request; one that is new gets a cookie. SPEC: AZ-14
+    pub(crate) fn browser(&self, headers: &HeaderMap, issuer: &str, entropy: &Entropy, now: UnixTime) -> Browser {
+        self.known(headers, issuer, now).unwrap_or_else(|| {
+            let token = entropy.token(32);
+            let set_cookie = Some(session_cookie(issuer, &token));
+            Browser { id: json::sha256(token.as_bytes()), user: None, set_cookie }
         })
     }
 
-    pub(crate) fn close(&self, key: &Key) {
-        self.with(|memory| memory.sessions.remove(key));
+    /// The browser of a request that came with our cookie.
+    pub(crate) fn known(&self, headers: &HeaderMap, issuer: &str, now: UnixTime) -> Option<Browser> {
+        let id = json::sha256(read_cookie(headers, &cookie_name(issuer, SESSION))?.as_bytes());
+        let user =
+            self.with(|memory| memory.get(&id).filter(|session| session.expires > now).map(|session| session.user.clone()));
+        Some(Browser { id, user, set_cookie: None })
     }
 
-    /// Ends the sessions of people whose account went, and what they were deciding.
+    /// Starts a session for the cookie value `token`.
+    pub(crate) fn open(&self, token: &str, user: SignedIn, expires: UnixTime, now: UnixTime) -> BrowserId {
+        let id = json::sha256(token.as_bytes());
+        self.with(|memory| {
+            memory.retain(|_, session| session.expires > now);
+            let mut own: Vec<_> = memory.iter().filter(|(_, session)| session.user.name == user.name).collect();
+            own.sort_by_key(|(_, session)| session.expires);
+            let oldest: Vec<BrowserId> = own.iter().rev().skip(BROWSERS - 1).map(|(id, _)| **id).collect();
+            for id in oldest {
+                memory.remove(&id);
+            }
+            memory.insert(id, Session { user, expires });
+        });
+        id
+    }
+
+    pub(crate) fn close(&self, id: &BrowserId) {
+        self.with(|memory| memory.remove(id));
+    }
+
+    /// Ends the sessions of people whose account is gone.
     pub(crate) fn keep(&self, has_account: impl Fn(&str) -> bool) {
-        self.with(|memory| {
-            let keeps = |session: &Session| session.user.as_ref().is_none_or(|user| has_account(&user.name));
-            memory.sessions.retain(|_, session| keeps(session));
-            let sessions = &memory.sessions;
-            memory.pending.retain(|_, pending| sessions.contains_key(&pending.session));
-        });
+        self.with(|memory| memory.retain(|_, session| has_account(&session.user.name)));
     }
 
-    /// Remembers a request under `id` for this session. SPEC: AZ-14
-    pub(crate) fn wait(&self, id: String, ask: AuthorizationRequest, session: &Session, now: UnixTime) -> Result<(), Refusal> {
-        let pending =
-            Pending { ask, just_signed_in: false, shown: None, session: session.key, expires: now.plus(PENDING_SECONDS) };
-        self.with(|memory| {
-            if memory.pending.len() >= MEMORY {
-                memory.pending.retain(|_, pending| pending.expires > now);
-            }
-            let unused = |pending: &Pending| (!pending.just_signed_in).then_some(pending.expires);
-            if memory.pending.len() >= MEMORY && !evict(&mut memory.pending, unused) {
-                return Err(full());
-            }
-            if let Some(session) = memory.sessions.get_mut(&session.key) {
-                session.expires = session.expires.max(pending.expires);
-            }
-            memory.pending.insert(id, pending);
-            Ok(())
-        })
-    }
-
-    /// The request `id` of this very session; another browser's is not found. SPEC: N-AZ-09
-    pub(crate) fn pending(&self, id: &str, session: &Session, now: UnixTime) -> Result<Pending, Refusal> {
-        let found = self.with(|memory| memory.pending.get(id).cloned());
-        found.filter(|pending| pending.expires > now && pending.session == session.key).ok_or_else(unknown_request)
-    }
-
-    /// Moves a request to the session that replaces its own when the person signs in.
-    pub(crate) fn rebind(&self, id: &str, session: &Session) {
-        self.with(|memory| {
-            if let Some(pending) = memory.pending.get_mut(id) {
-                pending.session = session.key;
-                pending.just_signed_in = true;
-            }
-        });
-    }
-
-    pub(crate) fn show(&self, id: &str, shown: Shown) {
-        self.with(|memory| {
-            if let Some(pending) = memory.pending.get_mut(id) {
-                pending.shown = Some(shown);
-            }
-        });
-    }
-
-    /// Ends a request: whoever removes it decides it, once.
-    pub(crate) fn decide(&self, id: &str) -> Result<(), Refusal> {
-        self.with(|memory| memory.pending.remove(id)).map(drop).ok_or_else(unknown_request)
-    }
-
-    /// Whether another sign-in attempt for this name is allowed; counts it as failed until [`Browsers::succeeded`].
-    pub(crate) fn attempt(&self, name: &str, limit: u32, window: i64, now: UnixTime) -> Result<(), Refusal> {
-        let key = json::sha256(name.as_bytes());
-        self.with(|memory| {
-            if memory.failures.len() >= MEMORY {
-                memory.failures.retain(|_, failures| failures.until > now);
-            }
-            if memory.failures.len() >= MEMORY && !memory.failures.contains_key(&key) {
-                // The fewest failures go first: names tried once cannot push out a name under attack.
-                evict(&mut memory.failures, |failures| Some((failures.count, failures.until)));
-            }
-            let failures = memory.failures.entry(key).or_insert(Failures { count: 0, until: now.plus(window) });
-            if failures.until <= now {
-                *failures = Failures { count: 0, until: now.plus(window) };
-            }
-            if failures.count >= limit {
-                return Err(Refusal::new(Code::RateLimited, "too many failed attempts for this name; try again later"));
-            }
-            failures.count += 1;
-            Ok(())
-        })
-    }
-
-    pub(crate) fn succeeded(&self, name: &str) {
-        let key = json::sha256(name.as_bytes());
-        self.with(|memory| memory.failures.remove(&key));
-    }
-
-    fn with<T>(&self, run: impl FnOnce(&mut Memory) -> T) -> T {
+    fn with<T>(&self, run: impl FnOnce(&mut HashMap<BrowserId, Session>) -> T) -> T {
         // A panic while holding the lock cannot leave half a change: each change is one map operation.
         run(&mut self.memory.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl Session {
-    /// SPEC: AZ-11, X-11
-    pub(crate) fn check_csrf(&self, sent: Option<&str>) -> Result<(), Refusal> {
-        let same = sent.is_some_and(|sent| bool::from(sent.as_bytes().ct_eq(self.csrf.as_bytes())));
-        if same { Ok(()) } else { Err(unknown_request()) }
-    }
-}
-
-impl fmt::Debug for Browsers {
+impl fmt::Debug for Sessions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Browsers").finish_non_exhaustive()
+        f.debug_struct("Sessions").finish_non_exhaustive()
     }
 }
 
-impl fmt::Debug for Session {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("user", &self.user).finish_non_exhaustive()
-    }
-}
+const SESSION: &str = "remit-session";
+const KNOWN: &str = "remit-known";
 
-/// Makes room by forgetting the least of what may be forgotten: anyone can make us remember a browser or a name, and
-/// must not be able to lock everyone else out by it.
-fn evict<K: Clone + Eq + Hash, V, Rank: Ord>(map: &mut HashMap<K, V>, rank: impl Fn(&V) -> Option<Rank>) -> bool {
-    let least = map.iter().filter_map(|(key, value)| Some((rank(value)?, key))).min_by(|a, b| a.0.cmp(&b.0));
-    let least = least.map(|(_, key)| key.clone());
-    least.is_some_and(|key| map.remove(&key).is_some())
-}
-
-fn unknown_request() -> Refusal {
-    Refusal::new(
-        Code::SessionForeign,
-        "this request is not open in this browser; start again from the program that sent you here",
-    )
-}
-
-fn full() -> Refusal {
-    Refusal::new(Code::RateLimited, "too many people are signing in; try again in a minute")
-}
-
-/// The cookie's name: `__Host-` wherever the issuer is https, plain on http loopback, where browsers refuse the prefix.
-pub(crate) fn cookie_name(issuer: &str) -> &'static str {
-    if issuer.starts_with("https:") { "__Host-remit-session" } else { "remit-session" }
+/// `__Host-` wherever the issuer is https; plain on http loopback, where browsers refuse the prefix.
+fn cookie_name(issuer: &str, name: &str) -> String {
+    if issuer.starts_with("https:") { format!("__Host-{name}") } else { name.to_owned() }
 }
 
 /// SPEC: AZ-11
-pub(crate) fn set_cookie(issuer: &str, token: &str) -> String {
-    let secure = if issuer.starts_with("https:") { "; Secure" } else { "" };
-    format!("{}={token}; Path=/; HttpOnly; SameSite=Lax{secure}", cookie_name(issuer))
+pub(crate) fn session_cookie(issuer: &str, token: &str) -> String {
+    set_cookie(issuer, SESSION, token)
 }
 
-/// Our cookie's value; a request that carries it twice is treated as carrying none.
-pub(crate) fn read_cookie<'a>(headers: &'a HeaderMap, issuer: &str) -> Option<&'a str> {
-    let name = cookie_name(issuer);
+/// The cookie by which a browser is known after its session.
+pub(crate) fn known_cookie(issuer: &str, sealed: &str) -> String {
+    format!("{}; Max-Age={}", set_cookie(issuer, KNOWN, sealed), KNOWN_DAYS * 86_400)
+}
+
+pub(crate) fn read_known_cookie<'a>(headers: &'a HeaderMap, issuer: &str) -> Option<&'a str> {
+    read_cookie(headers, &cookie_name(issuer, KNOWN))
+}
+
+fn set_cookie(issuer: &str, name: &str, value: &str) -> String {
+    let secure = if issuer.starts_with("https:") { "; Secure" } else { "" };
+    format!("{}={value}; Path=/; HttpOnly; SameSite=Lax{secure}", cookie_name(issuer, name))
+}
+
+/// A cookie's value; a request that carries it twice is treated as carrying none.
+fn read_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut found = headers
         .get_all(header::COOKIE)
         .iter()
@@ -273,45 +150,33 @@ mod tests {
 
     const NOW: UnixTime = UnixTime(1_800_000_000);
 
+    fn signed_in(sessions: &Sessions, token: &str) -> bool {
+        sessions.with(|memory| memory.contains_key(&json::sha256(token.as_bytes())))
+    }
+
+    fn open(sessions: &Sessions, name: &str, token: &str, expires: i64) {
+        sessions.open(token, SignedIn { name: name.into(), at: NOW }, NOW.plus(expires), NOW);
+    }
+
     #[test]
-    fn a_flood_of_browsers_locks_nobody_out_and_signs_nobody_out() {
-        let browsers = Browsers::default();
-        let alice = SignedIn { name: "alice".into(), at: NOW };
-        let signed_in = browsers.open("alice", "c".into(), Some(alice), NOW.plus(1), NOW).unwrap();
-        for n in 0..MEMORY + 10 {
-            browsers.open(&format!("flood {n}"), "c".into(), None, NOW.plus(600), NOW).unwrap();
+    fn a_person_takes_room_from_nobody_else() {
+        let sessions = Sessions::default();
+        open(&sessions, "alice", "alice", 1);
+        for n in 0..100 {
+            open(&sessions, "mallory", &format!("mallory {n}"), 600 + n);
         }
-        let held = browsers.with(|memory| memory.sessions.len());
-        assert_eq!(held, MEMORY);
-        assert!(browsers.with(|memory| memory.sessions.contains_key(&signed_in.key)));
-        browsers.open("bob", "c".into(), None, NOW.plus(601), NOW).unwrap();
-        assert!(browsers.session(Some("bob"), NOW).is_some());
+        assert!(signed_in(&sessions, "alice"));
+        assert_eq!(sessions.with(|memory| memory.len()), 1 + BROWSERS);
+        assert!(!signed_in(&sessions, "mallory 0") && signed_in(&sessions, "mallory 99"), "the oldest goes");
     }
 
     #[test]
     fn who_has_no_account_any_more_has_no_session_either() {
-        let browsers = Browsers::default();
+        let sessions = Sessions::default();
         for name in ["alice", "bob"] {
-            let user = SignedIn { name: name.into(), at: NOW };
-            browsers.open(name, "c".into(), Some(user), NOW.plus(600), NOW).unwrap();
+            open(&sessions, name, name, 600);
         }
-        browsers.open("nobody", "c".into(), None, NOW.plus(600), NOW).unwrap();
-        browsers.keep(|name| name != "alice");
-        let known = ["alice", "bob", "nobody"].map(|cookie| browsers.session(Some(cookie), NOW).is_some());
-        assert_eq!(known, [false, true, true]);
-    }
-
-    #[test]
-    fn a_flood_of_names_neither_locks_others_out_nor_forgets_a_name_under_attack() {
-        let browsers = Browsers::default();
-        for _ in 0..3 {
-            browsers.attempt("alice", 3, 900, NOW).unwrap();
-        }
-        for n in 0..MEMORY + 10 {
-            browsers.attempt(&format!("flood {n}"), 3, 900, NOW).unwrap();
-        }
-        assert!(browsers.attempt("alice", 3, 900, NOW).is_err());
-        assert!(browsers.attempt("bob", 3, 900, NOW).is_ok());
-        assert_eq!(browsers.with(|memory| memory.failures.len()), MEMORY);
+        sessions.keep(|name| name != "alice");
+        assert_eq!(["alice", "bob"].map(|name| signed_in(&sessions, name)), [false, true]);
     }
 }

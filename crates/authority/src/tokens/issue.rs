@@ -159,6 +159,9 @@ fn refused_by_store(error: ApplyError) -> Rejection {
         ApplyError::Conflict(Precondition::Once { kind: JtiKind::ClientAssertion, .. }) => {
             Refusal::new(Code::AssertionReplayed, "this client assertion was used before")
         }
+        ApplyError::Conflict(Precondition::Once { kind: JtiKind::Other, .. }) => {
+            Refusal::new(Code::SessionForeign, "this page was decided before; start again from the program that sent you here")
+        }
         ApplyError::Conflict(Precondition::Once { .. }) => {
             Refusal::new(Code::EdgeProofInvalid, "this proof of delegation was used before")
         }

@@ -62,8 +62,7 @@ async fn n_az_10_pages_cannot_be_framed_and_leak_nothing() {
     let world = World::new().await;
     let mut browser = Browser::default();
     let login = browser.begin(&world, &request()).await;
-    let next = browser.sign_in(&world, &login, "alice", PASSWORD).await.location();
-    let consent = browser.get(&world, &format!("{}?{}", next.path(), next.query().unwrap())).await;
+    let consent = browser.sign_in(&world, &login, "alice", PASSWORD).await;
     for page in [&login, &consent] {
         let csp = page.headers["content-security-policy"].to_str().unwrap();
         assert!(csp.contains("frame-ancestors 'none'") && csp.contains("default-src 'none'") && !csp.contains("unsafe"), "{csp}");
@@ -71,8 +70,10 @@ async fn n_az_10_pages_cannot_be_framed_and_leak_nothing() {
         assert_eq!(page.headers["referrer-policy"], "no-referrer");
         assert_eq!(page.headers["cache-control"], "no-store");
     }
-    let csp = consent.headers["content-security-policy"].to_str().unwrap();
-    assert!(csp.contains("form-action 'self' https://app.example"), "the decision may lead back: {csp}");
+    for page in [&login, &consent] {
+        let csp = page.headers["content-security-policy"].to_str().unwrap();
+        assert!(csp.contains("form-action 'self' https://app.example"), "signing in and deciding may lead back: {csp}");
+    }
     assert!(world.get("/oauth/style.css").await.headers["content-type"].to_str().unwrap().starts_with("text/css"));
 }
 
@@ -84,16 +85,14 @@ async fn az_11_the_cookie_is_http_only_and_lax_and_rotates_at_sign_in() {
     let cookie = first.headers["set-cookie"].to_str().unwrap().to_owned();
     assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax") && cookie.contains("Path=/"), "{cookie}");
     assert!(!cookie.contains("Secure"), "the issuer is http on loopback: {cookie}");
-    let before = browser.cookie.clone();
-    let next = first.location();
-    let login = browser.get(&world, &format!("{}?{}", next.path(), next.query().unwrap())).await;
-    let signed_in = browser.sign_in(&world, &login, "alice", PASSWORD).await;
-    assert_eq!(signed_in.status, StatusCode::SEE_OTHER, "X-09: 303");
-    assert_ne!(before, browser.cookie, "AZ-14: session fixation");
-    let mut planted = Browser { cookie: before };
-    let next = signed_in.location();
-    let page = planted.get(&world, &format!("{}?{}", next.path(), next.query().unwrap())).await;
-    assert!(page.text.contains("session_foreign"), "{}", page.text);
+    let before = browser.clone();
+    let consent = browser.sign_in(&world, &first, "alice", PASSWORD).await;
+    assert!(is_consent(&consent), "{}", consent.text);
+    assert_ne!(before.cookie, browser.cookie, "AZ-14: session fixation");
+    let mut planted = before;
+    let reply = planted.decide(&world, &consent, "allow").await;
+    assert!(reply.text.contains("session_foreign"), "{}", reply.text);
+    assert!(is_sign_in(&planted.begin(&world, &request()).await), "the planted cookie is signed in to nothing");
 }
 
 #[tokio::test]
@@ -119,7 +118,7 @@ async fn n_az_02_loopback_with_another_port_but_not_another_path() {
     let world = World::new().await;
     let reply =
         world.get(&format!("/oauth/authorize?{}", encode(&request_with(&[("redirect_uri", "http://127.0.0.1:50123/cb")])))).await;
-    assert_eq!(reply.location().path(), "/oauth/login");
+    assert!(is_sign_in(&reply));
     stopped_here(&world, &request_with(&[("redirect_uri", "http://127.0.0.1:50123/other")]), "redirect_uri_mismatch").await;
 }
 
@@ -153,7 +152,7 @@ async fn n_az_06_resources() {
     let world = World::new().await;
     let mut two = request();
     two.extend(fields(&[("resource", FILES)]));
-    assert_eq!(world.get(&format!("/oauth/authorize?{}", encode(&two))).await.location().path(), "/oauth/login");
+    assert!(is_sign_in(&world.get(&format!("/oauth/authorize?{}", encode(&two))).await));
     for resource in ["http://127.0.0.1:8420/mcp/helpdesk#x", "https://nowhere.example", "mcp/helpdesk"] {
         refused_there(&world, &request_with(&[("resource", resource)]), "invalid_target", "resource_unknown").await;
     }
@@ -212,17 +211,78 @@ async fn az_11_consent_without_its_token_or_for_another_page() {
     let world = World::new().await;
     let mut browser = Browser::default();
     let page = browser.consent_page(&world, "alice", &request()).await;
-    let good = hidden(&page.text, &["request", "csrf", "shown"]);
-    for (name, value) in [("csrf", "wrong"), ("csrf", ""), ("shown", "sha-256:0"), ("request", "unknown")] {
-        let mut form: Vec<(String, String)> = good.iter().filter(|(key, _)| key != name).cloned().collect();
-        form.extend(fields(&[(name, value), ("decision", "allow")]));
-        let reply = browser.post(&world, "/oauth/consent", &form).await;
-        assert!(reply.headers.get("location").is_none() && reply.status.is_client_error(), "{name}: {}", reply.text);
+    let another = browser.begin(&world, &request_with(&[("prompt", "login")])).await;
+    let sign_in = hidden(&another.text, &["request"]).remove(0).1;
+    for value in ["unknown", "", &sign_in] {
+        let reply = browser.post(&world, "/oauth/consent", &fields(&[("request", value), ("decision", "allow")])).await;
+        assert!(reply.headers.get("location").is_none() && reply.status.is_client_error(), "{value}: {}", reply.text);
     }
     let reply = browser.decide(&world, &page, "allow").await;
     assert!(query(&reply.location(), "code").is_some());
     let again = browser.decide(&world, &page, "allow").await;
     assert!(again.text.contains("session_foreign"), "a request is decided once");
+    let changed = browser.decide(&world, &page, "deny").await;
+    assert!(changed.text.contains("session_foreign"), "{}", changed.text);
+    let page = browser.begin(&world, &request()).await;
+    browser.decide(&world, &page, "deny").await.location();
+    assert!(browser.decide(&world, &page, "allow").await.text.contains("session_foreign"), "a refusal is final");
+}
+
+#[tokio::test]
+async fn az_14_a_page_outlives_a_restart_before_the_person_signs_in_but_not_its_time() {
+    let world = World::new().await;
+    let mut browser = Browser::default();
+    let login = browser.begin(&world, &request()).await;
+    let world = world.restart().await;
+    let page = browser.sign_in(&world, &login, "alice", PASSWORD).await;
+    assert!(is_consent(&page), "{}", page.text);
+    world.advance(601);
+    assert!(browser.decide(&world, &page, "allow").await.text.contains("session_foreign"));
+    assert!(browser.sign_in(&world, &login, "alice", PASSWORD).await.text.contains("session_foreign"));
+}
+
+#[tokio::test]
+async fn az_01_a_flood_of_requests_costs_no_memory_and_pushes_nobody_out() {
+    let world = World::new().await;
+    let mut alice = Browser::default();
+    let login = alice.begin(&world, &request()).await;
+    let grant = json!({"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets_read"],
+        "arguments": {"/ticket_id": {"prefix": "T".repeat(200)}}});
+    let details = serde_json::Value::Array(vec![grant; 40]).to_string();
+    let big = request_with(&[("authorization_details", &details)]);
+    for _ in 0..200 {
+        let flood = Browser::default().begin(&world, &big).await;
+        assert!(is_sign_in(&flood), "{}", flood.text);
+    }
+    let consent = alice.sign_in(&world, &login, "alice", PASSWORD).await;
+    assert!(query(&alice.decide(&world, &consent, "allow").await.location(), "code").is_some());
+}
+
+#[tokio::test]
+async fn x_10_a_request_too_large_to_be_shown_is_refused_with_what_would_be_enough() {
+    let world = World::new().await;
+    let grant = |n: usize| {
+        let arguments: serde_json::Map<_, _> =
+            (0..5).map(|at| (format!("/a{at}"), json!({"prefix": format!("{n}-{}", "x".repeat(48))}))).collect();
+        json!({"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets_read"], "arguments": arguments})
+    };
+    let details = serde_json::Value::Array((0..64).map(grant).collect()).to_string();
+    assert!((29 << 10..32 << 10).contains(&details.len()), "within the limit of `authorization_details`: {}", details.len());
+    let huge = [("authorization_details", details.as_str()), ("login_hint", &"h".repeat(2_000)), ("nonce", &"n".repeat(2_000))];
+    let form = request_with(&huge);
+    let reply = Browser::default().post(&world, "/oauth/authorize", &form).await;
+    let back = reply.location();
+    assert_eq!(query(&back, "remit_code").as_deref(), Some("request_too_large"));
+    assert!(query(&back, "error_description").unwrap().contains("ask for fewer grants"));
+}
+
+#[tokio::test]
+async fn a_page_cannot_be_opened_by_itself() {
+    let world = World::new().await;
+    for path in ["/oauth/login", "/oauth/consent"] {
+        let reply = world.get(path).await;
+        assert!(reply.status.is_client_error() && reply.text.contains("start again"), "{}", reply.text);
+    }
 }
 
 #[tokio::test]
@@ -254,17 +314,19 @@ async fn az_15_az_16_prompt_login_and_max_age_ask_again() {
     let mut browser = Browser::default();
     browser.consent_page(&world, "alice", &request()).await;
     let place = async |browser: &mut Browser, changes: &[(&str, &str)]| {
-        browser.get(&world, &format!("/oauth/authorize?{}", encode(&request_with(changes)))).await.location().path().to_owned()
+        let page = browser.begin(&world, &request_with(changes)).await;
+        assert_ne!(is_sign_in(&page), is_consent(&page), "{}", page.text);
+        if is_sign_in(&page) { "sign-in" } else { "consent" }
     };
-    assert_eq!(place(&mut browser, &[]).await, "/oauth/consent", "still signed in");
-    assert_eq!(place(&mut browser, &[("prompt", "login")]).await, "/oauth/login");
-    assert_eq!(place(&mut browser, &[("max_age", "60")]).await, "/oauth/consent");
+    assert_eq!(place(&mut browser, &[]).await, "consent", "still signed in");
+    assert_eq!(place(&mut browser, &[("prompt", "login")]).await, "sign-in");
+    assert_eq!(place(&mut browser, &[("max_age", "60")]).await, "consent");
     world.advance(61);
-    assert_eq!(place(&mut browser, &[("max_age", "60")]).await, "/oauth/login");
+    assert_eq!(place(&mut browser, &[("max_age", "60")]).await, "sign-in");
     let page = browser.consent_page(&world, "alice", &request_with(&[("prompt", "login")])).await;
-    assert!(page.text.contains("name=\"shown\""), "signing in satisfies the prompt");
+    assert!(is_consent(&page), "signing in satisfies the prompt");
     world.advance(9 * 3_600);
-    assert_eq!(place(&mut browser, &[]).await, "/oauth/login", "sessions end");
+    assert_eq!(place(&mut browser, &[]).await, "sign-in", "sessions end");
 }
 
 #[tokio::test]
@@ -283,21 +345,46 @@ async fn a_wrong_password_an_unknown_name_and_a_disabled_account_look_alike() {
 }
 
 #[tokio::test]
-async fn repeated_failures_lock_a_name_for_a_while() {
+async fn tk_11_a_strangers_wrong_passwords_lock_the_stranger_out_and_not_the_owner() {
     let world = World::new().await;
-    let mut browser = Browser::default();
-    let login = browser.begin(&world, &request()).await;
+    let at = |address: &str| Browser { address: Some(address.parse().unwrap()), ..Browser::default() };
+    let mut mallory = at("192.0.2.66");
+    let login = mallory.begin(&world, &request()).await;
     for _ in 0..5 {
-        browser.sign_in(&world, &login, "alice", "wrong").await;
+        mallory.sign_in(&world, &login, "alice", "wrong").await;
     }
-    let locked = browser.sign_in(&world, &login, "alice", PASSWORD).await;
+    let locked = mallory.sign_in(&world, &login, "alice", PASSWORD).await;
     assert_eq!(locked.status, StatusCode::TOO_MANY_REQUESTS);
     assert!(locked.headers.contains_key("retry-after"));
-    let mut other = Browser::default();
-    other.consent_page(&world, "bob", &request()).await;
+    let mut alice = at("192.0.2.1");
+    assert!(is_consent(&alice.consent_page(&world, "alice", &request()).await));
+    let mut bob = at("192.0.2.66");
+    assert!(is_consent(&bob.consent_page(&world, "bob", &request()).await), "another name");
     world.advance(901);
-    let mut browser = Browser::default();
-    browser.consent_page(&world, "alice", &request()).await;
+    assert!(is_consent(&at("192.0.2.66").consent_page(&world, "alice", &request()).await));
+}
+
+#[tokio::test]
+async fn tk_11_the_right_password_passes_from_a_browser_that_signed_in_before() {
+    let world = World::new().await;
+    let mut alice = Browser::default();
+    alice.consent_page(&world, "alice", &request()).await;
+    let mut strangers = 0;
+    for n in 0..120 {
+        let mut stranger = Browser { address: Some(format!("198.51.100.{n}").parse().unwrap()), ..Browser::default() };
+        let login = stranger.begin(&world, &request()).await;
+        strangers += usize::from(stranger.sign_in(&world, &login, "alice", "wrong").await.status == StatusCode::FORBIDDEN);
+    }
+    assert_eq!(strangers, 100, "all strangers together have a limit");
+    let mut again = Browser { cookie: None, ..alice.clone() };
+    let page = again.consent_page(&world, "alice", &request_with(&[("prompt", "login")])).await;
+    assert!(is_consent(&page), "{}", page.text);
+    let mut borrowed = Browser { cookie: None, ..alice };
+    let login = borrowed.begin(&world, &request()).await;
+    for _ in 0..5 {
+        borrowed.sign_in(&world, &login, "alice", "wrong").await;
+    }
+    assert_eq!(borrowed.sign_in(&world, &login, "alice", PASSWORD).await.status, StatusCode::TOO_MANY_REQUESTS);
 }
 
 #[tokio::test]

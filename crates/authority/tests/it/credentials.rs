@@ -304,21 +304,6 @@ async fn dp_07_a_required_nonce_is_asked_for_and_then_accepted() {
 }
 
 #[tokio::test]
-async fn a_proof_older_than_the_process_needs_a_nonce() {
-    let world = World::new().await;
-    let jti = fresh();
-    let early = remit_token::dpop::ProofFor {
-        method: "POST",
-        url: TOKEN,
-        now: remit_model::UnixTime(START - 10),
-        jti: &jti,
-        ..Default::default()
-    };
-    let proof = remit_token::dpop::create(&world.planner.dpop, &early).unwrap();
-    world.token_with(&world.planner, &proof, &[CC]).await.refused("use_dpop_nonce", "dpop_nonce_required");
-}
-
-#[tokio::test]
 async fn dc_13_a_stopped_agent_gets_nothing() {
     let world = World::new().await;
     world.set_status(&world.planner, AgentStatus::Quarantined).await;

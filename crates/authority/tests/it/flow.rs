@@ -1,14 +1,22 @@
 //! A person with a browser: from the authorization request to the code, and to tokens.
 
 use crate::world::*;
-use axum::{body::Body, http::Request};
+use axum::{
+    body::Body,
+    extract::ConnectInfo,
+    http::{Request, request::Builder},
+};
 use remit_token::dpop::{self, ProofFor};
 use serde_json::Value;
+use std::net::{IpAddr, SocketAddr};
 
-/// A browser with at most one cookie of ours.
+/// A browser with its cookies of ours.
 #[derive(Clone, Default)]
 pub(crate) struct Browser {
     pub(crate) cookie: Option<String>,
+    /// The cookie that stays after the session.
+    pub(crate) known: Option<String>,
+    pub(crate) address: Option<IpAddr>,
 }
 
 /// The parameters of a good authorization request; tests change what they are about.
@@ -38,54 +46,63 @@ pub(crate) fn request_with(changes: &[(&str, &str)]) -> Vec<(String, String)> {
 
 impl Browser {
     pub(crate) async fn get(&mut self, world: &World, path: &str) -> Reply {
-        let mut get = Request::get(path);
-        if let Some(cookie) = &self.cookie {
-            get = get.header("cookie", cookie);
-        }
-        let reply = world.send(get.body(Body::empty()).unwrap()).await;
-        self.keep(&reply);
-        reply
+        self.send(world, Request::get(path), Body::empty()).await
     }
 
     pub(crate) async fn post(&mut self, world: &World, path: &str, form: &[(String, String)]) -> Reply {
-        let headers: Vec<(&str, String)> = self.cookie.iter().map(|cookie| ("cookie", cookie.clone())).collect();
-        let reply = world.post(path, form, &headers).await;
-        self.keep(&reply);
-        reply
+        let post = Request::post(path).header("content-type", "application/x-www-form-urlencoded");
+        self.send(world, post, Body::from(encode(form))).await
     }
 
-    fn keep(&mut self, reply: &Reply) {
-        if let Some(cookie) = reply.headers.get("set-cookie") {
-            self.cookie = Some(cookie.to_str().unwrap().split(';').next().unwrap().to_owned());
+    async fn send(&mut self, world: &World, mut request: Builder, body: Body) -> Reply {
+        let cookies: Vec<&str> = self.cookie.iter().chain(&self.known).map(String::as_str).collect();
+        if !cookies.is_empty() {
+            request = request.header("cookie", cookies.join("; "));
         }
+        if let Some(address) = self.address {
+            request = request.extension(ConnectInfo(SocketAddr::new(address, 4_711)));
+        }
+        let reply = world.send(request.body(body).unwrap()).await;
+        for cookie in reply.headers.get_all("set-cookie") {
+            let pair = cookie.to_str().unwrap().split(';').next().unwrap().to_owned();
+            let kept = if pair.starts_with("remit-known=") { &mut self.known } else { &mut self.cookie };
+            *kept = Some(pair);
+        }
+        reply
     }
 
     /// Starts a request and returns the page it leads to.
     pub(crate) async fn begin(&mut self, world: &World, parameters: &[(String, String)]) -> Reply {
-        let reply = self.get(world, &format!("/oauth/authorize?{}", encode(parameters))).await;
-        let next = reply.location();
-        self.get(world, &format!("{}?{}", next.path(), next.query().unwrap())).await
+        self.get(world, &format!("/oauth/authorize?{}", encode(parameters))).await
     }
 
     /// Signs in on the sign-in page that `page` is.
     pub(crate) async fn sign_in(&mut self, world: &World, page: &Reply, name: &str, password: &str) -> Reply {
         let mut form = fields(&[("username", name), ("password", password)]);
-        form.extend(hidden(&page.text, &["request", "csrf"]));
+        form.extend(hidden(&page.text, &["request"]));
         self.post(world, "/oauth/login", &form).await
     }
 
     /// Begins, signs in, and returns the consent page.
     pub(crate) async fn consent_page(&mut self, world: &World, user: &str, parameters: &[(String, String)]) -> Reply {
         let login = self.begin(world, parameters).await;
-        let next = self.sign_in(world, &login, user, PASSWORD).await.location();
-        self.get(world, &format!("{}?{}", next.path(), next.query().unwrap())).await
+        self.sign_in(world, &login, user, PASSWORD).await
     }
 
     pub(crate) async fn decide(&mut self, world: &World, page: &Reply, decision: &str) -> Reply {
         let mut form = fields(&[("decision", decision)]);
-        form.extend(hidden(&page.text, &["request", "csrf", "shown"]));
+        form.extend(hidden(&page.text, &["request"]));
         self.post(world, "/oauth/consent", &form).await
     }
+}
+
+/// Which page it is.
+pub(crate) fn is_sign_in(page: &Reply) -> bool {
+    page.text.contains("type=\"password\"")
+}
+
+pub(crate) fn is_consent(page: &Reply) -> bool {
+    page.text.contains("value=\"allow\"")
 }
 
 /// Values of the page's hidden fields.

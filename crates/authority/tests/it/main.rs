@@ -4,6 +4,7 @@
 mod attacks;
 mod authorize;
 mod code;
+mod consent_page;
 mod credentials;
 mod custody;
 mod exchange;

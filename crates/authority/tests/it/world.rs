@@ -165,7 +165,10 @@ fn server(name: &str, location: &str, tools: &[(&str, ToolClass)]) -> Arc<remit_
         location: location.to_owned(),
         tools: tools
             .iter()
-            .map(|(tool, class)| ((*tool).to_owned(), ToolRule { class: *class, ..ToolRule::default() }))
+            .map(|(tool, class)| {
+                let title = (*tool == "tickets_read").then(|| "Read a ticket".to_owned());
+                ((*tool).to_owned(), ToolRule { class: *class, title, ..ToolRule::default() })
+            })
             .collect(),
     })
 }
