@@ -36,7 +36,7 @@ pub(crate) async fn refresh(request: &TokenRequest<'_>) -> Result<Outcome, Rejec
         _ => Rotation::No,
     };
     let mut outcome = match check(request, stored, rotation) {
-        Ok((stored, renewable)) => renew(request, &stored, &renewable, successor),
+        Ok((stored, renewable)) => renew(request, &stored, &renewable, &successor),
         Err(refused) => refused.into(),
     };
     if rotation == Rotation::JustNow {
@@ -109,7 +109,7 @@ fn check(
 }
 
 /// The same chain, a new token. People, agents and policy may have changed since the consent. SPEC: RT-05, N-RT-06
-fn renew(request: &TokenRequest<'_>, stored: &StoredRefresh, renewable: &Renewable, successor: String) -> Outcome {
+fn renew(request: &TokenRequest<'_>, stored: &StoredRefresh, renewable: &Renewable, successor: &str) -> Outcome {
     let server = request.server;
     let chain = &renewable.chain;
     let facts = Facts { chain: Some(chain.clone()), purpose: renewable.purpose.clone(), ..Facts::default() };
@@ -166,7 +166,7 @@ fn issue(
     stored: &StoredRefresh,
     renewable: &Renewable,
     terms: Terms,
-    successor: String,
+    successor: &str,
 ) -> Result<Grant, Fault> {
     let server = request.server;
     let mut batch = Batch::new(server.tenant.clone());
