@@ -154,6 +154,9 @@ impl Store {
     }
 
     /// The keys of some subjects, or of all, for an auditor. Record that before handing them out.
+    ///
+    /// # Errors
+    /// The key store cannot be read.
     pub fn disclose(&self, subjects: Option<&[Subject]>) -> Result<Value, StoreError> {
         let references: Option<Vec<String>> =
             subjects.map(|subjects| subjects.iter().map(|subject| self.reference(subject)).collect());

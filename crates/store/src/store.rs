@@ -67,6 +67,9 @@ impl Store {
 
     /// The same, with witnesses: what they saw is compared with the database before anything is sealed or signed, and
     /// every new head is shown to them before it is published.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; also when a witness saw another history, or more of it, than the database holds.
     pub fn open_witnessed(config: Config, witnessing: Witnessing) -> Result<Self, StoreError> {
         let lock = Arc::new(Lock::take(&config.data_dir)?);
         let mut db = Db::open(&config.data_dir, &config.tenant)?;
@@ -121,6 +124,9 @@ impl Store {
 
     /// Commits a batch whole or not at all. Resolves only after the commit is on disk; the snapshot shows it by then.
     /// Dropping the future does not undo a batch that was already queued.
+    ///
+    /// # Errors
+    /// A requirement did not hold, the batch can never commit, or nothing can be made durable now. Nothing of it happened.
     pub async fn apply(&self, batch: Batch) -> Result<Applied, ApplyError> {
         let issued: Vec<_> = batch.changes.iter().filter_map(Change::issued).cloned().collect();
         let erases = batch.changes.iter().any(|change| matches!(change, Change::Erase(_)));
@@ -223,12 +229,18 @@ impl Store {
     }
 
     /// The code, used or not, until it is swept after its expiry.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or a row in it.
     pub async fn code(&self, hash: KeyedHash) -> Result<Option<StoredCode>, ReadError> {
         let vault = self.0.vault.clone();
         self.0.readers.read(move |reader| reads::code(reader, &hash, &vault)).await
     }
 
     /// The refresh token, current or not.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or a row in it.
     pub async fn refresh(&self, hash: KeyedHash) -> Result<Option<StoredRefresh>, ReadError> {
         let vault = self.0.vault.clone();
         self.0.readers.read(move |reader| reads::refresh(reader, &hash, &vault)).await
@@ -236,6 +248,9 @@ impl Store {
 
     /// The token as it was issued, until it is swept after its expiry or its origin is erased. Whether it was revoked since
     /// is for the snapshot to say.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or a row in it.
     pub async fn token(&self, jti: &str) -> Result<Option<Arc<StoredToken>>, ReadError> {
         let recent = &self.0.handles.tokens;
         if let Some(known) = recent.get(jti) {
@@ -273,39 +288,60 @@ impl Store {
     }
 
     /// What has been counted under a budget key.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or a row in it.
     pub async fn spent(&self, key: &str) -> Result<i64, ReadError> {
         let key = key.to_owned();
         self.0.readers.read(move |reader| Ok(reader.spent(&key)?)).await
     }
 
+    ///
+    /// # Errors
+    /// When the database cannot be read, or a row in it.
     pub async fn record(&self, index: u64) -> Result<Option<StoredRecord>, ReadError> {
         let found = self.records(index, 1).await?;
         Ok(found.into_iter().find(|record| record.index == index))
     }
 
+    ///
+    /// # Errors
+    /// When the database cannot be read, or a row in it.
     pub async fn record_by_id(&self, record_id: &str) -> Result<Option<StoredRecord>, ReadError> {
         let (id, vault) = (record_id.to_owned(), self.0.vault.clone());
         self.0.readers.read(move |reader| reads::record_by_id(reader, &id, &vault)).await
     }
 
     /// Records `from..from + limit`, as far as they exist; at most 1,000 at a time.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or a row in it.
     pub async fn records(&self, from: u64, limit: u32) -> Result<Vec<StoredRecord>, ReadError> {
         let vault = self.0.vault.clone();
         self.0.readers.read(move |reader| reads::records(reader, from, limit, &vault)).await
     }
 
     /// Bytes pinned by `PutObject`, by the hex SHA-256.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or a row in it.
     pub async fn object(&self, sha256_hex: &str) -> Result<Option<Vec<u8>>, ReadError> {
         let name = sha256_hex.to_owned();
         self.0.readers.read(move |reader| Ok(reader.object(&name)?)).await
     }
 
     /// Publishes everything committed so far now: entries, tiles, side values, a signed checkpoint.
+    ///
+    /// # Errors
+    /// The ledger directory cannot be written or is not a prefix of the database any more; commits go on.
     pub async fn publish(&self) -> Result<(), StoreError> {
         self.order(PublisherCommand::Now).await
     }
 
     /// Destroys the values whose time has come, as the background does by itself; gives back for how many records.
+    ///
+    /// # Errors
+    /// The database or the ledger directory cannot be written. What was begun is done again by the next step.
     pub async fn retain(&self) -> Result<usize, StoreError> {
         let (answer, result) = oneshot::channel();
         self.0.orders.send(PublisherCommand::Retain(answer)).map_err(|_| StoreError::Closed)?;
@@ -313,6 +349,9 @@ impl Store {
     }
 
     /// Writes the stop record and the final checkpoint, and stops both threads. Later calls answer `Unavailable`.
+    ///
+    /// # Errors
+    /// The stop record or the last checkpoint could not be written.
     pub async fn close(&self) -> Result<(), StoreError> {
         let stop = Draft::stop(self.0.tenant.clone(), PRODUCER);
         let batch = Batch::new(self.0.tenant.clone()).note().record(stop);
