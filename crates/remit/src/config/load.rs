@@ -9,7 +9,7 @@ use super::{
 };
 use remit_gateway::{AUTHZEN, Authzen};
 use remit_ledger::dir::read_file;
-use remit_model::{Authority, Server, ServerId, chain::HARD_DEPTH, display};
+use remit_model::{Authority, Server, ServerId, TenantId, chain::HARD_DEPTH, display};
 use serde::de::DeserializeOwned;
 use std::{
     collections::BTreeMap,
@@ -49,6 +49,12 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
+    /// The tenant whose state and log this server keeps. A configuration names none so far: there is one, and this is the only
+    /// place that says so.
+    pub(crate) fn tenant(&self) -> TenantId {
+        TenantId::main()
+    }
+
     /// `path` as seen from the configuration file's folder.
     pub(crate) fn at(&self, path: &Path) -> PathBuf {
         self.base.join(path)

@@ -83,7 +83,7 @@ pub(crate) async fn start(loaded: &Loaded, ambient: &Ambient) -> Result<Running>
     let opening = StoreConfig {
         data_dir: loaded.at(&config.storage.data_dir),
         ledger_dir: ledger_dir.clone(),
-        tenant: TenantId::main(),
+        tenant: loaded.tenant(),
         producer_id: format!("spiffe://{}/main/remit", host(&issuer).split(':').next().unwrap_or("remit")),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         build_digest: program,
@@ -163,6 +163,7 @@ fn mount(
         },
     });
     let mut settings = gateway::Settings::new(&issuer);
+    settings.tenant = store.tenant().clone();
     settings.hosts.extend(config.server.allowed_hosts.iter().cloned());
     settings.origins.extend(config.server.allowed_origins.iter().cloned());
     settings.nonce_required = config.agents.require_dpop_nonce;
@@ -183,7 +184,7 @@ fn mount(
         settings,
     });
     let console = Arc::new(Console {
-        tenant: TenantId::main(),
+        tenant: store.tenant().clone(),
         issuer,
         store: store.clone(),
         policy: Arc::clone(policy),
@@ -211,8 +212,8 @@ fn nonces(ambient: &Ambient, store: &Store) -> Nonces {
 /// Records which configuration is in force, and brings its accounts into the store.
 async fn register(loaded: &Loaded, servers: &[Arc<Server>], store: &Store) -> Result<()> {
     // Its digest alone: with the file at hand one can tell whether it was this one.
-    let batch = Batch::new(TenantId::main())
-        .record(changed(RecordType::ConfigChange, "config.load").ext("config", json!({"digest": loaded.digest})));
+    let batch = Batch::new(store.tenant().clone())
+        .record(changed(store.tenant(), RecordType::ConfigChange, "config.load").ext("config", json!({"digest": loaded.digest})));
     let listed = accounts(loaded, servers)?;
     store.apply(authority::accounts::sync(batch, &store.snapshot(), listed)).await?;
     Ok(())
@@ -260,7 +261,7 @@ pub(crate) async fn pin(store: &Store, bundle: Bundle, before: Option<&str>, kno
     if let (Some(before), Some(members)) = (before, facts.as_object_mut()) {
         members.insert("previous".to_owned(), json!(before));
     }
-    let mut batch = Batch::new(TenantId::main()).change(Change::PutObject(remit_policy::SCHEMA.as_bytes().to_vec()));
+    let mut batch = Batch::new(store.tenant().clone()).change(Change::PutObject(remit_policy::SCHEMA.as_bytes().to_vec()));
     // The batch that recorded the same set before pinned it, too.
     if before != Some(bundle.digest()) {
         let pinned = bundle.pinned();
@@ -268,7 +269,7 @@ pub(crate) async fn pin(store: &Store, bundle: Bundle, before: Option<&str>, kno
         anyhow::ensure!(pinned.len() <= most, "the policies have {} bytes; the ledger pins sets of up to {most}", pinned.len());
         batch = batch.change(Change::PutObject(pinned));
     }
-    store.apply(batch.record(changed(RecordType::PolicyChange, "policy.load").ext("policy", facts))).await?;
+    store.apply(batch.record(changed(store.tenant(), RecordType::PolicyChange, "policy.load").ext("policy", facts))).await?;
     if bundle.checked() == 0 {
         return Ok(bundle);
     }
@@ -280,8 +281,8 @@ pub(crate) async fn pin(store: &Store, bundle: Bundle, before: Option<&str>, kno
     .await?)
 }
 
-fn changed(kind: RecordType, action: &str) -> Draft {
-    Draft::new(TenantId::main(), ProducerKind::AuthzServer, kind)
+fn changed(tenant: &TenantId, kind: RecordType, action: &str) -> Draft {
+    Draft::new(tenant.clone(), ProducerKind::AuthzServer, kind)
         .action(action, ToolClass::Admin)
         .outcome(OutcomeStatus::Success, EffectConfirmed::Observed)
 }

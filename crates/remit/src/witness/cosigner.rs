@@ -12,7 +12,7 @@ use remit_ledger::{
     record::{Draft, EffectConfirmed, OutcomeStatus, ProducerKind, RecordType},
     witness::{self, Request},
 };
-use remit_model::{TenantId, ToolClass, display};
+use remit_model::{ToolClass, display};
 use remit_store::{Batch, Cosignatures, Sighting, Store, Witnesses};
 use serde_json::json;
 use std::{
@@ -288,11 +288,11 @@ pub(crate) async fn watch(store: Store, mut enough: watch::Receiver<bool>, grace
 }
 
 async fn record(store: &Store, action: &str, outcome: OutcomeStatus) {
-    let draft = Draft::new(TenantId::main(), ProducerKind::AuthzServer, RecordType::LogControl)
+    let draft = Draft::new(store.tenant().clone(), ProducerKind::AuthzServer, RecordType::LogControl)
         .action(action, ToolClass::Admin)
         .outcome(outcome, EffectConfirmed::Observed)
         .ext("witnesses", json!({"published": store.published().to_string()}));
-    if let Err(error) = store.apply(Batch::new(TenantId::main()).note().record(draft)).await {
+    if let Err(error) = store.apply(Batch::new(store.tenant().clone()).note().record(draft)).await {
         tracing::error!(%error, action, "this could not be recorded");
     }
 }

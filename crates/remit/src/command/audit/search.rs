@@ -142,14 +142,14 @@ fn query(args: &Search, reader: &Reader, now: u64) -> Result<Query> {
 /// How names become the pseudonyms that records hold: by the installation's secret, or by a disclosure file.
 struct Names<'r> {
     reader: &'r Reader,
-    pepper: Option<(Pepper, String)>,
+    pepper: Option<(Pepper, TenantId, String)>,
 }
 
 impl<'r> Names<'r> {
     fn of(args: &Search, reader: &'r Reader) -> Self {
         let pepper = config::load(&args.source.config.config).ok().and_then(|loaded| {
             let keys = keys::read(&loaded.at(&loaded.config.server.keys_dir)).ok()?;
-            Some((Pepper::new(&keys.pepper), loaded.config.server.public_url.clone()))
+            Some((Pepper::new(&keys.pepper), loaded.tenant(), loaded.config.server.public_url.clone()))
         });
         Self { reader, pepper }
     }
@@ -160,8 +160,8 @@ impl<'r> Names<'r> {
         }
         let disclosed = self.reader.keys().into_iter().flat_map(|keys| keys.subjects_named(name));
         let mut found: Vec<String> = disclosed.map(str::to_owned).collect();
-        if let Some((pepper, issuer)) = &self.pepper {
-            found.push(pepper.subject_ref(TenantId::main().as_str(), issuer, name));
+        if let Some((pepper, tenant, issuer)) = &self.pepper {
+            found.push(pepper.subject_ref(tenant.as_str(), issuer, name));
         }
         if found.is_empty() {
             bail!(
@@ -176,10 +176,10 @@ impl<'r> Names<'r> {
         if let Some(reference) = id.strip_prefix("ref:") {
             return Ok(Dimension::Resource.term(&format!("{kind}:{reference}")));
         }
-        let Some((pepper, _)) = &self.pepper else {
+        let Some((pepper, tenant, _)) = &self.pepper else {
             bail!("records name resources by pseudonyms: give the configuration (-c), or {kind}:ref:…");
         };
-        Ok(Dimension::Resource.term(&format!("{kind}:{}", pepper.resource_ref(TenantId::main().as_str(), kind, id))))
+        Ok(Dimension::Resource.term(&format!("{kind}:{}", pepper.resource_ref(tenant.as_str(), kind, id))))
     }
 }
 
