@@ -17,7 +17,7 @@ use crate::{
     policy_check::{self, Checked, Delegation, PolicyCheck},
     signin::{
         authorize::{self, Stopped},
-        login::{self, PENDING_SECONDS, foreign},
+        login_page::{self, PENDING_SECONDS, foreign},
         pages::{self, Phrase},
         redirect,
         request::{AuthorizationRequest, ReturnTo},
@@ -60,7 +60,7 @@ pub(crate) async fn begin(server: &Server, incoming: Incoming) -> Response<Body>
         return stop(server, Attempt::new(At::Authorize, origin), &Facts::default(), None, stopped).await;
     }
     let response = if must_sign_in(&browser, &ask, now) {
-        match login::page(server, &browser, &ask, now) {
+        match login_page::page(server, &browser, &ask, now) {
             Ok(page) => page,
             Err(rejection) => {
                 let stopped = Stopped::there(&ask.client, &ask.back, rejection.into_refusal(), None);
@@ -70,7 +70,7 @@ pub(crate) async fn begin(server: &Server, incoming: Incoming) -> Response<Body>
     } else {
         page(server, origin, &browser, &ask, now).await
     };
-    login::with_cookies(response, browser.set_cookie)
+    login_page::with_cookies(response, browser.set_cookie)
 }
 
 /// SPEC: AZ-15, AZ-16

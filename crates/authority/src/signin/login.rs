@@ -13,7 +13,9 @@ use crate::{
         origin::{Incoming, RequestOrigin},
     },
     signin::{
-        consent, pages, redirect,
+        consent,
+        login_page::{foreign, render, with_cookies},
+        pages,
         request::AuthorizationRequest,
         seal::Purpose,
         sessions::{self, Browser, BrowserId, KNOWN_DAYS, SignedIn},
@@ -31,21 +33,7 @@ use remit_store::Batch;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// A person has this long to sign in, and then as long to decide.
-pub(crate) const PENDING_SECONDS: i64 = 600;
 const PASSWORD_LIMIT: usize = 1024;
-
-/// The sign-in page of a request, which lives in the page itself.
-pub(crate) fn page(
-    server: &Server,
-    browser: &Browser,
-    ask: &AuthorizationRequest,
-    now: UnixTime,
-) -> Result<Response<Body>, Rejection> {
-    let request = server.seal.seal(Purpose::SignIn, &browser.id, ask, now.plus(PENDING_SECONDS), &server.entropy)?;
-    let hint = ask.login_hint.clone().unwrap_or_default();
-    Ok(render(server, StatusCode::OK, ask, &request, &hint, None))
-}
 
 /// POST: name and password. Shows the consent page next.
 pub(crate) async fn sign_in(server: &Server, incoming: Incoming) -> Response<Body> {
@@ -103,13 +91,6 @@ fn opened(
     Ok((browser, ask))
 }
 
-pub(crate) fn foreign() -> Refusal {
-    Refusal::new(
-        Code::SessionForeign,
-        "this page is not open in this browser, or was open too long; start again from the program that sent you here",
-    )
-}
-
 /// A new session, so that an attacker who planted the old cookie is left behind. SPEC: AZ-14
 async fn signed_in(
     server: &Server,
@@ -159,13 +140,6 @@ fn known_browser(server: &Server, headers: &HeaderMap, name: &str, now: UnixTime
     (known.name == name).then_some(known.id)
 }
 
-pub(crate) fn with_cookies(mut response: Response<Body>, cookies: impl IntoIterator<Item = String>) -> Response<Body> {
-    for cookie in cookies.into_iter().filter_map(|cookie| HeaderValue::from_str(&cookie).ok()) {
-        response.headers_mut().append(header::SET_COOKIE, cookie);
-    }
-    response
-}
-
 /// A name that is no account is not recorded: people type passwords into the wrong field.
 async fn record_failure(server: &Server, origin: &RequestOrigin, name: &str, refusal: &Refusal) {
     let known = server.store.snapshot().human(name).is_some();
@@ -181,20 +155,4 @@ async fn record_failure(server: &Server, origin: &RequestOrigin, name: &str, ref
     if let Err(rejection) = issue::commit(server, &[], None, Batch::new(server.tenant.clone()).record(record)).await {
         tracing::error!(refusal = %rejection.into_refusal(), "a failed sign-in could not be recorded");
     }
-}
-
-fn render(
-    server: &Server,
-    status: StatusCode,
-    ask: &AuthorizationRequest,
-    request: &str,
-    username: &str,
-    message: Option<&str>,
-) -> Response<Body> {
-    let snapshot = server.store.snapshot();
-    let agent = snapshot.agent(&ask.client);
-    let login =
-        pages::Login { agent_name: agent.map_or("an agent", |agent| agent.display_name.as_str()), request, username, message };
-    // Signing in may end with a redirect to the program, when nothing can be granted.
-    pages::html(status, &login, &redirect::form_action(&ask.back.redirect_uri))
 }

@@ -4,6 +4,7 @@ pub mod accounts;
 pub(crate) mod authorize;
 pub(crate) mod consent;
 pub(crate) mod login;
+pub(crate) mod login_page;
 pub(crate) mod pages;
 pub(crate) mod password;
 pub(crate) mod redirect;

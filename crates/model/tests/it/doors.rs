@@ -23,7 +23,7 @@ fn only_the_display_module_knows_which_characters_can_be_shown() {
                 if !matches!(path.file_name().and_then(|name| name.to_str()), Some("tests" | "target" | "node_modules")) {
                     folders.push(path);
                 }
-            } else if name.ends_with(".rs") && name.contains("/src/") {
+            } else if path.extension().is_some_and(|kind| kind == "rs") && name.contains("/src/") {
                 files += 1;
                 let text = fs::read_to_string(&path).unwrap();
                 let text = text.split("#[cfg(test)]").next().unwrap();

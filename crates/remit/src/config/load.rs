@@ -46,15 +46,11 @@ pub(crate) struct Loaded {
     pub(crate) base: PathBuf,
     /// `sha-256:…` of the file's bytes.
     pub(crate) digest: String,
+    /// The tenant whose state and log this server keeps: always `main`, because a configuration cannot name another one yet.
+    pub(crate) tenant: TenantId,
 }
 
 impl Loaded {
-    /// The tenant whose state and log this server keeps. A configuration names none so far: there is one, and this is the only
-    /// place that says so.
-    pub(crate) fn tenant(&self) -> TenantId {
-        TenantId::main()
-    }
-
     /// `path` as seen from the configuration file's folder.
     pub(crate) fn at(&self, path: &Path) -> PathBuf {
         self.base.join(path)
@@ -85,7 +81,7 @@ pub(crate) fn load(file: &Path) -> Result<Loaded, Vec<Problem>> {
     let config = check.sections(&root);
     check.meaning(&config, &root);
     if check.problems.is_empty() {
-        Ok(Loaded { config, base, digest: remit_model::json::sha256_label(text.as_bytes()) })
+        Ok(Loaded { config, base, digest: remit_model::json::sha256_label(text.as_bytes()), tenant: TenantId::main() })
     } else {
         Err(check.problems)
     }

@@ -83,7 +83,7 @@ pub(crate) async fn start(loaded: &Loaded, ambient: &Ambient) -> Result<Running>
     let opening = StoreConfig {
         data_dir: loaded.at(&config.storage.data_dir),
         ledger_dir: ledger_dir.clone(),
-        tenant: loaded.tenant(),
+        tenant: loaded.tenant.clone(),
         producer_id: format!("spiffe://{}/main/remit", host(&issuer).split(':').next().unwrap_or("remit")),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         build_digest: program,

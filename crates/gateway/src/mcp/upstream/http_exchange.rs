@@ -159,13 +159,11 @@ impl Events {
 
 /// Goes on with a stream that broke off. The request is not repeated: the upstream has it.
 async fn resume(inner: Arc<HttpEndpoint>, pause: Duration, last: String) -> Opened {
-    match inner.resumed(pause, &last).await {
-        Some(body) => Opened::Events(body),
-        None => {
-            let reason = "the stream ended without an answer and was not resumed".to_owned();
-            Opened::Last(ExchangeEvent::Failed(LinkFailure::Unavailable(reason)))
-        }
-    }
+    let Some(body) = inner.resumed(pause, &last).await else {
+        let reason = "the stream ended without an answer and was not resumed".to_owned();
+        return Opened::Last(ExchangeEvent::Failed(LinkFailure::Unavailable(reason)));
+    };
+    Opened::Events(body)
 }
 
 impl Drop for HttpExchange {

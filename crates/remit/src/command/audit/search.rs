@@ -149,7 +149,7 @@ impl<'r> Names<'r> {
     fn of(args: &Search, reader: &'r Reader) -> Self {
         let pepper = config::load(&args.source.config.config).ok().and_then(|loaded| {
             let keys = keys::read(&loaded.at(&loaded.config.server.keys_dir)).ok()?;
-            Some((Pepper::new(&keys.pepper), loaded.tenant(), loaded.config.server.public_url.clone()))
+            Some((Pepper::new(&keys.pepper), loaded.tenant.clone(), loaded.config.server.public_url.clone()))
         });
         Self { reader, pepper }
     }

@@ -1,6 +1,6 @@
 //! The bodies of a request: what comes in is bounded in time and in bytes, what goes out in the client's patience with us.
 
-use super::service::Ticket;
+use super::ticket::Ticket;
 use axum::body::Body;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};

@@ -1,6 +1,6 @@
 //! One connection: what is known of it, and which bound it has broken.
 
-use super::registry::Address;
+use super::address::Address;
 use remit_model::bounds::{self, Bound};
 use std::{
     collections::BTreeMap,

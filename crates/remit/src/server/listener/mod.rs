@@ -3,11 +3,13 @@
 //! Every number comes from `remit_model::bounds`. It knows nothing of what is served, except that health and the admin API
 //! answer when nothing else does.
 
+mod address;
 mod bodies;
 mod connection;
 mod registry;
 mod service;
 mod socket;
+mod ticket;
 
 use axum::Router;
 use connection::{Connection, Cut};

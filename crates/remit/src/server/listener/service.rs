@@ -4,6 +4,7 @@ use super::{
     bodies::{Incoming, Outgoing},
     connection::Connection,
     registry::{Lane, Registry},
+    ticket::Ticket,
 };
 use axum::{
     Router,
@@ -13,16 +14,7 @@ use axum::{
 };
 use hyper::body::Body as _;
 use hyper_util::service::TowerToHyperService;
-use std::{
-    convert::Infallible,
-    net::SocketAddr,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
-use tokio::time::Instant;
+use std::{convert::Infallible, net::SocketAddr, pin::Pin, sync::Arc};
 
 /// What answers when nothing else does: the operator has to see and to act.
 const ALWAYS: [&str; 3] = ["/healthz", "/readyz", "/admin/v1/"];
@@ -58,7 +50,7 @@ impl hyper::service::Service<Request<hyper::body::Incoming>> for Service {
         let reading = !request.body().is_end_stream();
         let ticket = Arc::new(Ticket::new(&self.connection, &self.registry, reading));
         let always = ALWAYS.iter().any(|path| request.uri().path().starts_with(path));
-        if !always && (self.lane == Lane::Spare || !ticket.fits) {
+        if !always && (self.lane == Lane::Spare || !ticket.fits()) {
             return Box::pin(async move { Ok(busy().map(|body| Outgoing::new(body, ticket))) });
         }
         let (mut parts, body) = request.into_parts();
@@ -75,52 +67,4 @@ fn busy() -> Response<Body> {
     response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
     response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     response
-}
-
-/// A request under way, from its head to the last byte of its answer.
-pub(crate) struct Ticket {
-    id: u64,
-    connection: Arc<Connection>,
-    registry: Arc<Registry>,
-    fits: bool,
-    /// Bytes of the body that are held.
-    held: AtomicUsize,
-}
-
-impl Ticket {
-    fn new(connection: &Arc<Connection>, registry: &Arc<Registry>, reading: bool) -> Self {
-        let (connection, registry) = (Arc::clone(connection), Arc::clone(registry));
-        let (id, fits) = (connection.begin(reading), registry.begin());
-        Self { id, fits, connection, registry, held: AtomicUsize::new(0) }
-    }
-
-    pub(crate) fn body_came(&self) {
-        self.connection.body_came(self.id);
-    }
-
-    /// Counts bytes of the body that are held from now on; whether they may be.
-    pub(crate) fn hold(&self, bytes: usize) -> bool {
-        self.held.fetch_add(bytes, Ordering::Relaxed);
-        let (all, own) = (self.registry.hold(bytes), self.connection.hold(bytes));
-        all && own
-    }
-
-    /// The body was read and worked on.
-    pub(crate) fn release(&self) {
-        let bytes = self.held.swap(0, Ordering::Relaxed);
-        self.registry.release(bytes);
-        self.connection.release(bytes);
-    }
-
-    pub(crate) fn sent(&self, at: Option<Instant>) {
-        self.connection.sent(self.id, at);
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        self.release();
-        self.connection.end(self.id, Instant::now());
-        self.registry.end();
-    }
 }
