@@ -198,8 +198,17 @@ fn withheld(record: &Record) -> Withheld {
     Withheld { fields: pointers(&refused), only: rest.then(|| pointers(&allowed)) }
 }
 
-/// Without what only tells protocol eras apart.
+/// Without what only tells protocol eras apart, and without the order of members in text that is JSON: a record keeps the
+/// structured content in canonical order, and text is built from it.
 fn core(mut value: Value) -> Value {
+    for item in value.get_mut("content").and_then(Value::as_array_mut).into_iter().flatten() {
+        let parsed = item.get("text").and_then(Value::as_str).and_then(|text| serde_json::from_str::<Value>(text).ok());
+        if let (Some(parsed), Some(text)) =
+            (parsed.filter(|parsed| parsed.is_object() || parsed.is_array()), item.get_mut("text"))
+        {
+            *text = parsed;
+        }
+    }
     if let Value::Object(members) = &mut value {
         for outside in ["resultType", "ttlMs", "cacheScope"] {
             members.shift_remove(outside);

@@ -40,7 +40,8 @@ fn openid_client_does_the_whole_round() {
     assert_eq!(report["child_called"]["body"]["result"]["structuredContent"]["id"], "T-1002", "{report}");
     assert_eq!(report["child_refused"]["body"]["result"]["_meta"]["remit/code"], "tool_not_granted", "{report}");
     assert_eq!(report["stolen"]["status"], 401, "{report}");
-    assert_eq!(report["replayed"], "invalid_grant", "{report}");
+    // The holder of the key repeats a refresh within the grace period, as after a lost answer.
+    assert_eq!(report["replayed"], "accepted", "{report}");
     assert_eq!(desk.calls_of("customers_read"), 0, "a refused call does not reach the helpdesk");
     assert_eq!(desk.calls_of("tickets_read"), 2);
     for request in desk.received() {

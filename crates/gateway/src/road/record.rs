@@ -336,6 +336,8 @@ impl RequestRecord {
             let resource = std::mem::take(&mut self.resource);
             self.resource = resource.projected(shown.returned.clone(), shown.masked.clone(), &self.rule);
             self.draft.ext.insert("withheld".to_owned(), json!(shown.withheld));
+        }
+        if self.fields.is_some() || self.classes.iter().any(FieldDecision::withholds) {
             self.draft.ext.insert("masking".to_owned(), json!(Rules::default().number()));
         }
         if self.classes.iter().any(FieldDecision::withholds) {

@@ -277,12 +277,13 @@ fn next(item: &Item<'_>) -> Map<String, Value> {
     let fingerprint =
         |hash: &str| json!({"algorithm_id": 3, "algorithm": "SHA-256", "value": hash.trim_start_matches("sha-256:")});
     let mut added = Map::new();
-    if let Some(agent) = item.caller().and_then(|node| node.get("agent")) {
-        let member = |name: &str| agent.get(name).and_then(Value::as_str);
+    let caller = item.caller().filter(|node| matches!(node.get("kind").and_then(Value::as_str), Some("agent" | "subagent")));
+    if let Some(node) = caller {
+        let member = |name: &str| node.pointer(&format!("/agent/{name}")).and_then(Value::as_str);
         let mut ai_agent = Map::new();
-        for (to, from) in
-            [("uid", "uid"), ("instance_uid", "instance_uid"), ("version", "version"), ("charter", "charter_digest")]
-        {
+        // A record names its agents by pseudonym.
+        put(&mut ai_agent, "uid", member("uid").or_else(|| node.get("subject_ref")?.as_str()));
+        for (to, from) in [("instance_uid", "instance_uid"), ("version", "version"), ("charter", "charter_digest")] {
             put(&mut ai_agent, to, member(from));
         }
         added.insert("ai_agent".to_owned(), Value::Object(ai_agent));

@@ -143,7 +143,8 @@ impl Model {
             }
             Change::FailCode(code) => self.facts.codes.get(code).map(drop).ok_or(No::Invalid),
             Change::PutRefresh(new) => {
-                let family = FamilyFact { generation: 0, revoked: false, until: new.expires };
+                let revoked = self.revoked.contains_key(&("family", new.family.clone()));
+                let family = FamilyFact { generation: 0, revoked, until: new.expires };
                 match self.facts.families.insert(new.family.clone(), family) {
                     Some(_) => Err(No::Invalid),
                     None => self.put_refresh(new, 0),

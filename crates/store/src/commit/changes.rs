@@ -90,8 +90,12 @@ impl<'a> Weighing<'_, 'a> {
         if self.family(&refresh.family).is_some() {
             return Err(invalid("this family of refresh tokens exists already"));
         }
-        let family = FamilyFact { generation: 0, revoked: false, until: refresh.expires };
-        self.put_family(&refresh.family, family);
+        // INVARIANT: a family that was revoked before it began is revoked, whether both came in one group or in two.
+        let revoked = self.snapshot().has_revocation(&Revocation::Family(refresh.family.clone()));
+        if revoked {
+            self.writes.revoked_families.insert(refresh.family.clone());
+        }
+        self.put_family(&refresh.family, FamilyFact { generation: 0, revoked, until: refresh.expires });
         self.new_refresh(refresh, 0)
     }
 

@@ -76,7 +76,7 @@ mod tests {
     fn an_event_without_end_is_refused() {
         assert!(Events::default().feed(&vec![b'x'; EVENT_LIMIT + 1]).is_err());
         let mut events = Events::default();
-        let line = [b"data: ".to_vec(), vec![b'x'; EVENT_LIMIT], b"\n".to_vec()].concat();
+        let line = [b"data: ".to_vec(), vec![b'x'; EVENT_LIMIT + 1], b"\n".to_vec()].concat();
         assert!(events.feed(&line).is_err());
     }
 }
