@@ -20,8 +20,8 @@ pub struct TokenIds<'a> {
 /// Finds a principal and checks that it may act.
 ///
 /// # Errors
-/// `client_unknown` for an agent that is not registered and for any principal of another issuer, `human_disabled` for a
-/// person without an active account, and as [`agent`].
+/// `client_unknown` for an agent that is not registered and for any principal of another issuer, `human_unknown` for a person
+/// without an account, and as [`agent`] and [`human`].
 pub fn principal<'w>(world: Principals<'w>, principal: &Principal) -> Result<Registered<'w>, Refusal> {
     let Some(found) = world.find(principal) else { return Err(unknown(world, principal)) };
     match found {
@@ -86,7 +86,7 @@ fn unknown(world: Principals<'_>, principal: &Principal) -> Refusal {
         return Refusal::new(Code::ClientUnknown, format!("`{sub}` of another issuer is not registered here"));
     }
     match principal.kind() {
-        Human => Refusal::new(Code::HumanDisabled, format!("`{sub}` has no account here, or no longer has one")),
+        Human => Refusal::new(Code::HumanUnknown, format!("`{sub}` has no account here, or no longer has one")),
         Agent => Refusal::new(Code::ClientUnknown, format!("`{sub}` is not registered here")),
     }
 }

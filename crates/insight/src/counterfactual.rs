@@ -29,7 +29,12 @@ pub(crate) fn in_general(code: &str) -> Option<&'static str> {
         "Enough would have been: a grant whose limit is not used up, or a new delegation. How much was left is not in the record."
     } else if is(Code::TokenExpired) {
         "Enough would have been: a token that has not expired."
-    } else if is(Code::TokenRevoked) || is(Code::AgentQuarantined) || is(Code::AgentRetired) || is(Code::HumanDisabled) {
+    } else if is(Code::TokenRevoked)
+        || is(Code::AgentQuarantined)
+        || is(Code::AgentRetired)
+        || is(Code::HumanDisabled)
+        || is(Code::HumanUnknown)
+    {
         "No change of the request would have been enough: the caller had lost its standing."
     } else if is(Code::DelegationNotAllowed) || is(Code::DelegateNotNamed) {
         "Enough would have been: an authority that may be handed on to this delegate."

@@ -44,6 +44,7 @@ pub enum Code {
     AgentQuarantined,
     AgentRetired,
     HumanDisabled,
+    HumanUnknown,
     // OAuth grants.
     GrantTypeUnsupported,
     GrantInvalid,
@@ -140,6 +141,7 @@ impl Code {
         Self::AgentQuarantined,
         Self::AgentRetired,
         Self::HumanDisabled,
+        Self::HumanUnknown,
         Self::GrantTypeUnsupported,
         Self::GrantInvalid,
         Self::RedirectUriMismatch,
@@ -233,6 +235,7 @@ impl Code {
             Self::AgentQuarantined => "agent_quarantined",
             Self::AgentRetired => "agent_retired",
             Self::HumanDisabled => "human_disabled",
+            Self::HumanUnknown => "human_unknown",
             Self::GrantTypeUnsupported => "grant_type_unsupported",
             Self::GrantInvalid => "grant_invalid",
             Self::RedirectUriMismatch => "redirect_uri_mismatch",

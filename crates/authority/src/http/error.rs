@@ -111,12 +111,14 @@ pub(crate) fn outward(code: Code, at: At) -> (StatusCode, &'static str) {
         | Code::WidensLimit
         | Code::WidensDelegation => (bad, "invalid_authorization_details"),
         // Who sends the request was authenticated before: this is somebody in the chain.
-        Code::ClientUnknown | Code::AgentQuarantined | Code::AgentRetired | Code::HumanDisabled => match at {
-            At::Exchange => (bad, "invalid_request"),
-            At::ClientCredentials | At::Authorize => (bad, "unauthorized_client"),
-            At::Introspect | At::Revoke => (StatusCode::UNAUTHORIZED, "invalid_client"),
-            At::Token | At::UserInfo => (bad, "invalid_grant"),
-        },
+        Code::ClientUnknown | Code::AgentQuarantined | Code::AgentRetired | Code::HumanDisabled | Code::HumanUnknown => {
+            match at {
+                At::Exchange => (bad, "invalid_request"),
+                At::ClientCredentials | At::Authorize => (bad, "unauthorized_client"),
+                At::Introspect | At::Revoke => (StatusCode::UNAUTHORIZED, "invalid_client"),
+                At::Token | At::UserInfo => (bad, "invalid_grant"),
+            }
+        }
         Code::PolicyDenied | Code::PolicyError | Code::PolicyUnavailable | Code::StepUpRequired => match at {
             At::Exchange => (bad, "invalid_request"),
             At::ClientCredentials => (bad, "invalid_scope"),

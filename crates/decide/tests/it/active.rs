@@ -18,11 +18,11 @@ async fn dc_13_each_reason_why_someone_may_not_act_has_one_code() {
         (named("agent:nobody"), Code::ClientUnknown),
         (named("nobody"), Code::ClientUnknown),
         (named("user:carol"), Code::HumanDisabled),
-        (named("user:nobody"), Code::HumanDisabled),
+        (named("user:nobody"), Code::HumanUnknown),
         (Principal::local("https://elsewhere.example", "agent:planner"), Code::ClientUnknown),
         (Principal::local("https://elsewhere.example", "user:alice"), Code::ClientUnknown),
         (Principal::new(ISSUER, "user:alice", PrincipalKind::Agent), Code::ClientUnknown),
-        (Principal::new(ISSUER, "agent:planner", PrincipalKind::Human), Code::HumanDisabled),
+        (Principal::new(ISSUER, "agent:planner", PrincipalKind::Human), Code::HumanUnknown),
     ] {
         let alone = active::principal(world.principals, &who).unwrap_err();
         assert_eq!(alone.code, code, "{who:?}");

@@ -100,6 +100,7 @@ fn is_authentication(code: Code) -> bool {
                 | Code::AgentQuarantined
                 | Code::AgentRetired
                 | Code::HumanDisabled
+                | Code::HumanUnknown
         )
 }
 

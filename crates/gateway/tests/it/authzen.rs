@@ -160,7 +160,7 @@ async fn whoever_holds_nothing_or_stands_no_more_is_denied() {
     let point = Point::new().await;
     let read = |who: &str| about(who, "helpdesk/get_ticket", json!({}));
     denied(&point.ask(read("agent:nobody")).await, "client_unknown");
-    denied(&point.ask(read("human:nobody")).await, "human_disabled");
+    denied(&point.ask(read("human:nobody")).await, "human_unknown");
     denied(&point.ask(read("robot:planner")).await, "client_unknown");
     denied(&point.ask(read("agent:user:alice")).await, "client_unknown");
     denied(&point.ask(about("agent:planner", "nowhere/get_ticket", json!({}))).await, "server_unknown");

@@ -96,7 +96,7 @@ async fn an_erasure_leaves_nothing_of_the_person_in_memory_and_nothing_comes_bac
     world.store.erase(&alice, asked).await.unwrap();
     assert_eq!(world.gate.remembered_tokens(), 0, "though nobody called since");
     for _ in 0..2 {
-        client.call("ticket_read", json!({})).await.refused(401, "human_disabled");
+        client.call("ticket_read", json!({})).await.refused(401, "human_unknown");
         let mut headers = client.modern_request("tools/list", json!({})).0;
         headers.retain(|(name, _)| name != "dpop");
         client.send(headers, &json!({})).await.refused(401, "dpop_proof_missing");
