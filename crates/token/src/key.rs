@@ -44,7 +44,8 @@ impl Algorithm {
         alg == self.name() || (self == Self::Ed25519 && alg == "EdDSA")
     }
 
-    /// Names for server metadata and `WWW-Authenticate: DPoP algs`. SPEC: DP-14, MD-02.
+    /// Names of every algorithm whose signatures are accepted: the one list behind server metadata, resource metadata and every
+    /// `WWW-Authenticate: DPoP algs`. SPEC: DP-14, MD-02.
     pub const ACCEPTED: &'static [&'static str] = &["ES256", "Ed25519", "EdDSA", "ES384", "PS256", "RS256"];
 }
 

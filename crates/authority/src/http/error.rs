@@ -8,6 +8,7 @@ use axum::{
     http::{HeaderName, HeaderValue, Response, StatusCode, header},
 };
 use remit_model::{Code, Fault, Refusal};
+use remit_token::Algorithm;
 use serde_json::json;
 
 pub(crate) const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
@@ -175,7 +176,7 @@ pub(crate) fn reply(refusal: &Refusal, at: At, record: Option<&str>) -> Response
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
         }
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if at == At::UserInfo => {
-            let challenge = format!("DPoP error=\"{error}\", algs=\"ES256 EdDSA\"");
+            let challenge = format!("DPoP error=\"{error}\", algs=\"{}\"", Algorithm::ACCEPTED.join(" "));
             if let Ok(value) = HeaderValue::from_str(&challenge) {
                 headers.insert(header::WWW_AUTHENTICATE, value);
             }

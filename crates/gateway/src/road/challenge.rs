@@ -5,6 +5,7 @@
 use crate::road::metadata;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use remit_model::{refusal::Code, resource::Server};
+use remit_token::Algorithm;
 
 /// What a challenge tells the client.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +59,7 @@ impl Challenge<'_> {
         let bearer_error = error.map_or_else(String::new, |_| ", error=\"invalid_token\"".to_owned());
         append(&mut headers, header::WWW_AUTHENTICATE, &format!("Bearer {common}{bearer_error}"));
         let error = error.map_or_else(String::new, |error| format!(", error=\"{error}\", error_description=\"{code}\""));
-        let algs = metadata::PROOF_ALGS.join(" ");
+        let algs = Algorithm::ACCEPTED.join(" ");
         append(&mut headers, header::WWW_AUTHENTICATE, &format!("DPoP algs=\"{algs}\", {common}{error}"));
         append(&mut headers, header::CACHE_CONTROL, "no-store");
         if let Some(nonce) = self.nonce {

@@ -4,11 +4,10 @@
 
 use crate::settings::Settings;
 use remit_model::resource::Server;
+use remit_token::Algorithm;
 use serde_json::{Value, json};
 
 pub(crate) const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
-/// Algorithms a DPoP proof may be signed with.
-pub(crate) const PROOF_ALGS: [&str; 3] = ["ES256", "Ed25519", "EdDSA"];
 
 /// Most scopes that the document suggests, and most bytes of them together: clients ask for all of them, and have small limits
 /// for headers.
@@ -22,7 +21,7 @@ pub(crate) fn document(settings: &Settings, server: &Server) -> Value {
         "resource_name": server.title,
         "authorization_servers": [settings.issuer],
         "bearer_methods_supported": ["header"],
-        "dpop_signing_alg_values_supported": PROOF_ALGS,
+        "dpop_signing_alg_values_supported": Algorithm::ACCEPTED,
         "dpop_bound_access_tokens_required": true,
         "authorization_details_types_supported": ["tool_access"],
     });

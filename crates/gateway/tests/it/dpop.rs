@@ -34,7 +34,8 @@ async fn refused(client: &Client<'_>, authorization: Option<&str>, proofs: &[&st
     let challenges: Vec<_> = reply.headers.get_all("www-authenticate").iter().map(|value| value.to_str().unwrap()).collect();
     assert_eq!(challenges.len(), 2, "PR-03");
     assert!(challenges[0].starts_with("Bearer resource_metadata=\"http://127.0.0.1:"), "{challenges:?}");
-    assert!(challenges[1].starts_with("DPoP algs=\"ES256 "), "{challenges:?}");
+    let algs = format!("DPoP algs=\"{}\"", remit_token::Algorithm::ACCEPTED.join(" "));
+    assert!(challenges[1].starts_with(&algs), "{challenges:?}");
 }
 
 fn custom<'a>(client: &'a Client<'_>, change: impl FnOnce(&mut dpop::ProofFor<'a>)) -> String {

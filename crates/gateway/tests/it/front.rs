@@ -17,6 +17,7 @@ async fn n_pr_01_02_03_metadata_is_the_registered_resource_whatever_the_host_say
         }
     };
     let found = get("/.well-known/oauth-protected-resource/mcp/helpdesk", None).await;
+    assert_eq!(found.body["dpop_signing_alg_values_supported"], json!(remit_token::Algorithm::ACCEPTED));
     assert_eq!(found.body["resource"], Value::from(world.location.clone()));
     assert_eq!(found.body["authorization_servers"], json!([world.base]));
     assert_eq!(found.body["dpop_bound_access_tokens_required"], true);
