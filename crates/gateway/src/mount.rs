@@ -10,8 +10,9 @@ use crate::{
     road::record::Described,
     settings::{Captures, Denials, Route, Settings},
 };
-use remit_model::{json, resource::Server};
-use serde_json::Value;
+use remit_ledger::record::{Draft, EffectConfirmed, OutcomeStatus, ProducerKind, Protocol, RecordType, Tool};
+use remit_model::{TenantId, ToolClass, json, resource::Server};
+use serde_json::{Value, json};
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
@@ -56,8 +57,10 @@ pub(crate) struct Mount {
     declared: Mutex<HashMap<String, Arc<Declared>>>,
     described: Mutex<HashMap<String, Described>>,
     schemas: Mutex<Schemas>,
-    /// Contradictions that were logged.
-    findings: Mutex<BTreeSet<Finding>>,
+    /// Contradictions that were found, each with the digest of the tool's definition that holds it.
+    findings: Mutex<BTreeSet<(Finding, Option<String>)>>,
+    /// Those that are not recorded yet.
+    unrecorded: Mutex<Vec<Draft>>,
 }
 
 impl Mount {
@@ -75,6 +78,7 @@ impl Mount {
             described: Mutex::default(),
             schemas: Mutex::default(),
             findings: Mutex::default(),
+            unrecorded: Mutex::default(),
         }
     }
 
@@ -94,21 +98,37 @@ impl Mount {
         schemas.tools.get(tool).map(|(schema, _)| Arc::clone(schema))
     }
 
-    /// Logs where the upstream contradicts the operator, each contradiction once.
-    pub(crate) fn found(&self, findings: Vec<Finding>) {
-        let mut known = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Notes where the upstream contradicts the operator: each contradiction once for each definition of the tool.
+    pub(crate) fn found(&self, findings: Vec<Finding>, tenant: &TenantId) {
         for finding in findings {
-            if known.len() < DECLARED_LIMIT && known.insert(finding.clone()) {
-                let Finding { tool, hint, class } = finding;
-                tracing::warn!(
-                    server = self.server.id.as_str(),
-                    tool,
-                    hint,
-                    class,
-                    "the upstream's hint contradicts the tool's class"
-                );
+            let digest = self.described(&finding.tool).map(|(digest, _)| digest);
+            let mut known = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+            if known.len() < DECLARED_LIMIT && known.insert((finding.clone(), digest.clone())) {
+                drop(known);
+                let Finding { tool, hint, class, said } = &finding;
+                let server = self.server.id.as_str();
+                tracing::warn!(server, tool, hint, said, class, "the upstream's hint contradicts the tool's class");
+                let draft = self.finding(&finding, digest, tenant);
+                self.unrecorded.lock().unwrap_or_else(PoisonError::into_inner).push(draft);
             }
         }
+    }
+
+    fn finding(&self, finding: &Finding, digest: Option<String>, tenant: &TenantId) -> Draft {
+        let Finding { tool, hint, class, said } = finding;
+        let mut draft = Draft::new(tenant.clone(), ProducerKind::Gateway, RecordType::Reconcile)
+            .protocol(Protocol::Mcp)
+            .action("tool.annotations", ToolClass::Read)
+            .outcome(OutcomeStatus::Success, EffectConfirmed::None)
+            .ext("finding", json!({"kind": "annotations", "hint": hint, "upstream": said, "class": class}));
+        let server_id = self.server.id.to_string();
+        draft.tool = Some(Tool { server_id, name: tool.clone(), descriptor_digest: digest, ..Tool::default() });
+        draft
+    }
+
+    /// What was found since the last time, as records that are still to be written.
+    pub(crate) fn unrecorded(&self) -> Vec<Draft> {
+        std::mem::take(&mut *self.unrecorded.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Learns declarations from a list on its way through.

@@ -50,6 +50,19 @@ pub(crate) async fn run(gateway: Arc<Gateway>, call: McpCall, mut reply: ReplySt
         Ok((_, body)) => reply.finish(StatusCode::OK, HeaderMap::new(), Bytes::from(body)).await,
         Err(rejection) => refuse(&gateway, &call, &rejection, receipt.as_ref(), dispatched, reply).await,
     }
+    if call.request.method == "tools/list" {
+        record_findings(&gateway, &call, receipt.as_ref()).await;
+    }
+}
+
+/// Records what a list showed of the upstream, with the record of that list as the cause.
+async fn record_findings(gateway: &Gateway, call: &McpCall, receipt: Option<&Receipt>) {
+    for mut draft in call.mount.unrecorded() {
+        draft.caused_by.extend(receipt.map(|receipt| receipt.record_id.clone()));
+        if let Err(refusal) = commit(&gateway.store, &gateway.settings.tenant, draft).await {
+            tracing::error!(%refusal, "a finding could not be recorded");
+        }
+    }
 }
 
 async fn serve(

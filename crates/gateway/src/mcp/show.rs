@@ -38,7 +38,7 @@ pub(crate) fn show(
             requestable: requestable.as_ref(),
             now: now.unix(),
         };
-        call.mount.found(lists::filter(&mut result, list, &view));
+        call.mount.found(lists::filter(&mut result, list, &view), &gateway.settings.tenant);
     }
     if result.get("resultType").and_then(Value::as_str) == Some("input_required") {
         result = input_required(gateway, call, act, permitted, result, now)?;

@@ -5,7 +5,7 @@
 
 use crate::mcp::list_view::ListView;
 use remit_model::{
-    Grant, fields,
+    Grant, display, fields,
     resource::{Server, ToolClass},
 };
 use serde_json::{Map, Value, json};
@@ -15,6 +15,8 @@ use serde_json::{Map, Value, json};
 pub(crate) struct Finding {
     pub(crate) tool: String,
     pub(crate) hint: &'static str,
+    /// What the upstream says of it, as JSON text.
+    pub(crate) said: String,
     pub(crate) class: &'static str,
 }
 
@@ -29,8 +31,9 @@ pub(crate) fn classify(tool: &mut Value, name: &str, server: &Server) -> Vec<Fin
     let mut findings = Vec::new();
     for (hint, value) in hints(rule.class) {
         let before = annotations.insert(hint.to_owned(), json!(value));
-        if before.is_some_and(|before| before != json!(value)) {
-            findings.push(Finding { tool: name.to_owned(), hint, class: rule.class.as_str() });
+        if let Some(before) = before.filter(|before| *before != json!(value)) {
+            let said = display::excerpt(&before.to_string(), 64);
+            findings.push(Finding { tool: name.to_owned(), hint, said, class: rule.class.as_str() });
         }
     }
     findings

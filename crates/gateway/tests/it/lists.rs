@@ -122,6 +122,40 @@ async fn annotations_say_what_the_operator_says_of_a_tool() {
 }
 
 #[tokio::test]
+async fn hints_that_contradict_the_operator_are_recorded_once_for_each_definition() {
+    let world = World::new(true).await;
+    let tool = |description: &str| {
+        json!([{"name": "refund", "description": description, "inputSchema": {"type": "object"},
+        "annotations": {"readOnlyHint": true}}, {"name": "ticket_read", "annotations": {"readOnlyHint": true}}])
+    };
+    let client = world.all();
+    for (description, expected) in [("one", 1), ("one", 1), ("two", 2)] {
+        upstream(&world, &tool(description), &[]);
+        client.modern("tools/list", json!({})).await.result();
+        // The list's own record comes first, then the finding that it caused.
+        client.call("ticket_read", json!({})).await.result();
+        let mut found = Vec::new();
+        for _ in 0..100 {
+            found = world.records().await;
+            found.retain(|record| record["record_type"] == "reconcile");
+            if found.len() >= expected {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        assert_eq!(found.len(), expected, "{description}");
+        let last = found.last().unwrap();
+        let finding = json!({"kind": "annotations", "hint": "readOnlyHint", "upstream": "true", "class": "payment"});
+        assert_eq!(last["ext"]["finding"], finding);
+        assert_eq!((&last["tool"]["server_id"], &last["tool"]["name"]), (&json!("helpdesk"), &json!("refund")));
+        assert!(last["tool"]["descriptor_digest"].is_string());
+        let cause = last["caused_by"][0].as_str().unwrap().to_owned();
+        let list = world.records().await.into_iter().find(|record| record["record_id"] == cause.as_str()).unwrap();
+        assert_eq!(list["action"]["name"], "mcp:tools/list");
+    }
+}
+
+#[tokio::test]
 async fn the_listed_input_schema_is_narrowed_where_one_grant_says_it_simply() {
     let world = World::new(true).await;
     let properties = json!({"amount": {"type": "number", "maximum": 1000, "minimum": 5}, "currency": {"type": "string"},
