@@ -103,6 +103,8 @@ async fn draw(context: &Context<'_>, draws: Vec<Draw>, record: &mut RequestRecor
     if batch.require.is_empty() && batch.records.is_empty() {
         return Ok(None);
     }
+    // Who may act was decided by an earlier view of the registry; the store decides by the latest.
+    batch.require.push(context.caller.token.active_at_commit());
     match context.store.apply(batch).await {
         Ok(applied) => {
             if let Some(receipt) = applied.receipts.first() {
@@ -113,6 +115,11 @@ async fn draw(context: &Context<'_>, draws: Vec<Draw>, record: &mut RequestRecor
         Err(ApplyError::Conflict(Precondition::Budget(spent))) => {
             let from = draws.into_iter().find(|draw| draw.budget == spent).map(|draw| draw.from);
             Ok(Some(from.ok_or_else(|| Fault::new("a budget that was not asked for is used up"))?))
+        }
+        Err(ApplyError::Conflict(Precondition::Active { .. })) => {
+            let snapshot = context.store.snapshot();
+            context.caller.token.still_active(Principals::new(&context.settings.issuer, &snapshot))?;
+            Err(Fault::new("the caller lost its standing and has it again").into())
         }
         Err(error) => Err(commit::unavailable(&error).into()),
     }

@@ -7,7 +7,12 @@
 use crate::road::chain;
 use remit_decide::{Current, Effective, EffectiveCache, Presented, Principals, active::TokenIds};
 use remit_ledger::record::Party;
-use remit_model::{Memory, id::Principal, refusal::Refusal};
+use remit_model::{
+    Memory,
+    id::{AgentId, Principal, PrincipalKind},
+    refusal::Refusal,
+};
+use remit_store::{Party as Standing, Precondition};
 use remit_token::{
     Actor,
     access::AccessToken,
@@ -80,6 +85,24 @@ impl VerifiedToken {
     pub(crate) fn still_active(&self, world: Principals<'_>) -> Result<(), Refusal> {
         remit_decide::active::token(world, &self.ids())?;
         remit_decide::active::all(world, self.presented().parties())
+    }
+
+    /// That nothing of [`Self::still_active`] has changed when a batch is committed.
+    pub(crate) fn active_at_commit(&self) -> Precondition {
+        let issuer = self.token.iss.as_str();
+        // INVARIANT: a principal of another issuer is registered nowhere and was refused before.
+        let party = |principal: &Principal| {
+            let name = principal.name_at(issuer)?;
+            Some(match principal.kind() {
+                PrincipalKind::Human => Standing::Human(name.to_owned()),
+                PrincipalKind::Agent => Standing::Agent(AgentId::parse(name).ok()?),
+            })
+        };
+        Precondition::Active {
+            parties: self.presented().parties().filter_map(party).collect(),
+            tokens: std::iter::once(&self.token.jti).chain(&self.token.ancestors).cloned().collect(),
+            txn: self.token.txn.clone(),
+        }
     }
 
     /// The chain as a record states it, without the proof of this request.

@@ -213,3 +213,36 @@ async fn the_retention_class_of_a_tool_stands_in_every_record_of_its_calls() {
     let classes: Vec<_> = records.iter().map(|record| record["retention"]["class"].as_str().unwrap()).collect();
     assert_eq!(classes, ["payment", "payment", "payment"]);
 }
+
+#[tokio::test]
+async fn dc_13_standing_that_is_lost_between_decision_and_commit_refuses_the_call() {
+    // The read before the change holds the call up between its decision and its intent.
+    let wish = Wish { captures: watched("slow", false), ..Wish::new(true) };
+    let world = wish.settings(|settings| settings.capture_timeout = Duration::from_secs(10)).build().await;
+    let client = world.all();
+    let (reply, ()) = tokio::join!(client.call("refund", json!({"ticket": "T-1"})), async {
+        crate::world::eventually("the read is under way", || world.fake.calls() == 1).await;
+        world.quarantine("planner").await;
+        world.fake.release.notify_one();
+    });
+    reply.refused(401, "agent_quarantined");
+    assert!(world.fake.received("tools/call").iter().all(|call| call.body["params"]["name"] != "refund"));
+    let record = world.last().await;
+    assert_eq!((&record["record_type"], &record["outcome"]["status"]), (&json!("decision"), &json!("denied")));
+    assert_eq!(record["decision"]["reason_code"], "agent_quarantined");
+    assert!(world.records().await.iter().all(|record| record["record_type"] != "intent"));
+}
+
+#[tokio::test]
+async fn a_token_revoked_between_decision_and_commit_is_refused_as_well() {
+    let wish = Wish { captures: watched("slow", false), ..Wish::new(true) };
+    let world = wish.settings(|settings| settings.capture_timeout = Duration::from_secs(10)).build().await;
+    let client = world.all();
+    let (reply, ()) = tokio::join!(client.call("refund", json!({"ticket": "T-1"})), async {
+        crate::world::eventually("the read is under way", || world.fake.calls() == 1).await;
+        world.revoke(remit_store::Revocation::Txn("chain-1".into())).await;
+        world.fake.release.notify_one();
+    });
+    reply.refused(401, "token_revoked");
+    assert_eq!(world.fake.calls(), 1);
+}
