@@ -10,6 +10,7 @@ use crate::{
         error, forward, handshake,
         headers::{self, Era},
         mcp_call::McpCall,
+        record as mcp_record,
         revision::{ClientProfile, Revision},
         session::{Opening, Session},
         stream,
@@ -391,15 +392,9 @@ impl Identified {
             Ok((_, None)) => return StatusCode::METHOD_NOT_ALLOWED.into_response(),
             Err(refusal) => return self.refuse(refusal, None, None).await,
         };
-        let (mut reply, head) = ReplyStream::new(true, HeaderMap::new());
+        let (reply, head) = ReplyStream::new(true, HeaderMap::new());
         let gateway = Arc::clone(&self.gateway);
-        tokio::spawn(async move {
-            let source = stream::Source::Listening(Some(listening));
-            // However it ends, the client sees the stream close; each call it makes is checked by itself.
-            if let Err(rejection) = stream::stream(&gateway, &call, &link, source, &mut reply).await {
-                tracing::debug!(reason = %rejection.refusal(), "a session's stream was closed");
-            }
-        });
+        tokio::spawn(async move { stream::session(&gateway, &call, &link, listening, reply).await });
         await_head(head).await
     }
 
@@ -466,7 +461,7 @@ impl Identified {
         record.caller(&self.caller, &gateway.store.snapshot());
         let mut id = Value::Null;
         if let Some(Message::Request(request)) = message {
-            call::note_message(&mut record, request, revision.unwrap_or(Revision::LEGACY_LATEST));
+            mcp_record::note(&mut record, request, revision.unwrap_or(Revision::LEGACY_LATEST));
             id = request.id.clone();
         }
         let rejection = Rejection::Refusal(refusal);

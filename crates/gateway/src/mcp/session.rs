@@ -20,7 +20,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -39,12 +39,22 @@ pub(crate) struct Session {
     pub(crate) revision: Revision,
     pub(crate) client: ClientProfile,
     used: AtomicU64,
-    /// Requests under way, by the JSON text of their id; notified to cancel.
-    running: Mutex<HashMap<String, Arc<Notify>>>,
+    /// Requests under way, by the JSON text of their id.
+    running: Mutex<HashMap<String, Running>>,
+    /// Some call of this session showed only part of its answer.
+    restricted: AtomicBool,
     /// Questions passed on to the client: our id to the upstream's id and link.
     asked: Mutex<HashMap<String, (Value, Arc<Link>)>>,
     next: AtomicU64,
     closing: Mutex<Option<CloseRecord>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    /// Notified to cancel.
+    cancelled: Arc<Notify>,
+    /// The grants that allowed it show only part of its answer.
+    restricted: bool,
 }
 
 /// What is recorded when nobody uses a session any more.
@@ -80,19 +90,31 @@ impl Session {
         }
     }
 
-    /// Notes a request under way, for as long as the guard lives.
-    pub(crate) fn running(self: &Arc<Self>, id: &Value) -> ActiveRequest {
+    /// Notes a request under way, for as long as the guard lives. `restricted`: the grants that allowed it show only part of its
+    /// answer.
+    pub(crate) fn running(self: &Arc<Self>, id: &Value, restricted: bool) -> ActiveRequest {
         let cancelled = Arc::new(Notify::new());
         let key = id.to_string();
-        lock(&self.running).insert(key.clone(), Arc::clone(&cancelled));
+        self.restricted.fetch_or(restricted, Ordering::Relaxed);
+        lock(&self.running).insert(key.clone(), Running { cancelled: Arc::clone(&cancelled), restricted });
         ActiveRequest { session: Arc::clone(self), key, cancelled }
     }
 
     /// Cancels a request the client no longer wants.
     pub(crate) fn cancel(&self, id: &Value) {
-        if let Some(cancelled) = lock(&self.running).get(&id.to_string()) {
-            cancelled.notify_one();
+        if let Some(running) = lock(&self.running).get(&id.to_string()) {
+            running.cancelled.notify_one();
         }
+    }
+
+    /// Whether a message that belongs to no request may hold what is withheld from the caller: the grants that allowed the calls
+    /// of the session decide. A question belongs to a call under way; anything else may come late.
+    pub(crate) fn shows_only_fields(&self, question: bool) -> bool {
+        let running = lock(&self.running);
+        if question && !running.is_empty() {
+            return running.values().any(|call| call.restricted);
+        }
+        self.restricted.load(Ordering::Relaxed)
     }
 
     /// Gives a question of the upstream an id of ours; `None` when too many are open.
@@ -191,6 +213,7 @@ impl Sessions {
             client,
             used: AtomicU64::new(now_ns),
             running: Mutex::default(),
+            restricted: AtomicBool::new(false),
             asked: Mutex::default(),
             next: AtomicU64::new(1),
             closing: Mutex::default(),

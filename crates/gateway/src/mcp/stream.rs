@@ -1,6 +1,7 @@
 //! Long streams: `subscriptions/listen`, and the stream of a session that belongs to no request.
 //!
-//! SPEC: MG-12: authorised before, recorded before it begins, and open until one side ends it or the caller's standing ends.
+//! SPEC: MG-12: authorised before, recorded before it begins, and open until one side ends it or the caller's standing ends. A
+//! session's own stream needs no opening record, because the session has one; that it was cut is recorded.
 
 use crate::{
     gateway::Gateway,
@@ -8,7 +9,7 @@ use crate::{
         envelope::{Incoming, Notification},
         forward,
         mcp_call::McpCall,
-        relay,
+        record as mcp_record, relay,
         revision::{self, META_SUBSCRIPTION},
         upstream::{
             link::{Exchange, Link},
@@ -72,6 +73,24 @@ fn honoured(gateway: &Gateway, call: &McpCall, act: &Act) -> Value {
     filter
 }
 
+/// Streams what a session's upstream sends outside any call, until it ends. When it is cut, that is recorded.
+pub(crate) async fn session(gateway: &Gateway, call: &McpCall, link: &Arc<Link>, listening: Listening, mut reply: ReplyStream) {
+    let source = Source::Listening(Some(listening));
+    let Err(rejection) = stream(gateway, call, link, source, &mut reply).await else { return };
+    if matches!(rejection, Rejection::Gone) {
+        return;
+    }
+    let mut record = mcp_record::open(gateway, call, &gateway.clock.now());
+    if let Some(session) = &call.session {
+        record.session(&session.id);
+    }
+    let draft = record.close(Err(&rejection), &gateway.clock.now());
+    // The stream closes in any case; each call is checked by itself.
+    if let Err(refusal) = commit::commit(&gateway.store, &gateway.settings.tenant, draft).await {
+        tracing::error!(%refusal, "that a session's stream was cut could not be recorded");
+    }
+}
+
 /// Where the messages of an open stream come from.
 pub(crate) enum Source {
     Exchange(Exchange),
@@ -107,13 +126,12 @@ pub(crate) async fn stream(
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tick.reset();
     let mut unspoken = Duration::ZERO;
-    // The stream belongs to no call, so any grant may be behind a message.
-    let restricted = call.caller.sees_only_fields();
     let end = last_end(call);
     loop {
         tokio::select! {
             message = source.next() => {
                 let Some(message) = message else { break };
+                let restricted = restricted(call, &message);
                 let Some(value) = relay::translate(call, link, message, restricted, false).await else { continue };
                 let value = if call.revision.is_modern() { stamp(value, &call.request.id) } else { value };
                 reply.event(&value).await.map_err(|_| Rejection::Gone)?;
@@ -132,6 +150,14 @@ pub(crate) async fn stream(
     }
     let meta = json!({META_SUBSCRIPTION: call.request.id});
     Ok(Shown::whole(json!({"resultType": "complete", "_meta": meta})))
+}
+
+/// Whether a message of a stream that belongs to no call may hold what is withheld from the caller.
+fn restricted(call: &McpCall, message: &Incoming) -> bool {
+    match &call.session {
+        Some(session) => session.shows_only_fields(matches!(message, Incoming::Request(_))),
+        None => call.caller.sees_only_fields(),
+    }
 }
 
 /// When the last grant at the server ends; `None` when one does not.

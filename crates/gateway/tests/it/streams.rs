@@ -196,6 +196,60 @@ async fn a_legacy_session_has_a_stream_of_its_own() {
     world.quarantine("planner").await;
     let end = tokio::time::timeout(Duration::from_secs(10), stream.frame()).await.unwrap();
     assert!(end.is_none_or(|frame| frame.is_err()), "closed");
+    eventually_recorded(&world, "denied").await;
+    let cut = world.last().await;
+    assert_eq!(cut["outcome"]["code"], "agent_quarantined");
+    assert_eq!((cut["action"]["name"].as_str(), cut["record_type"].as_str()), (Some("mcp:notifications"), Some("decision")));
+    assert_eq!(cut["session"]["id"], json!(client.session));
+}
+
+/// A log message and a question of the upstream that belong to no request, as far as the client gets to read them.
+async fn unsolicited(world: &World, stream: &mut hyper::body::Incoming) -> Vec<String> {
+    let log =
+        json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "ann@example.com"}});
+    let ask = json!({"jsonrpc": "2.0", "id": "q", "method": "elicitation/create", "params": {"message": "Is it Ann?"}});
+    let mark = json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"});
+    for message in [log, ask, mark] {
+        world.fake.standing.lock().unwrap().clone().unwrap().send(message).await.unwrap();
+    }
+    let mut read = Vec::new();
+    loop {
+        let method = next_event(stream).await.unwrap()["method"].as_str().unwrap().to_owned();
+        if method == "notifications/tools/list_changed" {
+            return read;
+        }
+        read.push(method);
+    }
+}
+
+#[tokio::test]
+async fn the_grants_that_allowed_the_calls_of_a_session_decide_what_its_own_stream_shows() {
+    let world = World::new(false).await;
+    let open = json!({"actions": ["refund", "hang"]});
+    let mut client = world.planner(world.grants(&[open, json!({"actions": ["ticket_read"], "fields": ["/id"]})]));
+    client.initialize().await.result();
+    let mut headers = client.headers(&Method::GET);
+    headers.retain(|(name, _)| name != "content-type");
+    let mut stream = client.raw(Method::GET, headers, "").await.into_body();
+    next_event(&mut stream).await.unwrap();
+    let all = ["notifications/message", "elicitation/create"];
+    assert_eq!(unsolicited(&world, &mut stream).await, all, "no call showed only fields yet");
+    client.legacy_call("refund", json!({})).await.result();
+    assert_eq!(unsolicited(&world, &mut stream).await, all, "a grant for another tool takes nothing away");
+    client.legacy_call("ticket_read", json!({})).await.result();
+    assert!(unsolicited(&world, &mut stream).await.is_empty(), "what was withheld may come late");
+    // A question belongs to a call under way.
+    let body =
+        json!({"jsonrpc": "2.0", "id": 5, "method": "tools/call", "params": {"name": "hang", "arguments": {}}}).to_string();
+    let busy = client.raw(Method::POST, client.headers(&Method::POST), &body);
+    let read = tokio::select! {
+        _ = busy => panic!("`hang` answered"),
+        read = async {
+            eventually("it is under way", || world.fake.received("tools/call").len() == 3).await;
+            unsolicited(&world, &mut stream).await
+        } => read,
+    };
+    assert_eq!(read, ["elicitation/create"]);
 }
 
 async fn eventually_recorded(world: &World, status: &str) {
