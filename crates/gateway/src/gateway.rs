@@ -4,6 +4,7 @@ use crate::{
     mcp::{
         request_state::RequestState,
         session::{SessionEnd, Sessions},
+        suspended::SuspendedCalls,
         upstream::{pool::LinkKey, process_group::ProcessGroups},
     },
     mount::Mount,
@@ -54,6 +55,7 @@ pub struct Gateway {
     pub(crate) gatekeeper: Gatekeeper,
     pub(crate) sessions: Sessions,
     pub(crate) request_state: RequestState,
+    pub(crate) suspended: SuspendedCalls,
     pub(crate) mounts: HashMap<String, Arc<Mount>>,
     /// Every stdio server's processes.
     groups: ProcessGroups,
@@ -77,6 +79,7 @@ impl Gateway {
             gatekeeper: Gatekeeper::new(keys, nonces, &settings, &store),
             sessions: Sessions::new(settings.sessions, nanos(settings.session_idle)),
             request_state: RequestState::new(&entropy.bytes()),
+            suspended: SuspendedCalls::default(),
             mounts,
             groups,
             quota: Quota::per_second(settings.anonymous_records),
@@ -113,6 +116,7 @@ impl Gateway {
         if self.closing.send(SessionEnd::Flush(done)).is_ok() {
             let _ = flushed.await;
         }
+        self.suspended.clear();
         for mount in self.mounts.values() {
             mount.pool.close_all();
         }
@@ -126,7 +130,7 @@ impl Gateway {
         self.gatekeeper.remembered()
     }
 
-    /// Closes idle sessions and links every so often, for as long as the gateway lives.
+    /// Closes idle sessions and links, and gives up calls that waited too long, every so often, for as long as the gateway lives.
     async fn sweep(gateway: Weak<Self>) {
         let mut tick = tokio::time::interval(SWEEP);
         loop {
@@ -136,6 +140,7 @@ impl Gateway {
             for session in gateway.sessions.sweep(now_ns) {
                 gateway.forget(&session.id, "idle");
             }
+            gateway.suspended.sweep(&gateway.settings, &gateway.store.snapshot(), gateway.clock.unix());
             for mount in gateway.mounts.values() {
                 mount.pool.sweep(now_ns.saturating_sub(nanos(gateway.settings.session_idle)));
             }

@@ -210,7 +210,8 @@ impl Books {
             self.intents.insert(record.record_id().to_owned(), (index, false));
         }
         let id = call_id(record);
-        let tool = record.text("/mcp/method") == Some("tools/call");
+        // What goes on with a call that waited for its client sends no request of its own.
+        let tool = record.text("/mcp/method") == Some("tools/call") && record.text("/ext/continues").is_none();
         if let Some(id) = id.filter(|_| tool) {
             let name = record.text("/tool/name").unwrap_or_default().to_owned();
             let state = if intent { State::Unknown } else { state(record) };

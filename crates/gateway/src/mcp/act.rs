@@ -34,6 +34,11 @@ pub(crate) fn is_legacy_only(method: &str) -> bool {
     matches!(method, "initialize" | "ping" | "logging/setLevel" | "resources/subscribe" | "resources/unsubscribe")
 }
 
+/// Methods whose call may need further input of the client. SPEC: MG-10.
+pub(crate) fn may_ask(method: &str) -> bool {
+    matches!(method, "tools/call" | "prompts/get" | "resources/read")
+}
+
 /// Reads what a request asks for.
 ///
 /// # Errors

@@ -6,11 +6,20 @@
 use crate::{
     gateway::Gateway,
     mcp::{
-        act, arguments, before_after, denial::Denial, envelope::Request, error, forward, headers, mcp_call::McpCall,
-        revision::Revision, session::Session, show, stream,
+        act, arguments, before_after,
+        denial::Denial,
+        error,
+        forward::{self, Forwarded},
+        headers,
+        mcp_call::McpCall,
+        record as mcp_record,
+        request_state::ReturnedState,
+        session::Session,
+        show, stream,
+        suspended::{self, SuspendedCall},
     },
     road::{
-        act::Kind,
+        act::{Act, Kind},
         answer::{Answer, End},
         authorise, budget,
         challenge::Challenge,
@@ -24,7 +33,7 @@ use crate::{
 };
 use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
-use remit_ledger::record::{Draft, EffectConfirmed, Mcp, OutcomeStatus, RecordType};
+use remit_ledger::record::{Draft, EffectConfirmed, OutcomeStatus, RecordType};
 use remit_model::{mask::Shown, refusal::Refusal, time::Moment};
 use remit_store::Receipt;
 use serde_json::{Value, json};
@@ -33,7 +42,7 @@ use std::sync::Arc;
 /// Serves one request. Outlives a client that goes away, to record what became of it.
 pub(crate) async fn run(gateway: Arc<Gateway>, call: McpCall, mut reply: ReplyStream) {
     let now = gateway.clock.now();
-    let mut record = open_record(&gateway, &call, &now);
+    let mut record = mcp_record::open(&gateway, &call, &now);
     if let Some(session) = &call.session {
         record.session(&session.id);
     }
@@ -101,35 +110,55 @@ async fn serve(
         now,
     };
     let permitted = authorise::permit(&context, record)?;
-    let state = gateway.request_state.open(call, &act, now.unix())?;
+    let round = round(gateway, call, &act, record, now)?;
     // Before the upstream hears anything of a call that is going to be refused, be it only a read of ours.
     budget::recordable(&context, record)?;
-    before_after::before(gateway, call, &act, record).await?;
+    if matches!(round, Round::Request(_)) {
+        before_after::before(gateway, call, &act, record).await?;
+    }
     let permitted = budget::reserve(&context, permitted, record).await?;
     // CRASH: a mutation's intent is on disk; without its effect record it counts as "outcome unknown".
-    let result = match act.kind {
-        Kind::Listen => return stream::listen(gateway, call, &act, record, reply).await,
-        Kind::Gated | Kind::List => forward::call(gateway, call, &act, state, &permitted, record, reply).await,
+    let forwarded = match (act.kind, round) {
+        (Kind::Listen, _) => return stream::listen(gateway, call, &act, record, reply).await,
+        (_, Round::Request(state)) => forward::call(gateway, call, &act, state, &permitted, record, reply).await,
+        (_, Round::Answer(waiting, answer)) => {
+            forward::resume(gateway, call, (*waiting, answer), &permitted, record, reply).await
+        }
+        (_, Round::Unanswered(waiting)) => Ok(Forwarded::Question(waiting)),
     };
-    before_after::after(gateway, call, &act, record).await;
-    show::show(gateway, call, &act, &permitted, result?, now)
+    if !matches!(forwarded, Ok(Forwarded::Question(_))) {
+        before_after::after(gateway, call, &act, record).await;
+    }
+    match forwarded? {
+        Forwarded::Answer(result) => show::show(gateway, call, &act, &permitted, result, now),
+        Forwarded::Question(waiting) => Ok(show::suspended(gateway, call, &act, *waiting)),
+    }
 }
 
-/// Begins the record of a request.
-fn open_record(gateway: &Gateway, call: &McpCall, now: &Moment) -> RequestRecord {
-    let mut record = RequestRecord::open(&gateway.settings, &call.mount.server, &call.origin, now);
-    record.caller(&call.caller, &gateway.store.snapshot());
-    note_message(&mut record, &call.request, call.revision);
-    record
+/// What a request of the client begins or goes on with.
+enum Round {
+    /// A request to the upstream.
+    Request(ReturnedState),
+    /// The answer that a suspended call waits for.
+    Answer(Box<SuspendedCall>, Value),
+    /// A retry without that answer: the question stays open.
+    Unanswered(Box<SuspendedCall>),
 }
 
-/// Notes the message in the record of its request.
-pub(crate) fn note_message(record: &mut RequestRecord, request: &Request, revision: Revision) {
-    let id = request.id.as_str().map_or_else(|| request.id.to_string(), str::to_owned);
-    let message =
-        Mcp { method: request.method.clone(), request_id: Some(id), protocol_version: Some(revision.as_str().to_owned()) };
-    let parent = request.params.get("_meta").and_then(|meta| meta.get("traceparent")).and_then(Value::as_str);
-    record.message(message, parent);
+/// SPEC: MG-10, N-MG-08. A retry belongs to the call it goes on with, so it draws no budget of its own.
+fn round(gateway: &Gateway, call: &McpCall, act: &Act, record: &mut RequestRecord, now: &Moment) -> Result<Round, Refusal> {
+    let state = gateway.request_state.open(call, act, now.unix())?;
+    if state.is_retry() {
+        record.retry();
+    }
+    let ReturnedState::Suspended(name) = state else { return Ok(Round::Request(state)) };
+    let waiting = Box::new(gateway.suspended.take(&name, &call.caller, now.unix())?);
+    record.continues(&waiting.call);
+    // SPEC: MCP 2026-07-28 "Multi round-trip requests": what is missing is asked for again.
+    Ok(match suspended::answer(call) {
+        Some(answer) => Round::Answer(waiting, answer),
+        None => Round::Unanswered(waiting),
+    })
 }
 
 /// The answer for the record, and the JSON-RPC response as text.
@@ -196,7 +225,7 @@ pub(crate) async fn open_session(gateway: &Gateway, call: &McpCall, session: &Se
     if let Some(outage) = gateway.store.outage().filter(|_| !call.mount.reads_in_outage) {
         return Err(gateway.store.refuse(&outage));
     }
-    let mut record = open_record(gateway, call, &gateway.clock.now());
+    let mut record = mcp_record::open(gateway, call, &gateway.clock.now());
     record.session(&session.id);
     let opening = record.opening().outcome(OutcomeStatus::Success, EffectConfirmed::None);
     let mut closing = Draft { record_type: RecordType::SessionClose, mcp: None, ..opening.clone() };

@@ -6,14 +6,15 @@ use crate::{
     gateway::Gateway,
     mcp::{
         act,
-        envelope::RpcError,
+        envelope::{Incoming, Response, RpcError},
         list::List,
         mcp_call::McpCall,
         owner::Owner,
-        passing, relay,
+        passing, question, relay,
         request_state::ReturnedState,
-        revision,
+        revision::{self, ClientProfile},
         rpc_code::HEADER_MISMATCH,
+        suspended::SuspendedCall,
         upstream::{
             link::{Exchange, Link},
             message::{ExchangeEvent, LinkFailure, Listening, Outgoing},
@@ -34,7 +35,16 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-/// Forwards one call and gives back the upstream's result.
+/// How far a forwarded call came.
+#[derive(Debug)]
+pub(crate) enum Forwarded {
+    /// The upstream's result.
+    Answer(Value),
+    /// The upstream of the older era waits for an answer of the client.
+    Question(Box<SuspendedCall>),
+}
+
+/// Forwards one call and gives back the upstream's result or question.
 pub(crate) async fn call(
     gateway: &Gateway,
     call: &McpCall,
@@ -43,9 +53,9 @@ pub(crate) async fn call(
     permitted: &Permitted,
     record: &mut RequestRecord,
     reply: &mut ReplyStream,
-) -> Result<Value, Rejection> {
-    let bounds = Bounds { restricted: permitted.shows_only_fields(), end: end(permitted) };
-    let running = call.session.as_ref().map(|session| session.running(&call.request.id));
+) -> Result<Forwarded, Rejection> {
+    let bounds = Bounds::of(permitted);
+    let running = call.session.as_ref().map(|session| session.running(&call.request.id, bounds.restricted));
     let cancelled = running.as_ref().map_or_else(Arc::default, |running| Arc::clone(&running.cancelled));
     let (mut retried, mut relearnt) = (false, false);
     loop {
@@ -59,8 +69,9 @@ pub(crate) async fn call(
         }
         let (mut message, dropped) = outgoing(call, act, &state, &link);
         record.meta_dropped(dropped);
+        let id = record.call(|| gateway.entropy.token(16));
         if call.request.method == "tools/call" {
-            revision::name_call(&mut message.params, &record.call(|| gateway.entropy.token(16)));
+            revision::name_call(&mut message.params, &id);
         }
         record.dispatched();
         let exchange = link.send(message).await.map_err(|broken| broken.refusal(call.mount.server.id.as_str()))?;
@@ -73,19 +84,66 @@ pub(crate) async fn call(
             Err(Stop::Forgotten) => return Err(LinkFailure::Forgotten.refusal(call.mount.server.id.as_str()).into()),
             Err(Stop::Rejection(rejection)) => return Err(rejection),
             // Refused before it ran, because the tool wants parameter headers we had not seen declared.
-            Ok(Err(error)) if error.code == HEADER_MISMATCH && link.is_modern() && !relearnt => {
+            Ok(Ended::Answer(Err(error))) if error.code == HEADER_MISMATCH && link.is_modern() && !relearnt => {
                 relearnt = true;
                 relearn(call, &link).await;
             }
-            Ok(answer) => {
-                match &answer {
-                    Ok(result) => record.answered(result),
-                    Err(error) => record.answered(&json!({"error": error.to_value()})),
-                }
-                return answer.map_err(|error| Rejection::Upstream(passing::error(error, bounds.restricted).into()));
-            }
+            Ok(ended) => return finish(ended, link, id, record, bounds.restricted),
         }
     }
+}
+
+/// Gives the upstream the answer that a suspended call waits for, and goes on with that call.
+pub(crate) async fn resume(
+    gateway: &Gateway,
+    call: &McpCall,
+    (waiting, answer): (SuspendedCall, Value),
+    permitted: &Permitted,
+    record: &mut RequestRecord,
+    reply: &mut ReplyStream,
+) -> Result<Forwarded, Rejection> {
+    let server = call.mount.server.id.as_str();
+    record.dispatched();
+    let SuspendedCall { link, mut exchange, call: id, question_id, .. } = waiting;
+    let response = Response { id: question_id, outcome: Ok(answer) };
+    link.respond(&response).await.map_err(|broken| broken.rejection(server))?;
+    let token = call.request.params.get("_meta").and_then(|meta| meta.get("progressToken"));
+    exchange.renew_progress(token.cloned());
+    let bounds = Bounds::of(permitted);
+    match converse(gateway, call, &link, exchange, &Notify::new(), &bounds, reply).await {
+        Err(Stop::Forgotten) => Err(LinkFailure::Forgotten.rejection(server)),
+        Err(Stop::Rejection(rejection)) => Err(rejection),
+        Ok(ended) => finish(ended, link, id, record, bounds.restricted),
+    }
+}
+
+fn finish(
+    ended: Ended,
+    link: Arc<Link>,
+    call: String,
+    record: &mut RequestRecord,
+    restricted: bool,
+) -> Result<Forwarded, Rejection> {
+    match ended {
+        Ended::Answer(Ok(result)) => {
+            record.answered(&result);
+            Ok(Forwarded::Answer(result))
+        }
+        Ended::Answer(Err(error)) => {
+            record.answered(&json!({"error": error.to_value()}));
+            Err(Rejection::Upstream(passing::error(error, restricted).into()))
+        }
+        Ended::Question { id, question, exchange } => {
+            let suspended = SuspendedCall { link, exchange, call, question_id: id, question };
+            Ok(Forwarded::Question(Box::new(suspended)))
+        }
+    }
+}
+
+/// How a conversation with the upstream ended.
+enum Ended {
+    Answer(Result<Value, RpcError>),
+    Question { id: Value, question: Value, exchange: Exchange },
 }
 
 /// What holds for everything that comes before the answer.
@@ -95,6 +153,12 @@ struct Bounds {
     restricted: bool,
     /// When the first of those grants ends.
     end: Option<UnixTime>,
+}
+
+impl Bounds {
+    fn of(permitted: &Permitted) -> Self {
+        Self { restricted: permitted.shows_only_fields(), end: end(permitted) }
+    }
 }
 
 fn end(permitted: &Permitted) -> Option<UnixTime> {
@@ -143,7 +207,7 @@ async fn converse(
     cancelled: &Notify,
     bounds: &Bounds,
     reply: &mut ReplyStream,
-) -> Result<Result<Value, RpcError>, Stop> {
+) -> Result<Ended, Stop> {
     let settings = &gateway.settings;
     let mut tick = interval(settings.recheck);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -155,10 +219,13 @@ async fn converse(
             arrival = exchange.next() => {
                 unheard = Duration::ZERO;
                 match arrival {
-                    ExchangeEvent::Answer(answer) => return Ok(answer),
+                    ExchangeEvent::Answer(answer) => return Ok(Ended::Answer(answer)),
                     ExchangeEvent::Failed(LinkFailure::Forgotten) => return Err(Stop::Forgotten),
                     ExchangeEvent::Failed(broken) => return Err(broken.rejection(call.mount.server.id.as_str()).into()),
                     ExchangeEvent::Message(message) => {
+                        if let Some((id, question)) = asked(gateway, call, &message, bounds) {
+                            return Ok(Ended::Question { id, question, exchange });
+                        }
                         relay::relay(call, link, message, bounds.restricted, reply).await?;
                         unspoken = Duration::ZERO;
                     }
@@ -183,6 +250,13 @@ async fn converse(
     }
 }
 
+/// The upstream's id of a question and the question, if a stateless client is going to be asked it.
+fn asked(gateway: &Gateway, call: &McpCall, message: &Incoming, bounds: &Bounds) -> Option<(Value, Value)> {
+    let Incoming::Request(request) = message else { return None };
+    let question = relay::input_request(call, request, bounds.restricted)?;
+    gateway.suspended.has_room(&call.caller).then(|| (request.id.clone(), question))
+}
+
 /// SPEC: MG-12: nothing is passed on after the token or the grant has ended.
 ///
 /// # Errors
@@ -199,12 +273,13 @@ pub(crate) fn ended(call: &McpCall, grants: Option<UnixTime>, now: UnixTime) -> 
 
 /// The link a request goes over: its session's own, or that of its party and chain.
 pub(crate) async fn link(gateway: &Gateway, call: &McpCall) -> Result<(LinkKey, Arc<Link>), Refusal> {
-    let key = match &call.session {
-        Some(session) => LinkKey::Session(session.id.clone()),
-        None => LinkKey::Owner(Owner::of(&call.caller)),
-    };
-    let client = call.session.as_ref().map(|session| &session.client);
-    call.mount.pool.link(key, client, gateway.clock.now().mono_ns).await
+    let now_ns = gateway.clock.now().mono_ns;
+    if let Some(session) = &call.session {
+        return call.mount.pool.link(LinkKey::Session(session.id.clone()), &session.client, now_ns).await;
+    }
+    let capabilities = question::session_capabilities(&call.client);
+    let key = LinkKey::Owner(Owner::of(&call.caller), capabilities.to_string());
+    call.mount.pool.link(key, &ClientProfile { capabilities, log_level: None }, now_ns).await
 }
 
 /// The link of a request and the upstream's own stream on it; a session that the upstream forgot is opened once more.

@@ -4,9 +4,11 @@
 
 use crate::{
     mcp::{
+        act,
         envelope::{Incoming, Request, Response, RpcError},
         mcp_call::McpCall,
-        passing,
+        passing, question,
+        revision::ClientProfile,
         upstream::link::Link,
     },
     road::{rejection::Rejection, reply::ReplyStream},
@@ -56,19 +58,24 @@ fn wants_log(call: &McpCall) -> bool {
 
 /// A request of the upstream to the client: passed on under an id of ours when the client said it can answer it.
 async fn question(call: &McpCall, link: &Arc<Link>, request: Request, restricted: bool) -> Option<Value> {
-    let capability = match request.method.as_str() {
-        "sampling/createMessage" => Some("sampling"),
-        "elicitation/create" => Some("elicitation"),
-        "roots/list" => Some("roots"),
-        _ => None,
-    };
-    let session =
-        call.session.as_ref().filter(|session| capability.is_some_and(|name| session.client.declares(name)) && !restricted);
+    let session = call.session.as_ref().filter(|session| !restricted && can_answer(&session.client, &request));
     if let Some(id) = session.and_then(|session| session.ask(&request.id, link)) {
         return Some(Request { id: json!(id), ..request }.to_value());
     }
     decline(link, Incoming::Request(request)).await;
     None
+}
+
+fn can_answer(client: &ClientProfile, request: &Request) -> bool {
+    let params = Value::Object(request.params.clone());
+    question::can_answer(client, &request.method, Some(&params))
+}
+
+/// The question of an upstream as a stateless client is asked it, if it can be. Then the call waits for the answer.
+pub(crate) fn input_request(call: &McpCall, request: &Request, restricted: bool) -> Option<Value> {
+    let asked =
+        call.revision.is_modern() && !restricted && act::may_ask(&call.request.method) && can_answer(&call.client, request);
+    asked.then(|| question::input_request(request)).flatten()
 }
 
 /// Answers what an upstream asks when there is nobody to ask.

@@ -1,4 +1,5 @@
-//! Binds an upstream's `requestState` to the caller, the chain, the method and the exact arguments it was given for.
+//! Binds an upstream's `requestState`, or the name of a call that waits for input, to the caller, the chain, the method and the
+//! exact arguments it was given for.
 //!
 //! SPEC: MG-10, N-MG-08: the client carries the state, so it may change it, swap it, keep it or hand it on. Ours is an
 //! HMAC under a key of this process, ends after some minutes, and is good once.
@@ -23,7 +24,7 @@ use std::{
 };
 
 /// How long a client may take to come back.
-const LIFETIME_SECS: i64 = 600;
+pub(crate) const LIFETIME_SECS: i64 = 600;
 /// Used states remembered; more at once are refused.
 const CAPACITY: usize = 100_000;
 /// Longest state taken back, in bytes.
@@ -48,6 +49,24 @@ pub(crate) enum ReturnedState {
     /// The upstream gave no state of its own.
     Bare,
     Upstream(Value),
+    /// A call waits for the answer under this name (`suspended.rs`).
+    Suspended(String),
+}
+
+impl ReturnedState {
+    /// Whether the request goes on with an earlier one.
+    pub(crate) fn is_retry(&self) -> bool {
+        *self != Self::First
+    }
+}
+
+/// What a sealed state stands for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Sealed<'a> {
+    /// The state of the upstream, if it gave one.
+    Upstream(Option<&'a Value>),
+    /// The name of a waiting call.
+    Suspended(&'a str),
 }
 
 impl RequestState {
@@ -55,8 +74,12 @@ impl RequestState {
         Self { key: hmac::Key::new(hmac::HMAC_SHA256, secret), used: Mutex::default() }
     }
 
-    pub(crate) fn seal(&self, call: &McpCall, act: &Act, state: Option<&Value>, now: UnixTime, entropy: &Entropy) -> String {
-        let payload = js!({"s": state, "e": now.plus(LIFETIME_SECS), "n": entropy.token(16)}).to_string();
+    pub(crate) fn seal(&self, call: &McpCall, act: &Act, state: Sealed<'_>, now: UnixTime, entropy: &Entropy) -> String {
+        let (upstream, waiting) = match state {
+            Sealed::Upstream(state) => (state, None),
+            Sealed::Suspended(name) => (None, Some(name)),
+        };
+        let payload = js!({"s": upstream, "w": waiting, "e": now.plus(LIFETIME_SECS), "n": entropy.token(16)}).to_string();
         let tag = hmac::sign(&self.key, &message(call, act, &payload));
         format!("{}.{}", URL_SAFE_NO_PAD.encode(&payload), URL_SAFE_NO_PAD.encode(tag))
     }
@@ -79,9 +102,10 @@ impl RequestState {
             return Err(refused("the `requestState` is too old"));
         };
         self.use_up(nonce, expires, now)?;
-        Ok(match payload.get("s") {
-            None | Some(Value::Null) => ReturnedState::Bare,
-            Some(state) => ReturnedState::Upstream(state.clone()),
+        Ok(match (payload.get("w").and_then(Value::as_str), payload.get("s")) {
+            (Some(name), _) => ReturnedState::Suspended(name.to_owned()),
+            (None, None | Some(Value::Null)) => ReturnedState::Bare,
+            (None, Some(state)) => ReturnedState::Upstream(state.clone()),
         })
     }
 

@@ -4,7 +4,10 @@
 
 use crate::{
     gateway::Gateway,
-    mcp::{list::List, list_view::ListView, lists, mcp_call::McpCall, revision},
+    mcp::{
+        act, list::List, list_view::ListView, lists, mcp_call::McpCall, question, request_state::Sealed, revision,
+        suspended::SuspendedCall,
+    },
     road::{act::Act, authorise::Permitted, rejection::Rejection},
 };
 use remit_decide::Principals;
@@ -71,28 +74,34 @@ fn input_required(
     mut result: Value,
     now: &Moment,
 ) -> Result<Value, Rejection> {
-    let asks = matches!(call.request.method.as_str(), "tools/call" | "prompts/get" | "resources/read");
-    if !asks || !call.revision.is_modern() || permitted.shows_only_fields() {
+    if !act::may_ask(&call.request.method) || !call.revision.is_modern() || permitted.shows_only_fields() {
         let reason = "the upstream server asked for further input, which cannot be passed on to this caller";
         return Err(Refusal::new(Code::UpstreamMalformed, reason).into());
     }
     if let Some(Value::Object(requests)) = result.get_mut("inputRequests") {
         requests.retain(|_, request| {
-            let capability = match request.get("method").and_then(Value::as_str) {
-                Some("elicitation/create") => "elicitation",
-                Some("sampling/createMessage") => "sampling",
-                Some("roots/list") => "roots",
-                _ => return false,
-            };
-            call.client.declares(capability)
+            let method = request.get("method").and_then(Value::as_str).unwrap_or_default();
+            question::can_answer(&call.client, method, request.get("params"))
         });
     }
     let state = result.get_mut("requestState").map(Value::take);
     if let Value::Object(members) = &mut result {
         members.insert(
             "requestState".to_owned(),
-            js!(gateway.request_state.seal(call, act, state.as_ref(), now.unix(), &gateway.entropy)),
+            js!(gateway.request_state.seal(call, act, Sealed::Upstream(state.as_ref()), now.unix(), &gateway.entropy)),
         );
     }
     Ok(result)
+}
+
+/// The upstream of the older era asked something in the middle of the call, which waits for the client's answer.
+pub(crate) fn suspended(gateway: &Gateway, call: &McpCall, act: &Act, waiting: SuspendedCall) -> Shown {
+    let now = gateway.clock.unix();
+    let mut result = waiting.input_required();
+    let name = gateway.suspended.put(waiting, &call.caller, now, &gateway.entropy);
+    if let Value::Object(members) = &mut result {
+        let state = gateway.request_state.seal(call, act, Sealed::Suspended(&name), now, &gateway.entropy);
+        members.insert("requestState".to_owned(), js!(state));
+    }
+    Shown::whole(result)
 }

@@ -40,10 +40,11 @@ pub(crate) fn recordable(context: &Context<'_>, record: &RequestRecord) -> Resul
     Ok(())
 }
 
-/// Counts the act against its budgets and makes the intent of a mutation durable, in one batch.
+/// Counts the act against its budgets and makes the intent of a mutation durable, in one batch. A retry is counted already.
 ///
 /// # Errors
-/// `limit_exhausted`; as [`remit_decide::authorise`] when the remaining grants do not cover the act; as [`recordable`].
+/// `limit_exhausted`; as [`remit_decide::authorise`] when the remaining grants do not cover the act; as [`recordable`]; why someone
+/// in the chain may not act any more at the commit.
 pub(crate) async fn reserve(
     context: &Context<'_>,
     mut permitted: Permitted,
@@ -51,6 +52,9 @@ pub(crate) async fn reserve(
 ) -> Result<Permitted, Rejection> {
     // Again: reading the state before a change takes its time.
     recordable(context, record)?;
+    if record.is_retry() {
+        permitted.permit.charges.clear();
+    }
     let Context { store, caller, server, act, now, settings, .. } = *context;
     let (token, effective) = (&caller.token, permitted.effective.clone());
     let sources = if permitted.permit.charges.is_empty() {

@@ -48,6 +48,8 @@ pub(crate) struct RequestRecord {
     stream: Option<String>,
     /// The request was handed to the upstream.
     dispatched: bool,
+    /// It goes on with an earlier request.
+    retry: bool,
     /// What is kept of the bodies.
     kept: Option<Kept>,
     began_ns: u64,
@@ -76,6 +78,7 @@ impl RequestRecord {
             intent: None,
             stream: None,
             dispatched: false,
+            retry: false,
             kept: None,
             began_ns: now.wall_ns,
             fields: None,
@@ -170,7 +173,7 @@ impl RequestRecord {
         self.fields.clone_from(&permit.fields);
         self.rule = permit.grants.first().cloned().unwrap_or_default();
         self.draft.ext.insert("grants".to_owned(), json!(permit.grants));
-        if !permit.charges.is_empty() {
+        if !permit.charges.is_empty() && !self.retry {
             self.draft.ext.insert("charges".to_owned(), json!(permit.charges));
         }
         if let Some(fields) = &permit.fields {
@@ -274,6 +277,22 @@ impl RequestRecord {
         id
     }
 
+    /// The request goes on with an earlier one, whose budget it shares.
+    pub(crate) fn retry(&mut self) {
+        self.retry = true;
+        self.draft.ext.insert("retry".to_owned(), json!(true));
+        self.draft.ext.remove("charges");
+    }
+
+    pub(crate) fn is_retry(&self) -> bool {
+        self.retry
+    }
+
+    /// The call at the upstream that the request goes on with, by its id in the ledger.
+    pub(crate) fn continues(&mut self, call: &str) {
+        self.draft.ext.insert("continues".to_owned(), json!(call));
+    }
+
     /// How many members of the request's metadata were not passed on.
     pub(crate) fn meta_dropped(&mut self, count: usize) {
         if count > 0 {
@@ -327,7 +346,12 @@ impl RequestRecord {
                 End::InputRequired => OutcomeStatus::Partial,
                 End::Complete => OutcomeStatus::Success,
             },
-            effect_confirmed: if self.mutates && !failed { EffectConfirmed::Acked } else { EffectConfirmed::None },
+            effect_confirmed: match end {
+                End::Complete if self.mutates => EffectConfirmed::Acked,
+                // Whether it had an effect before it asked is not known.
+                End::InputRequired if self.mutates => EffectConfirmed::DispatchedOnly,
+                _ => EffectConfirmed::None,
+            },
             error_type: failed.then(|| "tool_error".to_owned()),
             code: None,
         };

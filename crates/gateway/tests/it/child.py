@@ -2,6 +2,8 @@ import json, os, sys, threading
 
 MODE = os.environ.get("MODE", "legacy")
 release = threading.Event()
+answered = threading.Event()
+answers = []
 lock = threading.Lock()
 era = None
 NOISE = {
@@ -36,6 +38,13 @@ def progress(message):
     structured(message, {"done": True})
 
 
+def question(message):
+    answered.clear()
+    say({"jsonrpc": "2.0", "id": "q-1", "method": "elicitation/create", "params": {"message": "sure?"}})
+    answered.wait()
+    structured(message, {"answer": answers[-1].get("result")})
+
+
 def chatter(message):
     token = message["params"]["_meta"]["progressToken"]
     for number in range(20000):
@@ -65,6 +74,8 @@ def call(message):
         sys.stdout.flush()
     elif name == "progress":
         threading.Thread(target=progress, args=(message,), daemon=True).start()
+    elif name == "question":
+        threading.Thread(target=question, args=(message,), daemon=True).start()
     elif name == "chatter":
         threading.Thread(target=chatter, args=(message,), daemon=True).start()
     elif name == "release":
@@ -75,6 +86,10 @@ def call(message):
 for line in sys.stdin:
     message = json.loads(line)
     method = message.get("method")
+    if method is None:
+        answers.append(message)
+        answered.set()
+        continue
     if method == "server/discover":
         if MODE == "dies-on-probe":
             os._exit(2)

@@ -44,6 +44,8 @@ pub(crate) struct State_ {
     pub(crate) listed: Mutex<Option<Value>>,
     /// What tools answer instead of the usual, by name.
     pub(crate) results: Mutex<HashMap<String, Value>>,
+    /// Sends on the latest stream of a session that belongs to no request.
+    pub(crate) standing: Mutex<Option<mpsc::Sender<Value>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -73,6 +75,7 @@ impl Fake {
             answered: Notify::new(),
             listed: Mutex::default(),
             results: Mutex::default(),
+            standing: Mutex::default(),
         }))
     }
 
@@ -107,7 +110,7 @@ async fn endpoint(State(fake): State<Fake>, request: Request) -> Response {
     let body: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
     fake.seen.lock().unwrap().push(Seen { headers: parts.headers.clone(), body: body.clone() });
     match parts.method {
-        Method::GET => return if fake.modern { StatusCode::METHOD_NOT_ALLOWED.into_response() } else { standing_stream() },
+        Method::GET => return if fake.modern { StatusCode::METHOD_NOT_ALLOWED.into_response() } else { standing_stream(&fake) },
         Method::DELETE => return StatusCode::OK.into_response(),
         _ => {}
     }
@@ -230,12 +233,22 @@ fn event(message: &Value) -> Bytes {
     Bytes::from(format!("data: {message}\n\n"))
 }
 
-fn standing_stream() -> Response {
+fn standing_stream(fake: &Fake) -> Response {
     let (sender, response) = stream();
+    let (more, mut messages) = mpsc::channel::<Value>(8);
+    *fake.standing.lock().unwrap() = Some(more);
     tokio::spawn(async move {
         let note = json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"});
         let _ = sender.send(event(&note)).await;
-        sender.closed().await;
+        loop {
+            tokio::select! {
+                message = messages.recv() => match message {
+                    Some(message) => drop(sender.send(event(&message)).await),
+                    None => return sender.closed().await,
+                },
+                () = sender.closed() => return,
+            }
+        }
     });
     response
 }
@@ -279,7 +292,7 @@ fn tool(fake: &Fake, id: Value, params: &Value) -> Response {
         "slow" => return slow(fake.clone(), id, params),
         "hang" => return hang(fake.clone()),
         "ask" if fake.modern => return ask_modern(&id, params),
-        "ask" => return ask_legacy(fake.clone(), id),
+        "ask" => return ask_legacy(fake.clone(), id, &params["arguments"]),
         "redirect" => return (StatusCode::TEMPORARY_REDIRECT, [("location", "/elsewhere")]).into_response(),
         "duplicate" => return raw(&id, r#"{"content":[],"content":[{"type":"text","text":"other"}]}"#),
         "huge" => text(&"x".repeat(20_000)),
@@ -345,12 +358,21 @@ fn ask_modern(id: &Value, params: &Value) -> Response {
     rpc(StatusCode::OK, json!({"jsonrpc": "2.0", "id": id, "result": result}))
 }
 
-fn ask_legacy(fake: Fake, id: Value) -> Response {
+/// Asks what the arguments say, one question after the other, and reports the last answer.
+fn ask_legacy(fake: Fake, id: Value, arguments: &Value) -> Response {
     let (sender, response) = stream();
+    let asked = arguments.get("ask").cloned().unwrap_or_else(|| json!(["elicitation/create"]));
+    let message = arguments["pad"].as_u64().map_or_else(|| "sure?".to_owned(), |pad| "x".repeat(pad.try_into().unwrap()));
     tokio::spawn(async move {
-        let ask = json!({"jsonrpc": "2.0", "id": "q-1", "method": "elicitation/create", "params": {"message": "sure?"}});
-        let _ = sender.send(event(&ask)).await;
-        fake.answered.notified().await;
+        for (number, method) in (1..).zip(asked.as_array().unwrap()) {
+            let params = json!({"message": message});
+            let ask = json!({"jsonrpc": "2.0", "id": format!("q-{number}"), "method": method, "params": params});
+            let _ = sender.send(event(&ask)).await;
+            tokio::select! {
+                () = fake.answered.notified() => {}
+                () = sender.closed() => return,
+            }
+        }
         let answers = fake.answers.lock().unwrap().clone();
         let result = json!({"content": [{"type": "text", "text": answers.last().unwrap().to_string()}]});
         let _ = sender.send(event(&json!({"jsonrpc": "2.0", "id": id, "result": result}))).await;

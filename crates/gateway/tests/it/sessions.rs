@@ -112,8 +112,10 @@ async fn the_grant_that_allowed_the_call_decides_whether_its_client_is_asked() {
 #[tokio::test]
 async fn a_client_that_declared_nothing_is_asked_nothing() {
     let world = World::new(false).await;
-    let reply = world.all().call("ask", json!({})).await;
-    reply.result();
+    let client = world.all();
+    let (headers, mut body) = client.modern_request("tools/call", json!({"name": "ask", "arguments": {}}));
+    body["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
+    client.send(headers, &body).await.result();
     let seen = world.fake.answers.lock().unwrap().clone();
     assert_eq!(seen[0]["error"]["code"], -32601);
 }

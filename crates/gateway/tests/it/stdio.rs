@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fs, time::Duration};
 
 const CHILD: &str = include_str!("child.py");
 
-async fn world(mode: &str) -> World {
+pub(crate) async fn world(mode: &str) -> World {
     let env =
         BTreeMap::from([("MODE".to_owned(), mode.to_owned()), ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned())]);
     let upstream = Upstream::Stdio { command: "python3".into(), args: vec!["-c".into(), CHILD.into()], env, cwd: None };

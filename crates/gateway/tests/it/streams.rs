@@ -209,8 +209,9 @@ async fn unsolicited(world: &World, stream: &mut hyper::body::Incoming) -> Vec<S
         json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "ann@example.com"}});
     let ask = json!({"jsonrpc": "2.0", "id": "q", "method": "elicitation/create", "params": {"message": "Is it Ann?"}});
     let mark = json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"});
+    let standing = world.fake.standing.lock().unwrap().clone().unwrap();
     for message in [log, ask, mark] {
-        world.fake.standing.lock().unwrap().clone().unwrap().send(message).await.unwrap();
+        standing.send(message).await.unwrap();
     }
     let mut read = Vec::new();
     loop {

@@ -81,6 +81,10 @@ impl HttpExchange {
         Self { inner, id, progress: None, stage, resumption: Resumption::default(), cancels: false }
     }
 
+    pub(super) fn renew_progress(&mut self, token: Option<Value>) {
+        self.progress = token;
+    }
+
     /// What comes next; a failure after the answer. Cancel-safe: dropping the future loses nothing.
     pub(crate) async fn next(&mut self) -> ExchangeEvent {
         loop {

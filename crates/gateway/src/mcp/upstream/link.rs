@@ -15,6 +15,7 @@ use crate::{
     },
     settings::{Settings, Upstream},
 };
+use serde_json::Value;
 use std::sync::Arc;
 
 /// One request under way. Dropping it before the answer tells the upstream to stop.
@@ -32,6 +33,14 @@ impl Exchange {
         match self {
             Self::Http(exchange) => exchange.next().await,
             Self::Stdio(exchange) => exchange.next().await,
+        }
+    }
+
+    /// Progress goes to another token of the client from now on, or to none.
+    pub(crate) fn renew_progress(&mut self, token: Option<Value>) {
+        match self {
+            Self::Http(exchange) => exchange.renew_progress(token),
+            Self::Stdio(exchange) => exchange.renew_progress(token),
         }
     }
 }

@@ -23,8 +23,8 @@ pub(crate) enum LinkKey {
     Shared,
     /// A legacy client session.
     Session(String),
-    /// A stateless client: the party and the chain its authority came by.
-    Owner(Owner),
+    /// A stateless client: the party, the chain its authority came by, and the JSON text of what it can be asked.
+    Owner(Owner, String),
 }
 
 /// Links to one upstream.
@@ -84,12 +84,7 @@ impl Pool {
     ///
     /// A client session is linked in its own era when the upstream speaks it: sampling, elicitation and subscriptions are
     /// said differently in the other one.
-    pub(crate) async fn link(
-        &self,
-        key: LinkKey,
-        client: Option<&ClientProfile>,
-        now_ns: u64,
-    ) -> Result<(LinkKey, Arc<Link>), Refusal> {
+    pub(crate) async fn link(&self, key: LinkKey, client: &ClientProfile, now_ns: u64) -> Result<(LinkKey, Arc<Link>), Refusal> {
         let key = if self.is_shared(&key) { LinkKey::Shared } else { key };
         let cell = self.slot(&key, now_ns)?;
         let opened = cell.get_or_try_init(|| self.open(&key, client)).await;
@@ -115,23 +110,22 @@ impl Pool {
         let known = *self.known();
         let stateless = match key {
             LinkKey::Shared => true,
-            LinkKey::Owner(_) => known.stateless == Some(true),
+            LinkKey::Owner(..) => known.stateless == Some(true),
             LinkKey::Session(_) => known.stateless == Some(true) && known.session == Some(false),
         };
         stateless && matches!(self.upstream, Upstream::Http { .. })
     }
 
-    async fn open(&self, key: &LinkKey, client: Option<&ClientProfile>) -> Result<Arc<Link>, LinkFailure> {
+    async fn open(&self, key: &LinkKey, client: &ClientProfile) -> Result<Arc<Link>, LinkFailure> {
         let eras = match key {
             LinkKey::Session(_) => [Era::Session, Era::Stateless],
-            LinkKey::Owner(_) | LinkKey::Shared => [Era::Stateless, Era::Session],
+            LinkKey::Owner(..) | LinkKey::Shared => [Era::Stateless, Era::Session],
         };
         let mut known = *self.known();
         let eras: Vec<Era> = eras.into_iter().filter(|era| *known.of(*era) != Some(false)).collect();
         let limit = self.start_timeout;
-        let silent = ClientProfile::silent();
         let means = (&self.dialer, &self.groups);
-        let opening = Link::open(&self.name, &self.upstream, means, &self.settings, client.unwrap_or(&silent), &eras);
+        let opening = Link::open(&self.name, &self.upstream, means, &self.settings, client, &eras);
         let late = || LinkFailure::Unavailable(format!("the link was not open after {} s (start_timeout_s)", limit.as_secs()));
         let link = tokio::time::timeout(limit, opening).await.unwrap_or_else(|_| Err(late()))?;
         let spoken = if link.is_modern() { Era::Stateless } else { Era::Session };

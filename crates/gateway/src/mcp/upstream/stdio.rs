@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     mcp::{
-        envelope::{self, Incoming, Message, Notification},
+        envelope::{self, Incoming, Message, Notification, Request, Response, RpcError},
         revision::{self, ClientProfile, Era, Revision},
     },
     settings::Settings,
@@ -80,11 +80,19 @@ struct Inner {
 /// One request under way, fed by the task that reads the child's output. Dropping it cancels the request.
 #[derive(Debug)]
 pub(crate) struct StdioExchange {
+    id: u64,
+    inner: Arc<Inner>,
     arrivals: mpsc::Receiver<ExchangeEvent>,
     _stop: oneshot::Sender<()>,
 }
 
 impl StdioExchange {
+    pub(super) fn renew_progress(&mut self, token: Option<Value>) {
+        if let Some(waiting) = self.inner.waiting().get_mut(&self.id) {
+            waiting.progress = token;
+        }
+    }
+
     /// What comes next; a failure after the answer. Cancel-safe.
     pub(crate) async fn next(&mut self) -> ExchangeEvent {
         let event = self.arrivals.recv().await;
@@ -236,7 +244,7 @@ impl StdioLink {
             }
         });
         self.write(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})).await?;
-        Ok(StdioExchange { arrivals, _stop: stop })
+        Ok(StdioExchange { id, inner: Arc::clone(&self.inner), arrivals, _stop: stop })
     }
 
     pub(crate) async fn write(&self, message: &Value) -> Result<(), LinkFailure> {
@@ -299,7 +307,7 @@ impl Inner {
     }
 
     /// Hands a message to the exchange it belongs to, or to the listener.
-    fn dispatch(&self, message: Message) {
+    fn dispatch(self: &Arc<Self>, message: Message) {
         let id = match &message {
             Message::Response(response) => response.id.as_u64(),
             Message::Notification(note) if note.method == "notifications/progress" => {
@@ -329,16 +337,41 @@ impl Inner {
         }
     }
 
-    /// Without a listener, or with one that does not keep up, what belongs to nobody is dropped.
-    fn unsolicited(&self, message: Message) {
+    /// Without a listener, or with one that does not keep up, what belongs to nobody is dropped. A question without a listener is
+    /// part of the one request under way: the child does not say to which it belongs.
+    fn unsolicited(self: &Arc<Self>, message: Message) {
         let incoming = match message {
             Message::Notification(note) => Incoming::Notification(note),
             Message::Request(request) => Incoming::Request(request),
             Message::Response(_) => return,
         };
-        if let Some(listener) = self.listener.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
-            let _ = listener.try_send(incoming);
+        let listener =
+            self.listener.lock().unwrap_or_else(PoisonError::into_inner).clone().filter(|listener| !listener.is_closed());
+        match listener {
+            Some(listener) => drop(listener.try_send(incoming)),
+            None => {
+                if let Incoming::Request(request) = incoming {
+                    self.question(request);
+                }
+            }
         }
+    }
+
+    /// Hands a question of the child to the one request under way. Among several, nobody knows who is to be asked.
+    fn question(self: &Arc<Self>, request: Request) {
+        let refused = {
+            let waiting = self.waiting();
+            let mut all = waiting.values();
+            match (all.next(), all.next()) {
+                (Some(only), None) if only.sender.capacity() > 1 => {
+                    let _ = only.sender.try_send(ExchangeEvent::Message(Incoming::Request(request)));
+                    return;
+                }
+                _ => Response { id: request.id, outcome: Err(RpcError::new(-32601, "no caller can be asked this")) },
+            }
+        };
+        let inner = Arc::clone(self);
+        tokio::spawn(async move { inner.write(&refused.to_value()).await });
     }
 
     fn broke(&self, broken: &LinkFailure) {
