@@ -556,12 +556,12 @@ async fn a_nonce_is_given_where_one_is_required() {
 #[tokio::test]
 async fn whoever_is_asked_about_is_named_nowhere_in_plain() {
     let point = Point::new().await;
-    for subject in ["human:ann@example.com, patient 4711", "agent:ann@example.com, patient 4711"] {
+    for subject in ["human:ann@example.com, patient Quine", "agent:ann@example.com, patient Quine"] {
         let reply = point.ask(about(subject, "helpdesk/refund", json!({}))).await;
-        assert!(reply.body["context"]["reason"].as_str().unwrap().contains("4711"), "the asker knows already: {}", reply.body);
+        assert!(reply.body["context"]["reason"].as_str().unwrap().contains("Quine"), "the asker knows already: {}", reply.body);
         let record = point.world.last().await;
         assert_eq!(record["decision"]["result"], "deny");
-        assert!(!record.to_string().contains("4711"), "{record}");
+        assert!(!record.to_string().contains("Quine"), "{record}");
     }
 }
 

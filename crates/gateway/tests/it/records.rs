@@ -82,7 +82,7 @@ async fn a_tool_that_fails_is_a_failure_though_the_protocol_succeeded() {
 async fn refusals_are_recorded_with_the_same_fields_and_say_where() {
     let world = World::new(true).await;
     let client = world.planner(world.grant(json!({"actions": ["refund"], "arguments": {"/amount": {"max": 50}}})));
-    let denied = client.call("refund", json!({"amount": 500_123})).await;
+    let denied = client.call("refund", json!({"amount": 500.25})).await;
     denied.refused(200, "argument_not_granted");
     let record = world.last().await;
     assert_eq!(denied.body["result"]["_meta"]["remit/record"], record["record_id"]);
@@ -91,7 +91,7 @@ async fn refusals_are_recorded_with_the_same_fields_and_say_where() {
     assert_eq!(record["decision"]["reason_code"], "argument_not_granted");
     assert_eq!(record["outcome"]["status"], "denied");
     assert_eq!(record["chain"].as_array().unwrap().len(), 2);
-    assert!(!record.to_string().contains("500123"), "arguments stay out of the record: {record}");
+    assert!(!record.to_string().contains("500.25"), "arguments stay out of the record: {record}");
     client.call("other", json!({})).await.refused(200, "tool_not_granted");
     assert_eq!(world.last().await["decision"]["reason_code"], "tool_not_granted");
     assert_eq!(world.fake.calls(), 0);
