@@ -7,7 +7,7 @@ use crate::{
 };
 use remit_ledger::{Reader, Record};
 use remit_model::{Code, UnixTime};
-use remit_policy::{Bundle, Decision, Effect, Question, RuleEffect};
+use remit_policy::{Bundle, Decision, Effect, Question};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::fmt;
@@ -194,7 +194,7 @@ fn same_policies(decision: &Decision, recorded: &Value) -> Vec<String> {
     let policies: Value = decision
         .policies
         .iter()
-        .map(|policy| json!({ "id": policy.id, "effect": effect_name(policy.effect), "digest": policy.digest }))
+        .map(|policy| json!({ "id": policy.id, "effect": policy.effect.name(), "digest": policy.digest }))
         .collect();
     let recorded_policies = members(recorded, "policies", &["id", "effect", "digest"]);
     if policies != recorded_policies {
@@ -239,14 +239,6 @@ fn members(recorded: &Value, list: &str, names: &[&str]) -> Value {
         names.iter().map(|name| ((*name).to_owned(), item.get(name).cloned().unwrap_or_default())).collect()
     };
     items.iter().map(pick).collect()
-}
-
-pub(crate) fn effect_name(effect: RuleEffect) -> &'static str {
-    match effect {
-        RuleEffect::Permit => "permit",
-        RuleEffect::Forbid => "forbid",
-        RuleEffect::StepUp => "step_up",
-    }
 }
 
 impl ReplayReport {

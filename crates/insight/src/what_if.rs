@@ -5,7 +5,7 @@
 
 use crate::{
     recorded_question::{Stop, question},
-    replay::{by_policies, effect_name},
+    replay::by_policies,
 };
 use remit_ledger::{Reader, Record, dir::ReadError};
 use remit_model::display;
@@ -124,7 +124,7 @@ fn flip(index: u64, record: &Record, recorded: &Value, decision: &Decision) -> F
         Effect::Deny if decision.errors.is_empty() => "deny",
         Effect::Deny => "error_fail_closed",
     };
-    let named = decision.policies.iter().map(|policy| format!("{} ({})", policy.id, effect_name(policy.effect)));
+    let named = decision.policies.iter().map(|policy| format!("{} ({})", policy.id, policy.effect.name()));
     let failed = decision.errors.iter().map(|error| format!("{} (error)", error.id));
     let then = Some(text(recorded, "explanation")).filter(|said| !said.is_empty()).unwrap_or("no explanation was recorded.");
     Flip {

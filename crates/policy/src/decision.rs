@@ -23,6 +23,17 @@ pub enum RuleEffect {
     StepUp,
 }
 
+impl RuleEffect {
+    /// Its name in records: `permit`, `forbid` or `step_up`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Permit => "permit",
+            Self::Forbid => "forbid",
+            Self::StepUp => "step_up",
+        }
+    }
+}
+
 /// A policy that determined the decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
