@@ -6,9 +6,10 @@ use crate::{
     table::{Goal, Table},
 };
 use anyhow::{Result, anyhow, ensure};
-use remit_insight::{corpus, replay};
+use remit_insight::replay;
 use remit_ledger::{Reader, Trust, verify};
 use remit_store::Store;
+use remit_testkit::corpus;
 use std::path::Path;
 
 /// Appends in flight while the ledger is made.

@@ -72,6 +72,12 @@ const RULES: &[Rule] = &[
         ],
         must_not_contain: &[SQL],
     },
+    // For tests alone: a rule that imports it would ship it.
+    Rule {
+        name: "testkit",
+        may_import: &["model", "clock", "token", "policy", "ledger", "store"],
+        must_not_contain: &[HTTP, SQL],
+    },
     // The sample upstream stands outside: it knows nothing of Remit.
     Rule { name: "helpdesk", may_import: &[], must_not_contain: &[] },
 ];
@@ -87,8 +93,8 @@ const CIRCLES: &[(&str, usize)] = &[
     ("token", 2),
 ];
 
-/// The binary, the benchmarks and the end-to-end tests may import everything.
-const TOP: [&str; 4] = ["remit", "remit-bench", "remit-e2e", "xtask"];
+/// The binary, the benchmarks, the fuzz targets and the end-to-end tests may import everything.
+const TOP: [&str; 5] = ["remit", "remit-bench", "remit-e2e", "remit-fuzz", "xtask"];
 
 /// Layers whose *whole* closure is free of an async runtime, HTTP servers and SQL, not just their own manifest.
 const PURE: [&str; 5] = ["model", "clock", "token", "policy", "ledger"];
@@ -98,6 +104,9 @@ pub(crate) fn check() -> Result<()> {
     let graph = Graph::of(&metadata)?;
     let mut findings = Vec::new();
     for (name, imports) in &graph.workspace {
+        if name == "remit" && imports.contains("remit-testkit") {
+            findings.push("remit ships testkit, which is for tests".to_owned());
+        }
         if TOP.contains(&name.as_str()) {
             continue;
         }

@@ -7,7 +7,6 @@
 //!
 //! Words come from the record, from policy annotations and from the algebra's refusals. No text is made by a model.
 
-pub mod corpus;
 mod counterfactual;
 mod custody;
 mod execution;

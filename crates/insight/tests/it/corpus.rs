@@ -1,7 +1,8 @@
 //! The corpus at the size of an ordinary test run; `examples/measure.rs` makes it as large as wanted.
 
-use remit_insight::{corpus, replay, what_if};
+use remit_insight::{replay, what_if};
 use remit_ledger::{Reader, Trust, verify};
+use remit_testkit::corpus;
 
 #[test]
 fn every_decision_of_the_corpus_comes_out_the_same() {

@@ -4,7 +4,6 @@
 //! what policies permit; three policy sets, each in force for a third of the time. The same seed and count give the same
 //! bytes. It is no ledger of anything that happened, and its keys are known to everybody.
 
-use crate::replay::effect_name;
 use remit_ledger::{
     Sealed, Sealer, Writer,
     dir::Published,
@@ -74,9 +73,7 @@ pub fn write(dir: &Path, seed: u64, decisions: u64) -> Result<u64, Fault> {
 /// # Errors
 /// Never, unless the starter policies are broken.
 pub fn bundles() -> Result<Vec<Bundle>, Fault> {
-    let starter: Vec<(String, String)> =
-        Bundle::starter().iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-    let mut sets = vec![starter];
+    let mut sets = vec![crate::starter()];
     for (number, added) in ADDED.iter().enumerate() {
         let mut next = sets.last().cloned().unwrap_or_default();
         next.push((format!("added{number}.cedar"), (*added).to_owned()));
@@ -279,7 +276,7 @@ fn facts(question: &Question, decision: &Decision) -> DecisionFacts {
     let policy = |policy: &remit_policy::Determining| PolicyFact {
         id: policy.id.clone(),
         version: policy.source.clone(),
-        effect: effect_name(policy.effect).to_owned(),
+        effect: policy.effect.name().to_owned(),
         digest: policy.digest.clone(),
     };
     facts.policies = decision.policies.iter().map(policy).collect();
