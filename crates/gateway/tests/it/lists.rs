@@ -135,14 +135,12 @@ async fn hints_that_contradict_the_operator_are_recorded_once_for_each_definitio
         // The list's own record comes first, then the finding that it caused.
         client.call("ticket_read", json!({})).await.result();
         let mut found = Vec::new();
-        for _ in 0..100 {
+        let recorded = async || {
             found = world.records().await;
             found.retain(|record| record["record_type"] == "reconcile");
-            if found.len() >= expected {
-                break;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+            found.len() >= expected
+        };
+        remit_testkit::eventually_async("the finding is recorded", recorded).await;
         assert_eq!(found.len(), expected, "{description}");
         let last = found.last().unwrap();
         let finding = json!({"kind": "annotations", "hint": "readOnlyHint", "upstream": "true", "class": "payment"});

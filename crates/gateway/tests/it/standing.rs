@@ -135,7 +135,7 @@ async fn held_back(client: &Client<'_>, change: impl Future<Output = ()>) -> Str
     let mut socket = TcpStream::connect(authority).await.unwrap();
     let sent = format!("{head}content-length: {}\r\n\r\n{most}", body.len());
     socket.write_all(sent.as_bytes()).await.unwrap();
-    // The request counts as identified once its proof is used up.
+    // PAUSE: the request is identified before its body is whole. Were the pause too short, the test would prove less.
     tokio::time::sleep(Duration::from_millis(200)).await;
     change.await;
     socket.write_all(last.as_bytes()).await.unwrap();

@@ -1,6 +1,6 @@
 //! Upstreams that are child processes.
 
-use crate::world::{Client, Wish, World, next_event, whole};
+use crate::world::{Client, Wish, World, eventually, next_event, whole};
 use hyper::Method;
 use remit_gateway::Upstream;
 use serde_json::json;
@@ -164,12 +164,7 @@ async fn whatever_ends_a_link_ends_the_whole_group() {
 }
 
 async fn gone(pid: u64) {
-    let wait = async {
-        while fs::exists(format!("/proc/{pid}")).unwrap() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap_or_else(|_| panic!("process {pid} still runs"));
+    eventually(&format!("process {pid} has ended"), || !fs::exists(format!("/proc/{pid}")).unwrap()).await;
 }
 
 #[tokio::test]

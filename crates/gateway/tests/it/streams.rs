@@ -4,6 +4,7 @@ use crate::world::{World, eventually, next_event};
 use http_body_util::BodyExt;
 use hyper::Method;
 use remit_store::Revocation;
+use remit_testkit::eventually_async;
 use serde_json::json;
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -254,11 +255,6 @@ async fn the_grants_that_allowed_the_calls_of_a_session_decide_what_its_own_stre
 }
 
 async fn eventually_recorded(world: &World, status: &str) {
-    for _ in 0..500 {
-        if world.records().await.last().is_some_and(|record| record["outcome"]["status"] == status) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("never recorded: {status}");
+    let recorded = async || world.records().await.last().is_some_and(|record| record["outcome"]["status"] == status);
+    eventually_async(&format!("{status} is recorded"), recorded).await;
 }

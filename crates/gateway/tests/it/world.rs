@@ -11,13 +11,13 @@ use hyper_util::{
 use remit_clock::{Clock, Entropy};
 use remit_gateway::{Captures, Denials, Gateway, Parts, Route, Settings, Upstream, router};
 use remit_model::{
-    Agent, AgentId, AgentStatus, Authority, Chain, EdgeProof, Hop, Human, HumanStatus, Moment, Principal, Server, ServerId,
-    SubjectRule, TenantId, ToolClass, ToolRule, UnixTime,
+    AgentId, AgentStatus, Authority, Chain, EdgeProof, Hop, Human, Principal, SubjectRule, TenantId, ToolClass, ToolRule,
+    UnixTime,
 };
-use remit_policy::{Bundle, Live};
 use remit_store::{Batch, Change, Config, Revocation, Store, StoredToken};
+pub(crate) use remit_testkit::{agent, eventually, key};
 use remit_token::{
-    Actor, Algorithm, KeySet, PrivateKey, access,
+    Actor, KeySet, PrivateKey, access,
     dpop::{self, Nonces, WINDOW_SECS, nonce},
 };
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-pub(crate) const NOW: i64 = 1_800_000_000;
+pub(crate) const NOW: i64 = remit_testkit::NOW.0;
 pub(crate) const MODERN: &str = "2026-07-28";
 pub(crate) const LEGACY: &str = "2025-11-25";
 
@@ -67,7 +67,7 @@ impl Wish {
             upstream: None,
             headers: Vec::new(),
             settings: Box::new(|_| {}),
-            policy: vec![("all.cedar".into(), "@id(\"all\")\npermit (principal, action, resource);".into())],
+            policy: vec![("all.cedar".into(), remit_testkit::PERMIT_ALL.into())],
             captures: Captures::default(),
             denials: Denials::default(),
             list_requestable: false,
@@ -119,7 +119,7 @@ impl World {
 
     async fn build(wish: Wish) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let clock = Clock::manual(Moment::at(NOW));
+        let clock = remit_testkit::clock();
         let issuer_key = key(1);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -133,14 +133,7 @@ impl World {
         let url = wish.fake.serve().await;
         let upstream = wish.upstream.unwrap_or(Upstream::Http { url, headers: wish.headers });
         let tools = wish.tools;
-        let server = |name: &str| {
-            Arc::new(Server {
-                id: ServerId::parse(name).unwrap(),
-                title: name.into(),
-                location: format!("{base}/mcp/{name}"),
-                tools: tools.clone(),
-            })
-        };
+        let server = |name: &str| Arc::new(remit_testkit::server(name, &format!("{base}/mcp/{name}"), tools.clone()));
         let routes = ["helpdesk", "other"].map(|name| Route {
             server: server(name),
             upstream: upstream.clone(),
@@ -150,7 +143,7 @@ impl World {
             start_timeout: None,
             list_requestable: wish.list_requestable,
         });
-        let policy = Arc::new(Live::new(Bundle::parse(&wish.policy).unwrap(), UnixTime(NOW)));
+        let policy = remit_testkit::live(&wish.policy);
         let gate = Gateway::new(Parts {
             store: store.clone(),
             policy,
@@ -174,13 +167,7 @@ impl World {
 
     async fn people(&self) {
         let all = self.grant(json!({"actions": ["*"]}));
-        let human = Human {
-            name: "alice".into(),
-            display_name: "Alice".into(),
-            status: HumanStatus::Active,
-            password_hash: None,
-            entitlements: all.clone(),
-        };
+        let human = Human { display_name: "Alice".into(), ..remit_testkit::human("alice", all.clone()) };
         let mut batch = Batch::new(TenantId::main()).change(Change::PutHuman(human));
         for name in ["planner", "helper"] {
             batch = batch.change(Change::PutAgent(agent(name, all.clone())));
@@ -319,26 +306,8 @@ impl World {
     }
 }
 
-pub(crate) fn agent(name: &str, ceiling: Authority) -> Agent {
-    Agent {
-        id: AgentId::parse(name).unwrap(),
-        display_name: name.into(),
-        owner: "user:alice".into(),
-        status: AgentStatus::Active,
-        keys: vec![],
-        redirect_uris: vec![],
-        ceiling,
-        labels: BTreeMap::new(),
-        registered: UnixTime(NOW),
-    }
-}
-
 pub(crate) fn actor(iss: &str, sub: &str, inner: Option<Actor>) -> Actor {
     Actor { iss: iss.into(), sub: sub.into(), sub_profile: "ai_agent".into(), act: inner.map(Box::new) }
-}
-
-pub(crate) fn key(seed: u8) -> PrivateKey {
-    PrivateKey::from_seed(Algorithm::Es256, &[seed; 32]).unwrap()
 }
 
 fn http() -> Http<HttpConnector, Full<Bytes>> {
@@ -346,11 +315,7 @@ fn http() -> Http<HttpConnector, Full<Bytes>> {
 }
 
 fn config(dir: &TempDir, clock: &Clock, keys: &KeySet) -> Config {
-    Config {
-        issuer_jwks: keys.to_jwks(),
-        publish_every: Duration::from_hours(1),
-        ..Config::danger_known_keys(dir.path(), clock.clone())
-    }
+    Config { issuer_jwks: keys.to_jwks(), ..remit_testkit::quiet_config(dir.path(), clock.clone()) }
 }
 
 pub(crate) struct Client<'w> {
@@ -488,15 +453,4 @@ pub(crate) async fn next_event(body: &mut Incoming) -> Option<Value> {
             return Some(serde_json::from_str(data).unwrap());
         }
     }
-}
-
-/// Waits until something holds.
-pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    for _ in 0..500 {
-        if holds() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("never happened: {what}");
 }
