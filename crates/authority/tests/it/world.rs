@@ -10,11 +10,9 @@ use http_body_util::BodyExt;
 use remit_authority::{Keys, Parts, Server, Settings, hash_password, router};
 use remit_clock::{Clock, Entropy};
 use remit_ledger::record::{Draft, ProducerKind, RecordType};
-use remit_model::{
-    Agent, AgentId, AgentStatus, Authority, Human, HumanStatus, Moment, ServerId, TenantId, ToolClass, ToolRule, UnixTime, json,
-};
-use remit_policy::{Bundle, Live};
+use remit_model::{Agent, AgentId, AgentStatus, Authority, Human, TenantId, ToolClass, ToolRule, UnixTime, json};
 use remit_store::{Batch, Change, Config, Store};
+use remit_testkit::key_named;
 use remit_token::{
     Algorithm, Delegation, PrivateKey, assertion,
     dpop::{self, ProofFor},
@@ -32,7 +30,7 @@ use std::{
 use tempfile::TempDir;
 use tower::ServiceExt;
 
-pub(crate) const START: i64 = 1_800_000_000;
+pub(crate) const START: i64 = remit_testkit::NOW.0;
 pub(crate) const ISSUER: &str = "http://127.0.0.1:8420";
 pub(crate) const TOKEN: &str = "http://127.0.0.1:8420/oauth/token";
 pub(crate) const HELPDESK: &str = "http://127.0.0.1:8420/mcp/helpdesk";
@@ -70,11 +68,10 @@ pub(crate) struct Actor {
 
 impl Actor {
     pub(crate) fn new(name: &str) -> Self {
-        let seed = |what: &str| json::sha256(format!("{name} {what}").as_bytes());
         Self {
             sub: format!("agent:{name}"),
-            auth: PrivateKey::from_seed(Algorithm::Ed25519, &seed("auth")).unwrap(),
-            dpop: PrivateKey::from_seed(Algorithm::Es256, &seed("dpop")).unwrap(),
+            auth: key_named(Algorithm::Ed25519, &format!("{name} auth")),
+            dpop: key_named(Algorithm::Es256, &format!("{name} dpop")),
         }
     }
 
@@ -136,49 +133,36 @@ pub(crate) fn agent(actor: &Actor, public: bool) -> Agent {
         labels.insert("endpoint".to_owned(), DESK.to_owned());
     }
     Agent {
-        id: AgentId::from_subject(&actor.sub).unwrap(),
         display_name: format!("The {}", actor.sub),
         owner: "user:olga".to_owned(),
-        status: AgentStatus::Active,
         keys: if public { Vec::new() } else { vec![actor.auth.public().to_jwk()] },
         redirect_uris: vec![REDIRECT.to_owned(), "http://127.0.0.1/cb".to_owned()],
-        ceiling: grants(&ceiling()),
         labels,
-        registered: UnixTime(START),
+        ..remit_testkit::agent(actor.sub.trim_start_matches("agent:"), grants(&ceiling()))
     }
 }
 
 pub(crate) fn human(name: &str) -> Human {
     Human {
-        name: name.to_owned(),
         display_name: format!("{name} Example"),
-        status: HumanStatus::Active,
         password_hash: Some(HASH.clone()),
-        entitlements: grants(&entitlements()),
+        ..remit_testkit::human(name, grants(&entitlements()))
     }
 }
 
 fn server(name: &str, location: &str, tools: &[(&str, ToolClass)]) -> Arc<remit_model::Server> {
-    Arc::new(remit_model::Server {
-        id: ServerId::parse(name).unwrap(),
-        title: name.to_owned(),
-        location: location.to_owned(),
-        tools: tools
-            .iter()
-            .map(|(tool, class)| {
-                let title = (*tool == "tickets_read").then(|| "Read a ticket".to_owned());
-                ((*tool).to_owned(), ToolRule { class: *class, title, ..ToolRule::default() })
-            })
-            .collect(),
-    })
+    let rule = |(tool, class): &(&str, ToolClass)| {
+        let title = (*tool == "tickets_read").then(|| "Read a ticket".to_owned());
+        ((*tool).to_owned(), ToolRule { class: *class, title, ..ToolRule::default() })
+    };
+    Arc::new(remit_testkit::server(name, location, tools.iter().map(rule)))
 }
 
 fn open_store(dir: &TempDir, clock: &Clock, entropy: &Entropy, keys: &Keys) -> Store {
     Store::open(Config {
         issuer_jwks: keys.set().to_jwks(),
         entropy: entropy.clone(),
-        publish_every: Duration::from_hours(1),
-        ..Config::danger_known_keys(dir.path(), clock.clone())
+        ..remit_testkit::quiet_config(dir.path(), clock.clone())
     })
     .unwrap()
 }
@@ -205,7 +189,7 @@ impl World {
     }
 
     pub(crate) async fn with(settings: Settings) -> Self {
-        let world = Self::open(tempfile::tempdir().unwrap(), Clock::manual(Moment::at(START)), settings, 7);
+        let world = Self::open(tempfile::tempdir().unwrap(), remit_testkit::clock(), settings, 7);
         let batch = Batch::new(TenantId::main())
             .change(Change::PutHuman(human("alice")))
             .change(Change::PutHuman(human("bob")))
@@ -230,12 +214,11 @@ impl World {
         let signing = || PrivateKey::from_seed(Algorithm::Es256, &[5; 32]).unwrap();
         let keys = Keys::new(signing());
         let store = open_store(&dir, &clock, &entropy, &keys);
-        let bundle = Bundle::parse(&[("test.cedar".to_owned(), POLICY.to_owned())]).unwrap();
         let nonces = dpop::Nonces::new(&entropy.bytes(), dpop::nonce::PERIOD_SECS);
         let nonces = if store.is_continued() { nonces.after_restart(clock.unix(), dpop::WINDOW_SECS) } else { nonces };
         let server = Arc::new(Server::new(Parts {
             store: store.clone(),
-            policy: Arc::new(Live::new(bundle, UnixTime(START))),
+            policy: remit_testkit::live(&[("test.cedar".to_owned(), POLICY.to_owned())]),
             clock: clock.clone(),
             entropy,
             issuer: ISSUER.to_owned(),
@@ -279,7 +262,7 @@ impl World {
     }
 
     pub(crate) async fn change(&self, change: Change) {
-        self.store.apply(Batch::new(TenantId::main()).change(change)).await.unwrap();
+        remit_testkit::change(&self.store, change).await;
     }
 
     pub(crate) async fn set_status(&self, actor: &Actor, status: AgentStatus) {
