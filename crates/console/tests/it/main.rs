@@ -4,14 +4,13 @@
 use axum::{Router, body::Body};
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
-use remit_clock::{Clock, Entropy};
+use remit_clock::Entropy;
 use remit_console::{ADMIN_ROUTES, Console, router};
-use remit_model::{Authority, Human, HumanStatus, Moment, Server, ServerId, TenantId, ToolRule};
-use remit_policy::{Bundle, Live};
+use remit_model::{Authority, Human, Server, TenantId, ToolRule};
 use remit_store::{Batch, Change, Config, Quota, Store};
 use remit_token::{Algorithm, PrivateKey};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 use tempfile::TempDir;
 use tower::ServiceExt as _;
 
@@ -32,27 +31,18 @@ impl World {
     }
 
     async fn at(dir: TempDir) -> Self {
-        let (clock, entropy) = (Clock::manual(Moment::at(1_800_000_000)), Entropy::seeded(1));
-        let store = Store::open(Config { entropy, ..Config::danger_known_keys(dir.path(), clock.clone()) }).unwrap();
-        let alice = Human {
-            name: "alice".into(),
-            display_name: "Alice".into(),
-            status: HumanStatus::Active,
-            password_hash: None,
-            entitlements: Authority::none(),
-        };
-        store.apply(Batch::new(TenantId::main()).change(Change::PutHuman(alice))).await.unwrap();
-        let server = Server {
-            id: ServerId::parse("helpdesk").unwrap(),
-            title: "Helpdesk".into(),
-            location: format!("{ISSUER}/mcp/helpdesk"),
-            tools: BTreeMap::from([("tickets_read".to_owned(), ToolRule::default())]),
-        };
+        let (clock, entropy) = (remit_testkit::clock(), Entropy::seeded(1));
+        let store = Store::open(Config { entropy, ..remit_testkit::store_config(dir.path(), clock.clone()) }).unwrap();
+        let alice = Human { display_name: "Alice".into(), ..remit_testkit::human("alice", Authority::none()) };
+        remit_testkit::change(&store, Change::PutHuman(alice)).await;
+        let tools = [("tickets_read".to_owned(), ToolRule::default())];
+        let server =
+            Server { title: "Helpdesk".into(), ..remit_testkit::server("helpdesk", &format!("{ISSUER}/mcp/helpdesk"), tools) };
         let console = Console {
             tenant: TenantId::main(),
             issuer: ISSUER.into(),
             store: store.clone(),
-            policy: Arc::new(Live::new(Bundle::parse(&[]).unwrap(), clock.unix())),
+            policy: remit_testkit::live(&[]),
             clock,
             servers: vec![Arc::new(server)],
             admin_digest: Console::digest(CREDENTIAL),
