@@ -1,15 +1,13 @@
 //! A registry to decide in: agents and people of every status.
 
-use remit_clock::Clock;
 use remit_decide::{Ask, Circumstances, Presented, What};
 use remit_model::{
-    Agent, AgentId, AgentStatus, Authority, Human, HumanStatus, Moment, Principal, Server, ServerId, TenantId, ToolClass,
-    UnixTime, resource::ToolRule,
+    Agent, AgentStatus, Authority, Human, HumanStatus, Principal, Server, ServerId, ToolClass, UnixTime, resource::ToolRule,
 };
 use remit_policy::Bundle;
-use remit_store::{Batch, Change, Config, Snapshot, Store};
+use remit_store::{Change, Snapshot, Store};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 pub(crate) const ISSUER: &str = "https://as.example";
 pub(crate) const LOCATION: &str = "https://as.example/mcp/helpdesk";
@@ -51,21 +49,20 @@ pub(crate) struct Registry {
 impl Registry {
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let clock = Clock::manual(Moment::at(NOW.0));
-        let config = Config { publish_every: Duration::from_hours(1), ..Config::danger_known_keys(folder.path(), clock) };
+        let config = remit_testkit::quiet_config(folder.path(), remit_testkit::clock());
         let registry = Self { store: Store::open(config).unwrap(), _folder: folder };
         for (name, status, ceiling) in agents() {
             registry.put(Change::PutAgent(agent(name, status, ceiling))).await;
         }
         for (name, status, entitlements) in humans() {
-            let human = Human { name: name.into(), display_name: name.into(), status, password_hash: None, entitlements };
+            let human = Human { status, ..remit_testkit::human(name, entitlements) };
             registry.put(Change::PutHuman(human)).await;
         }
         registry
     }
 
     pub(crate) async fn put(&self, change: Change) {
-        self.store.apply(Batch::new(TenantId::main()).change(change)).await.unwrap();
+        remit_testkit::change(&self.store, change).await;
     }
 
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
@@ -74,17 +71,9 @@ impl Registry {
 }
 
 pub(crate) fn agent(name: &str, status: AgentStatus, ceiling: Authority) -> Agent {
-    Agent {
-        id: AgentId::parse(name).unwrap(),
-        display_name: name.to_owned(),
-        owner: "user:alice".to_owned(),
-        status,
-        keys: Vec::new(),
-        redirect_uris: Vec::new(),
-        ceiling,
-        labels: BTreeMap::from([("team".to_owned(), if name == "clerk" { "money" } else { "support" }.to_owned())]),
-        registered: NOW,
-    }
+    let team = if name == "clerk" { "money" } else { "support" };
+    let labels = BTreeMap::from([("team".to_owned(), team.to_owned())]);
+    Agent { status, labels, ..remit_testkit::agent(name, ceiling) }
 }
 
 pub(crate) fn named(sub: &str) -> Principal {
