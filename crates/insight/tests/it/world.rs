@@ -82,7 +82,7 @@ pub(crate) fn narrow() -> Authority {
 }
 
 pub(crate) fn key(name: &str) -> PrivateKey {
-    PrivateKey::from_seed(Algorithm::Ed25519, &json::sha256(name.as_bytes())).unwrap()
+    remit_testkit::key_named(Algorithm::Ed25519, name)
 }
 
 fn agent(name: &str) -> Principal {
@@ -96,8 +96,7 @@ pub(crate) fn jkt(name: &str) -> String {
 impl World {
     /// A log that begins, with two registered agents and the starter policies in force.
     pub(crate) fn new() -> Self {
-        let files: Vec<_> = Bundle::starter().iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-        let bundle = Bundle::parse(&files).unwrap();
+        let bundle = Bundle::parse(&remit_testkit::starter()).unwrap();
         let identity = Identity {
             producer_id: "spiffe://remit.example/node/main".to_owned(),
             version: "0.1.0".to_owned(),
