@@ -98,7 +98,7 @@ pub(crate) fn runtime() -> Result<Runtime> {
 
 /// A store of the defaults of `remit serve`.
 pub(crate) fn config(folder: &Path) -> Config {
-    Config { spool_bytes: Config::SPOOL_BYTES, ..Config::danger_known_keys(folder, Clock::system()) }
+    Config { spool_bytes: Config::SPOOL_BYTES, ..remit_testkit::store_config(folder, Clock::system()) }
 }
 
 /// One decision about a call by an agent for a person, with its arguments and a question committed.

@@ -3,14 +3,8 @@
 use crate::{batch::ApplyError, db::error::DbError, world::row::RowError};
 use remit_clock::{Clock, Entropy};
 use remit_model::id::TenantId;
-use serde_json::{Value, json};
-use std::{
-    collections::BTreeMap,
-    error::Error,
-    fmt,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use serde_json::Value;
+use std::{collections::BTreeMap, error::Error, fmt, path::PathBuf, time::Duration};
 use zeroize::Zeroizing;
 
 /// How to open a store. One data directory holds one tenant's state and one log.
@@ -57,32 +51,6 @@ pub struct Config {
 }
 
 impl Config {
-    /// A store below `dir` whose keys everybody knows: for tests and measurements, never for a log that is to be believed.
-    pub fn danger_known_keys(dir: &Path, clock: Clock) -> Self {
-        Self {
-            data_dir: dir.join("data"),
-            ledger_dir: dir.join("ledger"),
-            tenant: TenantId::main(),
-            producer_id: "spiffe://remit.test/main/store".to_owned(),
-            version: "0.0.0".to_owned(),
-            build_digest: format!("sha-256:{}", "0".repeat(64)),
-            record_key: Secret::new([1; 32]),
-            log_origin: "remit.test/main".to_owned(),
-            log_key: Secret::new([2; 32]),
-            pepper: Secret::new([3; 32]),
-            vault: Secret::new([4; 32]),
-            retention: Self::retention(),
-            issuer_jwks: json!({ "keys": [] }),
-            clock,
-            entropy: Entropy::system(),
-            publish_every: Self::PUBLISH_EVERY,
-            queue: Self::QUEUE,
-            queue_wait: Self::QUEUE_WAIT,
-            heartbeat: Self::HEARTBEAT,
-            spool_bytes: 256 << 10,
-        }
-    }
-
     /// Default of [`Config::publish_every`].
     pub const PUBLISH_EVERY: Duration = Duration::from_millis(500);
     /// Default of [`Config::retention`].

@@ -466,16 +466,36 @@ fn closed() -> ApplyError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::{JtiKind, Revocation};
+    use crate::{
+        batch::{JtiKind, Revocation},
+        config::Secret,
+    };
     use remit_clock::Entropy;
     use remit_ledger::{Trust, record::RecordType, verify};
     use remit_model::time::{Moment, UnixTime};
 
     fn config(dir: &Path) -> Config {
         Config {
+            data_dir: dir.join("data"),
+            ledger_dir: dir.join("ledger"),
+            tenant: TenantId::main(),
+            producer_id: "spiffe://remit.test/main/store".to_owned(),
+            version: "0.0.0".to_owned(),
+            build_digest: String::new(),
+            record_key: Secret::new([1; 32]),
+            log_origin: "remit.test/main".to_owned(),
+            log_key: Secret::new([2; 32]),
+            pepper: Secret::new([3; 32]),
+            vault: Secret::new([4; 32]),
+            retention: Config::retention(),
+            issuer_jwks: serde_json::json!({ "keys": [] }),
+            clock: Clock::manual(Moment::at(1_800_000_000)),
             entropy: Entropy::seeded(1),
+            publish_every: Config::PUBLISH_EVERY,
+            queue: Config::QUEUE,
+            queue_wait: Config::QUEUE_WAIT,
+            heartbeat: Config::HEARTBEAT,
             spool_bytes: 64 << 10,
-            ..Config::danger_known_keys(dir, Clock::manual(Moment::at(1_800_000_000)))
         }
     }
 

@@ -197,11 +197,11 @@ async fn a_full_queue_pushes_back_and_then_recovers() {
     let other = rusqlite::Connection::open(dir.path().join("data/remit.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
 
-    // One after the other: the writer holds the first and waits for the lock, the second fills the queue.
     let mut waiting = Vec::new();
     for n in 0..2 {
         let store = store.clone();
         waiting.push(tokio::spawn(async move { store.apply(batch().record(draft(&format!("waits-{n}")))).await }));
+        // PAUSE: one after the other, so that the writer holds the first and waits for the lock, and the second fills the queue.
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
     let refused = store.apply(batch().record(draft("too many"))).await;

@@ -10,6 +10,7 @@ use remit_ledger::{
 };
 use remit_model::{id::TenantId, resource::ToolClass, time::UnixTime};
 use remit_store::{ApplyError, Budget, JtiKind, Precondition, Receipt, Store};
+use remit_testkit::wait_until;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File, OpenOptions},
@@ -37,6 +38,7 @@ async fn n_lg_11_no_kill_loses_an_acknowledged_record_or_leaves_an_effect_withou
         let mut child = start(dir.path(), round);
         wait_for_load(&mut child, &acks(dir.path(), round));
         let [pause] = entropy.bytes::<1>();
+        // PAUSE: the kill comes at any moment.
         thread::sleep(Duration::from_millis(u64::from(pause)));
         child.kill().unwrap();
         child.wait().unwrap();
@@ -111,14 +113,10 @@ fn start(dir: &Path, round: u32) -> Child {
 }
 
 fn wait_for_load(child: &mut Child, acks: &Path) {
-    for _ in 0..3_000 {
-        if fs::metadata(acks).is_ok_and(|meta| meta.len() > 0) {
-            return;
-        }
+    wait_until("the child has acknowledged something", || {
         assert!(child.try_wait().unwrap().is_none(), "the child ended by itself");
-        thread::sleep(Duration::from_millis(5));
-    }
-    panic!("the child never acknowledged anything");
+        fs::metadata(acks).is_ok_and(|meta| meta.len() > 0)
+    });
 }
 
 fn acks(dir: &Path, round: u32) -> PathBuf {

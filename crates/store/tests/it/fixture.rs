@@ -1,23 +1,16 @@
 //! Stores to test with.
 
-use remit_clock::Clock;
 use remit_ledger::record::{ProducerKind, RecordType};
-use remit_model::{
-    agent::{Agent, AgentStatus},
-    authority::Authority,
-    id::{AgentId, TenantId},
-    time::{Moment, UnixTime},
-};
-
+use remit_model::{agent::Agent, authority::Authority, id::TenantId};
 use remit_store::{Batch, Config, Draft, Store};
 use serde_json::json;
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
-pub(crate) const NOW: i64 = 1_800_000_000;
+pub(crate) const NOW: i64 = remit_testkit::NOW.0;
 
 /// A configuration under `dir` whose clock stands still and whose publisher waits to be told.
 pub(crate) fn config(dir: &Path) -> Config {
-    Config { publish_every: Duration::from_hours(1), ..Config::danger_known_keys(dir, Clock::manual(Moment::at(NOW))) }
+    remit_testkit::quiet_config(dir, remit_testkit::clock())
 }
 
 pub(crate) fn open(dir: &Path) -> Store {
@@ -35,15 +28,5 @@ pub(crate) fn draft(name: &str) -> Draft {
 }
 
 pub(crate) fn agent(name: &str) -> Agent {
-    Agent {
-        id: AgentId::parse(name).unwrap(),
-        display_name: name.to_owned(),
-        owner: "user:alice".to_owned(),
-        status: AgentStatus::Active,
-        keys: Vec::new(),
-        redirect_uris: Vec::new(),
-        ceiling: Authority::none(),
-        labels: std::collections::BTreeMap::new(),
-        registered: UnixTime(NOW),
-    }
+    remit_testkit::agent(name, Authority::none())
 }

@@ -9,6 +9,7 @@ use remit_model::{
     time::{ClockStatus, Moment},
 };
 use remit_store::{ApplyError, Config, Outage, Receipt, Store};
+use remit_testkit::wait_until;
 use std::{
     fs::{self, File, OpenOptions},
     io::Write as _,
@@ -226,13 +227,10 @@ async fn a_process_killed_with_a_filled_spool_loses_nothing() {
         .spawn()
         .unwrap();
     let done = dir.path().join("done");
-    for _ in 0..6_000 {
-        if done.exists() {
-            break;
-        }
+    wait_until("the child has filled its spool", || {
         assert!(child.try_wait().unwrap().is_none(), "the child ended by itself");
-        thread::sleep(Duration::from_millis(5));
-    }
+        done.exists()
+    });
     child.kill().unwrap();
     child.wait().unwrap();
     disk.free();
@@ -265,6 +263,7 @@ async fn child_with_a_full_disk() {
     let part = dir.join("part");
     File::create(&part).unwrap().write_all(&serde_json::to_vec(&receipts).unwrap()).unwrap();
     fs::rename(part, dir.join("done")).unwrap();
+    // PAUSE: until it is killed.
     thread::sleep(Duration::from_hours(1));
 }
 

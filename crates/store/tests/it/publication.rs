@@ -3,6 +3,7 @@
 use crate::fixture::{batch, config, draft, open};
 use remit_ledger::{Reader, Trust, verify};
 use remit_store::{Store, StoreError};
+use remit_testkit::eventually;
 use std::{fs, path::Path, time::Duration};
 
 fn assert_verifies(ledger: &Path) {
@@ -54,12 +55,7 @@ async fn commits_are_published_by_themselves_within_the_period() {
     config.publish_every = Duration::from_millis(20);
     let store = Store::open(config).unwrap();
     write(&store, 10).await;
-    for _ in 0..200 {
-        if store.published() == store.len() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    eventually("everything is published", || store.published() == store.len()).await;
     assert_eq!(store.published(), 11);
     assert_verifies(store.ledger_dir());
     store.close().await.unwrap();
