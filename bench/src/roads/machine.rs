@@ -5,7 +5,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use std::{
     fs,
     io::{BufRead as _, BufReader},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     path::Path,
     process::{Child, ChildStdout, Command, Stdio},
     thread,
@@ -131,11 +131,6 @@ pub(crate) fn stolen() -> (f64, f64) {
     let all: Vec<f64> =
         stat.lines().next().unwrap_or_default().split_ascii_whitespace().skip(1).filter_map(|text| text.parse().ok()).collect();
     (all.get(7).copied().unwrap_or_default(), all.iter().take(8).sum())
-}
-
-/// A loopback port that was free a moment ago.
-pub(crate) fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?.local_addr()?.port())
 }
 
 pub(crate) fn local(port: u16) -> SocketAddr {

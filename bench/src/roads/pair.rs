@@ -71,7 +71,7 @@ impl Pair {
         let world = World::make(folder)?;
         let upstream = world.upstream()?;
         let product = Side { process: world.serve()?, address: world.address() };
-        let port = machine::free_port()?;
+        let port = remit_testkit::port();
         let (dir, number) = (folder.display().to_string(), port.to_string());
         let words = ["floor-server", "--dir", &dir, "--port", &number];
         let floor = Side::own(&words, port, &folder.join("floor.log"))?;

@@ -72,7 +72,7 @@ pub(crate) fn run(folder: &Path, scale: &Scale, table: &mut Table) -> Result<()>
         Err(why) => absent(title, &why, table),
     }
 
-    let port = machine::free_port()?;
+    let port = remit_testkit::port();
     let (number, upstream) = (port.to_string(), world.ports.upstream.to_string());
     let proxy = Side::own(&["proxy", "--port", &number, "--upstream", &upstream], port, &folder.join("proxy.log"))?;
     let title = "tool call against a plain hyper proxy (checks and records nothing)";
@@ -144,7 +144,7 @@ fn there(file: PathBuf) -> Result<PathBuf> {
 
 fn oidc_provider(world: &World, installed: &Path) -> Result<(Side, Client)> {
     let script = there(installed.join("oidc-provider.mjs"))?;
-    let port = machine::free_port()?;
+    let port = remit_testkit::port();
     let client = Client::of(world)?.at(port);
     let agent = client.agent(0)?;
     let mut jwk = agent.key.public().to_jwk();
@@ -177,7 +177,7 @@ fn envoy(world: &World, installed: &Path) -> Result<Side> {
         .map(|place| place.path().join("site-packages/envoy/_bin/envoy"))
         .find(|program| program.is_file())
         .context("Envoy is not there")?;
-    let port = machine::free_port()?;
+    let port = remit_testkit::port();
     let pem = fs::read_to_string(world.dir.join("keys/issuer.pem"))?;
     let issuer = PrivateKey::from_pkcs8_pem(pem.trim_end()).ok().context("issuer.pem")?;
     let text = ENVOY
@@ -207,7 +207,7 @@ fn question() -> Prepared {
 
 fn cerbos(world: &World, installed: &Path) -> Result<Side> {
     let program = there(installed.join("node_modules/@cerbos/cerbos-linux-x64/cerbos-linux-x64"))?;
-    let (port, other) = (machine::free_port()?, machine::free_port()?);
+    let (port, other) = (remit_testkit::port(), remit_testkit::port());
     let set = [
         format!("--set=server.httpListenAddr=127.0.0.1:{port}"),
         format!("--set=server.grpcListenAddr=127.0.0.1:{other}"),

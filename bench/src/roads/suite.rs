@@ -4,7 +4,6 @@ use super::{
     client::call_body,
     http,
     load::{self, Expect, Pace, Prepared},
-    machine,
     pair::{Pair, Side, Told},
     reference::Reference,
     road::{ROADS, Road},
@@ -115,7 +114,7 @@ fn waits(title: &str, product: &Told, floor: &Told, table: &mut Table) {
 
 /// What the load generator can do at most, against a server that only answers.
 fn ceiling(folder: &Path, scale: &Scale, table: &mut Table) -> Result<()> {
-    let port = machine::free_port()?;
+    let port = remit_testkit::port();
     let echo = Side::own(&["echo", "--port", &port.to_string()], port, &folder.join("echo.log"))?;
     let body = call_body("small");
     let request = http::request("POST", "/mcp/bench", "127.0.0.1", &[("content-type", "application/json")], &body);
@@ -142,7 +141,7 @@ fn idle(pair: &Pair, table: &mut Table) {
 
 /// What the gateway adds to the way through a plain proxy, at one connection, against what the floor adds.
 fn added(pair: &mut Pair, folder: &Path, scale: &Scale, table: &mut Table) -> Result<()> {
-    let port = machine::free_port()?;
+    let port = remit_testkit::port();
     let upstream = pair.world.ports.upstream.to_string();
     let words = ["proxy", "--port", &port.to_string(), "--upstream", &upstream];
     let proxy = Side::own(&words, port, &folder.join("proxy.log"))?;

@@ -48,7 +48,7 @@ pub(crate) struct World {
 impl World {
     /// Writes a fresh world with `remit init` and a configuration of its own.
     pub(crate) fn make(dir: &Path) -> Result<Self> {
-        let ports = Ports { server: machine::free_port()?, upstream: machine::free_port()? };
+        let ports = Ports { server: remit_testkit::port(), upstream: remit_testkit::port() };
         let listen = format!("127.0.0.1:{}", ports.server);
         let dir_text = dir.display().to_string();
         let made = Command::new(remit()?).args(["init", "--dir", &dir_text, "--listen", &listen, "--json"]).output()?;
