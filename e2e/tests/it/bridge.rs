@@ -2,16 +2,14 @@
 //! JSON. The client is the official TypeScript SDK, unless it is the client that misbehaves.
 
 use crate::harness::{Remit, Setup, client, node, remit, text};
+use remit_testkit::{PATIENCE, wait_until};
 use serde_json::{Value, json};
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
-    time::{Duration, Instant},
 };
-
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An SDK client over `remit connect`, told what to do line by line.
 struct Session {
@@ -148,11 +146,7 @@ fn a_terminated_bridge_ends_its_session_first() {
         session.call("tickets_read", &read("T-1001"));
         assert_eq!(closed_sessions(&remit), 0);
         assert!(Command::new("kill").args([signal, &session.bridge.to_string()]).status().unwrap().success());
-        let began = Instant::now();
-        while closed_sessions(&remit) == 0 {
-            assert!(began.elapsed() < PATIENCE, "{signal} left the session open");
-            thread::sleep(Duration::from_millis(100));
-        }
+        wait_until(&format!("{signal} ends the session"), || closed_sessions(&remit) > 0);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The official reference servers behind the gateway, used by the official SDKs: each once through `remit connect` and
 //! once directly with a DPoP-bound token.
 
-use crate::harness::{Player, Remit, Running, Setup, client, free_port, play, text};
+use crate::harness::{Player, Remit, Running, Setup, client, play, text};
 use serde_json::{Value, json};
 use std::{fs, process::Command};
 
@@ -26,7 +26,7 @@ fn python_sdk_speaks_2026_07_28() {
 }
 
 fn both_servers(player: Player) {
-    let port = free_port();
+    let port = remit_testkit::port();
     let mut command = Command::new("node");
     command.arg(client("node_modules/@modelcontextprotocol/server-everything/dist/index.js")).arg("streamableHttp");
     command.env("PORT", port.to_string());

@@ -50,7 +50,7 @@ fn sigkill_under_load_loses_nothing_and_leaves_no_effect_without_intent() {
         load.stop.store(false, Ordering::Relaxed);
         let callers: Vec<_> =
             (0..CALLERS).map(|caller| runtime.spawn(Arc::clone(&load).pay(format!("{crash}-{caller}")))).collect();
-        // Different moments of the work each time: 83 is coprime to everything that ticks inside.
+        // PAUSE: a kill comes at any moment of the work; 83 is coprime to everything that ticks inside.
         std::thread::sleep(Duration::from_millis(150 + crash * 83 % 500));
         server.kill();
         load.stop.store(true, Ordering::Relaxed);

@@ -5,21 +5,19 @@ use crate::{
     harness::{Player, Remit, Setup, play, remit, succeed, text},
     ledger::copy_folder,
 };
+use remit_testkit::wait_until;
 use serde_json::{Value, json};
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output},
-    thread,
-    time::{Duration, Instant},
 };
 use tempfile::TempDir;
 
 /// What somebody does to a proof.
 type Tampering = fn(&mut Value);
 
-const PATIENCE: Duration = Duration::from_mins(1);
 /// A quorum of a witness that has cosigned nothing here.
 const UNSIGNED: &str = "witness w1 witness1.example/w+9755e017+BNYvAWoe/R5P33k+tCzYRHHhup8M8E0Sh7XMcfYWKHy4\nquorum w1";
 const BASIS: &str = "GDPR Art. 17(1)(a)";
@@ -54,11 +52,8 @@ impl Office {
 
     /// Waits until the record is in the published folder, which is off the path of requests.
     fn published(&self, record: &Value) {
-        let began = Instant::now();
-        while !self.remit.command(&["audit", "show", record.as_str().unwrap()]).output().unwrap().status.success() {
-            assert!(began.elapsed() < PATIENCE, "{record} is not published");
-            thread::sleep(Duration::from_millis(50));
-        }
+        let shown = || self.remit.command(&["audit", "show", record.as_str().unwrap()]).output().unwrap().status.success();
+        wait_until(&format!("{record} is published"), shown);
     }
 
     /// `remit audit disclose`: the file.

@@ -1,6 +1,7 @@
 //! A server as a user would set one up: `remit init`, `remit serve`, `remit agent add`, in a folder of its own.
 
 use remit_helpdesk::Desk;
+use remit_testkit::{PATIENCE, wait_for, wait_until};
 use serde_json::{Value, json};
 use std::{
     env, fs,
@@ -10,12 +11,9 @@ use std::{
     process::{Child, Command, Output, Stdio},
     sync::OnceLock,
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 use tempfile::TempDir;
-
-/// How long a program may take to say that it is ready.
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The binary under test: named by `REMIT_BIN`, else built.
 pub(crate) fn binary() -> &'static Path {
@@ -62,10 +60,6 @@ pub(crate) fn legacy_python() -> PathBuf {
 pub(crate) fn interop_python() -> PathBuf {
     let named = env::var_os("REMIT_E2E_INTEROP_PYTHON");
     named.map_or_else(|| panic!("cargo xtask interop runs this test"), PathBuf::from)
-}
-
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// A running program that ends with the test.
@@ -118,15 +112,8 @@ impl Running {
     pub(crate) fn stop(&mut self) {
         let signal = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
         assert!(signal.success());
-        let began = Instant::now();
-        while began.elapsed() < PATIENCE {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                assert!(status.success(), "after SIGTERM: {status}");
-                return;
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        panic!("SIGTERM did not stop it");
+        let status = wait_for("SIGTERM stops it", || self.child.try_wait().unwrap());
+        assert!(status.success(), "after SIGTERM: {status}");
     }
 }
 
@@ -152,7 +139,7 @@ impl Setup {
     /// `remit init` in a fresh folder.
     pub(crate) fn new() -> Self {
         let folder = TempDir::new().unwrap();
-        let port = free_port();
+        let port = remit_testkit::port();
         let listen = format!("127.0.0.1:{port}");
         let told = succeed(remit(&["init", "--dir", text(folder.path()), "--listen", &listen, "--json"]));
         let told: Value = serde_json::from_slice(&told.stdout).unwrap();
@@ -287,11 +274,7 @@ impl Remit {
 
     /// Waits until the first records are in the ledger folder, which is off the path of requests.
     pub(crate) fn published(&self) {
-        let began = Instant::now();
-        while !self.ledger().join("checkpoint").is_file() {
-            assert!(began.elapsed() < PATIENCE, "no checkpoint");
-            thread::sleep(Duration::from_millis(20));
-        }
+        wait_until("there is a checkpoint", || self.ledger().join("checkpoint").is_file());
     }
 
     /// An access token of an agent's own for one server, bound to its key.

@@ -11,6 +11,7 @@ use hyper_util::{
 };
 use remit_helpdesk::Desk;
 use remit_model::UnixTime;
+use remit_testkit::wait_until;
 use remit_token::{PrivateKey, dpop};
 use serde_json::{Value, json};
 use std::{
@@ -18,13 +19,10 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::Command,
-    thread,
-    time::{Duration, Instant, SystemTime},
+    time::SystemTime,
 };
 use tokio::runtime::Runtime;
 
-/// How long a state may take to come about.
-const PATIENCE: Duration = Duration::from_mins(1);
 /// Long-lived tokens, so that none has to be fetched during an outage.
 const AGENTS: &str = "\nagents:\n  access_token_lifetime: 3600\n";
 
@@ -40,12 +38,12 @@ fn without_the_keys_of_side_values_nothing_is_changed() {
     fs::rename(&keys, &away).unwrap();
     caller.until_refused("side_store_unavailable");
     nothing_happens(&caller, &desk, "side_store_unavailable");
-    eventually("/readyz says degraded", || ready(&caller).1.contains("side_store_unavailable"));
+    wait_until("/readyz says degraded", || ready(&caller).1.contains("side_store_unavailable"));
     assert_eq!(ready(&caller), (StatusCode::SERVICE_UNAVAILABLE, "degraded: side_store_unavailable\n".to_owned()));
 
     fs::rename(&away, &keys).unwrap();
     caller.until_done();
-    eventually("/readyz says ready", || ready(&caller).0 == StatusCode::OK);
+    wait_until("/readyz says ready", || ready(&caller).0 == StatusCode::OK);
     server.stop();
     in_order(&server, &["outage.began", "outage.over", "stop"]);
 }
@@ -75,7 +73,7 @@ fn after_a_step_of_the_clock_nothing_is_changed_until_it_has_settled() {
         nothing_happens(&caller, &desk, "clock_disrupted");
         assert_eq!(ready(&caller).0, StatusCode::SERVICE_UNAVAILABLE);
         caller.until_done();
-        eventually("/readyz says ready", || ready(&caller).0 == StatusCode::OK);
+        wait_until("/readyz says ready", || ready(&caller).0 == StatusCode::OK);
         server.stop();
         let records = in_order(&server, &["clock.stepped", "outage.began", "outage.over", "stop"]);
         let far: f64 = records[0]["ext"]["clock"]["step_ns"].as_str().unwrap().parse().unwrap();
@@ -107,7 +105,7 @@ fn a_full_disk_refuses_changes_and_serves_reads_from_the_spool_where_the_operato
 
     fs::remove_file(filler).unwrap();
     caller.until_done();
-    eventually("/readyz says ready", || ready(&caller).0 == StatusCode::OK);
+    wait_until("/readyz says ready", || ready(&caller).0 == StatusCode::OK);
     server.stop();
     let records = in_order(&server, &["outage.began", "tickets_read", "outage.over", "stop"]);
     let over = &records[2]["ext"]["outage"];
@@ -140,14 +138,6 @@ fn in_order(server: &Remit, actions: &[&str]) -> Vec<Value> {
     let mut find = |action: &&str| rest.find(|record| record["action"]["name"] == **action).cloned();
     let found = actions.iter().map(|action| find(action).unwrap_or_else(|| panic!("{action} is missing or not in its place")));
     found.collect()
-}
-
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
-        thread::sleep(Duration::from_millis(50));
-    }
 }
 
 fn ready(caller: &Caller) -> (StatusCode, String) {
@@ -223,11 +213,11 @@ impl Caller {
     }
 
     fn until_refused(&self, code: &str) {
-        eventually(code, || self.update("until refused").is_err_and(|refused| refused == code));
+        wait_until(code, || self.update("until refused").is_err_and(|refused| refused == code));
     }
 
     fn until_done(&self) {
-        eventually("changes are allowed again", || self.update("after").is_ok());
+        wait_until("changes are allowed again", || self.update("after").is_ok());
     }
 
     /// One call; the code of its refusal.

@@ -1,13 +1,12 @@
 //! The processes of stdio servers: they end with the server, however it ends.
 
 use crate::harness::{Remit, Setup, binary, text};
+use remit_testkit::wait_until;
 use serde_json::{Value, json};
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
     process::{Child, ChildStdin, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
 };
 
 /// A stdio server of a few lines that ignores the end of its standard input, as one does whose launcher holds it open.
@@ -73,16 +72,9 @@ impl Drop for Session {
     }
 }
 
-fn gone(pid: u32) -> bool {
-    let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(30) {
-        // A zombie has no command line.
-        if fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default().is_empty() {
-            return true;
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-    false
+fn gone(what: &str, pid: u32) {
+    // A zombie has no command line.
+    wait_until(what, || fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default().is_empty());
 }
 
 #[test]
@@ -91,9 +83,9 @@ fn a_stdio_server_behind_a_launcher_ends_with_the_server_that_is_stopped_or_kill
     remit.agent("planner", &["memo:*"]);
     let first = session(&remit);
     remit.kill();
-    assert!(gone(first.pid), "kill -9 left the stdio server running");
+    gone("kill -9 ends the stdio server", first.pid);
     remit.restart();
     let second = session(&remit);
     remit.stop();
-    assert!(gone(second.pid), "a stop left the stdio server running");
+    gone("a stop ends the stdio server", second.pid);
 }

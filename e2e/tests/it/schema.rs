@@ -1,8 +1,9 @@
 //! Every record of a real run fits the published JSON Schema, as a third party's validator reads it.
 
 use crate::harness::{Player, Setup, client, play, python, remit, root, succeed};
+use remit_testkit::wait_until;
 use serde_json::{Value, json};
-use std::{fs, process::Command, thread, time::Duration};
+use std::{fs, process::Command};
 
 #[test]
 fn every_record_of_a_run_fits_the_published_schema_and_broken_ones_do_not() {
@@ -15,7 +16,8 @@ fn every_record_of_a_run_fits_the_published_schema_and_broken_ones_do_not() {
     ]);
     play(Player::TypeScriptLegacy, &remit.directly("reader", "helpdesk"), &calls);
     remit.run(&["agent", "quarantine", "reader"]);
-    thread::sleep(Duration::from_millis(2_500));
+    let heartbeat = || remit.run(&["audit", "export", "--format", "jsonl"]).contains("\"record_type\":\"heartbeat\"");
+    wait_until("an idle log says that it lives", heartbeat);
     remit.stop();
     let output = succeed({
         let mut command = Command::new(python());

@@ -1,17 +1,14 @@
 //! Witnesses as other parties run them: they cosign, remember what a restored backup forgot, and are missed when gone.
 
-use crate::harness::{Remit, Running, Setup, free_port, remit, succeed, text};
+use crate::harness::{Remit, Running, Setup, remit, succeed, text};
+use remit_testkit::wait_until;
 use serde_json::Value;
 use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
-    thread,
-    time::{Duration, Instant},
 };
 use tempfile::TempDir;
-
-const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A witness in a folder and process of its own.
 pub(crate) struct Peer {
@@ -24,8 +21,13 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) fn start(log: &str) -> Self {
-        let mut peer =
-            Self { folder: TempDir::new().unwrap(), port: free_port(), log: log.to_owned(), vkey: String::new(), running: None };
+        let mut peer = Self {
+            folder: TempDir::new().unwrap(),
+            port: remit_testkit::port(),
+            log: log.to_owned(),
+            vkey: String::new(),
+            running: None,
+        };
         peer.restart();
         peer
     }
@@ -62,14 +64,6 @@ pub(crate) fn policy_file(dir: &Path, log: &str, peers: &[Peer], quorum: &str) -
     let file = dir.join("witnesses.policy");
     fs::write(&file, format!("log {log}\n{}group all {quorum}{names}\nquorum all\n", lines.collect::<String>())).unwrap();
     file
-}
-
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
-        thread::sleep(Duration::from_millis(50));
-    }
 }
 
 fn said(output: &Output) -> String {
@@ -196,13 +190,13 @@ fn a_lost_quorum_refuses_changes_until_it_is_back() {
     }
     peers[1].kill();
     let mut n = 0;
-    eventually("a change is refused", || {
+    wait_until("a change is refused", || {
         n += 1;
         let output = server.command(&["agent", "add", &format!("during{n}"), "--scope", "helpdesk:*"]).output().unwrap();
         !output.status.success() && said(&output).contains("witness_quorum_lost")
     });
     peers[0].restart();
-    eventually("changes are allowed again", || {
+    wait_until("changes are allowed again", || {
         n += 1;
         let output = server.command(&["agent", "add", &format!("after{n}"), "--scope", "helpdesk:*"]).output().unwrap();
         output.status.success()
