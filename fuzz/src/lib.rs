@@ -1,8 +1,31 @@
-//! Fuzz targets, one module for each crate that reads hostile bytes.
+//! Fuzz targets: one function for each parser of hostile bytes, which panics where a property does not hold.
 //!
-//! The body of a target is a plain function in a module here, so that the crate's own tests replay `seeds/TARGET` on
-//! every run without a fuzzer (they include the module by path). To search for new inputs:
-//! `cargo fuzz run model_json fuzz/corpus/model_json fuzz/seeds/model_json`. An input that once failed becomes a seed.
+//! `cargo xtask fuzz` searches for new inputs with libFuzzer. The tests of this crate replay what is committed: `seeds/TARGET`
+//! was written by hand, `corpus/TARGET` is the minimised result of a search. An input that once failed becomes a seed.
 
+pub mod authority;
+pub mod gateway;
 pub mod insight;
+pub mod ledger;
 pub mod model;
+mod road;
+pub mod token;
+
+/// The body of one target.
+pub type Target = fn(&[u8]);
+
+/// Every target by its name.
+pub const TARGETS: [(&str, Target); 12] = [
+    ("authority_requests", authority::requests),
+    ("gateway_authzen", gateway::authzen),
+    ("gateway_schemas", gateway::schemas),
+    ("gateway_streams", gateway::streams),
+    ("insight_upstream", insight::upstream),
+    ("ledger_notes", ledger::notes),
+    ("ledger_records", ledger::records),
+    ("model_authority", model::authority),
+    ("model_call", model::call),
+    ("model_json", model::json),
+    ("model_words", model::words),
+    ("token_jws", token::jws),
+];

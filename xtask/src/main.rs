@@ -11,6 +11,7 @@ mod counts;
 mod deny;
 mod docs;
 mod flame;
+mod fuzz;
 mod generated;
 mod interop;
 mod layers;
@@ -32,12 +33,15 @@ cargo xtask CHORE
   bench     measure against the floor of this machine, in the release profile; --quick takes minutes, not an hour;
             --counts counts instructions, signatures, statements and the like, and shows them beside the baseline;
             --baseline --reason \"WHY\" takes them into bench/baseline.json; --profile draws where the main roads' time goes
+  fuzz      search for inputs that break a fuzz target, all or those named; --seconds N for each (60);
+            --keep writes the minimised results to fuzz/corpus
   setup     install what the end-to-end tests need (Chromium, npm and Python packages)
   interop   end-to-end tests with further agent frameworks, all or those named; installs what they need
   layers    no crate imports upwards, and none imports what its layer must not contain;
             no crate has more import circles between its files than the table in layers.rs says
   sizes     no source file is longer than its budget
-  words     no committed file names a machine's path or a package registry's host
+  words     no committed file names a machine's path or a package registry's host; no test waits for a fixed time without a
+            reason, or lets go of a port before it is used
   docs      links lead somewhere, crates say what they are, the documents every project needs are there
   deny      bans, licences and sources of every dependency, as deny.toml says
   schemas   write the generated files anew; with --check, fail if one is not current
@@ -60,6 +64,7 @@ fn chore(words: &[&str]) -> Result<()> {
         ["test"] => suite::test(),
         ["check"] => suite::check(),
         ["bench", more @ ..] => bench::run(more),
+        ["fuzz", more @ ..] => fuzz::run(more),
         ["setup"] => setup::all(),
         ["interop", names @ ..] => interop::run(names),
         ["layers"] => layers::check(),

@@ -11,7 +11,6 @@ pub mod compare;
 pub mod cosign;
 pub mod dir;
 pub mod field_proof;
-pub mod fuzz;
 pub mod hash;
 pub mod note;
 pub mod policy;

@@ -1,54 +1,18 @@
-//! Replays the committed fuzz corpus, and garbage besides.
+//! Garbage for the fuzz targets of the ledger, and what writes their seeds. The fuzz crate replays these.
 
 use crate::{
+    fuzz,
     witnessing::{policy_text, witness},
     world::{World, files, log_key},
 };
 use proptest::prelude::*;
-use remit_ledger::{Hash, field_proof::FieldProof, fuzz, proof::Proof, tile, witness::Request};
+use remit_ledger::{Hash, field_proof::FieldProof, proof::Proof, tile, witness::Request};
 use serde_json::{Value, json};
 use std::{fs, path::Path};
 
-type Target = fn(&[u8]);
-
-const TARGETS: [(&str, Target); 12] = [
-    ("note", fuzz::note),
-    ("checkpoint", fuzz::checkpoint),
-    ("tile_path", fuzz::tile_path),
-    ("bundle", fuzz::bundle),
-    ("record", fuzz::record),
-    ("side", fuzz::side),
-    ("policy", fuzz::policy),
-    ("tlog_proof", fuzz::tlog_proof),
-    ("witness_request", fuzz::witness_request),
-    ("witness_answer", fuzz::witness_answer),
-    ("field_proof", fuzz::field_proof),
-    ("disclosure", fuzz::disclosure),
-];
-
 #[test]
-fn the_corpus_breaks_nothing() {
-    for (name, target) in TARGETS {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(name);
-        let files: Vec<_> = fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();
-        assert!(files.len() >= 3, "{name} has {} files", files.len());
-        for file in files {
-            let seed = fs::read(&file).unwrap();
-            target(&seed);
-            // Close to what parses: cut at many places, and with one bit flipped in many bytes.
-            for at in (0..seed.len()).step_by(1 + seed.len() / 150) {
-                target(&seed[..at]);
-                let mut flipped = seed.clone();
-                flipped[at] ^= 1 << (at % 8);
-                target(&flipped);
-            }
-        }
-    }
-}
-
-#[test]
-#[ignore = "writes the corpus; run after a change of format"]
-fn write_the_corpus() {
+#[ignore = "writes the seeds; run after a change of format"]
+fn write_the_seeds() {
     let world = World::of(5);
     let files = files(&world.entries(), &world.sides());
     let note = files["checkpoint"].clone();
@@ -95,10 +59,11 @@ fn write_the_corpus() {
         ("disclosure", disclosures()),
     ];
     for (name, seeds) in seeds {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(name);
-        fs::create_dir_all(&folder).unwrap();
+        let holds_records = ["bundle", "record", "side", "field_proof", "disclosure"].contains(&name);
+        let target = if holds_records { "ledger_records" } else { "ledger_notes" };
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(target);
         for (number, seed) in seeds.iter().enumerate() {
-            fs::write(folder.join(format!("{number:02}")), seed).unwrap();
+            fs::write(folder.join(format!("{name}-{number:02}")), seed).unwrap();
         }
     }
 }
@@ -123,15 +88,13 @@ fn disclosures() -> Vec<Vec<u8>> {
 proptest! {
     #[test]
     fn garbage_breaks_nothing(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-        for (_, target) in TARGETS {
-            target(&bytes);
-        }
+        fuzz::notes(&bytes);
+        fuzz::records(&bytes);
     }
 
     #[test]
     fn garbage_text_breaks_nothing(text in "(tile/|log\n|old |index |quorum |group |\u{2014} |\\{\"|[0-9x/.p+ \n\"\\}:,=]){0,30}") {
-        for (_, target) in TARGETS {
-            target(text.as_bytes());
-        }
+        fuzz::notes(text.as_bytes());
+        fuzz::records(text.as_bytes());
     }
 }

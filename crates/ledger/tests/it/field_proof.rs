@@ -3,7 +3,6 @@
 use crate::world::{World, log_key, rich_decision};
 use remit_ledger::{
     field_proof::{FieldProof, FieldProofError},
-    fuzz,
     note::SigningKey,
     policy::Policy,
     record::Opening,
@@ -89,9 +88,9 @@ fn whatever_is_changed_is_refused() {
         assert!(FieldProof::parse(changed.as_bytes()).and_then(|proof| proof.verify(&trusted).map(drop)).is_err(), "{to}");
     }
     for at in (0..file.len()).step_by(97) {
-        fuzz::field_proof(&file.as_bytes()[..at]);
+        crate::fuzz::field_proof(&file.as_bytes()[..at]);
         let mut flipped = file.clone().into_bytes();
         flipped[at] ^= 1 << (at % 8);
-        fuzz::field_proof(&flipped);
+        crate::fuzz::field_proof(&flipped);
     }
 }

@@ -8,6 +8,9 @@ mod completeness;
 mod corpus;
 mod directory;
 mod field_proof;
+#[path = "../../../../fuzz/src/ledger.rs"]
+#[expect(unreachable_pub, reason = "public in the fuzz crate")]
+mod fuzz;
 mod note;
 mod proofs;
 mod record;

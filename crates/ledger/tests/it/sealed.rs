@@ -3,7 +3,7 @@
 use crate::world::{ORIGIN, World, files, intent, log_key, plain, reader_of, rich_decision, sealer};
 use proptest::prelude::*;
 use remit_ledger::{
-    Draft, Keyring, Reader, Record, Report, Sealed, Sealer, Side, Trust, fuzz,
+    Draft, Keyring, Reader, Record, Report, Sealed, Sealer, Side, Trust,
     record::{Classification, Opening, Party, PartyKind, RecordType, Resource},
     vault::{Key, KeyId, Subject, SubjectKey},
     verify::verify_log,
@@ -244,7 +244,7 @@ fn hostile_sealed_fields_are_refused() {
         let mut side = good.clone();
         change(&mut side["fields"]["/owner"]);
         let bytes = remit_model::json::canonical(&side);
-        fuzz::side(&bytes);
+        crate::fuzz::side(&bytes);
         assert!(Side::parse(&bytes).is_err(), "{}", side["fields"]["/owner"]);
     };
     let id = |n: u8| json!(KeyId::new([n; 16]).as_str());

@@ -8,7 +8,6 @@ mod doors;
 mod grants;
 mod masking;
 mod oracle;
-mod seeds;
 mod shown_schema;
 mod support;
 mod vectors;

@@ -1,14 +1,33 @@
-//! The bodies of the fuzz targets: every parser that meets hostile bytes, with the property it must keep.
-//!
-//! A target is `fuzz_target!(|data: &[u8]| remit_ledger::fuzz::note(data))`; the committed corpus is replayed by the
-//! tests. A body panics only when a property is broken.
+//! Bodies of the targets for `remit-ledger`. They panic where a property does not hold.
 
-use crate::{checkpoint::Checkpoint, note::Note, policy::Policy, proof::Proof, record::Record, record::Side, tile, witness};
+use remit_ledger::{
+    checkpoint::Checkpoint,
+    field_proof::FieldProof,
+    note::{Note, SIGNATURE_LIMIT},
+    policy::Policy,
+    proof::Proof,
+    record::Record,
+    record::Side,
+    tile,
+    vault::Keyring,
+    witness,
+};
+
+/// Everything that a log, its mirrors and its witnesses exchange.
+pub fn notes(data: &[u8]) {
+    for target in [note, checkpoint, tile_path, policy, tlog_proof, witness_request, witness_answer] {
+        target(data);
+    }
+}
+
+/// Everything that holds records or values.
+pub fn records(data: &[u8]) {
+    for target in [bundle, record, side, field_proof, disclosure] {
+        target(data);
+    }
+}
 
 /// Signed notes: whatever parses is made of its own text.
-///
-/// # Panics
-/// When the property is broken.
 pub fn note(data: &[u8]) {
     if let Ok(note) = Note::parse(data) {
         assert!(data.starts_with(note.text.as_bytes()), "the text is not a prefix of the note");
@@ -16,9 +35,6 @@ pub fn note(data: &[u8]) {
 }
 
 /// Checkpoints: one checkpoint has one spelling.
-///
-/// # Panics
-/// When the property is broken.
 pub fn checkpoint(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(checkpoint) = Checkpoint::parse(text) {
@@ -27,9 +43,6 @@ pub fn checkpoint(data: &[u8]) {
 }
 
 /// Tile paths: one tile has one path.
-///
-/// # Panics
-/// When the property is broken.
 pub fn tile_path(data: &[u8]) {
     let Ok(path) = std::str::from_utf8(data) else { return };
     if let Ok(tile) = tile::Tile::parse(path) {
@@ -38,9 +51,6 @@ pub fn tile_path(data: &[u8]) {
 }
 
 /// Entry bundles: what parses encodes to the same bytes.
-///
-/// # Panics
-/// When the property is broken.
 pub fn bundle(data: &[u8]) {
     let Some((&width, bytes)) = data.split_first() else { return };
     if let Ok(entries) = tile::parse_bundle(bytes, u16::from(width) + 1) {
@@ -49,9 +59,6 @@ pub fn bundle(data: &[u8]) {
 }
 
 /// Records: whatever parses is canonical, so its bytes are those of its value.
-///
-/// # Panics
-/// When the property is broken.
 pub fn record(data: &[u8]) {
     if let Ok(record) = Record::parse(data) {
         assert_eq!(remit_model::json::canonical(record.value()), data, "a second spelling");
@@ -60,9 +67,6 @@ pub fn record(data: &[u8]) {
 }
 
 /// Side values: reading, hashing and writing never fail once parsed.
-///
-/// # Panics
-/// When the property is broken.
 pub fn side(data: &[u8]) {
     if let Ok(side) = Side::parse(data) {
         assert_eq!(Side::parse(&side.to_bytes()).ok(), Some(side), "written otherwise than read");
@@ -70,9 +74,6 @@ pub fn side(data: &[u8]) {
 }
 
 /// Policy files: written out and read again, a policy whose names are text says the same.
-///
-/// # Panics
-/// When the property is broken.
 pub fn policy(data: &[u8]) {
     let Ok(policy) = Policy::parse(data) else { return };
     if std::str::from_utf8(data).is_ok() {
@@ -81,9 +82,6 @@ pub fn policy(data: &[u8]) {
 }
 
 /// Proof files: one proof has one spelling.
-///
-/// # Panics
-/// When the property is broken.
 pub fn tlog_proof(data: &[u8]) {
     if let Ok(proof) = Proof::parse(data) {
         assert_eq!(proof.to_bytes(), data, "a second spelling");
@@ -91,9 +89,6 @@ pub fn tlog_proof(data: &[u8]) {
 }
 
 /// What a witness is asked: one request has one spelling, and judging it never fails otherwise than by refusing.
-///
-/// # Panics
-/// When the property is broken.
 pub fn witness_request(data: &[u8]) {
     if let Ok(request) = witness::Request::parse(data) {
         assert_eq!(request.to_bytes(), data, "a second spelling");
@@ -102,13 +97,10 @@ pub fn witness_request(data: &[u8]) {
 }
 
 /// What a witness answers: lines that are written as they were read.
-///
-/// # Panics
-/// When the property is broken.
 pub fn witness_answer(data: &[u8]) {
     let _ = witness::parse_size(data);
     if let Ok(lines) = witness::parse_lines(data)
-        && lines.len() < crate::note::SIGNATURE_LIMIT
+        && lines.len() < SIGNATURE_LIMIT
     {
         let text: String = lines.iter().map(ToString::to_string).collect();
         assert_eq!(text.as_bytes(), data, "a second spelling");
@@ -116,17 +108,14 @@ pub fn witness_answer(data: &[u8]) {
 }
 
 /// Field proofs: what parses is written the same again.
-///
-/// # Panics
-/// When the property is broken.
 pub fn field_proof(data: &[u8]) {
-    if let Ok(proof) = crate::field_proof::FieldProof::parse(data) {
-        let again = crate::field_proof::FieldProof::parse(&proof.to_bytes());
+    if let Ok(proof) = FieldProof::parse(data) {
+        let again = FieldProof::parse(&proof.to_bytes());
         assert_eq!(again.ok(), Some(proof), "written otherwise than read");
     }
 }
 
 /// Disclosure files: reading never fails but in words.
 pub fn disclosure(data: &[u8]) {
-    let _ = crate::vault::Keyring::from_disclosure(data);
+    let _ = Keyring::from_disclosure(data);
 }
