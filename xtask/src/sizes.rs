@@ -25,7 +25,7 @@ pub(crate) fn check() -> Result<()> {
     run::verdict("sizes", &format!("{} files, mean {mean} lines, largest {largest}", sizes.len()), &findings)
 }
 
-fn is_test(file: &Path) -> bool {
+pub(crate) fn is_test(file: &Path) -> bool {
     file.components().any(|part| part.as_os_str() == "tests") || file.file_name().is_some_and(|name| name == "tests.rs")
 }
 

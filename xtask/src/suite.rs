@@ -1,7 +1,12 @@
 //! `cargo xtask test`: everything that must hold before a change lands, cheapest first.
 
 use crate::{counts, deny, docs, generated, interop, layers, run, setup, sizes, words};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use std::time::{Duration, Instant};
+
+/// The most that all tests together may take on two cores, builds apart. Several times what they take, so that only a test that
+/// hangs or waits for no reason exceeds it.
+const LONGEST: Duration = Duration::from_mins(45);
 
 pub(crate) fn test() -> Result<()> {
     setup::all()?;
@@ -33,12 +38,26 @@ fn tests() -> Result<()> {
     let binary = generated::binary()?.display().to_string();
     let python = setup::python().display().to_string();
     let variables = [("REMIT_BIN", binary.as_str()), ("REMIT_E2E_PYTHON", python.as_str())];
+    let test = |arguments: &[&str]| run::run_in(&run::root(), &cargo, arguments, &variables);
     if run::answers("cargo-nextest") {
-        run::run_in(&run::root(), &cargo, &["nextest", "run", "--workspace", "--locked"], &variables)?;
+        test(&["nextest", "run", "--workspace", "--locked", "--no-run"])?;
+        timed(|| test(&["nextest", "run", "--workspace", "--locked"]))?;
         // nextest does not run the examples in the documentation.
-        run::run_in(&run::root(), &cargo, &["test", "--workspace", "--locked", "--doc", "--quiet"], &variables)
+        test(&["test", "--workspace", "--locked", "--doc", "--quiet"])
     } else {
         println!("test: cargo-nextest is not installed: using cargo test");
-        run::run_in(&run::root(), &cargo, &["test", "--workspace", "--locked", "--no-fail-fast"], &variables)
+        test(&["test", "--workspace", "--locked", "--no-run"])?;
+        timed(|| test(&["test", "--workspace", "--locked", "--no-fail-fast"]))
     }
+}
+
+/// Says how long the tests took, and fails when that was too long.
+#[expect(clippy::disallowed_methods, reason = "the suite takes real time")]
+fn timed(tests: impl FnOnce() -> Result<()>) -> Result<()> {
+    let began = Instant::now();
+    tests()?;
+    let took = began.elapsed();
+    println!("test: all tests took {} s; {} s is the most", took.as_secs(), LONGEST.as_secs());
+    ensure!(took <= LONGEST, "the tests take too long: find which with `cargo nextest run --status-level pass`");
+    Ok(())
 }
