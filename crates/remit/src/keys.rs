@@ -118,3 +118,78 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         text
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn written(text: &[u8], mode: u32) -> (tempfile::TempDir, std::path::PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("secret");
+        fs::write(&file, text).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        (dir, file)
+    }
+
+    #[test]
+    fn the_keys_of_a_server_are_its_owners_alone_and_are_never_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let vkey = create(dir.path(), "remit.example/log", &Ambient::system()).unwrap();
+        assert!(vkey.starts_with("remit.example/log+"), "{vkey}");
+        for file in fs::read_dir(dir.path()).unwrap() {
+            let file = file.unwrap();
+            assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{file:?}");
+        }
+        let keys = read(dir.path()).unwrap();
+        let seeds = BTreeSet::from([keys.record, keys.log, keys.pepper, keys.vault]);
+        assert_eq!(seeds.len(), 4, "one key has two purposes");
+        assert!(create(dir.path(), "remit.example/log", &Ambient::system()).is_err(), "written over");
+        assert_eq!(read(dir.path()).unwrap().log, keys.log);
+    }
+
+    #[test]
+    fn a_missing_key_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        create(dir.path(), "remit.example/log", &Ambient::system()).unwrap();
+        for name in ["issuer.pem", "record.seed", "log.seed", "pepper.seed", "vault.seed"] {
+            let kept = fs::read(dir.path().join(name)).unwrap();
+            fs::remove_file(dir.path().join(name)).unwrap();
+            let error = format!("{:#}", read(dir.path()).unwrap_err());
+            assert!(error.contains(name), "{name}: {error}");
+            write_private(&dir.path().join(name), kept.trim_ascii_end()).unwrap();
+        }
+        read(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_seed_is_64_hexadecimal_digits() {
+        let (good, odd, short, long) = ("0a".repeat(32), "0".repeat(63), "0a".repeat(31), "0a".repeat(33));
+        let wrong = ["", &odd, &short, &long, &"zz".repeat(32), &"é".repeat(32), &format!("{} 0a", "0a".repeat(31))];
+        for text in wrong {
+            let (_dir, file) = written(text.as_bytes(), 0o600);
+            let error = read_seed(&file).unwrap_err().to_string();
+            assert!(error.contains("not 64 hexadecimal digits"), "{text}: {error}");
+        }
+        let (_dir, file) = written(format!("{good}\n").as_bytes(), 0o600);
+        assert_eq!(read_seed(&file).unwrap(), [10; 32]);
+    }
+
+    #[test]
+    fn a_secret_that_everybody_can_read_is_refused() {
+        for mode in [0o604, 0o606, 0o666, 0o777] {
+            let (_dir, file) = written(b"secret", mode);
+            let error = read_secret(&file).unwrap_err().to_string();
+            assert!(error.contains("chmod"), "{mode:o}: {error}");
+        }
+        let (_dir, file) = written(b"secret\n", 0o400);
+        assert_eq!(read_secret(&file).unwrap(), "secret");
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused_with_its_file() {
+        let (_dir, file) = written(b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", 0o600);
+        let error = format!("{:#}", read_key(&file).unwrap_err());
+        assert!(error.contains("secret"), "{error}");
+    }
+}

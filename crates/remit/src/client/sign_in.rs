@@ -121,11 +121,49 @@ mod tests {
             let lock = two.lock().await.unwrap();
             two.read(&lock).unwrap()
         });
+        // PAUSE: the other looks at the lock meanwhile.
         tokio::time::sleep(3 * LOCK_EVERY).await;
         assert!(!waiting.is_finished(), "the lock is held");
         one.keep("second", &lock).unwrap();
         drop(lock);
         assert_eq!(waiting.await.unwrap(), "second");
+    }
+
+    #[tokio::test]
+    async fn a_process_killed_while_it_wrote_leaves_the_last_token_and_no_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let sign_in = sign_in(dir.path());
+        let lock = sign_in.lock().await.unwrap();
+        sign_in.keep("first", &lock).unwrap();
+        // What a process leaves that is killed between writing the successor and putting it in place.
+        fs::write(sign_in.file.with_extension("new"), "hal").unwrap();
+        drop(lock);
+        let lock = sign_in.lock().await.unwrap();
+        assert_eq!(sign_in.read(&lock).unwrap(), "first");
+        sign_in.keep("second", &lock).unwrap();
+        assert_eq!(sign_in.read(&lock).unwrap(), "second");
+    }
+
+    #[tokio::test]
+    async fn sign_ins_at_two_servers_do_not_wait_for_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let other = SignIn::beside(&dir.path().join("planner.pem"), "files", "https://gw.example/mcp/files");
+        let (one, two) = (sign_in(dir.path()).lock().await.unwrap(), other.lock().await.unwrap());
+        other.keep("token", &two).unwrap();
+        assert!(!sign_in(dir.path()).exists());
+        drop(one);
+    }
+
+    #[tokio::test]
+    async fn a_token_that_others_can_read_and_a_lock_that_cannot_be_written_are_errors() {
+        let dir = tempfile::tempdir().unwrap();
+        let sign_in = sign_in(dir.path());
+        let lock = sign_in.lock().await.unwrap();
+        sign_in.keep("token", &lock).unwrap();
+        fs::set_permissions(&sign_in.file, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(sign_in.read(&lock).unwrap_err().to_string().contains("chmod"));
+        let nowhere = SignIn::beside(&dir.path().join("missing/planner.pem"), "helpdesk", "https://gw.example/mcp/helpdesk");
+        assert!(nowhere.lock().await.unwrap_err().to_string().contains("cannot write"));
     }
 
     #[tokio::test]

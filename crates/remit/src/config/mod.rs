@@ -15,3 +15,6 @@ pub(crate) mod witnesses;
 pub(crate) use capture_rules::captures;
 pub(crate) use load::{Loaded, entitlements, load, log_origin, report};
 pub(crate) use sections::{IdentityProvider, McpServer, Reads, schema};
+
+#[cfg(test)]
+mod tests;

@@ -144,6 +144,7 @@ async fn a_client_that_reads_nothing_is_cut() {
             if socket.writable().await.is_err() || socket.try_write(b"x").is_err() {
                 return;
             }
+            // PAUSE: between two looks.
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     };
