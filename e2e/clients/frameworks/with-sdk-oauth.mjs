@@ -21,6 +21,8 @@ const provider = {
   dpop: () => dpop,
   async redirectToAuthorization(url) {
     if (kept.answer) throw new Error('the person is asked to sign in a second time');
+    // The metadata suggests the tools that read; this application knows that it changes tickets as well.
+    url.searchParams.set('scope', `${url.searchParams.get('scope')} helpdesk:tickets_update`);
     kept.answer = (await consent(url.href, to, connect)).url.searchParams;
   },
 };

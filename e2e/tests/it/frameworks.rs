@@ -27,7 +27,6 @@ const PATIENCE: Duration = Duration::from_mins(2);
 const FINAL_TEXT: &str = "done";
 
 #[test]
-#[ignore = "until a refused call is a tool result, and a refresh token can be presented twice at once"]
 fn python_frameworks_see_refusals_and_survive_expiry_and_a_restart() {
     let mut fleet = Fleet::new();
     fleet.start_both("pydantic-ai", || program(python(), "with_pydantic_ai.py"));
@@ -37,7 +36,6 @@ fn python_frameworks_see_refusals_and_survive_expiry_and_a_restart() {
 }
 
 #[test]
-#[ignore = "until a refused call is a tool result, and a refresh token can be presented twice at once"]
 fn typescript_frameworks_see_refusals_and_survive_expiry_and_a_restart() {
     let mut fleet = Fleet::new();
     fleet.start_both("@ai-sdk/mcp", || program("node".into(), "with-ai-sdk.mjs"));
@@ -237,7 +235,7 @@ impl Fleet {
     /// Runs all programs to the end, then checks what each model saw, what reached the helpdesk and what the ledger holds.
     fn run(mut self) {
         self.wait_for_pause("expired");
-        // Every program has a token by now. When this has passed, none of these tokens is valid.
+        // PAUSE: every program has a token by now. When this has passed, none of these tokens is valid.
         thread::sleep(Duration::from_secs(LIFETIME + 1));
         self.resume();
         self.wait_for_pause("restarted");
