@@ -112,6 +112,9 @@ struct Check<'a> {
 impl Check<'_> {
     /// Shape: each section, each server and each account on its own, so that one mistake does not hide the next.
     fn sections(&mut self, root: &Node) -> Config {
+        if !root.is_mapping() && !root.is_null() {
+            self.complain(Some(root.line), "the configuration must be a mapping of sections, such as `server:`".to_owned());
+        }
         let mut config = Config {
             server: self.section(root, "server"),
             storage: self.section(root, "storage"),
@@ -126,6 +129,12 @@ impl Check<'_> {
         for (key, node) in root.members() {
             match key.as_str() {
                 "server" | "storage" | "ledger" | "agents" | "policies" | "authzen" | "observe" => {}
+                "identity_providers" if !node.is_list() && !node.is_null() => {
+                    self.complain(Some(node.line), "identity_providers: must be a list of providers".to_owned());
+                }
+                "mcp_servers" if !node.is_mapping() && !node.is_null() => {
+                    self.complain(Some(node.line), "mcp_servers: must be a mapping from each server's name to its settings".to_owned());
+                }
                 "identity_providers" => config.identity_providers = node.items().iter().filter_map(|item| self.part(item, key)).collect(),
                 "mcp_servers" => {
                     config.mcp_servers = node.members().iter().filter_map(|(name, item)| Some((name.clone(), self.part(item, &format!("mcp_servers.{name}"))?))).collect();

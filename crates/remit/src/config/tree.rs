@@ -39,6 +39,19 @@ impl Node {
         }
     }
 
+    pub(crate) fn is_mapping(&self) -> bool {
+        matches!(self.tree, Tree::Map(_))
+    }
+
+    pub(crate) fn is_list(&self) -> bool {
+        matches!(self.tree, Tree::List(_))
+    }
+
+    /// Whether nothing stands there, as in an empty file.
+    pub(crate) fn is_null(&self) -> bool {
+        matches!(self.tree, Tree::Scalar(Value::Null))
+    }
+
     /// Members of a mapping, in the file's order; nothing for other values.
     pub(crate) fn members(&self) -> &[(String, Self)] {
         if let Tree::Map(members) = &self.tree { members } else { &[] }

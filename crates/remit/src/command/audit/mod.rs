@@ -53,7 +53,11 @@ pub(crate) enum AuditCommand {
     /// Find records by who, what, which and when
     Search(search::Search),
     /// Print the JSON Schema of a record
-    Schema,
+    Schema {
+        /// Accepted for uniformity; the schema is JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Runs the command; `false` when a check failed.
@@ -79,7 +83,7 @@ pub(crate) async fn run(command: &AuditCommand, ambient: &Ambient) -> Result<boo
         AuditCommand::Reconcile(_) => Ok(true),
         AuditCommand::Export(args) => export::run(args, &ambient).map(|()| true),
         AuditCommand::Search(args) => search::run(args, &ambient).map(|()| true),
-        AuditCommand::Schema => {
+        AuditCommand::Schema { .. } => {
             out!("{}", remit_ledger::record::JSON_SCHEMA);
             Ok(true)
         }
