@@ -55,6 +55,18 @@ pub struct ToolRule {
     pub title: Option<String>,
     /// Whom a call of the tool is about.
     pub subject: Option<SubjectRule>,
+    /// The name by which clients see and call the tool. Grants, policies and records know only the tool's own name.
+    pub alias: Option<String>,
+}
+
+/// Longest name of a tool that large model interfaces take, in bytes.
+pub const MODEL_NAME_LIMIT: usize = 64;
+
+/// Whether large model interfaces take a tool of this name: letters, digits, `_` and `-`, 64 at most. Frameworks pass the names of
+/// tools to the model unchanged.
+pub fn is_model_name(name: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    (1..=MODEL_NAME_LIMIT).contains(&name.len()) && name.bytes().all(letter)
 }
 
 /// Where a call says whom it is about, so that what is recorded of it can be forgotten with that person.
@@ -116,12 +128,35 @@ impl Server {
     pub fn class_of(&self, action: &str) -> ToolClass {
         self.tools.get(action).map(|rule| rule.class).unwrap_or_default()
     }
+
+    /// The tool that a client means by a name: an alias stands for its tool, any other name for itself.
+    pub fn tool_named<'a>(&'a self, name: &'a str) -> &'a str {
+        if self.tools.contains_key(name) {
+            return name;
+        }
+        self.tools.iter().find(|(_, rule)| rule.alias.as_deref() == Some(name)).map_or(name, |(tool, _)| tool)
+    }
+
+    /// The name by which clients know a tool.
+    pub fn alias_of<'a>(&'a self, tool: &'a str) -> &'a str {
+        self.tools.get(tool).and_then(|rule| rule.alias.as_deref()).unwrap_or(tool)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn model_interfaces_take_letters_digits_underscores_and_hyphens() {
+        for good in ["a", "tickets_read", "Get-Ticket2", &"x".repeat(64)] {
+            assert!(is_model_name(good), "{good}");
+        }
+        for bad in ["", "tickets.read", "a b", "a:b", "a/b", "\u{dc}bersicht", &"x".repeat(65)] {
+            assert!(!is_model_name(bad), "{bad}");
+        }
+    }
 
     #[test]
     fn a_call_names_whom_its_argument_names_and_nobody_else() {

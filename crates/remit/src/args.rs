@@ -57,6 +57,20 @@ pub(crate) enum ConfigCommand {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum ServerCommand {
+    /// Ask an upstream which tools it offers, and print them as YAML to paste into remit.yaml
+    Tools(ServerName),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServerName {
+    /// The server's name in `mcp_servers`
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) config: ConfigArg,
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum AgentCommand {
     /// Register an agent, with a new key of its own
     Add(AgentAdd),

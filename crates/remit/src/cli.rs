@@ -1,7 +1,7 @@
 //! The command line: its commands. What each does is in its own file.
 
 use crate::{
-    args::{AgentCommand, ConfigArg, ConfigCommand, Connect, Demo, Init, LoginServer, TokenCommand},
+    args::{AgentCommand, ConfigArg, ConfigCommand, Connect, Demo, Init, LoginServer, ServerCommand, TokenCommand},
     command::audit::AuditCommand,
     witness::Witness,
 };
@@ -28,6 +28,9 @@ pub(crate) enum Command {
     /// Check or describe the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// The upstream servers
+    #[command(subcommand)]
+    Server(ServerCommand),
     /// The agent registry
     #[command(subcommand)]
     Agent(AgentCommand),

@@ -79,6 +79,10 @@ async fn run(command: Command) -> Result<bool> {
             witness::run(&args, &ambient).await?;
         }
         Command::Config(command) => return Ok(command::config::run(&command)),
+        Command::Server(command) => {
+            logs("warn");
+            command::server::run(&command).await?;
+        }
         Command::Agent(command) => agent::run(&command, &ambient).await?,
         Command::Connect(args) => {
             logs("warn");

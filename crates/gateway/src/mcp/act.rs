@@ -76,13 +76,18 @@ fn only(params: &Map<String, Value>, method: &str) -> Result<(), Refusal> {
     }
 }
 
-/// The act of calling a tool.
+/// Whether a tool of this name can be called; others are not listed. `mcp:` is how grants name the other methods of the protocol.
+pub(crate) fn is_tool_name(name: &str) -> bool {
+    !name.starts_with("mcp:") && name.len() <= NAME_LIMIT && display::is_name(name)
+}
+
+/// The act of calling a tool, by its own name or its alias.
 ///
 /// # Errors
 /// `request_malformed` when the tool's name is not one.
 pub(crate) fn tool(server: &Server, name: &str, arguments: Value) -> Result<Act, Refusal> {
-    // `mcp:` is how grants name the other methods of the protocol.
-    if name.starts_with("mcp:") || name.len() > NAME_LIMIT || !display::is_name(name) {
+    let name = server.tool_named(name);
+    if !is_tool_name(name) {
         let reason = format!("a tool's name is a displayable text of 1 to {NAME_LIMIT} bytes that does not begin with `mcp:`");
         return Err(malformed(reason));
     }

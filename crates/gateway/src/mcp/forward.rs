@@ -174,6 +174,10 @@ fn outgoing<'a>(call: &'a McpCall, act: &'a Act, state: &ReturnedState, link: &L
     let params = call.request.params.iter().filter(|(name, _)| crosses(name));
     let mut params: Map<String, Value> = params.map(|(name, value)| (name.clone(), value.clone())).collect();
     let dropped = revision::strip_envelope(&mut params);
+    if tool {
+        // The client may know the tool by an alias.
+        params.insert("name".to_owned(), json!(act.action));
+    }
     if let ReturnedState::Upstream(state) = state {
         params.insert("requestState".to_owned(), state.clone());
     }

@@ -18,6 +18,7 @@ pub(crate) mod list;
 pub(crate) mod list_view;
 pub(crate) mod lists;
 pub(crate) mod mcp_call;
+pub(crate) mod offer;
 pub(crate) mod owner;
 pub(crate) mod passing;
 pub(crate) mod question;

@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::any,
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -156,13 +157,21 @@ fn modern_rules(headers: &HeaderMap, body: &Value, method: &str) -> Option<Respo
         && meta["io.modelcontextprotocol/protocolVersion"] == "2026-07-28"
         && meta["io.modelcontextprotocol/clientCapabilities"].is_object()
         && (method != "tools/call"
-            || headers.get("mcp-name").is_some_and(|name| name == body["params"]["name"].as_str().unwrap()));
+            || headers.get("mcp-name").is_some_and(|name| decoded(name.to_str().unwrap()) == body["params"]["name"]));
     let declared = body["params"]["arguments"]["region"].as_str();
     let mirrored = declared.is_none_or(|region| headers.get("mcp-param-region").is_some_and(|header| header == region));
     (!good || !mirrored).then(|| {
         let error = json!({"code": -32020, "message": "headers do not mirror the body"});
         rpc(StatusCode::BAD_REQUEST, json!({"jsonrpc": "2.0", "id": body["id"], "error": error}))
     })
+}
+
+/// A header of the stateless era as text.
+fn decoded(header: &str) -> String {
+    match header.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) {
+        Some(encoded) => String::from_utf8(STANDARD.decode(encoded).unwrap()).unwrap(),
+        None => header.to_owned(),
+    }
 }
 
 fn rpc(status: StatusCode, body: Value) -> Response {

@@ -197,3 +197,59 @@ async fn tools_that_could_be_granted_are_listed_only_where_the_server_is_set_so(
         client.call("refund", json!({})).await.refused(200, "tool_not_granted");
     }
 }
+
+#[tokio::test]
+async fn a_tool_is_listed_exactly_when_it_can_be_called() {
+    let long = "x".repeat(129);
+    let fits = "y".repeat(128);
+    let names =
+        ["a b", "a:b", "\u{dc}bersicht", "\u{1f600}", "x.y/z-1", "'\"\\", &fits, &long, "mcp:tools/list", " x", "x ", "a\nb", ""];
+    for modern_upstream in [true, false] {
+        let world = World::new(modern_upstream).await;
+        let tools: Vec<_> = names.iter().map(|name| json!({"name": name, "inputSchema": {"type": "object"}})).collect();
+        upstream(&world, &json!(tools), &[]);
+        let reply = world.all().modern("tools/list", json!({})).await;
+        let listed = crate::lists::names(&reply.result()["tools"]);
+        for name in names {
+            let client = world.all();
+            let (mut headers, body) = client.modern_request("tools/call", json!({"name": name, "arguments": {}}));
+            headers.retain(|(header, _)| header != "mcp-name");
+            let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, name);
+            headers.push(("mcp-name".into(), format!("=?base64?{encoded}?=")));
+            let reply = client.send(headers, &body).await;
+            let called = reply.body["result"]["content"][0]["text"] == format!("called {name}");
+            assert_eq!(called, listed.contains(&name), "{name:?}: {}", reply.body);
+            if called {
+                let client = world.planner(world.grant(json!({"actions": [name]})));
+                assert_eq!(crate::lists::names(&client.modern("tools/list", json!({})).await.result()["tools"]), [name]);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_knows_a_tool_by_its_alias_and_everything_else_by_its_name() {
+    let mut wish = Wish::new(true);
+    let rule = wish.tools.get_mut("customer.change").unwrap();
+    rule.alias = Some("customer_change".into());
+    let world = wish.build().await;
+    let tool = |name: &str| json!({"name": name, "inputSchema": {"type": "object"}});
+    // Another tool of the upstream has the alias for its name: the operator's word counts.
+    upstream(&world, &json!([tool("customer.change"), tool("customer_change"), tool("refund")]), &[]);
+    let client = world.planner(world.grant(json!({"actions": ["customer.change"]})));
+    let reply = client.modern("tools/list", json!({})).await;
+    assert_eq!(names(&reply.result()["tools"]), ["customer_change"]);
+    assert_eq!(listed(&reply, "customer_change")["annotations"]["readOnlyHint"], false, "the tool's own class");
+    for name in ["customer_change", "customer.change"] {
+        let reply = client.call(name, json!({"customer": "C-1"})).await;
+        assert_eq!(reply.result()["content"][0]["text"], "called customer.change");
+        let record = world.last().await;
+        assert_eq!((&record["action"]["name"], &record["tool"]["name"]), (&json!("customer.change"), &json!("customer.change")));
+    }
+    let seen = world.fake.received("tools/call");
+    assert_eq!(seen.last().unwrap().headers["mcp-name"], "customer.change");
+    let stranger = world.planner(world.grant(json!({"actions": ["refund"]})));
+    let refused = stranger.call("customer_change", json!({})).await;
+    refused.refused(200, "tool_not_granted");
+    assert!(refused.body.to_string().contains("helpdesk:customer.change"), "{}", refused.body);
+}

@@ -18,14 +18,20 @@ pub(crate) fn run(command: &ConfigCommand) -> bool {
 }
 
 fn check(args: &ConfigArg) -> bool {
-    let problems = config::load(&args.config).err().unwrap_or_default();
+    let (warnings, problems) = match config::load(&args.config) {
+        Ok(loaded) => (loaded.warnings(), Vec::new()),
+        Err(problems) => (Vec::new(), problems),
+    };
     if args.json {
         let list: Vec<_> = problems
             .iter()
             .map(|problem| json!({"file": problem.file, "line": problem.line, "reason": problem.reason}))
             .collect();
-        outln!("{}", json!({"ok": problems.is_empty(), "problems": list}));
+        outln!("{}", json!({"ok": problems.is_empty(), "problems": list, "warnings": warnings}));
     } else if problems.is_empty() {
+        for warning in &warnings {
+            eprintln!("{}: warning: {warning}", args.config.display());
+        }
         outln!("{}: fine", args.config.display());
     } else {
         for problem in &problems {

@@ -5,4 +5,5 @@ pub(crate) mod audit;
 pub(crate) mod config;
 pub(crate) mod init;
 pub(crate) mod reference;
+pub(crate) mod server;
 pub(crate) mod token;

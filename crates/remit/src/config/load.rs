@@ -2,7 +2,7 @@
 
 use super::{
     capture_rules::captures,
-    fields,
+    fields, names,
     sections::{Account, Config, IdentityProvider, McpServer},
     subject,
     tree::Node,
@@ -59,6 +59,14 @@ impl Loaded {
     /// The resources this configuration registers, in name order.
     pub(crate) fn servers(&self) -> Vec<Server> {
         registered(&self.config)
+    }
+
+    /// What works, but not as well as it could.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let servers = self.config.mcp_servers.iter();
+        servers
+            .flat_map(|(name, server)| names::warnings(&server.tools).map(move |warning| format!("mcp_servers.{name}.{warning}")))
+            .collect()
     }
 }
 
@@ -245,6 +253,9 @@ impl Check<'_> {
         for tool in server.tools.keys().filter(|tool| !display::is_name(tool)) {
             let tool = display::excerpt(tool, 64);
             self.complain(line, format!("mcp_servers.{name}.tools: `{tool}` is not the name of a tool that can be displayed"));
+        }
+        for problem in names::problems(&server.tools) {
+            self.complain(line, format!("mcp_servers.{name}.{problem}"));
         }
         if server.command.as_ref().is_some_and(Vec::is_empty) {
             self.complain(line, format!("mcp_servers.{name}.command: name a program"));

@@ -7,6 +7,7 @@ mod capture;
 mod capture_rules;
 mod fields;
 mod load;
+pub(crate) mod names;
 mod sections;
 mod subject;
 mod tree;

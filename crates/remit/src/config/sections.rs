@@ -281,6 +281,8 @@ pub(crate) struct Tool {
     pub(crate) fields: BTreeMap<String, String>,
     /// In words, for the consent page.
     pub(crate) title: Option<String>,
+    /// The name by which clients see and call the tool: letters, digits, `_` and `-`, 64 at most.
+    pub(crate) alias: Option<String>,
     /// Whom a call of the tool is about; what is recorded of the call can then be forgotten with them.
     pub(crate) subject: Option<Subject>,
     /// How much of this tool's calls is kept beside the log; replaces what the server says.
@@ -314,7 +316,7 @@ impl Tool {
         };
         let subject = self.subject.as_ref().map(Subject::rule);
         let (classification, fields) = (self.classification.clone(), self.fields.clone());
-        ToolRule { class, classification, fields, title: self.title.clone(), subject }
+        ToolRule { class, classification, fields, title: self.title.clone(), subject, alias: self.alias.clone() }
     }
 }
 

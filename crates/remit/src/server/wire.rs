@@ -287,6 +287,18 @@ fn changed(tenant: &TenantId, kind: RecordType, action: &str) -> Draft {
         .outcome(OutcomeStatus::Success, EffectConfirmed::Observed)
 }
 
+/// The one route of a configured server, for a command that talks to its upstream without the gateway.
+///
+/// # Errors
+/// When there is no such server, or its upstream cannot be set up.
+pub(crate) async fn route(loaded: &Loaded, name: &str) -> Result<Route> {
+    let named = |server: &Server| server.id.as_str() == name && loaded.config.mcp_servers.contains_key(name);
+    let server = loaded.servers().into_iter().find(named);
+    let server = server.with_context(|| format!("`mcp_servers` has no server `{name}`"))?;
+    let (routes, _) = upstreams(loaded, &[Arc::new(server)]).await?;
+    routes.into_iter().next().with_context(|| format!("`mcp_servers.{name}` has no upstream"))
+}
+
 async fn upstreams(loaded: &Loaded, servers: &[Arc<Server>]) -> Result<(Vec<Route>, BTreeMap<String, Desk>)> {
     let mut desks = BTreeMap::new();
     let mut routes = Vec::new();
