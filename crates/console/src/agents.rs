@@ -68,7 +68,7 @@ async fn add(admin: Admin, State(console): State<Arc<Console>>, body: Bytes) -> 
     let asked: Registration =
         serde_json::from_value(value).map_err(|error| Refusal::new(Code::RequestMalformed, error.to_string()))?;
     let agent = register(&console, asked)?;
-    let shown = view(&agent);
+    let shown = view(&console, &agent);
     let draft = admin
         .change(&console, "agent.add")
         .ext("config", object!({"agent": agent.id.subject(), "keys": agent.keys, "ceiling": agent.ceiling.digest()}))
@@ -195,12 +195,12 @@ async fn list(_admin: Admin, State(console): State<Arc<Console>>) -> Json<Value>
     let snapshot = console.store.snapshot();
     let mut agents: Vec<_> = snapshot.agents().collect();
     agents.sort_by_key(|(id, _)| *id);
-    let view = |(id, agent): (&AgentId, Option<Arc<Agent>>)| agent.map_or_else(|| unreadable(id), |agent| view(&agent));
+    let view = |(id, agent): (&AgentId, Option<Arc<Agent>>)| agent.map_or_else(|| unreadable(id), |agent| view(&console, &agent));
     Json(object!({"agents": agents.into_iter().map(view).collect::<Vec<_>>()}))
 }
 
 async fn show(_admin: Admin, State(console): State<Arc<Console>>, Path(name): Path<String>) -> Result<Json<Value>, No> {
-    Ok(Json(object!({"agent": view(known(&console, &name)?.as_ref())})))
+    Ok(Json(object!({"agent": view(&console, known(&console, &name)?.as_ref())})))
 }
 
 async fn quarantine(admin: Admin, console: State<Arc<Console>>, name: Path<String>) -> Result<Json<Value>, No> {
@@ -237,7 +237,7 @@ async fn set(
     let batch =
         Batch::new(console.tenant.clone()).change(Change::SetAgentStatus { agent: agent.id.clone(), status }).record(draft);
     let record = record(&console, batch).await?;
-    Ok(Json(object!({"agent": view(known(&console, &name)?.as_ref()), "record": record})))
+    Ok(Json(object!({"agent": view(&console, known(&console, &name)?.as_ref()), "record": record})))
 }
 
 fn known(console: &Console, name: &str) -> Result<Arc<Agent>, Refusal> {
@@ -254,7 +254,12 @@ fn unreadable(id: &AgentId) -> Value {
     object!({"name": id, "client_id": id.subject(), "status": "unreadable"})
 }
 
-fn view(agent: &Agent) -> Value {
+fn view(console: &Console, agent: &Agent) -> Value {
+    let servers: Vec<&Server> = console.servers.iter().map(AsRef::as_ref).collect();
+    // A server's tools may have been described after the agent was registered.
+    let unknown = agent.ceiling.unknown_actions(&servers);
+    let warnings: Vec<_> =
+        unknown.iter().map(|scope| format!("the ceiling names `{scope}`, which the server does not describe")).collect();
     object!({
         "name": agent.id,
         "client_id": agent.id.subject(),
@@ -267,6 +272,7 @@ fn view(agent: &Agent) -> Value {
         "may": agent.ceiling.describe().iter().map(ToString::to_string).collect::<Vec<_>>(),
         "labels": agent.labels,
         "registered": agent.registered,
+        "warnings": warnings,
     })
 }
 

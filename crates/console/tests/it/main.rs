@@ -248,6 +248,26 @@ async fn an_agent_is_registered_shown_stopped_and_retired_and_each_step_is_recor
 }
 
 #[tokio::test]
+async fn a_ceiling_that_names_what_a_server_does_not_have_is_warned_of() {
+    let world = World::new().await;
+    let mut asked = registration("planner");
+    asked["scope"] = json!("helpdesk:raed_graph");
+    let (status, body) = world.admin("POST", "/admin/v1/agents", &asked).await;
+    assert_eq!((status, body["error"].as_str()), (StatusCode::BAD_REQUEST, Some("scope_unknown")), "{body}");
+    asked.as_object_mut().unwrap().remove("scope");
+    let location = format!("{ISSUER}/mcp/helpdesk");
+    asked["authorization_details"] =
+        json!([{"type": "tool_access", "locations": [location], "actions": ["raed_graph", "tickets_read"]}]);
+    let (status, added) = world.admin("POST", "/admin/v1/agents", &asked).await;
+    assert_eq!(status, StatusCode::CREATED, "{added}");
+    let (_, shown) = world.admin("GET", "/admin/v1/agents/planner", &Value::Null).await;
+    for body in [added, shown] {
+        let warnings = json!(["the ceiling names `helpdesk:raed_graph`, which the server does not describe"]);
+        assert_eq!(body["agent"]["warnings"], warnings, "{body}");
+    }
+}
+
+#[tokio::test]
 async fn an_agent_whose_human_was_forgotten_stays_stopped_and_no_text_that_stays_names_them() {
     let world = World::new().await;
     world.admin("POST", "/admin/v1/agents", &registration("planner")).await;

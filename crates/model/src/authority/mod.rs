@@ -22,6 +22,7 @@ mod texts;
 mod wire;
 mod words;
 
+pub use compare::Holder;
 pub use constraint::EXACT;
 pub use decimal::{Decimal, NUMBER_LIMIT};
 pub use describe::Clauses;
@@ -161,6 +162,12 @@ impl Authority {
         scope::names(self.grants(), servers)
     }
 
+    /// Actions, as scope strings, that are named at servers which do not have them, sorted. A server that describes no tool is taken to
+    /// have every one.
+    pub fn unknown_actions(&self, servers: &[&Server]) -> Vec<String> {
+        scope::unknown(self.grants(), servers)
+    }
+
     /// The greatest authority below both.
     #[must_use]
     pub fn meet(&self, other: &Self) -> Self {
@@ -188,11 +195,19 @@ impl Authority {
     /// # Errors
     /// A `widens_*` code for the first dimension that exceeds the nearest parent grant; the reason shows both values.
     pub fn within(&self, parent: &Self) -> Result<(), Refusal> {
+        self.within_held(parent, Holder::Parent)
+    }
+
+    /// As [`Self::within`], with words for where `parent` comes from.
+    ///
+    /// # Errors
+    /// As [`Self::within`].
+    pub fn within_held(&self, parent: &Self, holder: Holder) -> Result<(), Refusal> {
         if self.is_within(parent) {
             return Ok(());
         }
         match self.grants().iter().find(|grant| !grant.is_covered(parent.grants())) {
-            Some(beyond) => Err(compare::refusal(beyond, parent.grants())),
+            Some(beyond) => Err(compare::refusal(beyond, parent.grants(), holder)),
             None => Ok(()),
         }
     }

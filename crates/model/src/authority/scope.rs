@@ -44,13 +44,32 @@ fn resolve<'s>(token: &'s str, servers: &[&'s Server]) -> Result<(&'s str, &'s s
     let (id, action) = token.split_once(':').ok_or_else(|| unknown("a scope is written SERVER:ACTION".to_owned()))?;
     let server = servers.iter().find(|server| server.id.as_str() == id);
     let server = server.ok_or_else(|| unknown(format!("no server is named {}", quote(id))))?;
-    // A server without any tool rule is one whose tools nobody listed: any name may be a tool of it.
-    let listed = server.tools.is_empty() || server.tools.contains_key(action);
-    let known = action == "*" || listed || action.strip_prefix(METHOD).is_some_and(|m| !m.is_empty());
-    if known && wire::action(action) {
+    if (action == "*" || is_known(server, action)) && wire::action(action) {
         return Ok((&server.location, action));
     }
+    if server.tool_named(action) != action {
+        let name = quote(server.tool_named(action));
+        return Err(unknown(format!("{} is an alias for clients; the name of the tool is {name}", quote(action))));
+    }
     Err(unknown(format!("{} has no action {}", quote(id), quote(action))))
+}
+
+/// Whether a server has an action of this name. One without any tool rule is one whose tools nobody listed: any name may be a tool of
+/// it.
+fn is_known(server: &Server, action: &str) -> bool {
+    server.tools.is_empty() || server.tools.contains_key(action) || action.strip_prefix(METHOD).is_some_and(|m| !m.is_empty())
+}
+
+/// The actions, as scope strings, that grants name at servers that do not have them: misspelt names, or tools that were described
+/// under others later.
+pub(crate) fn unknown(grants: &[Grant], servers: &[&Server]) -> Vec<String> {
+    let mut unknown = BTreeSet::new();
+    for server in servers {
+        let here = grants.iter().filter(|grant| grant.locations.contains(&server.location));
+        let named = here.filter_map(|grant| grant.actions.named()).flatten();
+        unknown.extend(named.filter(|action| !is_known(server, action)).map(|action| format!("{}:{action}", server.id)));
+    }
+    unknown.into_iter().collect()
 }
 
 /// The scope strings of what is granted, sorted.

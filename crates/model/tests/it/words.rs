@@ -127,3 +127,24 @@ fn an_unclassified_tool_is_taken_for_one_that_changes_things() {
     assert!(serde_json::from_value::<ToolRule>(json!({"class": "safe"})).is_err());
     assert!(serde_json::from_value::<ToolRule>(json!({"clas": "read"})).is_err());
 }
+
+#[test]
+fn misspelt_actions_are_found_once_a_server_describes_its_tools() {
+    let details = json!([{"type": "tool_access", "locations": ["https://gw.example/mcp/memory"],
+        "actions": ["raed_graph", "read_graph", "mcp:resources/read"]}, {"type": "tool_access", "actions": ["*"]}]);
+    let ceiling = Authority::parse(&details).unwrap();
+    assert!(ceiling.unknown_actions(&[&server("memory", &[])]).is_empty(), "any name may be a tool of it");
+    assert_eq!(ceiling.unknown_actions(&[&server("memory", &["read_graph"])]), ["memory:raed_graph"]);
+    let everywhere = Authority::parse(&json!([{"type": "tool_access", "actions": ["read_graph"]}])).unwrap();
+    assert_eq!(everywhere.unknown_actions(&[&server("memory", &["read_graph"])]), Vec::<String>::new());
+}
+
+#[test]
+fn a_scope_names_a_tool_by_its_own_name_and_not_by_its_alias() {
+    let mut desk = server("helpdesk", &["tickets.read"]);
+    desk.tools.get_mut("tickets.read").unwrap().alias = Some("tickets_read".into());
+    let refusal = Authority::from_scope("helpdesk:tickets_read", &[&desk]).unwrap_err();
+    assert!(refusal.code == Code::ScopeUnknown && refusal.reason.contains("the name of the tool is `tickets.read`"), "{refusal}");
+    assert_eq!((desk.tool_named("tickets_read"), desk.tool_named("other")), ("tickets.read", "other"));
+    assert_eq!((desk.alias_of("tickets.read"), desk.alias_of("other")), ("tickets_read", "other"));
+}

@@ -101,6 +101,9 @@ fn show(answer: &Value, json: bool) -> Result<()> {
     for line in answer.pointer("/agent/may").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
         outln!("  may at most: {line}");
     }
+    for warning in answer.pointer("/agent/warnings").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+        outln!("  warning: {warning}");
+    }
     if let Some(record) = answer.get("record").and_then(Value::as_str) {
         outln!("  recorded as {record}");
     }
