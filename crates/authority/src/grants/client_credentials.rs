@@ -14,7 +14,7 @@ use crate::{
     policy_check::{self, Checked, Delegation},
 };
 use remit_ledger::record::RecordType;
-use remit_model::{Chain, Code, Principal, Refusal};
+use remit_model::{Chain, Code, Principal, Refusal, authority::Holder};
 
 /// What an agent gets on its own account.
 ///
@@ -30,7 +30,7 @@ pub(crate) fn grant(request: &TokenRequest<'_>) -> Result<Outcome, Rejection> {
     let ceiling = &client.agent.ceiling;
     let targets = Targets { issuer: &server.issuer, servers: &server.servers, snapshot };
     let target = requested.target(&targets, ceiling, None)?;
-    let authority = requested.under(ceiling, &target)?;
+    let authority = requested.under(ceiling, &target, Holder::Ceiling)?;
     let expires = requested.end(*now, server.settings.access_token, None)?;
     let agent = Principal::agent(&server.issuer, &client.agent.id);
     let chain = Chain::new(server.entropy.token(16), agent.clone());

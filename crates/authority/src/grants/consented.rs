@@ -4,7 +4,7 @@ use crate::grants::{
     request::TokenRequest,
     requested::{RequestedAuthority, Target, Targets},
 };
-use remit_model::{Authority, Chain, Code, Refusal, UnixTime};
+use remit_model::{Authority, Chain, Code, Refusal, UnixTime, authority::Holder};
 use serde::{Deserialize, Serialize};
 
 /// What a code stands for: the consent, exactly as it was shown.
@@ -58,7 +58,7 @@ pub(crate) fn pick(
     let authority = match (&target, asked.nothing_named()) {
         // Only who the person is was asked for.
         (_, true) if consented.is_none() => Authority::none(),
-        _ => asked.under(consented, &target)?,
+        _ => asked.under(consented, &target, Holder::Consent)?,
     };
     Ok((target, authority))
 }

@@ -11,7 +11,7 @@
 use crate::http::form::Form;
 use remit_model::{
     Agent, Authority, Code, Refusal, Server, UnixTime,
-    authority::ActionSet,
+    authority::{ActionSet, Holder},
     display,
     json::{self, Limits},
 };
@@ -114,10 +114,11 @@ impl RequestedAuthority {
         Authority::from_grants([&self.details, &self.scope].into_iter().flatten().flat_map(|part| part.grants().to_vec()))
     }
 
-    /// The authority asked for under `parent`, or why it asks for too much. SPEC: TX-04, DC-07, N-TX-01, N-DC-10
-    pub(crate) fn under(&self, parent: &Authority, target: &Target) -> Result<Authority, Refusal> {
+    /// The authority asked for under `parent`, which is the holder's, or why it asks for too much.
+    /// SPEC: TX-04, DC-07, N-TX-01, N-DC-10
+    pub(crate) fn under(&self, parent: &Authority, target: &Target, holder: Holder) -> Result<Authority, Refusal> {
         let parent = match target {
-            Target::Server(server) => here(parent, server)?,
+            Target::Server(server) => here(parent, server, holder)?,
             Target::Issuer(_) => return self.nothing_to_hand(),
             Target::Endpoint(_) => parent.clone(),
         };
@@ -127,12 +128,12 @@ impl RequestedAuthority {
         let mut grants = Vec::new();
         if let Some(details) = &self.details {
             let details = located(details, target)?;
-            details.within(&parent)?;
+            details.within_held(&parent, holder)?;
             grants.extend(details.grants().iter().cloned());
         }
         if let Some(scope) = &self.scope {
             let scope = located(scope, target)?;
-            actions_within(&scope, &parent)?;
+            actions_within(&scope, &parent, holder)?;
             grants.extend(parent.meet(&scope).grants().iter().cloned());
         }
         some(Authority::from_grants(grants))
@@ -245,10 +246,10 @@ pub(crate) fn endpoint(agent: &Agent) -> Option<&str> {
 }
 
 /// What the parent holds at the server that is asked for. SPEC: N-TX-03
-fn here(parent: &Authority, server: &Server) -> Result<Authority, Refusal> {
+fn here(parent: &Authority, server: &Server, holder: Holder) -> Result<Authority, Refusal> {
     let here = parent.at_location(&server.location);
     if here.is_none() && !parent.is_none() {
-        return Err(Refusal::new(Code::WidensResource, format!("the parent holds nothing at {}", server.location)));
+        return Err(Refusal::new(Code::WidensResource, format!("{} at {}", holder.holds_nothing(), server.location)));
     }
     Ok(here)
 }
@@ -269,7 +270,7 @@ fn located(asked: &Authority, target: &Target) -> Result<Authority, Refusal> {
 }
 
 /// SPEC: N-TX-02 (a wildcard is only within a wildcard)
-fn actions_within(asked: &Authority, parent: &Authority) -> Result<(), Refusal> {
+fn actions_within(asked: &Authority, parent: &Authority, holder: Holder) -> Result<(), Refusal> {
     for grant in asked.grants() {
         for location in grant.locations().into_iter().flatten() {
             let held = parent.actions_at(location);
@@ -279,10 +280,7 @@ fn actions_within(asked: &Authority, parent: &Authority) -> Result<(), Refusal> 
                 (ActionSet::Named(asked), held) => asked.iter().map(String::as_str).find(|action| !held.contains(action)),
             };
             if let Some(beyond) = beyond {
-                return Err(Refusal::new(
-                    Code::WidensScope,
-                    format!("asks for {beyond} at {location}, which the parent does not hold"),
-                ));
+                return Err(Refusal::new(Code::WidensScope, format!("asks for {beyond} at {location}, {}", holder.lacks_it())));
             }
         }
     }

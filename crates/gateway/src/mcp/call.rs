@@ -194,7 +194,8 @@ async fn refuse(
         tracing::error!(%fault, record = receipt.map(|receipt| receipt.record_id.as_str()), "a call failed");
     }
     let server = &call.mount.server;
-    let scope = format!("{}:{}", server.id, call.request.params.get("name").and_then(Value::as_str).unwrap_or("*"));
+    let named = call.request.params.get("name").and_then(Value::as_str);
+    let scope = format!("{}:{}", server.id, named.map_or("*", |name| server.tool_named(name)));
     let context = error::Context {
         challenge: Challenge { server, scope: Some(&scope), nonce: None },
         revision: Some(call.revision),
@@ -209,7 +210,14 @@ async fn refuse(
         && refused.status == StatusCode::OK
         && !matches!(rejection, Rejection::Upstream(_));
     let message = if as_result {
-        let denial = Denial { refusal: &rejection.refusal(), receipt, scope: &scope, dispatched, revision: call.revision };
+        let denial = Denial {
+            refusal: &rejection.refusal(),
+            receipt,
+            scope: &scope,
+            dispatched,
+            revision: call.revision,
+            for_itself: call.caller.token.is_for_itself(),
+        };
         json!({"jsonrpc": "2.0", "id": call.request.id, "result": denial.to_result()})
     } else {
         json!({"jsonrpc": "2.0", "id": call.request.id, "error": refused.error.to_value()})

@@ -19,6 +19,8 @@ pub(crate) struct Denial<'a> {
     /// The request reached the upstream, so that the call may have had its effect.
     pub(crate) dispatched: bool,
     pub(crate) revision: Revision,
+    /// The caller is an agent on its own account: no person can grant it more by signing in.
+    pub(crate) for_itself: bool,
 }
 
 impl Denial<'_> {
@@ -54,6 +56,12 @@ impl Denial<'_> {
     /// What would be enough, where the reason does not say it already.
     fn enough(&self) -> Option<String> {
         match self.refusal.code {
+            Code::ToolNotGranted if self.for_itself => {
+                Some(format!("`{}` in the agent's registered ceiling would be enough; an operator has to allow it.", self.scope))
+            }
+            Code::GrantExpired if self.for_itself => {
+                Some("A ceiling whose grant has not ended would be enough; an operator has to allow it.".to_owned())
+            }
             Code::ToolNotGranted => {
                 Some(format!("A grant of `{}` would be enough; the person has to be asked for it in a new sign-in.", self.scope))
             }
@@ -73,7 +81,7 @@ mod tests {
     use super::*;
 
     fn denial(refusal: &Refusal, dispatched: bool) -> Denial<'_> {
-        Denial { refusal, receipt: None, scope: "helpdesk:refund", dispatched, revision: Revision::V2026July }
+        Denial { refusal, receipt: None, scope: "helpdesk:refund", dispatched, revision: Revision::V2026July, for_itself: false }
     }
 
     #[test]
@@ -91,6 +99,15 @@ mod tests {
         }
         assert_eq!(result["isError"], true);
         assert_eq!(result["_meta"]["remit/code"], "tool_not_granted");
+    }
+
+    #[test]
+    fn an_agent_on_its_own_account_is_not_sent_to_a_sign_in() {
+        for code in Code::ALL {
+            let refusal = Refusal::new(*code, "no");
+            let text = Denial { for_itself: true, ..denial(&refusal, false) }.text().to_lowercase();
+            assert!(!text.contains("sign-in") && !text.contains("person"), "{text}");
+        }
     }
 
     #[test]

@@ -9,5 +9,7 @@ pub(crate) struct ListView<'a> {
     pub(crate) authority: &'a Authority,
     /// What the caller could be granted, where tools that need a grant are listed too.
     pub(crate) requestable: Option<&'a Authority>,
+    /// The caller is an agent on its own account.
+    pub(crate) for_itself: bool,
     pub(crate) now: UnixTime,
 }

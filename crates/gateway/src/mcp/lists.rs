@@ -3,11 +3,12 @@
 //! SPEC: MG-08.
 
 use crate::mcp::{
+    act,
     list::List,
     list_view::ListView,
     tool_listing::{self, Finding},
 };
-use remit_model::{Authority, display};
+use remit_model::{Authority, display, resource::Server};
 use serde_json::{Value, json};
 
 /// Marks a listed tool that the caller's grants do not cover.
@@ -26,7 +27,7 @@ pub(crate) fn filter(result: &mut Value, list: List, view: &ListView<'_>) -> Vec
     let mut findings = Vec::new();
     if list == List::Tools {
         items.retain_mut(|tool| {
-            let Some(name) = name(tool).map(str::to_owned) else { return false };
+            let Some(name) = name(tool).filter(|name| is_listable(name, view.server)).map(str::to_owned) else { return false };
             let granted = could(view.authority, &name);
             if !granted && !view.requestable.is_some_and(|authority| could(authority, &name)) {
                 return false;
@@ -35,21 +36,36 @@ pub(crate) fn filter(result: &mut Value, list: List, view: &ListView<'_>) -> Vec
             if granted {
                 tool_listing::narrow(tool, &name, view);
             } else {
-                mark(tool);
+                mark(tool, view.for_itself);
             }
+            rename(tool, &name, view.server);
             true
         });
     }
     findings
 }
 
-fn mark(tool: &mut Value) {
+/// Whether a call by this name would mean this tool: not when the operator gave the name to another one.
+fn is_listable(name: &str, server: &Server) -> bool {
+    act::is_tool_name(name) && server.tool_named(name) == name
+}
+
+/// Lists a tool by its alias.
+fn rename(tool: &mut Value, name: &str, server: &Server) {
+    let alias = server.alias_of(name);
+    if let (true, Value::Object(members)) = (alias != name, tool) {
+        members.insert("name".to_owned(), json!(alias));
+    }
+}
+
+fn mark(tool: &mut Value, for_itself: bool) {
     let Value::Object(members) = tool else { return };
     if let Value::Object(meta) = members.entry("_meta").or_insert_with(|| json!({})) {
         meta.insert(META_REQUESTABLE.to_owned(), json!(true));
     }
     let said = members.get("description").and_then(Value::as_str).unwrap_or_default();
-    let description = format!("[Not granted: a call is refused until a person grants it.] {said}");
+    let who = if for_itself { "an operator allows it" } else { "a person grants it" };
+    let description = format!("[Not granted: a call is refused until {who}.] {said}");
     members.insert("description".to_owned(), json!(description.trim_end()));
 }
 
@@ -78,7 +94,8 @@ mod tests {
                 location: "https://gw.example/".into(),
                 tools: std::collections::BTreeMap::new(),
             };
-            let view = ListView { server: &server, authority: &everything, requestable: None, now: UnixTime(1) };
+            let view =
+                ListView { server: &server, authority: &everything, requestable: None, for_itself: false, now: UnixTime(1) };
             filter(&mut result, list, &view);
             assert_eq!(result[member], json!([named("fine"), named("caf\u{e9} 2")]));
         }

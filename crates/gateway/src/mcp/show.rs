@@ -39,6 +39,7 @@ pub(crate) fn show(
             server: &call.mount.server,
             authority: &call.caller.authority.authority,
             requestable: requestable.as_ref(),
+            for_itself: call.caller.token.is_for_itself(),
             now: now.unix(),
         };
         call.mount.found(lists::filter(&mut result, list, &view), &gateway.settings.tenant);

@@ -50,6 +50,11 @@ impl VerifiedToken {
         self.actors.last().unwrap_or(&self.root)
     }
 
+    /// Whether the caller is an agent on its own account: nobody signed in for it, its registered ceiling is all it may have.
+    pub(crate) fn is_for_itself(&self) -> bool {
+        self.actors.is_empty() && self.root.kind() == PrincipalKind::Agent
+    }
+
     /// The token as the decision point looks at it.
     pub(crate) fn presented(&self) -> Presented<'_> {
         Presented {

@@ -9,6 +9,50 @@ use super::{
 };
 use crate::refusal::{Code, Refusal};
 
+/// Where the authority comes from that another one has to be within, for the words of a refusal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Holder {
+    /// The authority of the one who delegates.
+    #[default]
+    Parent,
+    /// The registered ceiling of an agent that acts for itself.
+    Ceiling,
+    /// What a person agreed to.
+    Consent,
+}
+
+impl Holder {
+    /// The grant that is exceeded.
+    fn grant(self) -> &'static str {
+        match self {
+            Self::Parent => "the parent's grant",
+            Self::Ceiling => "the agent's ceiling",
+            Self::Consent => "the consent",
+        }
+    }
+
+    /// Said where there is no grant at all.
+    pub fn holds_nothing(self) -> &'static str {
+        match self {
+            Self::Parent => "the parent holds nothing",
+            Self::Ceiling => "the agent's ceiling is empty",
+            Self::Consent => "nothing was agreed to",
+        }
+    }
+
+    /// Said of a single action: "asks for `refund`, …".
+    pub fn lacks_it(self) -> &'static str {
+        match self {
+            Self::Parent => "which the parent does not hold",
+            Self::Ceiling => "which is not within the agent's ceiling",
+            Self::Consent => "which was not agreed to",
+        }
+    }
+}
+
+/// Stands for [`Holder::grant`] in a reason until it is known.
+const HELD: &str = "\u{e000}";
+
 /// One dimension in which a child grant exceeds a parent grant.
 pub(crate) struct Widening {
     code: Code,
@@ -18,12 +62,14 @@ pub(crate) struct Widening {
 }
 
 /// The refusal for a grant that no parent grant covers: the first dimension that widens against the nearest parent.
-pub(crate) fn refusal(child: &Grant, parents: &[Grant]) -> Refusal {
+pub(crate) fn refusal(child: &Grant, parents: &[Grant], holder: Holder) -> Refusal {
     let near = parents.iter().map(|parent| widenings(child, parent));
     let near = near.min_by_key(|widened| widened.iter().map(|one| one.weight).sum::<u32>());
     match near.and_then(|widened| widened.into_iter().next()) {
-        Some(first) => Refusal::new(first.code, format!("the grant of {}: {}", subject(child), first.reason)),
-        None => Refusal::new(Code::WidensScope, format!("the grant of {}: the parent holds nothing", subject(child))),
+        Some(first) => {
+            Refusal::new(first.code, format!("the grant of {}: {}", subject(child), first.reason.replace(HELD, holder.grant())))
+        }
+        None => Refusal::new(Code::WidensScope, format!("the grant of {}: {}", subject(child), holder.holds_nothing())),
     }
 }
 
@@ -46,7 +92,7 @@ fn widenings(child: &Grant, parent: &Grant) -> Vec<Widening> {
     if !child.ends_within(parent) {
         let asked = child.not_after.map_or_else(|| "no end".to_owned(), |end| format!("an end at {}", end.utc()));
         let held = parent.not_after.map_or_else(|| "never".to_owned(), |end| format!("at {}", end.utc()));
-        found.push(widening(Code::WidensLifetime, format!("asks for {asked}, but the parent's grant ends {held}")));
+        found.push(widening(Code::WidensLifetime, format!("asks for {asked}, but {HELD} ends {held}")));
     }
     found
 }
@@ -64,9 +110,9 @@ fn names(code: Code, noun: &str, child: &Names, parent: &Names, apart: u32) -> O
     let reason = match (child, parent) {
         (Names::Named(asked), Names::Named(named)) => {
             let beyond = quote_all(asked.difference(named), "and");
-            format!("asks for {noun} {beyond}, but the parent's grant is only for {held}")
+            format!("asks for {noun} {beyond}, but {HELD} is only for {held}")
         }
-        _ => format!("asks for every {noun}, but the parent's grant is only for {held}"),
+        _ => format!("asks for every {noun}, but {HELD} is only for {held}"),
     };
     let weight = if child.meet(parent).is_empty() { apart } else { 10 };
     Some(Widening { code, reason, weight })
@@ -81,9 +127,9 @@ fn arguments(child: &Grant, parent: &Grant, found: &mut Vec<Widening>) {
         let held = held.words().short();
         let reason = match child.arguments.get(at) {
             Some(asked) => {
-                format!("asks for {name} to be {}, but the parent's grant needs it to be {held}", asked.words().short())
+                format!("asks for {name} to be {}, but {HELD} needs it to be {held}", asked.words().short())
             }
-            None => format!("asks for any {name}, but the parent's grant needs it to be {held}"),
+            None => format!("asks for any {name}, but {HELD} needs it to be {held}"),
         };
         found.push(widening(Code::WidensArgument, reason));
     }
@@ -93,7 +139,7 @@ fn arguments(child: &Grant, parent: &Grant, found: &mut Vec<Widening>) {
             Some(asked) => Sentence::list(asked.iter().map(|at| argument(at)), "and").short(),
             None => "any further argument".to_owned(),
         };
-        found.push(widening(Code::WidensArgument, format!("asks for {asked}, but the parent's grant is only for {held}")));
+        found.push(widening(Code::WidensArgument, format!("asks for {asked}, but {HELD} is only for {held}")));
     }
 }
 
@@ -116,7 +162,7 @@ fn fields(child: &Grant, parent: &Grant) -> Option<Widening> {
         Some(asked) => format!("field {}", quote(&field::beyond(asked, shown)?.to_string())),
     };
     let held = quote_all(&field::to_strings(shown), "and");
-    Some(widening(Code::WidensField, format!("asks to see {asked}, but the parent's grant shows only {held}")))
+    Some(widening(Code::WidensField, format!("asks to see {asked}, but {HELD} shows only {held}")))
 }
 
 fn limits(child: &Grant, parent: &Grant, found: &mut Vec<Widening>) {
@@ -125,20 +171,19 @@ fn limits(child: &Grant, parent: &Grant, found: &mut Vec<Widening>) {
     }
     if let Some(held) = parent.calls.filter(|held| child.calls.is_none_or(|asked| asked > *held)) {
         let asked = child.calls.map_or_else(|| "any number of calls".to_owned(), |asked| count(asked, "call"));
-        let reason = format!("asks for {asked}, but the parent's grant is for {}", count(held, "call"));
+        let reason = format!("asks for {asked}, but {HELD} is for {}", count(held, "call"));
         found.push(widening(Code::WidensLimit, reason));
     }
     if let Some(name) = parent.budgets.difference(&child.budgets).next() {
-        let reason =
-            format!("leaves out the budget {}, which the parent's grant draws on; name it in `limits.name`", quote(name));
+        let reason = format!("leaves out the budget {}, which {HELD} draws on; name it in `limits.name`", quote(name));
         found.push(widening(Code::WidensLimit, reason));
     }
     for (at, held) in &parent.spend {
         let name = argument(at).short();
         let reason = match child.spend.get(at) {
             Some(asked) if asked <= held => continue,
-            Some(asked) => format!("asks for {name} up to {asked} in total, but the parent's grant ends at {held}"),
-            None => format!("asks for {name} without a total, but the parent's grant ends at {held} in total"),
+            Some(asked) => format!("asks for {name} up to {asked} in total, but {HELD} ends at {held}"),
+            None => format!("asks for {name} without a total, but {HELD} ends at {held} in total"),
         };
         found.push(widening(Code::WidensLimit, reason));
     }
@@ -151,13 +196,13 @@ fn delegation(child: &Grant, parent: &Grant) -> Option<Widening> {
     let asked = child.delegate.as_ref()?;
     let to = |names: &Names| names.named().map_or_else(|| "anyone".to_owned(), |named| quote_all(named, "and"));
     let reason = match &parent.delegate {
-        None => format!("asks to hand it on to {}, but the parent's grant may not be handed on further", to(&asked.to)),
+        None => format!("asks to hand it on to {}, but {HELD} may not be handed on further", to(&asked.to)),
         Some(held) if !asked.to.within(&held.to) => {
-            format!("asks to hand it on to {}, but the parent's grant names only {}", to(&asked.to), to(&held.to))
+            format!("asks to hand it on to {}, but {HELD} names only {}", to(&asked.to), to(&held.to))
         }
         Some(held) => {
             let hops = |depth: u8| count(depth.into(), "further hop");
-            format!("asks for {}, but the parent's grant allows {}", hops(asked.depth), hops(held.depth))
+            format!("asks for {}, but {HELD} allows {}", hops(asked.depth), hops(held.depth))
         }
     };
     Some(widening(Code::WidensDelegation, reason))

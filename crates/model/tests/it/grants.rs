@@ -4,7 +4,7 @@ use crate::support::read;
 use proptest::prelude::*;
 use remit_model::{
     Authority, Call, Code, Principal, UnixTime,
-    authority::{ARGUMENT_LIMIT, EXACT, FIELD_LIMIT, GRANT_LIMIT, VALUE_LIMIT},
+    authority::{ARGUMENT_LIMIT, EXACT, FIELD_LIMIT, GRANT_LIMIT, Holder, VALUE_LIMIT},
 };
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -735,4 +735,33 @@ fn hostile(depth: u32) -> impl Strategy<Value = Value> {
         }
         Value::Array(details)
     })
+}
+
+#[test]
+fn a_refusal_says_whose_authority_is_exceeded() {
+    let held =
+        Authority::parse(&json!([{"type": "tool_access", "actions": ["a"], "arguments": {"/n": {"max": 5}}, "fields": ["/id"],
+        "limits": {"calls": 1}}]))
+        .unwrap();
+    let none = Authority::parse(&json!([])).unwrap();
+    let asked = [
+        json!({"actions": ["b"]}),
+        json!({"actions": ["a"], "arguments": {"/n": {"max": 9}}}),
+        json!({"actions": ["a"], "arguments": {"/n": {"max": 1}}}),
+        json!({"actions": ["a"], "arguments": {"/n": {"max": 1}}, "fields": ["/id"]}),
+    ];
+    for (holder, words) in
+        [(Holder::Parent, "the parent"), (Holder::Ceiling, "the agent's ceiling"), (Holder::Consent, "agreed to")]
+    {
+        for mut asked in asked.clone() {
+            asked["type"] = json!("tool_access");
+            let asked = Authority::parse(&json!([asked])).unwrap();
+            for held in [&held, &none] {
+                let reason = asked.within_held(held, holder).unwrap_err().reason;
+                let named = reason.contains(words) || (holder == Holder::Consent && reason.contains("the consent"));
+                let parent = holder == Holder::Parent || !reason.contains("parent");
+                assert!(named && parent && !reason.contains('\u{e000}'), "{holder:?}: {reason}");
+            }
+        }
+    }
 }

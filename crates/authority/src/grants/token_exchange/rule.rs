@@ -13,7 +13,7 @@ use crate::{
 };
 use remit_decide::{Principals, active, effective};
 use remit_ledger::record::RecordType;
-use remit_model::{Authority, Chain, Code, EdgeProof, Hop, Refusal, UnixTime};
+use remit_model::{Authority, Chain, Code, EdgeProof, Hop, Refusal, UnixTime, authority::Holder};
 use remit_policy::Bundle;
 use remit_store::Snapshot;
 use std::sync::Arc;
@@ -120,7 +120,7 @@ fn terms(world: &World<'_>, exchange: &Exchange<'_>) -> Result<Terms, Refusal> {
     let held = held(kind, &parent.authority)?;
     let targets = Targets { issuer: world.issuer, servers: world.servers, snapshot: world.snapshot };
     let target = requested.target(&targets, &held, Some(&parent.audience))?;
-    let authority = bounded(world, exchange.evidence, &requested.under(&held, &target)?)?;
+    let authority = bounded(world, exchange.evidence, &requested.under(&held, &target, Holder::Parent)?)?;
     let end = kind.expires().map_or(parent.expires, |stated| stated.min(parent.expires));
     Ok(Terms {
         authority,
