@@ -93,6 +93,39 @@ const CIRCLES: &[(&str, usize)] = &[
     ("token", 2),
 ];
 
+/// A folder of a crate that must not import its neighbours.
+struct Room {
+    member: &'static str,
+    folder: &'static str,
+    must_not_import: &'static [&'static str],
+}
+
+/// What every protocol shares knows none of them.
+const ROOMS: &[Room] = &[Room { member: "remit-gateway", folder: "src/road", must_not_import: &["mcp", "authzen"] }];
+
+impl Room {
+    fn findings(&self, dirs: &BTreeMap<String, PathBuf>) -> Result<Vec<String>> {
+        let folder = dirs.get(self.member).with_context(|| format!("no crate {}", self.member))?.join(self.folder);
+        let mut findings = Vec::new();
+        for entry in std::fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
+            let file = entry?.path();
+            let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            findings.extend(self.imports(&text).map(|room| format!("{} imports `{room}`, which is above it", file.display())));
+        }
+        Ok(findings)
+    }
+
+    /// Neighbours that the text of a file imports, as a path or in a group of `use crate::{…}`.
+    fn imports(&self, text: &str) -> impl Iterator<Item = &'static str> {
+        let imported = |room: &str| {
+            let grouped = format!("    {room}::");
+            text.contains(&format!("crate::{room}::")) || text.lines().any(|line| line.starts_with(&grouped))
+        };
+        let found: Vec<_> = self.must_not_import.iter().copied().filter(|room| imported(room)).collect();
+        found.into_iter()
+    }
+}
+
 /// The binary, the benchmarks, the fuzz targets and the end-to-end tests may import everything.
 const TOP: [&str; 5] = ["remit", "remit-bench", "remit-e2e", "remit-fuzz", "xtask"];
 
@@ -122,6 +155,9 @@ pub(crate) fn check() -> Result<()> {
                 findings.push(format!("{name} brings in {found} through a dependency"));
             }
         }
+    }
+    for room in ROOMS {
+        findings.extend(room.findings(&graph.dirs)?);
     }
     let counted = count_circles(&graph, &mut findings)?;
     run::verdict("layers", &format!("{} crates; import circles: {counted}", graph.workspace.len()), &findings)
@@ -241,6 +277,15 @@ pub(crate) fn text<'v>(value: &'v Value, name: &str) -> Result<&'v str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_road_imports_no_edge() {
+        let room = &ROOMS[0];
+        let imports = |text: &str| room.imports(text).collect::<Vec<_>>();
+        assert_eq!(imports("use crate::mcp::act;"), ["mcp"]);
+        assert_eq!(imports("use crate::{\n    authzen::point,\n    mcp::{act, call},\n};"), ["mcp", "authzen"]);
+        assert_eq!(imports("use crate::road::act;\n// crate mcp is above"), Vec::<&str>::new());
+    }
 
     #[test]
     fn a_crate_may_have_exactly_the_circles_of_the_table() {

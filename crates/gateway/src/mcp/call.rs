@@ -1,7 +1,6 @@
-//! The road of every MCP request that reaches an upstream.
+//! What MCP supplies to the road of every request that reaches an upstream (`road/call.rs`): reading, forwarding, answering.
 //!
-//! identify → read strictly → authority covers it? → policy → budget → intent durable → forward exactly what was
-//! authorised → mask → record the outcome → reply. A refusal leaves the road early and ends in the same record.
+//! A refusal leaves the road early and ends in the same record.
 
 use crate::{
     gateway::Gateway,
@@ -21,7 +20,8 @@ use crate::{
     road::{
         act::{Act, Kind},
         answer::{Answer, End},
-        authorise, budget,
+        authorise::Permitted,
+        call::{self as road, Settled, Step},
         challenge::Challenge,
         commit::commit,
         context::Context,
@@ -46,17 +46,12 @@ pub(crate) async fn run(gateway: Arc<Gateway>, call: McpCall, mut reply: ReplySt
     if let Some(session) = &call.session {
         record.session(&session.id);
     }
-    let outcome = serve(&gateway, &call, &mut record, &mut reply, &now).await;
+    let (record, outcome) = serve(&gateway, &call, Box::new(record), &mut reply, &now).await;
     let outcome = outcome.map(|shown| answer(&call.request.id, shown));
-    let dispatched = record.was_dispatched();
-    let draft = record.close(outcome.as_ref().map(|(answer, _)| answer), &gateway.clock.now());
-    // No record, no reply: what is not durable was not served.
-    let (outcome, receipt) = match commit(&gateway.store, &gateway.settings.tenant, draft).await {
-        Ok(receipt) => (outcome, receipt),
-        Err(refusal) => (Err(refusal.into()), None),
-    };
+    let means = (&gateway.store, &gateway.settings.tenant, &gateway.clock);
+    let Settled { outcome, receipt, dispatched } = road::settle(means, record, outcome).await;
     match outcome {
-        Ok((_, body)) => reply.finish(StatusCode::OK, HeaderMap::new(), Bytes::from(body)).await,
+        Ok(body) => reply.finish(StatusCode::OK, HeaderMap::new(), Bytes::from(body)).await,
         Err(rejection) => refuse(&gateway, &call, &rejection, receipt.as_ref(), dispatched, reply).await,
     }
     if call.request.method == "tools/list" {
@@ -77,10 +72,39 @@ async fn record_findings(gateway: &Gateway, call: &McpCall, receipt: Option<&Rec
 async fn serve(
     gateway: &Arc<Gateway>,
     call: &McpCall,
-    record: &mut RequestRecord,
+    mut record: Box<RequestRecord>,
     reply: &mut ReplyStream,
     now: &Moment,
-) -> Result<Shown, Rejection> {
+) -> Step<Shown> {
+    let act = match read(call, &mut record) {
+        Ok(act) => act,
+        Err(refusal) => return (record, Err(refusal.into())),
+    };
+    let act = &act;
+    let context = Context {
+        store: &gateway.store,
+        policy: &gateway.policy,
+        clock: &gateway.clock,
+        settings: &gateway.settings,
+        server: &call.mount.server,
+        reads_in_outage: call.mount.reads_in_outage,
+        caller: &call.caller,
+        act,
+        now,
+    };
+    let prepare = |mut record: Box<RequestRecord>| async move {
+        let round = prepare(gateway, call, act, &mut record, now).await;
+        (record, round)
+    };
+    let forward = |round: Round, permitted: Permitted, mut record: Box<RequestRecord>| async move {
+        let shown = forward(gateway, call, act, round, &permitted, &mut record, reply).await;
+        (record, shown)
+    };
+    road::perform(&context, record, prepare, forward).await
+}
+
+/// Reads what is asked for, and checks it against what the tool declares.
+fn read(call: &McpCall, record: &mut RequestRecord) -> Result<Act, Refusal> {
     let server = &call.mount.server;
     let act = act::read(&call.request, server)?;
     record.act(&act, server);
@@ -88,50 +112,54 @@ async fn serve(
     if act.kind == Kind::Gated {
         record.capture(call.mount.captures.of(&act.action));
     }
-    if call.request.method == "tools/call"
-        && let Some(declared) = call.mount.declared(&act.action)
-    {
-        headers::check_params(&call.headers, &declared, &act.arguments)?;
-    }
-    if call.request.method == "tools/call"
-        && let Some(schema) = call.mount.input_schema(&act.action)
-    {
-        arguments::check(&schema, &act.arguments)?;
-    }
-    let context = Context {
-        store: &gateway.store,
-        policy: &gateway.policy,
-        clock: &gateway.clock,
-        settings: &gateway.settings,
-        server,
-        reads_in_outage: call.mount.reads_in_outage,
-        caller: &call.caller,
-        act: &act,
-        now,
-    };
-    let permitted = authorise::permit(&context, record)?;
-    let round = round(gateway, call, &act, record, now)?;
-    // Before the upstream hears anything of a call that is going to be refused, be it only a read of ours.
-    budget::recordable(&context, record)?;
-    if matches!(round, Round::Request(_)) {
-        before_after::before(gateway, call, &act, record).await?;
-    }
-    let permitted = budget::reserve(&context, permitted, record).await?;
-    // CRASH: a mutation's intent is on disk; without its effect record it counts as "outcome unknown".
-    let forwarded = match (act.kind, round) {
-        (Kind::Listen, _) => return stream::listen(gateway, call, &act, record, reply).await,
-        (_, Round::Request(state)) => forward::call(gateway, call, &act, state, &permitted, record, reply).await,
-        (_, Round::Answer(waiting, answer)) => {
-            forward::resume(gateway, call, (*waiting, answer), &permitted, record, reply).await
+    if call.request.method == "tools/call" {
+        if let Some(declared) = call.mount.declared(&act.action) {
+            headers::check_params(&call.headers, &declared, &act.arguments)?;
         }
+        if let Some(schema) = call.mount.input_schema(&act.action) {
+            arguments::check(&schema, &act.arguments)?;
+        }
+    }
+    Ok(act)
+}
+
+/// What comes after the decision and before anything is drawn: where a retry goes on, and the state before a change.
+async fn prepare(
+    gateway: &Gateway,
+    call: &McpCall,
+    act: &Act,
+    record: &mut RequestRecord,
+    now: &Moment,
+) -> Result<Round, Rejection> {
+    let round = round(gateway, call, act, record, now)?;
+    if matches!(round, Round::Request(_)) {
+        before_after::before(gateway, call, act, record).await?;
+    }
+    Ok(round)
+}
+
+/// Forwards exactly what was authorised, and shows what of the answer the caller may see.
+async fn forward(
+    gateway: &Gateway,
+    call: &McpCall,
+    act: &Act,
+    round: Round,
+    permitted: &Permitted,
+    record: &mut RequestRecord,
+    reply: &mut ReplyStream,
+) -> Result<Shown, Rejection> {
+    let forwarded = match (act.kind, round) {
+        (Kind::Listen, _) => return stream::listen(gateway, call, act, record, reply).await,
+        (_, Round::Request(state)) => forward::call(gateway, call, act, state, permitted, record, reply).await,
+        (_, Round::Answer(waiting, answer)) => forward::resume(gateway, call, (*waiting, answer), permitted, record, reply).await,
         (_, Round::Unanswered(waiting)) => Ok(Forwarded::Question(waiting)),
     };
     if !matches!(forwarded, Ok(Forwarded::Question(_))) {
-        before_after::after(gateway, call, &act, record).await;
+        before_after::after(gateway, call, act, record).await;
     }
     match forwarded? {
-        Forwarded::Answer(result) => show::show(gateway, call, &act, &permitted, result, now),
-        Forwarded::Question(waiting) => Ok(show::suspended(gateway, call, &act, *waiting)),
+        Forwarded::Answer(result) => show::show(gateway, call, act, permitted, result, &gateway.clock.now()),
+        Forwarded::Question(waiting) => Ok(show::suspended(gateway, call, act, *waiting)),
     }
 }
 

@@ -1,12 +1,14 @@
 //! The road of every act, whatever protocol it came in: who asks, what it may do, what is recorded, how it is answered.
 //!
-//! An edge (`mcp`, `authzen`) reads its requests into an [`act::Act`] and takes these steps. Nothing here knows a protocol.
+//! An edge (`mcp`, `authzen`) reads its requests into an [`act::Act`] and takes these steps; [`call`] tells the whole road. Nothing
+//! here knows a protocol, and `cargo xtask layers` checks that nothing here imports an edge.
 
 pub(crate) mod act;
 pub(crate) mod admit;
 pub(crate) mod answer;
 pub(crate) mod authorise;
 pub(crate) mod budget;
+pub(crate) mod call;
 pub(crate) mod chain;
 pub(crate) mod challenge;
 pub(crate) mod commit;
