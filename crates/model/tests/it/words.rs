@@ -131,7 +131,7 @@ fn an_unclassified_tool_is_taken_for_one_that_changes_things() {
 #[test]
 fn misspelt_actions_are_found_once_a_server_describes_its_tools() {
     let details = json!([{"type": "tool_access", "locations": ["https://gw.example/mcp/memory"],
-        "actions": ["raed_graph", "read_graph", "mcp:resources/read"]}, {"type": "tool_access", "actions": ["*"]}]);
+        "actions": ["raed_graph", "read_graph", "mcp:resources/read"]}]);
     let ceiling = Authority::parse(&details).unwrap();
     assert!(ceiling.unknown_actions(&[&server("memory", &[])]).is_empty(), "any name may be a tool of it");
     assert_eq!(ceiling.unknown_actions(&[&server("memory", &["read_graph"])]), ["memory:raed_graph"]);
