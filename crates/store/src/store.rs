@@ -481,7 +481,7 @@ mod tests {
             tenant: TenantId::main(),
             producer_id: "spiffe://remit.test/main/store".to_owned(),
             version: "0.0.0".to_owned(),
-            build_digest: String::new(),
+            build_digest: format!("sha-256:{}", "0".repeat(64)),
             record_key: Secret::new([1; 32]),
             log_origin: "remit.test/main".to_owned(),
             log_key: Secret::new([2; 32]),
