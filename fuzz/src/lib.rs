@@ -1,7 +1,8 @@
 //! Fuzz targets: one function for each parser of hostile bytes, which panics where a property does not hold.
 //!
 //! `cargo xtask fuzz` searches for new inputs with libFuzzer. The tests of this crate replay what is committed: `seeds/TARGET`
-//! was written by hand, `corpus/TARGET` is the minimised result of a search. An input that once failed becomes a seed.
+//! was written by hand, `corpus/TARGET.txt` is the minimised result of a
+//! search. An input that once failed becomes a seed.
 
 pub mod authority;
 pub mod gateway;

@@ -5,6 +5,7 @@
 
 use crate::run;
 use anyhow::{Context, Result, bail, ensure};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -19,13 +20,8 @@ const INSTRUMENTATION: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-cov
 const SECONDS: u32 = 60;
 /// Longest input, in bytes.
 const INPUT_LIMIT: usize = 4096;
-/// What of a search is committed for one target: the smallest inputs that reach what all of them reach.
-const KEPT: Kept = Kept { files: 80, bytes: 24 << 10 };
-
-struct Kept {
-    files: usize,
-    bytes: usize,
-}
+/// Most bytes of inputs that are committed for one target.
+const KEPT: usize = 24 << 10;
 
 #[derive(Debug, PartialEq, Eq)]
 struct Options {
@@ -100,10 +96,24 @@ fn work(what: &str, target: &str) -> PathBuf {
     run::target().join("fuzz").join(what).join(target)
 }
 
-/// What is committed for a target: seeds and the kept corpus.
-fn committed(target: &str) -> Vec<String> {
-    let folders = ["seeds", "corpus"].map(|kind| run::root().join("fuzz").join(kind).join(target));
-    folders.iter().filter(|folder| folder.is_dir()).map(|folder| folder.display().to_string()).collect()
+/// The folders of what is committed for a target: the seeds, and the kept corpus as libFuzzer reads it, one file an input.
+fn committed(target: &str) -> Result<Vec<String>> {
+    let seeds = run::root().join("fuzz/seeds").join(target);
+    let unpacked = work("kept", target);
+    if unpacked.is_dir() {
+        fs::remove_dir_all(&unpacked)?;
+    }
+    fs::create_dir_all(&unpacked)?;
+    let lines = fs::read_to_string(corpus(target)).unwrap_or_default();
+    for (number, line) in lines.lines().enumerate() {
+        fs::write(unpacked.join(number.to_string()), STANDARD.decode(line).context("a line of the corpus is not Base64")?)?;
+    }
+    Ok([seeds, unpacked].iter().map(|folder| folder.display().to_string()).collect())
+}
+
+/// The kept corpus of a target: an input a line, in Base64.
+fn corpus(target: &str) -> PathBuf {
+    run::root().join("fuzz/corpus").join(format!("{target}.txt"))
 }
 
 /// Runs one target for a while and prints what it reached; whether no input broke it.
@@ -116,7 +126,7 @@ fn search(binaries: &Path, target: &str, seconds: u32) -> Result<bool> {
         .args([format!("-max_total_time={seconds}"), format!("-max_len={INPUT_LIMIT}")])
         .args(["-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1"])
         .args([format!("-artifact_prefix={}/", crashes.display()), corpus.display().to_string()])
-        .args(committed(target))
+        .args(committed(target)?)
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("{target} does not start"))?;
@@ -138,7 +148,7 @@ fn summary(log: &str) -> String {
     format!("{executed} executions, {} edges, {} features, corpus {}", word("cov:"), word("ft:"), word("corp:"))
 }
 
-/// Replaces the committed corpus by the smallest inputs that together reach the same edges, within [`KEPT`].
+/// Replaces the committed corpus by the smallest inputs that together reach the same edges, within [`KEPT`] bytes.
 fn keep(binaries: &Path, target: &str) -> Result<()> {
     let merged = work("merged", target);
     if merged.is_dir() {
@@ -148,38 +158,33 @@ fn keep(binaries: &Path, target: &str) -> Result<()> {
     let status = Command::new(binaries.join(target))
         .args(["-set_cover_merge=1", "-use_counters=0", &format!("-max_len={INPUT_LIMIT}")])
         .args([merged.display().to_string(), work("corpus", target).display().to_string()])
-        .args(committed(target))
+        .args(committed(target)?)
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .status()?;
     ensure!(status.success(), "{target} does not merge its corpus");
     let mut inputs = Vec::new();
     for file in fs::read_dir(&merged)? {
-        let path = file?.path();
-        inputs.push((fs::read(&path)?, path));
+        inputs.push(fs::read(file?.path())?);
     }
-    inputs.sort_by_key(|(input, _)| input.len());
-    let place = run::root().join("fuzz/corpus").join(target);
-    if place.is_dir() {
-        fs::remove_dir_all(&place)?;
-    }
-    fs::create_dir_all(&place)?;
-    let kept = within(&KEPT, inputs.iter().map(|(input, _)| input.len()));
-    for (input, path) in inputs.iter().take(kept) {
-        let name = path.file_name().context("an input without a name")?;
-        fs::write(place.join(name), input)?;
-    }
-    println!("fuzz: {target}: kept {kept} of {} inputs", inputs.len());
+    let all = inputs.len();
+    let kept = smallest(inputs, KEPT);
+    let lines: String = kept.iter().map(|input| STANDARD.encode(input) + "\n").collect();
+    fs::create_dir_all(run::root().join("fuzz/corpus"))?;
+    fs::write(corpus(target), lines)?;
+    println!("fuzz: {target}: kept {} of {all} inputs", kept.len());
     Ok(())
 }
 
-/// How many of the first inputs stay within the limit.
-fn within(limit: &Kept, sizes: impl Iterator<Item = usize>) -> usize {
-    let sums = sizes.scan(0, |sum, size| {
-        *sum += size;
-        Some(*sum)
+/// The smallest inputs that have no more than so many bytes together, in an order that does not depend on their names.
+fn smallest(mut inputs: Vec<Vec<u8>>, most: usize) -> Vec<Vec<u8>> {
+    inputs.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
+    let mut bytes = 0;
+    inputs.retain(|input| {
+        bytes += input.len();
+        bytes <= most
     });
-    sums.take(limit.files).take_while(|sum| *sum <= limit.bytes).count()
+    inputs
 }
 
 #[cfg(test)]
@@ -209,10 +214,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded_in_number_and_bytes() {
-        let limit = Kept { files: 3, bytes: 10 };
-        assert_eq!(within(&limit, [1, 1, 1, 1].into_iter()), 3);
-        assert_eq!(within(&limit, [4, 6, 1].into_iter()), 2);
-        assert_eq!(within(&limit, [11].into_iter()), 0);
+    fn what_is_kept_is_the_smallest_and_bounded() {
+        let inputs = vec![b"four".to_vec(), b"one".to_vec(), b"a".to_vec(), b"b".to_vec()];
+        assert_eq!(smallest(inputs.clone(), 5), [b"a".to_vec(), b"b".to_vec(), b"one".to_vec()]);
+        assert_eq!(smallest(inputs.clone(), 0), Vec::<Vec<u8>>::new());
+        assert_eq!(smallest(inputs, 99).len(), 4);
     }
 }
