@@ -1,13 +1,17 @@
 //! Reads the clocks of this machine, or a clock that a test moves by hand.
 //!
-//! The wall clock is never claimed better than we can know: without `unsafe` the kernel's NTP discipline
-//! (`adjtimex(2)`) is out of reach, so the status is `unknown` and the error bound the largest (record.md §1.5, §1.11).
+//! A reading carries the status and the error bound that the kernel states (`discipline.rs`). After a step of the wall clock
+//! the status is `disrupted` and the bound the largest until the clock has settled (`step_watch.rs`).
 
-use crate::step_watch::{StepWatch, Steps};
+use crate::{
+    discipline::{self, Accuracy, Discipline},
+    step_watch::{StepWatch, Steps},
+};
+use nix::time::{ClockId, clock_gettime};
 use remit_model::time::{ClockStatus, Moment, TimeSource, UnixTime};
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -17,7 +21,13 @@ pub struct Clock(Arc<Inner>);
 
 struct Inner {
     source: Source,
-    watch: Mutex<StepWatch>,
+    state: Mutex<State>,
+}
+
+/// What a clock remembers between readings.
+struct State {
+    watch: StepWatch,
+    discipline: Discipline,
 }
 
 enum Source {
@@ -29,12 +39,12 @@ impl Clock {
     /// How long a clock that was stepped counts as disrupted.
     pub const SETTLE: Duration = Duration::from_secs(30);
 
-    /// The clocks of this machine.
+    /// The clocks of this machine. A step of the wall clock settles after [`Clock::SETTLE`].
     pub fn system() -> Self {
         Self::system_settling(Self::SETTLE)
     }
 
-    /// The same, with another time to settle after a step.
+    /// The clocks of this machine. A step of the wall clock settles after `settle`.
     pub fn system_settling(settle: Duration) -> Self {
         Self::watched(Source::System { boot_id: boot_id() }, settle)
     }
@@ -46,21 +56,32 @@ impl Clock {
 
     fn watched(source: Source, settle: Duration) -> Self {
         let watch = StepWatch::new(u64::try_from(settle.as_nanos()).unwrap_or(u64::MAX));
-        Self(Arc::new(Inner { source, watch: Mutex::new(watch) }))
+        Self(Arc::new(Inner { source, state: Mutex::new(State { watch, discipline: Discipline::new() }) }))
     }
 
-    /// The time; `disrupted` while a step of the wall clock has not settled.
+    /// The time, with the status and the error bound that hold for it; `disrupted` while a step has not settled.
     pub fn now(&self) -> Moment {
-        let read = match &self.0.source {
-            Source::System { boot_id } => system(*boot_id),
-            Source::Manual(moment) => *moment.lock().unwrap_or_else(PoisonError::into_inner),
-        };
-        self.0.watch.lock().unwrap_or_else(PoisonError::into_inner).observe(read)
+        match &self.0.source {
+            Source::System { boot_id } => {
+                let read = system(*boot_id);
+                let mut state = self.state();
+                let Accuracy { status, error_bound_ns } = state.discipline.at(read.mono_ns, discipline::read);
+                state.watch.observe(Moment { status, error_bound_ns, ..read })
+            }
+            Source::Manual(moment) => {
+                let read = *moment.lock().unwrap_or_else(PoisonError::into_inner);
+                self.state().watch.observe(read)
+            }
+        }
     }
 
     /// The steps of the wall clock that were noticed so far.
     pub fn steps(&self) -> Steps {
-        self.0.watch.lock().unwrap_or_else(PoisonError::into_inner).steps
+        self.state().watch.steps
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The whole second of [`Clock::now`].
@@ -122,14 +143,16 @@ fn system(boot_id: [u8; 16]) -> Moment {
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const SINCE_BOOT: rustix::time::ClockId = rustix::time::ClockId::Boottime;
+const SINCE_BOOT: ClockId = ClockId::CLOCK_BOOTTIME;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-const SINCE_BOOT: rustix::time::ClockId = rustix::time::ClockId::Monotonic;
+const SINCE_BOOT: ClockId = ClockId::CLOCK_MONOTONIC;
 
+/// Nanoseconds since boot. A system without this clock gives 0: time then never passes, so no waiting period ends early.
 fn since_boot() -> u64 {
-    let time = rustix::time::clock_gettime(SINCE_BOOT);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(time.tv_nsec).unwrap_or(0))
+    clock_gettime(SINCE_BOOT).map_or(0, |time| {
+        let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
+        seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(time.tv_nsec()).unwrap_or(0))
+    })
 }
 
 /// Identity of this boot; all zero where the system does not say.
@@ -184,11 +207,26 @@ mod tests {
     }
 
     #[test]
-    fn the_system_clock_claims_no_accuracy_it_cannot_know() {
+    fn the_system_clock_claims_no_accuracy_that_the_kernel_does_not_state() {
         let clock = Clock::system();
         let (first, second) = (clock.now(), clock.now());
-        assert!(second.mono_ns >= first.mono_ns);
+        assert!(second.mono_ns > 0 && second.mono_ns >= first.mono_ns);
         assert_eq!(first.boot_id, second.boot_id);
-        assert_eq!((first.status, first.error_bound_ns), (ClockStatus::Unknown, u64::MAX));
+        for now in [first, second] {
+            let stated = Accuracy::of(discipline::read());
+            assert_eq!(now.status, stated.status);
+            assert!(now.status == ClockStatus::Synchronized || now.error_bound_ns == u64::MAX);
+        }
+    }
+
+    #[test]
+    fn a_step_overrides_what_the_kernel_states_until_it_has_settled() {
+        let synchronised = Moment { status: ClockStatus::Synchronized, error_bound_ns: 2_000_000, ..Moment::at(1_000_000) };
+        let clock = Clock::manual(synchronised);
+        assert_eq!((clock.now().status, clock.now().error_bound_ns), (ClockStatus::Synchronized, 2_000_000));
+        clock.set(Moment { wall_ns: synchronised.wall_ns - 600_000_000, ..synchronised });
+        assert_eq!((clock.now().status, clock.now().error_bound_ns), (ClockStatus::Disrupted, u64::MAX));
+        clock.advance(Clock::SETTLE);
+        assert_eq!((clock.now().status, clock.now().error_bound_ns), (ClockStatus::Synchronized, 2_000_000));
     }
 }

@@ -26,6 +26,7 @@ struct Stream {
 }
 
 impl Entropy {
+    /// The randomness of the operating system. The process stops if the system gives none.
     pub fn system() -> Self {
         Self(Arc::new(Source::System))
     }
@@ -35,6 +36,7 @@ impl Entropy {
         Self(Arc::new(Source::Seeded(Mutex::new(Stream { seed, counter: 0 }))))
     }
 
+    /// Fills `bytes` with randomness.
     pub fn fill(&self, bytes: &mut [u8]) {
         match self.0.as_ref() {
             Source::System => system(bytes),
@@ -91,10 +93,12 @@ pub struct EntropyPool {
 impl EntropyPool {
     const BLOCK: usize = 4096;
 
+    /// An empty pool over `source`; the first use draws the first block.
     pub fn of(source: Entropy) -> Self {
         Self { source, block: Zeroizing::new(vec![0; Self::BLOCK]), given: Self::BLOCK }
     }
 
+    /// Fills `bytes` with randomness that was not given out before.
     pub fn fill(&mut self, bytes: &mut [u8]) {
         if matches!(self.source.0.as_ref(), Source::Seeded(_)) || bytes.len() > Self::BLOCK {
             return self.source.fill(bytes);
@@ -104,7 +108,7 @@ impl EntropyPool {
             self.given = 0;
         }
         for (to, from) in bytes.iter_mut().zip(self.block.iter_mut().skip(self.given)) {
-            // Nothing is given out twice, and nobody who reads the memory later learns it.
+            // INVARIANT: a byte leaves the pool once. Its place is zeroed, so that a later read of the memory does not reveal it.
             *to = std::mem::take(from);
         }
         self.given += bytes.len();

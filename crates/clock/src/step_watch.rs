@@ -1,4 +1,4 @@
-//! Notices when the wall clock is stepped: between two readings it must move as far as the clock that only runs.
+//! Notices when the wall clock is stepped: between two readings it must advance as far as the monotonic clock does.
 
 use remit_model::time::{ClockStatus, Moment};
 
@@ -8,12 +8,13 @@ const STEP_NS: u128 = 500_000_000;
 /// Steps seen so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Steps {
+    /// How many steps were noticed.
     pub count: u64,
-    /// How far the last one set the clock, in nanoseconds; negative when backwards.
+    /// How far the last step set the clock, in nanoseconds; negative when backwards.
     pub last_ns: i64,
 }
 
-/// What the last reading was.
+/// Remembers the last reading and the steps seen.
 #[derive(Debug)]
 pub(crate) struct StepWatch {
     settle_ns: u64,
