@@ -107,6 +107,8 @@ pub(crate) struct LedgerSection {
     pub(crate) spool_bytes: u64,
     /// Seconds for which nothing may change after the wall clock was stepped.
     pub(crate) clock_settle_s: u64,
+    /// Refuse changes while the kernel does not say that the wall clock is synchronised.
+    pub(crate) clock_required: bool,
     /// What goes on while logging itself is in trouble. Changes never do.
     pub(crate) on_outage: OnOutage,
 }
@@ -122,6 +124,7 @@ impl Default for LedgerSection {
             heartbeat_s: 60,
             spool_bytes: 8 << 20,
             clock_settle_s: 30,
+            clock_required: false,
             on_outage: OnOutage::default(),
         }
     }

@@ -167,6 +167,7 @@ fn mount(
     settings.hosts.extend(config.server.allowed_hosts.iter().cloned());
     settings.origins.extend(config.server.allowed_origins.iter().cloned());
     settings.nonce_required = config.agents.require_dpop_nonce;
+    settings.clock_required = config.ledger.clock_required;
     settings.guard = guard(&routes);
     settings.authzen =
         servers.iter().find(|server| config.authzen.enabled && server.id.as_str() == gateway::AUTHZEN).map(|server| {
