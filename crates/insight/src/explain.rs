@@ -344,6 +344,7 @@ impl View<'_> {
     fn when(&self) -> Vec<String> {
         let record = self.record;
         let mut lines = vec![format!("{} ({}).", record.text("/time/wall").unwrap_or_default(), self.accuracy())];
+        lines.push(interval(record));
         if let (Some(start), Some(end)) = (record.number("/time/start_ns"), record.number("/time/end_ns")) {
             lines.push(format!("Took {} microseconds.", end.saturating_sub(start) / 1_000));
         }
@@ -357,13 +358,12 @@ impl View<'_> {
         lines
     }
 
-    /// Resolution is not accuracy: the bound and the clock's own word are part of the time.
+    /// The bound and the clock's status are part of the time: the digits alone say nothing about accuracy.
     fn accuracy(&self) -> String {
         let record = self.record;
-        let bound = match record.number("/time/error_bound_ns") {
-            Some(ns) if ns < u64::MAX => format!("within {} microseconds", ns.div_ceil(1_000)),
-            _ => "error not known".to_owned(),
-        };
+        let bound = record
+            .error_bound_ns()
+            .map_or_else(|| "error not known".to_owned(), |ns| format!("within {} microseconds", ns.div_ceil(1_000)));
         let status = spaced(record.text("/time/clock_status").unwrap_or("unknown"));
         let source = record.text("/time/source").filter(|source| *source != "none");
         let source = source.map(|source| format!(" from {}", spaced(source))).unwrap_or_default();
@@ -395,6 +395,21 @@ fn disclosed_chain(side: Option<&Side>) -> Option<Chain> {
 fn presented_token(record: &Record) -> Option<&str> {
     let call = matches!(record.record_type(), "decision" | "intent" | "effect");
     call.then(|| record.chain().last()?.pointer("/token/jti_hash")?.as_str()).flatten()
+}
+
+/// What the time says about events of other systems: two intervals that overlap have no order. SPEC: record.md §1.5.
+fn interval(record: &Record) -> String {
+    let end = |ns: Option<u64>| Timestamp::from_nanosecond(i128::from(ns?)).ok().map(|at| format!("{at:.9}"));
+    let ends = record.error_bound_ns().and_then(|bound| {
+        let wall = record.wall_ns();
+        Some((end(Some(wall.saturating_sub(bound)))?, end(wall.checked_add(bound))?))
+    });
+    match ends {
+        Some((earliest, latest)) => {
+            format!("The true time is between {earliest} and {latest}: events of other systems in between have no order to this one.")
+        }
+        None => "This time says nothing about the order of this record and events of other systems.".to_owned(),
+    }
 }
 
 /// The token of this hash as an earlier record issued it; `None` when that is withheld.

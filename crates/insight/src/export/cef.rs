@@ -26,14 +26,18 @@ pub fn line(item: &Item<'_>) -> Vec<u8> {
         |(whole, fraction)| format!("{whole}.{}Z", fraction.trim_end_matches('Z').get(..6).unwrap_or("0")),
     );
     let host = item.record.producer_id().split_once("://").map_or("-", |(_, rest)| rest.split('/').next().unwrap_or("-"));
-    let sequence =
-        if (1..=SEQUENCE_LIMIT).contains(&item.index) { format!("[meta sequenceId=\"{}\"]", item.index) } else { "-".to_owned() };
+    let sequence = if (1..=SEQUENCE_LIMIT).contains(&item.index) {
+        format!("[meta sequenceId=\"{}\"]", item.index)
+    } else {
+        String::new()
+    };
     let mut line = format!(
-        "<{}>1 {time} {} remit {} {} {sequence} ",
+        "<{}>1 {time} {} remit {} {} {}{sequence} ",
         FACILITY * 8 + severity,
         name(host, 255),
         name(&item.record.epoch().to_string(), 128),
-        name(item.record.record_type(), 32)
+        name(item.record.record_type(), 32),
+        time_quality(item)
     );
     let version = header(item.text("/producer/version"));
     let id = header(&format!("{}:{}", item.record.record_type(), item.record.action()));
@@ -46,6 +50,14 @@ pub fn line(item: &Item<'_>) -> Vec<u8> {
     line.push_str(&pairs.join(" "));
     line.push('\n');
     line.into_bytes()
+}
+
+/// How good the time is; `syncAccuracy` is in microseconds. SPEC: RFC 5424 §7.1.
+fn time_quality(item: &Item<'_>) -> String {
+    let synchronised = item.text("/time/clock_status") == "synchronized";
+    let accuracy = item.record.error_bound_ns().filter(|_| synchronised);
+    let accuracy = accuracy.map(|bound| format!(" syncAccuracy=\"{}\"", bound.div_ceil(1_000))).unwrap_or_default();
+    format!("[timeQuality tzKnown=\"1\" isSynced=\"{}\"{accuracy}]", u8::from(synchronised))
 }
 
 fn extension(item: &Item<'_>) -> Vec<(&'static str, String)> {

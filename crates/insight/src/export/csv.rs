@@ -43,6 +43,8 @@ pub const COLUMNS: &[&str] = &[
     "record_hash",
     "log_origin",
     "checkpoint_size",
+    "clock_status",
+    "error_bound_ns",
 ];
 
 /// The header line.
@@ -94,6 +96,8 @@ pub fn line(item: &Item<'_>) -> Vec<u8> {
         text("/record_hash"),
         item.origin.to_owned(),
         item.size.to_string(),
+        text("/time/clock_status"),
+        item.record.error_bound_ns().map(|bound| bound.to_string()).unwrap_or_default(),
     ])
 }
 

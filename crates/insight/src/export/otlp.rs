@@ -61,6 +61,8 @@ fn facts(item: &Item<'_>) -> Vec<(&'static str, Option<Value>)> {
         ("remit.record.hash", text("/record_hash")),
         ("remit.log.origin", Some(json!(item.origin))),
         ("remit.log.index", Some(json!(item.index))),
+        ("remit.time.error_bound_ns", item.record.error_bound_ns().map(|bound| json!(bound))),
+        ("remit.time.clock_status", text("/time/clock_status")),
         ("remit.tenant.id", text("/tenant_id")),
         ("remit.delegation.id", text("/txn")),
         ("remit.chain.depth", Some(json!(item.record.chain().len()))),

@@ -1,6 +1,9 @@
 use crate::world::{Way, World};
 use remit_insight::{explain, explain_at};
-use remit_ledger::record::{DecisionFacts, DecisionResult, OutcomeStatus};
+use remit_ledger::{
+    Record,
+    record::{DecisionFacts, DecisionResult, OutcomeStatus},
+};
 use remit_model::{
     Call, UnixTime,
     resource::ToolClass::{Payment, Read},
@@ -32,6 +35,22 @@ fn a_call_that_a_policy_refuses() {
     let planner = world.login(|_| {});
     let index = world.call(&planner, "refund_create", Payment, &json!({"amount": 500, "currency": "EUR"}), |_| {});
     insta::assert_snapshot!(explained(&world, index));
+}
+
+#[test]
+fn a_time_without_bound_orders_no_events_of_other_systems() {
+    let mut world = World::new();
+    let planner = world.login(|_| {});
+    let index = world.call(&planner, "tickets_read", Read, &json!({"id": "T-1"}), |_| {});
+    let record = world.publish().reader().record(index).unwrap();
+    let mut value = record.value().clone();
+    value["time"]["clock_status"] = json!("unknown");
+    value["time"]["error_bound_ns"] = json!(u64::MAX.to_string());
+    value["time"]["source"] = json!("none");
+    let record = Record::parse(&remit_model::json::canonical(&value)).unwrap();
+    let when = explain(&record, None).when;
+    assert!(when[0].ends_with("(error not known; clock unknown)."), "{when:?}");
+    assert_eq!(when[1], "This time says nothing about the order of this record and events of other systems.");
 }
 
 #[test]

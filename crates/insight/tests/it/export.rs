@@ -88,6 +88,41 @@ fn a_log_record_joins_the_trace_of_its_request() {
     assert!(otlp::request(&[]).is_empty());
 }
 
+/// The published record with another clock.
+fn with_clock(record: &Record, status: &str, bound: u64) -> Record {
+    let mut value = record.value().clone();
+    value["time"]["clock_status"] = json!(status);
+    value["time"]["error_bound_ns"] = json!(bound.to_string());
+    Record::parse(&remit_model::json::canonical(&value)).unwrap()
+}
+
+#[test]
+fn n_rc_time_leaves_with_its_error_bound_in_every_format() {
+    let (record, ..) = hostile();
+    for (status, bound, accuracy) in [
+        ("synchronized", 1_500_001, Some("1501")),
+        ("synchronized", u64::MAX, None),
+        ("unknown", u64::MAX, None),
+        ("disrupted", u64::MAX, None),
+    ] {
+        let record = with_clock(&record, status, bound);
+        let item = item(&record, Names::default());
+        let text = |line: Vec<u8>| String::from_utf8(line).unwrap();
+        let synced = u8::from(status == "synchronized");
+        let micros = accuracy.map(|micros| format!(" syncAccuracy=\"{micros}\"")).unwrap_or_default();
+        let quality = format!(" [timeQuality tzKnown=\"1\" isSynced=\"{synced}\"{micros}]");
+        assert!(text(cef::line(&item)).contains(&quality), "{quality}");
+        let cells = format!(",{status},{}\r\n", if bound == u64::MAX { String::new() } else { bound.to_string() });
+        assert!(text(csv::line(&item)).ends_with(&cells), "{cells}");
+        let otlp = text(otlp::request(std::slice::from_ref(&item)));
+        assert!(otlp.contains(&format!("\"remit.time.clock_status\",\"value\":{{\"stringValue\":\"{status}\"}}")), "{otlp}");
+        assert_eq!(otlp.contains("remit.time.error_bound_ns"), bound < u64::MAX, "a bound that is none is not exported");
+        for line in [text(jsonl::line(&item)), text(ocsf::line(&item, ocsf::Edition::Current))] {
+            assert!(line.contains(&format!("\"error_bound_ns\":\"{bound}\"")), "{line}");
+        }
+    }
+}
+
 #[test]
 fn a_statement_is_not_made_without_a_signature() {
     let (record, entry, _) = hostile();

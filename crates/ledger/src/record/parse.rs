@@ -33,6 +33,9 @@ pub enum RecordError {
 
 impl Record {
     /// Parses an entry of the log. Accepts only canonical bytes of the known schema with every mandatory member.
+    ///
+    /// # Errors
+    /// [`RecordError::Json`], [`RecordError::NotCanonical`], [`RecordError::Schema`]; [`RecordError::Member`] with its path.
     pub fn parse(bytes: &[u8]) -> Result<Self, RecordError> {
         let limits = Limits { bytes: ENTRY_LIMIT, depth: 32, members: 16_384, exact_integers: true };
         let value = json::parse(bytes, &limits).map_err(|refusal| RecordError::Json(refusal.to_string()))?;
@@ -94,6 +97,7 @@ impl Record {
         self.text(pointer).and_then(decimal)
     }
 
+    /// The record's UUIDv7.
     pub fn record_id(&self) -> &str {
         self.text("/record_id").unwrap_or_default()
     }
@@ -103,30 +107,37 @@ impl Record {
         self.text("/record_type").unwrap_or_default()
     }
 
+    /// The tenant that the record belongs to.
     pub fn tenant(&self) -> &str {
         self.text("/tenant_id").unwrap_or_default()
     }
 
+    /// The URI of the writer.
     pub fn producer_id(&self) -> &str {
         self.text("/producer/id").unwrap_or_default()
     }
 
+    /// The action's name.
     pub fn action(&self) -> &str {
         self.text("/action/name").unwrap_or_default()
     }
 
+    /// As spelled in the record: `success`, `denied`, `unknown`, …
     pub fn outcome(&self) -> &str {
         self.text("/outcome/status").unwrap_or_default()
     }
 
+    /// The `record_id` of the intent that this record completes.
     pub fn intent_id(&self) -> Option<&str> {
         self.text("/intent_id")
     }
 
+    /// The id of the delegation chain.
     pub fn txn(&self) -> Option<&str> {
         self.text("/txn")
     }
 
+    /// What was decided, as the record has it.
     pub fn decision(&self) -> Option<&Value> {
         self.value.get("decision")
     }
@@ -141,16 +152,24 @@ impl Record {
         self.value.get("ext")?.get(name)
     }
 
+    /// The writer's epoch: one more for each start.
     pub fn epoch(&self) -> u64 {
         self.epoch
     }
 
+    /// The place in the epoch, from 0.
     pub fn seq(&self) -> u64 {
         self.seq
     }
 
+    /// The wall clock's time, in nanoseconds since 1970. It is worth [`Record::error_bound_ns`].
     pub fn wall_ns(&self) -> u64 {
         self.wall_ns
+    }
+
+    /// Half-width of the interval around [`Record::wall_ns`] that the true time lies in, in nanoseconds; `None` when unknown.
+    pub fn error_bound_ns(&self) -> Option<u64> {
+        self.number("/time/error_bound_ns").filter(|bound| *bound < u64::MAX)
     }
 
     /// Hybrid logical clock: (milliseconds, counter).
@@ -158,6 +177,7 @@ impl Record {
         self.hlc
     }
 
+    /// The hash of the writer's record before this one.
     pub fn prev_hash(&self) -> Hash {
         self.prev_hash
     }
@@ -167,6 +187,7 @@ impl Record {
         self.hash
     }
 
+    /// The root over the salted hashes of the side values.
     pub fn commit_root(&self) -> Hash {
         self.commit_root
     }

@@ -293,6 +293,29 @@ async fn a_stepped_clock_stops_actions_until_it_settles_and_is_recorded() {
 }
 
 #[tokio::test]
+async fn each_record_states_the_status_and_the_error_bound_of_its_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Clock::manual(Moment::at(NOW));
+    let store = Store::open(Config { clock: clock.clone(), ..config(dir.path()) }).unwrap();
+    let stated = [
+        (ClockStatus::Synchronized, 1_500_000, "synchronized"),
+        (ClockStatus::FreeRunning, 90_000_000, "free_running"),
+        (ClockStatus::Synchronized, u64::MAX, "synchronized"),
+        (ClockStatus::Unknown, u64::MAX, "unknown"),
+    ];
+    for (status, error_bound_ns, word) in stated {
+        clock.set(Moment { status, error_bound_ns, ..clock.now() });
+        let index = act(&store, "act").await.unwrap().index;
+        let record = Record::parse(&store.record(index).await.unwrap().unwrap().bytes).unwrap();
+        assert_eq!(record.text("/time/clock_status"), Some(word));
+        assert_eq!(record.number("/time/error_bound_ns"), Some(error_bound_ns));
+        assert_eq!(record.error_bound_ns(), (error_bound_ns < u64::MAX).then_some(error_bound_ns));
+    }
+    store.close().await.unwrap();
+    verified(dir.path());
+}
+
+#[tokio::test]
 async fn a_clock_set_forward_by_mistake_forgets_no_revocation() {
     let dir = tempfile::tempdir().unwrap();
     let clock = Clock::manual(Moment::at(NOW));
