@@ -10,6 +10,7 @@ mod circles;
 mod counts;
 mod deny;
 mod docs;
+mod docs_share;
 mod flame;
 mod fuzz;
 mod generated;
@@ -29,7 +30,7 @@ const USAGE: &str = "\
 cargo xtask CHORE
 
   test      install what the tests need, then run every check and every test
-  check     every check but no test: fmt, clippy, layers, sizes, words, docs, deny
+  check     every check but no test: fmt, clippy, layers, sizes, words, docs, docs-share, deny
   bench     measure against the floor of this machine, in the release profile; --quick takes minutes, not an hour;
             --counts counts instructions, signatures, statements and the like, and shows them beside the baseline;
             --baseline --reason \"WHY\" takes them into bench/baseline.json; --profile draws where the main roads' time goes
@@ -43,6 +44,7 @@ cargo xtask CHORE
   words     no committed file names a machine's path or a package registry's host; no test waits for a fixed time without a
             reason, or lets go of a port before it is used
   docs      links lead somewhere, crates say what they are, the documents every project needs are there
+  docs-share  public functions are documented, say when they fail, and each crate shows an example
   deny      bans, licences and sources of every dependency, as deny.toml says
   schemas   write the generated files anew; with --check, fail if one is not current
 ";
@@ -71,6 +73,7 @@ fn chore(words: &[&str]) -> Result<()> {
         ["sizes"] => sizes::check(),
         ["words"] => words::check(),
         ["docs"] => docs::check(),
+        ["docs-share"] => docs_share::check(),
         ["deny"] => deny::check(),
         ["schemas"] => generated::generate(generated::Mode::Write),
         ["schemas", "--check"] => generated::generate(generated::Mode::Check),

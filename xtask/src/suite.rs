@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that must hold before a change lands, cheapest first.
 
-use crate::{counts, deny, docs, generated, interop, layers, run, setup, sizes, words};
+use crate::{counts, deny, docs, docs_share, generated, interop, layers, run, setup, sizes, words};
 use anyhow::{Context, Result, ensure};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,7 @@ pub(crate) fn check() -> Result<()> {
     words::check()?;
     sizes::check()?;
     docs::check()?;
+    docs_share::check()?;
     layers::check()?;
     deny::check()?;
     run::run(&cargo, &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
