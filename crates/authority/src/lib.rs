@@ -17,6 +17,17 @@
 //! An error carries `remit_code` (our stable code) and `remit_record` (the id of its record) beside the standard members.
 //!
 //! Every token, and every refusal, is one store batch with its record: nothing leaves before it is durable (TK-10).
+//!
+//! ```no_run
+//! use remit_authority::{Parts, Server, router};
+//! use std::sync::Arc;
+//!
+//! # async fn example(parts: Parts) -> std::io::Result<()> {
+//! let routes = router(Arc::new(Server::new(parts)));
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8420").await?;
+//! axum::serve(listener, routes).await
+//! # }
+//! ```
 
 mod clients;
 mod grants;

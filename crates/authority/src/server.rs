@@ -44,6 +44,7 @@ pub struct Keys {
 }
 
 impl Keys {
+    /// One key, which signs and is published.
     pub fn new(signing: PrivateKey) -> Self {
         Self { signing, also_published: Vec::new() }
     }
@@ -145,6 +146,7 @@ pub struct Server {
 }
 
 impl Server {
+    /// Puts the parts together. The server forgets what it remembers about a person when the store erases them.
     pub fn new(parts: Parts) -> Self {
         let Parts { store, policy, clock, entropy, issuer, keys, servers, nonces, settings } = parts;
         let tokens = Arc::new(Verified::new(REMEMBERED_TOKENS));

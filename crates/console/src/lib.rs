@@ -3,6 +3,17 @@
 //!
 //! Every admin route asks for the bearer credential that `remit init` wrote, and every change, refusals included, is a
 //! record of its own. It mints no tokens and decides no calls.
+//!
+//! ```no_run
+//! use remit_console::{Console, router};
+//! use std::sync::Arc;
+//!
+//! # async fn example(console: Console) -> std::io::Result<()> {
+//! let routes = router(Arc::new(console));
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8420").await?;
+//! axum::serve(listener, routes).await
+//! # }
+//! ```
 
 mod access;
 mod admin;

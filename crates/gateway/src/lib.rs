@@ -6,6 +6,16 @@
 //!
 //! Speaks MCP 2026-07-28 and 2025-11-25/2025-06-18 on both sides. It does not issue tokens, hold policy rules or
 //! keep state beyond bounded, disposable sessions.
+//!
+//! ```no_run
+//! use remit_gateway::{Gateway, Parts, router};
+//!
+//! # async fn example(parts: Parts) -> std::io::Result<()> {
+//! let routes = router(Gateway::new(parts));
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8420").await?;
+//! axum::serve(listener, routes).await
+//! # }
+//! ```
 
 mod authzen;
 mod gateway;

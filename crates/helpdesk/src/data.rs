@@ -98,6 +98,10 @@ const REFUND_BY_KEY: &str =
 const REUSED: &str = "this idempotency_key was used for another refund";
 
 impl Desk {
+    /// Tickets by number, at most 100.
+    ///
+    /// # Errors
+    /// [`DeskError::Invalid`] for an unknown status; [`DeskError::Storage`].
     pub fn tickets(&self, filter: &TicketFilter) -> Result<Vec<Ticket>, DeskError> {
         one_of("status", filter.status.as_deref(), &STATUSES)?;
         let limit = filter.limit.unwrap_or(20).min(100);
@@ -110,10 +114,18 @@ impl Desk {
         })
     }
 
+    /// One ticket with its messages.
+    ///
+    /// # Errors
+    /// [`DeskError::NotFound`], [`DeskError::Storage`].
     pub fn ticket(&self, id: &str) -> Result<Ticket, DeskError> {
         self.with(|database| read_ticket(database, id))
     }
 
+    /// Changes status or priority, or adds a message.
+    ///
+    /// # Errors
+    /// [`DeskError::Invalid`], [`DeskError::NotFound`], [`DeskError::Storage`].
     pub fn update_ticket(&self, id: &str, change: &TicketChange) -> Result<Ticket, DeskError> {
         one_of("status", change.status.as_deref(), &STATUSES)?;
         one_of("priority", change.priority.as_deref(), &PRIORITIES)?;
@@ -137,6 +149,10 @@ impl Desk {
         })
     }
 
+    /// One customer with all personal data.
+    ///
+    /// # Errors
+    /// [`DeskError::NotFound`], [`DeskError::Storage`].
     pub fn customer(&self, id: &str) -> Result<Customer, DeskError> {
         self.with(|database| {
             let sql = "SELECT id, name, email, phone, iban, plan FROM customer WHERE id = ?1";
@@ -155,6 +171,9 @@ impl Desk {
     }
 
     /// Every refund ever made, in order.
+    ///
+    /// # Errors
+    /// [`DeskError::Storage`].
     pub fn refunds(&self) -> Result<Vec<Refund>, DeskError> {
         self.with(|database| {
             let mut statement = database
@@ -165,6 +184,10 @@ impl Desk {
     }
 
     /// Pays money back, once for each idempotency key.
+    ///
+    /// # Errors
+    /// [`DeskError::Invalid`], [`DeskError::NotFound`]; [`DeskError::Conflict`] for a key that was used for another refund;
+    /// [`DeskError::Storage`].
     pub fn refund(&self, order: &RefundOrder) -> Result<Refund, DeskError> {
         let cents = cents_of(&order.amount)?;
         one_of("currency", Some(&order.currency), &CURRENCIES)?;
@@ -187,6 +210,9 @@ impl Desk {
     }
 
     /// Deletes every ticket, message and customer; refunds stay. Returns how many rows went.
+    ///
+    /// # Errors
+    /// [`DeskError::Storage`].
     pub fn purge(&self) -> Result<usize, DeskError> {
         self.with(|database| {
             let work = database.unchecked_transaction()?;

@@ -46,6 +46,7 @@ pub struct Received {
 }
 
 impl Received {
+    /// The value of a request header, by its name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
@@ -53,11 +54,17 @@ impl Received {
 
 impl Desk {
     /// A desk in memory with the sample data; gone when the last clone is dropped.
+    ///
+    /// # Errors
+    /// [`DeskError::Storage`].
     pub fn seeded() -> Result<Self, DeskError> {
         Self::over(Connection::open_in_memory()?)
     }
 
     /// A desk in a file, which gets the sample data when it is new and keeps what happened when it is not.
+    ///
+    /// # Errors
+    /// [`DeskError::Storage`].
     pub fn open(path: &Path) -> Result<Self, DeskError> {
         Self::over(Connection::open(path)?)
     }
@@ -85,6 +92,9 @@ impl Desk {
     /// Keeps a log of its own from now on: for every tool call a line of JSON with the tool's `name`, the `digest` of the
     /// request (SHA-256 of the JCS of name and arguments) and as `call` what the caller named it in `_meta`. A second log
     /// is not begun.
+    ///
+    /// # Errors
+    /// The file cannot be opened for appending.
     pub fn log_to(&self, file: &Path) -> Result<(), std::io::Error> {
         let log = File::options().create(true).append(true).open(file)?;
         let _ = self.inner.log.set(Mutex::new(log));

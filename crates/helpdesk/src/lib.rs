@@ -4,6 +4,16 @@
 //! `/api`, over an embedded SQLite database whose contents are the same on every start. It knows nothing of Remit and
 //! asks nobody for a token: what keeps `admin_purge` from being called is what stands in front of it. It keeps account
 //! of every request that reached it ([`Desk::received`]), so a test can prove that a refused call had no effect here.
+//!
+//! ```
+//! use remit_helpdesk::{Desk, TicketFilter};
+//!
+//! let desk = Desk::seeded()?;
+//! let tickets = desk.tickets(&TicketFilter { status: Some("open".to_owned()), ..TicketFilter::default() })?;
+//! assert!(!tickets.is_empty());
+//! assert_eq!(desk.calls_of("admin_purge"), 0);
+//! # Ok::<(), remit_helpdesk::DeskError>(())
+//! ```
 
 mod data;
 mod desk;

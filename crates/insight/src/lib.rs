@@ -6,6 +6,16 @@
 //! of the log itself (tree, signatures, sequence) is [`remit_ledger::verify()`]'s part; run it first.
 //!
 //! Words come from the record, from policy annotations and from the algebra's refusals. No text is made by a model.
+//!
+//! ```no_run
+//! use remit_insight::explain_at;
+//! use remit_ledger::Reader;
+//! use std::path::Path;
+//!
+//! let reader = Reader::open(Path::new("ledger"))?;
+//! print!("{}", explain_at(&reader, 0)?);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod counterfactual;
 mod custody;

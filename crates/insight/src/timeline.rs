@@ -143,10 +143,12 @@ pub enum Wish {
 }
 
 impl Player {
+    /// A player that begins at record `at` of `len`, playing.
     pub fn new(at: u64, len: u64, speed: f64) -> Self {
         Self { at: at.min(len), len, playing: true, speed: speed.clamp(SLOWEST, FASTEST), waited_ns: 0 }
     }
 
+    /// Does what the viewer asked for.
     pub fn wish(&mut self, wish: Wish) {
         match wish {
             Wish::PlayOrPause => self.playing = !self.playing,

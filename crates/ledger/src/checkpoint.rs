@@ -37,6 +37,9 @@ impl Checkpoint {
     }
 
     /// Reads the text of a note. Exactly three lines; sizes without leading zeros; canonical base64. SPEC: N-LG-06.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Malformed`], [`CheckpointError::EmptyRoot`].
     pub fn parse(text: &str) -> Result<Self, CheckpointError> {
         let lines: Vec<&str> = text.strip_suffix('\n').ok_or(malformed("no final newline"))?.split('\n').collect();
         let [origin, size, root] = lines.as_slice() else { return Err(malformed("not three lines")) };
@@ -53,6 +56,10 @@ impl Checkpoint {
     }
 
     /// Opens a signed checkpoint: a good signature by `key`, whose name is the origin.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Note`] for a signature that does not verify or is missing; [`CheckpointError::Origin`]; as for
+    /// [`Checkpoint::parse`].
     pub fn open(note: &[u8], key: &VerifyingKey) -> Result<Self, CheckpointError> {
         let note = Note::parse(note)?;
         note.verify(std::slice::from_ref(key))?;
@@ -64,6 +71,9 @@ impl Checkpoint {
     }
 
     /// Reads without checking any signature: for display, and where the key is yet to be found.
+    ///
+    /// # Errors
+    /// As for [`Checkpoint::parse`]; [`CheckpointError::Note`] for bytes that are no note.
     pub fn danger_open_unverified(note: &[u8]) -> Result<Self, CheckpointError> {
         Self::parse(&Note::parse(note)?.text)
     }

@@ -30,6 +30,9 @@ pub enum CompareError {
 }
 
 /// Compares two logs as far as the shorter reaches. Reads one tile a step: log(size) of them.
+///
+/// # Errors
+/// [`CompareError::Read`] for a file that cannot be read, [`CompareError::Damaged`] for a copy whose tiles are not its own.
 pub fn compare(ours: &Reader, theirs: &Reader) -> Result<Agreement, CompareError> {
     let (a, b) = (Copy { name: "this copy", reader: ours }, Copy { name: "the other copy", reader: theirs });
     a.adds_up()?;

@@ -35,11 +35,18 @@ pub struct Cosigned {
 }
 
 impl WitnessKey {
+    /// The key of a witness by its name and raw Ed25519 key.
+    ///
+    /// # Errors
+    /// [`NoteError::Key`] for a name that a key may not have.
     pub fn new(name: &str, public: [u8; 32]) -> Result<Self, NoteError> {
         NamedKey::new(name, COSIGNATURE_TYPE, public).map(Self)
     }
 
     /// Reads a vkey line; the id must be that of the name and key. SPEC: LG-15, N-LG-08.
+    ///
+    /// # Errors
+    /// [`NoteError::Key`] that says what is wrong with the line.
     pub fn parse(vkey: &str) -> Result<Self, NoteError> {
         let other = |kind| match kind {
             0x01 => "a log's key (type 0x01), not a witness's (type 0x04)",
@@ -49,10 +56,12 @@ impl WitnessKey {
         NamedKey::parse(vkey, COSIGNATURE_TYPE, other).map(Self)
     }
 
+    /// The name of the witness.
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
+    /// The key id: first 4 bytes of SHA-256 over name, type and key (C2SP signed-note).
     pub fn id(&self) -> [u8; 4] {
         self.0.id
     }
@@ -114,6 +123,7 @@ impl Cosigner {
         Ok(Self { public: WitnessKey::new(name, public).map_err(Fault::new)?, pair })
     }
 
+    /// The key that verifies these cosignatures.
     pub fn public(&self) -> &WitnessKey {
         &self.public
     }

@@ -70,6 +70,10 @@ pub enum FieldProofError {
 
 impl FieldProof {
     /// Proves the field at `path` of record `index`. A path to a plain member of the record proves the record alone.
+    ///
+    /// # Errors
+    /// [`FieldProofError::Absent`], [`FieldProofError::Sealed`], [`FieldProofError::Closed`], [`FieldProofError::Foreign`];
+    /// [`FieldProofError::Read`].
     pub fn of(reader: &Reader, index: u64, path: &str) -> Result<Self, FieldProofError> {
         let record = reader.record(index)?;
         let field = match reader.side_of(index, &record)? {
@@ -109,6 +113,9 @@ impl FieldProof {
     }
 
     /// Reads a file: the members of [`FieldProof::to_bytes`] and no other.
+    ///
+    /// # Errors
+    /// [`FieldProofError::Malformed`].
     pub fn parse(bytes: &[u8]) -> Result<Self, FieldProofError> {
         let malformed = FieldProofError::Malformed;
         let limits = Limits { bytes: FIELD_PROOF_LIMIT, depth: 64, members: 1 << 20, exact_integers: true };

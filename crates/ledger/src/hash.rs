@@ -60,6 +60,7 @@ impl Hash {
         hex(&self.0)
     }
 
+    /// The 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

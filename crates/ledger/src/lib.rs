@@ -5,6 +5,17 @@
 //! tlog-tiles, signed-note, tlog-checkpoint, tlog-cosignature, tlog-witness, tlog-policy and tlog-proof (standards LG-01
 //! to LG-24). `docs/ledger-format.md` is the page a stranger writes a second verifier from. Deliberately absent: HTTP,
 //! SQL, clocks and randomness; the only I/O is [`dir::Writer`] and the bytes a [`dir::Reader`] is handed.
+//!
+//! ```
+//! use remit_ledger::tree;
+//!
+//! let leaves: Vec<_> = ["first", "second", "third"].iter().map(|entry| tree::leaf_hash(entry.as_bytes())).collect();
+//! let root = tree::root(&leaves);
+//! let proof = tree::prove_inclusion(&leaves, 1)?;
+//! assert!(tree::verify_inclusion(&leaves[1], 1, 3, &proof, &root).is_ok());
+//! assert!(tree::verify_inclusion(&leaves[0], 1, 3, &proof, &root).is_err());
+//! # Ok::<(), tree::ProofError>(())
+//! ```
 
 pub mod checkpoint;
 pub mod compare;

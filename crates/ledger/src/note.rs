@@ -67,19 +67,28 @@ pub enum NoteError {
 }
 
 impl VerifyingKey {
+    /// The key of a log by its name (the origin) and raw Ed25519 key.
+    ///
+    /// # Errors
+    /// [`NoteError::Key`] for a name that a key may not have.
     pub fn new(name: &str, public: [u8; 32]) -> Result<Self, NoteError> {
         NamedKey::new(name, ED25519_TYPE, public).map(Self)
     }
 
     /// Reads a vkey line; the id must be that of the name and key. SPEC: LG-15, N-LG-08.
+    ///
+    /// # Errors
+    /// [`NoteError::Key`] that says what is wrong with the line.
     pub fn parse(vkey: &str) -> Result<Self, NoteError> {
         NamedKey::parse(vkey, ED25519_TYPE, |_| "not an Ed25519 key (type 0x01)").map(Self)
     }
 
+    /// The name of the key: the log's origin.
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
+    /// The key id: first 4 bytes of SHA-256 over name, type and key (C2SP signed-note).
     pub fn id(&self) -> [u8; 4] {
         self.0.id
     }
@@ -150,11 +159,15 @@ impl SigningKey {
         Ok(Self { public: VerifyingKey::new(name, public).map_err(Fault::new)?, pair })
     }
 
+    /// The key that verifies these signatures.
     pub fn public(&self) -> &VerifyingKey {
         &self.public
     }
 
     /// The note over `text`, which must end in a newline.
+    ///
+    /// # Errors
+    /// [`NoteError::Malformed`] for a text that a note cannot hold.
     pub fn sign(&self, text: &str) -> Result<Vec<u8>, NoteError> {
         check_text(text)?;
         let value = self.pair.sign(text.as_bytes()).as_ref().to_vec();
@@ -171,6 +184,9 @@ impl fmt::Debug for SigningKey {
 
 impl Note {
     /// Splits text and signatures at the last blank line. SPEC: LG-14, N-LG-06.
+    ///
+    /// # Errors
+    /// [`NoteError::Malformed`].
     pub fn parse(bytes: &[u8]) -> Result<Self, NoteError> {
         if bytes.len() > NOTE_LIMIT {
             return Err(NoteError::Malformed("too long"));
@@ -193,6 +209,9 @@ impl Note {
 
     /// The known keys that signed. Unknown keys are ignored; a bad signature under a known key refuses the whole note,
     /// and so does the absence of any good one. SPEC: LG-15.
+    ///
+    /// # Errors
+    /// [`NoteError::Signature`], [`NoteError::Unsigned`].
     pub fn verify<'k>(&self, known: &'k [VerifyingKey]) -> Result<Vec<&'k VerifyingKey>, NoteError> {
         let mut signers: Vec<&VerifyingKey> = Vec::new();
         for signature in &self.signatures {

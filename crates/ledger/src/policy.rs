@@ -113,10 +113,12 @@ impl Policy {
         draft.finish().map_err(whole)
     }
 
+    /// The keys of the logs that this policy is about.
     pub fn logs(&self) -> impl Iterator<Item = &VerifyingKey> {
         self.logs.iter().map(|(key, _)| key)
     }
 
+    /// The witnesses in the order of the policy.
     pub fn witnesses(&self) -> &[Witness] {
         &self.witnesses
     }

@@ -49,6 +49,9 @@ pub enum TlogProofError {
 
 impl Proof {
     /// The proof of entry `index` under the checkpoint of a log's copy.
+    ///
+    /// # Errors
+    /// [`ReadError::Proof`] for an index outside the log; as for [`Reader::hashes`].
     pub fn of(reader: &Reader, index: u64) -> Result<Self, ReadError> {
         Ok(Self { extra: None, index, path: reader.inclusion(index)?, note: reader.checkpoint_note().to_vec() })
     }
@@ -66,6 +69,9 @@ impl Proof {
     }
 
     /// Reads a file; one proof has one spelling.
+    ///
+    /// # Errors
+    /// [`TlogProofError::Malformed`].
     pub fn parse(bytes: &[u8]) -> Result<Self, TlogProofError> {
         let malformed = TlogProofError::Malformed;
         if bytes.len() > PROOF_LIMIT {

@@ -62,6 +62,7 @@ impl Tile {
         Self::at(level, index / WIDTH, size)
     }
 
+    /// Whether the tile has all of its 256 hashes or entries.
     pub fn is_full(&self) -> bool {
         u64::from(self.width) == WIDTH
     }
@@ -78,6 +79,9 @@ impl Tile {
     }
 
     /// Reads a path; anything but the one spelling of a tile is refused. SPEC: N-LG-15.
+    ///
+    /// # Errors
+    /// [`TileError::Path`].
     pub fn parse(path: &str) -> Result<Self, TileError> {
         if path.len() > PATH_LIMIT {
             return Err(TileError::Path);
@@ -172,6 +176,9 @@ fn small(text: &str, limit: u64) -> Option<u64> {
 }
 
 /// The bytes of an entry bundle: for each entry its length (16 bits, big-endian) and itself. SPEC: LG-09.
+///
+/// # Errors
+/// [`TileError::Entry`] for an entry whose length does not fit 16 bits.
 pub fn encode_bundle<'a>(entries: impl IntoIterator<Item = &'a [u8], IntoIter: Clone>) -> Result<Vec<u8>, TileError> {
     let entries = entries.into_iter();
     let mut bundle = Vec::with_capacity(entries.clone().map(|entry| entry.len().saturating_add(2)).sum());
@@ -184,6 +191,9 @@ pub fn encode_bundle<'a>(entries: impl IntoIterator<Item = &'a [u8], IntoIter: C
 }
 
 /// The entries of a bundle of exactly `width` entries.
+///
+/// # Errors
+/// [`TileError::Bundle`].
 pub fn parse_bundle(mut bytes: &[u8], width: u16) -> Result<Vec<&[u8]>, TileError> {
     let mut entries = Vec::new();
     while let Some((length, rest)) = bytes.split_first_chunk::<2>() {
@@ -203,6 +213,9 @@ pub fn encode_hashes(hashes: &[Hash]) -> Vec<u8> {
 }
 
 /// The hashes of a tile of exactly `width` hashes.
+///
+/// # Errors
+/// [`TileError::Length`].
 pub fn parse_hashes(bytes: &[u8], width: u16) -> Result<Vec<Hash>, TileError> {
     if bytes.len() != usize::from(width) * 32 {
         return Err(TileError::Length(bytes.len()));

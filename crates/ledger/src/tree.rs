@@ -53,6 +53,9 @@ pub fn root(leaves: &[Hash]) -> Hash {
 }
 
 /// The subtrees whose hashes prove leaf `index` in a tree of `size`, leaf to root. SPEC: RFC 6962 §2.1.1.
+///
+/// # Errors
+/// [`ProofError::OutOfRange`].
 pub fn inclusion_ranges(index: u64, size: u64) -> Result<Vec<Range>, ProofError> {
     if index >= size {
         return Err(ProofError::OutOfRange);
@@ -76,6 +79,9 @@ pub fn inclusion_ranges(index: u64, size: u64) -> Result<Vec<Range>, ProofError>
 /// The subtrees whose hashes prove that the tree of `old` leaves is a prefix of that of `new`. SPEC: RFC 6962 §2.1.2.
 ///
 /// Equal sizes need no hash. From the empty tree there is nothing to prove, so it is refused.
+///
+/// # Errors
+/// [`ProofError::OutOfRange`].
 pub fn consistency_ranges(old: u64, new: u64) -> Result<Vec<Range>, ProofError> {
     if old > new || old == 0 {
         return Err(ProofError::OutOfRange);
@@ -105,11 +111,17 @@ pub fn consistency_ranges(old: u64, new: u64) -> Result<Vec<Range>, ProofError> 
 }
 
 /// The inclusion proof of leaf `index` among `leaves`.
+///
+/// # Errors
+/// [`ProofError::OutOfRange`].
 pub fn prove_inclusion(leaves: &[Hash], index: u64) -> Result<Vec<Hash>, ProofError> {
     fill(leaves, inclusion_ranges(index, leaves.len() as u64)?)
 }
 
 /// The consistency proof from the first `old` of `leaves` to all of them.
+///
+/// # Errors
+/// [`ProofError::OutOfRange`].
 pub fn prove_consistency(leaves: &[Hash], old: u64) -> Result<Vec<Hash>, ProofError> {
     fill(leaves, consistency_ranges(old, leaves.len() as u64)?)
 }
@@ -123,6 +135,9 @@ fn fill(leaves: &[Hash], ranges: Vec<Range>) -> Result<Vec<Hash>, ProofError> {
 }
 
 /// Checks that `leaf` stands at `index` in the tree of `size` leaves with `root`. SPEC: RFC 9162 §2.1.3.2.
+///
+/// # Errors
+/// [`ProofError::OutOfRange`], [`ProofError::Length`], [`ProofError::Root`].
 pub fn verify_inclusion(leaf: &Hash, index: u64, size: u64, proof: &[Hash], root: &Hash) -> Result<(), ProofError> {
     if index >= size {
         return Err(ProofError::OutOfRange);
@@ -154,6 +169,9 @@ pub fn verify_inclusion(leaf: &Hash, index: u64, size: u64, proof: &[Hash], root
 /// Checks that the tree (`old`, `old_root`) is a prefix of (`new`, `new_root`). SPEC: RFC 9162 §2.1.4.2.
 ///
 /// Every tree extends the empty one, so a proof from it would say nothing: refused, as RFC 9162 requires `0 < old`.
+///
+/// # Errors
+/// [`ProofError::OutOfRange`], [`ProofError::Length`], [`ProofError::Root`].
 pub fn verify_consistency(old: u64, old_root: &Hash, new: u64, new_root: &Hash, proof: &[Hash]) -> Result<(), ProofError> {
     if old > new || old == 0 {
         return Err(ProofError::OutOfRange);
@@ -171,6 +189,9 @@ pub fn verify_consistency(old: u64, old_root: &Hash, new: u64, new_root: &Hash, 
 /// Checks that the hash over leaves `start..end` is that of the tree (`size`, `root`): a consistency proof when the range
 /// starts at 0. The range must be one that a tree has: it starts at a multiple of the power of two not below its width.
 /// SPEC: RFC 9162 §2.1.4.2, generalised by draft-ietf-plants-merkle-tree-certs §4.4.
+///
+/// # Errors
+/// [`ProofError::OutOfRange`], [`ProofError::Length`], [`ProofError::Root`].
 pub fn verify_subtree(range: Range, hash: &Hash, size: u64, root: &Hash, proof: &[Hash]) -> Result<(), ProofError> {
     if range.end > size {
         return Err(ProofError::OutOfRange);
@@ -218,6 +239,9 @@ pub fn verify_subtree(range: Range, hash: &Hash, size: u64, root: &Hash, proof: 
 }
 
 /// Checks that `leaf` stands at `index` of the tree inside the subtree over `range` with this hash.
+///
+/// # Errors
+/// [`ProofError::OutOfRange`], [`ProofError::Length`], [`ProofError::Root`].
 pub fn verify_subtree_inclusion(leaf: &Hash, index: u64, range: Range, proof: &[Hash], hash: &Hash) -> Result<(), ProofError> {
     let inside = is_subtree(range).then(|| index.checked_sub(range.start)).flatten().ok_or(ProofError::OutOfRange)?;
     verify_inclusion(leaf, inside, range.end - range.start, proof, hash)
@@ -243,10 +267,12 @@ impl Frontier {
         (u64::from(size.count_ones()) == peaks.len() as u64).then_some(Self { size, peaks })
     }
 
+    /// The number of leaves.
     pub fn size(&self) -> u64 {
         self.size
     }
 
+    /// Appends a leaf.
     pub fn push(&mut self, leaf: Hash) {
         let mut hash = leaf;
         // Every trailing 1 bit of the size is a perfect subtree that this leaf completes.
@@ -259,6 +285,7 @@ impl Frontier {
         self.size += 1;
     }
 
+    /// The root over all leaves so far (RFC 6962 §2.1).
     pub fn root(&self) -> Hash {
         fold(&self.peaks)
     }

@@ -62,6 +62,7 @@ impl Refused {
 }
 
 impl Request {
+    /// The body of the request (C2SP tlog-witness).
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut head = format!("old {}\n", self.old);
         for hash in &self.proof {
@@ -73,6 +74,9 @@ impl Request {
     }
 
     /// Reads a body; one request has one spelling.
+    ///
+    /// # Errors
+    /// [`Refused::Malformed`].
     pub fn parse(bytes: &[u8]) -> Result<Self, Refused> {
         let malformed = |why: &str| Refused::Malformed(why.to_owned());
         if bytes.len() > REQUEST_LIMIT {
@@ -102,6 +106,9 @@ impl Request {
 /// Judges a request. `logs` are the keys this witness knows; `last(origin)` is the head it cosigned last.
 ///
 /// What comes back is the head to store and then to cosign.
+///
+/// # Errors
+/// Every [`Refused`], each with its HTTP status.
 pub fn judge(
     request: &Request,
     logs: &[VerifyingKey],
@@ -138,6 +145,9 @@ pub fn judge(
 }
 
 /// Reads the answer to a request that was granted: signature lines, each by whoever it says.
+///
+/// # Errors
+/// [`NoteError::Malformed`].
 pub fn parse_lines(bytes: &[u8]) -> Result<Vec<Signature>, NoteError> {
     if bytes.len() > ANSWER_LIMIT {
         return Err(NoteError::Malformed("too long"));

@@ -62,6 +62,7 @@ pub struct Human {
 }
 
 impl Human {
+    /// The subject that names this person in tokens and records: `user:NAME`.
     pub fn subject(&self) -> String {
         PrincipalKind::Human.subject(&self.name)
     }

@@ -33,6 +33,7 @@ pub enum EdgeProof {
 }
 
 impl EdgeProof {
+    /// The signed text in compact serialisation (RFC 7515 §3.1).
     pub fn jws(&self) -> &str {
         match self {
             Self::IdToken(jws)
@@ -83,6 +84,7 @@ pub struct Chain {
 }
 
 impl Chain {
+    /// The chain of a task that no agent has been delegated yet. `id` is the `txn` of its tokens.
     pub fn new(id: String, root: Principal) -> Self {
         Self { id, root, hops: Vec::new() }
     }

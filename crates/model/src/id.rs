@@ -167,6 +167,9 @@ impl AgentId {
     }
 
     /// Reads `agent:NAME`.
+    ///
+    /// # Errors
+    /// `name_malformed` for a text that is not `agent:` with a well-formed name.
     pub fn from_subject(subject: &str) -> Result<Self, Refusal> {
         let name = PrincipalKind::Agent.name_in(subject).ok_or_else(|| malformed("agent subject", subject))?;
         Self::parse(name)
@@ -199,9 +202,15 @@ fn well_formed(name: &str) -> bool {
 macro_rules! name {
     ($type:ty, $what:literal) => {
         impl $type {
+            /// Reads a name: 1 to 64 of `a-z`, `0-9`, `.`, `_` and `-`, with a letter or digit first.
+            ///
+            /// # Errors
+            /// `name_malformed` for any other text.
             pub fn parse(name: &str) -> Result<Self, Refusal> {
                 if well_formed(name) { Ok(Self(Arc::from(name))) } else { Err(malformed($what, name)) }
             }
+
+            /// The name.
             pub fn as_str(&self) -> &str {
                 &self.0
             }

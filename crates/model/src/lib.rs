@@ -4,6 +4,25 @@
 //! Implements the authority algebra (RFC 9396 authorization details as a meet-semilattice) and the delegation
 //! chain of RFC 8693. It deliberately has no I/O, no clock and no randomness: every function here is a pure
 //! function of its arguments, which is what makes replay exact.
+//!
+//! ```
+//! use remit_model::{Authority, Call, Code, UnixTime};
+//! use serde_json::json;
+//!
+//! let helpdesk = "https://remit.example/mcp/helpdesk";
+//! let grant = |actions: &[&str]| json!([{"type": "tool_access", "locations": [helpdesk], "actions": actions}]);
+//! let person = Authority::parse(&grant(&["tickets_read", "refund_create"]))?;
+//! let asked = Authority::parse(&grant(&["tickets_read", "admin_purge"]))?;
+//!
+//! // An agent gets what was asked and what the person has.
+//! let handed_on = person.meet(&asked);
+//! assert!(handed_on.within(&person).is_ok());
+//! let arguments = json!({});
+//! let call = |action| Call { location: helpdesk, action, arguments: &arguments, now: UnixTime(1_800_000_000) };
+//! assert!(handed_on.permits(&call("tickets_read")).is_ok());
+//! assert_eq!(handed_on.permits(&call("admin_purge")).unwrap_err().code, Code::ToolNotGranted);
+//! # Ok::<(), remit_model::Refusal>(())
+//! ```
 
 pub mod agent;
 pub mod authority;

@@ -41,6 +41,7 @@ impl<K: Eq + Hash, V: Clone> Memory<K, V> {
         Self { shards, place: RandomState::new(), room: bytes / (2 * SHARDS) }
     }
 
+    /// The value kept under `key`. A value that is asked for stays longer.
     pub fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
@@ -64,6 +65,7 @@ impl<K: Eq + Hash, V: Clone> Memory<K, V> {
         }
     }
 
+    /// Forgets the value kept under `key`.
     pub fn remove<Q: Eq + Hash + ?Sized>(&self, key: &Q)
     where
         K: Borrow<Q>,

@@ -327,6 +327,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// A refusal with its stable code and a reason that a person can act on.
     pub fn new(code: Code, reason: impl Into<String>) -> Self {
         Self { code, reason: reason.into() }
     }
@@ -347,6 +348,7 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// A fault with the text for the log. Callers never see it.
     pub fn new(context: impl fmt::Display) -> Self {
         Self { context: context.to_string() }
     }

@@ -24,10 +24,12 @@ pub enum ToolClass {
 }
 
 impl ToolClass {
+    /// Whether tools of this class can change something; all but `read`.
     pub fn mutates(self) -> bool {
         self != Self::Read
     }
 
+    /// The word for this class in configuration and records.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -92,6 +94,7 @@ pub enum Named {
 }
 
 impl SubjectRule {
+    /// The data subject that the arguments of a call name under this rule.
     pub fn named(&self, arguments: &Value) -> Named {
         let id = match arguments.pointer(&self.argument) {
             None | Some(Value::Null) => return Named::Nobody,
@@ -125,6 +128,7 @@ pub struct Server {
 }
 
 impl Server {
+    /// The class of an action: the configured one, or the default class where none is configured.
     pub fn class_of(&self, action: &str) -> ToolClass {
         self.tools.get(action).map(|rule| rule.class).unwrap_or_default()
     }

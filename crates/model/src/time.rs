@@ -53,17 +53,21 @@ impl fmt::Display for UnixTime {
     }
 }
 
-/// What the kernel says about its clock.
+/// What the kernel says of its wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClockStatus {
+    /// A time daemon keeps the clock.
     Synchronized,
+    /// The clock was synchronised and now runs by itself; its error grows.
     FreeRunning,
+    /// The clock is not kept, or the kernel cannot be asked.
     Unknown,
+    /// The clock was stepped and has not settled.
     Disrupted,
 }
 
-/// Where the wall clock's time comes from.
+/// Where the wall clock's time comes from, where that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TimeSource {
@@ -103,6 +107,7 @@ impl Moment {
         }
     }
 
+    /// The whole second of the wall time.
     pub fn unix(&self) -> UnixTime {
         UnixTime(i64::try_from(self.wall_ns / 1_000_000_000).unwrap_or(i64::MAX))
     }

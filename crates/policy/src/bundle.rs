@@ -67,16 +67,25 @@ struct Pinned {
 impl Bundle {
     /// Parses and validates policy files (name, text), and reports everything wrong with them at once.
     /// No files, or files without a policy, make a bundle that denies everything.
+    ///
+    /// # Errors
+    /// Every finding in every file: syntax, unknown types and attributes, ids that occur twice.
     pub fn parse(files: &[(String, String)]) -> Result<Self, Vec<PolicyError>> {
         Self::load(files, SCHEMA, &Known::default())
     }
 
     /// The same, but files that are known to be valid are neither parsed nor validated again.
+    ///
+    /// # Errors
+    /// As for [`Bundle::parse`], for the files that are not known.
     pub fn parse_knowing(files: &[(String, String)], known: &Known) -> Result<Self, Vec<PolicyError>> {
         Self::load(files, SCHEMA, known)
     }
 
     /// Reads the bytes [`Bundle::pinned`] wrote, against the schema that was pinned with them.
+    ///
+    /// # Errors
+    /// Bytes that [`Bundle::pinned`] did not write, and what [`Bundle::parse`] finds in them.
     pub fn from_pinned(policies: &[u8], schema: &[u8]) -> Result<Self, Vec<PolicyError>> {
         let unreadable = |what: &str, why: String| vec![PolicyError::whole(what, why)];
         let pinned: Pinned =
@@ -158,6 +167,7 @@ impl Bundle {
         self.rules.len()
     }
 
+    /// Whether there is no policy, so that every question is denied.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -77,6 +77,7 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// Whether the effect is a permit. `step_up` is not one.
     pub fn permits(&self) -> bool {
         self.effect == Effect::Permit
     }
@@ -92,6 +93,9 @@ impl Decision {
     }
 
     /// `Ok` for a permit, else the refusal to give the caller.
+    ///
+    /// # Errors
+    /// `policy_denied`, `step_up_required` or `policy_error`, with the explanation as its reason.
     pub fn into_result(&self) -> Result<(), Refusal> {
         self.code().map_or(Ok(()), |code| Err(Refusal::new(code, self.explanation.clone())))
     }

@@ -23,6 +23,7 @@ impl Known {
         Self { schema: bundle.schema_digest().to_owned(), files }
     }
 
+    /// The form at rest, for [`Known::from_bytes`].
     pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }

@@ -8,6 +8,17 @@
 //! Policies can only take away: whatever Cedar permits still has to be covered by the caller's authority, which is
 //! not looked at here. There is no clock, no network and no text written by a model: words in an explanation come
 //! from `@title`, `@reason` and `@advice` annotations.
+//!
+//! ```
+//! use remit_policy::Bundle;
+//!
+//! let file = |text: &str| [("refunds.cedar".to_owned(), text.to_owned())];
+//! let bundle = Bundle::parse(&file(r#"@id("no-refunds") forbid (principal, action == Action::"call", resource);"#)).unwrap();
+//! assert_eq!(bundle.len(), 1);
+//!
+//! // Validation is strict: an action that the schema does not know is an error, not a policy that never applies.
+//! assert!(Bundle::parse(&file(r#"permit (principal, action == Action::"cal", resource);"#)).is_err());
+//! ```
 
 mod bundle;
 mod decide;

@@ -44,14 +44,17 @@ impl Status {
 }
 
 impl Live {
+    /// Puts a first bundle in force at `now`.
     pub fn new(bundle: Bundle, now: UnixTime) -> Self {
         Self { state: ArcSwap::from_pointee(State::fresh(bundle, now)) }
     }
 
+    /// The bundle in force. A decision uses one bundle from beginning to end.
     pub fn current(&self) -> Arc<Bundle> {
         Arc::clone(&self.state.load().bundle)
     }
 
+    /// What is in force, since when, and what was wrong with the last attempt to replace it.
     pub fn status(&self) -> Status {
         self.state.load().status.clone()
     }

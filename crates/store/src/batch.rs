@@ -29,6 +29,7 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// An empty batch of a tenant. Unless [`Batch::note`] says otherwise, it is an action.
     pub fn new(tenant: TenantId) -> Self {
         Self { tenant, necessity: Necessity::Act, require: Vec::new(), changes: Vec::new(), records: Vec::new() }
     }
@@ -40,18 +41,21 @@ impl Batch {
         self
     }
 
+    /// Adds a precondition: if one does not hold, nothing of the batch happens.
     #[must_use]
     pub fn require(mut self, precondition: Precondition) -> Self {
         self.require.push(precondition);
         self
     }
 
+    /// Adds a change, in order.
     #[must_use]
     pub fn change(mut self, change: Change) -> Self {
         self.changes.push(change);
         self
     }
 
+    /// Adds a record, in order.
     #[must_use]
     pub fn record(mut self, draft: Draft) -> Self {
         self.records.push(draft);
@@ -147,6 +151,7 @@ pub enum JtiKind {
 }
 
 impl JtiKind {
+    /// The word for this kind in the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ClientAssertion => "client_assertion",
@@ -243,6 +248,7 @@ pub enum Revocation {
 }
 
 impl Revocation {
+    /// The word for this kind in the database.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Jti(_) => "jti",
@@ -251,6 +257,7 @@ impl Revocation {
         }
     }
 
+    /// The identifier that is revoked.
     pub fn key(&self) -> &str {
         match self {
             Self::Jti(key) | Self::Txn(key) | Self::Family(key) => key,

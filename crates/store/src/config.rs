@@ -73,10 +73,12 @@ impl Config {
 pub struct Secret(Zeroizing<[u8; 32]>);
 
 impl Secret {
+    /// A secret of these bytes. They are zeroed when it is dropped.
     pub fn new(bytes: [u8; 32]) -> Self {
         Self(Zeroizing::new(bytes))
     }
 
+    /// The bytes, for deriving keys.
     pub fn expose(&self) -> &[u8; 32] {
         &self.0
     }

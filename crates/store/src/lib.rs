@@ -7,6 +7,33 @@
 //!
 //! Specifications: C2SP tlog-tiles and tlog-checkpoint through `remit-ledger`; LG-17 (never two inconsistent checkpoints).
 //! What this crate does not do: it decides nothing. It neither mints nor verifies tokens and evaluates no policy.
+//!
+//! ```
+//! use remit_clock::Clock;
+//! use remit_ledger::record::{ProducerKind, RecordType};
+//! use remit_model::{Moment, TenantId, ToolClass, UnixTime};
+//! use remit_store::{Batch, Config, Draft, JtiKind, Store};
+//!
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//! # runtime.block_on(async {
+//! let dir = tempfile::tempdir()?;
+//! let clock = Clock::manual(Moment::at(1_800_000_000));
+//! let store = Store::open(Config::danger_known_keys(dir.path(), clock))?;
+//!
+//! // The identifier is used up and the record written, or neither.
+//! let call = || {
+//!     let record = Draft::new(TenantId::main(), ProducerKind::Gateway, RecordType::Decision);
+//!     let batch = Batch::new(TenantId::main()).once(JtiKind::DpopAtCall, "jti-1", UnixTime(1_800_000_060));
+//!     batch.record(record.action("tickets_read", ToolClass::Read))
+//! };
+//! let applied = store.apply(call()).await?;
+//! assert_eq!(applied.receipts.len(), 1);
+//! assert!(store.apply(call()).await.is_err(), "the identifier was used before");
+//! store.close().await?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod batch;
 mod commit;

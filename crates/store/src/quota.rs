@@ -16,6 +16,7 @@ pub struct Quota {
 }
 
 impl Quota {
+    /// At most `limit` in each second of the wall clock.
     pub fn per_second(limit: u32) -> Self {
         Self { limit, second: AtomicI64::new(i64::MIN), used: AtomicU32::new(0), skipped: AtomicU32::new(0) }
     }

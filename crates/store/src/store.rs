@@ -151,10 +151,12 @@ impl Store {
         self.0.handles.snapshot.load_full()
     }
 
+    /// The tenant whose log this is.
     pub fn tenant(&self) -> &TenantId {
         &self.0.tenant
     }
 
+    /// How many transactions, batches and records there were since the start.
     pub fn stats(&self) -> Stats {
         self.0.handles.counts.stats()
     }
@@ -219,6 +221,7 @@ impl Store {
         self.0.continued
     }
 
+    /// Whether no record has been committed.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -89,6 +89,7 @@ impl AccessToken {
         &self.digest
     }
 
+    /// The verified claims.
     pub fn claims(&self) -> &Claims {
         &self.claims
     }

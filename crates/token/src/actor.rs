@@ -26,6 +26,7 @@ impl Actor {
         std::iter::successors(Some(self), |actor| actor.act.as_deref())
     }
 
+    /// The principal that this level of `act` names (RFC 8693 §4.1).
     pub fn principal(&self) -> Principal {
         let kind = if self.sub_profile == USER { PrincipalKind::Human } else { PrincipalKind::Agent };
         Principal::new(&self.iss, &self.sub, kind)

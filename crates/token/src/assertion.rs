@@ -26,14 +26,17 @@ pub struct ClientAssertion {
 }
 
 impl ClientAssertion {
+    /// The client that signed: `iss` and `sub` (RFC 7523 §3).
     pub fn client_id(&self) -> &str {
         &self.client_id
     }
 
+    /// The identifier that may be used once.
     pub fn jti(&self) -> &str {
         &self.jti
     }
 
+    /// The end of its life, `exp`.
     pub fn expires(&self) -> UnixTime {
         self.expires
     }

@@ -21,6 +21,7 @@ impl Skew {
         Self(seconds.clamp(0, Self::MAX.0))
     }
 
+    /// The tolerated difference of two clocks, in seconds.
     pub fn as_seconds(self) -> i64 {
         self.0
     }

@@ -50,6 +50,7 @@ pub struct IdToken {
 }
 
 impl IdToken {
+    /// The signed text, for the ledger.
     pub fn compact(&self) -> &str {
         &self.compact
     }

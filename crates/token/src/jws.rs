@@ -93,22 +93,27 @@ impl<'a> Jws<'a> {
         Ok(jws)
     }
 
+    /// The protected header.
     pub fn header(&self) -> &Map<String, Value> {
         &self.header
     }
 
+    /// The decoded payload.
     pub fn payload(&self) -> &[u8] {
         &self.payload
     }
 
+    /// The decoded signature.
     pub fn signature(&self) -> &[u8] {
         &self.signature
     }
 
+    /// What the signature covers: header and payload as they came, with the dot (RFC 7515 §5.1).
     pub fn signing_input(&self) -> &'a str {
         self.signing_input
     }
 
+    /// The whole text as it came.
     pub fn compact(&self) -> &'a str {
         self.compact
     }

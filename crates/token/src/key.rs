@@ -158,10 +158,12 @@ impl PrivateKey {
         }
     }
 
+    /// The public half.
     pub fn public(&self) -> &PublicKey {
         &self.public
     }
 
+    /// The one algorithm that this key signs with.
     pub fn algorithm(&self) -> Algorithm {
         self.public.algorithm()
     }
@@ -219,6 +221,7 @@ impl PublicKey {
         Ok(Self(Arc::new(Inner { algorithm, material, parsed, thumbprint })))
     }
 
+    /// The one algorithm that this key verifies.
     pub fn algorithm(&self) -> Algorithm {
         self.0.algorithm
     }

@@ -76,6 +76,7 @@ impl KeySet {
         json!({ "keys": keys })
     }
 
+    /// Whether the set has no key.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }

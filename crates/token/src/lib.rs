@@ -14,6 +14,18 @@
 //!
 //! It deliberately does not fetch keys, keep state beyond the DPoP replay memory and the memory of verified tokens, or know
 //! what HTTP is.
+//!
+//! ```
+//! use remit_token::{Algorithm, Jws, PrivateKey, sign_jws};
+//! use serde_json::json;
+//!
+//! let key = PrivateKey::from_seed(Algorithm::Es256, &[7; 32])?;
+//! let signed = sign_jws("example+jwt", &key, None, &json!({"iss": "agent:planner"}))?;
+//! let read = Jws::parse(&signed)?;
+//! assert_eq!(read.header()["typ"], "example+jwt");
+//! assert_eq!(read.claims()?["iss"], "agent:planner");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod access;
 pub mod actor;

@@ -77,14 +77,17 @@ impl Statement {
         &self.delegator
     }
 
+    /// The identifier that may be used once.
     pub fn jti(&self) -> &str {
         &self.jti
     }
 
+    /// When the delegator signed, `iat`.
     pub fn issued(&self) -> UnixTime {
         self.issued
     }
 
+    /// What the delegator hands on, to which agent, and until when.
     pub fn delegation(&self) -> &Delegation {
         &self.delegation
     }
@@ -94,10 +97,12 @@ impl Statement {
         self.key.thumbprint()
     }
 
+    /// The key that signed.
     pub fn key(&self) -> &PublicKey {
         &self.key
     }
 
+    /// The signed text, for the ledger.
     pub fn compact(&self) -> &str {
         &self.compact
     }

@@ -62,6 +62,9 @@ pub enum ReadError {
 
 impl Reader {
     /// Opens a directory; reads only its checkpoint.
+    ///
+    /// # Errors
+    /// [`ReadError::Missing`], [`ReadError::Io`], [`ReadError::Checkpoint`].
     pub fn open(dir: &Path) -> Result<Self, ReadError> {
         let root: PathBuf = dir.to_owned();
         Self::from_fetch(move |path, limit| read_file(&root.join(path), limit))
@@ -77,6 +80,9 @@ impl Reader {
 
     /// Opens a log behind any other source of its files, for instance HTTP. `fetch(path, limit)` returns `None` for a
     /// file that does not exist and an error for one longer than `limit`.
+    ///
+    /// # Errors
+    /// As for [`Reader::open`].
     pub fn from_fetch(
         fetch: impl Fn(&str, usize) -> io::Result<Option<Vec<u8>>> + Send + Sync + 'static,
     ) -> Result<Self, ReadError> {
@@ -103,6 +109,7 @@ impl Reader {
         self.checkpoint.size
     }
 
+    /// Whether the log has no entry.
     pub fn is_empty(&self) -> bool {
         self.checkpoint.size == 0
     }
@@ -118,6 +125,9 @@ impl Reader {
     }
 
     /// The canonical bytes of entry `index`.
+    ///
+    /// # Errors
+    /// [`ReadError::OutOfRange`]; [`ReadError::Missing`], [`ReadError::Io`] or [`ReadError::Tile`] for its bundle.
     pub fn entry(&self, index: u64) -> Result<Vec<u8>, ReadError> {
         let outside = ReadError::OutOfRange { index, size: self.len() };
         if index >= self.len() {
@@ -128,12 +138,18 @@ impl Reader {
     }
 
     /// Entry `index`, parsed.
+    ///
+    /// # Errors
+    /// As for [`Reader::entry`]; [`ReadError::Record`] for bytes that are no record.
     pub fn record(&self, index: u64) -> Result<Record, ReadError> {
         Record::parse(&self.entry(index)?).map_err(|error| ReadError::Record { index, error })
     }
 
     /// The openings of record `index`, opened as far as the keys at hand go; `None` when they are not with this copy.
     /// They are not checked against `commit.root` here: compare [`Side::root`] with [`Record::commit_root`].
+    ///
+    /// # Errors
+    /// [`ReadError::Io`], [`ReadError::Side`], [`ReadError::Misplaced`]; as for [`Reader::record`] when keys are at hand.
     pub fn side(&self, index: u64) -> Result<Option<Side>, ReadError> {
         let side = self.side_as_stored(index)?;
         if self.keys.is_none() || side.as_ref().is_none_or(|side| side.key_ids().is_empty()) {
@@ -143,12 +159,18 @@ impl Reader {
     }
 
     /// The same when the record is at hand, which saves parsing it again.
+    ///
+    /// # Errors
+    /// As for [`Reader::side`].
     pub fn side_of(&self, index: u64, record: &Record) -> Result<Option<Side>, ReadError> {
         let side = self.side_as_stored(index)?;
         self.opened(index, side, record)
     }
 
     /// The openings as they are in the file, whatever keys are at hand.
+    ///
+    /// # Errors
+    /// [`ReadError::Io`], [`ReadError::Side`], [`ReadError::Misplaced`].
     pub fn side_as_stored(&self, index: u64) -> Result<Option<Side>, ReadError> {
         Ok(self.side_bundle(index)?.get(&index).cloned())
     }
@@ -160,6 +182,9 @@ impl Reader {
     }
 
     /// A pinned object (a policy set, a schema), checked against its name; `None` when it is not with this copy.
+    ///
+    /// # Errors
+    /// [`ReadError::Object`] for content of another digest; [`ReadError::Io`].
     pub fn object(&self, digest: &Hash) -> Result<Option<Vec<u8>>, ReadError> {
         let path = object_path(digest);
         match self.optional(&path, OBJECT_LIMIT)? {
@@ -169,6 +194,9 @@ impl Reader {
     }
 
     /// All entries of bundle `number`, as far as the checkpoint covers it.
+    ///
+    /// # Errors
+    /// [`ReadError::Missing`], [`ReadError::Io`], [`ReadError::Tile`].
     pub fn bundle(&self, number: u64) -> Result<Bundle, ReadError> {
         let mut last = self.entries.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some((_, bundle)) = last.as_ref().filter(|(cached, _)| *cached == number) {
@@ -190,6 +218,9 @@ impl Reader {
     }
 
     /// The stored hashes of a tile, as many as its width says.
+    ///
+    /// # Errors
+    /// [`ReadError::Missing`], [`ReadError::Io`], [`ReadError::Tile`].
     pub fn hashes(&self, tile: Tile) -> Result<Vec<Hash>, ReadError> {
         let (found, bytes) = self.tile_bytes(tile, 8192)?;
         let mut hashes =
@@ -230,16 +261,25 @@ impl Reader {
     }
 
     /// The proof that entry `index` is in this log, from the tiles. SPEC: RFC 6962 §2.1.1.
+    ///
+    /// # Errors
+    /// [`ReadError::Proof`] for an index outside the log; as for [`Reader::hashes`].
     pub fn inclusion(&self, index: u64) -> Result<Vec<Hash>, ReadError> {
         tree::inclusion_ranges(index, self.len())?.into_iter().map(|range| self.subtree(range)).collect()
     }
 
     /// The proof that the log of `old` entries is a prefix of this one, from the tiles. SPEC: RFC 6962 §2.1.2.
+    ///
+    /// # Errors
+    /// [`ReadError::Proof`] for a size of 0 or above the log's; as for [`Reader::hashes`].
     pub fn consistency(&self, old: u64) -> Result<Vec<Hash>, ReadError> {
         tree::consistency_ranges(old, self.len())?.into_iter().map(|range| self.subtree(range)).collect()
     }
 
     /// The hash of the subtree over a range that starts where one of its size may start.
+    ///
+    /// # Errors
+    /// As for [`Reader::hashes`].
     pub fn subtree(&self, range: Range) -> Result<Hash, ReadError> {
         let parts = tree::perfect_parts(range).into_iter().map(|part| self.perfect(part));
         Ok(tree::fold(&parts.collect::<Result<Vec<_>, _>>()?))

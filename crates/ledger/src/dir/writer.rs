@@ -89,6 +89,10 @@ impl Writer {
     ///
     /// Whatever a crash left beyond the checkpoint is overwritten by the next publish; the tiles the checkpoint covers
     /// must add up to its root, or the log is not continued.
+    ///
+    /// # Errors
+    /// [`WriteError::Locked`] while another process writes; [`WriteError::Checkpoint`], [`WriteError::Read`] and
+    /// [`WriteError::Damaged`] for a directory that cannot be continued; [`WriteError::Io`].
     pub fn open(dir: &Path, key: SigningKey) -> Result<Self, WriteError> {
         fs::create_dir_all(dir).map_err(io_error(dir))?;
         let lock = lock(dir)?;
@@ -116,11 +120,18 @@ impl Writer {
     ///
     /// Entries that are already published are compared, not written: handing over the last published entry again makes
     /// a restored old database visible as [`WriteError::Fork`] instead of a forked log. SPEC: LG-17, N-LG-04.
+    ///
+    /// # Errors
+    /// [`WriteError::Gap`], [`WriteError::Fork`], [`WriteError::Overtaken`]; [`WriteError::Tile`] for an entry that is too long;
+    /// [`WriteError::Io`]. The published head is then the old one.
     pub fn publish(&mut self, start: u64, entries: &[Published<'_>]) -> Result<Checkpoint, WriteError> {
         self.publish_witnessed(start, entries, &mut |_| Vec::new())
     }
 
     /// The same, with the cosignatures of others on the new checkpoint.
+    ///
+    /// # Errors
+    /// As for [`Writer::publish`].
     pub fn publish_witnessed(
         &mut self,
         start: u64,
@@ -160,6 +171,9 @@ impl Writer {
     }
 
     /// Asks for cosignatures on the head that is published already, when too few were had at the time.
+    ///
+    /// # Errors
+    /// [`WriteError::Overtaken`], [`WriteError::Io`].
     pub fn witness_again(&mut self, cosign: &mut Cosign<'_>) -> Result<(), WriteError> {
         if self.note.is_some() {
             self.note = Some(self.sign(&self.head, cosign)?);
@@ -168,6 +182,9 @@ impl Writer {
     }
 
     /// Stores bytes under their own SHA-256 (a policy set, a schema) and returns it.
+    ///
+    /// # Errors
+    /// [`WriteError::Object`] for more than the limit; [`WriteError::Io`].
     pub fn put_object(&self, bytes: &[u8]) -> Result<Hash, WriteError> {
         if bytes.len() > OBJECT_LIMIT {
             return Err(WriteError::Object(bytes.len()));
@@ -184,6 +201,10 @@ impl Writer {
 
     /// Replaces side values that are already published, each by its index, as [`Side::to_bytes`] wrote them: their leaves
     /// must be the same, so every proof holds.
+    ///
+    /// # Errors
+    /// [`WriteError::Leaves`] for values that are not those the record commits to; [`WriteError::Read`], [`WriteError::Side`],
+    /// [`WriteError::Io`].
     pub fn replace_sides(&mut self, sides: &BTreeMap<u64, Vec<u8>>) -> Result<(), WriteError> {
         let reader = Reader::open(&self.root)?;
         let size = self.size();

@@ -106,11 +106,17 @@ impl Side {
     }
 
     /// Reads what [`Side::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// [`SideError`] that says what is malformed.
     pub fn parse(bytes: &[u8]) -> Result<Self, SideError> {
         Self::read(bytes).map(|(_, side)| side)
     }
 
     /// Reads one line of a side bundle: the record's index and its openings.
+    ///
+    /// # Errors
+    /// As for [`Side::parse`]; a line without `index`.
     pub fn parse_line(line: &[u8]) -> Result<(u64, Self), SideError> {
         let (index, side) = Self::read(line)?;
         Ok((index.ok_or_else(|| malformed("no `index`"))?, side))

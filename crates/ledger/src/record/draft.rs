@@ -156,6 +156,7 @@ impl Turn {
 }
 
 impl Draft {
+    /// A draft with nothing but what every record has. Its outcome is `unknown` until [`Draft::outcome`] states it.
     pub fn new(tenant: TenantId, producer: ProducerKind, record_type: RecordType) -> Self {
         Self {
             record_type,
@@ -187,36 +188,42 @@ impl Draft {
         }
     }
 
+    /// States what was done, and its class.
     #[must_use]
     pub fn action(mut self, name: impl Into<String>, class: ToolClass) -> Self {
         self.action = Action { name: name.into(), class };
         self
     }
 
+    /// States the protocol that the action came by.
     #[must_use]
     pub fn protocol(mut self, protocol: Protocol) -> Self {
         self.protocol = protocol;
         self
     }
 
+    /// States the parties, the origin first and the caller last.
     #[must_use]
     pub fn chain(mut self, chain: Vec<Party>) -> Self {
         self.chain = chain;
         self
     }
 
+    /// States the person who is accountable.
     #[must_use]
     pub fn owner(mut self, owner: Principal) -> Self {
         self.owner = Some(owner);
         self
     }
 
+    /// States what was decided, and by which policies.
     #[must_use]
     pub fn decision(mut self, decision: DecisionFacts) -> Self {
         self.decision = Some(decision);
         self
     }
 
+    /// States how the action ended, and how certain that is.
     #[must_use]
     pub fn outcome(mut self, status: OutcomeStatus, effect: EffectConfirmed) -> Self {
         self.outcome.status = status;
@@ -224,18 +231,21 @@ impl Draft {
         self
     }
 
+    /// Adds a resource that the action is about.
     #[must_use]
     pub fn resource(mut self, resource: Resource) -> Self {
         self.resources.push(resource);
         self
     }
 
+    /// States the purpose by its code.
     #[must_use]
     pub fn purpose(mut self, code: impl Into<String>) -> Self {
         self.purpose = Some(Purpose { code: code.into(), ..Purpose::default() });
         self
     }
 
+    /// Adds the `record_id` of a record that led to this one.
     #[must_use]
     pub fn caused_by(mut self, record_id: impl Into<String>) -> Self {
         self.caused_by.push(record_id.into());

@@ -123,6 +123,7 @@ pub struct Resource {
 }
 
 impl Resource {
+    /// A resource by its type and, where it has one, its identifier. The record holds a pseudonym of the identifier.
     pub fn new(kind: impl Into<String>, id: Option<String>) -> Self {
         Self { kind: kind.into(), id, ..Self::default() }
     }
@@ -187,6 +188,7 @@ pub struct DecisionFacts {
 }
 
 impl DecisionFacts {
+    /// The facts of a decision of which only the result is known.
     pub fn new(result: DecisionResult) -> Self {
         Self {
             id: None,

@@ -103,6 +103,7 @@ struct Known {
 }
 
 impl Pepper {
+    /// The key of the pseudonyms. Another secret gives other pseudonyms for the same names.
     pub fn new(secret: &[u8]) -> Self {
         Self { key: hmac::Key::new(hmac::HMAC_SHA256, secret), known: Arc::default() }
     }

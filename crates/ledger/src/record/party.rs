@@ -34,6 +34,7 @@ pub struct Party {
 }
 
 impl Party {
+    /// A party of which only the kind, the issuer and the subject are known.
     pub fn new(kind: PartyKind, issuer: impl Into<String>, subject: impl Into<String>) -> Self {
         Self {
             kind,
@@ -49,6 +50,7 @@ impl Party {
         }
     }
 
+    /// The party that a principal is.
     pub fn of(principal: &Principal) -> Self {
         let kind = match principal.kind() {
             PrincipalKind::Human => PartyKind::Human,

@@ -99,6 +99,7 @@ impl Sealer {
         Self { names: Names::of(&identity), identity, key, pepper, at }
     }
 
+    /// Where the sequence stands; [`Sealer::rewind`] goes back to it.
     pub fn position(&self) -> Position {
         self.at.clone()
     }
@@ -108,14 +109,17 @@ impl Sealer {
         self.at = position;
     }
 
+    /// What records state about their writer.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
+    /// The key that signs records.
     pub fn key(&self) -> &RecordKey {
         &self.key
     }
 
+    /// The key of the pseudonyms.
     pub fn pepper(&self) -> &Pepper {
         &self.pepper
     }
@@ -123,6 +127,9 @@ impl Sealer {
     /// Turns the draft into signed bytes and advances the sequence, leaving the side values open.
     ///
     /// `entropy` fills a buffer with random bytes: the record id's random part, salts and decoys come from it.
+    ///
+    /// # Errors
+    /// Any [`SealError`] but [`SealError::Key`]. The sequence stays where it was.
     pub fn seal(&mut self, draft: impl Borrow<Draft>, now: &Moment, entropy: impl FnMut(&mut [u8])) -> Result<Sealed, SealError> {
         self.seal_under(draft.borrow(), &Turn::of(draft.borrow()), now, entropy, None)
     }

@@ -24,6 +24,7 @@ impl KeyId {
         (bytes.len() == 16).then(|| Self(text.into()))
     }
 
+    /// The name as records and key files spell it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -46,10 +47,12 @@ impl fmt::Debug for KeyId {
 pub struct SubjectKey(Zeroizing<[u8; 32]>);
 
 impl SubjectKey {
+    /// A key of these bytes. They are zeroed when it is dropped.
     pub fn new(bytes: [u8; 32]) -> Self {
         Self(Zeroizing::new(bytes))
     }
 
+    /// The bytes, for the cipher and the key store.
     pub fn expose(&self) -> &[u8; 32] {
         &self.0
     }

@@ -43,6 +43,7 @@ pub enum Names {
 }
 
 impl Names {
+    /// Whether `name` is among these names.
     pub fn contains(&self, name: &str) -> bool {
         match self {
             Self::Any => true,
@@ -50,6 +51,7 @@ impl Names {
         }
     }
 
+    /// Whether no name is among them. [`Names::Any`] is never empty.
     pub fn is_empty(&self) -> bool {
         self.named().is_some_and(BTreeSet::is_empty)
     }
@@ -149,10 +151,12 @@ impl Grant {
         self.locations.named()
     }
 
+    /// The actions that this grant allows.
     pub fn actions(&self) -> &Names {
         &self.actions
     }
 
+    /// The time from which this grant allows nothing; `None` means that only the token's own end counts.
     pub fn not_after(&self) -> Option<UnixTime> {
         self.not_after
     }
@@ -162,6 +166,7 @@ impl Grant {
         self.fields.as_ref().map(field::to_strings)
     }
 
+    /// The budgets of this grant: how many calls, and how much of each argument may be spent.
     pub fn limits(&self) -> Limits {
         let spend = self.spend.iter().map(|(at, most)| (at.clone(), most.to_number())).collect();
         Limits { names: self.budgets.clone(), calls: self.calls, spend }

@@ -99,10 +99,12 @@ impl Authority {
         Self::default()
     }
 
+    /// Whether this authority allows nothing.
     pub fn is_none(&self) -> bool {
         self.grants().is_empty()
     }
 
+    /// The grants, sorted and without those that another one contains.
     pub fn grants(&self) -> &[Grant] {
         &self.0.grants
     }

@@ -42,6 +42,7 @@ impl Part {
 }
 
 impl Sentence {
+    /// The parts of the sentence in order, lists as one part each.
     pub fn parts(&self) -> &[Part] {
         &self.0
     }

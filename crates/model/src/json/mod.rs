@@ -68,6 +68,7 @@ pub fn digest(value: &Value) -> String {
     sha256_label(&canonical(value))
 }
 
+/// SHA-256 of the bytes (FIPS 180-4).
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut digest = [0; 32];
     digest.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref());

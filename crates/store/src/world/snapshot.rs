@@ -79,6 +79,7 @@ impl Snapshot {
         }
     }
 
+    /// The tenant that this snapshot shows.
     pub fn tenant(&self) -> &TenantId {
         &self.tenant
     }
@@ -88,6 +89,7 @@ impl Snapshot {
         self.revision
     }
 
+    /// The agent of this id, unless its row cannot be read.
     pub fn agent(&self, id: &AgentId) -> Option<&Arc<Agent>> {
         self.agent_named(id.as_str())
     }
@@ -124,6 +126,7 @@ impl Snapshot {
         self.agents.keys()
     }
 
+    /// How many agents were ever registered.
     pub fn agent_count(&self) -> usize {
         self.agents.size()
     }

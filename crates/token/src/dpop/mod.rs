@@ -57,6 +57,7 @@ impl Proof {
         self.key.thumbprint()
     }
 
+    /// The key that signed the proof, from its header.
     pub fn key(&self) -> &PublicKey {
         &self.key
     }
