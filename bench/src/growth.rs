@@ -106,7 +106,7 @@ pub(crate) fn fill(database: &Path, count: u64, size: u64) -> Result<()> {
         }
     }
     tx.commit()?;
-    // Otherwise whoever opens it next waits until gigabytes are written.
+    // Otherwise the next opener waits until gigabytes are written.
     conn.pragma_update(None, "journal_mode", "WAL")?;
     drop(conn);
     Ok(std::fs::File::open(database)?.sync_all()?)

@@ -72,7 +72,7 @@ pub(crate) fn check() -> Result<()> {
     run::verdict("deny", &format!("{} packages", packages.len()), &findings)
 }
 
-/// The packages that some build of ours compiles: a lock file also names those of features that nobody turns on.
+/// The packages that some build of ours compiles: a lock file also names those of features that are turned off.
 fn used(packages: &[Value]) -> Result<Vec<Value>> {
     let shape = [
         "tree",

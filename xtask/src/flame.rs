@@ -78,7 +78,7 @@ impl Frame {
         KINDS.iter().zip(counts).map(|((name, ..), count)| (*name, share(count, self.samples))).collect()
     }
 
-    /// A function without a kind of its own works for the one that called it; the runtime is what nobody called for.
+    /// A function without a kind of its own works for the one that called it; the runtime has no such caller.
     fn count(&self, kind_above: usize, counts: &mut [u64; KINDS.len()]) {
         let mut own = self.samples;
         for (name, frame) in &self.below {
@@ -250,7 +250,7 @@ store-writer
     #[test]
     fn every_sample_is_somebodys() {
         let shares = Frame::fold(SCRIPT).shares();
-        // malloc works for us; a system call is the kernel's, whoever made it.
+        // malloc works for us; a system call is the kernel's, whatever made it.
         for (name, expected) in [("signatures, hashes", 0.25), ("Remit", 0.25), ("database", 0.0), ("kernel", 0.5)] {
             let found = shares.iter().find(|(kind, _)| *kind == name).unwrap().1;
             assert!((found - expected).abs() < 1e-9, "{name}: {found}");

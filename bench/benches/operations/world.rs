@@ -87,7 +87,7 @@ pub(super) struct World {
     shown: String,
     handed: String,
     asking: String,
-    /// Whoever is third in a chain, and its token.
+    /// The third agent of a chain, and its token.
     third: Caller,
     deep: String,
     count: Cell<u32>,
@@ -204,7 +204,7 @@ impl World {
             .unwrap()
     }
 
-    /// Somebody's enforcement point asks whether the reader may call a tool.
+    /// Another enforcement point asks whether the reader may call a tool.
     pub(super) fn evaluation(&self) -> Request<Body> {
         let body = json!({"subject": {"type": "agent", "id": "reader"}, "action": {"name": "call"},
             "resource": {"type": "tool", "id": "helpdesk/kb_search"}, "context": {"arguments": {"query": "lamp"}}});

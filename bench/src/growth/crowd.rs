@@ -89,7 +89,7 @@ impl Crowd {
         let first = self.next.fetch_add(count, Ordering::Relaxed);
         road::signed(count, |at| {
             let (agent, token) =
-                self.callers.get((first + at) % self.callers.len().max(1)).ok_or_else(|| anyhow!("nobody calls"))?;
+                self.callers.get((first + at) % self.callers.len().max(1)).ok_or_else(|| anyhow!("no callers"))?;
             let bytes = self.client.call(agent, token, "small", Spoilt::No)?;
             Ok(Prepared { bytes, expect: Expect::Good("\"result\"") })
         })

@@ -101,7 +101,7 @@ impl Answer {
 
 /// One request and its answer on a connection of their own, for setting things up.
 pub(crate) fn once(address: SocketAddr, request: &[u8]) -> Result<Answer> {
-    let mut socket = TcpStream::connect(address).with_context(|| format!("nobody listens on {address}"))?;
+    let mut socket = TcpStream::connect(address).with_context(|| format!("nothing listens on {address}"))?;
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.write_all(request)?;
     let (mut bytes, mut piece) = (Vec::new(), [0; 16 << 10]);

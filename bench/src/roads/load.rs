@@ -110,7 +110,7 @@ async fn all(address: SocketAddr, requests: Arc<Vec<Prepared>>, pace: Pace, span
     };
     let mut sockets = Vec::new();
     for _ in 0..connections {
-        let socket = TcpStream::connect(address).await.with_context(|| format!("nobody listens on {address}"))?;
+        let socket = TcpStream::connect(address).await.with_context(|| format!("nothing listens on {address}"))?;
         socket.set_nodelay(true)?;
         sockets.push(socket);
     }

@@ -1,6 +1,6 @@
 //! Peers in the same run: other programs that do a part of the same work, one worker each, on the same core in turns.
 //!
-//! Each row says what the peer leaves out. A peer that is not installed is said to be so, and the run goes on.
+//! Each row says what the peer leaves out. The row of a peer that is not installed says so, and the run goes on.
 
 use super::{
     client::{Client, Spoilt},

@@ -45,7 +45,7 @@ pub(crate) enum Road {
     /// A call of a tool that was not granted.
     Refusal,
     Introspection,
-    /// A decision for somebody else's enforcement point: AuthZEN.
+    /// A decision for another enforcement point: AuthZEN.
     Evaluation,
 }
 

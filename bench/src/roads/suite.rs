@@ -129,7 +129,7 @@ fn ceiling(folder: &Path, scale: &Scale, table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-/// Share of one core that a server takes which nobody asks anything.
+/// Share of one core that an idle server takes.
 fn idle(pair: &Pair, table: &mut Table) {
     let before = pair.product.process.cpu();
     let start = rounds::now();

@@ -26,7 +26,7 @@ pub(crate) const HOPS: usize = 8;
 pub(crate) const ASKER: usize = HOPS + 1;
 /// Tools that the first agent may use, and hand on.
 pub(crate) const TOOLS: [&str; 4] = ["small", "large", "stream", "change"];
-/// A tool that exists and that nobody was granted.
+/// A tool that exists and that no agent was granted.
 pub(crate) const UNGRANTED: &str = "closed";
 
 /// Records that setting up and running a server leaves besides.
@@ -190,7 +190,7 @@ pub(crate) fn details(resource: &str, tools: &[&str], depth: usize) -> Value {
 
 /// The program under test: `REMIT_BIN`, or the one beside this program.
 pub(crate) fn remit() -> Result<PathBuf> {
-    #[expect(clippy::disallowed_methods, reason = "which program is measured is said from outside")]
+    #[expect(clippy::disallowed_methods, reason = "the caller says which program is measured")]
     if let Ok(named) = std::env::var("REMIT_BIN") {
         return Ok(named.into());
     }

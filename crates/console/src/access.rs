@@ -1,6 +1,6 @@
 //! Reading the ledger is itself recorded: who, how, which records, how many. SPEC: PCI DSS 10.2.1.3.
 //!
-//! Whoever copies the log bundle by bundle must not make it grow by reading it, so fetches of bundles are gathered: at
+//! A reader that copies the log bundle by bundle must not make it grow, so fetches of bundles are gathered: at
 //! most one record in a minute, which states how many there were since the last one.
 
 use crate::{

@@ -229,7 +229,7 @@ async fn set(
     }
     let owner = PrincipalKind::Human.name_in(&agent.owner).filter(|name| console.store.snapshot().human(name).is_some());
     if status == AgentStatus::Active && owner.is_none() {
-        let reason = format!("nobody is accountable for `{name}` any more: its owner was erased or has no account");
+        let reason = format!("no person is accountable for `{name}` any more: its owner was erased or has no account");
         return Err(Refusal::new(Code::RequestMalformed, reason).into());
     }
     let draft =

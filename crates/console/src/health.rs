@@ -24,7 +24,7 @@ async fn ready(State(console): State<Arc<Console>>) -> Response {
     match console.store.record(0).await {
         Ok(_) => match console.store.outage() {
             None => "ready\n".into_response(),
-            // Changes are refused, whatever becomes of reads: whoever balances load should know.
+            // Changes are refused, whatever becomes of reads: a load balancer should know.
             Some(outage) => (StatusCode::SERVICE_UNAVAILABLE, format!("degraded: {}\n", outage.code())).into_response(),
         },
         Err(error) => {

@@ -204,7 +204,7 @@ impl Ask {
 /// Whether a text holds the name in a subject such as `user:alice`.
 fn names(subject: &str, text: &str) -> bool {
     let name = subject.split_once(':').map_or("", |(_, name)| name).to_lowercase();
-    // `17` names nobody in "GDPR Art. 17".
+    // `17` names no one in "GDPR Art. 17".
     let telling = name.len() > 4 || !name.bytes().all(|byte| byte.is_ascii_digit());
     telling && text.to_lowercase().contains(&name)
 }

@@ -86,7 +86,7 @@ pub fn parties<'p>(chain: impl IntoIterator<Item = &'p Principal>) -> Vec<Party>
     for (depth, principal) in chain.into_iter().enumerate() {
         let for_person = parties.first().is_none_or(|root| root.kind == PartyKind::Human);
         let mut party = Party::of(principal);
-        // The first agent of a person is an agent; whoever an agent delegated to is a sub-agent.
+        // The first agent of a person is an agent; a delegate of an agent is a sub-agent.
         if depth > usize::from(for_person) {
             party.kind = PartyKind::Subagent;
         }

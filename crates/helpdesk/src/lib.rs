@@ -2,8 +2,8 @@
 //!
 //! It speaks MCP over streamable HTTP (revisions 2026-07-28, 2025-11-25 and 2025-06-18) at `/mcp` and a REST API at
 //! `/api`, over an embedded SQLite database whose contents are the same on every start. It knows nothing of Remit and
-//! asks nobody for a token: what keeps `admin_purge` from being called is what stands in front of it. It keeps account
-//! of every request that reached it ([`Desk::received`]), so a test can prove that a refused call had no effect here.
+//! asks for no token: only a gateway in front of it keeps `admin_purge` from being called. It counts every request that
+//! reached it ([`Desk::received`]), so a test can prove that a refused call had no effect here.
 //!
 //! ```
 //! use remit_helpdesk::{Desk, TicketFilter};

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-/// Where a running tool reports how far it is; silent when nobody asked.
+/// Where a running tool reports how far it is; silent when the caller did not ask.
 pub(crate) struct Progress {
     token: Option<Value>,
     sender: Option<mpsc::Sender<Value>>,

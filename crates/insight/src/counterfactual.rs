@@ -1,7 +1,7 @@
 //! What would have been enough: the smallest change under which a refused request would not have been refused.
 //!
 //! Nothing is guessed. A change is named only after it was tried: the grant or the policies were asked again with that
-//! one value changed, and said yes. Where no single change was found, or the values are not with this copy, that is said.
+//! one value changed, and permitted it. Where no single change was found, or the values are not with this copy, the text says so.
 
 use crate::record_json::{array, member, short};
 use remit_model::{Authority, Call, Chain, Code, Grant, authority::EXACT};

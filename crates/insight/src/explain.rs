@@ -1,7 +1,7 @@
 //! One record as a person reads it: who, what, why, how and when.
 //!
-//! Every sentence restates a field of the record or a disclosed value. What is withheld is said to be withheld, and
-//! nothing is guessed.
+//! Every sentence restates a field of the record or a disclosed value. A withheld value is named as withheld; nothing is
+//! guessed.
 
 use crate::{
     counterfactual,
@@ -62,13 +62,13 @@ pub fn explain_at(reader: &Reader, index: u64) -> Result<Explanation, ReadError>
     Ok(explanation)
 }
 
-/// Said where the token and every hop cover the call: the agent's ceiling or the person's entitlements were narrower.
+/// Shown where the token and every hop cover the call: the agent's ceiling or the person's entitlements were narrower.
 const ABOVE: &str = "The token and every hop cover it: what was narrower is an agent's ceiling or the person's entitlements at the time, of which the record holds a digest only.";
 
-/// Said where somebody asked what another may do.
+/// Shown for AuthZEN evaluations, where the caller is not the subject.
 const OF_THE_SUBJECT: &str = "Enough would have been: a wider ceiling of the agent, or wider entitlements of the person, asked about; the record holds their digest only.";
 
-/// Said where the values that decided are withheld or erased.
+/// Shown where the values that decided are withheld or erased.
 const NOT_HERE: &str = "What would have been enough cannot be said: the values that decided are not with this copy.";
 
 struct View<'a> {
@@ -161,7 +161,7 @@ impl View<'_> {
         }
     }
 
-    /// Whether somebody asked what another may do, and did nothing.
+    /// Whether this is an AuthZEN evaluation: a question about another principal, without a call.
     fn evaluates(&self) -> bool {
         self.record.action() == EVALUATION
     }
@@ -219,7 +219,7 @@ impl View<'_> {
         lines
     }
 
-    /// The result with the words of whoever decided: an annotation, or the algebra's own refusal, which names the value
+    /// The result in the words of what decided it: an annotation, or the algebra's own refusal, which names the value
     /// that decided and the one that would have been enough.
     fn verdict(&self, decision: &Value) -> Vec<String> {
         let result = match member(decision, "/result") {

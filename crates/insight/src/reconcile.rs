@@ -3,7 +3,7 @@
 //! Three pairs: tokens with their uses at the gateway, by the hash of their `jti`; intents with their effects; and the
 //! gateway's calls with an upstream's own log, by the call's id and the digest of the request. The id is the intent's
 //! `record_id`, or for a call without intent the `ext.call` of its record; the gateway sends it as `remit/record` in
-//! `_meta`. A call in the upstream's log that no record stands behind went past the gateway, or somebody wrote it there.
+//! `_meta`. A call in the upstream's log that no record stands behind went past the gateway, or its line was forged.
 
 use crate::side_values::opened;
 use remit_ledger::{Reader, Record, dir::ReadError};
@@ -253,7 +253,7 @@ fn server(record: &Record) -> String {
     record.text("/tool/server_id").unwrap_or_default().to_owned()
 }
 
-/// An upstream that answered has seen the call; of one that did not, nobody here knows.
+/// An upstream that answered has seen the call; whether one that did not answer has seen it is unknown.
 fn state(record: &Record) -> State {
     match record.outcome() {
         "success" | "partial" => State::Answered,
@@ -332,7 +332,7 @@ fn list(findings: &mut Vec<Finding>, finding: Finding, unlisted: &mut u64) {
 }
 
 impl Reconciliation {
-    /// Whether nothing stands alone. What is unknown is said, and is no failure.
+    /// Whether every call has its partner. Unknown outcomes are reported and are no failure.
     pub fn ok(&self) -> bool {
         let calls = self.upstream.as_ref().is_none_or(|calls| calls.ledger_only.is_empty() && calls.upstream_only.is_empty());
         self.tokens.gateway_only.is_empty() && self.intents.effect_only.is_empty() && calls

@@ -6,7 +6,7 @@ use remit_policy::{Bundle, Question};
 use serde_json::Value;
 use std::{collections::HashMap, rc::Rc};
 
-/// Action of a record that somebody asked what another may do; its tool is what was asked about, and was not called.
+/// Action of the record of an AuthZEN evaluation. Its tool is what the question is about; it was not called.
 pub(crate) const EVALUATION: &str = "authzen:evaluation";
 /// Where the question is committed.
 pub(crate) const INPUT: &str = "/decision/input";

@@ -2,7 +2,7 @@
 //!
 //! Every value kept beside the log is encrypted under the keys of those it is about (HKDF-SHA-256, AES-256-GCM); all of
 //! them are needed, so destroying any one destroys the value, its salt, and nothing else: the leaf stays, and with it
-//! every proof. Pure: keys come from a [`Keyring`] or from whoever seals, randomness from a parameter.
+//! every proof. Pure: keys come from a [`Keyring`] or from the caller that seals, randomness from a parameter.
 
 mod disclosure;
 pub(crate) mod field;

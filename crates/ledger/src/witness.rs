@@ -144,7 +144,7 @@ pub fn judge(
     if extends { Ok(head) } else { Err(Refused::Inconsistent) }
 }
 
-/// Reads the answer to a request that was granted: signature lines, each by whoever it says.
+/// Reads the answer to a request that was granted: signature lines, each under the name it states. They are not verified here.
 ///
 /// # Errors
 /// [`NoteError::Malformed`].

@@ -106,7 +106,7 @@ impl Chain {
 
     /// Adds one hop at the end. SPEC: DC-03, DC-07, DC-08, DC-10.
     ///
-    /// The root's own authority is not part of the chain: whoever makes the first hop checks it against the root's
+    /// The root's own authority is not part of the chain: the issuer of the first hop checks it against the root's
     /// entitlements. Every further hop hands on what its parent may hand to this delegate, and no more.
     ///
     /// # Errors
@@ -135,7 +135,7 @@ impl Chain {
         self.hops.iter().cloned().try_fold(empty, |chain, hop| chain.extend(hop, depth_limit)).map(|_| ())
     }
 
-    /// Whether the hop continues exactly this chain, and with somebody new.
+    /// Whether the hop continues exactly this chain, with a delegate that is not in it yet.
     fn custody(&self, hop: &Hop) -> Result<(), Refusal> {
         if hop.delegator != *self.holder() {
             let reason = format!("`{}` does not hold this authority, so it cannot hand it on", hop.delegator.sub);

@@ -147,7 +147,7 @@ impl Principal {
         if self.iss == issuer { self.kind.name_in(&self.sub) } else { None }
     }
 
-    /// Whether both are the same (issuer, subject), whatever kind each is said to be.
+    /// Whether both are the same (issuer, subject), whatever kind each one has.
     pub fn is_same(&self, other: &Self) -> bool {
         self.iss == other.iss && self.sub == other.sub
     }

@@ -1,7 +1,7 @@
-//! What was worked out a short while ago, by name: bounded in bytes, whoever fills it and with however large things.
+//! A sharded cache of two generations, bounded by total bytes rather than by the number of entries.
 //!
-//! Two generations: what is used moves to the younger one, and when that is full the older one is dropped. What something
-//! weighs is said by whoever puts it in, roughly. A memory decides nothing: forgetting only costs the work again.
+//! A value that is used moves to the younger generation; when that is full, the older one is dropped. The caller states
+//! roughly how many bytes a value takes. No decision depends on the cache: a lost value only costs the work again.
 
 use std::{
     borrow::Borrow,

@@ -293,7 +293,7 @@ impl Code {
         }
     }
 
-    /// Whether it says that nothing can be recorded or changed now, whoever asks.
+    /// Whether it says that nothing can be recorded or changed now, for any caller.
     pub fn is_outage(self) -> bool {
         matches!(
             self,

@@ -86,9 +86,9 @@ pub struct SubjectRule {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Named {
     /// The argument is absent or null.
-    Nobody,
+    No,
     /// The id, exactly as given; of a whole number, its decimal digits.
-    Somebody(String),
+    Subject(String),
     /// There is a value that is no id; why, as a word.
     Unusable(&'static str),
 }
@@ -97,9 +97,9 @@ impl SubjectRule {
     /// The data subject that the arguments of a call name under this rule.
     pub fn named(&self, arguments: &Value) -> Named {
         let id = match arguments.pointer(&self.argument) {
-            None | Some(Value::Null) => return Named::Nobody,
+            None | Some(Value::Null) => return Named::No,
             Some(Value::String(text)) => text.clone(),
-            // 17.0 is 17 to many an upstream, and must not be a way to name nobody.
+            // 17.0 is 17 to many an upstream, and must not be a way to name no subject.
             Some(Value::Number(number)) => match number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0) {
                 Some(whole) => format!("{:.0}", whole + 0.0),
                 None if number.is_f64() => return Named::Unusable("not_an_id"),
@@ -110,7 +110,7 @@ impl SubjectRule {
         match id {
             id if id.len() > SUBJECT_ID_LIMIT => Named::Unusable("too_long"),
             id if id.is_empty() || id.contains(char::is_control) => Named::Unusable("not_an_id"),
-            id => Named::Somebody(id),
+            id => Named::Subject(id),
         }
     }
 }
@@ -166,7 +166,7 @@ mod tests {
     fn a_call_names_whom_its_argument_names_and_nobody_else() {
         let rule = SubjectRule { kind: "customer".into(), argument: "/who/0~1id".into() };
         let named = |value: Value| rule.named(&json!({"who": {"0/id": value}}));
-        let somebody = |id: &str| Named::Somebody(id.to_owned());
+        let subject = |id: &str| Named::Subject(id.to_owned());
         for (value, id) in [
             (json!("C-17"), "C-17"),
             (json!(" c-17"), " c-17"),
@@ -176,17 +176,17 @@ mod tests {
             (json!(-0.0), "0"),
             (json!(u64::MAX), "18446744073709551615"),
         ] {
-            assert_eq!(named(value), somebody(id));
+            assert_eq!(named(value), subject(id));
         }
         for value in [json!(1.5), json!(true), json!(["C-17"]), json!({"id": "C-17"}), json!(""), json!("C\n17")] {
             assert_eq!(named(value), Named::Unusable("not_an_id"));
         }
-        assert_eq!(named(json!("x".repeat(256))), somebody(&"x".repeat(256)));
+        assert_eq!(named(json!("x".repeat(256))), subject(&"x".repeat(256)));
         assert_eq!(named(json!("x".repeat(257))), Named::Unusable("too_long"));
         assert_eq!(named(json!(1e300)), Named::Unusable("too_long"));
-        assert_eq!(named(Value::Null), Named::Nobody);
+        assert_eq!(named(Value::Null), Named::No);
         for arguments in [json!({}), json!({"who": "C-17"}), json!([]), Value::Null] {
-            assert_eq!(rule.named(&arguments), Named::Nobody);
+            assert_eq!(rule.named(&arguments), Named::No);
         }
     }
 }

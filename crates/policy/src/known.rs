@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 /// Files that are known to be valid under one schema, by name and by the digest of their text: whatever else is asked
 /// about is not known.
 ///
-/// Decisions rely on it. Whoever keeps it outside the process makes sure that it comes back as this program wrote it.
+/// Decisions rely on it. A caller that keeps it outside the process makes sure that it comes back as this program wrote it.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Known {

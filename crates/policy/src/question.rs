@@ -49,7 +49,7 @@ pub struct Question {
     pub tenant: TenantId,
     /// Our own issuer. A party of any other issuer gets an entity id that contains its issuer (N-DC-15).
     pub issuer: String,
-    /// The acting party: the agent that calls, or the human when nobody stands between.
+    /// The acting party: the agent that calls, or the human when no agent is in between.
     pub principal: Party,
     /// Whose authority is exercised (`sub` of the token); the principal itself for an agent on its own account.
     pub on_behalf_of: Party,

@@ -85,9 +85,9 @@ impl Rules {
         Ok(rule)
     }
 
-    /// Lets go of policies that nobody asked for since it last came by, until a quarter of the room is free.
+    /// Drops policies that were not used since the last sweep, until a quarter of the room is free.
     fn sweep(&self) {
-        // Whoever comes while another sweeps leaves it to them.
+        // One thread sweeps at a time; the others do not wait for it.
         let Ok(mut hand) = self.hand.try_lock() else { return };
         let enough = self.most / 4 * 3;
         // Twice around: the first may only find that everything was used.

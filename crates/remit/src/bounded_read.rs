@@ -1,4 +1,4 @@
-//! Files that come from somebody else: read to a limit, and only where reading comes to an end.
+//! Files of other parties: read to a limit, and only where reading comes to an end.
 
 use anyhow::{Context as _, Result};
 use remit_ledger::dir::read_file;
@@ -35,7 +35,7 @@ mod tests {
         refused(&dir.path().join("nothing"), "not found");
         let pipe = dir.path().join("pipe");
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        // Opening a pipe waits for whoever writes into it, and nobody does.
+        // Opening a pipe waits for a writer, and there may be none.
         refused(&pipe, "not a regular file");
         refused(Path::new("/dev/zero"), "not a regular file");
     }

@@ -23,7 +23,7 @@ pub(crate) enum Command {
     Init(Init),
     /// Run the server
     Serve(ConfigArg),
-    /// Watch somebody else's ledger: cosign its heads as long as each extends the last
+    /// Watch another server's ledger: cosign its heads as long as each extends the last
     Witness(Witness),
     /// Check or describe the configuration
     #[command(subcommand)]

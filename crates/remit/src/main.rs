@@ -1,7 +1,7 @@
 //! The `remit` binary: configuration, wiring, commands. It holds no rules; those live in the parts it wires.
 //!
 //! Exit status: 0 good, 1 a check failed or the work could not be done, 2 used wrongly,
-//! 141 nobody reads standard output any more.
+//! 141 standard output was closed early.
 
 #[macro_use]
 mod stdout;

@@ -46,7 +46,7 @@ fn ended(error: &io::Error) -> ! {
     process::exit(NOBODY_READS)
 }
 
-/// Says that a server is ready. It serves whether or not somebody reads that.
+/// Says that a server is ready. It serves whether or not that line is read.
 pub(crate) fn announce(text: &str) {
     let _ = writeln!(io::stdout().lock(), "{text}");
 }

@@ -30,7 +30,7 @@ pub struct Config {
     pub log_key: Secret,
     /// Keys pseudonyms (`subject_ref`) and the hashes of codes and refresh tokens.
     pub pepper: Secret,
-    /// Wraps the keys of subjects (`keys.db`); whoever has only one of the two can read no value.
+    /// Wraps the keys of subjects (`keys.db`). A holder of only one of the two can read no value.
     pub vault: Secret,
     /// The token issuer's public keys, put into the start record so that an auditor needs nothing else.
     pub issuer_jwks: Value,

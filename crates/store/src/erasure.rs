@@ -36,11 +36,11 @@ pub struct Erased {
     /// `record_id` of the record of its completion.
     pub completed: String,
     /// Agents whose rows cannot be read. Those that mentioned the subject hold nothing any more; whom the others are about
-    /// nobody can say.
+    /// is unknown.
     pub unreadable: Vec<AgentId>,
 }
 
-/// Why nobody was forgotten.
+/// Why no subject was erased.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum EraseError {
@@ -68,7 +68,7 @@ impl Store {
     /// Forgets a subject. `draft` says who asks, and becomes the `redaction` records; it must not name the subject.
     ///
     /// # Errors
-    /// Nobody is forgotten then, with one exception: [`EraseError::Store`] after the first record is durable; asking
+    /// No subject is erased then, with one exception: [`EraseError::Store`] after the first record is durable; asking
     /// again, or the next start, completes what was recorded.
     pub async fn erase(&self, subject: &Subject, draft: Draft) -> Result<Erased, EraseError> {
         // In a task of its own: a caller that goes away must not leave keys behind that a record announced the end of.

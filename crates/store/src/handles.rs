@@ -24,7 +24,7 @@ pub(crate) struct Handles {
     pub(crate) conditions: Conditions,
     pub(crate) reads: Reads,
     pub(crate) tokens: TokenCache,
-    /// Held by whoever moves the write-ahead log into the database: SQLite turns a second one away at once.
+    /// Held by the thread that moves the write-ahead log into the database: SQLite turns a second one away at once.
     pub(crate) backfilling: Mutex<()>,
     pub(crate) forgetting: Forgetting,
 }

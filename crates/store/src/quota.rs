@@ -1,7 +1,7 @@
-//! How much may be written for callers nobody can name.
+//! How much may be written for callers without a name.
 //!
-//! Every refusal is recorded, but whoever needs no credential to be refused must not be able to fill the disk by it: what
-//! is beyond the quota of a second is counted and logged, not recorded.
+//! Every refusal is recorded. But a caller without credentials must not be able to fill the disk with refusals, so refusals
+//! beyond the quota of a second are counted and logged, not recorded.
 
 use remit_model::time::UnixTime;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};

@@ -140,8 +140,8 @@ impl Store {
         Ok(applied)
     }
 
-    /// Has `forget` called after every erasure with the world as it is then, before it is answered: whoever keeps in memory
-    /// what says something of people forgets it there. What is remembered afterwards must be of the snapshot of that moment.
+    /// Has `forget` called after every erasure with the world as it is then, before it is answered. Parts that keep facts about
+    /// people in memory forget them there. What is remembered afterwards must be of the snapshot of that moment.
     pub fn when_erased(&self, forget: impl Fn(&Snapshot) + Send + Sync + 'static) {
         self.0.handles.forgetting.add(forget);
     }

@@ -1,7 +1,7 @@
 //! Tokens as they were issued or read a short while ago, so that a token that is used does not cost a read each time.
 //!
 //! A row of `tokens` never changes: it is there from the commit that issued it until an erasure takes it or, well after its
-//! expiry, the sweep does. Standing is no part of a row: whoever asks looks at the snapshot for revocations, as with a row
+//! expiry, the sweep does. Standing is no part of a row: callers look at the snapshot for revocations, as with a row
 //! just read.
 //!
 //! An erasure ends the chains it takes out, and empties this memory before it is answered. What is kept afterwards is

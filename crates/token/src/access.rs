@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, fmt, ops::Deref};
 
 /// The media type in `typ`.
 pub const TYP: &str = "at+jwt";
-/// Longest life of an access token, in seconds, whoever signed it.
+/// Longest life of an access token, in seconds, from any issuer.
 pub const LIFETIME_LIMIT: i64 = 3600;
 
 /// What an access token says. Plain data: [`mint`] signs it, [`verify`] reads it back inside an [`AccessToken`].

@@ -59,7 +59,7 @@ impl Delegation {
     }
 }
 
-/// A verified statement: whoever holds the key `jkt()` said so. Whether that key is the delegator's is for the caller to
+/// A verified statement by the holder of the key `jkt()`. Whether that key is the delegator's is for the caller to
 /// compare with the `cnf.jkt` of the token `parent`.
 #[derive(Clone, Debug)]
 pub struct Statement {

@@ -1,4 +1,4 @@
-//! Another enforcement point asks a running server what somebody may do, with its own token and key, and the ledger holds.
+//! Another enforcement point asks a running server what a subject may do, with its own token and key, and the ledger holds.
 
 use crate::harness::{Remit, Setup, node, succeed, text};
 use serde_json::{Value, json};

@@ -18,7 +18,7 @@ fn a_person_signs_in_reads_and_refuses() {
         ("code_challenge_method", "S256"),
     ];
     let query: Vec<String> = query.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect();
-    // Pictures to look at, when somebody wants to.
+    // Screenshots for a person to look at.
     let shots = env::var("REMIT_E2E_SHOTS").ok().inspect(|folder| fs::create_dir_all(folder).unwrap());
     let authorize = format!("{}/oauth/authorize?{}", remit.issuer, query.join("&"));
     let report =

@@ -42,7 +42,7 @@ fn a_quarantined_agent_is_refused_at_once() {
     server.token("planner", "helpdesk");
 }
 
-/// Whoever reads the ready line may stop the server at once, and the ledger is closed cleanly all the same.
+/// A reader of the ready line may stop the server at once, and the ledger is closed cleanly all the same.
 #[test]
 fn sigterm_right_after_the_ready_line_is_a_clean_stop() {
     let mut server = Setup::new().start();

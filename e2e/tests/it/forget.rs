@@ -15,7 +15,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// What somebody does to a proof.
+/// A change to a proof.
 type Tampering = fn(&mut Value);
 
 /// A quorum of a witness that has cosigned nothing here.
@@ -119,7 +119,7 @@ fn refused(mut command: Command, words: &[&str]) {
     }
 }
 
-/// The value at a place beside a record, for whoever has this copy and these keys.
+/// The value at a place beside a record, as a holder of this copy and these keys reads it.
 fn seen(copy: &Path, keys: &Path, record: &str, path: &str) -> Option<Value> {
     let show = elsewhere(&["audit", "show", record, "--dir", text(copy), "--keys", text(keys)], copy);
     let shown: Value = serde_json::from_slice(&succeed(show).stdout).unwrap();
@@ -167,9 +167,9 @@ fn an_auditor_reads_what_was_disclosed(office: &Office, copy: &Path, keys: &Path
     office.remit.run(&["audit", "disclose", "--out", text(&agent), "--subject", "agent:reader"]);
     assert_eq!(seen(copy, &agent, read, "/call/arguments"), None);
     assert_eq!(seen(copy, &agent, read, "/chain/0/subject").unwrap()["sub"], "agent:reader");
-    let nobody = office.file("nobody.json");
-    refused(office.remit.command(&["audit", "disclose", "--out", text(&nobody), "--subject", "customer:C-999"]), &["no key"]);
-    assert!(!nobody.exists());
+    let unwritten = office.file("unwritten.json");
+    refused(office.remit.command(&["audit", "disclose", "--out", text(&unwritten), "--subject", "customer:C-999"]), &["no key"]);
+    assert!(!unwritten.exists());
 }
 
 fn a_field_is_proved_to_a_stranger(office: &Office, read: &str) -> PathBuf {

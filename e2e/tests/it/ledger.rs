@@ -1,4 +1,4 @@
-//! The ledger, checked by somebody else: a second implementation in Python, and `remit audit verify` on a bare machine.
+//! The ledger, checked independently: a second implementation in Python, and `remit audit verify` on a bare machine.
 
 use crate::harness::{Player, Remit, Setup, play, python, remit, root, succeed, text};
 use serde_json::{Value, json};

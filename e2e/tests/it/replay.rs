@@ -288,19 +288,19 @@ fn found(server: &Remit, out: &Path) {
     fs::write(&index, &good[..good.len() / 2]).unwrap();
     assert_eq!(hits(&["--tool", "tickets_update"]), updates, "cut off");
     let other = out.join("other.db");
-    for bytes in [b"no index at all, but somebody's notes".to_vec(), fs::read(server.folder().join("data/keys.db")).unwrap()] {
+    for bytes in [b"no index at all, but a person's notes".to_vec(), fs::read(server.folder().join("data/keys.db")).unwrap()] {
         fs::write(&other, &bytes).unwrap();
         for more in [&["--index", text(&other)][..], &["--index", text(&other), "--rebuild"]] {
             let refused = search(more);
             assert!(!refused.status.success());
             let said = String::from_utf8_lossy(&refused.stderr);
             assert!(said.contains("other.db") && said.contains("--index"), "{said}");
-            assert!(fs::read(&other).unwrap() == bytes, "somebody else's file was changed");
+            assert!(fs::read(&other).unwrap() == bytes, "a foreign file was changed");
         }
     }
 }
 
-/// As with `remit … --json | head -1`: whoever reads no further gets no panic.
+/// As with `remit … --json | head -1`: a reader that stops early gets no panic.
 fn a_closed_pipe_is_no_accident(server: &Remit) {
     for arguments in [
         &["audit", "show", "--json"][..],

@@ -33,7 +33,7 @@ pub(super) async fn call(floor: &Rc<Floor>, headers: &HeaderMap, body: Bytes, li
     let authorization = headers.get("authorization").context("no token")?.to_str()?;
     let (claims, digest) = floor.token(authorization.strip_prefix("DPoP ").context("no token")?)?;
     let jkt = floor.proof(headers, &floor.resource, Some(&b64(&digest)))?;
-    ensure!(jkt == claims.cnf.jkt && claims.aud == floor.resource, "somebody else's token");
+    ensure!(jkt == claims.cnf.jkt && claims.aud == floor.resource, "another party's token");
     let message: Message = serde_json::from_slice(&body)?;
     ensure!(message.jsonrpc == "2.0" && message.method == "tools/call", "not a call");
     let tool = message.params.name.as_str();

@@ -1,4 +1,4 @@
-//! A decision for somebody else's enforcement point, straight on: token and proof, the question, what the subject holds, one
+//! A decision for another enforcement point, straight on: token and proof, the question, what the subject holds, one
 //! policy evaluation, one durable record.
 
 use super::{Claims, Facts, Floor, jose::b64};
@@ -36,7 +36,7 @@ pub(super) async fn evaluate(floor: &Floor, headers: &HeaderMap, body: &[u8]) ->
     let authorization = headers.get("authorization").context("no token")?.to_str()?;
     let (claims, digest) = floor.token(authorization.strip_prefix("DPoP ").context("no token")?)?;
     let jkt = floor.proof(headers, &format!("{}/evaluation", floor.desk), Some(&b64(&digest)))?;
-    ensure!(jkt == claims.cnf.jkt && claims.aud == floor.desk, "somebody else's token");
+    ensure!(jkt == claims.cnf.jkt && claims.aud == floor.desk, "another party's token");
     let may_ask = claims.authorization_details.iter().any(|detail| detail.actions.iter().any(|action| action == "evaluate"));
     ensure!(may_ask, "no business of this client");
     let question: Question = serde_json::from_slice(body)?;

@@ -40,7 +40,7 @@ fn client(floor: &Floor, form: &Form) -> Result<String> {
     let subject = field(form, "client_id")?;
     let key = floor.agents.get(subject).context("an unknown client")?;
     let claims: Assertion = key.claims(field(form, "client_assertion")?)?;
-    ensure!(claims.iss == subject && claims.sub == subject && claims.aud == floor.issuer, "an assertion of somebody else");
+    ensure!(claims.iss == subject && claims.sub == subject && claims.aud == floor.issuer, "another party's assertion");
     ensure!(claims.exp > floor.now(), "an old assertion");
     ensure!(floor.used.borrow_mut().insert(sha256(format!("{subject} {}", claims.jti).as_bytes())), "a used assertion");
     Ok(subject.to_owned())
@@ -107,7 +107,7 @@ pub(super) async fn grant(floor: &Floor, headers: &HeaderMap, body: &[u8]) -> Re
 fn exchange(floor: &Floor, form: &Form, client: &str, jkt: &str, now: i64) -> Result<Claims> {
     let (subject, _) = floor.token(field(form, "subject_token")?)?;
     let (actor, _) = floor.token(field(form, "actor_token")?)?;
-    ensure!(subject.holder() == client && subject.cnf.jkt == jkt, "somebody else's token");
+    ensure!(subject.holder() == client && subject.cnf.jkt == jkt, "another party's token");
     ensure!(actor.act.is_none() && actor.aud == floor.issuer && actor.cnf.jkt != jkt, "no actor");
     ensure!(subject.authorization_details.iter().all(|detail| detail.delegate.is_some()), "not to be handed on");
     let exp = (now + LIFETIME).min(subject.exp).min(actor.exp);

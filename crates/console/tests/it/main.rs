@@ -287,7 +287,7 @@ async fn an_agent_whose_human_was_forgotten_stays_stopped_and_no_text_that_stays
     let (_, shown) = world.admin("GET", "/admin/v1/agents/planner", &Value::Null).await;
     assert_eq!(shown["agent"]["status"], "quarantined");
     let (status, body) = world.admin("POST", "/admin/v1/agents/planner/activate", &Value::Null).await;
-    assert_eq!(status, StatusCode::BAD_REQUEST, "nobody is accountable for it: {body}");
+    assert_eq!(status, StatusCode::BAD_REQUEST, "no person is accountable for it: {body}");
 }
 
 #[tokio::test]

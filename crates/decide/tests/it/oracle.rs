@@ -40,7 +40,7 @@ fn allowed(root: &Principal, actors: &[Principal], action: &str) -> bool {
     !money && !team && holder.kind() == PrincipalKind::Agent
 }
 
-fn somebody() -> impl Strategy<Value = Principal> {
+fn principal() -> impl Strategy<Value = Principal> {
     prop_oneof![
         24 => prop::sample::select(vec!["user:alice", "user:bob", "agent:planner", "agent:scribe", "agent:clerk"]).prop_map(named),
         3 => prop::sample::select(vec!["user:carol", "user:nobody", "agent:stopped", "agent:gone", "agent:nobody", "", "agent:"])
@@ -68,7 +68,7 @@ fn ce_01_a_decision_is_a_permit_exactly_when_each_of_its_parts_is() {
         failure_persistence: None,
         ..ProptestConfig::default()
     });
-    let asks = (somebody(), prop::collection::vec(somebody(), 0..3), authority(), prop::bool::ANY, 0_i64..120);
+    let asks = (principal(), prop::collection::vec(principal(), 0..3), authority(), prop::bool::ANY, 0_i64..120);
     runner
         .run(&asks, |(root, actors, held, reads, amount)| {
             let (action, arguments): (_, Value) = (if reads { "read" } else { "refund" }, json!({"amount": amount}));

@@ -156,8 +156,8 @@ impl RequestRecord {
     /// Whom the call is about: the store seals its values under that person's key too, so that they go with the key.
     fn about(&mut self, rule: &SubjectRule, arguments: &Value) {
         match rule.named(arguments) {
-            Named::Nobody => {}
-            Named::Somebody(id) => {
+            Named::No => {}
+            Named::Subject(id) => {
                 let mut subject = Resource::new(&rule.kind, Some(id));
                 subject.classification =
                     Some(self.resource.classification).filter(|class| class.is_personal()).unwrap_or(Classification::Pii);

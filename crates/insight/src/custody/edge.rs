@@ -12,7 +12,7 @@ const WINDOW_SECS: i64 = 660;
 /// How long after an ID token without `jti` a record may rest on the same one as an earlier record: a code's life.
 const SAME_CONSENT_SECS: i64 = 60;
 
-/// Public keys as the log states them up to here. A key that was replaced signs nothing any more: whoever still has it
+/// Public keys as the log states them up to here. A key that was replaced signs nothing any more: its old holder
 /// could otherwise vouch for new hops.
 #[derive(Default)]
 pub(super) struct Keys {

@@ -59,7 +59,7 @@ impl Opened {
         self.shown.last()
     }
 
-    /// The plain facts of the record are those of the committed token and chain: nobody who may see only the record is
+    /// The plain facts of the record are those of the committed token and chain: a reader who sees only the record is not
     /// told of other parties, ends or keys than were signed for.
     pub(super) fn agrees_with(&self, record: &Record, jti_hash: &str, side: &Side) -> Result<(), String> {
         let same = hash(&self.claims.jti) == jti_hash

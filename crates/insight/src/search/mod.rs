@@ -28,7 +28,7 @@ use std::{
 /// What the tables mean; another number is another index, and is made anew.
 const FORMAT: i64 = 1;
 
-/// SQLite's application id of an index, so that nobody else's database is taken for one: `RmSx`.
+/// SQLite's application id of an index, so that no other database is taken for one: `RmSx`.
 const APPLICATION: u32 = 0x526d_5378;
 
 /// How long to wait for another process that is writing the index.
@@ -115,7 +115,7 @@ impl Index {
 
     fn over(db: Connection) -> Result<Self, SearchError> {
         db.busy_timeout(WAIT)?;
-        // The file may have come with somebody else's ledger: nothing it defines itself is run.
+        // The file may have come with a foreign ledger: nothing that it defines is run.
         db.execute_batch("PRAGMA trusted_schema = OFF;")?;
         let format: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         if format != FORMAT {

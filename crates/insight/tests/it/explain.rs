@@ -14,7 +14,7 @@ fn explained(world: &World, index: u64) -> String {
     without_digests(&explain_at(&world.publish().reader(), index).unwrap().to_string())
 }
 
-/// Digests change with every word of a policy or the schema; what is said of them does not.
+/// Digests change with every word of a policy or the schema; the rest of the text does not.
 fn without_digests(text: &str) -> String {
     let mut parts = text.split("sha-256:");
     let first = parts.next().unwrap_or_default().to_owned();
@@ -140,7 +140,7 @@ fn the_same_as_json() {
     insta::assert_snapshot!(without_digests(&serde_json::to_string_pretty(&value).unwrap()));
 }
 
-/// What is said to have been enough.
+/// The lines that name what would have been enough.
 fn enough(world: &World, index: u64) -> String {
     let why = explain_at(&world.publish().reader(), index).unwrap().why;
     let said: Vec<&str> = why

@@ -105,7 +105,7 @@ fn an_index_of_another_log_is_made_anew() {
 fn a_file_that_is_no_index_is_an_error_and_stays_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("index.db");
-    std::fs::write(&file, "a letter, and no database at all, that somebody would miss").unwrap();
+    std::fs::write(&file, "a letter, and no database at all, that its owner would miss").unwrap();
     assert!(Index::open(&file).is_err());
     assert!(Index::anew(&file).is_err());
     assert!(std::fs::read(&file).unwrap().starts_with(b"a letter"));

@@ -163,7 +163,7 @@ impl Writer {
         // CRASH: from here others may know a head that is not on disk. Its entries are in the database that filled this
         // log, so the next start publishes them again and comes to the same root.
         let note = self.sign(&head, cosign)?;
-        // CRASH: from here the new checkpoint stands; superseded partial tiles may be left over, which harms nobody.
+        // CRASH: from here the new checkpoint counts. Superseded partial tiles may be left over; readers ignore them.
         stage.remove_superseded();
         self.head = head;
         self.note = Some(note);

@@ -243,7 +243,7 @@ fn check(draft: &Draft) -> Result<(), SealError> {
     }
 }
 
-/// The drafted chain; when nobody else acted, the producer itself.
+/// The drafted chain; where it is empty, the producer itself.
 fn chain_of<'d>(draft: &'d Draft, identity: &Identity) -> Cow<'d, [Party]> {
     if !draft.chain.is_empty() {
         return Cow::Borrowed(&draft.chain);

@@ -125,7 +125,7 @@ impl Pepper {
         reference
     }
 
-    /// Forgets whose pseudonyms it knew: nobody who was erased is to be found here.
+    /// Forgets all remembered pseudonyms, so that no erased person can be found here.
     pub fn forget(&self) {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Known::default();
     }

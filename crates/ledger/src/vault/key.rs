@@ -81,7 +81,7 @@ pub enum Subject {
 }
 
 impl fmt::Debug for Subject {
-    /// Names nobody: subjects end up in error messages.
+    /// Without names, because subjects end up in error messages.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Principal { .. } => "Subject::Principal(..)",

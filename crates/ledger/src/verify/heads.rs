@@ -1,4 +1,4 @@
-//! The log's head against what others say of it: its witnesses, a head seen earlier, a copy somebody else was given.
+//! The log's head against what others say of it: its witnesses, a head seen earlier, another copy.
 
 use super::{Against, Report, Trust};
 use crate::{
@@ -122,7 +122,7 @@ pub(super) fn quorum(reader: &Reader, policy: &Policy, now: Option<u64>, report:
         report.note(format!("the cosignature of {name} is not counted: {why}"));
     }
     let names: Vec<&str> = judgement.cosigned.iter().map(|(name, _)| name.as_str()).collect();
-    let by = if names.is_empty() { "nobody".to_owned() } else { names.join(", ") };
+    let by = if names.is_empty() { "no witness".to_owned() } else { names.join(", ") };
     if judgement.quorum {
         report.pass_with("witnesses", format!("the checkpoint is cosigned by {by}"));
     } else {

@@ -1,5 +1,5 @@
 //! The words and forms that docs/ledger-format.md section 4 allows, for members that a hash alone would let through:
-//! whoever holds the record key could otherwise write anything well signed.
+//! otherwise a holder of the record key could write anything and sign it.
 
 use crate::{hash::Hash, record::Record};
 use serde_json::Value;

@@ -34,7 +34,7 @@ pub struct Report {
     pub unknown_outcomes: Vec<u64>,
     /// Records whose side values are not with this copy.
     pub undisclosed: u64,
-    /// Signed heads of this log that exclude each other: whoever signed both showed two histories.
+    /// Signed heads of this log that exclude each other: their signer showed two histories.
     pub evidence: Vec<String>,
     /// Things worth knowing that are no failure (a wall clock set back).
     pub notes: Vec<String>,

@@ -15,7 +15,7 @@ pub struct Trust {
     pub policy: Option<Policy>,
     /// Now, in seconds since 1970: a cosignature from the future does not count. Without it none is from the future.
     pub now: Option<u64>,
-    /// What somebody else was shown as this log: of the two, one must extend the other.
+    /// Another party's view of this log: of the two, one must extend the other.
     pub against: Option<Against>,
 }
 

@@ -88,7 +88,7 @@ fn build(draft: Draft, place: &Place<'_>, side: &Side) -> Value {
     Value::Object(record.0)
 }
 
-/// The drafted chain; when nobody else acted, the producer itself.
+/// The drafted chain; where it is empty, the producer itself.
 fn chain_of(draft: &Draft, identity: &Identity) -> Vec<Party> {
     if !draft.chain.is_empty() {
         return draft.chain.clone();

@@ -264,5 +264,5 @@ fn a_pipe_in_a_copy_is_a_failure_and_no_wait() {
     let (say, said) = std::sync::mpsc::channel();
     let dir = folder.path().to_owned();
     std::thread::spawn(move || say.send(verify(&dir, &trust()).ok()));
-    assert_eq!(said.recv_timeout(std::time::Duration::from_secs(20)), Ok(false), "it waits for somebody to write into the pipe");
+    assert_eq!(said.recv_timeout(std::time::Duration::from_secs(20)), Ok(false), "it waits for a writer at the pipe");
 }

@@ -29,7 +29,7 @@ impl Keys {
     }
 
     fn forget(&self, subject: &Subject) {
-        assert!(self.0.lock().unwrap().remove(subject).is_some(), "nobody to forget");
+        assert!(self.0.lock().unwrap().remove(subject).is_some(), "no such subject");
     }
 
     fn ring(&self) -> Keyring {
@@ -190,7 +190,7 @@ fn a_tampered_box_fails_verification_for_whoever_has_the_keys() {
             sealed.bytes[at] ^= 1;
         });
         assert!(with.checks.iter().any(|check| !check.ok && check.name == "commitments" && check.index == Some(1)), "{with}");
-        assert!(without.ok(), "whoever cannot open it cannot tell");
+        assert!(without.ok(), "without the key the difference cannot be seen");
     }
     let (with, without) = tampered("/owner", |opening| {
         let Opening::Sealed { leaf, .. } = opening else { panic!("sealed") };

@@ -132,12 +132,12 @@ fn n_lg_07_13_what_does_not_count() {
     let fails = |reader: &Reader| failures(reader, &by_policy());
     assert_eq!(fails(&cosigned(&world, &[1, 2], AT)), []);
     for (reader, why) in [
-        (cosigned(&world, &[], AT), "cosigned by nobody"),
+        (cosigned(&world, &[], AT), "cosigned by no witness"),
         (cosigned(&world, &[1], AT), "cosigned by witness1.example/w"),
-        (cosigned(&world, &[7, 8], AT), "nobody"),
+        (cosigned(&world, &[7, 8], AT), "no witness"),
         // Long before the newest record was made, and after now.
-        (cosigned(&world, &[1, 2], 1_799_990_000), "nobody"),
-        (cosigned(&world, &[1, 2], AT + 301), "nobody"),
+        (cosigned(&world, &[1, 2], 1_799_990_000), "no witness"),
+        (cosigned(&world, &[1, 2], AT + 301), "no witness"),
     ] {
         let failures = fails(&reader);
         assert!(
@@ -518,7 +518,7 @@ fn one_honest_witness_of_three_catches_a_fork() {
     assert_eq!(failures(&cosigned(&ours, &[1, 2, 3], AT), &trust), []);
     let found = failures(&cosigned(&theirs, &[1, 2], AT), &trust);
     assert!(matches!(found.as_slice(), [(name, None, _)] if name == "witnesses"), "{found:?}");
-    // And whoever holds the honest witness's head has proof against the other history, whatever its quorum.
+    // And the holder of the honest witness's head has proof against the other history, whatever its quorum.
     let shown = Trust { against: Some(Against::Note(head_of(&leaves(&ours)))), ..by_policy() };
     let report = verify_log(&cosigned(&theirs, &[1, 2], AT), &shown);
     assert!(!report.ok() && report.evidence.len() == 2, "{report}");

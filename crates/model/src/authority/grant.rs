@@ -387,7 +387,7 @@ pub struct Limits {
 pub struct Charge {
     /// Digest of the grant that draws.
     pub grant: String,
-    /// Which budget it is, among those of whoever holds the grant: its name, or the limit itself.
+    /// Which of its holder's budgets it is: its name, or the limit itself.
     pub budget: String,
     /// `calls`, or the pointer of the argument that is summed.
     pub unit: String,

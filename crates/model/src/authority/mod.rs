@@ -74,7 +74,7 @@ pub struct Authority(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     grants: Vec<Grant>,
-    /// Of all of them, once somebody has asked: it names the authority in every record about it.
+    /// The digest of all of them, computed at first use: it names the authority in every record about it.
     digest: OnceLock<String>,
     /// Of each: it names the grant that permitted a call.
     digests: Vec<OnceLock<String>>,
@@ -353,7 +353,7 @@ impl Authority {
 }
 
 impl Authority {
-    /// Bytes it takes in memory, roughly, with all digests; whoever shares it counts it as its own.
+    /// Bytes it takes in memory, roughly, with all digests. Each holder of a shared authority counts it as its own.
     pub fn bytes(&self) -> usize {
         let digest = size_of::<OnceLock<String>>() + "sha-256:".len() + 64;
         size_of::<Shared>() + digest + self.grants().iter().map(|grant| grant.bytes() + digest).sum::<usize>()

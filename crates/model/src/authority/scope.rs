@@ -2,7 +2,7 @@
 //! every action of it.
 //!
 //! SPEC: RFC 6749 §3.3 (tokens separated by one space). Shorthand grants have no constraints and may not be handed on;
-//! whoever wants either asks with `authorization_details`.
+//! ask for either with `authorization_details`.
 
 use super::{
     grant::{Grant, Names},

@@ -310,7 +310,7 @@ fn texts(value: &Value, what: &str, limit: usize, valid: fn(&str) -> bool) -> Re
     items.iter().map(read).collect()
 }
 
-/// A pointer to an argument. A `*` here would be a member's literal name, which nobody means: refused.
+/// A pointer to an argument. A `*` here would be a member's literal name, which is never meant: refused.
 fn argument_pointer(at: &str) -> Result<(), Refusal> {
     let named = pointer::tokens(at).is_some_and(|mut tokens| !at.is_empty() && tokens.all(|token| token != "*"));
     if named && at.len() <= POINTER_LIMIT {

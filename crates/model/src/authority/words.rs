@@ -1,4 +1,4 @@
-//! Authority in plain words, built from parts: our own words, and values that somebody else chose.
+//! Authority in plain words, built from parts: our own words, and values that a client or agent chose.
 //!
 //! A page shows each value in a box of its own and never has to look for values in a sentence. A terminal or a refusal
 //! prints the same parts on one line. The wording is English and not a format: programs read `authorization_details`.

@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 /// Integers up to here are the same number as a double, and are written as they stand.
 const EXACT: u64 = (1 << 53) - 1;
 
-/// RFC 8785 bytes. Numbers are doubles there: integers beyond ±(2^53 - 1) lose digits, so whoever hashes keeps them
+/// RFC 8785 bytes. Numbers are doubles there: integers beyond ±(2^53 - 1) lose digits, so callers that hash keep them
 /// out with `exact_integers` or writes them as texts.
 pub fn canonical(value: &Value) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(1024);

@@ -1,4 +1,4 @@
-//! One definition of displayable text: nobody else looks for characters that cannot be shown.
+//! One definition of displayable text: no other module looks for characters that cannot be shown.
 
 use std::{fs, path::Path};
 

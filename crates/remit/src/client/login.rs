@@ -103,7 +103,7 @@ impl Login {
     /// The person took too long or refused, or the code was refused.
     pub(crate) async fn finish(self, keep: Option<&SignIn>) -> Result<Granted> {
         let waiting = tokio::time::timeout(PATIENCE, callback(&self.listener, &self.state));
-        let (answer, mut browser) = waiting.await.context("nobody signed in within five minutes")??;
+        let (answer, mut browser) = waiting.await.context("no one signed in within five minutes")??;
         let granted = self.redeem(&answer, keep).await;
         let text = match &granted {
             Ok(_) => "Done. You can close this window.".to_owned(),

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 /// The whole reference as Markdown.
 pub(crate) fn markdown() -> String {
     let mut text = String::from(
-        "# Commands\n\nMade by `cargo xtask schemas` from the program itself. Exit status: 0 good, 1 a check failed, 2 used wrongly,\n141 nobody reads the output any more.\n",
+        "# Commands\n\nMade by `cargo xtask schemas` from the program itself. Exit status: 0 good, 1 a check failed, 2 used wrongly,\n141 the output was closed early.\n",
     );
     let mut root = Cli::command();
     root.build();

@@ -342,7 +342,7 @@ impl Default for PoliciesSection {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct AuthzenSection {
-    /// Answer evaluations at `/access/v1`. Whoever asks needs a token for `PUBLIC_URL/access/v1` that grants
+    /// Answer evaluations at `/access/v1`. The caller needs a token for `PUBLIC_URL/access/v1` that grants
     /// `access:evaluate`.
     pub(crate) enabled: bool,
 }

@@ -336,7 +336,7 @@ fn guard(routes: &[Route]) -> Option<PathBuf> {
     if !routes.iter().any(|route| matches!(route.upstream, Upstream::Stdio { .. })) {
         return None;
     }
-    // A launcher that ends before its server leaves the server to whoever is process 1, which may reap nothing.
+    // A launcher that ends before its server leaves the server to process 1, which may reap nothing.
     if let Err(error) = rustix::process::set_child_subreaper(Some(rustix::process::getpid())) {
         tracing::warn!(%error, "orphans of stdio servers are left to process 1");
     }

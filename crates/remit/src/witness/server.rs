@@ -120,7 +120,7 @@ fn answer(refused: &Refused) -> Response {
     }
 }
 
-/// The head held for a log, for whoever wants to compare.
+/// The head held for a log, for comparison.
 async fn checkpoint(State(desk): State<Arc<Desk>>, Path(origin): Path<String>) -> Response {
     let note = desk.heads.lock().unwrap_or_else(PoisonError::into_inner).note(&origin);
     match note {

@@ -16,7 +16,7 @@ use remit_model::{
     time::UnixTime,
 };
 
-/// How long a tombstone is kept: whoever follows looks every few moments, and one that was away for longer loads everything.
+/// How long a tombstone is kept: followers look every few moments, and one that was away for longer loads everything.
 const TOMBSTONE_SECONDS: i64 = 24 * 3_600;
 
 impl<'a> Weighing<'_, 'a> {

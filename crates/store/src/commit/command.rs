@@ -1,4 +1,4 @@
-//! What the writer thread is asked to do. Plain data with an answer to each: whoever asks knows nothing of the writer.
+//! The commands of the writer thread: plain data with an answer to each, so that callers know nothing of the writer.
 
 use crate::{
     batch::{Applied, ApplyError, Batch},

@@ -133,7 +133,7 @@ impl GroupCommit {
             return Err(CommitFailure::Guessed);
         }
         admitted.writes.sessions = sealing.sessions_to_write();
-        // CRASH: a key without a record harms nobody; a record without its key would be unreadable from the start.
+        // CRASH: a key without a record is harmless; a record without its key would be unreadable from the start.
         sealing.vault.flush(now.unix()).map_err(CommitFailure::Keys)?;
         self.db
             .write(&admitted.writes)

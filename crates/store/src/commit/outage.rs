@@ -36,7 +36,7 @@ pub enum WriteFailure {
     /// The database took nothing.
     #[error("{0}")]
     Database(#[from] DbError),
-    /// Nor did the spool, which stands in for it.
+    /// Nor did the spool, which replaces it.
     #[error("the spool failed: {0}")]
     Spool(Arc<io::Error>),
     /// The spool has no room left for this.

@@ -8,7 +8,7 @@
 //! side values (32 bits each), the record, the side values.
 //!
 //! CRASH: the sectors of an append reach the disk in any order, and those of the next are written only when all of it is
-//! there. So what stands behind the last whole frame is an append nobody was told of, or damage. An append lands on zeros
+//! there. So what follows the last whole frame is an append that was never acknowledged, or damage. An append lands on zeros
 //! and a disk writes sectors whole: one that was torn has a sector that is still zero, and nothing whole stands behind it. It
 //! is dropped, and the log says so. Anything else was acknowledged once, and the store does not start without it.
 

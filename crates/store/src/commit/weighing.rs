@@ -90,7 +90,7 @@ impl<'b> Weighing<'b, '_> {
         self.writes.forgotten.push(Arc::from(name));
     }
 
-    /// Makes whoever follows load everything again, and forget what they remember of people.
+    /// Makes followers load everything again, and forget what they remember of people.
     pub(super) fn leave_no_trace(&mut self) -> &mut Snapshot {
         let revision = self.revision();
         self.untraced = true;

@@ -41,7 +41,7 @@ const HEADS_KEPT: u32 = 16;
 /// Witnesses that were not enough are asked again for the same head after so long.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-/// How far the publisher stands back from the threads that somebody waits for, as `nice` counts: it gets a fifth of a core
+/// How far the publisher yields to the threads that requests wait for, as a `nice` value: it gets a fifth of a core
 /// that two of them fill, and a tenth beside four. Publishing takes less than a tenth of what requests take, so it falls
 /// behind only where several servers' work is asked of one core, and catches up afterwards.
 #[cfg(target_os = "linux")]

@@ -1,4 +1,4 @@
-//! What witnesses know of this log and say to its new heads. Plain data and one callback: whoever opens the store speaks
+//! What witnesses know of this log and say to its new heads. Plain data and one callback: the opener of the store speaks
 //! to them. SPEC: LG-17, LG-20.
 
 use remit_ledger::{Hash, Reader, note::Signature};

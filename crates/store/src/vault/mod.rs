@@ -37,7 +37,7 @@ use std::{
 /// Keys remembered at most; beyond it everything is forgotten and read again.
 const REMEMBERED: usize = 65_536;
 
-/// The pseudonym that all principals share whom nobody here vouches for: a flood of invented names makes no keys.
+/// The pseudonym that all unverified principals share, so that a flood of invented names makes no keys.
 const STRANGERS: &str = "strangers";
 
 /// Subject keys: made, remembered, destroyed. Cheap to clone.
@@ -83,7 +83,7 @@ impl Vault {
         self.state().file.id.clone()
     }
 
-    /// The pseudonyms, remembered together with whoever else asks.
+    /// The pseudonyms, in one cache for all who ask.
     pub(crate) fn pepper(&self) -> &Pepper {
         &self.0.pepper
     }

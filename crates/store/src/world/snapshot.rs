@@ -235,7 +235,7 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Takes out an account whose row went without a trace; whoever follows has to load everything.
+    /// Takes out an account whose row went without a trace; followers have to load everything.
     pub(crate) fn forget_human(&mut self, name: &str) {
         self.humans.remove_mut(name);
     }
@@ -285,7 +285,7 @@ impl Snapshot {
         self.agents.insert_mut(id, Arc::new(row));
     }
 
-    /// Puts agents to rest when many are awake, and says whether it did. Whoever holds one keeps it, and asking wakes it.
+    /// Puts agents to rest when many are awake, and says whether it did. A holder of one keeps it, and asking wakes it.
     pub(crate) fn rest(&mut self) -> bool {
         if self.awake.load(Ordering::Relaxed) <= AWAKE {
             return false;
@@ -351,7 +351,7 @@ impl Revoked {
     }
 }
 
-/// What the row of an account says. One that cannot be read is no account: whoever it is may do nothing.
+/// What the row of an account says. One that cannot be read is no account: its person may do nothing.
 fn read_human(name: &str, body: &str) -> Option<Arc<Human>> {
     match decode::<Human>(body) {
         Ok(human) if human.name == *name => Some(Arc::new(human)),
@@ -450,7 +450,7 @@ mod tests {
         let before = snapshot.clone();
         assert!(snapshot.rest());
         assert!(snapshot.agents.values().all(|row| row.read.get().is_none()));
-        assert!(!snapshot.rest(), "nobody is awake");
+        assert!(!snapshot.rest(), "no agent is awake");
         assert_eq!(snapshot.agent(&id("a0")), Some(&held));
         assert_eq!(before.agent(&id("a1")), snapshot.agent(&id("a1")));
     }

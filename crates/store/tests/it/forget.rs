@@ -193,7 +193,7 @@ async fn live_chains_end_the_account_goes_and_owned_agents_stop() {
     let store = populated(dir.path()).await;
     erase(&store, &alice()).await.unwrap();
     let snapshot = store.snapshot();
-    assert!(snapshot.is_revoked("jti-of-5", [], "txn-5"), "a token in somebody's hand is refused");
+    assert!(snapshot.is_revoked("jti-of-5", [], "txn-5"), "a token that is still in use is refused");
     assert!(!snapshot.is_revoked("jti-of-3", [], "txn-3"));
     assert_eq!(store.token("jti-of-5").await.unwrap(), None);
     assert!(store.token("jti-of-3").await.unwrap().is_some());
@@ -246,7 +246,7 @@ async fn the_erasure_is_two_records_that_name_nobody() {
         assert!(!record.to_string().contains("carol"));
     }
     for index in 1..5 {
-        assert_eq!(value(&store, index, "/call/arguments").await, None, "what was about her is gone, whoever asked");
+        assert_eq!(value(&store, index, "/call/arguments").await, None, "what was about her is gone, for every caller");
         assert!(value(&store, index, "/chain/0/subject").await.is_some(), "who asked is not");
     }
 }
@@ -430,13 +430,13 @@ async fn nobody_is_forgotten_twice_and_strangers_are_unknown() {
     assert!(matches!(erase(&store, &stranger).await, Err(EraseError::Unknown)));
     let mallory = Subject::Principal { iss: ISSUER.to_owned(), sub: "user:mallory".to_owned() };
     store.apply(batch().record(call("mallory"))).await.unwrap();
-    assert!(matches!(erase(&store, &mallory).await, Err(EraseError::Unknown)), "a name nobody vouches for has no key");
+    assert!(matches!(erase(&store, &mallory).await, Err(EraseError::Unknown)), "an unverified name has no key");
     assert_eq!(store.len(), before + 1);
     erase(&store, &carol()).await.unwrap();
     assert!(matches!(erase(&store, &carol()).await, Err(EraseError::Already(UnixTime(NOW)))));
     let applied = store.apply(batch().record(call("bob"))).await.unwrap();
     let index = applied.receipts[0].index;
-    assert!(value(&store, index, "/call/arguments").await.is_some(), "whoever comes back gets a new key");
+    assert!(value(&store, index, "/call/arguments").await.is_some(), "a person who comes back gets a new key");
     erase(&store, &carol()).await.unwrap();
     assert_eq!(value(&store, index, "/call/arguments").await, None);
 }

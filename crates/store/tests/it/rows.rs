@@ -73,7 +73,7 @@ proptest! {
                 rewrite(dir.path(), kind, key, |members| members.extend(unknown.clone()));
             }
             let store = open(dir.path());
-            assert!(store.snapshot().unreadable().is_empty(), "nobody is lost");
+            assert!(store.snapshot().unreadable().is_empty(), "no row is lost");
             assert!(store.snapshot().agent(&id("planner")).is_some() && store.snapshot().human("alice").is_some());
             change_everything(&store).await;
             store.close().await.unwrap();

@@ -207,8 +207,8 @@ async fn a_family_revocation_or_the_end_of_somebody_else_stops_nobody() {
     let family = Change::Revoke { what: Revocation::Family("chain".to_owned()), until: UnixTime(NOW + 600) };
     store.apply(batch().change(stranger).change(family)).await.unwrap();
     assert!(store.apply(batch().require(active())).await.is_ok());
-    let nobody = Precondition::Active { parties: Vec::new(), tokens: Vec::new(), txn: "chain".to_owned() };
-    assert!(store.apply(batch().require(nobody)).await.is_ok());
+    let no_party = Precondition::Active { parties: Vec::new(), tokens: Vec::new(), txn: "chain".to_owned() };
+    assert!(store.apply(batch().require(no_party)).await.is_ok());
     store.close().await.unwrap();
 }
 

@@ -116,7 +116,7 @@ pub struct Expect<'a> {
 /// Verifies the one proof of a request. The order is from cheap to expensive; the proof is looked up only after its
 /// signature was checked.
 ///
-/// It is not remembered here: anybody can make a proof, and room is for those who may act. Whoever accepts it has
+/// It is not remembered here: anyone can make a proof, and room is for those who may act. A caller that accepts it has
 /// [`ReplaySet::remember`] do that, once it is known that they may, and before anything comes of it.
 ///
 /// # Errors
@@ -152,7 +152,7 @@ pub fn verify(header_values: &[&str], expect: &Expect<'_>) -> Result<Proof, Refu
 }
 
 /// Checks a proof that was accepted before, from the ledger: its form, its key and its signature, and not the request it
-/// came with, which is gone. Whoever reads a proof as evidence of one act compares `htm`, `htu`, `iat` and `ath` with what
+/// came with, which is gone. A caller that reads a proof as evidence of one act compares `htm`, `htu`, `iat` and `ath` with what
 /// was recorded of that act.
 ///
 /// # Errors

@@ -20,7 +20,7 @@ const SLOTS: i64 = 4;
 /// Remembers proofs by the hash of key thumbprint and `jti`.
 pub struct ReplaySet {
     shards: Vec<Mutex<Shard>>,
-    /// Says which shard a proof falls into; nobody outside knows, so nobody can fill one on purpose.
+    /// Chooses the shard of a proof. It is secret, so that a sender cannot fill one shard on purpose.
     place: RandomState,
     /// Entries of one shard.
     limit: usize,

@@ -299,7 +299,7 @@ fn dp_09_a_steady_load_within_the_room_is_never_refused() {
 
 #[test]
 fn dp_09_nobody_fills_one_part_of_the_memory_on_purpose() {
-    // Identifiers whose hash ends alike: whoever chooses them must not find them all in the same part of it.
+    // Identifiers whose hash ends alike: a sender that chooses them must not fill one part of it.
     let last = |jti: &str| remit_model::json::sha256(format!("1:k{jti}").as_bytes())[31];
     let alike = (0..).map(|n: u32| format!("j{n}")).filter(|jti| last(jti).trailing_zeros() >= 6);
     let replay = ReplaySet::new(256, 300);

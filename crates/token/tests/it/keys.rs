@@ -141,7 +141,7 @@ fn ed25519_keys_of_small_order_or_with_two_spellings() {
     }
 }
 
-/// A JWK with an odd modulus of so many bytes; nobody needs its factors here.
+/// A JWK with an odd modulus of so many bytes; its factors are not needed.
 fn rsa(bytes: usize, exponent: &[u8]) -> Value {
     json!({"kty": "RSA", "n": b64(&vec![0xd5; bytes]), "e": b64(exponent)})
 }

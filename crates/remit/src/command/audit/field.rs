@@ -97,7 +97,7 @@ fn check(args: &Prove, file: &Path) -> Result<bool> {
     match field {
         Some(field) => say(&[format!("PROVED: in {at}, `{}` is {}", field.path, field.value().unwrap_or_default())]),
         None => {
-            say(&[format!("PROVED: inclusion only: {at} stands in the log as the proof has it; no committed value is shown")]);
+            say(&[format!("PROVED: inclusion only: {at} is in the log as the proof has it; no committed value is shown")]);
         }
     }
     Ok(true)

@@ -117,7 +117,7 @@ pub(super) async fn disclose(args: &Disclose) -> Result<()> {
         return print_json(&json!({"out": args.out, "keys": count, "record": answer.get("record")}));
     }
     outln!("{count} keys in {}, recorded as {}", args.out.display(), text(&answer, "record"));
-    outln!("  whoever has the file and a copy of the ledger can read what these keys seal");
+    outln!("  anyone with the file and a copy of the ledger can read what these keys seal");
     Ok(())
 }
 

@@ -11,7 +11,7 @@ pub(super) fn at_hand(dir: &Path, file: Option<&Path>, config: &Path) -> Result<
         let bytes = bounded_read::read(file, DISCLOSURE_LIMIT)?;
         return Keyring::from_disclosure(&bytes).map(Some).with_context(|| file.display().to_string());
     }
-    // Somebody else's ledger, or a place without a configuration: nothing is at hand, and that is no error.
+    // A foreign ledger, or a place without a configuration: no keys are at hand, and that is no error.
     let Ok(loaded) = config::load(config) else { return Ok(None) };
     let own = fs::canonicalize(loaded.at(&loaded.config.ledger.dir)).ok();
     let data = loaded.at(&loaded.config.storage.data_dir);

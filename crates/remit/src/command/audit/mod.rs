@@ -35,7 +35,7 @@ pub(crate) enum AuditCommand {
     Prove(field::Prove),
     /// Forget a person or a thing: destroy the keys of what was recorded about them
     Erase(forget::Erase),
-    /// Legal holds: whose values nobody may destroy
+    /// Legal holds: whose values must not be destroyed
     #[command(subcommand)]
     Hold(forget::Hold),
     /// Write the keys of sealed values to a file for an auditor; recorded

@@ -29,7 +29,7 @@ pub(crate) struct Verify {
     /// A checkpoint of this log seen before: the log must extend it
     #[arg(long, value_name = "NOTE")]
     earlier: Option<PathBuf>,
-    /// What somebody else was shown as this log, a checkpoint or a folder: one must extend the other
+    /// Another party's copy of this log, a checkpoint or a folder: one must extend the other
     #[arg(long, value_name = "NOTE|DIR")]
     against: Option<PathBuf>,
     /// Print JSON

@@ -131,7 +131,7 @@ pub(super) fn sweep(conn: &Connection, log: &Log, before: UnixTime, limit: u32) 
     let rows = delete.query_map(params![tenant, before.0, limit], world_row)?.collect::<Result<Vec<_>, _>>()?;
     swept.more |= rows.len() >= all;
     swept.world = rows.into_iter().flatten().collect();
-    // Whoever has not seen these tombstones will not hear of them any more.
+    // A follower that has not seen these tombstones will not see them any more.
     let missed = swept.world.iter().filter(|row| row.body.is_none()).map(|row: &Row| row.revision).max();
     if let Some(revision) = missed {
         conn.prepare_cached(sql::MOVE_HEAD)?.execute(params![0, signed(revision), tenant])?;
