@@ -406,7 +406,9 @@ fn interval(record: &Record) -> String {
     });
     match ends {
         Some((earliest, latest)) => {
-            format!("The true time is between {earliest} and {latest}: events of other systems in between have no order to this one.")
+            format!(
+                "The true time is between {earliest} and {latest}: events of other systems in between have no order to this one."
+            )
         }
         None => "This time says nothing about the order of this record and events of other systems.".to_owned(),
     }

@@ -26,11 +26,8 @@ pub fn line(item: &Item<'_>) -> Vec<u8> {
         |(whole, fraction)| format!("{whole}.{}Z", fraction.trim_end_matches('Z').get(..6).unwrap_or("0")),
     );
     let host = item.record.producer_id().split_once("://").map_or("-", |(_, rest)| rest.split('/').next().unwrap_or("-"));
-    let sequence = if (1..=SEQUENCE_LIMIT).contains(&item.index) {
-        format!("[meta sequenceId=\"{}\"]", item.index)
-    } else {
-        String::new()
-    };
+    let sequence =
+        if (1..=SEQUENCE_LIMIT).contains(&item.index) { format!("[meta sequenceId=\"{}\"]", item.index) } else { String::new() };
     let mut line = format!(
         "<{}>1 {time} {} remit {} {} {}{sequence} ",
         FACILITY * 8 + severity,
