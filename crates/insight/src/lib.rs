@@ -35,9 +35,10 @@ mod what_if;
 pub use custody::{Broken, CustodyReport, custody};
 pub use execution::{ExecutionReport, execution};
 pub use explain::{Explanation, explain, explain_at};
-pub use parse_time::moment_ns;
+pub use parse_time::{MomentError, moment_ns};
 pub use reconcile::{
-    Alone, Calls, Finding, Intents, Reconciliation, Scope, Tokens, UpstreamCall, reconcile, request_digest, upstream_log,
+    Alone, Calls, Finding, Intents, Reconciliation, Scope, Tokens, UpstreamCall, UpstreamLogError, reconcile, request_digest,
+    upstream_log,
 };
 pub use replay::{Mismatch, ReplayReport, replay};
 pub use what_if::{Flip, WhatIf, what_if};

@@ -2,14 +2,18 @@
 
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp, civil::Date, tz::TimeZone};
 
+/// A text that is no point in time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is neither a duration such as `30d` nor a time such as `2026-11-22T08:00:00Z` or `2026-11-22`")]
+pub struct MomentError(pub String);
+
 /// Nanoseconds since 1970 of `text`: a duration before `now_ns` (`30d`, `12h`, `90m`), an RFC 3339 time, or a date,
 /// which begins at midnight UTC. A day has 24 hours.
 ///
 /// # Errors
-/// In words, when it is none of these, or lies outside the years a clock can show.
-pub fn moment_ns(text: &str, now_ns: u64) -> Result<u64, String> {
-    let wrong =
-        || format!("`{text}` is neither a duration such as `30d` nor a time such as `2026-11-22T08:00:00Z` or `2026-11-22`");
+/// [`MomentError`] for any other text, and for a time outside the years that a clock can show.
+pub fn moment_ns(text: &str, now_ns: u64) -> Result<u64, MomentError> {
+    let wrong = || MomentError(text.to_owned());
     let nanoseconds = if let Ok(time) = text.parse::<Timestamp>() {
         time.as_nanosecond()
     } else if let Ok(date) = text.parse::<Date>() {

@@ -33,6 +33,15 @@ pub struct UpstreamCall {
     pub name: Option<String>,
 }
 
+/// A line of an upstream's log that cannot be read. The first line is 1.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamLogError {
+    #[error("line {number} is longer than {LINE_LIMIT} bytes")]
+    TooLong { number: u64 },
+    #[error("line {number}: {error}")]
+    Line { number: u64, error: serde_json::Error },
+}
+
 /// What of the ledger to compare.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
@@ -113,15 +122,15 @@ pub struct Finding {
 /// Reads an upstream's log: one JSON object a line; members besides `call`, `digest` and `name` are its own business.
 ///
 /// # Errors
-/// The first line that is none, in words.
-pub fn upstream_log(text: &str) -> Result<Vec<UpstreamCall>, String> {
+/// The first line that is too long, or no such object.
+pub fn upstream_log(text: &str) -> Result<Vec<UpstreamCall>, UpstreamLogError> {
     let lines = (1_u64..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
     lines
         .map(|(number, line)| {
             if line.len() > LINE_LIMIT {
-                return Err(format!("line {number} is longer than {LINE_LIMIT} bytes"));
+                return Err(UpstreamLogError::TooLong { number });
             }
-            serde_json::from_str(line).map_err(|error| format!("line {number}: {error}"))
+            serde_json::from_str(line).map_err(|error| UpstreamLogError::Line { number, error })
         })
         .collect()
 }

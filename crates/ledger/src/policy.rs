@@ -61,8 +61,48 @@ enum Member {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("policy line {line}: {reason}")]
 pub struct PolicyError {
+    /// From 1; 0 is the file as a whole.
     pub line: usize,
-    pub reason: String,
+    pub reason: PolicyProblem,
+}
+
+/// What is wrong with a line, or with the file as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyProblem {
+    #[error("the file is too long")]
+    TooLong,
+    #[error("the last line does not end")]
+    Unended,
+    #[error("there is no quorum line")]
+    NoQuorum,
+    #[error("a control character")]
+    Control,
+    #[error("not UTF-8")]
+    Utf8,
+    #[error("`{0}` with these items is not a log, witness, group or quorum line")]
+    Line(String),
+    #[error(transparent)]
+    Key(#[from] NoteError),
+    #[error("this {0}'s key stands here twice")]
+    RepeatedKey(&'static str),
+    #[error("more than {LINES_LIMIT} {0}")]
+    TooMany(&'static str),
+    #[error("more than one URL")]
+    Urls,
+    #[error("a group without members")]
+    EmptyGroup,
+    #[error("the threshold is not `any`, `all` or a number from 1 to the number of members")]
+    Threshold,
+    #[error("`{0}` is a member of a group already")]
+    Taken(String),
+    #[error("a second quorum line")]
+    SecondQuorum,
+    #[error("`{0}` is not defined above")]
+    Undefined(String),
+    #[error("the name `none` is taken")]
+    None,
+    #[error("`{0}` is defined twice")]
+    DefinedTwice(String),
 }
 
 /// What a policy says of a checkpoint whose log's signature is good.
@@ -101,11 +141,11 @@ impl Policy {
     /// # Errors
     /// The first line that is not one of C2SP tlog-policy, or names what is not defined above it, or names it twice.
     pub fn parse(bytes: &[u8]) -> Result<Self, PolicyError> {
-        let whole = |reason: &str| PolicyError { line: 0, reason: reason.to_owned() };
+        let whole = |reason| PolicyError { line: 0, reason };
         if bytes.len() > POLICY_LIMIT {
-            return Err(whole("the file is too long"));
+            return Err(whole(PolicyProblem::TooLong));
         }
-        let text = bytes.strip_suffix(b"\n").ok_or_else(|| whole("the last line does not end"))?;
+        let text = bytes.strip_suffix(b"\n").ok_or_else(|| whole(PolicyProblem::Unended))?;
         let mut draft = Draft::default();
         for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {
             draft.line(line).map_err(|reason| PolicyError { line: at + 1, reason })?;
@@ -199,9 +239,9 @@ struct Draft {
 }
 
 impl Draft {
-    fn line(&mut self, line: &[u8]) -> Result<(), String> {
+    fn line(&mut self, line: &[u8]) -> Result<(), PolicyProblem> {
         if line.iter().any(|&byte| byte == 0x7F || (byte < 0x20 && byte != b'\t')) {
-            return Err("a control character".to_owned());
+            return Err(PolicyProblem::Control);
         }
         let items: Vec<&[u8]> = line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|item| !item.is_empty()).collect();
         match items.as_slice() {
@@ -211,26 +251,24 @@ impl Draft {
             [b"witness", name, vkey, url @ ..] => self.witness(name, vkey, url),
             [b"group", name, threshold, members @ ..] => self.group(name, threshold, members),
             [b"quorum", name] => self.set_quorum(name),
-            [first, ..] => {
-                Err(format!("`{}` with these items is not a log, witness, group or quorum line", String::from_utf8_lossy(first)))
-            }
+            [first, ..] => Err(PolicyProblem::Line(shown(first))),
         }
     }
 
-    fn log(&mut self, vkey: &[u8], url: &[&[u8]]) -> Result<(), String> {
-        let key = VerifyingKey::parse(utf8(vkey)?).map_err(|error| error.to_string())?;
+    fn log(&mut self, vkey: &[u8], url: &[&[u8]]) -> Result<(), PolicyProblem> {
+        let key = VerifyingKey::parse(utf8(vkey)?)?;
         if self.logs.iter().any(|(known, _)| known.public_bytes() == key.public_bytes()) {
-            return Err("this log's key stands here twice".to_owned());
+            return Err(PolicyProblem::RepeatedKey("log"));
         }
         full(self.logs.len(), "logs")?;
         self.logs.push((key, optional_url(url)?));
         Ok(())
     }
 
-    fn witness(&mut self, name: &[u8], vkey: &[u8], url: &[&[u8]]) -> Result<(), String> {
-        let key = WitnessKey::parse(utf8(vkey)?).map_err(|error| error.to_string())?;
+    fn witness(&mut self, name: &[u8], vkey: &[u8], url: &[&[u8]]) -> Result<(), PolicyProblem> {
+        let key = WitnessKey::parse(utf8(vkey)?)?;
         if self.witnesses.iter().any(|known| known.key.public_bytes() == key.public_bytes()) {
-            return Err("this witness's key stands here twice".to_owned());
+            return Err(PolicyProblem::RepeatedKey("witness"));
         }
         full(self.witnesses.len(), "witnesses")?;
         self.define(name, Member::Witness(self.witnesses.len()))?;
@@ -238,10 +276,10 @@ impl Draft {
         Ok(())
     }
 
-    fn group(&mut self, name: &[u8], threshold: &[u8], names: &[&[u8]]) -> Result<(), String> {
+    fn group(&mut self, name: &[u8], threshold: &[u8], names: &[&[u8]]) -> Result<(), PolicyProblem> {
         full(self.groups.len(), "groups")?;
         if names.is_empty() {
-            return Err("a group without members".to_owned());
+            return Err(PolicyProblem::EmptyGroup);
         }
         let threshold = match threshold {
             b"any" => 1,
@@ -250,14 +288,14 @@ impl Draft {
                 let number = std::str::from_utf8(number).ok().and_then(crate::record::decimal);
                 let number = number.and_then(|number| usize::try_from(number).ok());
                 let reachable = number.filter(|number| (1..=names.len()).contains(number));
-                reachable.ok_or("the threshold is not `any`, `all` or a number from 1 to the number of members")?
+                reachable.ok_or(PolicyProblem::Threshold)?
             }
         };
         let mut members = Vec::with_capacity(names.len());
         for member in names {
             members.push(self.known(member)?);
             if !self.taken.insert(member.to_vec()) {
-                return Err(format!("`{}` is a member of a group already", String::from_utf8_lossy(member)));
+                return Err(PolicyProblem::Taken(shown(member)));
             }
         }
         self.define(name, Member::Group(self.groups.len()))?;
@@ -265,48 +303,52 @@ impl Draft {
         Ok(())
     }
 
-    fn set_quorum(&mut self, name: &[u8]) -> Result<(), String> {
+    fn set_quorum(&mut self, name: &[u8]) -> Result<(), PolicyProblem> {
         if self.quorum.is_some() {
-            return Err("a second quorum line".to_owned());
+            return Err(PolicyProblem::SecondQuorum);
         }
         self.quorum = Some(if name == b"none" { Quorum::None } else { Quorum::Of(self.known(name)?) });
         Ok(())
     }
 
-    fn known(&self, name: &[u8]) -> Result<Member, String> {
-        let known = self.names.get(name).copied();
-        known.ok_or_else(|| format!("`{}` is not defined above", String::from_utf8_lossy(name)))
+    fn known(&self, name: &[u8]) -> Result<Member, PolicyProblem> {
+        self.names.get(name).copied().ok_or_else(|| PolicyProblem::Undefined(shown(name)))
     }
 
-    fn define(&mut self, name: &[u8], member: Member) -> Result<(), String> {
+    fn define(&mut self, name: &[u8], member: Member) -> Result<(), PolicyProblem> {
         if name == b"none" {
-            return Err("the name `none` is taken".to_owned());
+            return Err(PolicyProblem::None);
         }
         if self.names.insert(name.to_vec(), member).is_some() {
-            return Err(format!("`{}` is defined twice", String::from_utf8_lossy(name)));
+            return Err(PolicyProblem::DefinedTwice(shown(name)));
         }
         Ok(())
     }
 
-    fn finish(self) -> Result<Policy, &'static str> {
-        let quorum = self.quorum.ok_or("there is no quorum line")?;
+    fn finish(self) -> Result<Policy, PolicyProblem> {
+        let quorum = self.quorum.ok_or(PolicyProblem::NoQuorum)?;
         Ok(Policy { logs: self.logs, witnesses: self.witnesses, groups: self.groups, quorum })
     }
 }
 
-fn full(count: usize, what: &str) -> Result<(), String> {
-    if count < LINES_LIMIT { Ok(()) } else { Err(format!("more than {LINES_LIMIT} {what}")) }
+fn full(count: usize, what: &'static str) -> Result<(), PolicyProblem> {
+    if count < LINES_LIMIT { Ok(()) } else { Err(PolicyProblem::TooMany(what)) }
 }
 
-fn utf8(bytes: &[u8]) -> Result<&str, String> {
-    std::str::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned())
+fn utf8(bytes: &[u8]) -> Result<&str, PolicyProblem> {
+    std::str::from_utf8(bytes).map_err(|_| PolicyProblem::Utf8)
 }
 
-fn optional_url(items: &[&[u8]]) -> Result<Option<String>, String> {
+/// A name for a message; what is not UTF-8 is replaced.
+fn shown(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).into_owned()
+}
+
+fn optional_url(items: &[&[u8]]) -> Result<Option<String>, PolicyProblem> {
     match items {
         [] => Ok(None),
         [url] => Ok(Some(utf8(url)?.to_owned())),
-        _ => Err("more than one URL".to_owned()),
+        _ => Err(PolicyProblem::Urls),
     }
 }
 

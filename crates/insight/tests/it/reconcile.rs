@@ -192,11 +192,11 @@ fn a_use_without_an_issued_token_is_gateway_only() {
 }
 
 #[test]
-fn a_log_that_is_none_is_refused_with_its_line() {
+fn a_line_that_is_no_call_is_refused_with_its_number() {
     assert_eq!(upstream_log("").unwrap(), []);
     assert_eq!(upstream_log("\n{\"digest\":\"x\",\"at\":5}\n").unwrap()[0].digest, "x");
     for (text, line) in [("{}", "line 1"), ("{\"digest\":\"x\"}\n[]", "line 2"), ("{\"digest\":1}", "line 1")] {
-        assert!(upstream_log(text).unwrap_err().starts_with(line), "{text}");
+        assert!(upstream_log(text).unwrap_err().to_string().starts_with(line), "{text}");
     }
     assert!(upstream_log(&format!("{{\"digest\":\"{}\"}}", "x".repeat(70_000))).is_err());
 }

@@ -208,7 +208,7 @@ fn lg_22_policies_that_mean_nothing_are_refused_with_their_line() {
         (format!("{many}quorum none\n"), 64, "more than 63"),
     ] {
         let error = Policy::parse(text.as_bytes()).unwrap_err();
-        assert!(error.line == line && error.reason.contains(why), "{text}: {error}");
+        assert!(error.line == line && error.reason.to_string().contains(why), "{text}: {error}");
     }
     let pair = |n: u8| format!("witness n{n} {}\ngroup g{n} any n{n}\n", witness(n).public());
     let at_least: String = (0..32).map(pair).collect();

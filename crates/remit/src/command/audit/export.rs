@@ -78,7 +78,7 @@ pub(crate) struct Export {
 
 pub(super) fn run(args: &Export, ambient: &Ambient) -> Result<()> {
     let now = ambient.clock.now().wall_ns;
-    let since = args.since.as_deref().map(|text| moment_ns(text, now)).transpose().map_err(|reason| anyhow!(reason))?;
+    let since = args.since.as_deref().map(|text| moment_ns(text, now)).transpose()?;
     let reader = args.source.open()?;
     let to = args.to.unwrap_or(reader.len()).min(reader.len());
     if args.from > to {
