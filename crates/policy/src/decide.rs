@@ -32,6 +32,7 @@ pub(crate) fn decide(bundle: &Bundle, question: &Question, without: &[&str]) -> 
             candidates.retain(|(_, rule)| !without.contains(&rule.id.as_str()));
             evaluate(bundle, question, &slice, candidates)
         })
+        // INVARIANT: a question that cannot be put to the engine is denied.
         .unwrap_or_else(|why| Verdict {
             effect: Effect::Deny,
             policies: Vec::new(),

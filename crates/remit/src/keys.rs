@@ -86,6 +86,7 @@ pub(crate) fn read_secret(file: &Path) -> Result<String> {
 
 /// Writes a new file that only its owner can read; never overwrites one.
 pub(crate) fn write_private(file: &Path, bytes: &[u8]) -> Result<()> {
+    // INVARIANT: a key is never overwritten, and its file is private from the moment it exists.
     let mut out = OpenOptions::new()
         .write(true)
         .create_new(true)

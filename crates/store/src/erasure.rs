@@ -98,6 +98,7 @@ impl Store {
         // A key's name is random and belongs to one subject once: it names the erasure as well.
         let id = if keys.is_empty() { format!("{subject_ref} {}", self.0.clock.unix()) } else { named.join(" ") };
         let erasing = Erasing { id: id.clone(), subject_ref: subject_ref.clone(), keys: keys.clone(), account };
+        // INVARIANT: a record announces the erasure before a key is destroyed: no value vanishes without one.
         let mut announced = draft.clone();
         announced.outcome.effect_confirmed = EffectConfirmed::DispatchedOnly;
         let batch = self.batch().require(Precondition::NotHeld(subject_ref.clone())).change(Change::Erase(erasing));

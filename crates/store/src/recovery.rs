@@ -34,6 +34,7 @@ pub(crate) fn vault(db: &Db, config: &Config) -> Result<Vault, StoreError> {
     let bound = db.meta("vault")?;
     let vault = Vault::open(config, bound.as_deref())?;
     db.set_meta("vault", &vault.id())?;
+    // INVARIANT: what was erased stays erased, whichever backup the key store comes from.
     let mut erased = Vec::new();
     for erasure in db.erasures()? {
         erased.extend(erasure.key_ids.split(' ').filter_map(KeyId::parse));
@@ -70,6 +71,7 @@ pub(crate) fn spool(db: &mut Db, config: &Config) -> Result<Spool, StoreError> {
             return Err(lost("begins after what the database holds, at", row.index));
         }
     }
+    // CRASH: until the spool is cleared the rows are in both places; the next start finds them equal and goes on.
     db.append(spool.rows().get(known..).unwrap_or_default())?;
     if !spool.rows().is_empty() {
         tracing::warn!(records = spool.rows().len(), "the spool of the last process was moved into the database");

@@ -217,6 +217,7 @@ pub(crate) fn check(
     reader.expect_current(now, skew)?;
     reader.expect_lifetime(reader.time("iat")?, LIFETIME_LIMIT)?;
     let key = keys.key_for(&jws)?;
+    // INVARIANT: no claim leaves this function before the signature is good; holding an `AccessToken` proves it.
     jws.verify(key)?;
     let claims = read(reader, aud)?;
     let begins = reader.optional_time("nbf")?.map_or(claims.iat, |nbf| nbf.max(claims.iat));

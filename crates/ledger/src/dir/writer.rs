@@ -144,6 +144,7 @@ impl Writer {
         }
         let known = usize::try_from(size - start).unwrap_or(usize::MAX).min(entries.len());
         let (old, new) = entries.split_at(known);
+        // INVARIANT: an entry that was published is compared and never written again, so the log cannot fork here. SPEC: LG-17
         for (index, published) in (start..).zip(old) {
             if tree::leaf_hash(published.entry) != self.leaf(index)? {
                 return Err(WriteError::Fork { index });
@@ -192,6 +193,7 @@ impl Writer {
         let digest = Hash::of(&[bytes]);
         let path = object_path(&digest);
         if !self.root.join(&path).exists() {
+            // CRASH: an object that no record names yet is harmless; the next call finds it under its digest.
             let mut stage = Stage::new(&self.root);
             stage.write(&path, bytes, Audience::Auditor)?;
             stage.sync()?;
@@ -218,6 +220,7 @@ impl Writer {
                     lines.extend(old.to_line(index));
                     continue;
                 };
+                // INVARIANT: values come and go, their leaves stay, so every proof made before still holds. SPEC: LG-11
                 if Side::parse(bytes)?.leaves() != old.leaves() {
                     return Err(WriteError::Leaves { index });
                 }
@@ -227,6 +230,7 @@ impl Writer {
                 }
                 lines.extend(line);
             }
+            // CRASH: a file is replaced whole. Files whose turn did not come keep their old values until the caller asks again.
             stage.write(&side_path(number * WIDTH), &lines, Audience::Operator)?;
         }
         stage.sync()
@@ -246,7 +250,7 @@ impl Writer {
         for line in cosign(Reader::under(&self.root, note.clone())?) {
             note.extend_from_slice(line.to_string().as_bytes());
         }
-        // What cannot be read back must not replace what can.
+        // INVARIANT: a note that cannot be read back never replaces one that can, nor one that another writer left meanwhile.
         Checkpoint::open(&note, self.key.public())?;
         self.is_ours()?;
         let mut stage = Stage::new(&self.root);
@@ -279,6 +283,7 @@ impl Head {
         let parts = tree::perfect_parts(Range { start: 0, end: size });
         let peaks = parts.into_iter().map(|part| reader.subtree(part)).collect::<Result<_, _>>()?;
         let frontier = Frontier::from_peaks(size, peaks).ok_or(WriteError::Damaged)?;
+        // INVARIANT: no head is signed over tiles that do not add up to the head before it.
         if frontier.root() != reader.checkpoint().root {
             return Err(WriteError::Damaged);
         }

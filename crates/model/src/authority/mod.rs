@@ -173,7 +173,8 @@ impl Authority {
     /// The greatest authority below both.
     #[must_use]
     pub fn meet(&self, other: &Self) -> Self {
-        // What is already below the other, as nearly everything is that comes down a chain, is the meet as it stands.
+        // INVARIANT: the result is within both. An authority that is already within the other, as nearly all are that come down a
+        // chain, is the meet itself.
         if self.is_within(other) {
             self.clone()
         } else if other.is_within(self) {

@@ -81,8 +81,9 @@ impl Heads {
         if self.held.get(&head.origin).is_none_or(|(known, _)| *known != head) {
             // The log's signature and ours: evidence by itself, whatever becomes of the log.
             let note = [bare(&request.note, &self.logs)?.as_bytes(), line.as_bytes()].concat();
+            // INVARIANT: the head is durable before its cosignature leaves, so that no restart cosigns another history.
             replace(&self.dir, &file_name(&head.origin), &note)?;
-            // CRASH: the head is held, the answer is not given; who asks again learns its size and goes on from there.
+            // CRASH: the head is held and the answer is not given. A log that asks again learns its size and goes on from there.
             self.held.insert(head.origin.clone(), (head, note));
         }
         Ok(Outcome::Cosigned(line))

@@ -52,6 +52,7 @@ pub(crate) fn admit<'a>(
     let mut base = Base { snapshot: snapshot.clone(), facts };
     let (mut verdicts, mut writes) = (Vec::with_capacity(batches.len()), WriteSet::default());
     for batch in batches {
+        // INVARIANT: a refused batch changes neither the world nor the facts that later batches of the group see.
         let weighed = weigh(&base, batch, around).and_then(|weighing| {
             let sealed = seal(weighing.snapshot(), batch, &weighing.private)?;
             Ok((weighing.finish(), sealed))

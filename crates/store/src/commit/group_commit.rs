@@ -107,6 +107,7 @@ impl GroupCommit {
 
     /// Undoes the transaction and everything that sealing moved on.
     pub(crate) fn take_back(&mut self, mark: Mark) {
+        // INVARIANT: sequence numbers, hashes and keys of a failed group are not used up, so the log has no gap.
         self.db.rollback();
         self.sealing.rewind(mark);
         self.sealing.vault.discard();
@@ -140,6 +141,7 @@ impl GroupCommit {
             .map_err(|error| if !exact && error.is_clash() { CommitFailure::Guessed } else { CommitFailure::Database(error) })?;
         let more = self.sweeper.sweep(&self.db, &mut admitted.snapshot, &now)?;
         self.handles.behind.store(more, Ordering::Relaxed);
+        // CRASH: until here nothing of the group happened. From here all of it did; a caller without an answer finds its records.
         self.db.commit()?;
         head.next_index = self.sealing.next_index();
         head.revision = admitted.snapshot.revision();
@@ -154,6 +156,7 @@ impl GroupCommit {
 
     /// Makes a committed group visible; the answers go out after this.
     fn publish(&mut self, state: CommitState, answers: &[Attempt]) {
+        // INVARIANT: a snapshot shows only what is committed, so no decision rests on a change that can be lost.
         self.handles.snapshot.store(Arc::new(state.snapshot.clone()));
         self.handles.committed.store(state.head.next_index, Ordering::Release);
         let counts = &self.handles.counts;

@@ -69,6 +69,7 @@ impl Spool {
 
     /// Appends rows; they are on disk when this returns, and none of them is there when it fails.
     pub(crate) fn append(&mut self, rows: Vec<RecordRow>) -> io::Result<()> {
+        // CRASH: no frame is acknowledged before `sync_data` returns; one that is torn is dropped at the next start.
         let frame = frame(&rows)?;
         let end = self.end.saturating_add(frame.len() as u64);
         self.reach = self.reach.max(end);

@@ -118,6 +118,7 @@ impl File {
 
     pub(super) fn add(&mut self, keys: &[(String, Key)], now: UnixTime, entropy: &Entropy) -> Result<(), StoreError> {
         let tx = self.conn.transaction()?;
+        // CRASH: all of these keys are there or none is. The records that need them are not committed yet.
         for (reference, key) in keys {
             let wrapped = seal(&self.wrap, key.id.as_str(), key.secret.expose(), entropy)?;
             tx.prepare_cached("INSERT INTO keys (key_id, subject_ref, wrapped, made_s) VALUES (?1, ?2, ?3, ?4)")?
@@ -129,6 +130,7 @@ impl File {
 
     pub(super) fn destroy(&mut self, ids: &[KeyId], now: UnixTime) -> Result<(), StoreError> {
         let tx = self.conn.transaction()?;
+        // INVARIANT: the row of a destroyed key stays, without its key, so that an old backup cannot pass it off as new.
         for id in ids {
             tx.execute(
                 "UPDATE keys SET wrapped = NULL, destroyed_s = ?2 WHERE key_id = ?1 AND wrapped IS NOT NULL",

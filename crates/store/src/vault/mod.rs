@@ -122,7 +122,7 @@ impl Vault {
         let fresh = std::mem::take(&mut state.fresh);
         let result = state.file.add(&fresh, now, &self.0.entropy);
         result.map_err(|error| {
-            // CRASH: they may or may not be in the file; nothing was sealed with them that anybody will read.
+            // CRASH: they may or may not be in the file; nothing was sealed with them that will be read.
             state.forget_cache();
             state.fail(&error.to_string())
         })

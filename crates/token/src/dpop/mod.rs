@@ -145,6 +145,7 @@ pub fn verify(header_values: &[&str], expect: &Expect<'_>) -> Result<Proof, Refu
     }
     expect.nonce.check(claims.nonce.as_deref(), claims.iat, expect.now)?;
     let proof = verify_key(&form, claims, expect.bound_to)?;
+    // INVARIANT: only proofs with a good signature reach the replay memory, so that a stranger cannot probe or fill it.
     if let Some(replay) = expect.replay {
         replay.look(&proof, expect.now)?;
     }
