@@ -248,7 +248,7 @@ store-writer
     }
 
     #[test]
-    fn every_sample_is_somebodys() {
+    fn every_sample_has_an_owner() {
         let shares = Frame::fold(SCRIPT).shares();
         // malloc works for us; a system call is the kernel's, whatever made it.
         for (name, expected) in [("signatures, hashes", 0.25), ("Remit", 0.25), ("database", 0.0), ("kernel", 0.5)] {

@@ -1,4 +1,4 @@
-//! What the console works on.
+//! The state that all admin routes share.
 
 use crate::gathered::Gathered;
 use remit_clock::Clock;

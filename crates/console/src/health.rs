@@ -1,4 +1,4 @@
-//! Is the process alive, may it be sent work, and in what state is it.
+//! Health: whether the process is alive, whether it accepts requests, and its state.
 
 use crate::{Console, admin::Admin, error::No};
 use axum::{

@@ -1,4 +1,4 @@
-//! What a reconciliation came to, as a record of its own.
+//! Records the result of a reconciliation.
 
 use crate::{
     Console,

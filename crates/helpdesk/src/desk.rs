@@ -1,4 +1,4 @@
-//! The desk: its database, and its account of what reached it.
+//! The desk: its database, and its list of the requests that reached it.
 
 use crate::{error::DeskError, seed};
 use http::HeaderMap;

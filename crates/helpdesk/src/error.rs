@@ -1,4 +1,4 @@
-//! Why the desk did not do what it was asked.
+//! The desk's errors.
 
 /// Why the desk did not do what it was asked.
 #[derive(Debug, thiserror::Error)]

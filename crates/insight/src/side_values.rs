@@ -1,4 +1,4 @@
-//! Side values, believed only when they add up to what the record commits to; and the record's own time.
+//! Side values, used only if they match what the record commits to; and the record's own time.
 
 use remit_ledger::{Reader, Record, Side};
 use remit_model::UnixTime;

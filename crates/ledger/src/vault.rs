@@ -1,4 +1,4 @@
-//! Sealed values: what makes a person forgettable in a log that never forgets.
+//! Sealed values: a person can be erased from an append-only log by destroying keys.
 //!
 //! Every value kept beside the log is encrypted under the keys of those it is about (HKDF-SHA-256, AES-256-GCM); all of
 //! them are needed, so destroying any one destroys the value, its salt, and nothing else: the leaf stays, and with it

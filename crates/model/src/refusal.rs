@@ -1,4 +1,4 @@
-//! The two kinds of "no".
+//! The two kinds of "no": a refusal is decided, explained and recorded; a fault is internal and only logged.
 //!
 //! A [`Refusal`] is protocol or policy saying no: it has a stable code, a reason a person can act on, and it is
 //! recorded. A [`Fault`] is us breaking: it is logged with an id and never explained to the caller.

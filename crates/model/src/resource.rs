@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_names_whom_its_argument_names_and_nobody_else() {
+    fn a_call_names_the_subject_of_its_argument_and_no_other() {
         let rule = SubjectRule { kind: "customer".into(), argument: "/who/0~1id".into() };
         let named = |value: Value| rule.named(&json!({"who": {"0/id": value}}));
         let subject = |id: &str| Named::Subject(id.to_owned());

@@ -1,4 +1,4 @@
-//! The answer, with everything needed to check it again.
+//! A decision, with everything that is needed to evaluate it again.
 
 use remit_model::refusal::{Code, Refusal};
 use serde::{Deserialize, Serialize};

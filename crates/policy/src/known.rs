@@ -1,4 +1,4 @@
-//! What validation found of policy files, for a later start or reload of the same program.
+//! Remembers which policy files were found valid, for a later start or reload of the same program.
 
 use crate::{bundle::Bundle, source::Checked};
 use remit_model::json;

@@ -1,4 +1,4 @@
-//! What the writer, the publisher and every handle of a store share.
+//! State that the writer, the publisher and every handle of a store share.
 
 use crate::{commit::outage::Conditions, token_cache::TokenCache, world::snapshot::Snapshot};
 use arc_swap::ArcSwap;

@@ -1,4 +1,4 @@
-//! What a start reads back and puts right before anything new is written.
+//! Recovery: what a start reads and repairs before it writes anything new.
 
 use crate::{
     batch::{Batch, Change},

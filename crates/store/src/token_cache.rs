@@ -1,4 +1,4 @@
-//! Tokens as they were issued or read a short while ago, so that a token that is used does not cost a read each time.
+//! A cache of rows of recently issued or read tokens, so that using a token does not cost a read each time.
 //!
 //! A row of `tokens` never changes: it is there from the commit that issued it until an erasure takes it or, well after its
 //! expiry, the sweep does. Standing is no part of a row: callers look at the snapshot for revocations, as with a row

@@ -1,4 +1,4 @@
-//! Looking into a token without believing it: for people who debug.
+//! Reads a token without verifying it, for debugging.
 
 use crate::jws::Jws;
 use remit_model::Refusal;

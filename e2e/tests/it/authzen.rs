@@ -54,7 +54,7 @@ fn a_decision_is_given_recorded_and_repeated_offline() {
 }
 
 #[test]
-fn whoever_may_not_ask_gets_no_token_or_no_answer() {
+fn a_caller_that_may_not_ask_gets_no_token_or_no_answer() {
     let remit = point();
     remit.agent("planner", &["helpdesk:tickets_read"]);
     let resource = format!("{}/access/v1", remit.issuer);

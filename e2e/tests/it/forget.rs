@@ -143,7 +143,7 @@ fn what_is_disclosed_proved_held_and_forgotten() {
 
     an_auditor_reads_what_was_disclosed(&office, &copy, &first, ours);
     let proof = a_field_is_proved_to_a_stranger(&office, ours);
-    a_hold_stands_in_the_way(&office);
+    a_hold_prevents_the_erasure(&office);
     the_customer_is_forgotten(&office, &proof, ours, theirs);
     the_agent_is_forgotten(&office, &proof, theirs);
     // What was handed out before is beyond any erasure, and the documentation says so.
@@ -218,7 +218,7 @@ fn a_field_is_proved_to_a_stranger(office: &Office, read: &str) -> PathBuf {
     proof
 }
 
-fn a_hold_stands_in_the_way(office: &Office) {
+fn a_hold_prevents_the_erasure(office: &Office) {
     let subject = ["--subject", "customer:C-001"];
     let erase = |basis: &str| office.remit.command(&[&["audit", "erase"], subject.as_slice(), &["--basis", basis]].concat());
     let add = [&["audit", "hold", "add"], subject.as_slice(), &["--basis", "case 7"]].concat();

@@ -1,4 +1,4 @@
-//! What the custody check found.
+//! The report of the custody check.
 
 use remit_model::EdgeProof;
 use serde::Serialize;

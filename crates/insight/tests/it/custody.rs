@@ -270,7 +270,7 @@ fn n_dc_10_a_hop_wider_than_the_token_it_comes_from_is_found() {
 }
 
 #[test]
-fn an_agent_nobody_registered_is_found() {
+fn an_unregistered_agent_is_found() {
     let mut world = World::new();
     world.own("stranger", as_is);
     broken(&world, "no registration");
@@ -291,7 +291,7 @@ fn a_token_bound_to_no_key_is_found() {
 }
 
 #[test]
-fn a_call_that_no_token_stands_behind_is_found() {
+fn a_call_without_a_recorded_token_is_found() {
     let mut world = World::new();
     let planner = world.login(as_is);
     let stranger = World::new().own("planner", as_is);

@@ -101,7 +101,7 @@ fn an_answer_with_fields_masked() {
 }
 
 #[test]
-fn what_is_withheld_is_said_to_be() {
+fn a_withheld_value_is_named_as_withheld() {
     let mut world = World::new();
     let planner = world.login(|_| {});
     let index = world.call(&planner, "tickets_read", Read, &json!({"id": "T-1"}), |_| {});
@@ -252,7 +252,7 @@ fn enough_is_not_guessed_when_values_are_withheld() {
 }
 
 #[test]
-fn nothing_is_said_to_be_enough_for_what_was_allowed() {
+fn an_allowed_call_names_nothing_that_would_have_been_enough() {
     let mut world = World::new();
     let planner = world.login(|_| {});
     let index = world.call(&planner, "tickets_read", Read, &json!({"id": "T-1"}), |_| {});

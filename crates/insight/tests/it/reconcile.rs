@@ -131,7 +131,7 @@ fn a_lost_effect_is_unknown_and_not_a_failure() {
 }
 
 #[test]
-fn withheld_arguments_are_matched_by_id_and_said_to_be() {
+fn withheld_arguments_are_matched_by_id_and_counted_apart() {
     let case = honest();
     let log = case.world.publish();
     log.withhold();

@@ -1,4 +1,4 @@
-//! What a part of Remit says happened, before it becomes a record.
+//! Drafts: what a part of Remit states about an act, before the writer seals it as a record.
 //!
 //! Every field is public and has an honest default: an unset outcome is `unknown`, an unset human is `none`.
 //! Personal values may be put here in plain form ([`Party::subject`], [`Resource::id`], [`Draft::owner`],

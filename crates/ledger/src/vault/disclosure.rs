@@ -1,4 +1,4 @@
-//! The keys at hand: from a disclosure file, which is what an auditor is given, or from wherever they live.
+//! The keys at hand: from a disclosure file, as an auditor has it, or from the server's key store.
 
 use super::{KeyId, SubjectKey};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};

@@ -1,4 +1,4 @@
-//! What a verification found.
+//! The report of a verification: checks, failures, remarks and evidence.
 
 use crate::hash::Hash;
 use serde::Serialize;

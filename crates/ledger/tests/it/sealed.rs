@@ -163,7 +163,7 @@ fn destroying_one_key_destroys_what_is_about_its_subject_and_nothing_else() {
 }
 
 #[test]
-fn whoever_answers_for_an_agent_in_the_policys_input_takes_it_along() {
+fn an_erased_owner_takes_the_policys_input_along() {
     let mut log = Log::new();
     let mut draft = rich_decision();
     let agent = json!({"kind": "agent", "iss": crate::world::ISSUER, "sub": "agent:planner", "owner": "user:dora"});
@@ -183,7 +183,7 @@ fn tampered(path: &str, change: impl Fn(&mut Opening)) -> (Report, Report) {
 }
 
 #[test]
-fn a_tampered_box_fails_verification_for_whoever_has_the_keys() {
+fn a_tampered_box_fails_verification_where_the_keys_are_at_hand() {
     for at in [0, 11, 12, 30] {
         let (with, without) = tampered("/owner", |opening| {
             let Opening::Sealed { sealed, .. } = opening else { panic!("sealed") };

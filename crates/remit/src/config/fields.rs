@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_class_that_is_none_and_a_field_that_is_no_pointer_are_errors_with_their_place() {
+    fn an_unknown_class_and_a_malformed_pointer_are_errors_with_their_place() {
         let read = "read".to_owned();
         let found = |classification, fields: &[(&str, &str)]| {
             let fields = fields.iter().map(|(at, class)| ((*at).to_owned(), (*class).to_owned())).collect();

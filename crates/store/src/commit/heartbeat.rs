@@ -1,4 +1,4 @@
-//! What an idle log says of itself: heartbeats, and the ends of sessions that were left open.
+//! Records that the writer makes on its own: heartbeats, and the ends of sessions that were left open.
 //! SPEC: record.md §1.9 (1), (3).
 
 use crate::batch::Batch;

@@ -1,4 +1,4 @@
-//! Why nothing may be done now: logging itself is in trouble.
+//! Outages: why the store accepts no action now, such as a full disk or too few witnesses.
 
 use crate::db::error::DbError;
 use arc_swap::ArcSwapOption;

@@ -1,5 +1,4 @@
-//! Forgets what has expired, a little at a time: inside transactions that happen anyway, or in ones of its own while the store
-//! is idle.
+//! Deletes expired rows, a few at a time: inside transactions that happen anyway, or in its own while the store is idle.
 
 use crate::{
     db::{error::DbError, sqlite::Db},

@@ -1,5 +1,5 @@
-//! Values whose time has come are destroyed between two groups: no hold can come between the last look at the holds and the
-//! destruction.
+//! Destroys values past their retention period. It runs between two groups, so that no hold can come between the last look at
+//! the holds and the destruction.
 
 use super::{
     command::{DueValues, SideBodies},

@@ -1,4 +1,4 @@
-//! How a database fails, in terms that no engine owns.
+//! Database errors, in terms that no engine owns.
 
 use std::{error::Error, fmt, sync::Arc};
 

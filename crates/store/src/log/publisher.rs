@@ -140,7 +140,7 @@ impl Publisher {
     }
 
     pub(crate) fn run(mut self, writer: &WriterHandle, inbox: &blocking::Receiver<PublisherCommand>, every: Duration) {
-        stand_back();
+        yield_to_requests();
         let mut rounds = 0_u32;
         let patience = u32::try_from(ASK_AGAIN.as_millis().div_ceil(every.as_millis().max(1))).unwrap_or(u32::MAX).max(1);
         let mut waited = Duration::ZERO;
@@ -356,7 +356,7 @@ impl Publisher {
 }
 
 /// Lets this thread run after those that answer requests: publishing comes in bursts, and would hold them up.
-fn stand_back() {
+fn yield_to_requests() {
     // Elsewhere than on Linux it would be the whole process.
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::nice(BEHIND) {

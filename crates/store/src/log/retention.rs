@@ -1,4 +1,4 @@
-//! Retention: values whose time has come are destroyed; their records stay, and every proof holds. SPEC: LG-11.
+//! Retention: destroys values past their period. Their records stay, and every proof holds. SPEC: LG-11.
 //!
 //! Crash points: after the record nothing else may have happened yet; after the rows are closed the files may still hold
 //! sealed values. Either way the rows keep their `until_s`, and the next step does it all again.

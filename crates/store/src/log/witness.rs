@@ -1,5 +1,5 @@
-//! What witnesses know of this log and say to its new heads. Plain data and one callback: the opener of the store speaks
-//! to them. SPEC: LG-17, LG-20.
+//! The seam to the witnesses of this log: plain data and one callback. The opener of the store talks to them.
+//! SPEC: LG-17, LG-20.
 
 use remit_ledger::{Hash, Reader, note::Signature};
 use std::{fmt, sync::Arc};

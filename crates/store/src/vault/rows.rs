@@ -1,4 +1,4 @@
-//! Rows of the database that name people: sealed like side values, so that a backup of the database tells nothing.
+//! Rows of the database that name people: sealed like side values, so that a backup of the database reveals no names.
 
 use super::Vault;
 use crate::{batch::ApplyError, commit::outage::Outage, world::snapshot::Snapshot};

@@ -232,7 +232,7 @@ async fn an_erasure_takes_out_what_mentions_the_person_though_it_cannot_be_read_
 }
 
 #[tokio::test]
-async fn the_erasure_is_two_records_that_name_nobody() {
+async fn the_erasure_is_two_records_without_names() {
     let dir = tempfile::tempdir().unwrap();
     let store = populated(dir.path()).await;
     let erased = erase(&store, &carol()).await.unwrap();
@@ -422,7 +422,7 @@ async fn a_hold_that_is_recorded_first_keeps_values_from_retention() {
 }
 
 #[tokio::test]
-async fn nobody_is_forgotten_twice_and_strangers_are_unknown() {
+async fn a_second_erasure_is_refused_and_strangers_are_unknown() {
     let dir = tempfile::tempdir().unwrap();
     let store = populated(dir.path()).await;
     let before = store.len();

@@ -136,7 +136,7 @@ async fn refused_in(store: &Store) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn every_refused_action_of_an_outage_is_counted_once_whoever_refused_it() {
+async fn every_refused_action_of_an_outage_is_counted_once_at_any_place() {
     // Whether an action meets the full disk first, or something that the log says of itself.
     for action_first in [true, false] {
         let dir = tempfile::tempdir().unwrap();

@@ -174,7 +174,7 @@ async fn with_parties(store: &Store) {
 }
 
 #[tokio::test]
-async fn whoever_may_not_act_any_more_is_refused_at_the_commit() {
+async fn a_party_that_was_disabled_meanwhile_is_refused_at_the_commit() {
     for (what, end) in ends() {
         let dir = tempfile::tempdir().unwrap();
         let store = open(dir.path());
@@ -199,7 +199,7 @@ async fn whoever_may_not_act_any_more_is_refused_at_the_commit() {
 }
 
 #[tokio::test]
-async fn a_family_revocation_or_the_end_of_somebody_else_stops_nobody() {
+async fn a_family_revocation_or_the_end_of_another_party_stops_no_one() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     with_parties(&store).await;

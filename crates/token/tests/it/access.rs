@@ -47,7 +47,7 @@ fn bare() -> access::Claims {
 }
 
 #[test]
-fn the_claims_of_a_token_stand_in_one_order() {
+fn the_claims_of_a_token_have_one_order() {
     const ALWAYS: &[&str] = &["iss", "sub", "aud", "client_id", "scope", "jti", "iat", "exp", "authorization_details", "txn"];
     const SOMETIMES: &[&str] = &["auth_time", "acr", "amr", "cnf", "act", "urn:remit:ancestors", "urn:remit:purpose"];
     let names = |claims| {
