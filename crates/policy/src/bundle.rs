@@ -11,6 +11,7 @@ use crate::{
     rules::{Rule, Rules},
     slice::{Slice, Types},
     source::{self, Checked, Source},
+    unanswerable::Unanswerable,
 };
 use cedar_policy::{Schema, Validator, ffi::DetailedError};
 use remit_model::json;
@@ -102,7 +103,7 @@ impl Bundle {
         files.sort();
         let schema = read_schema(schema_text).map_err(|error| vec![error])?;
         let schema_digest = json::sha256_label(schema_text.as_bytes());
-        let types = Types::new().map_err(|why| vec![PolicyError::whole("schema", why)])?;
+        let types = Types::new().map_err(|why| vec![PolicyError::whole("schema", why.to_string())])?;
 
         let mut errors = repeated_names(&files);
         let mut sources = Vec::with_capacity(files.len());
@@ -195,10 +196,10 @@ impl Bundle {
     /// The policy with this number.
     ///
     /// # Errors
-    /// In words; cannot happen for a number of this bundle.
-    pub(crate) fn rule(&self, number: u32) -> Result<Arc<Rule>, String> {
+    /// [`Unanswerable::NoPolicy`] and as for a file that cannot be read; cannot happen for a number of this bundle.
+    pub(crate) fn rule(&self, number: u32) -> Result<Arc<Rule>, Unanswerable> {
         self.rules.get(number, || {
-            let lost = || format!("there is no policy {number}");
+            let lost = || Unanswerable::NoPolicy(number);
             let file = self.firsts.partition_point(|first| *first <= number).checked_sub(1).ok_or_else(lost)?;
             let (source, first) = self.sources.get(file).zip(self.firsts.get(file)).ok_or_else(lost)?;
             source.read(usize::try_from(number.saturating_sub(*first)).map_err(|_| lost())?)
@@ -209,7 +210,7 @@ impl Bundle {
     ///
     /// # Errors
     /// One of them cannot be read; then nothing may be decided without it.
-    pub(crate) fn candidates(&self, slice: &Slice) -> Result<Vec<Candidate>, String> {
+    pub(crate) fn candidates(&self, slice: &Slice) -> Result<Vec<Candidate>, Unanswerable> {
         let mut found = Vec::new();
         for number in self.index.numbers(slice) {
             let rule = self.rule(number)?;

@@ -10,6 +10,7 @@ use crate::{
     question::Question,
     rules::Rule,
     slice::{Facts, Slice},
+    unanswerable::Unanswerable,
 };
 use cedar_policy::{EvalResult, EvaluationError, Expression, eval_expression};
 use std::sync::Arc;
@@ -36,7 +37,7 @@ pub(crate) fn decide(bundle: &Bundle, question: &Question, without: &[&str]) -> 
         .unwrap_or_else(|why| Verdict {
             effect: Effect::Deny,
             policies: Vec::new(),
-            errors: vec![PolicyFailure { id: String::new(), message: why }],
+            errors: vec![PolicyFailure { id: String::new(), message: why.to_string() }],
             considered: 0,
         });
     Decision {
@@ -53,7 +54,7 @@ pub(crate) fn decide(bundle: &Bundle, question: &Question, without: &[&str]) -> 
 }
 
 /// Evaluates the policies whose scope matches, one by one: what holds of them decides as Cedar combines it.
-fn evaluate(bundle: &Bundle, question: &Question, slice: &Slice, candidates: Vec<Candidate>) -> Result<Verdict, String> {
+fn evaluate(bundle: &Bundle, question: &Question, slice: &Slice, candidates: Vec<Candidate>) -> Result<Verdict, Unanswerable> {
     let considered = candidates.len();
     let mut facts = None;
     let (mut permits, mut forbids, mut errors) = (Vec::new(), Vec::new(), Vec::new());
@@ -90,7 +91,7 @@ fn holds(
     slice: &Slice,
     rule: &Rule,
     facts: &mut Option<Facts>,
-) -> Result<Result<bool, &'static str>, String> {
+) -> Result<Result<bool, &'static str>, Unanswerable> {
     let Some(condition) = rule.policy.as_ref().non_scope_constraints() else { return Ok(Ok(true)) };
     let facts = match facts {
         Some(facts) => facts,

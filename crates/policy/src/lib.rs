@@ -31,6 +31,7 @@ mod rules;
 mod slice;
 mod source;
 mod starter;
+mod unanswerable;
 
 pub use bundle::{Bundle, PolicyError, SCHEMA};
 pub use decision::{Decision, Determining, Effect, PolicyFailure, RuleEffect};

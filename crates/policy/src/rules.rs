@@ -2,7 +2,7 @@
 //!
 //! Reading one that is held takes no lock. What is held never changes a decision, only what it costs.
 
-use crate::decision::RuleEffect;
+use crate::{decision::RuleEffect, unanswerable::Unanswerable};
 use arc_swap::ArcSwapOption;
 use cedar_policy::Policy;
 use std::{
@@ -69,9 +69,9 @@ impl Rules {
     }
 
     /// The policy with this number, held already or from `read`.
-    pub(crate) fn get(&self, number: u32, read: impl FnOnce() -> Result<Rule, String>) -> Result<Arc<Rule>, String> {
+    pub(crate) fn get(&self, number: u32, read: impl FnOnce() -> Result<Rule, Unanswerable>) -> Result<Arc<Rule>, Unanswerable> {
         let slot = usize::try_from(number).ok().and_then(|number| self.slots.get(number));
-        let slot = slot.ok_or_else(|| format!("there is no policy {number}"))?;
+        let slot = slot.ok_or(Unanswerable::NoPolicy(number))?;
         if let Some(rule) = slot.load_full() {
             if !rule.used.load(Ordering::Relaxed) {
                 rule.used.store(true, Ordering::Relaxed);
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_not_held() {
         let rules = Rules::new(1);
-        assert!(rules.get(0, || Err("no".to_owned())).is_err());
+        assert!(rules.get(0, || Err(Unanswerable::NoPolicy(0))).is_err());
         assert!(rules.get(0, || Ok(rule(0))).is_ok());
         assert!(rules.get(1, || Ok(rule(1))).is_err(), "beyond the end");
     }

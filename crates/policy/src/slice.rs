@@ -1,7 +1,10 @@
 //! From a question to what Cedar evaluates: whom and what it is about, for the scopes of policies; and, for their
 //! conditions, the request and the few entities it can reach, already flattened.
 
-use crate::question::{Action, Party, Question};
+use crate::{
+    question::{Action, Party, Question},
+    unanswerable::Unanswerable,
+};
 use arc_swap::ArcSwapOption;
 use cedar_policy::{Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression};
 use remit_model::{id::PrincipalKind, time::UnixTime};
@@ -49,8 +52,8 @@ pub(crate) struct Types {
 }
 
 impl Types {
-    pub(crate) fn new() -> Result<Self, String> {
-        let name = |text| EntityTypeName::from_str(text).map_err(|error| error.to_string());
+    pub(crate) fn new() -> Result<Self, Unanswerable> {
+        let name = |text| EntityTypeName::from_str(text).map_err(Unanswerable::engine);
         Ok(Self {
             action: name("Action")?,
             agent: name("Agent")?,
@@ -64,7 +67,7 @@ impl Types {
         })
     }
 
-    fn date_time(&self, time: UnixTime) -> Result<RestrictedExpression, String> {
+    fn date_time(&self, time: UnixTime) -> Result<RestrictedExpression, Unanswerable> {
         if let Some(last) = self.second.load().as_deref().filter(|(at, _)| *at == time) {
             return Ok(last.1.clone());
         }
@@ -76,9 +79,9 @@ impl Types {
 
 impl Slice {
     /// # Errors
-    /// In words, when the question cannot be put: an argument or a time that Cedar cannot hold, a missing tool. Then
-    /// nothing may be decided, not even what no condition would look at.
-    pub(crate) fn new(types: &Types, question: &Question) -> Result<Self, String> {
+    /// [`Unanswerable`] for an argument or a time that Cedar cannot hold, or a missing tool. Then nothing may be decided, not
+    /// even what no condition would look at.
+    pub(crate) fn new(types: &Types, question: &Question) -> Result<Self, Unanswerable> {
         let (resource, resource_in) = resource(types, question)?;
         in_range(question.now)?;
         if question.action == Action::Call {
@@ -96,8 +99,8 @@ impl Slice {
 
 impl Facts {
     /// # Errors
-    /// In words, when the question cannot be put.
-    pub(crate) fn new(types: &Types, question: &Question, slice: &Slice) -> Result<Self, String> {
+    /// As for [`Slice::new`]; a value that the engine does not take.
+    pub(crate) fn new(types: &Types, question: &Question, slice: &Slice) -> Result<Self, Unanswerable> {
         let mut entities = resource_entities(types, question, slice)?;
         let mut context = custody(types, question)?;
         entities.push(party(types, question, &question.principal)?);
@@ -116,18 +119,18 @@ impl Facts {
         }
         context.extend(particulars(types, question, &mut entities)?);
 
-        let context = Context::from_pairs(context).map_err(|error| error.to_string())?;
+        let context = Context::from_pairs(context).map_err(Unanswerable::engine)?;
         let request = Request::new(slice.principal.clone(), slice.action.clone(), slice.resource.clone(), context, None)
-            .map_err(|error| error.to_string())?;
-        let entities = Entities::from_entities(entities, None).map_err(|error| error.to_string())?;
+            .map_err(Unanswerable::engine)?;
+        let entities = Entities::from_entities(entities, None).map_err(Unanswerable::engine)?;
         Ok(Self { request, entities })
     }
 }
 
 /// The part of the context that every action has.
-fn custody(types: &Types, question: &Question) -> Result<Attributes, String> {
+fn custody(types: &Types, question: &Question) -> Result<Attributes, Unanswerable> {
     let chain = question.chain.iter().cloned().map(RestrictedExpression::new_string);
-    let depth = i64::try_from(question.chain.len()).map_err(|_| "the chain is too long".to_owned())?;
+    let depth = i64::try_from(question.chain.len()).map_err(|_| Unanswerable::ChainTooLong)?;
     let mut context = vec![
         ("tenant".to_owned(), text(question.tenant.as_str())),
         ("chain".to_owned(), RestrictedExpression::new_set(chain)),
@@ -145,7 +148,7 @@ fn custody(types: &Types, question: &Question) -> Result<Attributes, String> {
 }
 
 /// The part of the context that only this action has.
-fn particulars(types: &Types, question: &Question, entities: &mut Vec<Entity>) -> Result<Attributes, String> {
+fn particulars(types: &Types, question: &Question, entities: &mut Vec<Entity>) -> Result<Attributes, Unanswerable> {
     Ok(match &question.action {
         Action::List => Vec::new(),
         Action::Call => {
@@ -170,13 +173,13 @@ fn particulars(types: &Types, question: &Question, entities: &mut Vec<Entity>) -
 }
 
 /// The resource of a request and its ancestors.
-fn resource(types: &Types, question: &Question) -> Result<(EntityUid, Vec<EntityUid>), String> {
-    let server = || question.server.as_ref().ok_or_else(|| "the question names no server".to_owned());
+fn resource(types: &Types, question: &Question) -> Result<(EntityUid, Vec<EntityUid>), Unanswerable> {
+    let server = || question.server.as_ref().ok_or(Unanswerable::NoServer);
     match &question.action {
         Action::Delegate { to, .. } => Ok((uid(&types.agent, local_name(PrincipalKind::Agent, to)), Vec::new())),
         Action::List => Ok((uid(&types.server, server()?.as_str()), Vec::new())),
         Action::Call | Action::ReadField { .. } => {
-            let tool = question.tool.as_ref().ok_or_else(|| "the question names no tool".to_owned())?;
+            let tool = question.tool.as_ref().ok_or(Unanswerable::NoTool)?;
             let server = server()?.as_str();
             Ok((uid(&types.tool, &format!("{server}/{}", tool.name)), vec![uid(&types.server, server)]))
         }
@@ -184,7 +187,7 @@ fn resource(types: &Types, question: &Question) -> Result<(EntityUid, Vec<Entity
 }
 
 /// The resource and what it refers to, as far as the principal does not describe it already.
-fn resource_entities(types: &Types, question: &Question, slice: &Slice) -> Result<Vec<Entity>, String> {
+fn resource_entities(types: &Types, question: &Question, slice: &Slice) -> Result<Vec<Entity>, Unanswerable> {
     let resource = slice.resource.clone();
     match &question.action {
         Action::Delegate { .. } if resource == slice.principal => Ok(Vec::new()),
@@ -194,8 +197,8 @@ fn resource_entities(types: &Types, question: &Question, slice: &Slice) -> Resul
         }
         Action::List => Ok(vec![entity(resource, [], [])?]),
         Action::Call | Action::ReadField { .. } => {
-            let tool = question.tool.as_ref().ok_or_else(|| "the question names no tool".to_owned())?;
-            let server = question.server.as_ref().ok_or_else(|| "the question names no server".to_owned())?;
+            let tool = question.tool.as_ref().ok_or(Unanswerable::NoTool)?;
+            let server = question.server.as_ref().ok_or(Unanswerable::NoServer)?;
             let server = uid(&types.server, server.as_str());
             let mut attributes = vec![
                 ("name".to_owned(), text(tool.name.as_str())),
@@ -210,7 +213,7 @@ fn resource_entities(types: &Types, question: &Question, slice: &Slice) -> Resul
     }
 }
 
-fn party(types: &Types, question: &Question, party: &Party) -> Result<Entity, String> {
+fn party(types: &Types, question: &Question, party: &Party) -> Result<Entity, Unanswerable> {
     let mut attributes = vec![("sub".to_owned(), text(party.sub.as_str())), ("iss".to_owned(), text(party.iss.as_str()))];
     if let (PrincipalKind::Agent, Some(owner)) = (party.kind, &party.owner) {
         let owner = uid(&types.human, local_name(PrincipalKind::Human, owner));
@@ -252,22 +255,22 @@ fn entity(
     uid: EntityUid,
     attributes: impl IntoIterator<Item = (String, RestrictedExpression)>,
     parents: impl IntoIterator<Item = EntityUid>,
-) -> Result<Entity, String> {
+) -> Result<Entity, Unanswerable> {
     let attributes: HashMap<_, _> = attributes.into_iter().collect();
-    Entity::new(uid, attributes, parents.into_iter().collect()).map_err(|error| error.to_string())
+    Entity::new(uid, attributes, parents.into_iter().collect()).map_err(Unanswerable::engine)
 }
 
 /// The call's arguments as tags by JSON Pointer. The arguments object itself has no tag.
-fn input_entity(uid: EntityUid, arguments: &Value) -> Result<Entity, String> {
+fn input_entity(uid: EntityUid, arguments: &Value) -> Result<Entity, Unanswerable> {
     let mut tags = Attributes::new();
     walk(arguments, &mut String::new(), 0, &mut tags)?;
-    Entity::new_with_tags(uid, [], [], tags).map_err(|error| error.to_string())
+    Entity::new_with_tags(uid, [], [], tags).map_err(Unanswerable::engine)
 }
 
 /// Whether the arguments are no deeper than is walked.
-fn shallow(value: &Value, depth: usize) -> Result<(), String> {
+fn shallow(value: &Value, depth: usize) -> Result<(), Unanswerable> {
     if depth > DEPTH {
-        return Err(format!("the arguments are nested deeper than {DEPTH}"));
+        return Err(Unanswerable::TooDeep(DEPTH));
     }
     match value {
         Value::Object(members) => members.values().try_for_each(|member| shallow(member, depth + 1)),
@@ -276,12 +279,12 @@ fn shallow(value: &Value, depth: usize) -> Result<(), String> {
     }
 }
 
-fn walk(value: &Value, pointer: &mut String, depth: usize, tags: &mut Attributes) -> Result<(), String> {
+fn walk(value: &Value, pointer: &mut String, depth: usize, tags: &mut Attributes) -> Result<(), Unanswerable> {
     if depth > DEPTH {
-        return Err(format!("the arguments are nested deeper than {DEPTH}"));
+        return Err(Unanswerable::TooDeep(DEPTH));
     }
     if depth > 0 {
-        let record = RestrictedExpression::new_record(describe(value)).map_err(|error| error.to_string())?;
+        let record = RestrictedExpression::new_record(describe(value)).map_err(Unanswerable::engine)?;
         tags.push((pointer.clone(), record));
     }
     let length = pointer.len();
@@ -339,13 +342,13 @@ fn describe_number(number: &Number) -> Attributes {
     record
 }
 
-fn in_range(UnixTime(seconds): UnixTime) -> Result<(), String> {
+fn in_range(UnixTime(seconds): UnixTime) -> Result<(), Unanswerable> {
     let held = (0..=253_402_300_799).contains(&seconds);
-    if held { Ok(()) } else { Err("the time lies outside the years 1970 to 9999".to_owned()) }
+    if held { Ok(()) } else { Err(Unanswerable::Time) }
 }
 
 /// RFC 3339 in UTC, which is how Cedar reads a `datetime`.
-fn date_time(time: UnixTime) -> Result<String, String> {
+fn date_time(time: UnixTime) -> Result<String, Unanswerable> {
     in_range(time)?;
     let UnixTime(seconds) = time;
     let (days, second) = (seconds / 86_400, seconds % 86_400);

@@ -3,7 +3,7 @@
 //! A parsed policy takes kilobytes and its text a hundred bytes. So what stays of a valid file is its text and, for each
 //! policy, where it stands and where the index files it; [`Source::read`] parses one again when a decision needs it.
 
-use crate::{bundle::PolicyError, decision::RuleEffect, index::Scope, rules::Rule};
+use crate::{bundle::PolicyError, decision::RuleEffect, index::Scope, rules::Rule, unanswerable::Unanswerable};
 use cedar_policy::{Effect, Policy, PolicyId, PolicySet, ValidationMode, Validator, ffi::DetailedError};
 use remit_model::{display, json};
 use serde::{Deserialize, Serialize};
@@ -58,15 +58,15 @@ impl Source {
     /// Parses one policy of the file.
     ///
     /// # Errors
-    /// In words; cannot happen for a text that was checked.
-    pub(crate) fn read(&self, at: usize) -> Result<Rule, String> {
-        let lost = || format!("policy {} of {} cannot be read", at.saturating_add(1), self.name);
+    /// [`Unanswerable::Lost`], [`Unanswerable::Rule`]; cannot happen for a text that was checked.
+    pub(crate) fn read(&self, at: usize) -> Result<Rule, Unanswerable> {
+        let lost = || Unanswerable::Lost { number: at.saturating_add(1), file: self.name.clone() };
         let place = self.checked.places.get(at).ok_or_else(lost)?;
         let text = usize::try_from(place.start).ok().zip(usize::try_from(place.end).ok());
         let text = text.and_then(|(start, end)| self.text.get(start..end)).ok_or_else(lost)?;
         let line = usize::try_from(place.line).unwrap_or(usize::MAX);
         let policy = Policy::parse(None, text).map_err(|_| lost())?;
-        rule(&self.name, at, line, text, &policy).map_err(|error| error.message)
+        rule(&self.name, at, line, text, &policy).map_err(|error| Unanswerable::Rule(error.message))
     }
 }
 
