@@ -138,7 +138,7 @@ impl Execution<'_> {
     }
 
     fn side(&self, index: u64, record: &Record) -> Result<Side, Stop> {
-        opened(self.reader, index, record).map_err(Stop::Alarm)?.ok_or(Stop::Undisclosed)
+        opened(self.reader, index, record).map_err(|why| Stop::Alarm(why.to_string()))?.ok_or(Stop::Undisclosed)
     }
 
     fn covered(&self, record: &Record, arguments: &Value) -> Result<(), Stop> {

@@ -23,7 +23,7 @@ pub(crate) enum Stop {
 
 /// The committed question, checked against the record.
 pub(crate) fn question(reader: &Reader, index: u64, record: &Record, recorded: &Value) -> Result<Question, Stop> {
-    let side = opened(reader, index, record).map_err(Stop::Alarm)?.ok_or(Stop::Undisclosed)?;
+    let side = opened(reader, index, record).map_err(|why| Stop::Alarm(why.to_string()))?.ok_or(Stop::Undisclosed)?;
     let leaf = side.leaf(INPUT).map(|leaf| leaf.to_string());
     if leaf.is_none() || leaf.as_deref() != recorded.get("input_hash").and_then(Value::as_str) {
         return Err(Stop::Alarm("the record's input_hash is not the committed question's".to_owned()));

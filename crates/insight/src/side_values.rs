@@ -1,20 +1,28 @@
 //! Side values, used only if they match what the record commits to; and the record's own time.
 
-use remit_ledger::{Reader, Record, Side};
+use remit_ledger::{Reader, Record, Side, dir::ReadError};
 use remit_model::UnixTime;
+use thiserror::Error;
+
+/// Why side values cannot be used.
+#[derive(Debug, Error)]
+pub(crate) enum UnusableSide {
+    #[error("the values beside the record are not those it commits to")]
+    Foreign,
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
 
 /// The openings of record `index`, checked against its `commit.root`; `None` when they are not with this copy.
 ///
 /// # Errors
-/// In words: they cannot be read, or are not the ones that were committed.
-pub(crate) fn opened(reader: &Reader, index: u64, record: &Record) -> Result<Option<Side>, String> {
-    match reader.side_of(index, record) {
-        Ok(Some(side)) if side.root() != record.commit_root() => {
-            Err("the values beside the record are not those it commits to".to_owned())
-        }
-        Ok(side) => Ok(side),
-        Err(error) => Err(error.to_string()),
+/// [`UnusableSide`].
+pub(crate) fn opened(reader: &Reader, index: u64, record: &Record) -> Result<Option<Side>, UnusableSide> {
+    let side = reader.side_of(index, record)?;
+    if side.as_ref().is_some_and(|side| side.root() != record.commit_root()) {
+        return Err(UnusableSide::Foreign);
     }
+    Ok(side)
 }
 
 /// When the record was written, by its own clock.

@@ -1,5 +1,6 @@
 //! One hop's signature, by the delegator's own key.
 
+use super::error::CustodyError;
 use remit_ledger::Record;
 use remit_model::{EdgeProof, Hop, Principal, UnixTime};
 use remit_token::{Delegation, KeySet, Skew, assertion, dpop, id_token, statement};
@@ -39,19 +40,19 @@ pub(super) struct Link<'a> {
 
 impl Keys {
     /// A start record states the issuer's keys.
-    pub(super) fn learn_issuer(&mut self, record: &Record) -> Result<(), String> {
+    pub(super) fn learn_issuer(&mut self, record: &Record) -> Result<(), CustodyError> {
         let Some(jwks) = record.is_start().then(|| record.ext("keys")?.get("issuer")).flatten() else { return Ok(()) };
         if jwks.is_null() {
             return Ok(());
         }
         self.issuer = None;
-        let keys = KeySet::from_jwks(jwks).map_err(|refusal| format!("the issuer's keys cannot be read: {refusal}"))?;
+        let keys = KeySet::from_jwks(jwks).map_err(CustodyError::IssuerKeys)?;
         self.issuer = Some(keys);
         Ok(())
     }
 
     /// An agent's registration states its keys.
-    pub(super) fn learn_agent(&mut self, record: &Record) -> Result<(), String> {
+    pub(super) fn learn_agent(&mut self, record: &Record) -> Result<(), CustodyError> {
         let Some(config) = record.ext("config") else { return Ok(()) };
         let agent = config.get("agent").and_then(Value::as_str);
         let (Some(agent), Some(jwks)) = (agent, config.get("keys").and_then(Value::as_array)) else { return Ok(()) };
@@ -63,34 +64,34 @@ impl Keys {
                 distinct.push(jwk.clone());
             }
         }
-        let keys = KeySet::from_keys(&distinct).map_err(|refusal| format!("the agent's keys cannot be read: {refusal}"))?;
+        let keys = KeySet::from_keys(&distinct).map_err(CustodyError::AgentKeys)?;
         self.agents.insert(agent.to_owned(), keys);
         Ok(())
     }
 
     /// Whether the agent signed this assertion with one of its registered keys.
-    pub(super) fn client_assertion(&self, jws: &str, agent: &Principal, at: UnixTime) -> Result<(), String> {
-        let known = self.agents.get(&agent.sub).ok_or("the log has no registration of the agent's keys")?;
+    pub(super) fn client_assertion(&self, jws: &str, agent: &Principal, at: UnixTime) -> Result<(), CustodyError> {
+        let known = self.agents.get(&agent.sub).ok_or(CustodyError::Unregistered)?;
         let expect = assertion::Expect { client_id: &agent.sub, issuer: &agent.iss };
-        assertion::verify(jws, known, &expect, at, Skew::MAX).map(|_| ()).map_err(|refusal| refusal.to_string())
+        assertion::verify(jws, known, &expect, at, Skew::MAX).map(|_| ()).map_err(CustodyError::Signature)
     }
 
     /// Whether it proves this hop alone.
-    fn id_token(&self, jws: &str, link: &Link<'_>) -> Result<bool, String> {
+    fn id_token(&self, jws: &str, link: &Link<'_>) -> Result<bool, CustodyError> {
         let hop = link.hop;
         let expect = id_token::Expect { issuer: &hop.delegator.iss, client_id: &hop.delegate.sub, nonce: None };
-        let keys = self.issuer.as_ref().ok_or("the log states no keys for the signer")?;
-        let token = id_token::verify(jws, keys, &expect, link.at, Skew::MAX).map_err(|refusal| refusal.to_string())?;
+        let keys = self.issuer.as_ref().ok_or(CustodyError::NoIssuerKeys)?;
+        let token = id_token::verify(jws, keys, &expect, link.at, Skew::MAX).map_err(CustodyError::Signature)?;
         if token.sub != hop.delegator.sub {
-            return Err("the ID token is about another person".to_owned());
+            return Err(CustodyError::OtherPerson);
         }
         let authority = link.shown.cloned().unwrap_or_else(|| hop.authority.to_value());
         let shown = id_token::consent_digest(&hop.delegate.sub, &authority, hop.expires, hop.purpose.as_deref());
         if token.consent.as_deref() != Some(&shown) {
-            return Err("the person agreed to something else than was delegated".to_owned());
+            return Err(CustodyError::OtherConsent);
         }
         match token.jti.as_deref() {
-            Some(jti) if jti != hop.jti => Err("the ID token was signed for another delegation".to_owned()),
+            Some(jti) if jti != hop.jti => Err(CustodyError::OtherDelegation),
             Some(_) => Ok(true),
             // Older builds signed no `jti`: two equal consents redeemed within one second gave the same ID token.
             None => Ok(link.at.since(token.iat) > SAME_CONSENT_SECS),
@@ -107,7 +108,7 @@ pub(super) struct Proved {
 }
 
 /// Checks the hop's edge proof.
-pub(super) fn verify(link: &Link<'_>, keys: &Keys) -> Result<Proved, String> {
+pub(super) fn verify(link: &Link<'_>, keys: &Keys) -> Result<Proved, CustodyError> {
     match &link.hop.edge {
         EdgeProof::IdToken(jws) => keys.id_token(jws, link).map(|once| Proved { note: None, once }),
         _ => by_agent(link).map(|note| Proved { note, once: true }),
@@ -115,14 +116,14 @@ pub(super) fn verify(link: &Link<'_>, keys: &Keys) -> Result<Proved, String> {
 }
 
 /// The proof of an agent that delegates.
-fn by_agent(link: &Link<'_>) -> Result<Option<&'static str>, String> {
+fn by_agent(link: &Link<'_>) -> Result<Option<&'static str>, CustodyError> {
     let hop = link.hop;
     match &hop.edge {
         EdgeProof::DpopAtToken(jws) => {
             let proof = proof(link, jws)?;
             let endpoint = format!("{}/oauth/token", link.issuer);
             if proof.htm != "POST" || !dpop::htu_matches(&proof.htu, &endpoint) {
-                return Err("the delegator's proof is not for the token endpoint".to_owned());
+                return Err(CustodyError::NotTokenEndpoint);
             }
             match &proof.delegation {
                 Some(stated) => covers(stated, link).map(|()| None),
@@ -132,9 +133,9 @@ fn by_agent(link: &Link<'_>) -> Result<Option<&'static str>, String> {
         EdgeProof::Statement(jws) => {
             let bound_to = delegator_jkt(link)?;
             let expect = statement::Expect { issuer: link.issuer, bound_to: Some(bound_to) };
-            let statement = statement::verify(jws, &expect, link.at, Skew::MAX).map_err(|refusal| refusal.to_string())?;
+            let statement = statement::verify(jws, &expect, link.at, Skew::MAX).map_err(CustodyError::Signature)?;
             if statement.delegator() != hop.delegator.sub {
-                return Err("the statement is by another delegator".to_owned());
+                return Err(CustodyError::OtherDelegator);
             }
             covers(statement.delegation(), link).map(|()| None)
         }
@@ -142,50 +143,52 @@ fn by_agent(link: &Link<'_>) -> Result<Option<&'static str>, String> {
             let proof = proof(link, jws)?;
             // The delegator's token was for the delegate's endpoint, and so was the call it proved.
             if proof.htm != "POST" || link.parent_audience.is_some_and(|endpoint| !dpop::htu_matches(&proof.htu, endpoint)) {
-                return Err("the delegator's proof is not of a call to the delegate's endpoint".to_owned());
+                return Err(CustodyError::NotCall);
             }
-            let ath = proof.ath.as_deref().ok_or("the delegator's proof covers no token")?;
+            let ath = proof.ath.as_deref().ok_or(CustodyError::NoToken)?;
             if link.subject_token_hash != Some(label(ath)?.as_str()) {
-                return Err("the delegator's proof covers another token than the one exchanged".to_owned());
+                return Err(CustodyError::OtherToken);
             }
             Ok(Some("the delegator's proof names the delegate only by its endpoint"))
         }
-        EdgeProof::IdToken(_) | EdgeProof::ClientAssertion(_) => Err("a client assertion delegates nothing".to_owned()),
+        EdgeProof::IdToken(_) | EdgeProof::ClientAssertion(_) => Err(CustodyError::Assertion),
     }
 }
 
 /// A recorded DPoP proof, by the delegator's key and of the record's time.
-fn proof(link: &Link<'_>, jws: &str) -> Result<dpop::Proof, String> {
-    let proof = dpop::verify_recorded(jws, delegator_jkt(link)?).map_err(|refusal| refusal.to_string())?;
+fn proof(link: &Link<'_>, jws: &str) -> Result<dpop::Proof, CustodyError> {
+    let proof = dpop::verify_recorded(jws, delegator_jkt(link)?).map_err(CustodyError::Signature)?;
     if proof.iat.since(link.at).abs() > WINDOW_SECS {
-        return Err(format!("the delegator's proof is of {}, the record of {}", proof.iat, link.at));
+        return Err(CustodyError::ProofTime { proof: proof.iat, record: link.at });
     }
     Ok(proof)
 }
 
-fn delegator_jkt<'a>(link: &Link<'a>) -> Result<&'a str, String> {
-    link.delegator_jkt.ok_or_else(|| "no earlier record states the delegator's key".to_owned())
+fn delegator_jkt<'a>(link: &Link<'a>) -> Result<&'a str, CustodyError> {
+    link.delegator_jkt.ok_or(CustodyError::NoDelegatorKey)
 }
 
 /// What was delegated is within what the delegator signed, to the one it names.
-fn covers(stated: &Delegation, link: &Link<'_>) -> Result<(), String> {
+fn covers(stated: &Delegation, link: &Link<'_>) -> Result<(), CustodyError> {
     let hop = link.hop;
     if stated.delegate != hop.delegate.sub || stated.jkt != hop.jkt || Some(stated.parent.as_str()) != link.parent_jti {
-        return Err("the delegator signed for another delegate, key or token".to_owned());
+        return Err(CustodyError::OtherDelegate);
     }
     if stated.purpose.is_some() && stated.purpose != hop.purpose {
-        return Err("the delegator signed for another purpose".to_owned());
+        return Err(CustodyError::OtherPurpose);
     }
     if hop.expires > stated.expires {
-        return Err(format!("the delegator signed for an end at {}, not {}", stated.expires, hop.expires));
+        return Err(CustodyError::OtherEnd { signed: stated.expires, stated: hop.expires });
     }
-    hop.authority.within(&stated.authority).map_err(|wider| format!("wider than the delegator signed for: {wider}"))
+    hop.authority
+        .within(&stated.authority)
+        .map_err(|wider| CustodyError::Wider { bound: "wider than the delegator signed for", wider })
 }
 
 /// `sha-256:…` of a base64url `ath`.
-fn label(ath: &str) -> Result<String, String> {
+fn label(ath: &str) -> Result<String, CustodyError> {
     use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-    let bytes = URL_SAFE_NO_PAD.decode(ath).map_err(|_| "`ath` is not base64url")?;
-    let digest = remit_ledger::Hash::from_slice(&bytes).ok_or("`ath` is not a SHA-256")?;
+    let bytes = URL_SAFE_NO_PAD.decode(ath).map_err(|_| CustodyError::AthEncoding)?;
+    let digest = remit_ledger::Hash::from_slice(&bytes).ok_or(CustodyError::AthLength)?;
     Ok(digest.to_string())
 }

@@ -10,6 +10,7 @@
 //! docs/custody-format.md says all of it for those who write their own verifier.
 
 mod edge;
+mod error;
 mod report;
 mod standing;
 mod token;
@@ -21,6 +22,7 @@ use crate::{
     side_values::{opened, written},
 };
 use edge::{Keys, Link};
+use error::CustodyError;
 use remit_ledger::{Reader, Record, Side, dir::ReadError};
 use remit_model::{Chain, EdgeProof, PrincipalKind, chain::HARD_DEPTH};
 use serde_json::Value;
@@ -87,13 +89,13 @@ impl Custody<'_> {
             _ => Ok(()),
         };
         if let Err(why) = outcome {
-            self.report.fail(index, why);
+            self.report.fail(index, why.to_string());
         }
         self.standing.learn(index, record, written(record));
     }
 
     /// A record that issued a token. Records of the same types that issued none (a revocation) are passed over.
-    fn issued(&mut self, index: u64, record: &Record) -> Result<(), String> {
+    fn issued(&mut self, index: u64, record: &Record) -> Result<(), CustodyError> {
         let fact = |name: &str| record.ext("token")?.get(name)?.as_str().map(str::to_owned);
         let Some(jti_hash) = fact("jti_hash") else { return Ok(()) };
         if fact("authority_digest").is_none() {
@@ -120,12 +122,12 @@ impl Custody<'_> {
             opened: read,
         };
         if let Some(earlier) = self.tokens.insert(jti_hash, issued) {
-            return Err(format!("the token was already issued in record {}", earlier.index));
+            return Err(CustodyError::IssuedBefore(earlier.index));
         }
         outcome
     }
 
-    fn check(&mut self, record: &Record, jti_hash: &str, token: &Opened, side: &Side) -> Result<(), String> {
+    fn check(&mut self, record: &Record, jti_hash: &str, token: &Opened, side: &Side) -> Result<(), CustodyError> {
         token.agrees_with(record, jti_hash, side)?;
         token.says_what_its_chain_says()?;
         well_formed(&token.chain)?;
@@ -133,7 +135,7 @@ impl Custody<'_> {
             None => None,
             Some(jti) => {
                 let parent = self.tokens.get(&hash(jti));
-                Some(parent.ok_or("the token it comes from was issued by no earlier record")?)
+                Some(parent.ok_or(CustodyError::NoParent)?)
             }
         };
         if let Some(parent) = parent.and_then(|parent| parent.opened.as_ref()) {
@@ -167,16 +169,16 @@ impl Custody<'_> {
                 self.report.hop(&hop.edge, proved.note);
                 Ok(())
             }
-            _ => Err("the chain has hops that no earlier record delegated".to_owned()),
+            _ => Err(CustodyError::UnknownHops),
         }
     }
 
     /// How many of the token's hops an earlier record already delegated, exactly as they stand.
-    fn known_hops(&self, token: &Opened, parent: Option<&Issued>) -> Result<usize, String> {
+    fn known_hops(&self, token: &Opened, parent: Option<&Issued>) -> Result<usize, CustodyError> {
         let hops = &token.chain.hops;
         if let Some(parent) = parent {
             if parent.txn.as_deref() != Some(token.chain.id.as_str()) {
-                return Err("its parent token is of another chain".to_owned());
+                return Err(CustodyError::OtherChain);
             }
             let Some(parent) = &parent.opened else {
                 // Without the parent's values, all but the newest hop must be taken as they are.
@@ -184,30 +186,30 @@ impl Custody<'_> {
             };
             let before = &parent.chain.hops;
             if hops.get(..before.len()) != Some(before.as_slice()) || parent.chain.root != token.chain.root {
-                return Err("the chain is not the parent token's chain continued".to_owned());
+                return Err(CustodyError::NotContinued);
             }
             return Ok(before.len());
         }
         // No parent: the first token of a chain, or a later one for a delegation that was made before (a refresh).
         let Some(last) = hops.last().filter(|_| !token.is_new_hop()) else { return Ok(0) };
-        let made = self.tokens.get(&hash(&last.jti)).ok_or("no earlier record made the delegation it rests on")?;
+        let made = self.tokens.get(&hash(&last.jti)).ok_or(CustodyError::NoDelegation)?;
         match &made.opened {
-            Some(made) if made.chain != token.chain => Err("its chain is not the one that was delegated".to_owned()),
+            Some(made) if made.chain != token.chain => Err(CustodyError::NotDelegated),
             _ => Ok(hops.len()),
         }
     }
 
     /// An agent on its own account proved itself with a client assertion.
-    fn root_agent(&mut self, record: &Record, token: &Opened, side: &Side) -> Result<(), String> {
+    fn root_agent(&mut self, record: &Record, token: &Opened, side: &Side) -> Result<(), CustodyError> {
         let root = &token.chain.root;
         if root.kind() == PrincipalKind::Human {
-            return Err("a token for a person without a delegation".to_owned());
+            return Err(CustodyError::PersonAlone);
         }
         if !token.claims.ancestors.is_empty() {
             return Ok(()); // A narrower copy of a token whose root was checked before.
         }
         let Some(Ok(EdgeProof::ClientAssertion(jws))) = side.value("/chain/0/edge").map(serde_json::from_value) else {
-            return Err("the agent's own client assertion is not with its record".to_owned());
+            return Err(CustodyError::NoAssertion);
         };
         self.keys.client_assertion(&jws, root, written(record))?;
         once(&mut self.proofs, &jws)?;
@@ -216,7 +218,7 @@ impl Custody<'_> {
     }
 
     /// A gateway's decision is about a token that was issued before, to this very chain.
-    fn used(&mut self, record: &Record) -> Result<(), String> {
+    fn used(&mut self, record: &Record) -> Result<(), CustodyError> {
         if record.text("/producer/kind") != Some("gateway") {
             return Ok(());
         }
@@ -224,26 +226,26 @@ impl Custody<'_> {
         let presented = record.chain().iter().rev().find_map(|party| party.pointer("/token/jti_hash")?.as_str());
         let Some(jti_hash) = presented else {
             return if let_through || record.record_type() != "decision" {
-                Err("it was let through without a token".to_owned())
+                Err(CustodyError::UseWithoutToken)
             } else {
                 Ok(()) // Refused before anyone was recognised.
             };
         };
         self.report.uses += 1;
-        let issued = self.tokens.get(jti_hash).ok_or("its token was issued by no earlier record")?;
+        let issued = self.tokens.get(jti_hash).ok_or(CustodyError::UnissuedToken)?;
         if issued.txn.as_deref() != record.txn() || issued.parties != parties(record) {
-            return Err(format!("its chain is not the one its token was issued to in record {}", issued.index));
+            return Err(CustodyError::OtherUser(issued.index));
         }
         let proved = record.chain().last().and_then(|party| party.pointer("/cnf/jkt")).and_then(Value::as_str);
         if proved.is_none() && let_through {
-            return Err("it was let through without a proof of the token's key".to_owned());
+            return Err(CustodyError::UseWithoutProof);
         }
         if proved.is_some() && proved != issued.jkt.as_deref() {
-            return Err("the key that was proved is not the one its token is bound to".to_owned());
+            return Err(CustodyError::OtherKeyProved);
         }
         let Some(decided) = decided_at(record).filter(|_| let_through) else { return Ok(()) };
         if issued.opened.as_ref().is_some_and(|token| decided > token.claims.exp.plus(SKEW_SECS)) {
-            return Err("its token had expired".to_owned());
+            return Err(CustodyError::Expired);
         }
         let above = issued.opened.iter().flat_map(|token| &token.claims.ancestors).map(|jti| hash(jti));
         self.standing.in_force(above.chain([jti_hash.to_owned()]).chain(issued.txn.clone()), decided)
@@ -254,16 +256,16 @@ impl Custody<'_> {
 const SKEW_SECS: i64 = 60;
 
 /// Takes note of a proof. What was signed counts, not the signature, which another may be made of (J-12).
-fn once(proofs: &mut HashSet<String>, jws: &str) -> Result<(), String> {
+fn once(proofs: &mut HashSet<String>, jws: &str) -> Result<(), CustodyError> {
     let signed = jws.rsplit_once('.').map_or(jws, |(signed, _)| signed);
-    if proofs.insert(signed.to_owned()) { Ok(()) } else { Err("the same proof was used for an earlier token".to_owned()) }
+    if proofs.insert(signed.to_owned()) { Ok(()) } else { Err(CustodyError::UsedTwice) }
 }
 
 /// Links, cycles, depth, narrowing and lifetimes of the whole chain, by building it again.
-fn well_formed(chain: &Chain) -> Result<(), String> {
+fn well_formed(chain: &Chain) -> Result<(), CustodyError> {
     let empty = Chain::new(chain.id.clone(), chain.root.clone());
     let built = chain.hops.iter().try_fold(empty, |built, hop| built.extend(hop.clone(), HARD_DEPTH));
-    built.map(|_| ()).map_err(|refusal| format!("the chain does not hold: {refusal}"))
+    built.map(|_| ()).map_err(CustodyError::Malformed)
 }
 
 fn parties(record: &Record) -> Vec<String> {

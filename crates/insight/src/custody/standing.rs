@@ -1,5 +1,6 @@
 //! Who may no longer use what: revocations, as earlier records state them. SPEC: RV-01 to RV-04.
 
+use super::error::CustodyError;
 use remit_ledger::Record;
 use remit_model::UnixTime;
 use std::collections::HashMap;
@@ -26,12 +27,12 @@ impl Standing {
     }
 
     /// Whether none of these had been revoked at `now`.
-    pub(super) fn in_force(&self, what: impl IntoIterator<Item = String>, now: UnixTime) -> Result<(), String> {
+    pub(super) fn in_force(&self, what: impl IntoIterator<Item = String>, now: UnixTime) -> Result<(), CustodyError> {
         for one in what {
             if let Some((index, since)) = self.0.get(&one)
                 && now > since.plus(GRACE_SECS)
             {
-                return Err(format!("it rests on what had been revoked in record {index}"));
+                return Err(CustodyError::Revoked(*index));
             }
         }
         Ok(())

@@ -1,0 +1,126 @@
+//! Why a record breaks the chain of custody. The texts are what the report and `verify.py` say.
+
+use crate::side_values::UnusableSide;
+use remit_model::{Refusal, UnixTime};
+use thiserror::Error;
+
+/// Why a record breaks the chain of custody.
+#[derive(Debug, Error)]
+pub(super) enum CustodyError {
+    // Keys and values that cannot be used.
+    #[error("the issuer's keys cannot be read: {0}")]
+    IssuerKeys(Refusal),
+    #[error("the agent's keys cannot be read: {0}")]
+    AgentKeys(Refusal),
+    #[error("the log has no registration of the agent's keys")]
+    Unregistered,
+    #[error("the log states no keys for the signer")]
+    NoIssuerKeys,
+    #[error("no earlier record states the delegator's key")]
+    NoDelegatorKey,
+    #[error("the chain cannot be read: {0}")]
+    Chain(serde_json::Error),
+    #[error("the token's claims cannot be read: {0}")]
+    Claims(serde_json::Error),
+    #[error(transparent)]
+    Side(#[from] UnusableSide),
+    // One signature.
+    #[error("{0}")]
+    Signature(Refusal),
+    #[error("the ID token is about another person")]
+    OtherPerson,
+    #[error("the person agreed to something else than was delegated")]
+    OtherConsent,
+    #[error("the ID token was signed for another delegation")]
+    OtherDelegation,
+    #[error("the delegator's proof is not for the token endpoint")]
+    NotTokenEndpoint,
+    #[error("the statement is by another delegator")]
+    OtherDelegator,
+    #[error("the delegator's proof is not of a call to the delegate's endpoint")]
+    NotCall,
+    #[error("the delegator's proof covers no token")]
+    NoToken,
+    #[error("the delegator's proof covers another token than the one exchanged")]
+    OtherToken,
+    #[error("a client assertion delegates nothing")]
+    Assertion,
+    #[error("the delegator's proof is of {proof}, the record of {record}")]
+    ProofTime { proof: UnixTime, record: UnixTime },
+    #[error("the delegator signed for another delegate, key or token")]
+    OtherDelegate,
+    #[error("the delegator signed for another purpose")]
+    OtherPurpose,
+    #[error("the delegator signed for an end at {signed}, not {stated}")]
+    OtherEnd { signed: UnixTime, stated: UnixTime },
+    #[error("`ath` is not base64url")]
+    AthEncoding,
+    #[error("`ath` is not a SHA-256")]
+    AthLength,
+    #[error("the same proof was used for an earlier token")]
+    UsedTwice,
+    // One token and its chain.
+    #[error("{bound}: {wider}")]
+    Wider { bound: &'static str, wider: Refusal },
+    #[error("the committed token or chain is not the one the record states")]
+    NotAsStated,
+    #[error("the record states another end or audience than the committed token")]
+    OtherEndStated,
+    #[error("the record's chain has not the parties of the committed chain")]
+    PartyCount,
+    #[error("party {0} of the record's chain is not that of the committed chain")]
+    OtherParty(usize),
+    #[error("the edge_proof of party {0} is not the committed chain's")]
+    OtherProof(usize),
+    #[error("the record states another key than the committed token")]
+    OtherKeyStated,
+    #[error("`sub` or `act` of the token do not say what the chain says")]
+    Actors,
+    #[error("the token is bound to no key")]
+    Unbound,
+    #[error("the token is bound to another key than its holder's")]
+    OtherHolder,
+    #[error("the token ends at {token}, its delegation at {delegation}")]
+    OutlivesDelegation { token: UnixTime, delegation: UnixTime },
+    #[error("it ends at {token}, its parent token at {parent}")]
+    OutlivesParent { token: UnixTime, parent: UnixTime },
+    #[error("the delegation ends at {delegation}, its parent token at {parent}")]
+    DelegationOutlivesParent { delegation: UnixTime, parent: UnixTime },
+    #[error("the tokens above it are not those above its parent token")]
+    OtherAncestors,
+    #[error("the chain does not hold: {0}")]
+    Malformed(Refusal),
+    // What the log says elsewhere.
+    #[error("the token was already issued in record {0}")]
+    IssuedBefore(u64),
+    #[error("the token it comes from was issued by no earlier record")]
+    NoParent,
+    #[error("the chain has hops that no earlier record delegated")]
+    UnknownHops,
+    #[error("its parent token is of another chain")]
+    OtherChain,
+    #[error("the chain is not the parent token's chain continued")]
+    NotContinued,
+    #[error("no earlier record made the delegation it rests on")]
+    NoDelegation,
+    #[error("its chain is not the one that was delegated")]
+    NotDelegated,
+    #[error("a token for a person without a delegation")]
+    PersonAlone,
+    #[error("the agent's own client assertion is not with its record")]
+    NoAssertion,
+    #[error("it was let through without a token")]
+    UseWithoutToken,
+    #[error("its token was issued by no earlier record")]
+    UnissuedToken,
+    #[error("its chain is not the one its token was issued to in record {0}")]
+    OtherUser(u64),
+    #[error("it was let through without a proof of the token's key")]
+    UseWithoutProof,
+    #[error("the key that was proved is not the one its token is bound to")]
+    OtherKeyProved,
+    #[error("its token had expired")]
+    Expired,
+    #[error("it rests on what had been revoked in record {0}")]
+    Revoked(u64),
+}
