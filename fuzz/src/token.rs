@@ -16,7 +16,7 @@ const NOW: UnixTime = UnixTime(1_800_000_000);
 static KEY: LazyLock<PrivateKey> =
     LazyLock::new(|| PrivateKey::from_seed(Algorithm::Ed25519, &[1; 32]).expect("a seed is a key"));
 
-/// Tokens, assertions, statements and proofs. Text that nobody signed is refused by every verifier; claims under a good
+/// Tokens, assertions, statements and proofs. Unsigned text is refused by every verifier; claims under a good
 /// signature are accepted only where they are about this request, now.
 pub fn jws(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {

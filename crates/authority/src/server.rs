@@ -92,7 +92,7 @@ pub struct Settings {
     pub login_window: i64,
     /// Wrong redemptions of one code before it is dead. SPEC: N-AC-02
     pub code_attempts: u32,
-    /// Refusals per second that are recorded although nobody proved to be anyone; the rest is only counted.
+    /// Refusals per second that are recorded although the caller proved nothing; the rest is only counted.
     pub anonymous_records: u32,
 }
 

@@ -155,7 +155,7 @@ impl Gateway {
         }
     }
 
-    /// Whether one more refusal of nobody in particular may be written to the ledger this second.
+    /// Whether one more refusal of an unknown caller may be written to the ledger this second.
     pub(crate) fn may_record_anonymous(&self, now: UnixTime) -> bool {
         self.quota.take(now)
     }

@@ -31,7 +31,7 @@ pub struct Settings {
     pub nonce_required: bool,
     /// Most legacy sessions at once, over all servers.
     pub sessions: usize,
-    /// A session nobody has used for this long is closed.
+    /// A session that was not used for this long is closed.
     pub session_idle: Duration,
     /// Most open links (HTTP sessions or child processes) to one upstream.
     pub links: usize,
@@ -45,7 +45,7 @@ pub struct Settings {
     pub capture_timeout: Duration,
     /// Silence after which a waiting stream sends a comment so that intermediaries keep it open.
     pub keep_alive: Duration,
-    /// Refused requests per second that are recorded although nobody could be named; the rest is only counted.
+    /// Refused requests per second that are recorded although the caller is unknown; the rest is only counted.
     pub anonymous_records: u32,
     /// Answer denials with HTTP 403 and an `insufficient_scope` challenge instead of a JSON-RPC error under HTTP 200.
     pub denials_as_http: bool,
@@ -162,7 +162,7 @@ impl Default for Capture {
 }
 
 /// A read that shows the state of what a call changes. The gateway makes it in its own name; its result is kept beside
-/// the record and goes to nobody else.
+/// the record and goes nowhere else.
 #[derive(Clone, Debug)]
 pub struct BeforeAfter {
     /// A tool of the same server that reads.

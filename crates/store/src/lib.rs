@@ -12,13 +12,13 @@
 //! use remit_clock::Clock;
 //! use remit_ledger::record::{ProducerKind, RecordType};
 //! use remit_model::{Moment, TenantId, ToolClass, UnixTime};
-//! use remit_store::{Batch, Config, Draft, JtiKind, Store};
+//! use remit_store::{Batch, Draft, JtiKind, Store};
 //!
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
 //! # runtime.block_on(async {
 //! let dir = tempfile::tempdir()?;
 //! let clock = Clock::manual(Moment::at(1_800_000_000));
-//! let store = Store::open(Config::danger_known_keys(dir.path(), clock))?;
+//! let store = Store::open(remit_testkit::store_config(dir.path(), clock))?;
 //!
 //! // The identifier is used up and the record written, or neither.
 //! let call = || {

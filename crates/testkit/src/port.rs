@@ -11,7 +11,7 @@ static BOUND: Mutex<Vec<Socket>> = Mutex::new(Vec::new());
 
 /// A port for a program that must be told one before it starts. No other program is given it while this process runs.
 ///
-/// A socket is bound to the port and does not listen. The kernel gives a bound port to nobody who asks for any port, and lets
+/// A socket is bound to the port and does not listen. The kernel gives a bound port to no program that asks for any port, and lets
 /// a listener bind it by number, because both sockets have `SO_REUSEADDR`, as every server's listener has.
 pub fn port() -> u16 {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();

@@ -47,7 +47,7 @@ pub(crate) async fn refresh(request: &TokenRequest<'_>) -> Result<Outcome, Rejec
 }
 
 /// The token that follows this one: a function of it under the store's pepper, so that a retry gets the same one, after a
-/// restart and at every replica, and nothing but its hash is stored. Without the pepper nobody can compute it.
+/// restart and at every replica, and nothing but its hash is stored. It cannot be computed without the pepper.
 fn successor(request: &TokenRequest<'_>, presented: &str) -> String {
     URL_SAFE_NO_PAD.encode(request.server.store.keyed_hash("refresh successor", presented.as_bytes()))
 }
@@ -170,7 +170,7 @@ fn issue(
 ) -> Result<Grant, Fault> {
     let server = request.server;
     let mut batch = Batch::new(server.tenant.clone());
-    // INVARIANT: a token is rotated once, whoever comes first; a retry only hands out the successor that there is already.
+    // INVARIANT: a token is rotated once, by the first request; a retry only hands out the successor that there is already.
     if stored.current {
         let renewed = Renewable { renewed: Some(request.now), ..renewable.clone() };
         let next = StoredRefresh {

@@ -111,7 +111,7 @@ pub(crate) fn outward(code: Code, at: At) -> (StatusCode, &'static str) {
         | Code::WidensField
         | Code::WidensLimit
         | Code::WidensDelegation => (bad, "invalid_authorization_details"),
-        // Who sends the request was authenticated before: this is somebody in the chain.
+        // Who sends the request was authenticated before: this is another party of the chain.
         Code::ClientUnknown | Code::AgentQuarantined | Code::AgentRetired | Code::HumanDisabled | Code::HumanUnknown => {
             match at {
                 At::Exchange => (bad, "invalid_request"),

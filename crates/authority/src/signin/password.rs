@@ -27,7 +27,7 @@ pub fn hash_password(password: &str, entropy: &Entropy) -> Result<String, Fault>
 /// Checks passwords, a few at a time.
 pub(crate) struct Passwords {
     slots: Semaphore,
-    /// The hash of nobody's password, verified for unknown names so that they take as long. SPEC: X-11
+    /// The hash of no person's password, verified for unknown names so that they take as long. SPEC: X-11
     nobody: Option<String>,
 }
 

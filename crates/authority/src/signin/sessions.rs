@@ -2,7 +2,7 @@
 //!
 //! Implements AZ-11 and AZ-14: one HttpOnly cookie, set on the first hit and rotated at sign-in. Only people who signed in
 //! are remembered, each in a few browsers: what a browser costs before that, it keeps itself (`seal.rs`). The memory is
-//! per process: a restart asks people to sign in again, and never leaves a session that nobody can end.
+//! per process: a restart asks people to sign in again, and never leaves a session that cannot be ended.
 
 use axum::http::{HeaderMap, header};
 use remit_clock::Entropy;

@@ -1,4 +1,4 @@
-//! Floods by people nobody knows, and quiet widening: what an attacker tried, by name.
+//! Floods by unknown senders, and quiet widening: what an attacker tried, by name.
 
 use crate::{flow::*, world::*};
 use axum::http::StatusCode;
@@ -67,7 +67,7 @@ async fn n_ac_02_a_full_memory_of_proofs_does_not_count_as_a_wrong_attempt_at_a_
         world.post("/oauth/token", &fields(&form), &[("dpop", world.proof(&world.public.dpop))]).await
     };
     redeem(&used).await.access_token();
-    // Whoever has a used code and its key fills the memory: each proof is of what it redeems.
+    // A holder of a used code and its key fills the memory: each proof is of what it redeems.
     for _ in 0..900 {
         redeem(&used).await;
     }
@@ -86,7 +86,7 @@ async fn n_dc_10_a_holder_cannot_give_its_authority_another_purpose() {
     assert_eq!(claims(&kept)["urn:remit:purpose"], "triage", "narrowing does not lose it either");
     let same = world.narrow(&world.planner, &kept, &[("purpose", "triage")]).await.access_token();
     assert_eq!(claims(&same)["urn:remit:purpose"], "triage");
-    // Nor one that nobody gave it at all.
+    // Nor one that was never given to it.
     let bare = text(&world.delegated("alice").await, "access_token").to_owned();
     world.narrow(&world.planner, &bare, &other).await.refused("invalid_request", "request_malformed");
 }

@@ -56,7 +56,7 @@ fn what_an_agent_sends_never_speaks_in_the_pages_voice() {
                 prop_assert_eq!(reply.text.matches("<form").count(), 1);
                 Ok(())
             } else {
-                // A text that nobody could read is refused where it comes in.
+                // An unreadable text is refused where it comes in.
                 let back = reply.location();
                 prop_assert!(query(&back, "remit_code").is_some(), "{}", back);
                 Ok::<(), TestCaseError>(())

@@ -45,7 +45,7 @@ pub(super) struct Verdict<'a> {
     pub(super) latency_ns: u64,
 }
 
-/// Whether whoever asks may ask this: a grant of `evaluate` whose arguments are the question itself.
+/// Checks that the caller holds a grant for `evaluate` that covers this question.
 ///
 /// # Errors
 /// `tool_not_granted`, `argument_not_granted`, `grant_expired`.
@@ -101,7 +101,7 @@ impl<'a> View<'a> {
         result
     }
 
-    /// `agent` and `human` (or `user`), by name or by subject. Whoever is not registered here has nothing.
+    /// `agent` and `human` (or `user`), by name or by subject. A subject that is not registered here has nothing.
     fn subject(&self, evaluation: &Evaluation) -> Result<Principal, Refusal> {
         let kind = match evaluation.subject.kind.as_str() {
             "agent" => PrincipalKind::Agent,

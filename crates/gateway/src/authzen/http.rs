@@ -266,7 +266,7 @@ impl Desk<'_> {
         }
     }
 
-    /// Records and answers a request of somebody known that is not evaluated.
+    /// Records and answers a request of a known caller that is not evaluated.
     async fn refuse(&self, caller: &Caller, refusal: Refusal) -> Response {
         let (snapshot, now) = (self.gateway.store.snapshot(), self.gateway.clock.now());
         let asking = Asking {

@@ -65,7 +65,7 @@ impl Asking<'_> {
             facts.input = facts.input.take().or_else(|| serde_json::to_value(question).ok());
         }
         draft.committed.retain(|(path, _)| path != "/decision/reason");
-        // A reason that no policy gave names whoever was asked about, and the asker chooses that name.
+        // A reason that no policy gave names the subject of the question, and the caller chooses that name.
         if let (Some(facts), Some(reason)) = (&mut draft.decision, unasked) {
             draft.committed.push(("/decision/reason".to_owned(), json!(reason)));
             facts.explanation = Some("No policy was asked; the reason is kept beside the log.".to_owned());

@@ -225,7 +225,7 @@ impl Identified {
         let era = match headers::check(&self.headers, &message) {
             Ok(era) => era,
             Err(refusal) => {
-                // Whoever got this far speaks the stateless era, or tried to.
+                // A client that got this far speaks the stateless era, or tried to.
                 return self.refuse(refusal, Some(Revision::V2026July), Some(&message)).await;
             }
         };

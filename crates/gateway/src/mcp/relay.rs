@@ -78,7 +78,7 @@ pub(crate) fn input_request(call: &McpCall, request: &Request, restricted: bool)
     asked.then(|| question::input_request(request)).flatten()
 }
 
-/// Answers what an upstream asks when there is nobody to ask.
+/// Answers what an upstream asks when there is no client to ask.
 pub(crate) async fn decline(link: &Arc<Link>, message: Incoming) {
     let Incoming::Request(request) = message else { return };
     let outcome = match request.method.as_str() {

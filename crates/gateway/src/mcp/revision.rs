@@ -1,4 +1,4 @@
-//! The two eras of the protocol and how a message of one is said in the other.
+//! The two eras of the protocol, and how a message of one is written in the other.
 //!
 //! 2025-11-25 and 2025-06-18 open a session with `initialize`; 2026-07-28 is stateless and says everything in each
 //! request's `_meta`. Requests and results are otherwise the same, so adapting is adding or removing a few members.

@@ -1,7 +1,7 @@
 //! Sessions of the older era: a name for a conversation, never an authority.
 //!
 //! SPEC: MG-13, MG-16, N-MG-14, N-MG-18: a session belongs to the party that opened it, by the chain it held; every
-//! request is identified anew. The map is bounded and forgets what nobody uses.
+//! request is identified anew. The map is bounded and forgets idle sessions.
 
 use crate::{
     mcp::{
@@ -57,7 +57,7 @@ struct Running {
     restricted: bool,
 }
 
-/// What is recorded when nobody uses a session any more.
+/// What is recorded when a session ends because it was idle.
 struct CloseRecord {
     draft: Draft,
     why: &'static str,
@@ -256,7 +256,7 @@ impl Sessions {
         sessions.into_keys().collect()
     }
 
-    /// Takes out the sessions nobody uses.
+    /// Takes out idle sessions.
     pub(crate) fn sweep(&self, now_ns: u64) -> Vec<Arc<Session>> {
         sweep(&mut lock(&self.map), now_ns.saturating_sub(self.idle_ns))
     }

@@ -1,4 +1,4 @@
-//! Work that is done where it is waited for, and goes on by itself when nobody waits any more.
+//! A future that is polled in place and, if dropped before its end, continues on the runtime.
 
 use std::{
     fmt,
@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Runs inside whoever awaits it, which costs no task; dropped before its end, it becomes a task of its own.
+/// Runs inside the future that awaits it, which costs no task; dropped before its end, it becomes a task of its own.
 pub(crate) struct DetachOnDrop(Option<Work>);
 
 impl DetachOnDrop {

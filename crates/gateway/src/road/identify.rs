@@ -120,7 +120,7 @@ impl Gatekeeper {
         let current = token.current(Principals::new(&settings.issuer, &snapshot)).map_err(|refusal| {
             // The token of someone who may not act any more, or was erased, is not kept in memory either.
             self.tokens.remove(&digest);
-            // Used up is its proof nevertheless: nobody may send the request again once they may act. When there is no room
+            // Used up is its proof nevertheless: the request must not be sent again once the caller may act. When there is no room
             // left, this cannot be promised; the request is refused in any case.
             let _ = self.refused.remember(&proof, now);
             known(refusal)
@@ -181,7 +181,7 @@ impl Gatekeeper {
             return Err(Refusal::new(Code::DpopKeyMismatch, "the token is bound to no key; this server takes only bound tokens"));
         };
         if credential.scheme == Scheme::Bearer {
-            // SPEC: DP-11: whoever sends a bound token as Bearer shows no key.
+            // SPEC: DP-11: a caller that sends a bound token as Bearer shows no key.
             return Err(Refusal::new(
                 Code::DpopProofMissing,
                 "the token is bound to a key and must be sent with the `DPoP` scheme and a proof",

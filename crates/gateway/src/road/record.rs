@@ -95,7 +95,7 @@ impl RequestRecord {
         }
     }
 
-    /// Somebody whose token did not even verify.
+    /// A caller whose token did not verify.
     pub(crate) fn anonymous(&mut self) {
         let mut party = Party::new(PartyKind::ExternalAgent, "urn:remit:unknown", "unidentified");
         party.grant = GrantFacts::default();

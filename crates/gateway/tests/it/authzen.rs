@@ -1,4 +1,4 @@
-//! The decision point: what AuthZEN says of the wire, and what nobody may get out of it.
+//! The decision point: what AuthZEN says of the wire, and what no caller may get out of it.
 
 use crate::world::{Client, NOW, Reply, Wish, World, agent, key};
 use hyper::{Method, StatusCode};
@@ -14,7 +14,7 @@ struct Point {
     at: String,
 }
 
-/// Nobody may pay more than 100, and prose is not to be asked for.
+/// No agent may pay more than 100, and prose is not to be asked for.
 const POLICY: &str = r#"
 @id("all") permit (principal, action, resource);
 @id("payments") @reason("More than 100 was to be paid.")

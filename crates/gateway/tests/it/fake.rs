@@ -33,7 +33,7 @@ pub(crate) struct State_ {
     pub(crate) seen: Mutex<Vec<Seen>>,
     /// Lets `slow` go on.
     pub(crate) release: Notify,
-    /// `hang` noticed that nobody waits any more.
+    /// `hang` noticed that the caller no longer waits.
     pub(crate) abandoned: AtomicBool,
     /// Forget the session at the next call.
     pub(crate) forget: AtomicBool,

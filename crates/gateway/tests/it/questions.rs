@@ -223,7 +223,7 @@ async fn a_child_asks_the_caller_of_its_only_call() {
     let params = json!({"name": "question", "arguments": {}, "requestState": state(&first), "inputResponses": accept()});
     let done = client.modern("tools/call", params).await;
     assert_eq!(done.result()["structuredContent"]["answer"]["action"], "accept");
-    // With two calls under way, nobody knows who is to be asked.
+    // With two calls under way, the one to ask is unknown.
     let (headers, body) = client.modern_request("tools/call", json!({"name": "progress", "arguments": {}}));
     let _busy = client.raw(Method::POST, headers, &body.to_string()).await;
     let reply = client.call("question", json!({})).await;

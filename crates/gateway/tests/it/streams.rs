@@ -1,4 +1,4 @@
-//! Streams: written through as they come, watched while they last, cancelled when nobody listens.
+//! Streams: written through as they come, watched while they last, cancelled when the reader is gone.
 
 use crate::world::{World, eventually, next_event};
 use http_body_util::BodyExt;

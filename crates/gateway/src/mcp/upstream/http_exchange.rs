@@ -29,7 +29,7 @@ pub(crate) struct HttpExchange {
     progress: Option<Value>,
     stage: Stage,
     resumption: Resumption,
-    /// Tell the upstream when nobody waits any more.
+    /// Tell the upstream when the caller no longer waits.
     cancels: bool,
 }
 

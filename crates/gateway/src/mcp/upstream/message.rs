@@ -95,7 +95,7 @@ pub(crate) struct Outgoing<'a> {
 }
 
 impl<'a> Outgoing<'a> {
-    /// Without arguments of a caller, on behalf of nobody who could be asked anything.
+    /// Without arguments of a caller, on behalf of no client that could be asked anything.
     pub(crate) fn bare(method: &'a str, params: Map<String, Value>) -> Self {
         Self { method, params, arguments: None, client: None, mirrored: None }
     }

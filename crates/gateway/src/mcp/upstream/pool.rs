@@ -162,7 +162,7 @@ impl Pool {
         Ok(Arc::clone(&slot.cell))
     }
 
-    /// Closes links nobody has used since this time.
+    /// Closes links that were not used since this time.
     pub(crate) fn sweep(&self, before_ns: u64) {
         let mut slots = self.lock();
         let idle: Vec<_> = slots
@@ -198,7 +198,7 @@ impl Pool {
     }
 
     /// Drops a link that the upstream does not know any more, and what was learnt about an upstream that no longer behaves
-    /// so. A link that somebody else has opened in its place stays.
+    /// so. A link that another caller has opened in its place stays.
     pub(crate) fn forget(&self, key: &LinkKey, link: &Arc<Link>) {
         let mut slots = self.lock();
         if slots.get(key).is_some_and(|slot| slot.cell.get().is_some_and(|kept| Arc::ptr_eq(kept, link))) {

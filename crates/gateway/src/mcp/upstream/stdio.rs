@@ -329,15 +329,15 @@ impl Inner {
         if let Some(Waiting { sender, progress }) = found
             && let Some(arrived) = arrival(message, id, progress.as_ref())
         {
-            // A caller that does not keep up loses messages on the way; the last place is kept for its answer, so that nobody
-            // else who talks to this child waits for it.
+            // A caller that does not keep up loses messages on the way; the last place is kept for its answer, so that no
+            // other caller of this child waits for it.
             if matches!(arrived, ExchangeEvent::Answer(_)) || sender.capacity() > 1 {
                 let _ = sender.try_send(arrived);
             }
         }
     }
 
-    /// Without a listener, or with one that does not keep up, what belongs to nobody is dropped. A question without a listener is
+    /// Without a listener, or with one that does not keep up, a message without a caller is dropped. A question without a listener is
     /// part of the one request under way: the child does not say to which it belongs.
     fn unsolicited(self: &Arc<Self>, message: Message) {
         let incoming = match message {
@@ -357,7 +357,7 @@ impl Inner {
         }
     }
 
-    /// Hands a question of the child to the one request under way. Among several, nobody knows who is to be asked.
+    /// Hands a question of the child to the one request under way. Among several, the one to ask is unknown.
     fn question(self: &Arc<Self>, request: Request) {
         let refused = {
             let waiting = self.waiting();
