@@ -17,6 +17,7 @@ mod generated;
 mod interop;
 mod layers;
 mod profile;
+mod prose;
 mod run;
 mod setup;
 mod sizes;
@@ -42,7 +43,7 @@ cargo xtask CHORE
             no crate has more import circles between its files than the table in layers.rs says
   sizes     no source file is longer than its budget
   words     no committed file names a machine's path or a package registry's host; no test waits for a fixed time without a
-            reason, or lets go of a port before it is used
+            reason, or lets go of a port before it is used; comments and pages name who acts
   docs      links lead somewhere, crates say what they are, the documents every project needs are there
   docs-share  public functions are documented, say when they fail, and each crate shows an example
   deny      bans, licences and sources of every dependency, as deny.toml says

@@ -3,7 +3,7 @@
 //!
 //! A clone must build wherever it lies, through whichever registry or mirror its owner has set up.
 
-use crate::{run, sizes};
+use crate::{prose, run, sizes};
 use anyhow::Result;
 use std::fs;
 
@@ -44,6 +44,7 @@ pub(crate) fn check() -> Result<()> {
         if file.extension().is_some_and(|kind| kind == "rs") {
             findings.extend(races(&text, sizes::is_test(file)).map(|(line, what)| format!("{}:{line}: {what}", file.display())));
         }
+        findings.extend(prose::pronouns(file, &text));
         for (number, line) in text.lines().enumerate() {
             let place = || format!("{}:{}", file.display(), number + 1);
             findings.extend(
