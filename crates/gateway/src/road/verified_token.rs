@@ -50,7 +50,7 @@ impl VerifiedToken {
         self.actors.last().unwrap_or(&self.root)
     }
 
-    /// Whether the caller is an agent on its own account: nobody signed in for it, its registered ceiling is all it may have.
+    /// Whether the caller is an agent on its own account: no person signed in for it, and its registered ceiling is all it may have.
     pub(crate) fn is_for_itself(&self) -> bool {
         self.actors.is_empty() && self.root.kind() == PrincipalKind::Agent
     }

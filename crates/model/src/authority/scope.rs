@@ -54,7 +54,7 @@ fn resolve<'s>(token: &'s str, servers: &[&'s Server]) -> Result<(&'s str, &'s s
     Err(unknown(format!("{} has no action {}", quote(id), quote(action))))
 }
 
-/// Whether a server has an action of this name. One without any tool rule is one whose tools nobody listed: any name may be a tool of
+/// Whether a server has an action of this name. One without any tool rule has no list of tools: any name may be a tool of
 /// it.
 fn is_known(server: &Server, action: &str) -> bool {
     server.tools.is_empty() || server.tools.contains_key(action) || action.strip_prefix(METHOD).is_some_and(|m| !m.is_empty())

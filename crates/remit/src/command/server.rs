@@ -74,7 +74,7 @@ fn described(offered: &[Value]) -> Vec<Offered> {
 }
 
 /// SPEC: MCP `ToolAnnotations`: `readOnlyHint` is false and `destructiveHint` true where they are not given. What is not said at
-/// all is not taken for a word: `execute` is the class of a tool that nobody describes.
+/// all is not taken for a word: `execute` is the class of an undescribed tool.
 fn class(annotations: &Value) -> (ToolClass, &'static str) {
     let hint = |name: &str| annotations.get(name).and_then(Value::as_bool);
     match (hint("readOnlyHint"), hint("destructiveHint")) {
