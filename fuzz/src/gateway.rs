@@ -156,7 +156,7 @@ pub fn streams(bytes: &[u8]) {
 /// Events as the standard has them: the whole text at once, line by line. SPEC: WHATWG HTML §9.2.6
 fn reference(stream: &[u8]) -> Vec<events::Event> {
     let mut lines: Vec<Vec<u8>> = vec![Vec::new()];
-    let mut rest = stream;
+    let mut rest = stream.strip_prefix(b"\xef\xbb\xbf").unwrap_or(stream);
     while let Some((first, after)) = rest.split_first() {
         rest = if *first == b'\r' { after.strip_prefix(b"\n").unwrap_or(after) } else { after };
         match first {

@@ -1,6 +1,6 @@
 //! Reads `text/event-stream` piece by piece, without waiting for its end.
 //!
-//! SPEC: WHATWG HTML "Server-sent events" §9.2.6. `event` does not matter to MCP.
+//! SPEC: WHATWG HTML "Server-sent events" §9.2.5, §9.2.6. `event` does not matter to MCP.
 
 use std::time::Duration;
 
@@ -24,11 +24,12 @@ pub(crate) struct Reader {
     after_cr: bool,
     limit: usize,
     retry: Option<Duration>,
+    begun: bool,
 }
 
 impl Reader {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { line: Vec::new(), event: Event::default(), has_data: false, after_cr: false, limit, retry: None }
+        Self { line: Vec::new(), event: Event::default(), has_data: false, after_cr: false, limit, retry: None, begun: false }
     }
 
     /// How long the upstream wants us to wait before the stream is resumed.
@@ -67,6 +68,9 @@ impl Reader {
     }
 
     fn end_of_line(&mut self, line: &[u8]) -> Option<Event> {
+        // Some servers on Windows write a byte order mark first.
+        let line =
+            if std::mem::replace(&mut self.begun, true) { line } else { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) };
         if line.is_empty() {
             let has_data = std::mem::take(&mut self.has_data);
             let event = std::mem::take(&mut self.event);
@@ -118,6 +122,11 @@ mod tests {
         assert_eq!(read(&[b"data: a\r\ndata:b\r\n\r\n"]), [b"a\nb"]);
         assert_eq!(read(&[b"data: a\r\rdata: c\n\n"]), [b"a".to_vec(), b"c".to_vec()]);
         assert_eq!(read(&[b": comment\n\n: x\n\n"]), Vec::<Vec<u8>>::new());
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_the_first_line_is_no_part_of_it() {
+        assert_eq!(read(&[b"\xef\xbb", b"\xbfdata: a\n\n\xef\xbb\xbfdata: b\n\n"]), [b"a"]);
     }
 
     #[test]
