@@ -4,7 +4,11 @@ use crate::world::{Client, Wish, World, eventually, next_event, whole};
 use hyper::Method;
 use remit_gateway::Upstream;
 use serde_json::json;
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    time::Duration,
+};
 
 const CHILD: &str = include_str!("child.py");
 
@@ -115,35 +119,39 @@ async fn launched(change: impl FnOnce(&mut remit_gateway::Settings) + 'static) -
     Wish { upstream: Some(upstream), ..Wish::new(true) }.settings(change).build().await
 }
 
-/// Processes of the groups that this process started, zombies included.
-fn descendants() -> Vec<String> {
-    let own = std::process::id();
-    let stat = |entry: fs::DirEntry| fs::read_to_string(entry.path().join("stat")).ok();
-    let all: Vec<(u32, u32, u32, String)> = fs::read_dir("/proc")
-        .unwrap()
-        .filter_map(|entry| stat(entry.unwrap()))
-        .filter_map(|stat| {
-            let (pid, rest) = stat.split_once(" (").unwrap();
-            let fields: Vec<&str> = rest.rsplit_once(") ").unwrap().1.split(' ').collect();
-            Some((pid.parse().ok()?, fields[1].parse().ok()?, fields[2].parse().ok()?, stat.clone()))
-        })
-        .collect();
-    let groups: Vec<u32> = all.iter().filter(|process| process.1 == own).map(|process| process.0).collect();
-    all.into_iter().filter(|process| groups.contains(&process.2)).map(|process| process.3).collect()
+/// The process group of a server, from its own word for its process id.
+fn group(reply: &crate::world::Reply) -> (u64, String) {
+    let pid = reply.result()["structuredContent"]["pid"].as_u64().unwrap();
+    (pid, stat(pid).unwrap().1)
+}
+
+/// State and process group of a process.
+fn stat(pid: u64) -> Option<(String, String)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ').map(str::to_owned);
+    Some((fields.next()?, fields.nth(1)?))
+}
+
+/// The processes that are left of these groups, zombies included.
+fn left(groups: &BTreeSet<String>) -> Vec<u64> {
+    let all = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    all.filter(|pid| stat(*pid).is_some_and(|(_, group)| groups.contains(&group))).collect()
 }
 
 #[tokio::test]
 async fn a_hundred_sessions_behind_a_launcher_leave_no_process() {
     let world = launched(|_| {}).await;
+    let mut groups = BTreeSet::new();
     for _ in 0..100 {
         let mut client = world.all();
         client.initialize().await.result();
-        client.legacy_call("pid", json!({})).await.result();
+        groups.insert(group(&client.legacy_call("pid", json!({})).await).1);
         let deleted = client.raw(Method::DELETE, client.headers(&Method::DELETE), "").await;
         assert_eq!(deleted.status(), 204);
     }
     world.gate.close().await;
-    assert_eq!(descendants(), Vec::<String>::new());
+    assert_eq!(groups.len(), 100, "each session has a group of its own");
+    assert_eq!(left(&groups), [] as [u64; 0]);
 }
 
 #[tokio::test]
@@ -151,16 +159,15 @@ async fn whatever_ends_a_link_ends_the_whole_group() {
     // Eviction, idleness, the launcher's own end, and the end of the gateway.
     let world = launched(|settings| settings.links = 1).await;
     let (planner, helper) = (world.all(), world.helper(world.grant(json!({"actions": ["*"]}))));
-    let pid = |reply: crate::world::Reply| reply.result()["structuredContent"]["pid"].as_u64().unwrap();
-    let evicted = pid(planner.call("pid", json!({})).await);
-    let killed = pid(helper.call("pid", json!({})).await);
-    gone(evicted).await;
+    let evicted = group(&planner.call("pid", json!({})).await);
+    let killed = group(&helper.call("pid", json!({})).await);
+    gone(evicted.0).await;
     helper.call("die", json!({})).await.refused(200, "upstream_unavailable");
-    gone(killed).await;
-    let last = pid(planner.call("pid", json!({})).await);
+    gone(killed.0).await;
+    let last = group(&planner.call("pid", json!({})).await);
     world.gate.close().await;
-    gone(last).await;
-    assert_eq!(descendants(), Vec::<String>::new());
+    gone(last.0).await;
+    assert_eq!(left(&BTreeSet::from([evicted.1, killed.1, last.1])), [] as [u64; 0]);
 }
 
 async fn gone(pid: u64) {
