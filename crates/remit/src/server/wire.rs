@@ -162,18 +162,7 @@ fn mount(
             ..authority::Settings::default()
         },
     });
-    let mut settings = gateway::Settings::new(&issuer);
-    settings.tenant = store.tenant().clone();
-    settings.hosts.extend(config.server.allowed_hosts.iter().cloned());
-    settings.origins.extend(config.server.allowed_origins.iter().cloned());
-    settings.nonce_required = config.agents.require_dpop_nonce;
-    settings.clock_required = config.ledger.clock_required;
-    settings.guard = guard(&routes);
-    settings.authzen =
-        servers.iter().find(|server| config.authzen.enabled && server.id.as_str() == gateway::AUTHZEN).map(|server| {
-            let reads_in_outage = config.ledger.on_outage.reads == config::Reads::Serve;
-            gateway::Authzen { server: Arc::clone(server), reads_in_outage }
-        });
+    let settings = gateway_settings(loaded, store, servers, &routes);
     let gateway = gateway::Gateway::new(gateway::Parts {
         store: store.clone(),
         policy: Arc::clone(policy),
@@ -202,6 +191,24 @@ fn mount(
         .merge(gateway::router(Arc::clone(&gateway)))
         .merge(remit_console::router(Arc::clone(&console)));
     (router, gateway, console)
+}
+
+/// What the configuration says to the gateway as a whole.
+fn gateway_settings(loaded: &Loaded, store: &Store, servers: &[Arc<Server>], routes: &[Route]) -> gateway::Settings {
+    let config = &loaded.config;
+    let mut settings = gateway::Settings::new(&config.server.public_url);
+    settings.tenant = store.tenant().clone();
+    settings.hosts.extend(config.server.allowed_hosts.iter().cloned());
+    settings.origins.extend(config.server.allowed_origins.iter().cloned());
+    settings.nonce_required = config.agents.require_dpop_nonce;
+    settings.clock_required = config.ledger.clock_required;
+    settings.guard = guard(routes);
+    let point = servers.iter().find(|server| config.authzen.enabled && server.id.as_str() == gateway::AUTHZEN);
+    settings.authzen = point.map(|server| {
+        let reads_in_outage = config.ledger.on_outage.reads == config::Reads::Serve;
+        gateway::Authzen { server: Arc::clone(server), reads_in_outage }
+    });
+    settings
 }
 
 /// The nonces of this process, for both kinds of endpoint. What an earlier process accepted is not remembered.
