@@ -91,8 +91,9 @@ fn a_log_record_joins_the_trace_of_its_request() {
 /// The published record with another clock.
 fn with_clock(record: &Record, status: &str, bound: u64) -> Record {
     let mut value = record.value().clone();
-    value["time"]["clock_status"] = json!(status);
-    value["time"]["error_bound_ns"] = json!(bound.to_string());
+    for (member, text) in [("/time/clock_status", status.to_owned()), ("/time/error_bound_ns", bound.to_string())] {
+        *value.pointer_mut(member).unwrap() = json!(text);
+    }
     Record::parse(&remit_model::json::canonical(&value)).unwrap()
 }
 
