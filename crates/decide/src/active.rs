@@ -4,7 +4,8 @@
 //! same code and the same words at each of them.
 
 use crate::principal::{Principals, Registered};
-use remit_model::{Agent, AgentStatus, Code, Human, HumanStatus, Principal, Refusal};
+use remit_model::{Agent, AgentId, AgentStatus, Code, Human, HumanStatus, Principal, PrincipalKind, Refusal};
+use remit_store::{Party, Precondition};
 
 /// Names a token and what it descends from, for revocations.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +49,49 @@ pub fn token(world: Principals<'_>, token: &TokenIds<'_>) -> Result<(), Refusal>
         return Err(Refusal::new(Code::TokenRevoked, "the token, or one it descends from, was revoked"));
     }
     Ok(())
+}
+
+/// What must still hold when the batch of a decision is committed: every party may act, and neither the token, one above it,
+/// nor the chain was revoked. The decision was made on a snapshot, which may be out of date by then.
+///
+/// # Errors
+/// As [`principal`], for a principal that nobody of this name can be registered as.
+pub fn at_commit<'p>(
+    world: Principals<'_>,
+    parties: impl IntoIterator<Item = &'p Principal>,
+    token: &TokenIds<'_>,
+) -> Result<Precondition, Refusal> {
+    let parties = parties.into_iter().map(|party| named(world, party).ok_or_else(|| unknown(world, party)));
+    Ok(Precondition::Active {
+        parties: parties.collect::<Result<_, _>>()?,
+        // Without a token of its own a batch still ends with its chain.
+        tokens: Some(token.jti).filter(|jti| !jti.is_empty()).into_iter().map(str::to_owned).chain(token.ancestors.iter().cloned()).collect(),
+        txn: token.txn.to_owned(),
+    })
+}
+
+/// Why a batch with [`at_commit`] was refused, asked of the world after it.
+pub fn lost(world: Principals<'_>, parties: &[Party], tokens: &[String], txn: &str) -> Refusal {
+    let stopped = parties.iter().find_map(|party| {
+        let principal = match party {
+            Party::Agent(id) => Principal::agent(world.issuer, id),
+            Party::Human(name) => Principal::human(world.issuer, name),
+        };
+        self::principal(world, &principal).err()
+    });
+    let (jti, ancestors) = tokens.split_first().map_or(("", tokens), |(jti, ancestors)| (jti.as_str(), ancestors));
+    let revoked = || token(world, &TokenIds { jti, ancestors, txn }).err();
+    stopped.or_else(revoked).unwrap_or_else(|| {
+        Refusal::new(Code::TokenRevoked, "while this was decided, someone in the chain was stopped or a token revoked")
+    })
+}
+
+fn named(world: Principals<'_>, principal: &Principal) -> Option<Party> {
+    let name = principal.name_at(world.issuer)?;
+    match principal.kind() {
+        PrincipalKind::Agent => AgentId::parse(name).ok().map(Party::Agent),
+        PrincipalKind::Human => Some(Party::Human(name.to_owned())),
+    }
 }
 
 /// Checks that a registered agent may act.

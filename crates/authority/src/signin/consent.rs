@@ -30,7 +30,10 @@ use axum::{
     body::Body,
     http::{Response, StatusCode},
 };
-use remit_decide::active;
+use remit_decide::{
+    Principals,
+    active::{self, TokenIds},
+};
 use remit_ledger::record::{HumanInLoop, RecordType};
 use remit_model::{
     Agent, AgentId, Authority, Chain, Clauses, Code, Fault, Human, Part, Principal, Refusal, Sentence, UnixTime, display,
@@ -332,12 +335,16 @@ pub(crate) async fn decide(server: &Server, incoming: Incoming) -> Response<Body
 /// The code, durable with the record of the approval before it leaves. SPEC: AZ-12, AZ-13, X-12
 async fn hand_over(server: &Server, entry: Entry<'_>, shown: Shown, now: UnixTime) -> Result<String, Rejection> {
     let Shown { client, back, consented, .. } = shown;
-    parties(&server.store.snapshot(), &client, &consented.user)?;
+    let snapshot = server.store.snapshot();
+    parties(&snapshot, &client, &consented.user)?;
+    let (person, agent) = (Principal::human(&server.issuer, &consented.user), Principal::agent(&server.issuer, &client));
+    let no_token = TokenIds { jti: "", ancestors: &[], txn: "" };
+    let standing = active::at_commit(Principals::new(&server.issuer, &snapshot), [&person, &agent], &no_token)?;
     let code = server.entropy.token(32);
     let stored = StoredCode {
         hash: server.store.keyed_hash("code", code.as_bytes()),
         client: client.subject(),
-        subject: Principal::human(&server.issuer, &consented.user),
+        subject: person,
         payload: serde_json::to_value(&consented).map_err(Fault::new)?,
         expires: now.plus(server.settings.code),
         used: None,
@@ -345,7 +352,7 @@ async fn hand_over(server: &Server, entry: Entry<'_>, shown: Shown, now: UnixTim
     };
     let shown = json!({"agent": client.subject(), "authority": consented.authority.to_value(), "until": consented.until});
     let record = entry.happened(RecordType::Approval).commit("/approval/shown", shown);
-    let batch = Batch::new(server.tenant.clone()).change(Change::PutCode(stored)).record(record);
+    let batch = Batch::new(server.tenant.clone()).require(standing).change(Change::PutCode(stored)).record(record);
     issue::commit(server, &entry.attempt.once, None, batch).await?;
     Ok(redirect::with(&back.redirect_uri, &[("code", &code)], back.state.as_deref(), &server.issuer))
 }

@@ -18,6 +18,10 @@ use axum::{
     body::Body,
     http::{HeaderMap, HeaderValue, Response, StatusCode, header},
 };
+use remit_decide::{
+    Principals,
+    active::{self, TokenIds},
+};
 use remit_model::{Code, Fault, Refusal};
 use remit_store::{Applied, ApplyError, Batch, Change, JtiKind, Precondition, StoredToken};
 use remit_token::{access, nested_act};
@@ -67,6 +71,12 @@ pub(crate) async fn refuse(
 
 /// Signs the token and commits the batch that makes it so.
 async fn issue(server: &Server, entry: Entry<'_>, grant: Grant) -> Result<Value, Rejection> {
+    // INVARIANT: no token is issued after the record that stops one of its parties or revokes what it comes from. The decision
+    // looked at a snapshot; this is asked again at the commit. SPEC: DC-13
+    let snapshot = server.store.snapshot();
+    let (parent, above) = grant.ancestors.split_first().map_or(("", &[][..]), |(parent, above)| (parent.as_str(), above));
+    let source = TokenIds { jti: parent, ancestors: above, txn: &grant.chain.id };
+    let standing = active::at_commit(Principals::new(&server.issuer, &snapshot), grant.chain.parties(), &source)?;
     let claims = claims(server, &grant);
     let token = access::mint(&server.keys.signing, &claims)?;
     let record = entry.issued(&grant, &claims);
@@ -97,6 +107,7 @@ async fn issue(server: &Server, entry: Entry<'_>, grant: Grant) -> Result<Value,
     };
     let mut batch = Batch::new(server.tenant.clone());
     batch.require = grant.requires;
+    batch.require.push(standing);
     batch.changes = grant.changes;
     let batch = batch.change(Change::IssueToken(Arc::new(stored))).record(record);
     commit(server, &entry.attempt.once, entry.check, batch).await?;
@@ -147,15 +158,18 @@ pub(crate) async fn commit(
     if let Some(check) = check {
         batch = server.pinned.pin(&check.bundle, batch);
     }
-    let applied = server.store.apply(batch).await.map_err(refused_by_store)?;
+    let applied = server.store.apply(batch).await.map_err(|error| refused_by_store(server, error))?;
     if let Some(check) = check {
         server.pinned.kept(check.bundle.digest());
     }
     Ok(applied)
 }
 
-fn refused_by_store(error: ApplyError) -> Rejection {
+fn refused_by_store(server: &Server, error: ApplyError) -> Rejection {
     let refusal = match error {
+        ApplyError::Conflict(Precondition::Active { parties, tokens, txn }) => {
+            active::lost(Principals::new(&server.issuer, &server.store.snapshot()), &parties, &tokens, &txn)
+        }
         ApplyError::Conflict(Precondition::Once { kind: JtiKind::ClientAssertion, .. }) => {
             Refusal::new(Code::AssertionReplayed, "this client assertion was used before")
         }

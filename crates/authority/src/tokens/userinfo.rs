@@ -21,9 +21,12 @@ use axum::{
     body::Body,
     http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts},
 };
-use remit_decide::Principals;
+use remit_decide::{
+    Principals,
+    active::{self, TokenIds},
+};
 use remit_ledger::record::RecordType;
-use remit_model::{Code, Fault, Principal, Refusal, UnixTime};
+use remit_model::{Chain, Code, Fault, Principal, Refusal, UnixTime};
 use remit_store::{Batch, Snapshot};
 use remit_token::access::AccessToken;
 use serde_json::{Value, json};
@@ -82,7 +85,11 @@ async fn answer(server: &Server, attempt: Attempt, parts: &Parts, shown: &Shown)
 async fn profile(server: &Server, attempt: &Attempt, shown: &Shown) -> Result<Value, Rejection> {
     let Shown { snapshot, token, facts, .. } = shown;
     if token.aud != server.issuer {
-        return Err(Refusal::new(Code::TokenAudienceWrong, "the token is for another resource").into());
+        let reason = format!(
+            "the token is for {}; for userinfo, refresh with `resource` set to {}, or with `scope` set to `openid` alone",
+            token.aud, server.issuer
+        );
+        return Err(Refusal::new(Code::TokenAudienceWrong, reason).into());
     }
     let sub_agent = token.act.as_ref().is_some_and(|actor| actor.act.is_some());
     if sub_agent || !token.scope.split(' ').any(|scope| scope == "openid") {
@@ -91,7 +98,10 @@ async fn profile(server: &Server, attempt: &Attempt, shown: &Shown) -> Result<Va
     let principal = Principal::local(&server.issuer, &token.sub);
     let human = Principals::new(&server.issuer, snapshot).human(&principal).ok_or_else(no_longer)?;
     let record = Entry { tenant: &server.tenant, attempt, facts, check: None }.happened(RecordType::Decision);
-    issue::commit(server, &[], None, Batch::new(server.tenant.clone()).record(record)).await?;
+    let ids = TokenIds { jti: &token.jti, ancestors: &token.ancestors, txn: &token.txn };
+    let parties = facts.chain.iter().flat_map(Chain::parties);
+    let standing = active::at_commit(Principals::new(&server.issuer, snapshot), parties, &ids)?;
+    issue::commit(server, &[], None, Batch::new(server.tenant.clone()).require(standing).record(record)).await?;
     Ok(json!({"sub": token.sub, "name": human.display_name}))
 }
 

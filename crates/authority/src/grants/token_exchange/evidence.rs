@@ -10,7 +10,7 @@ use crate::{
     tokens::record::hash,
 };
 use remit_model::{AgentId, Code, EdgeProof, Fault, Principal, Refusal, UnixTime, json};
-use remit_store::{JtiKind, StoredToken};
+use remit_store::{JtiKind, Precondition, StoredToken};
 use remit_token::{
     Delegation, Skew,
     access::AccessToken,
@@ -85,6 +85,8 @@ pub(crate) struct Evidence {
     /// Plain facts for the record. SPEC: TX-12
     pub(crate) facts: Vec<(&'static str, Value)>,
     pub(crate) once: Vec<Once>,
+    /// What must hold at the commit besides the standing of the chain.
+    pub(crate) requires: Vec<Precondition>,
 }
 
 /// SPEC: TX-01, N-TX-04
@@ -165,6 +167,7 @@ async fn named(request: &TokenRequest<'_>, subject: &str, actor: &str) -> Result
             ("actor_token_hash", json::label(actor.digest()).into()),
         ],
         once: Vec::new(),
+        requires: vec![Precondition::Active { parties: Vec::new(), tokens: vec![actor.jti.clone()], txn: actor.txn.clone() }],
         ancestors: ancestors(&token)?,
         auth_time: token.auth_time,
         purpose: token.purpose.clone(),
@@ -204,6 +207,7 @@ async fn stated(request: &TokenRequest<'_>, compact: &str) -> Result<Evidence, R
             ("statement_jti_hash", hash(statement.jti()).into()),
             ("subject_token_hash", hash(compact).into()),
         ],
+        requires: Vec::new(),
         once: vec![Once {
             kind: JtiKind::Statement,
             key: format!("{} {}", statement.jkt(), statement.jti()),
@@ -252,6 +256,7 @@ async fn called(request: &TokenRequest<'_>, subject: &str, proof: &str) -> Resul
         })),
         facts: vec![("proved_by", "dpop_at_call".into()), subject_hash(&token)],
         // SPEC: N-DC-18: one call proves one hop.
+        requires: Vec::new(),
         once: vec![Once {
             kind: JtiKind::DpopAtCall,
             key: format!("{} {}", seen.jkt(), seen.jti),
@@ -271,6 +276,7 @@ async fn narrowed(request: &TokenRequest<'_>, subject: &str) -> Result<Evidence,
         kind: ExchangeKind::Narrow,
         facts: vec![("proved_by", "holder".into()), subject_hash(&token)],
         once: Vec::new(),
+        requires: Vec::new(),
         ancestors: ancestors(&token)?,
         auth_time: token.auth_time,
         purpose: token.purpose.clone(),

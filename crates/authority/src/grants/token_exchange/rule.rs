@@ -89,7 +89,7 @@ struct Terms {
 
 impl Terms {
     fn grant(self, world: &World<'_>, exchange: &Exchange<'_>, chain: Chain, jkt: String, record_type: RecordType) -> Grant {
-        let Evidence { parent, ancestors, auth_time, .. } = exchange.evidence;
+        let Evidence { parent, ancestors, auth_time, requires, .. } = exchange.evidence;
         Grant {
             record_type,
             chain,
@@ -106,7 +106,7 @@ impl Terms {
             openid: false,
             family: parent.family.clone(),
             purpose: self.purpose,
-            requires: Vec::new(),
+            requires: requires.clone(),
             changes: Vec::new(),
             answer: Vec::new(),
         }
