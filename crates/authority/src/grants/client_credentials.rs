@@ -1,8 +1,9 @@
 //! `client_credentials`: an agent acting for itself, or getting a token that only says who it is.
 //!
 //! Implements RFC 6749 §4.4; rules CC-01, CC-02, RT-06. The token has no `act` and comes without a refresh token: the
-//! agent is the root of its own chain, and its ceiling is what it may have at most. Policies are asked as for any delegation:
-//! the agent delegates to itself.
+//! agent is the root of its own chain, and its ceiling is what it may have at most. Of a `scope` beyond the ceiling the part
+//! within it is granted, and the answer says so (RFC 6749 §3.3); `authorization_details` beyond it are refused. Policies are
+//! asked as for any delegation: the agent delegates to itself.
 
 use crate::{
     grants::{
@@ -19,7 +20,8 @@ use remit_model::{Chain, Code, Principal, Refusal, authority::Holder};
 /// What an agent gets on its own account.
 ///
 /// # Errors
-/// Refuses public clients, `openid`, and what exceeds the agent's ceiling.
+/// Refuses public clients, `openid`, `authorization_details` beyond the agent's ceiling, and a `scope` of which nothing is
+/// within it.
 pub(crate) fn grant(request: &TokenRequest<'_>) -> Result<Outcome, Rejection> {
     let TokenRequest { server, snapshot, form, client, proof, now, .. } = request;
     client.confidential()?;
@@ -28,6 +30,7 @@ pub(crate) fn grant(request: &TokenRequest<'_>) -> Result<Outcome, Rejection> {
         return Err(Refusal::new(Code::ScopeUnknown, "`openid` is about people; an agent has no ID token").into());
     }
     let ceiling = &client.agent.ceiling;
+    let requested = requested.reduced_to(ceiling)?;
     let targets = Targets { issuer: &server.issuer, servers: &server.servers, snapshot };
     let target = requested.target(&targets, ceiling, None)?;
     let authority = requested.under(ceiling, &target, Holder::Ceiling)?;
@@ -35,6 +38,11 @@ pub(crate) fn grant(request: &TokenRequest<'_>) -> Result<Outcome, Rejection> {
     let agent = Principal::agent(&server.issuer, &client.agent.id);
     let chain = Chain::new(server.entropy.token(16), agent.clone());
     let facts = Facts { chain: Some(chain.clone()), purpose: requested.purpose.clone(), ..Facts::default() };
+    // SPEC: AZ-07: what was asked for stands beside what is granted.
+    let facts = match form.one("scope") {
+        Some(scope) => facts.fact("scope_requested", scope),
+        None => facts,
+    };
     // SPEC: TK-09
     let delegation = Delegation {
         before: &chain,

@@ -38,7 +38,9 @@ pub(crate) struct Renewable {
     pub(crate) renewed: Option<UnixTime>,
 }
 
-/// The one resource of a token, and the part of the consent that is for it. SPEC: TK-08, N-RT-04
+/// The one resource of a token, and the part of the consent that is for it. Whoever agreed to `openid` agreed to userinfo,
+/// which is at this issuer: it may be asked for by `resource`, or by a `scope` that names nothing else.
+/// SPEC: TK-08, N-RT-04, UI-01
 pub(crate) fn pick(
     request: &TokenRequest<'_>,
     asked: &RequestedAuthority,
@@ -46,14 +48,17 @@ pub(crate) fn pick(
     consented: &Authority,
     openid: bool,
 ) -> Result<(Target, Authority), Refusal> {
-    if let Some(beyond) = asked.targets.iter().find(|target| !targets.is_empty() && !targets.contains(target)) {
+    let issuer = &request.server.issuer;
+    let agreed = |target: &String| targets.is_empty() || targets.contains(target) || (openid && target == issuer);
+    if let Some(beyond) = asked.targets.iter().find(|target| !agreed(target)) {
         return Err(Refusal::new(Code::WidensResource, format!("{beyond} is not among the resources that were agreed to")));
     }
-    let world = Targets { issuer: &request.server.issuer, servers: &request.server.servers, snapshot: &request.snapshot };
-    let only = if asked.targets.is_empty() && targets.len() == 1 { targets.first() } else { None };
-    let target = match only {
-        Some(only) => world.find(only)?,
-        None => asked.target_of(&world, consented, None, openid)?,
+    let identity = asked.names_none() || (asked.nothing_named() && consented.is_none());
+    let world = Targets { issuer, servers: &request.server.servers, snapshot: &request.snapshot };
+    let target = match (asked.targets.as_slice(), targets) {
+        ([], _) if identity && openid => Target::Issuer(issuer.clone()),
+        ([], [only]) => world.find(only)?,
+        _ => asked.target_of(&world, consented, None, openid)?,
     };
     let authority = match (&target, asked.nothing_named()) {
         // Only who the person is was asked for.

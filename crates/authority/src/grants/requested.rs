@@ -5,7 +5,8 @@
 //! code of the dimension that widens; it is never cut silently. Comparing is left to the model's algebra.
 //!
 //! `scope` names actions only, so it says nothing about arguments, fields or limits: those come from the parent. What is
-//! asked for by `scope` may not be handed on.
+//! asked for by `scope` may not be handed on. A `scope` that names no action asks for none: only a request without `scope`
+//! and `authorization_details` asks for what there is.
 //! `authorization_details` says everything, so a dimension it leaves out is asked for without a limit.
 
 use crate::http::form::Form;
@@ -23,10 +24,15 @@ use url::Url;
 const SCOPE_LIMIT: usize = 4096;
 const DETAILS_LIMITS: Limits = Limits { bytes: 32 * 1024, depth: 12, members: 2048, exact_integers: true };
 
+/// Scopes of OpenID Connect Core §5.4 and §11 that clients send by habit. Remit has nothing to give for them, and a consent
+/// comes with a refresh token anyway, so they are ignored; the `scope` of the answer says what was granted. SPEC: AZ-07, RT-07
+const IGNORED: [&str; 5] = ["profile", "email", "address", "phone", "offline_access"];
+
 /// What a request asks for, read and understood but not yet allowed.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct RequestedAuthority {
     details: Option<Authority>,
+    /// What `scope` names; nothing where it names `openid` alone.
     scope: Option<Authority>,
     pub(crate) openid: bool,
     pub(crate) targets: Vec<String>,
@@ -91,22 +97,45 @@ impl RequestedAuthority {
         for token in scope.split(' ').filter(|token| !token.is_empty()) {
             match token {
                 "openid" => self.openid = true,
-                // Asking for it changes nothing: a consent comes with a refresh token anyway. SPEC: RT-07
-                "offline_access" => {}
+                ignored if IGNORED.contains(&ignored) => {}
                 token if token.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\') => rest.push(token),
                 _ => return Err(Refusal::new(Code::ScopeUnknown, "`scope` holds a character that no scope may have")),
             }
         }
-        if !rest.is_empty() {
-            let servers: Vec<&Server> = servers.iter().map(AsRef::as_ref).collect();
-            self.scope = Some(Authority::from_scope(&rest.join(" "), &servers)?);
-        }
+        let servers: Vec<&Server> = servers.iter().map(AsRef::as_ref).collect();
+        self.scope = Some(Authority::from_scope(&rest.join(" "), &servers)?);
         Ok(())
     }
 
-    /// Whether the request names no authority at all, and so asks for what there is.
+    /// Whether the request has neither `scope` nor `authorization_details`, and so asks for what there is.
     pub(crate) fn nothing_named(&self) -> bool {
         self.details.is_none() && self.scope.is_none()
+    }
+
+    /// Whether `scope` or `authorization_details` is given and names no authority: only `openid`, say.
+    pub(crate) fn names_none(&self) -> bool {
+        !self.nothing_named() && self.named().is_none()
+    }
+
+    /// The same request, with `scope` reduced to what `most` holds at the resource that is asked for. `authorization_details`
+    /// stay as they are. SPEC: RFC 6749 §3.3, N-CC-03
+    ///
+    /// # Errors
+    /// `authority_empty` when nothing else is asked for and nothing of it is left.
+    pub(crate) fn reduced_to(self, most: &Authority) -> Result<Self, Refusal> {
+        let Some(scope) = &self.scope else { return Ok(self) };
+        let held = most.meet(scope);
+        let scope = match self.targets.as_slice() {
+            [one] => held.at_location(one),
+            _ => held,
+        };
+        // Naming none is enough where the resource is this issuer, which the token then only names the agent to.
+        let anything = self.details.is_some() || (self.names_none() && !self.targets.is_empty());
+        if scope.is_none() && !anything {
+            let reason = "nothing that `scope` names is within the ceiling of this agent";
+            return Err(Refusal::new(Code::AuthorityEmpty, reason));
+        }
+        Ok(Self { scope: Some(scope), ..self })
     }
 
     /// Everything that is asked for by name, allowed or not.
@@ -143,7 +172,7 @@ impl RequestedAuthority {
     /// show less than was asked (AZ-07), and the token response says what was granted.
     pub(crate) fn offered(&self, most: &Authority) -> Authority {
         let mut grants = Vec::new();
-        if self.nothing_named() && !self.openid {
+        if self.nothing_named() {
             grants.extend(most.grants().iter().cloned());
         }
         for part in [&self.details, &self.scope].into_iter().flatten() {
@@ -158,7 +187,7 @@ impl RequestedAuthority {
     }
 
     fn nothing_to_hand(&self) -> Result<Authority, Refusal> {
-        if self.nothing_named() {
+        if self.named().is_none() {
             Ok(Authority::none())
         } else {
             Err(Refusal::new(Code::WidensResource, "a token for the authorization server itself carries no authority"))
