@@ -50,14 +50,17 @@ pub fn explain_at(reader: &Reader, index: u64) -> Result<Explanation, ReadError>
     let record = reader.record(index)?;
     let side = reader.side(index)?;
     let held = presented_token(&record).and_then(|jti_hash| issued(reader, index, jti_hash));
+    let label = label(reader, index, &record);
     if side.as_ref().is_none_or(|side| side.root() != record.commit_root()) {
         let mut explanation = explain(&record, side.as_ref());
+        explanation.why.extend(label);
         let refused = record.decision().and_then(counterfactual::refused);
         explanation.why.extend(refused.map(|code| counterfactual::in_general(code).unwrap_or(NOT_HERE).to_owned()));
         return Ok(explanation);
     }
     let view = View { record: &record, side: side.as_ref(), held: held.as_ref() };
     let mut explanation = view.explain();
+    explanation.why.extend(label);
     explanation.why.extend(view.enough(reader, index));
     Ok(explanation)
 }
@@ -423,6 +426,25 @@ fn issued(reader: &Reader, before: u64, jti_hash: &str) -> Option<Issued> {
     let access = side.value("/token/access");
     let authority = access.and_then(|claims| Authority::parse(claims.get("authorization_details")?).ok());
     Some(Issued { index, chain: disclosed_chain(Some(&side))?, authority })
+}
+
+/// What the caller called its token, or the nearest token above it that has a label.
+fn label(reader: &Reader, index: u64, record: &Record) -> Option<String> {
+    if let Some(label) = record.text("/ext/token/label") {
+        return Some(format!("Label of the token: {label}."));
+    }
+    let mut wanted = record.text("/ext/token/parent_jti_hash").or_else(|| presented_token(record))?.to_owned();
+    for earlier in (0..index).rev() {
+        let record = reader.record(earlier).ok()?;
+        if record.text("/ext/token/jti_hash") != Some(&wanted) || record.text("/ext/token/authority_digest").is_none() {
+            continue;
+        }
+        match record.text("/ext/token/label") {
+            Some(label) => return Some(format!("Label of the token, given in record {earlier}: {label}.")),
+            None => record.text("/ext/token/parent_jti_hash")?.clone_into(&mut wanted),
+        }
+    }
+    None
 }
 
 /// What the token carries, where that is not simply what its last hop handed over.

@@ -226,6 +226,9 @@ pub(crate) struct Exchange {
     /// Narrow the access token on standard input instead of asking for a first one
     #[arg(long)]
     pub(crate) subject_token: bool,
+    /// What to call the token in the ledger, so that its use can be found: `remit audit search --label`
+    #[arg(long, value_name = "TEXT", conflicts_with = "login")]
+    pub(crate) label: Option<String>,
     /// Hand the narrowed token to this sub-agent; its identity token comes from --child-key
     #[arg(long, value_name = "NAME", requires = "child_key", requires = "subject_token")]
     pub(crate) child: Option<String>,

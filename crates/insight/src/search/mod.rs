@@ -6,10 +6,12 @@
 //! an index of anything else is made anew. Nothing is believed of it: hits are compared with the records themselves.
 
 mod error;
+mod labels;
 mod segment;
 mod terms;
 
 pub use error::SearchError;
+pub use labels::labelled;
 pub use segment::SEGMENT;
 pub use terms::{Dimension, terms};
 
@@ -26,7 +28,7 @@ use std::{
 };
 
 /// What the tables mean; another number is another index, and is made anew.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 /// SQLite's application id of an index, so that no other database is taken for one: `RmSx`.
 const APPLICATION: u32 = 0x526d_5378;

@@ -33,6 +33,10 @@ pub enum Dimension {
     Outcome,
     /// A session's id.
     Session,
+    /// A token, by the digest of its `jti`: issued, used, revoked, or the one that another was taken from.
+    Token,
+    /// The label that was given to a token when it was issued.
+    Label,
 }
 
 impl Dimension {
@@ -50,6 +54,8 @@ impl Dimension {
             Self::Type => "type",
             Self::Outcome => "outcome",
             Self::Session => "session",
+            Self::Token => "token",
+            Self::Label => "label",
         };
         if value.len() > TERM_LIMIT {
             return format!("{prefix}:{}", Hash::of(&[value.as_bytes()]));
@@ -67,6 +73,7 @@ pub fn terms(record: &Record) -> BTreeSet<String> {
             _ => Dimension::Agent,
         };
         found.text(dimension, party, "/subject_ref");
+        found.text(Dimension::Token, party, "/token/jti_hash");
     }
     let whole = record.value();
     found.text(Dimension::Tool, whole, "/tool/name");
@@ -99,6 +106,9 @@ pub fn terms(record: &Record) -> BTreeSet<String> {
     found.text(Dimension::Type, whole, "/record_type");
     found.text(Dimension::Outcome, whole, "/outcome/status");
     found.text(Dimension::Session, whole, "/session/id");
+    found.text(Dimension::Token, whole, "/ext/token/jti_hash");
+    found.text(Dimension::Token, whole, "/ext/token/parent_jti_hash");
+    found.text(Dimension::Label, whole, "/ext/token/label");
     found.0
 }
 

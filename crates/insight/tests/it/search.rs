@@ -1,7 +1,13 @@
-use crate::world::World;
+use crate::world::{Proposal, Way, World};
 use proptest::prelude::*;
-use remit_insight::search::{Dimension, Index, Query, SEGMENT, terms};
-use remit_model::resource::ToolClass::{Payment, Read};
+use remit_insight::{
+    explain_at,
+    search::{Dimension, Index, Query, SEGMENT, labelled, terms},
+};
+use remit_model::{
+    json,
+    resource::ToolClass::{Payment, Read},
+};
 use serde_json::json;
 use std::collections::BTreeSet;
 
@@ -52,6 +58,63 @@ fn records_are_found_by_every_dimension() {
     }
     let both = index.search(&query(&[&[Dimension::Human.term(&human)], &[Dimension::Code.term("policy_denied")]])).unwrap();
     assert_eq!(both.records, [5]);
+}
+
+/// Two tasks of one sign-in, of which one hands a part on.
+fn two_labels() -> (World, [Vec<u64>; 2]) {
+    let mut world = World::new();
+    let planner = world.login(|_| {});
+    let label = |text: &'static str, parent: String| {
+        move |proposal: &mut Proposal| {
+            proposal.facts.insert("label".to_owned(), json!(text));
+            proposal.facts.insert("parent_jti_hash".to_owned(), json!(json::sha256_label(parent.as_bytes())));
+        }
+    };
+    let first = world.again_with(&planner, label("ticket 1", planner.claims.jti.clone()));
+    let second = world.again_with(&planner, label("ticket 2", planner.claims.jti.clone()));
+    let taken = first.claims.jti.clone();
+    let child = world.hand(Way::Named, &first, |proposal| {
+        proposal.facts.insert("parent_jti_hash".to_owned(), json!(json::sha256_label(taken.as_bytes())));
+    });
+    let calls = [&first, &child, &second, &planner].map(|token| world.call(token, "tickets_read", Read, &json!({}), |_| {}));
+    // Four records before the tokens: the start, two registrations, the sign-in.
+    (world, [vec![calls[1], calls[0], 6, 4], vec![calls[2], 5]])
+}
+
+#[test]
+fn the_tasks_of_one_sign_in_are_told_apart_by_their_labels() {
+    let (world, expected) = two_labels();
+    let reader = world.publish().reader();
+    let mut index = Index::in_memory().unwrap();
+    index.catch_up(&reader).unwrap();
+    for (label, expected) in ["ticket 1", "ticket 2"].into_iter().zip(&expected) {
+        let any = labelled(&index, &reader, &[label.to_owned()]).unwrap();
+        assert_eq!(index.search(&query(&[&any])).unwrap().records, *expected, "{label}");
+        for record in expected {
+            let why = explain_at(&reader, *record).unwrap().why.join("\n");
+            assert!(why.contains(label) && why.matches("Label of the token").count() == 1, "{record}: {why}");
+        }
+    }
+    let both = labelled(&index, &reader, &["ticket 1".to_owned(), "ticket 2".to_owned()]).unwrap();
+    assert_eq!(index.search(&query(&[&both])).unwrap().total, 6);
+    let other = labelled(&index, &reader, &["ticket".to_owned()]).unwrap();
+    assert_eq!(index.search(&query(&[&other])).unwrap().records, Vec::<u64>::new());
+    let unlabelled = explain_at(&reader, 10).unwrap().why.join("\n");
+    assert!(!unlabelled.contains("Label"), "{unlabelled}");
+}
+
+#[test]
+fn a_token_is_found_by_its_jti_where_it_was_issued_used_and_narrowed() {
+    let mut world = World::new();
+    let planner = world.login(|_| {});
+    let other = world.login(|_| {});
+    world.call(&planner, "tickets_read", Read, &json!({}), |_| {});
+    world.call(&other, "tickets_read", Read, &json!({}), |_| {});
+    let reader = world.publish().reader();
+    let mut index = Index::in_memory().unwrap();
+    index.catch_up(&reader).unwrap();
+    let digest = json::sha256_label(planner.claims.jti.as_bytes());
+    assert_eq!(index.search(&query(&[&[Dimension::Token.term(&digest)]])).unwrap().records, [5, 3]);
 }
 
 #[test]

@@ -279,10 +279,15 @@ impl World {
         })
     }
 
+    /// A narrower copy of the token, spoiled.
+    pub(crate) fn again_with(&mut self, of: &Token, spoil: impl FnOnce(&mut Proposal)) -> Token {
+        let jti = self.fresh("jti");
+        self.issue(RecordType::Token, of.chain.clone(), of.claims.authority.clone(), &jti, of.claims.exp, Some(of), spoil)
+    }
+
     /// A narrower copy of the token, with the authority that `of` says.
     pub(crate) fn reissue(&mut self, of: &Token) -> Token {
-        let jti = self.fresh("jti");
-        self.issue(RecordType::Token, of.chain.clone(), of.claims.authority.clone(), &jti, of.claims.exp, Some(of), |_| {})
+        self.again_with(of, |_| {})
     }
 
     #[expect(clippy::too_many_arguments, reason = "a fixture")]

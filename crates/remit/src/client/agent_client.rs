@@ -175,10 +175,12 @@ impl AgentClient {
         resource: &str,
         scope: Option<&str>,
         details: Option<&str>,
+        label: Option<&str>,
     ) -> Result<Result<Granted, ServerRefusal>> {
         let mut fields = vec![("grant_type", "client_credentials"), ("resource", resource)];
         fields.extend(scope.map(|scope| ("scope", scope)));
         fields.extend(details.map(|details| ("authorization_details", details)));
+        fields.extend(label.map(|label| ("label", label)));
         self.token(&fields).await
     }
 
@@ -246,7 +248,7 @@ impl AgentClient {
         }
         let granted = match &self.source {
             TokenSource::Itself { resource, scope } => {
-                let granted = self.itself(resource, scope.as_deref(), None).await?;
+                let granted = self.itself(resource, scope.as_deref(), None, None).await?;
                 granted.map_err(|refusal| anyhow::anyhow!("no token for {}: {refusal}", self.client_id))?
             }
             TokenSource::SignIn(sign_in) => self.refresh(sign_in).await?,

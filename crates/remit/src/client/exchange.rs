@@ -6,15 +6,24 @@ use remit_model::{Authority, UnixTime};
 use remit_token::{Delegation, inspect_unverified};
 use serde_json::Value;
 
+/// What a narrower token is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Narrower<'a> {
+    pub(crate) resource: &'a str,
+    pub(crate) scope: Option<&'a str>,
+    pub(crate) details: Option<&'a str>,
+    /// What to call the token in the ledger.
+    pub(crate) label: Option<&'a str>,
+}
+
 /// One exchange (RFC 8693): narrows a token, for itself or for a named child.
 pub(crate) async fn narrow(
     caller: &AgentClient,
     subject: &str,
     child: Option<&Granted>,
-    resource: &str,
-    scope: Option<&str>,
-    details: Option<&str>,
+    to: &Narrower<'_>,
 ) -> Result<Result<Granted, ServerRefusal>> {
+    let Narrower { resource, scope, details, label } = *to;
     let mut fields = vec![
         ("grant_type", TOKEN_EXCHANGE),
         ("subject_token", subject),
@@ -26,6 +35,7 @@ pub(crate) async fn narrow(
     }
     fields.extend(scope.map(|scope| ("scope", scope)));
     fields.extend(details.map(|details| ("authorization_details", details)));
+    fields.extend(label.map(|label| ("label", label)));
     let delegation = child.zip(details).map(|(child, details)| signed(subject, child, details)).transpose()?;
     caller.hand_on(&fields, delegation.as_ref()).await
 }

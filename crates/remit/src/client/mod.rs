@@ -14,5 +14,5 @@ pub(crate) use agent_client::{
     ACCESS_TOKEN, AgentClient, Granted, JWT, ServerRefusal, TOKEN_EXCHANGE, TokenSource, server_refusal,
 };
 pub(crate) use agent_profile::AgentProfile;
-pub(crate) use exchange::narrow;
+pub(crate) use exchange::{Narrower, narrow};
 pub(crate) use http_client::{Answer, HttpClient};

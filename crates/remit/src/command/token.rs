@@ -2,7 +2,7 @@
 
 use crate::{
     args::{Exchange, TokenCommand},
-    client::{AgentClient, AgentProfile, Granted, TokenSource, login::Login, narrow},
+    client::{AgentClient, AgentProfile, Granted, Narrower, TokenSource, login::Login, narrow},
     keys,
     stdout::print_json,
 };
@@ -52,9 +52,10 @@ async fn exchange(args: &Exchange, ambient: &Ambient) -> Result<()> {
             (Some(name), Some(file)) => Some(child(name, file, &profile, ambient).await?),
             _ => None,
         };
-        narrow(&client, subject.trim(), child.as_ref(), &resource, scope, details.as_deref()).await?
+        let to = Narrower { resource: &resource, scope, details: details.as_deref(), label: args.label.as_deref() };
+        narrow(&client, subject.trim(), child.as_ref(), &to).await?
     } else {
-        client.itself(&resource, scope, details.as_deref()).await?
+        client.itself(&resource, scope, details.as_deref(), args.label.as_deref()).await?
     };
     match granted {
         Ok(granted) if args.json => print_json(&granted.answer),
@@ -70,7 +71,7 @@ async fn exchange(args: &Exchange, ambient: &Ambient) -> Result<()> {
 async fn child(name: &str, key_file: &Path, parent: &AgentProfile, ambient: &Ambient) -> Result<Granted> {
     let key = Arc::new(keys::read_key(key_file)?);
     let child = acting_as(parent, &format!("agent:{name}"), key, &parent.url, ambient);
-    let granted = child.itself(&parent.url, None, None).await?;
+    let granted = child.itself(&parent.url, None, None, None).await?;
     granted.map_err(|refusal| anyhow::anyhow!("no identity token for agent:{name}: {refusal}"))
 }
 

@@ -4,7 +4,7 @@ use super::{
     tell::{Teller, Told, claims},
     world::{CALLBACK, World},
 };
-use crate::client::{ACCESS_TOKEN, AgentClient, Granted, TOKEN_EXCHANGE, narrow, server_refusal};
+use crate::client::{ACCESS_TOKEN, AgentClient, Granted, Narrower, TOKEN_EXCHANGE, narrow, server_refusal};
 use anyhow::{Context as _, Result};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
@@ -29,7 +29,7 @@ pub(super) async fn tell(tell: &mut Teller, world: &mut World) -> Result<Tokens>
     tell.chapter("The agent hands a narrower part to a sub-agent");
     let identity = world
         .summarizer
-        .itself(&world.issuer, None, None)
+        .itself(&world.issuer, None, None, None)
         .await?
         .map_err(|told| anyhow::anyhow!("no identity token for the summarizer: {told}"))?;
     tell.step(
@@ -143,7 +143,8 @@ async fn refund(tell: &mut Teller, world: &World, token: &Granted) -> Result<()>
 
 async fn exchange(tell: &mut Teller, world: &World, planner: &Granted, identity: &Granted) -> Result<Granted> {
     let details = summarizer_grants(&world.helpdesk).to_string();
-    let given = narrow(&world.planner, &planner.access_token, Some(identity), &world.helpdesk, None, Some(&details)).await?;
+    let to = Narrower { resource: &world.helpdesk, details: Some(&details), ..Narrower::default() };
+    let given = narrow(&world.planner, &planner.access_token, Some(identity), &to).await?;
     let given = given.map_err(|told| anyhow::anyhow!("the exchange was refused: {told}"))?;
     let seen = remit_token::inspect_unverified(&given.access_token)
         .map(|seen| serde_json::to_value(&seen.claims).unwrap_or_default())

@@ -5,7 +5,7 @@ use super::{
     tell::{Teller, Told},
     world::World,
 };
-use crate::client::{Granted, JWT, ServerRefusal, TOKEN_EXCHANGE, narrow};
+use crate::client::{Granted, JWT, Narrower, ServerRefusal, TOKEN_EXCHANGE, narrow};
 use anyhow::Result;
 use http::Method;
 use remit_model::{Authority, UnixTime};
@@ -151,9 +151,8 @@ async fn beyond(tell: &mut Teller, world: &World, tokens: &Tokens) -> Result<()>
     let said = planner.tool("admin_purge", json!({"confirm": "purge"})).await?;
     refused(tell, world, "The planner calls a tool that its authority does not name", &["tool_not_granted"], said.refusal())
         .await?;
-    let wider =
-        narrow(&world.summarizer, &tokens.summarizer.access_token, None, &world.helpdesk, Some("helpdesk:tickets_list"), None)
-            .await?;
+    let to = Narrower { resource: &world.helpdesk, scope: Some("helpdesk:tickets_list"), ..Narrower::default() };
+    let wider = narrow(&world.summarizer, &tokens.summarizer.access_token, None, &to).await?;
     let told = wider.err().unwrap_or_else(|| ServerRefusal { code: "issued".into(), ..ServerRefusal::default() });
     refused(tell, world, "The summarizer tries to exchange its own token for another tool", &["widens_scope"], told).await
 }

@@ -8,10 +8,10 @@ use comfy_table::{ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
 use remit_clock::Ambient;
 use remit_insight::{
     moment_ns,
-    search::{Dimension, Hits, Index, Query, SearchError, terms},
+    search::{Dimension, Hits, Index, Query, SearchError, labelled, terms},
 };
 use remit_ledger::{Reader, Record, record::Pepper};
-use remit_model::{TenantId, display};
+use remit_model::{TenantId, display, json::sha256_label};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -41,6 +41,15 @@ pub(crate) struct Search {
     /// A task: the id of its delegation chain (txn) (repeatable)
     #[arg(long, value_name = "TXN")]
     task: Vec<String>,
+    /// A token: its jti, or the digest of it that records have, sha-256:… (repeatable)
+    #[arg(long, value_name = "JTI")]
+    token: Vec<String>,
+    /// What a token was labelled when it was issued: its use, and that of every token taken from it (repeatable)
+    #[arg(long, value_name = "LABEL")]
+    label: Vec<String>,
+    /// A session (repeatable)
+    #[arg(long, value_name = "ID")]
+    session: Vec<String>,
     /// A record type (repeatable)
     #[arg(long = "type", value_name = "TYPE")]
     kind: Vec<String>,
@@ -69,10 +78,11 @@ pub(super) fn run(args: &Search, ambient: &Ambient) -> Result<()> {
     let dir = args.source.folder()?;
     let file = args.index.clone().unwrap_or_else(|| dir.join("..").join("index.db"));
     let unusable = || format!("{}: choose another file with --index", file.display());
-    let mut found = if args.rebuild { None } else { indexed(Index::open(&file), &query, &reader).with_context(unusable)? };
+    let indexed = |index| indexed(index, &query, &args.label, &reader).with_context(unusable);
+    let mut found = if args.rebuild { None } else { indexed(Index::open(&file))? };
     if found.is_none() {
         // Asked for, or the file is damaged, or was changed by something else: the ledger is what counts.
-        found = indexed(Index::anew(&file), &query, &reader).with_context(unusable)?;
+        found = indexed(Index::anew(&file))?;
     }
     let Some((hits, records)) = found else { bail!("the search index does not fit the ledger even when made anew") };
     show(args, &hits, &records)
@@ -81,10 +91,14 @@ pub(super) fn run(args: &Search, ambient: &Ambient) -> Result<()> {
 type Found = (Hits, Vec<(u64, Record)>);
 
 /// What an index finds once it is up to date; `None` when it is of no use and must be made anew.
-fn indexed(index: Result<Index, SearchError>, query: &Query, reader: &Reader) -> Result<Option<Found>> {
+fn indexed(index: Result<Index, SearchError>, query: &Query, labels: &[String], reader: &Reader) -> Result<Option<Found>> {
     let found = index.and_then(|mut index| {
         index.catch_up(reader)?;
-        look(&index, query, reader)
+        let mut query = query.clone();
+        if !labels.is_empty() {
+            query.all.push(labelled(&index, reader, labels)?);
+        }
+        look(&index, &query, reader)
     });
     match found {
         Err(error) if error.is_damage() => Ok(None),
@@ -119,10 +133,12 @@ fn query(args: &Search, reader: &Reader, now: u64) -> Result<Query> {
         (Dimension::Code, &args.code),
         (Dimension::Policy, &args.policy),
         (Dimension::Task, &args.task),
+        (Dimension::Session, &args.session),
         (Dimension::Type, &args.kind),
     ] {
         all.push(values.iter().map(|value| dimension.term(value)).collect());
     }
+    all.push(args.token.iter().map(|jti| Dimension::Token.term(&jti_digest(jti))).collect());
     for (dimension, values) in [(Dimension::Human, &args.human), (Dimension::Agent, &args.agent)] {
         let mut group = Vec::new();
         for value in values {
@@ -137,6 +153,11 @@ fn query(args: &Search, reader: &Reader, now: u64) -> Result<Query> {
         text.as_deref().map(|text| moment_ns(text, now)).transpose().map_err(|why| anyhow!("{flag}: {why}"))
     };
     Ok(Query { all, since: moment(&args.since, "--since")?, until: moment(&args.until, "--until")?, limit: args.limit })
+}
+
+/// Records hold the digest of a token's `jti` only.
+fn jti_digest(jti: &str) -> String {
+    if jti.starts_with("sha-256:") { jti.to_owned() } else { sha256_label(jti.as_bytes()) }
 }
 
 /// How names become the pseudonyms that records hold: by the installation's secret, or by a disclosure file.
