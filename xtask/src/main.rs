@@ -6,6 +6,7 @@
 mod baseline;
 mod bench;
 mod callgrind;
+mod chaos;
 mod circles;
 mod counts;
 mod deny;
@@ -37,6 +38,8 @@ cargo xtask CHORE
             --baseline --reason \"WHY\" takes them into bench/baseline.json; --profile draws where the main roads' time goes
   fuzz      search for inputs that break a fuzz target, all or those named; --seconds N for each (60);
             --keep writes the minimised results to fuzz/corpus
+  chaos     random traffic against the real server, which is killed ten times: both verifiers must accept its ledger, and it
+            must hold everything that was answered; --requests N, --kills N, --seed N
   setup     install what the end-to-end tests need (Chromium, npm and Python packages)
   interop   end-to-end tests with further agent frameworks, all or those named; installs what they need
   layers    no crate imports upwards, and none imports what its layer must not contain;
@@ -68,6 +71,7 @@ fn chore(words: &[&str]) -> Result<()> {
         ["check"] => suite::check(),
         ["bench", more @ ..] => bench::run(more),
         ["fuzz", more @ ..] => fuzz::run(more),
+        ["chaos", more @ ..] => chaos::run(more),
         ["setup"] => setup::all(),
         ["interop", names @ ..] => interop::run(names),
         ["layers"] => layers::check(),

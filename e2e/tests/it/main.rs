@@ -10,6 +10,7 @@
 mod authzen;
 mod bridge;
 mod browser;
+mod chaos;
 mod clients;
 mod commands;
 mod corpus;
