@@ -30,8 +30,9 @@ pub(crate) fn grant(request: &TokenRequest<'_>) -> Result<Outcome, Rejection> {
         return Err(Refusal::new(Code::ScopeUnknown, "`openid` is about people; an agent has no ID token").into());
     }
     let ceiling = &client.agent.ceiling;
-    let requested = requested.reduced_to(ceiling)?;
     let targets = Targets { issuer: &server.issuer, servers: &server.servers, snapshot };
+    requested.targets.iter().try_for_each(|uri| targets.find(uri).map(drop))?;
+    let requested = requested.reduced_to(ceiling)?;
     let target = requested.target(&targets, ceiling, None)?;
     let authority = requested.under(ceiling, &target, Holder::Ceiling)?;
     let expires = requested.end(*now, server.settings.access_token, None)?;

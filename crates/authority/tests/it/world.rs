@@ -304,13 +304,6 @@ impl World {
             .unwrap()
     }
 
-    /// A proof that carries a nonce.
-    pub(crate) fn proof_answering(&self, key: &PrivateKey, nonce: &str) -> String {
-        let jti = fresh();
-        let made = ProofFor { method: "POST", url: TOKEN, now: self.now(), jti: &jti, nonce: Some(nonce), ..ProofFor::default() };
-        dpop::create(key, &made).unwrap()
-    }
-
     /// The form fields with which this agent authenticates.
     pub(crate) fn authenticated(&self, actor: &Actor) -> Vec<(String, String)> {
         fields(&[("client_assertion_type", assertion::ASSERTION_TYPE), ("client_assertion", &self.assertion(actor))])
