@@ -12,7 +12,7 @@ use std::{
 };
 
 /// An SDK client over `remit connect`, told what to do line by line.
-struct Session {
+pub(crate) struct Session {
     child: Child,
     input: Option<ChildStdin>,
     said: Receiver<String>,
@@ -22,7 +22,7 @@ struct Session {
 }
 
 impl Session {
-    fn start(connect: &Value) -> Self {
+    pub(crate) fn start(connect: &Value) -> Self {
         let script = tempfile::NamedTempFile::new().unwrap();
         serde_json::to_writer(script.as_file(), &json!({ "connect": connect })).unwrap();
         let mut command = Command::new("node");
@@ -38,7 +38,7 @@ impl Session {
         self.next(answer)
     }
 
-    fn call(&mut self, name: &str, arguments: &Value) -> Value {
+    pub(crate) fn call(&mut self, name: &str, arguments: &Value) -> Value {
         self.ask(&json!({ "call": { "name": name, "arguments": arguments } }), "result")["result"].clone()
     }
 
@@ -71,7 +71,7 @@ fn piped(mut command: Command) -> (Child, ChildStdin, Receiver<String>) {
     (child, input, said)
 }
 
-fn read(id: &str) -> Value {
+pub(crate) fn read(id: &str) -> Value {
     json!({ "id": id })
 }
 
@@ -223,7 +223,7 @@ fn processes_of_one_agent_share_a_sign_in() {
 }
 
 /// `remit login` as a person at a terminal uses it.
-fn sign_in(remit: &Remit) {
+pub(crate) fn sign_in(remit: &Remit) {
     let mut command = remit.command(&["login", "helpdesk", "--agent", "planner"]);
     let mut login = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(login.stderr.take().unwrap()).lines().map_while(Result::ok);

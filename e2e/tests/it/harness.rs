@@ -1,5 +1,6 @@
 //! A server as a user would set one up: `remit init`, `remit serve`, `remit agent add`, in a folder of its own.
 
+use crate::proxy::Proxy;
 use remit_helpdesk::Desk;
 use remit_testkit::{PATIENCE, wait_for, wait_until};
 use serde_json::{Value, json};
@@ -188,6 +189,13 @@ impl Setup {
     pub(crate) fn section(mut self, yaml: &str) -> Self {
         self.yaml.push_str(yaml);
         self
+    }
+
+    /// Puts a proxy before the server, which clients then know by the proxy's address.
+    pub(crate) fn behind_proxy(self) -> (Self, Proxy) {
+        let (public, behind) = (self.port, free_port());
+        let listen = |port: u16| format!("  listen: 127.0.0.1:{port}\n");
+        (self.replace(&listen(public), &listen(behind)), Proxy::start(public, behind))
     }
 
     /// Changes `remit.yaml` as `remit init` wrote it.

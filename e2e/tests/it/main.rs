@@ -9,6 +9,7 @@
 
 mod authzen;
 mod bridge;
+mod broken_connections;
 mod browser;
 mod chaos;
 mod clients;
@@ -26,6 +27,7 @@ mod ledger;
 mod openid;
 mod outage;
 mod processes;
+mod proxy;
 mod replay;
 mod schema;
 mod tlog;
