@@ -26,9 +26,9 @@ pub(crate) fn refused(decision: &Value) -> Option<&str> {
 pub(crate) fn in_general(code: &str) -> Option<&'static str> {
     let is = |known: Code| known.as_str() == code;
     let line = if is(Code::LimitExhausted) {
-        "Enough would have been: a grant whose limit is not used up, or a new delegation. How much was left is not in the record."
+        "This would have been enough: a grant whose limit is not used up, or a new delegation. How much was left is not in the record."
     } else if is(Code::TokenExpired) {
-        "Enough would have been: a token that has not expired."
+        "This would have been enough: a token that has not expired."
     } else if is(Code::TokenRevoked)
         || is(Code::AgentQuarantined)
         || is(Code::AgentRetired)
@@ -37,9 +37,9 @@ pub(crate) fn in_general(code: &str) -> Option<&'static str> {
     {
         "No change of the request would have been enough: the caller had lost its standing."
     } else if is(Code::DelegationNotAllowed) || is(Code::DelegateNotNamed) {
-        "Enough would have been: an authority that may be handed on to this delegate."
+        "This would have been enough: an authority that may be delegated to this agent."
     } else if code.starts_with("widens_") {
-        "Enough would have been: to ask for no more than the delegator holds, as said above."
+        "This would have been enough: a request for no more than the delegator holds, as stated above."
     } else {
         return None;
     };
@@ -69,7 +69,7 @@ fn lacking(whose: &str, authority: &Authority, call: &Call<'_>) -> Option<String
             found => found.join("; or "),
         },
     };
-    Some(format!("Enough would have been, {whose}: {lacking}."))
+    Some(format!("This would have been enough, {whose}: {lacking}."))
 }
 
 /// Other arguments with which the call would be covered.
@@ -165,7 +165,7 @@ pub(crate) fn by_policies(bundle: &Bundle, question: &Question) -> Vec<String> {
         let mended = bundle.decide_without(question, &decision.errors.iter().map(|error| error.id.as_str()).collect::<Vec<_>>());
         let then =
             if mended.permits() { "without it the others permit this" } else { "without it the others refuse this as well" };
-        return vec![format!("Enough would have been: a policy `{}` that can be evaluated ({then}).", error.id)];
+        return vec![format!("This would have been enough: a policy `{}` that can be evaluated ({then}).", error.id)];
     }
     let mut lines = rules(bundle, question, &decision);
     let changes: Vec<String> = [signed_in(bundle, question), handed_less(bundle, question), nearer(bundle, question)]
@@ -173,7 +173,7 @@ pub(crate) fn by_policies(bundle: &Bundle, question: &Question) -> Vec<String> {
         .flatten()
         .chain(numbers(bundle, question))
         .collect();
-    lines.extend(changes.iter().map(|change| format!("Enough would have been: {change}.")));
+    lines.extend(changes.iter().map(|change| format!("This would have been enough: {change}.")));
     if changes.is_empty() {
         lines.push("No single value of the question was found that would have been enough.".to_owned());
     }
@@ -184,7 +184,7 @@ pub(crate) fn by_policies(bundle: &Bundle, question: &Question) -> Vec<String> {
 fn rules(bundle: &Bundle, question: &Question, decision: &remit_policy::Decision) -> Vec<String> {
     let ids: Vec<&str> = decision.policies.iter().map(|policy| policy.id.as_str()).collect();
     match ids.as_slice() {
-        [] => vec!["Enough would have been: a policy that permits it; none does, and none forbids it.".to_owned()],
+        [] => vec!["This would have been enough: a policy that permits it; none does, and none forbids it.".to_owned()],
         [only] => {
             let without = bundle.decide_without(question, &[only]);
             let then = if without.permits() { "nothing else stood in the way" } else { "without it no policy permits this" };

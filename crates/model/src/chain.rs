@@ -138,14 +138,14 @@ impl Chain {
     /// Whether the hop continues exactly this chain, with a delegate that is not in it yet.
     fn custody(&self, hop: &Hop) -> Result<(), Refusal> {
         if hop.delegator != *self.holder() {
-            let reason = format!("`{}` does not hold this authority, so it cannot hand it on", hop.delegator.sub);
+            let reason = format!("`{}` does not hold this authority and cannot delegate it", hop.delegator.sub);
             return Err(Refusal::new(Code::ChainSpliced, reason));
         }
         if self.hops.iter().any(|earlier| earlier.jti == hop.jti) {
             return Err(Refusal::new(Code::ChainSpliced, format!("token `{}` is already in the chain", hop.jti)));
         }
         if hop.delegate.kind() == PrincipalKind::Human {
-            let reason = format!("`{}` is a person; authority is handed on to agents only", hop.delegate.sub);
+            let reason = format!("`{}` is a person; authority can be delegated to agents only", hop.delegate.sub);
             return Err(Refusal::new(Code::DelegationNotAllowed, reason));
         }
         if hop.delegate.is_same(&self.root) || self.hops.iter().any(|earlier| hop.delegate.is_same(&earlier.delegate)) {
@@ -171,6 +171,6 @@ fn narrows(parent: &Hop, hop: &Hop) -> Result<(), Refusal> {
     let handed = parent.authority.delegable_to(&hop.delegate)?;
     hop.authority.within(&handed).map_err(|no| match no.code {
         Code::WidensDelegation => no,
-        _ => Refusal::new(Code::DelegateNotNamed, format!("part of this may not be handed on to `{}`", hop.delegate.sub)),
+        _ => Refusal::new(Code::DelegateNotNamed, format!("part of this may not be delegated to `{}`", hop.delegate.sub)),
     })
 }

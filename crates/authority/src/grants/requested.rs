@@ -264,7 +264,7 @@ impl Targets<'_> {
         let mut reached = self.servers.iter().filter(|server| !held.at_location(&server.location).is_none());
         match (reached.next(), reached.next()) {
             (Some(server), None) => Ok(Target::Server(Arc::clone(server))),
-            _ => Err(Refusal::new(Code::ResourceUnknown, "say with `resource` which server the token is for")),
+            _ => Err(Refusal::new(Code::ResourceUnknown, "name the server that the token is for with `resource`")),
         }
     }
 }
@@ -318,7 +318,7 @@ fn actions_within(asked: &Authority, parent: &Authority, holder: Holder) -> Resu
 
 fn some(authority: Authority) -> Result<Authority, Refusal> {
     if authority.is_none() {
-        return Err(Refusal::new(Code::AuthorityEmpty, "nothing that is asked for here can be granted"));
+        return Err(Refusal::new(Code::AuthorityEmpty, "nothing of what was requested can be granted"));
     }
     Ok(authority)
 }

@@ -68,11 +68,11 @@ impl Rejection {
         match self {
             Self::Refusal(refusal) => refusal,
             Self::RotatedMeanwhile => {
-                Refusal::new(Code::GrantInvalid, "other requests use this refresh token at this moment; try again")
+                Refusal::new(Code::GrantInvalid, "other requests are using this refresh token; try again")
             }
             Self::Fault(fault) => {
                 tracing::error!(context = %fault, "authority fault");
-                Refusal::new(Code::Internal, "we failed; the operator's log has the details")
+                Refusal::new(Code::Internal, "internal error; the server's log has the details")
             }
         }
     }

@@ -138,7 +138,7 @@ fn prompt(form: &Form) -> Result<Prompt, Refusal> {
         }
     }
     if prompt.none && values.len() > 1 {
-        return Err(malformed("`prompt=none` stands alone"));
+        return Err(malformed("`prompt=none` cannot be combined with other values"));
     }
     Ok(prompt)
 }

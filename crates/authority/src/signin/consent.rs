@@ -58,7 +58,7 @@ pub(crate) async fn begin(server: &Server, incoming: Incoming) -> Response<Body>
     if ask.prompt.none {
         // SPEC: N-AZ-12. Consent is never skipped, so silence can only fail.
         let oauth = if must_sign_in(&browser, &ask, now) { "login_required" } else { "consent_required" };
-        let refusal = Refusal::new(Code::LoginRequired, "this cannot be decided without the person");
+        let refusal = Refusal::new(Code::LoginRequired, "`prompt=none` forbids to ask, and nothing is granted without asking the person");
         let stopped = Stopped::there(&ask.client, &ask.back, refusal, Some(oauth));
         return stop(server, Attempt::new(At::Authorize, origin), &Facts::default(), None, stopped).await;
     }
@@ -186,7 +186,7 @@ fn allowed(
     let (agent, human) = parties(snapshot, &ask.client, &user.name)?;
     let authority = ask.asked.offered(&human.entitlements.meet(&agent.ceiling));
     if authority.is_none() && !ask.asked.openid {
-        return Err(Refusal::new(Code::AuthorityEmpty, "nothing that is asked for can be granted by this person to this agent"));
+        return Err(Refusal::new(Code::AuthorityEmpty, "this person can grant this agent nothing of what was requested"));
     }
     Ok((agent, human, authority))
 }
@@ -291,9 +291,9 @@ fn others(authority: &Authority) -> Vec<Phrase> {
         }
     }
     phrases.push(if depth == 1 {
-        words(", which may not pass it on further.")
+        words(", which may not pass it on again.")
     } else {
-        Phrase::Words(format!(", over at most {depth} steps."))
+        Phrase::Words(format!(", and from there through at most {} more.", if depth == 2 { "1 agent".to_owned() } else { format!("{} agents", depth - 1) }))
     });
     phrases
 }

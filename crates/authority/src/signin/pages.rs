@@ -71,7 +71,7 @@ pub(crate) fn html(status: StatusCode, page: &impl Template, form_action: &str) 
         Ok(text) => text,
         Err(error) => {
             tracing::error!(%error, "a page could not be rendered");
-            String::from("We failed; the operator's log has the details.")
+            String::from("An internal error occurred. The server's log has the details.")
         }
     };
     let mut response = Response::new(Body::from(text));
@@ -99,8 +99,8 @@ pub(crate) fn problem(refusal: &Refusal, record: Option<&str>) -> Response<Body>
     let (status, _) = outward(refusal.code, At::Authorize);
     let title = match refusal.code {
         Code::RateLimited => "Too many attempts",
-        Code::Internal | Code::LedgerUnavailable => "Something is wrong on our side",
-        _ => "This request cannot go on",
+        Code::Internal | Code::LedgerUnavailable => "The server has a problem",
+        _ => "This request was refused",
     };
     let page = Problem { title, reason: &refusal.reason, code: refusal.code.as_str(), record };
     let status = if status == StatusCode::UNAUTHORIZED { StatusCode::BAD_REQUEST } else { status };

@@ -167,8 +167,8 @@ fn enough_for_an_argument() {
     let mut world = World::new();
     let index = refused(&mut world, "tickets_read", &json!({"id": "T-1", "amount": 80}), 0);
     insta::assert_snapshot!(enough(&world, index), @r"
-    Enough would have been, at hop 1, user:alice to agent:planner: `/amount` 50 instead of 80 (tried: grant sha-256:[…] then covers the call).
-    Enough would have been, at hop 2, agent:planner to agent:summarizer: `/amount` 50 instead of 80 (tried: grant sha-256:[…] then covers the call).
+    This would have been enough, at hop 1, user:alice to agent:planner: `/amount` 50 instead of 80 (tried: grant sha-256:[…] then covers the call).
+    This would have been enough, at hop 2, agent:planner to agent:summarizer: `/amount` 50 instead of 80 (tried: grant sha-256:[…] then covers the call).
     ");
 }
 
@@ -176,7 +176,7 @@ fn enough_for_an_argument() {
 fn enough_for_a_tool() {
     let mut world = World::new();
     let index = refused(&mut world, "refund_create", &json!({"amount": 40}), 0);
-    insta::assert_snapshot!(enough(&world, index), @"Enough would have been, at hop 2, agent:planner to agent:summarizer: a grant of `refund_create` at `https://remit.example/mcp/helpdesk`.");
+    insta::assert_snapshot!(enough(&world, index), @"This would have been enough, at hop 2, agent:planner to agent:summarizer: a grant of `refund_create` at `https://remit.example/mcp/helpdesk`.");
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn enough_for_a_policy_that_forbids() {
     let index = world.call(&planner, "refund_create", Payment, &json!({"amount": 500.5}), |_| {});
     insta::assert_snapshot!(enough(&world, index), @r"
     The condition of `payment-ceiling` decided: nothing else stood in the way.
-    Enough would have been: `/amount` of at most 200 (tried: that is permitted, 200.01 is not).
+    This would have been enough: `/amount` of at most 200 (tried: that is permitted, 200.01 is not).
     ");
 }
 
@@ -198,7 +198,7 @@ fn enough_for_a_sub_agent() {
     let index = world.call(&child, "refund_create", Payment, &json!({"amount": 40}), |_| {});
     insta::assert_snapshot!(enough(&world, index), @r"
     The condition of `payment-not-by-sub-agents` decided: nothing else stood in the way.
-    Enough would have been: the same call by agent:summarizer one hop from its origin instead of 2 (tried).
+    This would have been enough: the same call by agent:summarizer one hop from its origin instead of 2 (tried).
     ");
 }
 
@@ -223,7 +223,7 @@ fn enough_for_a_step_up() {
     let index = world.asked(&planner, &question, |_| {});
     insta::assert_snapshot!(enough(&world, index), @r"
     The condition of `administration-needs-a-recent-sign-in` decided: nothing else stood in the way.
-    Enough would have been: a sign-in at most 900 seconds before (tried: 900 is permitted, 901 is not).
+    This would have been enough: a sign-in at most 900 seconds before (tried: 900 is permitted, 901 is not).
     ");
 }
 
@@ -236,7 +236,7 @@ fn enough_for_a_limit_is_said_not_to_be_recorded() {
         facts.result = DecisionResult::Quota;
         facts.reason_code = Some("limit_exhausted".to_owned());
     });
-    insta::assert_snapshot!(enough(&world, index), @"Enough would have been: a grant whose limit is not used up, or a new delegation. How much was left is not in the record.");
+    insta::assert_snapshot!(enough(&world, index), @"This would have been enough: a grant whose limit is not used up, or a new delegation. How much was left is not in the record.");
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn enough_is_not_guessed_when_values_are_withheld() {
     log.withhold();
     let why = explain_at(&log.reader(), index).unwrap().why.join("\n");
     assert!(why.contains("What would have been enough cannot be said"), "{why}");
-    assert!(!why.contains("Enough would have been"), "{why}");
+    assert!(!why.contains("This would have been enough"), "{why}");
 }
 
 #[test]
@@ -278,7 +278,7 @@ fn enough_for_a_narrowed_token_is_found_in_the_token() {
         draft.decision = Some(DecisionFacts::refused(&refusal));
         draft.outcome.status = OutcomeStatus::Denied;
     });
-    insta::assert_snapshot!(enough(&world, index), @"Enough would have been, in the token itself, which agent:planner holds: `/amount` 10 instead of 40 (tried: grant sha-256:[…] then covers the call).");
+    insta::assert_snapshot!(enough(&world, index), @"This would have been enough, in the token itself, which agent:planner holds: `/amount` 10 instead of 40 (tried: grant sha-256:[…] then covers the call).");
     let why = explain_at(&world.publish().reader(), index).unwrap().why.join("\n");
     assert!(why.contains("The token itself does not cover it"), "{why}");
     assert!(!why.contains("digest only"), "{why}");

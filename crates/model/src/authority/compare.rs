@@ -196,9 +196,9 @@ fn delegation(child: &Grant, parent: &Grant) -> Option<Widening> {
     let asked = child.delegate.as_ref()?;
     let to = |names: &Names| names.named().map_or_else(|| "anyone".to_owned(), |named| quote_all(named, "and"));
     let reason = match &parent.delegate {
-        None => format!("asks to hand it on to {}, but {HELD} may not be handed on further", to(&asked.to)),
+        None => format!("asks to delegate it to {}, but {HELD} may not be delegated further", to(&asked.to)),
         Some(held) if !asked.to.within(&held.to) => {
-            format!("asks to hand it on to {}, but {HELD} names only {}", to(&asked.to), to(&held.to))
+            format!("asks to delegate it to {}, but {HELD} names only {}", to(&asked.to), to(&held.to))
         }
         Some(held) => {
             let hops = |depth: u8| count(depth.into(), "further hop");

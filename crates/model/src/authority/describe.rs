@@ -25,52 +25,55 @@ pub(crate) fn clauses(grant: &Grant) -> Clauses {
     let mut limits = Vec::new();
     if !grant.arguments.is_empty() {
         let constraints = grant.arguments.iter().map(|(at, constraint)| argument(at).and(" is ").and(constraint.words()));
-        limits.push(Sentence::words("only when ").and(Sentence::list(constraints, "and")));
+        limits.push(Sentence::words("only if ").and(Sentence::list(constraints, "and")));
     }
     match &grant.only {
-        Some(only) if only.is_empty() => limits.push("without any arguments".into()),
+        Some(only) if only.is_empty() => limits.push("without any inputs".into()),
         Some(only) => {
             let named = Sentence::list(only.iter().map(|at| argument(at)), "and");
-            limits.push(Sentence::words("with no arguments besides ").and(named));
+            limits.push(Sentence::words("with no inputs other than ").and(named));
         }
         None => {}
     }
     match &grant.fields {
-        Some(fields) if fields.is_empty() => limits.push("seeing nothing of the answers".into()),
+        Some(fields) if fields.is_empty() => limits.push("it sees nothing of the answers".into()),
         Some(fields) => {
-            limits.push(Sentence::words("seeing only ").and(Sentence::values(&field::to_strings(fields), "and")));
+            limits.push(Sentence::words("of the answers it sees only ").and(Sentence::values(&field::to_strings(fields), "and")));
         }
         None => {}
     }
     if let Some(calls) = grant.calls {
-        limits.push(format!("at most {}", count(calls, "call")).into());
+        limits.push(format!("at most {}", count(calls, "time")).into());
     }
     for (at, most) in &grant.spend {
-        limits.push(argument(at).and(format!(" adding up to at most {most}")));
+        limits.push(argument(at).and(format!(" adds up to at most {most} in all")));
     }
     if !grant.budgets.is_empty() {
-        limits.push(Sentence::words("counted as ").and(Sentence::values(&grant.budgets, "and")));
+        limits.push(Sentence::words("counts towards the budget ").and(Sentence::values(&grant.budgets, "and")));
     }
     limits.push(match &grant.delegate {
-        None => "not to be handed on".into(),
+        None => "it may not pass this on to another agent".into(),
         Some(delegate) => {
             let to = delegate.to.named().map_or_else(|| "any agent".into(), |named| Sentence::values(named, "or"));
-            Sentence::words("may be handed on to ").and(to).and(format!(", {} deep", count(delegate.depth.into(), "hop")))
+            Sentence::words("it may pass this on to ").and(to).and(match delegate.depth {
+                1 => ", which may not pass it on again".to_owned(),
+                depth => format!(", and from there through at most {} more", count(u64::from(depth).saturating_sub(1), "agent")),
+            })
         }
     });
-    limits.extend(grant.not_after.map(|end| Sentence::from(format!("until {}", end.utc()))));
+    limits.extend(grant.not_after.map(|end| Sentence::from(format!("until {}", end.utc().replace('T', " ").replace('Z', " UTC")))));
     let locations = grant.locations.named().into_iter().flatten().cloned().collect();
     Clauses { subject: subject(grant), locations, limits }
 }
 
 fn subject(grant: &Grant) -> Sentence {
     let actions = match &grant.actions {
-        Names::Any => "every action".into(),
+        Names::Any => "anything".into(),
         Names::Named(actions) => Sentence::list(actions.iter().map(Sentence::action), "and"),
     };
     let locations = match grant.locations.named() {
         Some(named) => Sentence::list(named.iter().map(Sentence::resource), "and"),
-        None => "every resource".into(),
+        None => "every server".into(),
     };
     actions.and(" at ").and(locations)
 }

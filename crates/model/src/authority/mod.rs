@@ -290,11 +290,11 @@ impl Authority {
         }
         let named: Vec<&Names> = self.grants().iter().filter_map(|grant| grant.delegate.as_ref()).map(|d| &d.to).collect();
         if named.is_empty() {
-            return Err(Refusal::new(Code::DelegationNotAllowed, "nothing of this authority may be handed on"));
+            return Err(Refusal::new(Code::DelegationNotAllowed, "no part of this authority may be delegated"));
         }
         let to: BTreeSet<&String> = named.into_iter().filter_map(Names::named).flatten().collect();
         let to = if to.is_empty() { "agents".to_owned() } else { quote_all(to, "and") };
-        let reason = format!("this may be handed on only to {to}, not to {}", quote(&delegate.sub));
+        let reason = format!("this may be delegated only to {to}, not to {}", quote(&delegate.sub));
         Err(Refusal::new(Code::DelegateNotNamed, reason))
     }
 

@@ -107,7 +107,7 @@ pub(crate) async fn gather(request: &TokenRequest<'_>) -> Result<Evidence, Rejec
         (ACCESS_TOKEN, None, Some(proof)) => called(request, subject, proof).await,
         (ACCESS_TOKEN, None, None) => narrowed(request, subject).await,
         (JWT, None, None) => stated(request, subject).await,
-        (ACCESS_TOKEN | JWT, _, _) => Err(malformed("the exchange is proved in two ways; use one").into()),
+        (ACCESS_TOKEN | JWT, _, _) => Err(malformed("the exchange carries two kinds of evidence; send one").into()),
         _ => Err(Refusal::new(Code::TokenTypeWrong, "`subject_token_type` must be access_token or jwt").into()),
     }
 }
@@ -184,7 +184,7 @@ async fn stated(request: &TokenRequest<'_>, compact: &str) -> Result<Evidence, R
     let unknown = || edge("the statement names a token that is not known here");
     let parent = server.store.token(&delegation.parent).await.map_err(Fault::new)?.ok_or_else(unknown)?;
     if statement.jkt() != parent.jkt || statement.delegator() != parent.chain.holder().sub {
-        return Err(Refusal::new(Code::ChainSpliced, "the statement is not signed by the holder of the token it hands on").into());
+        return Err(Refusal::new(Code::ChainSpliced, "the statement is not signed by the holder of the token that it delegates").into());
     }
     let delegate = Principal::agent(&server.issuer, &request.client.agent.id);
     if delegation.delegate != delegate.sub || delegation.jkt != request.proof.jkt() {

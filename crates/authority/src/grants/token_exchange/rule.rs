@@ -142,7 +142,7 @@ fn purpose(exchange: &Exchange<'_>) -> Result<Option<String>, Refusal> {
     let kept = kind.purpose().or(purpose.as_deref());
     match requested.purpose.as_deref() {
         Some(asked) if !free && kept != Some(asked) => {
-            Err(Refusal::new(Code::RequestMalformed, "`purpose` is not the one this authority was handed over for"))
+            Err(Refusal::new(Code::RequestMalformed, "`purpose` is not the one that this authority was delegated for"))
         }
         asked => Ok(asked.or(kept).map(str::to_owned)),
     }
@@ -204,7 +204,7 @@ fn bounded(world: &World<'_>, evidence: &Evidence, authority: &Authority) -> Res
     };
     let most = effective::bounded(world.principals(), evidence.parent.chain.parties().chain(child), authority)?;
     if most.is_none() && !authority.is_none() {
-        return Err(Refusal::new(Code::AuthorityEmpty, "nothing that is asked for is within what everyone in the chain may do"));
+        return Err(Refusal::new(Code::AuthorityEmpty, "nothing of what was requested is within what every party of the chain may do"));
     }
     Ok(most)
 }
