@@ -65,7 +65,12 @@ pub fn at_commit<'p>(
     Ok(Precondition::Active {
         parties: parties.collect::<Result<_, _>>()?,
         // Without a token of its own a batch still ends with its chain.
-        tokens: Some(token.jti).filter(|jti| !jti.is_empty()).into_iter().map(str::to_owned).chain(token.ancestors.iter().cloned()).collect(),
+        tokens: Some(token.jti)
+            .filter(|jti| !jti.is_empty())
+            .into_iter()
+            .map(str::to_owned)
+            .chain(token.ancestors.iter().cloned())
+            .collect(),
         txn: token.txn.to_owned(),
     })
 }

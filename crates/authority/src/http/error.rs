@@ -67,9 +67,7 @@ impl Rejection {
     pub(crate) fn into_refusal(self) -> Refusal {
         match self {
             Self::Refusal(refusal) => refusal,
-            Self::RotatedMeanwhile => {
-                Refusal::new(Code::GrantInvalid, "other requests are using this refresh token; try again")
-            }
+            Self::RotatedMeanwhile => Refusal::new(Code::GrantInvalid, "other requests are using this refresh token; try again"),
             Self::Fault(fault) => {
                 tracing::error!(context = %fault, "authority fault");
                 Refusal::new(Code::Internal, "internal error; the server's log has the details")

@@ -58,7 +58,8 @@ pub(crate) async fn begin(server: &Server, incoming: Incoming) -> Response<Body>
     if ask.prompt.none {
         // SPEC: N-AZ-12. Consent is never skipped, so silence can only fail.
         let oauth = if must_sign_in(&browser, &ask, now) { "login_required" } else { "consent_required" };
-        let refusal = Refusal::new(Code::LoginRequired, "`prompt=none` forbids to ask, and nothing is granted without asking the person");
+        let refusal =
+            Refusal::new(Code::LoginRequired, "`prompt=none` forbids to ask, and nothing is granted without asking the person");
         let stopped = Stopped::there(&ask.client, &ask.back, refusal, Some(oauth));
         return stop(server, Attempt::new(At::Authorize, origin), &Facts::default(), None, stopped).await;
     }
@@ -293,7 +294,10 @@ fn others(authority: &Authority) -> Vec<Phrase> {
     phrases.push(if depth == 1 {
         words(", which may not pass it on again.")
     } else {
-        Phrase::Words(format!(", and from there through at most {} more.", if depth == 2 { "1 agent".to_owned() } else { format!("{} agents", depth - 1) }))
+        Phrase::Words(format!(
+            ", and from there through at most {} more.",
+            if depth == 2 { "1 agent".to_owned() } else { format!("{} agents", depth - 1) }
+        ))
     });
     phrases
 }

@@ -101,8 +101,7 @@ async fn dc_13_nothing_of_a_chain_is_issued_when_a_party_is_stopped_between_deci
         refused(&world, &reply, code).await;
 
         let Before { world, txn, token, .. } = before().await;
-        let details =
-            json!([{"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets_read"], "fields": ["/id"]}]);
+        let details = json!([{"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets_read"], "fields": ["/id"]}]);
         let statement = world.statement(&world.planner, &token, &world.scribe, &details);
         let stated = exchange(&statement, JWT);
         let reply = overtaken(&world, stop, &txn, world.token(&world.scribe, &stated)).await;

@@ -61,7 +61,8 @@ pub(crate) fn clauses(grant: &Grant) -> Clauses {
             })
         }
     });
-    limits.extend(grant.not_after.map(|end| Sentence::from(format!("until {}", end.utc().replace('T', " ").replace('Z', " UTC")))));
+    limits
+        .extend(grant.not_after.map(|end| Sentence::from(format!("until {}", end.utc().replace('T', " ").replace('Z', " UTC")))));
     let locations = grant.locations.named().into_iter().flatten().cloned().collect();
     Clauses { subject: subject(grant), locations, limits }
 }

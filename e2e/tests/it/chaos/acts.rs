@@ -131,7 +131,8 @@ impl Client {
 
     /// An old or the newest refresh token; sometimes with another's key, sometimes for more than was agreed to.
     async fn refresh_one(&mut self) -> Option<()> {
-        let token = if self.dice.one_in(3) { self.dice.pick(&self.refresh.clone()).cloned() } else { self.refresh.last().cloned() };
+        let token =
+            if self.dice.one_in(3) { self.dice.pick(&self.refresh.clone()).cloned() } else { self.refresh.last().cloned() };
         let token = token?;
         let scope = if self.dice.one_in(5) { "helpdesk:admin_purge" } else { "" };
         let who = if self.dice.one_in(8) { Who::Scribe } else { Who::Planner };
@@ -167,8 +168,7 @@ impl Client {
     async fn name(&mut self) -> Option<()> {
         let token = self.any()?.token;
         let issuer = self.stage.issuer.clone();
-        let identity =
-            self.token(Who::Summarizer, &[("grant_type", "client_credentials"), ("resource", &issuer)], 0).await?;
+        let identity = self.token(Who::Summarizer, &[("grant_type", "client_credentials"), ("resource", &issuer)], 0).await?;
         let identity = held(&identity)?.token;
         let details = part(&self.stage.helpdesk).to_string();
         let mut form = exchange(&token, ACCESS_TOKEN);
@@ -277,7 +277,8 @@ impl Client {
             3 => fields(&[("client_id", "agent:nobody"), ("grant_type", "client_credentials"), ("label", "\u{1b}[2J")]),
             _ => {
                 let noise: Vec<u8> = (0..200).map(|_| u8::try_from(self.dice.below(256)).unwrap_or_default()).collect();
-                let path = *self.dice.pick(&["/oauth/token", "/oauth/consent", "/oauth/login", "/mcp/helpdesk", "/oauth/revoke"])?;
+                let path =
+                    *self.dice.pick(&["/oauth/token", "/oauth/consent", "/oauth/login", "/mcp/helpdesk", "/oauth/revoke"])?;
                 let request = self.wire.request("POST", path).header("content-type", "application/x-www-form-urlencoded");
                 let reply = self.wire.send(request.body(Full::from(noise)).unwrap()).await?;
                 self.note(&reply);

@@ -184,7 +184,9 @@ async fn stated(request: &TokenRequest<'_>, compact: &str) -> Result<Evidence, R
     let unknown = || edge("the statement names a token that is not known here");
     let parent = server.store.token(&delegation.parent).await.map_err(Fault::new)?.ok_or_else(unknown)?;
     if statement.jkt() != parent.jkt || statement.delegator() != parent.chain.holder().sub {
-        return Err(Refusal::new(Code::ChainSpliced, "the statement is not signed by the holder of the token that it delegates").into());
+        return Err(
+            Refusal::new(Code::ChainSpliced, "the statement is not signed by the holder of the token that it delegates").into()
+        );
     }
     let delegate = Principal::agent(&server.issuer, &request.client.agent.id);
     if delegation.delegate != delegate.sub || delegation.jkt != request.proof.jkt() {

@@ -204,7 +204,10 @@ fn bounded(world: &World<'_>, evidence: &Evidence, authority: &Authority) -> Res
     };
     let most = effective::bounded(world.principals(), evidence.parent.chain.parties().chain(child), authority)?;
     if most.is_none() && !authority.is_none() {
-        return Err(Refusal::new(Code::AuthorityEmpty, "nothing of what was requested is within what every party of the chain may do"));
+        return Err(Refusal::new(
+            Code::AuthorityEmpty,
+            "nothing of what was requested is within what every party of the chain may do",
+        ));
     }
     Ok(most)
 }
