@@ -5,22 +5,9 @@ use crate::{
     harness::{Remit, Setup},
     proxy::Proxy,
 };
+use remit_testkit::wait_until;
 use serde_json::json;
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
-
-/// How long something may take that waits for a token of a minute to end.
-const PATIENCE: Duration = Duration::from_secs(100);
-
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < PATIENCE, "{what} did not happen");
-        thread::sleep(Duration::from_millis(100));
-    }
-}
+use std::time::{Duration, Instant};
 
 fn behind_a_proxy(agents: &str) -> (Remit, Proxy) {
     let (setup, proxy) = Setup::new().section(agents).behind_proxy();
@@ -57,9 +44,9 @@ fn the_servers_stream_is_opened_again_after_its_token_has_ended() {
     remit.agent("planner", &["helpdesk:*"]);
     let mut session = Session::start(&remit.through_connect("planner", "helpdesk"));
     session.call("tickets_read", &read("T-1001"));
-    until("the stream", || proxy.count("GET /mcp/helpdesk") >= 1);
+    wait_until("the stream is opened", || proxy.count("GET /mcp/helpdesk") >= 1);
     let (began, before) = (Instant::now(), proxy.count("grant_type=client_credentials"));
-    until("the second stream", || proxy.count("GET /mcp/helpdesk") >= 2);
+    wait_until("the stream is opened again", || proxy.count("GET /mcp/helpdesk") >= 2);
     assert!(began.elapsed() > Duration::from_secs(40), "the stream ended before its token: {:?}", began.elapsed());
     assert!(proxy.count("grant_type=client_credentials") > before, "the second stream has a token of its own");
     let done = session.call("tickets_read", &read("T-1002"));

@@ -193,7 +193,7 @@ impl Setup {
 
     /// Puts a proxy before the server, which clients then know by the proxy's address.
     pub(crate) fn behind_proxy(self) -> (Self, Proxy) {
-        let (public, behind) = (self.port, free_port());
+        let (public, behind) = (self.port, remit_testkit::port());
         let listen = |port: u16| format!("  listen: 127.0.0.1:{port}\n");
         (self.replace(&listen(public), &listen(behind)), Proxy::start(public, behind))
     }

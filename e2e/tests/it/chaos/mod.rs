@@ -90,9 +90,10 @@ fn what_was_answered_is_in_the_ledger_and_both_verifiers_accept_it() {
         let at = size.requests * kill / (size.kills + 1);
         while sent.load(Ordering::Relaxed) < at {
             assert!(clients.iter().all(|client| !client.is_finished()), "a client stopped early");
+            // PAUSE: the kill is due after so many requests, however long they take.
             thread::sleep(Duration::from_millis(1));
         }
-        // At another moment of a request's work each time.
+        // PAUSE: at another moment of a request's work each time.
         thread::sleep(Duration::from_micros(dice.below(20_000)));
         server.kill();
         server.restart();

@@ -7,17 +7,12 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use remit_testkit::eventually_async;
 use serde_json::Value;
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
-
-/// How long a server may take to come back.
-const PATIENCE: Duration = Duration::from_mins(2);
 
 /// How many requests were sent by all clients.
 pub(crate) type Sent = Arc<AtomicU64>;
@@ -75,15 +70,11 @@ impl Wire {
 
     /// Waits until the server answers again.
     pub(crate) async fn back(&self) {
-        let began = Instant::now();
-        loop {
+        eventually_async("the server is back", async || {
             let request = self.request("GET", "/healthz").body(Full::default()).unwrap();
-            if self.client.request(request).await.is_ok_and(|response| response.status().is_success()) {
-                return;
-            }
-            assert!(began.elapsed() < PATIENCE, "the server did not come back");
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
+            self.client.request(request).await.is_ok_and(|response| response.status().is_success())
+        })
+        .await;
     }
 }
 
