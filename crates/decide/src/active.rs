@@ -55,7 +55,7 @@ pub fn token(world: Principals<'_>, token: &TokenIds<'_>) -> Result<(), Refusal>
 /// nor the chain was revoked. The decision was made on a snapshot, which may be out of date by then.
 ///
 /// # Errors
-/// As [`principal`], for a principal that nobody of this name can be registered as.
+/// As [`principal`], for a principal whose name no registration can have.
 pub fn at_commit<'p>(
     world: Principals<'_>,
     parties: impl IntoIterator<Item = &'p Principal>,

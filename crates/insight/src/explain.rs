@@ -68,13 +68,8 @@ pub fn explain_at(reader: &Reader, index: u64) -> Result<Explanation, ReadError>
 /// Shown where the token and every hop cover the call: the agent's ceiling or the person's entitlements were narrower.
 const ABOVE: &str = "The token and every hop cover it: what was narrower is an agent's ceiling or the person's entitlements at the time, of which the record holds a digest only.";
 
-<<<<<<< HEAD
 /// Shown for AuthZEN evaluations, where the caller is not the subject.
-const OF_THE_SUBJECT: &str = "Enough would have been: a wider ceiling of the agent, or wider entitlements of the person, asked about; the record holds their digest only.";
-=======
-/// Said where somebody asked what another may do.
 const OF_THE_SUBJECT: &str = "This would have been enough: a wider ceiling of the agent, or wider entitlements of the person, asked about; the record holds their digest only.";
->>>>>>> 437a142 (authority, model: say in plain words what a person is about to allow)
 
 /// Shown where the values that decided are withheld or erased.
 const NOT_HERE: &str = "What would have been enough cannot be said: the values that decided are not with this copy.";

@@ -17,7 +17,7 @@ fn behind_a_proxy(agents: &str) -> (Remit, Proxy) {
 /// The server has rotated the refresh token, and its answer never arrives: the bridge asks again and gets the same successor,
 /// which another process goes on with.
 #[test]
-fn rt_02_a_lost_answer_to_a_refresh_costs_nobody_the_sign_in() {
+fn rt_02_a_lost_answer_to_a_refresh_does_not_end_the_sign_in() {
     let (remit, proxy) = behind_a_proxy("");
     remit.agent("planner", &["helpdesk:*"]);
     sign_in(&remit);

@@ -26,7 +26,7 @@ impl Proxy {
         let all = proxy.clone();
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                // While the server restarts there is nobody to pass it to.
+                // While the server restarts it passes on nothing.
                 let Ok(server) = TcpStream::connect(("127.0.0.1", to)) else { continue };
                 all.clone().pass(client, server);
             }

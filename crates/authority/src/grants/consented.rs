@@ -38,7 +38,7 @@ pub(crate) struct Renewable {
     pub(crate) renewed: Option<UnixTime>,
 }
 
-/// The one resource of a token, and the part of the consent that is for it. Whoever agreed to `openid` agreed to userinfo,
+/// The one resource of a token, and the part of the consent that is for it. A consent to `openid` covers userinfo,
 /// which is at this issuer: it may be asked for by `resource`, or by a `scope` that names nothing else.
 /// SPEC: TK-08, N-RT-04, UI-01
 pub(crate) fn pick(

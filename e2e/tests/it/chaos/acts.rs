@@ -1,4 +1,4 @@
-//! What clients do: honest requests, clumsy ones, and some that nobody should send.
+//! What clients do: honest requests, clumsy ones, and some that no client should send.
 
 use super::{
     cast::{self, Agent, ENDPOINT, part},
