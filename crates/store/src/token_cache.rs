@@ -8,18 +8,18 @@
 //! therefore looked up among the revocations: a row that was read before the erasure is not kept after it.
 
 use crate::{batch::StoredToken, world::snapshot::Snapshot};
-use remit_model::Memory;
+use remit_cache::ByteBoundedCache;
 use std::sync::Arc;
 
 /// Bytes kept.
 const ROOM: usize = 32 << 20;
 
 #[derive(Debug)]
-pub(crate) struct TokenCache(Memory<String, Arc<StoredToken>>);
+pub(crate) struct TokenCache(ByteBoundedCache<String, Arc<StoredToken>>);
 
 impl Default for TokenCache {
     fn default() -> Self {
-        Self(Memory::new(ROOM))
+        Self(ByteBoundedCache::new(ROOM))
     }
 }
 

@@ -15,7 +15,8 @@ use crate::{
     key::PublicKey,
     keyset::KeySet,
 };
-use remit_model::{Memory, Refusal, UnixTime};
+use remit_cache::ByteBoundedCache;
+use remit_model::{Refusal, UnixTime};
 use std::sync::Arc;
 
 /// For how many seconds a signature that was checked is not checked again.
@@ -23,7 +24,7 @@ pub const LIFE_SECS: i64 = 60;
 
 /// A bounded memory of verified tokens.
 #[derive(Debug)]
-pub struct Verified(Memory<[u8; 32], Arc<Entry>>);
+pub struct Verified(ByteBoundedCache<[u8; 32], Arc<Entry>>);
 
 #[derive(Debug)]
 struct Entry {
@@ -35,7 +36,7 @@ struct Entry {
 impl Verified {
     /// Room for `bytes`.
     pub fn new(bytes: usize) -> Self {
-        Self(Memory::new(bytes))
+        Self(ByteBoundedCache::new(bytes))
     }
 
     /// As [`access::verify`], without the signature check where it was done within [`LIFE_SECS`].

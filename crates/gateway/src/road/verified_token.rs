@@ -5,10 +5,10 @@
 //! and looked at again in the next: a revocation takes effect on the very next call.
 
 use crate::road::chain;
+use remit_cache::ByteBoundedCache;
 use remit_decide::{Current, Effective, EffectiveCache, Presented, Principals, active::TokenIds};
 use remit_ledger::record::Party;
 use remit_model::{
-    Memory,
     id::{AgentId, Principal, PrincipalKind},
     refusal::Refusal,
 };
@@ -142,7 +142,7 @@ impl Deref for VerifiedToken {
 }
 
 /// The verified tokens at hand, by the SHA-256 of their text.
-pub(crate) type Tokens = Memory<[u8; 32], Arc<VerifiedToken>>;
+pub(crate) type Tokens = ByteBoundedCache<[u8; 32], Arc<VerifiedToken>>;
 
 /// Room for them, in bytes.
 pub(crate) const ROOM: usize = 128 << 20;

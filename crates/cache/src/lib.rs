@@ -1,7 +1,7 @@
-//! A sharded cache of two generations, bounded by total bytes rather than by the number of entries.
+//! A sharded two-generation cache, bounded by total bytes rather than entry count.
 //!
-//! A value that is used moves to the younger generation; when that is full, the older one is dropped. The caller states
-//! roughly how many bytes a value takes. No decision depends on the cache: a lost value only costs the work again.
+//! An entry that is used moves to the younger generation; when that is full, the older one is dropped. The caller states the
+//! size of an entry, roughly. Nothing may depend on an entry being there: a miss only costs the work again.
 
 use std::{
     borrow::Borrow,
@@ -11,13 +11,13 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// Parts, each under a lock of its own.
+/// Number of shards, each under its own lock.
 const SHARDS: usize = 16;
-/// What an entry weighs besides what it holds.
+/// Bytes counted for an entry besides those that its caller states.
 const ENTRY: usize = 128;
 
-/// A bounded memory. Values are cheap to clone.
-pub struct Memory<K, V> {
+/// A cache of `K` to `V`, bounded in bytes. Values are cloned on a hit, so they should be cheap to clone (`Arc`).
+pub struct ByteBoundedCache<K, V> {
     shards: [Mutex<Shard<K, V>>; SHARDS],
     place: RandomState,
     /// Bytes of one generation of one shard.
@@ -34,14 +34,14 @@ struct Generation<K, V> {
     bytes: usize,
 }
 
-impl<K: Eq + Hash, V: Clone> Memory<K, V> {
-    /// Room for `bytes`.
+impl<K: Eq + Hash, V: Clone> ByteBoundedCache<K, V> {
+    /// An empty cache for at most `bytes`. An entry may take a thirty-second of it.
     pub fn new(bytes: usize) -> Self {
         let shards = std::array::from_fn(|_| Mutex::new(Shard { current: Generation::new(), previous: Generation::new() }));
         Self { shards, place: RandomState::new(), room: bytes / (2 * SHARDS) }
     }
 
-    /// The value kept under `key`. A value that is asked for stays longer.
+    /// The value of `key`, if it is still there; it then counts as used.
     pub fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
@@ -55,7 +55,7 @@ impl<K: Eq + Hash, V: Clone> Memory<K, V> {
         Some(value)
     }
 
-    /// Keeps something that takes `bytes` with everything it holds; what is too large for the memory is not kept.
+    /// Keeps a value that takes `bytes` with everything it holds, key included. A value that is too large is not kept.
     pub fn put(&self, key: K, value: V, bytes: usize) {
         let bytes = bytes.saturating_add(ENTRY);
         if bytes <= self.room {
@@ -65,7 +65,7 @@ impl<K: Eq + Hash, V: Clone> Memory<K, V> {
         }
     }
 
-    /// Forgets the value kept under `key`.
+    /// Removes one entry.
     pub fn remove<Q: Eq + Hash + ?Sized>(&self, key: &Q)
     where
         K: Borrow<Q>,
@@ -75,7 +75,7 @@ impl<K: Eq + Hash, V: Clone> Memory<K, V> {
         shard.previous.take(key);
     }
 
-    /// Forgets everything.
+    /// Removes every entry.
     pub fn clear(&self) {
         for shard in &self.shards {
             let mut shard = lock(shard);
@@ -83,7 +83,7 @@ impl<K: Eq + Hash, V: Clone> Memory<K, V> {
         }
     }
 
-    /// How many entries there are, and what they weigh.
+    /// The number of entries, and their size in bytes.
     pub fn size(&self) -> (usize, usize) {
         let size = |(count, bytes), shard: &Mutex<Shard<K, V>>| {
             let shard = lock(shard);
@@ -131,10 +131,10 @@ fn lock<T>(shard: &Mutex<T>) -> MutexGuard<'_, T> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-// What is remembered names people.
-impl<K, V> fmt::Debug for Memory<K, V> {
+// Keys and values may name people.
+impl<K, V> fmt::Debug for ByteBoundedCache<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Memory").field("room", &self.room).finish_non_exhaustive()
+        f.debug_struct("ByteBoundedCache").field("room", &self.room).finish_non_exhaustive()
     }
 }
 
@@ -147,13 +147,13 @@ mod tests {
     #[test]
     fn a_flood_stays_within_its_bytes_and_what_is_used_stays() {
         for bytes in [10, 1_000, 20_000] {
-            let memory = Memory::new(ROOM);
-            memory.put("used".to_owned(), 0, bytes);
+            let cache = ByteBoundedCache::new(ROOM);
+            cache.put("used".to_owned(), 0, bytes);
             for n in 0..20_000 {
-                memory.put(format!("{n}"), n, bytes);
-                assert_eq!(memory.get("used"), Some(0), "after {n} of {bytes}");
+                cache.put(format!("{n}"), n, bytes);
+                assert_eq!(cache.get("used"), Some(0), "after {n} of {bytes}");
             }
-            let (count, weight) = memory.size();
+            let (count, weight) = cache.size();
             assert!(weight <= ROOM && count * bytes <= weight, "{count} of {bytes} weigh {weight}");
             assert!(weight >= ROOM / 4, "{count} of {bytes} weigh {weight}");
         }
@@ -161,24 +161,24 @@ mod tests {
 
     #[test]
     fn what_is_too_large_pushes_nothing_out() {
-        let memory = Memory::new(ROOM);
-        memory.put(1, "small", 10);
-        memory.put(2, "large", ROOM / 16);
-        memory.put(3, "larger", usize::MAX);
-        assert_eq!((memory.get(&1), memory.get(&2), memory.get(&3)), (Some("small"), None, None));
+        let cache = ByteBoundedCache::new(ROOM);
+        cache.put(1, "small", 10);
+        cache.put(2, "large", ROOM / 16);
+        cache.put(3, "larger", usize::MAX);
+        assert_eq!((cache.get(&1), cache.get(&2), cache.get(&3)), (Some("small"), None, None));
     }
 
     #[test]
     fn the_same_name_again_is_one_entry_and_nothing_is_left_of_what_was_forgotten() {
-        let memory = Memory::new(ROOM);
+        let cache = ByteBoundedCache::new(ROOM);
         for n in 0..1_000 {
-            memory.put("a".to_owned(), n, 1_000);
+            cache.put("a".to_owned(), n, 1_000);
         }
-        assert_eq!((memory.get("a"), memory.size().0), (Some(999), 1));
-        memory.remove("a");
-        assert_eq!((memory.get("a"), memory.size()), (None, (0, 0)));
-        memory.put("b".to_owned(), 1, 10);
-        memory.clear();
-        assert_eq!((memory.get("b"), memory.size()), (None, (0, 0)));
+        assert_eq!((cache.get("a"), cache.size().0), (Some(999), 1));
+        cache.remove("a");
+        assert_eq!((cache.get("a"), cache.size()), (None, (0, 0)));
+        cache.put("b".to_owned(), 1, 10);
+        cache.clear();
+        assert_eq!((cache.get("b"), cache.size()), (None, (0, 0)));
     }
 }
