@@ -3,16 +3,16 @@
 //! JSON serialisation, JWE, detached and unencoded payloads are refused by not existing here.
 
 use crate::{
+    base64url::{decode, encode},
     claims,
-    jwk::{decode, encode},
     key::{PrivateKey, PublicKey},
 };
-use remit_model::{Code, Fault, Refusal};
+use remit_model::{Code, Fault, Refusal, token_bounds};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 /// Longest compact token we read, in bytes. SPEC: X-10.
-pub(crate) const TOKEN_LIMIT: usize = 16 * 1024;
+pub(crate) const TOKEN_LIMIT: usize = token_bounds::TOKEN.size();
 
 /// Longest `kid` we look up.
 const KID_LIMIT: usize = 256;

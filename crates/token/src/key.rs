@@ -2,7 +2,7 @@
 //!
 //! A key knows its algorithm. A header can only agree with it.
 
-use crate::jwk::Material;
+use crate::material::Material;
 use aws_lc_rs::{
     agreement,
     rand::SystemRandom,

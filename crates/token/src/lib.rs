@@ -30,6 +30,7 @@
 pub mod access;
 pub mod actor;
 pub mod assertion;
+mod base64url;
 mod claims;
 pub mod dpop;
 pub mod id_token;
@@ -38,6 +39,7 @@ mod jwk;
 mod jws;
 mod key;
 mod keyset;
+mod material;
 pub mod statement;
 #[cfg(test)]
 mod vectors;

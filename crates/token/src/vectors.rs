@@ -42,7 +42,7 @@ fn rfc_7515_a_3_es256() {
 #[test]
 fn rfc_7515_a_3_private_key_is_that_scalar() {
     let mut seed = [0; 32];
-    seed.copy_from_slice(&crate::jwk::decode("jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI").unwrap());
+    seed.copy_from_slice(&crate::base64url::decode("jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI").unwrap());
     let key = PrivateKey::from_seed(Algorithm::Es256, &seed).unwrap();
     assert_eq!(key.public().to_jwk(), rfc7515_a3_key());
 }
@@ -60,7 +60,7 @@ fn rfc_7638_3_1_thumbprint() {
 #[test]
 fn rfc_8037_a_ed25519() {
     let mut seed = [0; 32];
-    seed.copy_from_slice(&crate::jwk::decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A").unwrap());
+    seed.copy_from_slice(&crate::base64url::decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A").unwrap());
     let key = PrivateKey::from_seed(Algorithm::Ed25519, &seed).unwrap();
     assert_eq!(
         key.public().to_jwk(),
@@ -68,7 +68,7 @@ fn rfc_8037_a_ed25519() {
     );
     assert_eq!(key.public().thumbprint(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
     let input = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc";
-    let signature = crate::jwk::encode(&key.sign(input.as_bytes()).unwrap());
+    let signature = crate::base64url::encode(&key.sign(input.as_bytes()).unwrap());
     assert_eq!(signature, "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg");
     verify(&format!("{input}.{signature}"), &KeySet::of([key.public()])).unwrap();
 }
@@ -223,12 +223,12 @@ fn jwk_from_hex(key: &Value) -> Value {
         bytes[start..].to_vec()
     };
     if key["modulus"].is_string() {
-        return json!({"kty": "RSA", "n": crate::jwk::encode(&number("modulus")), "e": crate::jwk::encode(&number("publicExponent"))});
+        return json!({"kty": "RSA", "n": crate::base64url::encode(&number("modulus")), "e": crate::base64url::encode(&number("publicExponent"))});
     }
     let (curve, size) = if key["curve"] == "secp256r1" { ("P-256", 32) } else { ("P-384", 48) };
     let coordinate = |name: &str| {
         let bytes = number(name);
-        crate::jwk::encode(&[vec![0; size - bytes.len()], bytes].concat())
+        crate::base64url::encode(&[vec![0; size - bytes.len()], bytes].concat())
     };
     json!({"kty": "EC", "crv": curve, "x": coordinate("wx"), "y": coordinate("wy")})
 }

@@ -4,7 +4,7 @@
 //! slots are good at any time, so a rotation never fails a client. The authorization server and the resource servers of
 //! one origin share the nonces: clients keep one nonce for each origin, so a nonce of either is good at the other.
 
-use crate::jwk::{decode, encode};
+use crate::base64url::{decode, encode};
 use aws_lc_rs::hmac;
 use remit_model::{Code, Refusal, UnixTime};
 use std::fmt;

@@ -4,7 +4,7 @@
 //! every proof in it has become too old to be accepted anyway. So a proof is remembered for as long as it is good, and for
 //! a quarter window more at most.
 
-use super::Proof;
+use super::proof::Proof;
 use remit_model::{Code, Refusal, UnixTime, json::sha256};
 use std::{
     collections::{BTreeMap, HashSet},
