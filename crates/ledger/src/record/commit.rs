@@ -7,7 +7,7 @@
 use super::{
     COMMIT_LIMIT, SIDE_LIMIT,
     canonical_writer::CanonicalWriter,
-    values::{self, JSON_TEXT},
+    leaf::{self, JSON_TEXT},
 };
 use crate::{
     hash::Hash,
@@ -15,7 +15,7 @@ use crate::{
     vault::{KEYS_LIMIT, KeyId, SealedBox, field::OVERHEAD},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use remit_model::json::{self, Limits};
+use remit_model::json::{self, Limits, Numbers};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -123,7 +123,7 @@ impl Side {
     }
 
     fn read(bytes: &[u8]) -> Result<(Option<u64>, Self), SideError> {
-        let limits = Limits { bytes: 2 * SIDE_LIMIT, depth: 64, members: 1 << 20, exact_integers: true };
+        let limits = Limits { bytes: 2 * SIDE_LIMIT, depth: 64, members: 1 << 20, numbers: Numbers::Doubles };
         let value = json::parse(bytes, &limits).map_err(|refusal| malformed(&refusal.to_string()))?;
         let Value::Object(mut side) = value else { return Err(malformed("not an object")) };
         let index = match side.remove("index") {
@@ -163,7 +163,7 @@ impl Opening {
     pub(crate) fn leaf(&self, path: &str) -> Hash {
         match self {
             Self::Closed { leaf } | Self::Sealed { leaf, .. } => *leaf,
-            Self::Open { salt, kind, value } => values::leaf(path, salt, kind, &json::canonical(value), &mut Vec::new()),
+            Self::Open { salt, kind, value } => leaf::leaf(path, salt, kind, &json::canonical(value), &mut Vec::new()),
         }
     }
 

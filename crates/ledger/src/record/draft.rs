@@ -278,12 +278,6 @@ impl Draft {
         self.commit("/response/body", body)
     }
 
-    /// Everyone this record is about: the parties named, the accountable human, and those whose data it touches.
-    pub fn subjects(&self, identity: &super::Identity) -> Vec<crate::vault::Subject> {
-        let super::envelope::Subjects { parties, owner, data } = super::envelope::subjects(self, identity);
-        parties.into_iter().chain(owner).chain(data).collect()
-    }
-
     /// The first record of every start of a producer: the keys everything after it is checked with.
     ///
     /// `record_key` is the producer's public JWK ([`super::RecordKey::jwk`]), `log` the vkey of the checkpoints,

@@ -1,16 +1,19 @@
 //! The members of `agent.audit.v1`, written in canonical form from a draft. SPEC: record.md §1.11.
 
 use super::{
-    AuthMethod, CHAIN_LIMIT, DecisionFacts, Draft, EXPLANATION_LIMIT, Edge, FIELD_LIMIT, Identity, Party, PartyKind, Pepper,
-    Position, RESOURCE_LIMIT, Resource, SCHEMA, SealError, Side, TokenFacts, Turn, canonical_writer::CanonicalWriter,
-    values::numbers_are_exact,
+    AuthMethod, CHAIN_LIMIT, DecisionFacts, Draft, EXPLANATION_LIMIT, Edge, FIELD_LIMIT, Party, PartyKind, Pepper,
+    RESOURCE_LIMIT, Resource, SCHEMA, Side, TokenFacts, Turn,
+    canonical_writer::CanonicalWriter,
+    error::SealError,
+    identity::{Identity, Position},
+    leaf::numbers_are_exact,
+    rfc3339::rfc3339_ns,
 };
 use crate::{
     hash::{Hash, hex},
     tree,
     vault::{KeyId, Subject},
 };
-use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
 use remit_model::{Moment, PrincipalKind};
 use serde_json::{Value, json};
 use std::{borrow::Cow, collections::BTreeSet};
@@ -196,6 +199,14 @@ pub(super) struct Subjects {
     pub(super) data: Vec<Subject>,
 }
 
+impl Draft {
+    /// Everyone this record is about: the parties named, the accountable human, and those whose data it touches.
+    pub fn subjects(&self, identity: &Identity) -> Vec<Subject> {
+        let Subjects { parties, owner, data } = subjects(self, identity);
+        parties.into_iter().chain(owner).chain(data).collect()
+    }
+}
+
 pub(super) fn subjects(draft: &Draft, identity: &Identity) -> Subjects {
     let principal = |iss: &str, sub: &str| Subject::Principal { iss: iss.to_owned(), sub: sub.to_owned() };
     let parties: Vec<_> = chain_of(draft, identity).iter().map(|party| principal(&party.issuer, &party.subject)).collect();
@@ -277,12 +288,6 @@ fn time(time: &mut CanonicalWriter<'_>, draft: &Draft, place: &Place<'_>) {
     time.some("start_ns", draft.span_ns.map(|(start, _)| start.to_string()));
     time.put("wall", rfc3339_ns(now.wall_ns));
     time.put("wall_ns", now.wall_ns.to_string());
-}
-
-/// RFC 3339 in UTC with nine digits of fraction.
-pub(super) fn rfc3339_ns(wall_ns: u64) -> String {
-    let printer = DateTimePrinter::new().precision(Some(9));
-    Timestamp::from_nanosecond(i128::from(wall_ns)).map(|at| printer.timestamp_to_string(&at)).unwrap_or_default()
 }
 
 fn node(node: &mut CanonicalWriter<'_>, index: usize, party: &Party, subject_ref: &str) {

@@ -9,11 +9,15 @@ mod canonical_writer;
 mod commit;
 mod draft;
 mod envelope;
+mod error;
 mod fields;
+mod identity;
 pub(crate) mod key;
+mod leaf;
 mod limits;
 mod parse;
 mod party;
+mod rfc3339;
 mod seal;
 mod seal_side;
 mod values;
@@ -21,10 +25,12 @@ mod values;
 pub(crate) use canonical_writer::CanonicalWriter;
 pub use commit::{Opening, Side, SideError};
 pub use draft::{Draft, ProducerKind, RecordType, Turn};
+pub use error::SealError;
 pub use fields::{
     Action, Classification, DecisionFacts, DecisionResult, EffectConfirmed, Engine, Http, HumanInLoop, Mask, Masked, Mcp,
     Outcome, OutcomeStatus, PolicyFact, PolicyFailure, Protocol, Purpose, Resource, Retention, Session, Tool, Trace,
 };
+pub use identity::{Environment, Identity, Position};
 pub use key::{Pepper, RecordKey, verify_record_signature};
 pub use limits::{
     CHAIN_LIMIT, COMMIT_LIMIT, ENTRY_LIMIT, EXPLANATION_LIMIT, FIELD_LIMIT, JSON_SCHEMA, RESOURCE_LIMIT, SCHEMA, SIDE_LIMIT,
@@ -32,5 +38,5 @@ pub use limits::{
 pub(crate) use parse::decimal;
 pub use parse::{Record, RecordError};
 pub use party::{AgentFacts, Auth, AuthMethod, Edge, GrantFacts, GrantKind, Party, PartyKind, TokenFacts};
-pub use seal::{Environment, Identity, Position, SealError, Sealed, Sealer};
+pub use seal::{Sealed, Sealer};
 pub use seal_side::KeySource;

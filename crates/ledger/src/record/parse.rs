@@ -1,8 +1,8 @@
 //! Reading a record back: strict, canonical, and with every mandatory member in its place.
 
-use super::{ENTRY_LIMIT, SCHEMA, envelope::rfc3339_ns};
+use super::{ENTRY_LIMIT, SCHEMA, rfc3339::rfc3339_ns};
 use crate::hash::Hash;
-use remit_model::json::{self, Limits};
+use remit_model::json::{self, Limits, Numbers};
 use serde_json::Value;
 
 /// A parsed record: the exact value that was sealed, and typed access to what every record has.
@@ -37,7 +37,7 @@ impl Record {
     /// # Errors
     /// [`RecordError::Json`], [`RecordError::NotCanonical`], [`RecordError::Schema`]; [`RecordError::Member`] with its path.
     pub fn parse(bytes: &[u8]) -> Result<Self, RecordError> {
-        let limits = Limits { bytes: ENTRY_LIMIT, depth: 32, members: 16_384, exact_integers: true };
+        let limits = Limits { bytes: ENTRY_LIMIT, depth: 32, members: 16_384, numbers: Numbers::Doubles };
         let value = json::parse(bytes, &limits).map_err(|refusal| RecordError::Json(refusal.to_string()))?;
         if json::canonical(&value) != bytes {
             return Err(RecordError::NotCanonical);

@@ -3,34 +3,14 @@
 use super::{
     Draft, ENTRY_LIMIT, Pepper, Record, RecordKey, RecordType, SIDE_LIMIT, Side, Turn,
     envelope::{self, Names, Place},
+    error::SealError,
+    identity::{Identity, Position},
     seal_side::{KeySource, Plan},
     values::Values,
 };
 use crate::{hash::Hash, tree};
-use remit_model::{Fault, Moment};
-use serde::Serialize;
+use remit_model::Moment;
 use std::borrow::Borrow;
-
-/// Where the producer runs. A sandbox record can never pass for a production one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Environment {
-    Prod,
-    Stage,
-    Sandbox,
-    Replay,
-}
-
-/// Who writes the records of one process.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    /// SPIFFE URI of this installation's writer, for instance `spiffe://remit.local/node/main`.
-    pub producer_id: String,
-    pub version: String,
-    /// `sha-256:…` of the running build.
-    pub build_digest: String,
-    pub env: Environment,
-}
 
 /// Gives drafts their place and signature. One per producer; it is the only holder of the producer's sequence.
 #[derive(Debug)]
@@ -40,17 +20,6 @@ pub struct Sealer {
     key: RecordKey,
     pepper: Pepper,
     at: Position,
-}
-
-/// Where a producer's sequence stands. Take one before a transaction and [`Sealer::rewind`] when it rolls back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Position {
-    pub epoch: u64,
-    /// Sequence number the next record gets.
-    pub seq: u64,
-    pub prev_hash: Hash,
-    /// Hybrid logical clock: milliseconds and counter of the last record.
-    pub hlc: (u64, u64),
 }
 
 /// A record as it enters the log.
@@ -65,26 +34,6 @@ pub struct Sealed {
     pub leaf_hash: Hash,
     /// Openings of the committed values; store them beside the record, in the same transaction.
     pub side: Side,
-}
-
-/// Why a draft cannot become a record. Nothing was consumed: the sequence stands where it stood.
-#[derive(Debug, thiserror::Error)]
-pub enum SealError {
-    #[error("the record is {bytes} bytes; an entry holds at most {ENTRY_LIMIT}")]
-    TooLarge { bytes: usize },
-    #[error("the committed values are {bytes} bytes; a record may bring {SIDE_LIMIT}")]
-    SideTooLarge { bytes: usize },
-    #[error("{count} {what}; a record holds at most {limit}")]
-    TooMany { what: &'static str, count: usize, limit: usize },
-    #[error("committed path `{path}` {why}")]
-    Path { path: String, why: &'static str },
-    #[error("`{member}` holds a number that a double cannot; write it as a decimal string")]
-    Number { member: String },
-    /// The key of a subject is not to be had: nothing can be recorded about them.
-    #[error("the key store failed: {fault}")]
-    Key { fault: Fault },
-    #[error("the first record of an epoch must be the log_control start record")]
-    NotStarted,
 }
 
 impl Sealer {

@@ -1,9 +1,11 @@
 //! The keys of side values: which belongs to which value, and what a copy shows with those at hand.
 
 use super::{
-    Draft, Identity, Opening, SIDE_LIMIT, SealError, Side, SideError,
+    Draft, Opening, SIDE_LIMIT, Side, SideError,
     commit::malformed,
     envelope::{self, Subjects},
+    error::SealError,
+    identity::Identity,
 };
 use crate::vault::{
     BoxError, KEYS_LIMIT, Key, KeyId, Keyring, Subject,
@@ -11,7 +13,7 @@ use crate::vault::{
 };
 use remit_model::{
     Fault, display,
-    json::{self, Limits},
+    json::{self, Limits, Numbers},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -83,7 +85,7 @@ impl Side {
             let Some(secrets) = sealed.keys.iter().map(|id| keys.key(id)).collect::<Option<Vec<_>>>() else { continue };
             let place = Place { record_id, path, leaf };
             let plain = sealed.open(&secrets, &place).map_err(|why: BoxError| at(path, &why.to_string()))?;
-            let limits = Limits { bytes: 2 * SIDE_LIMIT, depth: 64, members: 1 << 20, exact_integers: true };
+            let limits = Limits { bytes: 2 * SIDE_LIMIT, depth: 64, members: 1 << 20, numbers: Numbers::Doubles };
             let value = json::parse(&plain, &limits).map_err(|_| at(path, "what was sealed is not JSON"))?;
             let opened = Opening::from_value(value).filter(|opened| matches!(opened, Opening::Open { .. }));
             let opened = opened.ok_or_else(|| at(path, "what was sealed is not {salt, type, value}"))?;

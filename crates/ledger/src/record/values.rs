@@ -1,18 +1,21 @@
 //! The values of one record on their way to its side: each is written once, hashed once and sealed once.
 
-use super::{COMMIT_LIMIT, Opening, SealError, Side, canonical_writer::CanonicalWriter, seal_side::Plan};
+use super::{
+    COMMIT_LIMIT, Opening, Side,
+    canonical_writer::CanonicalWriter,
+    error::SealError,
+    leaf::{JSON_TEXT, leaf, numbers_are_exact},
+    seal_side::Plan,
+};
 use crate::{hash::Hash, vault::field::Place};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use remit_model::json;
-use serde_json::{Number, Value};
+use serde_json::Value;
 use std::{borrow::Cow, collections::BTreeMap};
 
 const SALT_BYTES: usize = 16;
-/// `type` of a value whose numbers no double holds exactly: it is committed as its JSON text.
-pub(super) const JSON_TEXT: &str = "json";
 /// Deepest nesting that is committed to as JSON; deeper values are committed as text.
 const DEPTH_LIMIT: usize = 48;
-const SAFE_INTEGER: u64 = (1 << 53) - 1;
 /// Bytes of a hash as a JSON text.
 const HASH_TEXT: usize = 8 + 64 + 2;
 
@@ -119,19 +122,6 @@ impl<'d> Field<'d> {
     }
 }
 
-/// The commitment to a value: the hash of `[salt,path,type,value]` in canonical form, as a leaf. SPEC: record.md §1.6
-pub(super) fn leaf(path: &str, salt: &str, kind: &str, value: &[u8], scratch: &mut Vec<u8>) -> Hash {
-    scratch.clear();
-    scratch.extend_from_slice(b"\0[");
-    for text in [salt, path, kind] {
-        json::write_text(text, scratch);
-        scratch.push(b',');
-    }
-    scratch.extend_from_slice(value);
-    scratch.push(b']');
-    Hash::of(&[scratch])
-}
-
 /// The value as it is hashed and stored, with its type name.
 fn committed_form(value: Cow<'_, Value>) -> (&'static str, Cow<'_, Value>) {
     if !numbers_are_exact(&value) || deeper_than(&value, DEPTH_LIMIT) {
@@ -154,25 +144,5 @@ fn deeper_than(value: &Value, limit: usize) -> bool {
         Value::Array(items) => items.iter().any(|item| deeper_than(item, inner)),
         Value::Object(members) => members.values().any(|member| deeper_than(member, inner)),
         _ => false,
-    }
-}
-
-/// Whether every number in `value` survives the journey through a double. SPEC: RFC 7493 §2.2, record.md §1.7.
-pub(super) fn numbers_are_exact(value: &Value) -> bool {
-    match value {
-        Value::Number(number) => exact(number),
-        Value::Array(items) => items.iter().all(numbers_are_exact),
-        Value::Object(members) => members.values().all(numbers_are_exact),
-        Value::Null | Value::Bool(_) | Value::String(_) => true,
-    }
-}
-
-fn exact(number: &Number) -> bool {
-    if let Some(integer) = number.as_i64() {
-        integer.unsigned_abs() <= SAFE_INTEGER
-    } else if let Some(integer) = number.as_u64() {
-        integer <= SAFE_INTEGER
-    } else {
-        number.as_f64().is_some_and(|float| float.is_finite() && (float.fract() != 0.0 || float.abs() < 9_007_199_254_740_992.0))
     }
 }
