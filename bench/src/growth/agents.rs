@@ -11,7 +11,7 @@ use remit_model::{
     resource::ToolClass,
     time::UnixTime,
 };
-use remit_policy::{Action, Bundle, Known, Party, Question, ToolFacts};
+use remit_policy::{Action, Bundle, Party, Question, ToolFacts};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -50,7 +50,7 @@ pub(super) fn run(scale: &Scale, table: &mut Table) -> Result<()> {
     let mut took = Figures::default();
     took.push(start.elapsed().as_secs_f64());
     table.alone(&format!("{many} policies: parsed and validated"), "s", &took, None);
-    let (known, mut files, mut took) = (Known::of(&large), policies(*many, "helpdesk"), Figures::default());
+    let (known, mut files, mut took) = (large.to_known(), policies(*many, "helpdesk"), Figures::default());
     if let Some((_, text)) = files.last_mut() {
         text.push('\n');
     }

@@ -3,8 +3,9 @@
 //! Validation at level 1 guarantees that no policy reaches past the entities a request's slice contains.
 
 use crate::{
-    decide,
+    decide::{self, PolicySet},
     decision::Decision,
+    error::PolicyError,
     index::{Candidate, Index, in_scope},
     known::Known,
     question::Question,
@@ -18,7 +19,6 @@ use remit_model::json;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeSet, HashMap},
-    fmt,
     num::NonZero,
     sync::Arc,
     thread,
@@ -32,15 +32,6 @@ const PINNED_FORMAT: &str = "remit.policies.v1";
 
 /// Files are checked side by side when they have so many bytes altogether.
 const SIDE_BY_SIDE: usize = 64 << 10;
-
-/// One thing wrong with a policy file.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct PolicyError {
-    pub file: String,
-    /// First line is 1; 0 when the error is about the file as a whole.
-    pub line: usize,
-    pub message: String,
-}
 
 /// Valid policies, ready to decide.
 #[derive(Debug)]
@@ -180,17 +171,27 @@ impl Bundle {
 
     /// Answers one question. Pure: the same bundle and question give the same decision.
     pub fn decide(&self, question: &Question) -> Decision {
-        decide::decide(self, question, &[])
+        self.decide_without(question, &[])
     }
 
     /// Answers as if the policies with these ids were not there; for explaining which of them decided.
     pub fn decide_without(&self, question: &Question, ids: &[&str]) -> Decision {
-        decide::decide(self, question, ids)
+        let set = PolicySet { types: &self.types, digest: &self.digest, schema_digest: &self.schema_digest };
+        decide::decide(&set, question, |slice| {
+            let mut candidates = self.candidates(slice)?;
+            candidates.retain(|(_, rule)| !ids.contains(&rule.id.as_str()));
+            Ok(candidates)
+        })
     }
 
-    /// What is known of each file, by name.
-    pub(crate) fn known(&self) -> impl Iterator<Item = (&str, &Arc<Checked>)> {
-        self.sources.iter().map(|source| (source.name.as_str(), &source.checked))
+    #[cfg(test)]
+    pub(crate) fn types(&self) -> &Types {
+        &self.types
+    }
+
+    /// What validation found of each file, for [`Bundle::parse_knowing`].
+    pub fn to_known(&self) -> Known {
+        Known::new(&self.schema_digest, self.sources.iter().map(|source| (source.name.clone(), Arc::clone(&source.checked))))
     }
 
     /// The policy with this number.
@@ -219,26 +220,6 @@ impl Bundle {
             }
         }
         Ok(found)
-    }
-
-    pub(crate) fn types(&self) -> &Types {
-        &self.types
-    }
-}
-
-impl PolicyError {
-    pub(crate) fn whole(file: &str, message: String) -> Self {
-        Self { file: file.to_owned(), line: 0, message }
-    }
-}
-
-impl fmt::Display for PolicyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.line == 0 {
-            write!(f, "{}: {}", self.file, self.message)
-        } else {
-            write!(f, "{}:{}: {}", self.file, self.line, self.message)
-        }
     }
 }
 

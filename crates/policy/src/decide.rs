@@ -4,12 +4,11 @@
 //! is nothing to evaluate.
 
 use crate::{
-    bundle::Bundle,
     decision::{Decision, Determining, Effect, PolicyFailure, RuleEffect},
     index::Candidate,
     question::Question,
     rules::Rule,
-    slice::{Facts, Slice},
+    slice::{Facts, Slice, Types},
     unanswerable::Unanswerable,
 };
 use cedar_policy::{EvalResult, EvaluationError, Expression, eval_expression};
@@ -26,12 +25,23 @@ struct Verdict {
     considered: usize,
 }
 
-pub(crate) fn decide(bundle: &Bundle, question: &Question, without: &[&str]) -> Decision {
-    let verdict = Slice::new(bundle.types(), question)
+/// The set of policies that decides, as a decision names it.
+pub(crate) struct PolicySet<'b> {
+    pub(crate) types: &'b Types,
+    pub(crate) digest: &'b str,
+    pub(crate) schema_digest: &'b str,
+}
+
+/// Decides by the policies that `candidates` finds in scope.
+pub(crate) fn decide(
+    set: &PolicySet<'_>,
+    question: &Question,
+    candidates: impl FnOnce(&Slice) -> Result<Vec<Candidate>, Unanswerable>,
+) -> Decision {
+    let verdict = Slice::new(set.types, question)
         .and_then(|slice| {
-            let mut candidates = bundle.candidates(&slice)?;
-            candidates.retain(|(_, rule)| !without.contains(&rule.id.as_str()));
-            evaluate(bundle, question, &slice, candidates)
+            let candidates = candidates(&slice)?;
+            evaluate(set.types, question, &slice, candidates)
         })
         // INVARIANT: a question that cannot be put to the engine is denied.
         .unwrap_or_else(|why| Verdict {
@@ -45,8 +55,8 @@ pub(crate) fn decide(bundle: &Bundle, question: &Question, without: &[&str]) -> 
         explanation: explain(&verdict),
         policies: verdict.policies.iter().map(|rule| determining(rule)).collect(),
         errors: verdict.errors,
-        policy_set_digest: bundle.digest().to_owned(),
-        schema_digest: bundle.schema_digest().to_owned(),
+        policy_set_digest: set.digest.to_owned(),
+        schema_digest: set.schema_digest.to_owned(),
         engine_name: "cedar-policy".to_owned(),
         engine_version: cedar_policy::get_sdk_version().to_string(),
         considered: verdict.considered,
@@ -54,12 +64,12 @@ pub(crate) fn decide(bundle: &Bundle, question: &Question, without: &[&str]) -> 
 }
 
 /// Evaluates the policies whose scope matches, one by one: what holds of them decides as Cedar combines it.
-fn evaluate(bundle: &Bundle, question: &Question, slice: &Slice, candidates: Vec<Candidate>) -> Result<Verdict, Unanswerable> {
+fn evaluate(types: &Types, question: &Question, slice: &Slice, candidates: Vec<Candidate>) -> Result<Verdict, Unanswerable> {
     let considered = candidates.len();
     let mut facts = None;
     let (mut permits, mut forbids, mut errors) = (Vec::new(), Vec::new(), Vec::new());
     for (_, rule) in candidates {
-        match holds(bundle, question, slice, &rule, &mut facts)? {
+        match holds(types, question, slice, &rule, &mut facts)? {
             Ok(true) if rule.effect == RuleEffect::Permit => permits.push(rule),
             Ok(true) => forbids.push(rule),
             Ok(false) => {}
@@ -86,7 +96,7 @@ fn evaluate(bundle: &Bundle, question: &Question, slice: &Slice, candidates: Vec
 
 /// Whether a policy in scope holds: always without a condition, else as the engine says, or which kind of error it is.
 fn holds(
-    bundle: &Bundle,
+    types: &Types,
     question: &Question,
     slice: &Slice,
     rule: &Rule,
@@ -96,7 +106,7 @@ fn holds(
     let facts = match facts {
         Some(facts) => facts,
         // Only a condition looks at anything but the scope.
-        None => facts.insert(Facts::new(bundle.types(), question, slice)?),
+        None => facts.insert(Facts::new(types, question, slice)?),
     };
     Ok(match eval_expression(&facts.request, &facts.entities, &Expression::from(condition.clone())) {
         Ok(EvalResult::Bool(holds)) => Ok(holds),

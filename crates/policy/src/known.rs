@@ -1,6 +1,6 @@
 //! Remembers which policy files were found valid, for a later start or reload of the same program.
 
-use crate::{bundle::Bundle, source::Checked};
+use crate::source::Checked;
 use remit_model::json;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -17,10 +17,8 @@ pub struct Known {
 }
 
 impl Known {
-    /// All files of a bundle.
-    pub fn of(bundle: &Bundle) -> Self {
-        let files = bundle.known().map(|(name, checked)| (name.to_owned(), Arc::clone(checked))).collect();
-        Self { schema: bundle.schema_digest().to_owned(), files }
+    pub(crate) fn new(schema: &str, files: impl Iterator<Item = (String, Arc<Checked>)>) -> Self {
+        Self { schema: schema.to_owned(), files: files.collect() }
     }
 
     /// The form at rest, for [`Known::from_bytes`].

@@ -23,6 +23,7 @@
 mod bundle;
 mod decide;
 mod decision;
+mod error;
 mod index;
 mod known;
 mod live;
@@ -33,8 +34,9 @@ mod source;
 mod starter;
 mod unanswerable;
 
-pub use bundle::{Bundle, PolicyError, SCHEMA};
+pub use bundle::{Bundle, SCHEMA};
 pub use decision::{Decision, Determining, Effect, PolicyFailure, RuleEffect};
+pub use error::PolicyError;
 pub use known::Known;
 pub use live::{Live, Status};
 pub use question::{Action, Party, Question, QuestionError, ToolFacts, VERSION as QUESTION_VERSION};

@@ -1,7 +1,7 @@
 //! The bundle in force, replaced while the server runs. A bad replacement leaves the last good one in force, and
 //! says so.
 
-use crate::bundle::{Bundle, PolicyError};
+use crate::{bundle::Bundle, error::PolicyError};
 use arc_swap::ArcSwap;
 use remit_model::time::UnixTime;
 use serde::Serialize;

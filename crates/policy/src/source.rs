@@ -3,7 +3,7 @@
 //! A parsed policy takes kilobytes and its text a hundred bytes. So what stays of a valid file is its text and, for each
 //! policy, where it stands and where the index files it; [`Source::read`] parses one again when a decision needs it.
 
-use crate::{bundle::PolicyError, decision::RuleEffect, index::Scope, rules::Rule, unanswerable::Unanswerable};
+use crate::{decision::RuleEffect, error::PolicyError, index::Scope, rules::Rule, unanswerable::Unanswerable};
 use cedar_policy::{Effect, Policy, PolicyId, PolicySet, ValidationMode, Validator, ffi::DetailedError};
 use remit_model::{display, json};
 use serde::{Deserialize, Serialize};

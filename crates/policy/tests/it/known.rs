@@ -14,7 +14,7 @@ fn two() -> Vec<(String, String)> {
 }
 
 fn known() -> Known {
-    let bytes = Known::of(&Bundle::parse(&two()).unwrap()).to_bytes();
+    let bytes = Bundle::parse(&two()).unwrap().to_known().to_bytes();
     Known::from_bytes(&bytes).unwrap()
 }
 
@@ -25,7 +25,7 @@ fn what_is_known_is_not_validated_again_and_decides_the_same() {
     assert_eq!((first.digest(), first.len()), (again.digest(), again.len()));
     assert_eq!(first.decide(&refund(1)), again.decide(&refund(1)));
     assert_eq!(again.decide(&refund(1)).effect, Effect::Permit);
-    assert_eq!(Known::of(&first).to_bytes(), Known::of(&again).to_bytes(), "and can be known again");
+    assert_eq!(first.to_known().to_bytes(), again.to_known().to_bytes(), "and can be known again");
 }
 
 #[test]

@@ -52,7 +52,7 @@ impl PolicyCache {
 
     /// Keeps what is known of this bundle. Failing costs the next start some time and nothing else.
     pub(crate) fn write(&self, bundle: &Bundle) {
-        let body = Known::of(bundle).to_bytes();
+        let body = bundle.to_known().to_bytes();
         if let Err(error) = self.replace(&[&self.mac(&body)[..], &body].concat()) {
             tracing::warn!(%error, "cannot write {}", self.file.display());
         }
@@ -151,7 +151,7 @@ mod tests {
     fn a_mac_for_another_purpose_is_none() {
         let dir = tempfile::tempdir().unwrap();
         let ours = keeper(dir.path(), 1, PROGRAM);
-        let body = Known::of(&Bundle::parse(&files()).unwrap()).to_bytes();
+        let body = Bundle::parse(&files()).unwrap().to_known().to_bytes();
         let message = [PROGRAM.as_bytes(), b"\0", &body].concat();
         for purpose in ["code", "refresh", ""] {
             let mac = keyed_hash(&ours.pepper, purpose, &message);

@@ -98,7 +98,7 @@ fn read_again(dir: &Path, tried: Option<[u8; 32]>, live: &Live) -> Result<Option
     if tried == Some(digest) {
         return Ok(None);
     }
-    Ok(Some((digest, Bundle::parse_knowing(&files, &Known::of(&live.current())))))
+    Ok(Some((digest, Bundle::parse_knowing(&files, &live.current().to_known()))))
 }
 
 type Checked = Result<Bundle, Vec<PolicyError>>;
