@@ -247,7 +247,9 @@ fn numbers(bundle: &Bundle, question: &Question) -> Vec<String> {
             let arguments = with(&question.arguments, &pointer, value(units));
             arguments.is_some_and(|arguments| permits(bundle, &Question { arguments, ..question.clone() }))
         };
-        if let Some(bound) = highest(0, most, &asked) {
+        // Zero may be refused by a rule of its own.
+        let least = i64::from(!asked(0));
+        if let Some(bound) = highest(least, most, &asked) {
             let next = if bound + 1 > most { number.to_string() } else { value(bound + 1).to_string() };
             found.push(format!("`{pointer}` of at most {} (tried: that is permitted, {next} is not)", value(bound)));
         }

@@ -46,6 +46,19 @@ fn the_demo_is_not_in_its_way() {
 }
 
 #[test]
+fn a_payment_is_above_zero_and_within_the_ceiling() {
+    let bundle = starter();
+    for amount in ["0", "-0", "0.0000", "-0.01", "-200", "-1e10", "200.0001", "0.00001", "1e300", "-1e300", "9007199254740993"] {
+        let amount: Value = serde_json::from_str(amount).unwrap();
+        assert!(!bundle.decide(&refund(amount.clone())).permits(), "{amount}");
+    }
+    for amount in ["0.01", "1", "1.50", "2E2", "200.0"] {
+        let amount: Value = serde_json::from_str(amount).unwrap();
+        assert!(bundle.decide(&refund(amount.clone())).permits(), "{amount}");
+    }
+}
+
+#[test]
 fn what_the_starter_forbids_it_explains() {
     let bundle = starter();
     let planner: &[&str] = &["agent:planner"];
