@@ -24,7 +24,8 @@ pub(crate) type Only = Option<BTreeSet<String>>;
 ///
 /// Every step only narrows and is drawn again from more constraints, so that a meet may be made in any order.
 pub(crate) fn normal(mut constraints: Constraints, only: &mut Only) -> Option<Constraints> {
-    loop {
+    // Arguments themselves imply nothing for one another: only what is inside of one does.
+    while constraints.keys().any(|at| !is_outermost(at)) {
         let before = constraints.clone();
         empty_lists(&mut constraints)?;
         for (at, kinds) in containers(&constraints) {
@@ -34,15 +35,18 @@ pub(crate) fn normal(mut constraints: Constraints, only: &mut Only) -> Option<Co
             break;
         }
     }
-    if let Some(allowed) = only {
-        let outermost = |at: &str| at.matches('/').count() == 1;
-        allowed.retain(|at| !outermost(at) || constraints.get(at) != Some(&Constraint::Absent));
-    }
+    let Some(allowed) = only else { return Some(constraints) };
+    allowed.retain(|at| !is_outermost(at) || constraints.get(at) != Some(&Constraint::Absent));
     let gone: Vec<String> = constraints.keys().filter(|at| left_out(only, at)).cloned().collect();
     for at in gone {
         constraints.remove(&at).filter(Constraint::allows_missing)?;
     }
     Some(constraints)
+}
+
+/// Whether the pointer addresses an argument, and not something inside of one.
+fn is_outermost(pointer: &str) -> bool {
+    pointer.rfind('/') == Some(0)
 }
 
 /// A list without a first item is empty.

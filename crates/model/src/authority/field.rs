@@ -89,12 +89,16 @@ impl fmt::Display for FieldPath {
 pub(crate) type Fields = Option<BTreeSet<FieldPath>>;
 
 /// The one spelling of what these pointers show together.
-pub(crate) fn normal(paths: &BTreeSet<FieldPath>) -> Fields {
+pub(crate) fn normal(mut paths: BTreeSet<FieldPath>) -> Fields {
     if paths.iter().any(|path| path.0.is_empty()) {
         return None;
     }
     let covered = |path: &FieldPath| paths.iter().any(|other| other != path && other.covers(path));
-    Some(paths.iter().filter(|path| !covered(path)).cloned().collect())
+    let covered: Vec<FieldPath> = paths.iter().filter(|path| covered(path)).cloned().collect();
+    for path in covered {
+        paths.remove(&path);
+    }
+    Some(paths)
 }
 
 /// Most overlaps of two sets of pointers that are looked at.
@@ -121,13 +125,13 @@ pub(crate) fn meet(a: &Fields, b: &Fields) -> Option<Fields> {
     }
     parts.extend(ours);
     parts.extend(theirs);
-    Some(normal(&parts))
+    Some(normal(parts))
 }
 
 /// What either shows.
 pub(crate) fn join(a: &Fields, b: &Fields) -> Fields {
     match (a, b) {
-        (Some(a), Some(b)) => normal(&a.union(b).cloned().collect()),
+        (Some(a), Some(b)) => normal(a.union(b).cloned().collect()),
         _ => None,
     }
 }

@@ -37,6 +37,9 @@ impl Texts {
     }
 
     fn normal(mut self) -> Option<Self> {
+        if self.hosts.is_none() && self.prefixes.len() == 1 {
+            return Some(self);
+        }
         let shorter = |prefix: &String| self.prefixes.iter().any(|other| other != prefix && prefix.starts_with(other.as_str()));
         self.prefixes = self.prefixes.iter().filter(|prefix| !shorter(prefix)).cloned().collect();
         if let Some(hosts) = self.hosts.take() {
@@ -73,6 +76,10 @@ impl Texts {
 
     /// Whether everything this allows, `parent` allows.
     pub(crate) fn within(&self, parent: &Self) -> bool {
+        if self.hosts.is_none() && parent.hosts.is_none() {
+            let begins = |prefix: &String| parent.prefixes.iter().any(|shorter| prefix.starts_with(shorter.as_str()));
+            return self.prefixes.iter().all(begins);
+        }
         self.meet(parent).is_some_and(|met| met == *self)
     }
 
