@@ -43,6 +43,9 @@ U64 = 2**64 - 1
 LINES = 100  # failures listed for one kind of check
 ENTRY_LIMIT = 65_535
 NOTE_LIMIT = 64 * 1024
+TOKEN_LIMIT = 40_960
+SCOPE_LIMIT = 16_384
+CLAIMS_MEMBERS = 16_384
 OBJECT_LIMIT = 16 << 20
 SIDE_LIMIT = 1 << 30
 ZERO = "sha-256:" + "0" * 64
@@ -1149,9 +1152,9 @@ class KeySet:
 class Jws:
     """A compact JWS, split and read strictly, not yet verified."""
     def __init__(self, compact, types):
-        refuse(not isinstance(compact, str) or len(compact) > 16 * 1024 or compact.count(".") != 2, "not a compact JWS")
+        refuse(not isinstance(compact, str) or len(compact) > TOKEN_LIMIT or compact.count(".") != 2, "not a compact JWS")
         head, body, signature = compact.split(".")
-        self.header, self.claims = (parse_json(unb64u(part), 64 << 10, members=4_000) for part in (head, body))
+        self.header, self.claims = (parse_json(unb64u(part), 64 << 10, members=CLAIMS_MEMBERS) for part in (head, body))
         refuse(not isinstance(self.header, dict) or not isinstance(self.claims, dict), "a token's header and payload are objects")
         if {"crit", "jku", "x5u", "x5c"} & set(self.header) or self.header.get("b64", True) is not True:
             raise Wrong("the token's header asks for something that is not supported")
@@ -1168,7 +1171,8 @@ class Jws:
     def text(self, name, optional=False):
         value = self.claims.get(name)
         if name not in self.claims and optional: return None
-        refuse(not isinstance(value, str) or len(value.encode()) > 4096, f"`{name}` is missing or no text")
+        limit = SCOPE_LIMIT if name == "scope" else 4096
+        refuse(not isinstance(value, str) or len(value.encode()) > limit, f"`{name}` is missing or no text")
         return value
     def ident(self, name):
         value = self.text(name)

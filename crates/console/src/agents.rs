@@ -14,6 +14,7 @@ use axum::{
 use http::StatusCode;
 use remit_model::{
     Agent, AgentId, AgentStatus, Authority, Code, Principal, PrincipalKind, Refusal, Server, UnixTime, display, json,
+    token_bounds,
 };
 use remit_store::{ApplyError, Batch, Change, JtiKind, Precondition};
 use remit_token::PublicKey;
@@ -151,6 +152,7 @@ fn register(console: &Console, asked: Registration) -> Result<Agent, Refusal> {
         (None, Some(details)) => Authority::parse(details)?,
         _ => return Err(Refusal::new(Code::RequestMalformed, "give the ceiling as either `scope` or `authorization_details`")),
     };
+    token_bounds::check_authority(&ceiling, &servers)?;
     Ok(Agent {
         display_name: asked.display_name.unwrap_or_else(|| id.to_string()),
         id,

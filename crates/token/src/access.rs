@@ -241,7 +241,7 @@ fn read(reader: Reader<'_>, aud: &str) -> Result<Claims, Refusal> {
         sub: reader.id("sub")?.to_owned(),
         aud: aud.to_owned(),
         client_id: reader.text("client_id")?.to_owned(),
-        scope: reader.text("scope")?.to_owned(),
+        scope: reader.scope()?.to_owned(),
         jti: reader.id("jti")?.to_owned(),
         iat: reader.time("iat")?,
         exp: reader.time("exp")?,

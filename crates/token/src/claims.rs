@@ -1,6 +1,6 @@
 //! Reading claims: typed, bounded, and with our clock. SPEC: J-06 to J-08, RFC 7519 §4.1.
 
-use remit_model::{Authority, Code, Refusal, UnixTime, json};
+use remit_model::{Authority, Code, Refusal, UnixTime, json, token_bounds};
 use serde_json::{Map, Value};
 
 /// Longest identifier-like claim (`jti`, `nonce`, `txn`), in bytes. SPEC: N-DP-18.
@@ -53,10 +53,18 @@ impl<'a> Claims<'a> {
     }
 
     pub(crate) fn optional_text(self, name: &str) -> Result<Option<&'a str>, Refusal> {
+        self.text_within(name, TEXT_LIMIT)
+    }
+
+    pub(crate) fn scope(self) -> Result<&'a str, Refusal> {
+        self.text_within("scope", token_bounds::SCOPE.size())?.ok_or_else(|| missing("scope"))
+    }
+
+    fn text_within(self, name: &str, limit: usize) -> Result<Option<&'a str>, Refusal> {
         match self.0.get(name) {
             None => Ok(None),
-            Some(Value::String(text)) if text.len() <= TEXT_LIMIT => Ok(Some(text)),
-            Some(_) => Err(malformed(format!("`{name}` is not a string of at most {TEXT_LIMIT} bytes"))),
+            Some(Value::String(text)) if text.len() <= limit => Ok(Some(text)),
+            Some(_) => Err(malformed(format!("`{name}` is not a string of at most {limit} bytes"))),
         }
     }
 
@@ -166,7 +174,7 @@ pub(crate) fn insert_present<const N: usize>(body: &mut Value, claims: [(&str, O
 
 /// Whether this could be a base64url SHA-256.
 pub(crate) fn is_thumbprint(text: &str) -> bool {
-    text.len() == 43 && crate::jwk::decode(text).is_some_and(|hash| hash.len() == 32)
+    text.len() == 43 && crate::base64url::decode(text).is_some_and(|hash| hash.len() == 32)
 }
 
 fn seconds(value: &Value) -> Option<UnixTime> {

@@ -14,15 +14,16 @@ use remit_model::{
     Agent, Authority, Code, Refusal, Server, UnixTime,
     authority::{ActionSet, Holder},
     display,
-    json::{self, Limits},
+    json::{self, Limits, Numbers},
+    token_bounds,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use url::Url;
 
 /// Longest `scope` value. SPEC: X-10
-const SCOPE_LIMIT: usize = 4096;
-const DETAILS_LIMITS: Limits = Limits { bytes: 32 * 1024, depth: 12, members: 2048, exact_integers: true };
+const SCOPE_LIMIT: usize = token_bounds::SCOPE.size();
+const DETAILS_LIMITS: Limits = Limits { bytes: 32 * 1024, depth: 12, members: 2048, numbers: Numbers::ExactDoubles };
 
 /// Scopes of OpenID Connect Core §5.4 and §11 that clients send by habit. Remit has nothing to give for them, and a consent
 /// comes with a refresh token anyway, so they are ignored; the `scope` of the answer says what was granted. SPEC: AZ-07, RT-07

@@ -4,11 +4,11 @@
 //! parameters an endpoint needs.
 
 use percent_encoding::percent_decode;
-use remit_model::{Code, Refusal, display};
+use remit_model::{Code, Refusal, display, token_bounds};
 use std::{collections::BTreeSet, fmt};
 
 /// Largest form body and longest query, in bytes. SPEC: X-10
-pub(crate) const BYTES_LIMIT: usize = 64 * 1024;
+pub(crate) const BYTES_LIMIT: usize = token_bounds::FORM.size();
 /// Most parameters in one request. SPEC: X-10
 pub(crate) const FIELDS_LIMIT: usize = 64;
 

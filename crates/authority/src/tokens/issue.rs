@@ -22,7 +22,7 @@ use remit_decide::{
     Principals,
     active::{self, TokenIds},
 };
-use remit_model::{Code, Fault, Refusal};
+use remit_model::{Code, Fault, Refusal, token_bounds};
 use remit_store::{Applied, ApplyError, Batch, Change, JtiKind, Precondition, StoredToken};
 use remit_token::{access, nested_act};
 use serde_json::{Value, json};
@@ -79,6 +79,7 @@ async fn issue(server: &Server, entry: Entry<'_>, grant: Grant) -> Result<Value,
     let standing = active::at_commit(Principals::new(&server.issuer, &snapshot), grant.chain.parties(), &source)?;
     let claims = claims(server, &grant);
     let token = access::mint(&server.keys.signing, &claims)?;
+    token_bounds::check_token(&token, &claims.scope)?;
     let record = entry.issued(&grant, &claims);
     let expires_in = grant.expires.since(grant.issued);
     let mut body = json!({

@@ -10,6 +10,7 @@ mod custody;
 mod exchange;
 mod flow;
 mod labels;
+mod limits;
 mod metadata;
 mod property;
 mod remembered;

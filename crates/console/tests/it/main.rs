@@ -302,12 +302,19 @@ async fn bad_registrations_are_refused_and_leave_nothing() {
     private["keys"][0]["d"] = json!("AAAA");
     let mut both = registration("planner");
     both["authorization_details"] = json!([]);
+    let mut large = registration("planner");
+    large.as_object_mut().unwrap().remove("scope");
+    let names: Vec<_> = (0..300).map(|n| format!("{}{n:03}", "a".repeat(97))).collect();
+    large["authorization_details"] = json!([{"type": "tool_access", "actions": names}]);
     for (body, code) in [
         (with("name", json!("Plan ner")), "name_malformed"),
         (with("owner", json!("user:nobody")), "request_malformed"),
         (with("owner", json!("agent:planner")), "request_malformed"),
         (with("scope", json!("nowhere:*")), "scope_unknown"),
         (with("redirect_uris", json!(["javascript:alert(1)"])), "redirect_uri_mismatch"),
+        (with("redirect_uris", json!(["https://*.example/cb"])), "redirect_uri_mismatch"),
+        (with("redirect_uris", json!(["https://app.example;x/cb"])), "redirect_uri_mismatch"),
+        (large, "authorization_details_invalid"),
         (with("surprise", json!(1)), "request_malformed"),
         (with("keys", json!([{"kty": "oct", "k": "AAAA"}])), "request_malformed"),
         (private, "request_malformed"),

@@ -14,6 +14,7 @@ use remit_model::{
     refusal::{Code, Refusal},
     resource::Server,
     time::UnixTime,
+    token_bounds,
 };
 use remit_store::{Snapshot, Store};
 use remit_token::{
@@ -23,8 +24,8 @@ use remit_token::{
 };
 use std::sync::Arc;
 
-/// Longest `Authorization` header read. X-10.
-const CREDENTIAL_LIMIT: usize = 32 * 1024;
+/// Longest `Authorization` header read: a scheme and a token. SPEC: X-10.
+const CREDENTIAL_LIMIT: usize = "Bearer ".len() + token_bounds::TOKEN.size();
 
 /// A caller whose token, key and standing were verified for this request.
 #[derive(Clone, Debug)]

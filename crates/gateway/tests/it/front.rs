@@ -1,7 +1,8 @@
 //! Before anyone is asked who they are, and how requests are read.
 
-use crate::world::{Wish, World, whole};
+use crate::world::{Client, Wish, World, whole};
 use hyper::Method;
+use remit_model::token_bounds;
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -254,4 +255,19 @@ async fn the_metadata_of_a_resource_is_for_every_page() {
     ];
     let reply = bare(&world, Method::OPTIONS, path, &asked).await;
     assert_eq!((reply.status.as_u16(), &reply.headers["access-control-allow-origin"]), (204, &"*".parse().unwrap()));
+}
+
+#[tokio::test]
+async fn x_10_the_largest_token_that_may_be_issued_is_accepted() {
+    let world = World::new(true).await;
+    let with = |actions: usize| {
+        let names: Vec<_> = (0..actions).map(|n| format!("{}{n:03}", "a".repeat(97))).chain(["ticket_read".to_owned()]).collect();
+        world.planner(world.grant(json!({"actions": names})))
+    };
+    let fits = |client: &Client<'_>| token_bounds::check_token(&client.token, "").is_ok();
+    let most = (200..500).take_while(|actions| fits(&with(*actions))).last().unwrap();
+    let client = with(most);
+    assert!(client.token.len() + 200 > token_bounds::TOKEN.size(), "{}", client.token.len());
+    client.call("ticket_read", json!({})).await.result();
+    with(most + 1).call("ticket_read", json!({})).await.refused(401, "token_malformed");
 }

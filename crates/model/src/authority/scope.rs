@@ -16,7 +16,7 @@ use crate::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most tokens of one scope string.
-pub const SCOPE_LIMIT: usize = 256;
+pub const SCOPE_LIMIT: usize = 1024;
 
 /// Actions named for MCP methods are known at every server.
 const METHOD: &str = "mcp:";

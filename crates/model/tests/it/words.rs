@@ -39,7 +39,7 @@ fn scopes_expand_through_the_registration() {
 #[test]
 fn n_tx_01_unknown_and_malformed_scopes_are_refused() {
     let desk = server("helpdesk", &["tickets_read"]);
-    let many = vec!["helpdesk:*"; 257].join(" ");
+    let many = vec!["helpdesk:*"; 1025].join(" ");
     for scope in [
         "tickets_read",
         "helpdesk",

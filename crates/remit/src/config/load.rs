@@ -9,7 +9,7 @@ use super::{
 };
 use remit_gateway::{AUTHZEN, Authzen};
 use remit_ledger::dir::read_file;
-use remit_model::{Authority, Server, ServerId, TenantId, chain::HARD_DEPTH, display};
+use remit_model::{Authority, Server, ServerId, TenantId, chain::HARD_DEPTH, display, token_bounds};
 use serde::de::DeserializeOwned;
 use std::{
     collections::BTreeMap,
@@ -276,7 +276,8 @@ impl Check<'_> {
             self.complain(line, format!("account {}: {}", account.name, refusal.reason));
         }
         self.readable(&account.password_hash_file, line, &format!("account {}: password_hash_file", account.name));
-        if let Err(refusal) = entitlements(account, servers) {
+        let fits = |authority: Authority| token_bounds::check_authority(&authority, servers);
+        if let Err(refusal) = entitlements(account, servers).and_then(fits) {
             self.complain(line, format!("account {}: {refusal}", account.name));
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::support::{ISSUER, NOW, access_claims, altered, ed25519, es256, forge_raw, keys, refused, verify_access, without};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use remit_model::Code;
+use remit_model::{Code, token_bounds};
 use remit_token::{Jws, KeySet, PrivateKey, PublicKey, Skew, access, inspect_unverified, sign_jws};
 use serde_json::{Value, json};
 
@@ -145,7 +145,7 @@ fn x_10_size_depth_and_duplicates() {
     let key = ed25519(1);
     let kid = key.public().thumbprint();
     let header = format!(r#"{{"alg":"Ed25519","typ":"at+jwt","kid":"{kid}"}}"#);
-    refused(verify_access(&"a".repeat(16 * 1024 + 1), &key), Code::TokenMalformed);
+    refused(verify_access(&"a".repeat(token_bounds::TOKEN.size() + 1), &key), Code::TokenMalformed);
     for body in ["[]", "\"text\"", "{} {}", "", "{", "null"] {
         refused(verify_access(&forge_raw(&header, body, &key), &key), Code::TokenMalformed);
     }
@@ -159,7 +159,7 @@ fn x_10_size_depth_and_duplicates() {
         format!(r#","more":{}{}}}"#, "[".repeat(40), "]".repeat(40)),
         r#","more":"\ud800"}"#.to_owned(),
         r#","more":1} x"#.to_owned(),
-        format!(r#","more":[{}1]}}"#, "1,".repeat(5000)),
+        format!(r#","more":[{}1]}}"#, "1,".repeat(16_000)),
     ] {
         refused(verify_access(&forge_raw(&header, &format!("{begun}{tail}"), &key), &key), Code::TokenMalformed);
     }
