@@ -279,7 +279,8 @@ fn one_of(name: &str, value: Option<&str>, known: &[&str]) -> Result<(), DeskErr
 fn cents_of(amount: &Number) -> Result<i64, DeskError> {
     let wrong =
         || DeskError::Invalid(format!("amount must be positive, at most 1000000, with at most two decimals, not {amount}"));
-    let text = amount.to_string();
+    // The shortest text of the double: `25.00` and `2.5e1` are 25.
+    let text = amount.as_f64().ok_or_else(wrong)?.to_string();
     let (whole, part) = text.split_once('.').unwrap_or((&text, ""));
     if part.len() > 2 || whole.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
         return Err(wrong());
@@ -292,8 +293,8 @@ fn amount_of(cents: i64) -> Number {
     if cents % 100 == 0 {
         return (cents / 100).into();
     }
-    // Two decimals below a million are exact enough for a double's shortest form to print them back.
-    format!("{}.{:02}", cents / 100, cents % 100).parse().unwrap_or_else(|_| cents.into())
+    let text = format!("{}.{:02}", cents / 100, cents % 100);
+    text.trim_end_matches('0').parse().unwrap_or_else(|_| cents.into())
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::{
 use remit_ledger::{Reader, Record, Side};
 use remit_model::{
     Authority, Call, UnixTime, display,
-    json::Limits,
+    json::{self, Limits},
     mask::{self, Withheld},
 };
 use serde::Serialize;
@@ -131,7 +131,7 @@ impl Execution<'_> {
         self.covered(asked, &arguments)?;
         self.decided(at, asked)?;
         let again = masked(answer, &arguments, upstream);
-        if core(again) == core(shown) {
+        if json::is_same(&core(again), &core(shown)) {
             return Ok(true);
         }
         Err(Stop::Alarm("the upstream's answer, masked again, is not what the caller got".to_owned()))
@@ -199,12 +199,12 @@ fn withheld(record: &Record) -> Withheld {
 }
 
 /// Without what only tells protocol eras apart, and without the order of members in text that is JSON: a record keeps the
-/// structured content in canonical order, and text is built from it.
+/// structured content in canonical form, and text is built from it.
 fn core(mut value: Value) -> Value {
     for item in value.get_mut("content").and_then(Value::as_array_mut).into_iter().flatten() {
         let parsed = item.get("text").and_then(Value::as_str).and_then(|text| serde_json::from_str::<Value>(text).ok());
         if let (Some(parsed), Some(text)) =
-            (parsed.filter(|parsed| parsed.is_object() || parsed.is_array()), item.get_mut("text"))
+            (parsed.filter(|parsed| parsed.is_object() || parsed.is_array() || parsed.is_number()), item.get_mut("text"))
         {
             *text = parsed;
         }

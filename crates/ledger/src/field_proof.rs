@@ -10,7 +10,7 @@ use crate::{
     tree::{self, ProofError},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use remit_model::json::{self, Limits};
+use remit_model::json::{self, Limits, Numbers};
 use serde_json::{Value, json};
 
 /// The value of `schema` in a field proof.
@@ -118,7 +118,7 @@ impl FieldProof {
     /// [`FieldProofError::Malformed`].
     pub fn parse(bytes: &[u8]) -> Result<Self, FieldProofError> {
         let malformed = FieldProofError::Malformed;
-        let limits = Limits { bytes: FIELD_PROOF_LIMIT, depth: 64, members: 1 << 20, exact_integers: true };
+        let limits = Limits { bytes: FIELD_PROOF_LIMIT, depth: 64, members: 1 << 20, numbers: Numbers::Doubles };
         let value = json::parse(bytes, &limits).map_err(|_| malformed("not strict JSON"))?;
         let Value::Object(mut file) = value else { return Err(malformed("not an object")) };
         if file.remove("schema") != Some(json!(FIELD_PROOF)) {

@@ -13,8 +13,7 @@ use serde::{Deserialize, Serialize};
 
 /// Most actors a chain may have unless configured otherwise. SPEC: DC-08.
 pub const DEFAULT_DEPTH: usize = 4;
-/// No configuration may exceed this.
-pub const HARD_DEPTH: usize = 8;
+pub use crate::authority::HARD_DEPTH;
 
 /// What the delegator's own key signed, so that a hop can be checked without trusting us.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -23,8 +23,10 @@ pub const EMPTIED: &str = "[withheld: parts of this answer are shown empty becau
 pub enum Rules {
     /// Text and structured part are masked apart. Records that name no rules were made by these.
     First,
-    #[default]
+    /// Text with an integer beyond 64 bits or half a surrogate pair has no fields.
     Second,
+    #[default]
+    Third,
 }
 
 impl Rules {
@@ -33,12 +35,13 @@ impl Rules {
         match self {
             Self::First => 1,
             Self::Second => 2,
+            Self::Third => 3,
         }
     }
 
     /// The rules that a record names.
     pub fn numbered(number: u64) -> Option<Self> {
-        [Self::First, Self::Second].into_iter().find(|rules| u64::from(rules.number()) == number)
+        [Self::First, Self::Second, Self::Third].into_iter().find(|rules| u64::from(rules.number()) == number)
     }
 }
 
@@ -236,9 +239,10 @@ impl Masker<'_> {
             if text == whole {
                 return Some(Repeats::All);
             }
-            let document = json::parse(text.as_bytes(), self.limits).ok();
-            let same = |value: &Value| value.as_str() == Some(text) || document.as_ref() == Some(value);
-            if document.as_ref() == Some(structured) {
+            let document = self.document(text);
+            let repeats = |value: &Value| document.as_ref().is_some_and(|document| json::is_same(document, value));
+            let same = |value: &Value| value.as_str() == Some(text) || repeats(value);
+            if repeats(structured) {
                 Some(Repeats::All)
             } else if wrapped.is_some_and(same) {
                 Some(Repeats::Wrapped)
@@ -314,10 +318,9 @@ impl Masker<'_> {
     /// Text that is one JSON object or array, masked; `None` for anything else.
     fn text(&mut self, text: &str) -> Option<String> {
         let granted = match self.fields {
-            Some(granted) if self.classes.is_nothing() => granted,
+            Some(granted) if self.classes.is_nothing() && self.rules >= Rules::Third => granted,
             _ => {
-                let value =
-                    json::parse(text.as_bytes(), self.limits).ok().filter(|value| value.is_object() || value.is_array())?;
+                let value = self.document(text).filter(|value| value.is_object() || value.is_array())?;
                 return Some(self.value(value).to_string());
             }
         };
@@ -328,9 +331,27 @@ impl Masker<'_> {
         Some(shown.text)
     }
 
+    /// The document that a text is.
+    fn document(&self, text: &str) -> Option<Value> {
+        if self.rules >= Rules::Third {
+            return json::parse_repaired(text.as_bytes(), self.limits).ok();
+        }
+        json::parse(text.as_bytes(), self.limits).ok().filter(has_small_numbers)
+    }
+
     fn withhold(&mut self) -> Value {
         self.shown.withheld += 1;
         json!({"type": "text", "text": WITHHELD})
+    }
+}
+
+/// Whether integers fit 64 bits and other numbers a double.
+fn has_small_numbers(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.is_i64() || number.is_u64() || number.is_f64(),
+        Value::Array(items) => items.iter().all(has_small_numbers),
+        Value::Object(members) => members.values().all(has_small_numbers),
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
     }
 }
 
@@ -544,7 +565,24 @@ mod tests {
         assert_eq!(first.value["content"][0]["text"], r#"[{"id":1}]"#);
         let second = project("tools/call", None, fast_mcp(&list, false), Some(&fields), &Withheld::default(), limits);
         assert_eq!(second.value["content"][0]["text"], list.to_string());
-        assert_eq!(Rules::numbered(2), Some(Rules::default()));
+        assert_eq!(Rules::numbered(3), Some(Rules::default()));
+    }
+
+    #[test]
+    fn records_of_the_second_rules_are_shown_again_by_them() {
+        let fields = ["/id".to_owned()];
+        for (text, third) in [
+            (r#"{"id":18446744073709551616}"#, r#"{"id":18446744073709551616}"#),
+            (r#"{"id":"\ud83d"}"#, "{\"id\":\"\u{fffd}\"}"),
+            (r#"{"id":1e400}"#, r#"{"id":1e400}"#),
+        ] {
+            let result = json!({"content": [{"type": "text", "text": text}]});
+            for (rules, expected) in [(Rules::Second, WITHHELD), (Rules::Third, third)] {
+                let limits = &Limits::RESPONSE;
+                let shown = project_by(rules, "tools/call", None, result.clone(), Some(&fields), &Withheld::default(), limits);
+                assert_eq!(texts(&shown)[0], expected);
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Protected resources: upstream servers, their tools, and what kind of act each tool is.
 
-use crate::id::ServerId;
+use crate::{decimal::Decimal, id::ServerId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -100,10 +100,12 @@ impl SubjectRule {
             None | Some(Value::Null) => return Named::No,
             Some(Value::String(text)) => text.clone(),
             // 17.0 is 17 to many an upstream, and must not be a way to name no subject.
-            Some(Value::Number(number)) => match number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0) {
-                Some(whole) => format!("{:.0}", whole + 0.0),
-                None if number.is_f64() => return Named::Unusable("not_an_id"),
-                None => number.to_string(),
+            Some(Value::Number(number)) => match Decimal::of(number) {
+                Some(decimal) if decimal.is_whole() => match decimal.integer_digits() {
+                    Some(digits) => digits,
+                    None => return Named::Unusable("too_long"),
+                },
+                _ => return Named::Unusable("not_an_id"),
             },
             Some(_) => return Named::Unusable("not_an_id"),
         };

@@ -7,7 +7,7 @@ use crate::{
 };
 use arc_swap::ArcSwapOption;
 use cedar_policy::{Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression};
-use remit_model::{id::PrincipalKind, time::UnixTime};
+use remit_model::{decimal::Decimal, id::PrincipalKind, time::UnixTime};
 use serde_json::{Number, Value};
 use std::{collections::HashMap, str::FromStr, sync::Arc};
 
@@ -16,6 +16,8 @@ const DEPTH: usize = 64;
 
 /// Largest whole number a Cedar decimal holds.
 const DECIMAL_LIMIT: u64 = 922_337_203_685_477;
+/// Decimal places of a Cedar `decimal`.
+const DECIMAL_PLACES: usize = 4;
 
 type Attributes = Vec<(String, RestrictedExpression)>;
 
@@ -319,24 +321,17 @@ fn describe(value: &Value) -> Attributes {
     record
 }
 
-/// A number as `long` and `decimal` where those hold it exactly, and always as `text`.
+/// A number as `long` and `decimal` where those hold it exactly, and always as `text`, in the form that a record keeps.
 fn describe_number(number: &Number) -> Attributes {
-    let mut record = vec![("text".to_owned(), text(number.to_string()))];
-    let (long, decimal) = match (number.as_i64(), number.as_f64()) {
-        (Some(whole), _) => (Some(whole), Some(format!("{whole}.0"))),
-        (None, Some(float)) if number.is_f64() => {
-            // Rust prints a float's exact value, rounded to the places asked for; parsing it back tells whether
-            // four places (or none) were enough.
-            let exact = |shown: String| (shown.parse() == Ok(float)).then_some(shown);
-            (exact(format!("{float:.0}")).and_then(|shown| shown.parse().ok()), exact(format!("{float:.4}")))
-        }
-        _ => (None, None),
-    };
-    if let Some(long) = long {
+    let Some(exact) = Decimal::of(number) else { return vec![("text".to_owned(), text(number.as_str()))] };
+    let mut record = vec![("text".to_owned(), text(exact.to_string()))];
+    if let Some(long) = exact.whole() {
         record.push(("long".to_owned(), RestrictedExpression::new_long(long)));
     }
     let whole_part = |shown: &String| shown.trim_start_matches('-').split('.').next().and_then(|part| part.parse().ok());
-    if let Some(decimal) = decimal.filter(|shown| whole_part(shown).is_some_and(|whole: u64| whole < DECIMAL_LIMIT)) {
+    if let Some(decimal) =
+        exact.with_places(DECIMAL_PLACES).filter(|shown| whole_part(shown).is_some_and(|whole: u64| whole < DECIMAL_LIMIT))
+    {
         record.push(("decimal".to_owned(), RestrictedExpression::new_decimal(decimal)));
     }
     record
@@ -433,16 +428,20 @@ pub(crate) mod tests {
 
     #[test]
     fn numbers_are_typed_only_where_they_are_exact() {
-        assert_number("50", Some("50"), Some("50.0"));
+        assert_number("50", Some("50"), Some("50.0000"));
         assert_number("50.0", Some("50"), Some("50.0000"));
-        assert_number("-0.0", Some("0"), Some("-0.0000"));
+        assert_number("-0.0", Some("0"), Some("0.0000"));
         assert_number("49.99", None, Some("49.9900"));
         assert_number("0.12345", None, None);
         assert_number("1e16", Some("10000000000000000"), None);
         assert_number("9223372036854775807", Some("9223372036854775807"), None);
+        assert_number("-9223372036854775808", Some("-9223372036854775808"), None);
         assert_number("9223372036854775808", None, None);
+        assert_number("49.99000000000000000001", None, None);
+        assert_number("0.0001e4", Some("1"), Some("1.0000"));
+        assert_number("-0.5", None, Some("-0.5000"));
         assert_number("1e300", None, None);
-        assert_number("922337203685476", Some("922337203685476"), Some("922337203685476.0"));
+        assert_number("922337203685476", Some("922337203685476"), Some("922337203685476.0000"));
         assert_number("922337203685477", Some("922337203685477"), None);
     }
 

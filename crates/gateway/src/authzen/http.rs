@@ -29,7 +29,7 @@ use axum::{
 };
 use remit_ledger::record::Draft;
 use remit_model::{
-    json::{self, Limits},
+    json::{self, Limits, Numbers},
     refusal::{Code, Refusal},
 };
 use remit_store::Batch;
@@ -178,7 +178,8 @@ impl Desk<'_> {
         }
         let most = gateway.settings.request_bytes;
         let bytes = admit::whole(body, most).await?;
-        let limits = Limits { bytes: most, depth: gateway.settings.request_depth, ..Limits::REQUEST };
+        let limits =
+            Limits { bytes: most, depth: gateway.settings.request_depth, numbers: Numbers::AsWritten, ..Limits::REQUEST };
         let asked = read(&json::parse(&bytes, &limits)?)?;
         if let Some(outage) = gateway.store.outage().filter(|_| !self.point.reads_in_outage) {
             return Err(gateway.store.refuse(&outage));

@@ -5,7 +5,10 @@
 //! patterns, formats and bounds are the server's business, and the complete validators have no bound on the work that a hostile
 //! schema makes. What cannot be followed within the budget passes.
 
-use remit_model::refusal::{Code, Refusal};
+use remit_model::{
+    decimal::Decimal,
+    refusal::{Code, Refusal},
+};
 use serde_json::{Map, Value};
 
 /// Most schema nodes that one call is checked against.
@@ -122,7 +125,7 @@ fn is_one_of(value: &Value, stated: &Value) -> bool {
 /// SPEC: JSON Schema 2020-12 §6.1.1: a number without a fraction is an integer, however it is written.
 fn is_whole(value: &Value) -> bool {
     let Value::Number(number) = value else { return false };
-    number.is_i64() || number.is_u64() || number.as_f64().is_none_or(|float| float.fract() == 0.0)
+    Decimal::of(number).is_some_and(|decimal| decimal.is_whole())
 }
 
 fn name(value: &Value) -> &'static str {

@@ -7,7 +7,7 @@ use crate::{
     mcp::{
         act, arguments, before_after,
         denial::Denial,
-        error,
+        envelope, error,
         forward::{self, Forwarded},
         headers,
         mcp_call::McpCall,
@@ -248,7 +248,7 @@ async fn refuse(
         };
         json!({"jsonrpc": "2.0", "id": call.request.id, "result": denial.to_result()})
     } else {
-        json!({"jsonrpc": "2.0", "id": call.request.id, "error": refused.error.to_value()})
+        envelope::rpc([("id", call.request.id.clone()), ("error", refused.error.to_value())])
     };
     reply.finish(refused.status, refused.headers, Bytes::from(message.to_string())).await;
 }

@@ -7,7 +7,8 @@ use remit_model::{
     json,
     refusal::{Code, Refusal},
 };
-use serde_json::{Map, Value, json as js};
+use serde_json::{Map, Value, value::RawValue};
+use std::collections::HashMap;
 
 /// Longest request id, in bytes of its JSON text.
 const ID_LIMIT: usize = 256;
@@ -58,13 +59,38 @@ pub(crate) enum Incoming {
     Request(Request),
 }
 
-/// Reads one message from bytes.
+/// Reads one message of a client from bytes.
 ///
 /// # Errors
 /// `request_malformed`, `request_too_large`, `json_duplicate_member`, `json_too_deep`.
 pub(crate) fn parse(bytes: &[u8], limits: &json::Limits) -> Result<Message, Refusal> {
-    // Some clients and servers on Windows write a byte order mark first.
-    read(json::parse(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes), limits)?)
+    read(json::parse(unmarked(bytes), limits)?)
+}
+
+/// Reads one message of an upstream from bytes. What is not Unicode in its texts becomes U+FFFD.
+///
+/// # Errors
+/// Those of [`parse`].
+pub(crate) fn parse_incoming(bytes: &[u8], limits: &json::Limits) -> Result<Message, Refusal> {
+    read(json::parse_repaired(unmarked(bytes), limits)?)
+}
+
+/// Some clients and servers on Windows write a byte order mark first.
+fn unmarked(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
+/// The id and the method of a request that [`parse`] refuses, so that its refusal can be answered under its id: without it a
+/// client waits for ever. `None` when it has none, or when it is not JSON at all.
+pub(crate) fn refused_request(bytes: &[u8]) -> Option<Request> {
+    // What is inside the parameters is skipped, whatever its texts, its depth and its names are.
+    let members: HashMap<String, &RawValue> = serde_json::from_slice(unmarked(bytes)).ok()?;
+    let member = |name: &str| serde_json::from_str::<Value>(members.get(name)?.get()).ok();
+    let Some(Value::String(method)) = member("method") else { return None };
+    match call(Map::from_iter([("id".to_owned(), member("id")?)]), method) {
+        Ok(Message::Request(request)) => Some(request),
+        _ => None,
+    }
 }
 
 /// Reads one message from a value.
@@ -127,21 +153,22 @@ fn malformed(reason: impl Into<String>) -> Refusal {
 
 impl Request {
     pub(crate) fn to_value(&self) -> Value {
-        js!({"jsonrpc": "2.0", "id": self.id, "method": self.method, "params": self.params})
+        let (id, method) = (self.id.clone(), Value::String(self.method.clone()));
+        rpc([("id", id), ("method", method), ("params", Value::Object(self.params.clone()))])
     }
 }
 
 impl Notification {
     pub(crate) fn to_value(&self) -> Value {
-        js!({"jsonrpc": "2.0", "method": self.method, "params": self.params})
+        rpc([("method", Value::String(self.method.clone())), ("params", Value::Object(self.params.clone()))])
     }
 }
 
 impl Response {
     pub(crate) fn to_value(&self) -> Value {
         match &self.outcome {
-            Ok(result) => js!({"jsonrpc": "2.0", "id": self.id, "result": result}),
-            Err(error) => js!({"jsonrpc": "2.0", "id": self.id, "error": error.to_value()}),
+            Ok(result) => rpc([("id", self.id.clone()), ("result", result.clone())]),
+            Err(error) => rpc([("id", self.id.clone()), ("error", error.to_value())]),
         }
     }
 }
@@ -175,10 +202,20 @@ impl RpcError {
 
     pub(crate) fn to_value(&self) -> Value {
         match &self.data {
-            Some(data) => js!({"code": self.code, "message": self.message, "data": data}),
-            None => js!({"code": self.code, "message": self.message}),
+            Some(data) => object([("code", self.code.into()), ("message", self.message.clone().into()), ("data", data.clone())]),
+            None => object([("code", self.code.into()), ("message", self.message.clone().into())]),
         }
     }
+}
+
+/// A JSON-RPC message of these very values.
+pub(crate) fn rpc<const N: usize>(rest: [(&str, Value); N]) -> Value {
+    object([("jsonrpc", Value::from("2.0"))].into_iter().chain(rest))
+}
+
+/// An object of these very values. The macro `json!` would write numbers anew: `1E5` as `1e+5`.
+fn object<'n>(members: impl IntoIterator<Item = (&'n str, Value)>) -> Value {
+    Value::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
 #[cfg(test)]

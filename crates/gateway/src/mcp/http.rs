@@ -43,7 +43,7 @@ use bytes::Bytes;
 use remit_ledger::record::Protocol;
 use remit_model::{
     ToolClass,
-    json::Limits,
+    json::{Limits, Numbers},
     refusal::{Code, Refusal},
 };
 use remit_store::Receipt;
@@ -215,7 +215,7 @@ impl Identified {
     async fn post(mut self, body: Body) -> Response {
         let message = match self.read(body).await {
             Ok(message) => message,
-            Err(refusal) => return self.refuse(refusal, None, None).await,
+            Err((refusal, request)) => return self.refuse(refusal, None, request.map(Message::Request).as_ref()).await,
         };
         // A body may be long in coming; what ended meanwhile has ended.
         if let Err(refusal) = self.caller.again(&self.gateway.settings, &self.gateway.store.snapshot(), self.gateway.clock.unix())
@@ -248,15 +248,20 @@ impl Identified {
         }
     }
 
-    async fn read(&self, body: Body) -> Result<Message, Refusal> {
+    /// The message in the body.
+    ///
+    /// # Errors
+    /// Why it is none that we read, and which request it is if that can be told.
+    async fn read(&self, body: Body) -> Result<Message, (Refusal, Option<Request>)> {
         let media = self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if !media.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json")) {
-            return Err(Refusal::new(Code::MediaTypeUnsupported, "the body must be `application/json`"));
+            return Err((Refusal::new(Code::MediaTypeUnsupported, "the body must be `application/json`"), None));
         }
         let settings = &self.gateway.settings;
-        let bytes = admit::whole(body, settings.request_bytes).await?;
-        let limits = Limits { bytes: settings.request_bytes, depth: settings.request_depth, ..Limits::REQUEST };
-        envelope::parse(&bytes, &limits)
+        let bytes = admit::whole(body, settings.request_bytes).await.map_err(|refusal| (refusal, None))?;
+        let (bytes_limit, depth) = (settings.request_bytes, settings.request_depth);
+        let limits = Limits { bytes: bytes_limit, depth, numbers: Numbers::AsWritten, ..Limits::REQUEST };
+        envelope::parse(&bytes, &limits).map_err(|refusal| (refusal, envelope::refused_request(&bytes)))
     }
 
     async fn modern(self, client: ClientProfile, request: Request) -> Response {

@@ -139,8 +139,7 @@ fn message(call: &McpCall, act: &Act, payload: &str) -> Vec<u8> {
         call.mount.server.location,
         call.request.method,
         act.action,
-        // Not the canonical form: it would round two large integers to one.
-        json::sha256_label(act.arguments.to_string().as_bytes()),
+        json::digest(&act.arguments),
         payload,
     ]);
     json::canonical(&bound)

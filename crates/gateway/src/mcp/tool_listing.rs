@@ -5,7 +5,9 @@
 
 use crate::mcp::list_view::ListView;
 use remit_model::{
-    Grant, display, fields,
+    Grant,
+    decimal::Decimal,
+    display, fields,
     resource::{Server, ToolClass},
 };
 use serde_json::{Map, Value, json};
@@ -83,19 +85,23 @@ fn narrow_input(schema: &mut Map<String, Value>, grant: &Grant) {
                 property.insert(value.to_owned(), allowed.clone());
             }
         }
-        if let Some(most) = constraint.get("max").and_then(Value::as_f64) {
+        if let Some(most) = constraint.get("max").and_then(decimal) {
             bound(property, "maximum", constraint.get("max"), |said| most < said);
         }
-        if let Some(least) = constraint.get("min").and_then(Value::as_f64) {
+        if let Some(least) = constraint.get("min").and_then(decimal) {
             bound(property, "minimum", constraint.get("min"), |said| least > said);
         }
     }
 }
 
 /// Puts a bound in the place of a looser one.
-fn bound(property: &mut Map<String, Value>, keyword: &str, granted: Option<&Value>, tighter: impl Fn(f64) -> bool) {
-    let said = property.get(keyword).and_then(Value::as_f64);
+fn bound(property: &mut Map<String, Value>, keyword: &str, granted: Option<&Value>, tighter: impl Fn(Decimal) -> bool) {
+    let said = property.get(keyword).and_then(decimal);
     if let (true, Some(granted)) = (said.is_none_or(tighter), granted) {
         property.insert(keyword.to_owned(), granted.clone());
     }
+}
+
+fn decimal(value: &Value) -> Option<Decimal> {
+    if let Value::Number(number) = value { Decimal::of(number) } else { None }
 }

@@ -47,12 +47,16 @@ pub(crate) struct State_ {
     pub(crate) results: Mutex<HashMap<String, Value>>,
     /// Sends on the latest stream of a session that belongs to no request.
     pub(crate) standing: Mutex<Option<mpsc::Sender<Value>>>,
+    /// The same as JSON text, passed on to the byte.
+    pub(crate) texts: Mutex<HashMap<String, String>>,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Value,
+    /// The body as it came.
+    pub(crate) text: String,
 }
 
 impl std::ops::Deref for Fake {
@@ -77,6 +81,7 @@ impl Fake {
             listed: Mutex::default(),
             results: Mutex::default(),
             standing: Mutex::default(),
+            texts: Mutex::default(),
         }))
     }
 
@@ -101,7 +106,7 @@ impl Fake {
 
 async fn elsewhere(State(fake): State<Fake>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
-    fake.seen.lock().unwrap().push(Seen { headers: parts.headers, body: json!({"method": "elsewhere"}) });
+    fake.seen.lock().unwrap().push(Seen { headers: parts.headers, body: json!({"method": "elsewhere"}), text: String::new() });
     StatusCode::OK.into_response()
 }
 
@@ -109,7 +114,8 @@ async fn endpoint(State(fake): State<Fake>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     let body: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-    fake.seen.lock().unwrap().push(Seen { headers: parts.headers.clone(), body: body.clone() });
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    fake.seen.lock().unwrap().push(Seen { headers: parts.headers.clone(), body: body.clone(), text });
     match parts.method {
         Method::GET => return if fake.modern { StatusCode::METHOD_NOT_ALLOWED.into_response() } else { standing_stream(&fake) },
         Method::DELETE => return StatusCode::OK.into_response(),
@@ -286,6 +292,9 @@ fn tool(fake: &Fake, id: Value, params: &Value) -> Response {
     let set = fake.results.lock().unwrap().get(params["name"].as_str().unwrap()).cloned();
     if let Some(result) = set {
         return answer(fake, &id, &complete(result));
+    }
+    if let Some(text) = fake.texts.lock().unwrap().get(params["name"].as_str().unwrap()) {
+        return raw(&id, text);
     }
     let result = match params["name"].as_str().unwrap() {
         "ticket_read" => {

@@ -11,6 +11,7 @@ mod fake;
 mod front;
 mod lists;
 mod masking;
+mod numbers;
 mod questions;
 mod reconnecting;
 mod records;

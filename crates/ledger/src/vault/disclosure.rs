@@ -4,7 +4,7 @@ use super::{KeyId, SubjectKey};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use remit_model::{
     Principal, display,
-    json::{self, Limits},
+    json::{self, Limits, Numbers},
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, fmt, sync::Arc};
@@ -42,7 +42,7 @@ impl Keyring {
     /// # Errors
     /// What is wrong with it, in words; a key is never repeated in them.
     pub fn from_disclosure(bytes: &[u8]) -> Result<Self, DisclosureError> {
-        let limits = Limits { bytes: DISCLOSURE_LIMIT, depth: 8, members: 1 << 21, exact_integers: true };
+        let limits = Limits { bytes: DISCLOSURE_LIMIT, depth: 8, members: 1 << 21, numbers: Numbers::Doubles };
         let value = json::parse(bytes, &limits).map_err(|refusal| DisclosureError(refusal.to_string()))?;
         let Value::Object(mut file) = value else { return Err(wrong("it is not an object")) };
         if file.remove("schema") != Some(json!(DISCLOSURE)) {

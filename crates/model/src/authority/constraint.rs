@@ -4,15 +4,12 @@
 //! decidable and the canonical form unique. No regular expressions, and no comparison of objects.
 
 use super::{
-    decimal::Decimal,
     texts::Texts,
     words::{Sentence, argument},
 };
+use crate::decimal::Decimal;
 use serde_json::Value;
 use std::{collections::BTreeSet, fmt};
-
-/// Largest magnitude up to which every integer is a double, 2^53 - 1 (I-JSON, RFC 7493 §2.2).
-pub const EXACT: i64 = 9_007_199_254_740_991;
 
 /// A JSON value without parts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,13 +3,11 @@
 use super::{
     arguments::{self, Constraints, Only},
     constraint::{Bound, Constraint},
-    decimal::Decimal,
     field::{self, Fields},
-    wire::VALUE_LIMIT,
 };
 use crate::{
     call::Call,
-    chain::HARD_DEPTH,
+    decimal::Decimal,
     id::Principal,
     json::{self, pointer},
     refusal::{Code, Refusal},
@@ -17,6 +15,15 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Most grants of one authority. A meet that would have more keeps the first in canonical order, which only narrows.
+pub const GRANT_LIMIT: usize = 64;
+
+/// Most that one authority may list altogether: names, values and, eightfold, field pointers. Bounds the cost of every
+/// comparison; a meet beyond it narrows in the same way.
+pub const WEIGHT_LIMIT: usize = 4096;
+
+/// Most values of one `in`.
+pub const VALUE_LIMIT: usize = 256;
 /// Most locations one grant may name.
 pub const LOCATION_LIMIT: usize = 64;
 /// Most actions one grant may name.
@@ -29,6 +36,8 @@ pub const FIELD_LIMIT: usize = 64;
 pub const SPEND_LIMIT: usize = 16;
 /// Most budgets that one grant may draw on.
 pub const BUDGET_LIMIT: usize = 16;
+/// Most actors a chain may have; no configuration may exceed this. SPEC: DC-08.
+pub const HARD_DEPTH: usize = 8;
 /// Most delegates one grant may name.
 pub const DELEGATE_LIMIT: usize = 256;
 
@@ -191,15 +200,14 @@ impl Grant {
         }
         for (at, most) in &self.spend {
             let spendable = spendable(most)?;
-            let narrowed = match self.arguments.get(at) {
-                Some(constraint) => constraint.meet(&spendable)?,
-                None => spendable,
-            };
-            self.arguments.insert(at.clone(), narrowed);
+            match self.arguments.get_mut(at) {
+                Some(constraint) => *constraint = constraint.meet(&spendable)?,
+                None => drop(self.arguments.insert(at.clone(), spendable)),
+            }
         }
         self.only = arguments::normal_only(self.only);
         self.arguments = arguments::normal(self.arguments, &mut self.only)?;
-        self.fields = self.fields.as_ref().and_then(field::normal);
+        self.fields = self.fields.and_then(field::normal);
         self.delegate = self.delegate.filter(|delegate| delegate.depth > 0 && !delegate.to.is_empty());
         self.fits().then_some(self)
     }
@@ -248,11 +256,10 @@ impl Grant {
         }
         let mut arguments = self.arguments.clone();
         for (at, theirs) in &other.arguments {
-            let both = match arguments.get(at) {
-                Some(ours) => ours.meet(theirs)?,
-                None => theirs.clone(),
-            };
-            arguments.insert(at.clone(), both);
+            match arguments.get_mut(at) {
+                Some(ours) => *ours = ours.meet(theirs)?,
+                None => drop(arguments.insert(at.clone(), theirs.clone())),
+            }
         }
         let mut spend = self.spend.clone();
         for (at, theirs) in &other.spend {
@@ -269,7 +276,7 @@ impl Grant {
             delegate: delegate.map(|(a, b)| Delegate { to: a.to.meet(&b.to), depth: a.depth.min(b.depth) }),
             not_after: lesser(self.not_after, other.not_after),
             only: arguments::meet_only(&self.only, &other.only),
-            budgets: &self.budgets | &other.budgets,
+            budgets: if self.budgets.is_empty() { other.budgets.clone() } else { &self.budgets | &other.budgets },
         };
         met.normal()
     }
@@ -369,6 +376,11 @@ impl Grant {
         }
         Ok(charges)
     }
+}
+
+/// What these grants list altogether.
+pub(crate) fn weight(grants: &[Grant]) -> usize {
+    grants.iter().map(Grant::weight).sum()
 }
 
 /// How often, and how much in total. `None` and pointers that are not there are unlimited.

@@ -12,7 +12,6 @@
 mod arguments;
 mod compare;
 mod constraint;
-mod decimal;
 mod describe;
 pub(crate) mod field;
 mod grant;
@@ -22,17 +21,17 @@ mod texts;
 mod wire;
 mod words;
 
+pub use crate::decimal::{Decimal, NUMBER_LIMIT};
+pub use crate::json::EXACT;
 pub use compare::Holder;
-pub use constraint::EXACT;
-pub use decimal::{Decimal, NUMBER_LIMIT};
 pub use describe::Clauses;
 pub use grant::{
-    ACTION_LIMIT, ARGUMENT_LIMIT, BUDGET_LIMIT, Charge, DELEGATE_LIMIT, FIELD_LIMIT, Grant, LOCATION_LIMIT, Limits,
-    Names as ActionSet, SPEND_LIMIT, SPEND_MOST,
+    ACTION_LIMIT, ARGUMENT_LIMIT, BUDGET_LIMIT, Charge, DELEGATE_LIMIT, FIELD_LIMIT, GRANT_LIMIT, Grant, HARD_DEPTH,
+    LOCATION_LIMIT, Limits, Names as ActionSet, SPEND_LIMIT, SPEND_MOST, VALUE_LIMIT, WEIGHT_LIMIT,
 };
 pub use host::HOST_LIMIT;
 pub use scope::SCOPE_LIMIT;
-pub use wire::{ACTION_NAME_LIMIT, POINTER_LIMIT, TEXT_LIMIT, TYPE, URI_LIMIT, VALUE_LIMIT};
+pub use wire::{ACTION_NAME_LIMIT, POINTER_LIMIT, TEXT_LIMIT, TYPE, URI_LIMIT};
 pub use words::{Part, Sentence};
 
 use crate::{
@@ -44,7 +43,7 @@ use crate::{
     time::UnixTime,
 };
 use field::Fields;
-use grant::{Miss, Names};
+use grant::{Miss, Names, weight};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 use std::{
@@ -53,13 +52,6 @@ use std::{
     sync::{Arc, OnceLock},
 };
 use words::{quote, quote_all};
-
-/// Most grants of one authority. A meet that would have more keeps the first in canonical order, which only narrows.
-pub const GRANT_LIMIT: usize = 64;
-
-/// Most that one authority may list altogether: names, values and, eightfold, field pointers. Bounds the cost of every
-/// comparison; a meet beyond it narrows in the same way.
-pub const WEIGHT_LIMIT: usize = 4096;
 
 /// Most grants of which a refusal says what they ask of the arguments.
 const ALTERNATIVES: usize = 3;
@@ -359,10 +351,6 @@ impl Authority {
         let digest = size_of::<OnceLock<String>>() + "sha-256:".len() + 64;
         size_of::<Shared>() + digest + self.grants().iter().map(|grant| grant.bytes() + digest).sum::<usize>()
     }
-}
-
-fn weight(grants: &[Grant]) -> usize {
-    grants.iter().map(Grant::weight).sum()
 }
 
 /// What each grant for the action asks of the arguments, nearest first, when there is such a grant: any one of them would

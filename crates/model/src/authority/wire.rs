@@ -3,25 +3,22 @@
 //! SPEC: RFC 9396 §2, §5; AZ-08: an unknown type, member, JSON type or value is refused, never ignored.
 
 use super::{
-    GRANT_LIMIT, WEIGHT_LIMIT,
     arguments::{self, Constraints},
-    constraint::{Bound, Constraint, EXACT, Kind, Scalar},
-    decimal::Decimal,
+    constraint::{Bound, Constraint, Kind, Scalar},
     field::{self, FieldPath},
     grant::{
-        ACTION_LIMIT, ARGUMENT_LIMIT, BUDGET_LIMIT, DELEGATE_LIMIT, Delegate, FIELD_LIMIT, Grant, LOCATION_LIMIT, Names,
-        SPEND_LIMIT, SPEND_MOST,
+        ACTION_LIMIT, ARGUMENT_LIMIT, BUDGET_LIMIT, DELEGATE_LIMIT, Delegate, FIELD_LIMIT, GRANT_LIMIT, Grant, HARD_DEPTH,
+        LOCATION_LIMIT, Names, SPEND_LIMIT, SPEND_MOST, VALUE_LIMIT, WEIGHT_LIMIT, weight,
     },
     host,
     texts::Texts,
-    weight,
     words::quote,
 };
 use crate::{
-    chain::HARD_DEPTH,
+    decimal::Decimal,
     display,
     id::AgentId,
-    json::pointer,
+    json::{EXACT, pointer},
     refusal::{Code, Refusal},
     time::UnixTime,
 };
@@ -31,8 +28,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The one authorization details type we know.
 pub const TYPE: &str = "tool_access";
-/// Most values of one `in`.
-pub const VALUE_LIMIT: usize = 256;
 /// Longest text of a value or prefix, in bytes.
 pub const TEXT_LIMIT: usize = 1024;
 /// Longest location, in bytes.
@@ -85,7 +80,7 @@ fn grant(detail: &Value) -> Result<Option<Grant>, Refusal> {
                 None => possible = false,
             },
             "only" => only = Some(value),
-            "fields" => grant.fields = field::normal(&fields(value)?),
+            "fields" => grant.fields = field::normal(fields(value)?),
             "limits" => limits(value, &mut grant)?,
             "delegate" => grant.delegate = Some(delegate(value)?),
             "not_after" => grant.not_after = Some(not_after(value)?),
@@ -143,17 +138,18 @@ fn arguments(value: &Value) -> Result<Option<Constraints>, Refusal> {
 
 /// One argument's constraint; `None` when no value meets it.
 fn constraint(at: &str, value: &Value) -> Result<Option<Constraint>, Refusal> {
-    let members = object(value, &format!("the constraint on {}", quote(at)))?;
-    if members.is_empty() {
+    let Value::Object(members) = value else {
+        return Err(invalid(format!("the constraint on {} must be an object", quote(at))));
+    };
+    let mut members = members.iter();
+    let Some((name, value)) = members.next() else {
         return Err(invalid(format!("the constraint on {} is empty", quote(at))));
-    }
-    let mut sets = Vec::new();
+    };
+    let mut met = one(at, name, value)?;
     for (name, value) in members {
-        sets.push(one(at, name, value)?);
+        met = met.zip(one(at, name, value)?).and_then(|(met, set)| met.meet(&set));
     }
-    let mut sets = sets.into_iter();
-    let first = sets.next().flatten();
-    Ok(sets.fold(first, |met, set| met.zip(set).and_then(|(met, set)| met.meet(&set))))
+    Ok(met)
 }
 
 /// One member of a constraint.

@@ -1,17 +1,19 @@
 //! RFC 8785 in one pass over the value: every record is hashed in this form, so it is on the way of every append.
 //!
 //! Members are sorted by UTF-16 code units and texts escaped as `serde_json` does, which is how RFC 8785 wants it.
-//! Numbers that are no small integers go to `serde_json_canonicalizer`, which knows how ECMAScript writes doubles; it
-//! is also the oracle that the tests compare the whole form with.
+//! A number is written as ECMAScript writes doubles, with all its digits: so two numbers never have one form, and of what a
+//! double holds exactly it is the form of RFC 8785. `serde_json_canonicalizer` is the oracle that tests compare with.
 
+use crate::decimal::Decimal;
 use serde_json::{Map, Number, Value};
-use std::cmp::Ordering;
+use std::{cmp::Ordering, io::Write as _};
 
-/// Integers up to here are the same number as a double, and are written as they stand.
-const EXACT: u64 = (1 << 53) - 1;
+/// Integers of so many digits are written as they stand.
+const PLAIN_DIGITS: usize = 15;
 
-/// RFC 8785 bytes. Numbers are doubles there: integers beyond ±(2^53 - 1) lose digits, so callers that hash keep them
-/// out with `exact_integers` or writes them as texts.
+/// RFC 8785 bytes, except for numbers that no double holds: those keep all their digits. Other readers of a document would
+/// read other numbers there, so a document for others keeps them out ([`super::Numbers`]) or writes them as texts
+/// ([`super::is_exact`]).
 pub fn canonical(value: &Value) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(1024);
     write(value, &mut bytes);
@@ -86,13 +88,12 @@ pub fn write_text(text: &str, out: &mut Vec<u8>) {
 }
 
 fn write_number(number: &Number, out: &mut Vec<u8>) {
-    let small = number.as_i64().is_some_and(|integer| integer.unsigned_abs() <= EXACT);
-    if small {
-        let _ = serde_json::to_writer(out, number);
-        return;
+    let text = number.as_str();
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let plain = digits.len() <= PLAIN_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit()) && text != "-0";
+    match if plain { None } else { Decimal::of(number) } {
+        // Writing into memory cannot fail.
+        Some(decimal) => drop(write!(out, "{decimal}")),
+        None => out.extend_from_slice(text.as_bytes()),
     }
-    // A `Value` holds only finite numbers, so this cannot fail; were it to, plain JSON is no canonical form of anything
-    // else.
-    let value = Value::Number(number.clone());
-    out.extend(serde_json_canonicalizer::to_vec(&value).unwrap_or_else(|_| number.to_string().into_bytes()));
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use remit_model::{
     Code,
-    json::{self, DEPTH_CAP, Limits, pointer},
+    json::{self, DEPTH_CAP, Limits, Numbers, pointer},
 };
 use serde_json::{Value, json};
 
@@ -126,10 +126,15 @@ fn names_that_other_readers_take_for_something_else_are_refused() {
 }
 
 #[test]
-fn integers_that_lose_digits_are_refused() {
+fn numbers_that_lose_digits_are_refused() {
     let most = "9007199254740991";
     assert_eq!(read(most), json!(9_007_199_254_740_991_i64));
-    assert_eq!(read(&format!("[-{most}, 1e300, 9007199254740993.0, 0.1, -0]")).as_array().unwrap().len(), 5);
+    assert_eq!(read(&format!("[-{most}, 1e300, 0.1, -0, 1.50]")).as_array().unwrap().len(), 5);
+    for text in ["9007199254740993.0", "0.10000000000000001", "49.99999999999999999999999"] {
+        assert_eq!(code(text), Code::RequestMalformed, "{text}");
+        // A token is read as every other reader reads it.
+        assert!(json::parse(text.as_bytes(), &Limits::TOKEN).is_ok(), "{text}");
+    }
     for text in [
         "9007199254740992",
         "-9007199254740992",
@@ -141,8 +146,8 @@ fn integers_that_lose_digits_are_refused() {
     }
     let response = |text: &str| json::parse(text.as_bytes(), &Limits::RESPONSE);
     assert_eq!(response("[18446744073709551615,-9223372036854775808]").unwrap(), json!([u64::MAX, i64::MIN]));
-    for text in ["18446744073709551616", "-9223372036854775809", "[1,100000000000000000000000]"] {
-        assert_eq!(response(text).unwrap_err().code, Code::RequestMalformed, "{text}");
+    for text in ["18446744073709551616", "[1,100000000000000000000000]", "[-0,1.50,1E5,1e400]"] {
+        assert_eq!(response(text).unwrap().to_string(), text);
     }
     // Digits inside texts and names are not numbers.
     assert_eq!(read(r#"{"99999999999999999999":"\"99999999999999999999"}"#).as_object().unwrap().len(), 1);
@@ -152,13 +157,13 @@ fn integers_that_lose_digits_are_refused() {
 fn x_10_limits_hold_at_the_limit_and_fail_above_it() {
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     let objects = |depth: usize| format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth));
-    let limits = Limits { bytes: 1000, depth: 5, members: 10, exact_integers: true };
+    let limits = Limits { bytes: 1000, depth: 5, members: 10, numbers: Numbers::Doubles };
     let parse = |text: String, limits: &Limits| json::parse(text.as_bytes(), limits).map_err(|no| no.code);
     for text in [nested, objects as fn(usize) -> String] {
         assert!(parse(text(5), &limits).is_ok());
         assert_eq!(parse(text(6), &limits), Err(Code::JsonTooDeep));
     }
-    let deepest = Limits { bytes: 1 << 20, depth: usize::MAX, members: 1 << 20, exact_integers: true };
+    let deepest = Limits { bytes: 1 << 20, depth: usize::MAX, members: 1 << 20, numbers: Numbers::Doubles };
     assert!(parse(nested(DEPTH_CAP), &deepest).is_ok());
     assert_eq!(parse(nested(DEPTH_CAP + 1), &deepest), Err(Code::JsonTooDeep));
     assert_eq!(parse(nested(100_000), &deepest), Err(Code::JsonTooDeep));
@@ -218,7 +223,8 @@ fn canonical_form_follows_rfc_8785() {
     // SPEC: RFC 8785 §3.2.2 and §3.2.3: numbers, texts and the order of members by UTF-16 code units.
     let numbers = r#"{"numbers":[333333333.33333329,1E30,4.50,2e-3,0.000000000000000000000000001],
         "string":"\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/","literals":[null,true,false]}"#;
-    let canonical = |text: &str| String::from_utf8(json::canonical(&read(text))).unwrap();
+    let canonical =
+        |text: &str| String::from_utf8(json::canonical(&json::parse(text.as_bytes(), &Limits::TOKEN).unwrap())).unwrap();
     assert_eq!(
         canonical(numbers),
         "{\"literals\":[null,true,false],\"numbers\":[333333333.3333333,1e+30,4.5,0.002,1e-27],\
@@ -290,8 +296,75 @@ fn documents() -> impl Strategy<Value = Value> {
     })
 }
 
+/// Numbers as JSON writes them, in every form.
+const NUMBER: &str = "-?(0|[1-9][0-9]{0,30})(\\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?";
+
+#[test]
+fn what_is_not_unicode_is_mended_only_where_an_answer_is_passed_on() {
+    let mended = |bytes: &[u8]| json::parse_repaired(bytes, &Limits::RESPONSE).unwrap();
+    for (text, expected) in [
+        (r#""\ud83d""#, "\u{fffd}"),
+        (r#""a\udc00b""#, "a\u{fffd}b"),
+        (r#""\ud83d\ud83d\ude00""#, "\u{fffd}😀"),
+        (r#""\ud83dx\u0041""#, "\u{fffd}xA"),
+        (r#""\ud83d\n""#, "\u{fffd}\n"),
+    ] {
+        assert_eq!(mended(text.as_bytes()), json!(expected), "{text}");
+        assert_eq!(code(text), Code::RequestMalformed, "{text}");
+    }
+    assert_eq!(mended(b"{\"\xff\":\"\xed\xa0\x80\"}").as_object().unwrap().len(), 1);
+    for text in [r#""\ud83"#, r#""\ud83d\uzzzz""#, r#"{"a":1,"a":2}"#, r#"{"\ud83d":1,"\ud83e":2}"#] {
+        assert!(json::parse_repaired(text.as_bytes(), &Limits::RESPONSE).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn only_exact_numbers_are_committed_to_as_numbers() {
+    let exact = |text: &str| json::is_exact(&serde_json::from_str(text).unwrap());
+    for text in
+        ["0", "-0", "1.50", "0.1", "1e300", "9007199254740991", "-9007199254740991", "5e-324", "123456789012345.6", "1e15"]
+    {
+        assert_eq!(exact(text), text != "1e300", "{text}");
+    }
+    for text in ["9007199254740992", "9007199254740993.0", "0.10000000000000001", "1e400", "1e-400", "1e16", "1e999999999"] {
+        assert!(!exact(text), "{text}");
+    }
+    assert!(json::is_same(&json!([1.5, {"a": 100}]), &serde_json::from_str(r#"[1.50,{"a":1e2}]"#).unwrap()));
+    assert!(!json::is_same(&json!([9_007_199_254_740_993_u64]), &json!([9_007_199_254_740_992_u64])));
+    assert!(!json::is_same(&json!([1]), &json!([1, 1])) && !json::is_same(&json!({"a": 1}), &json!({"b": 1})));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn numbers_stay_as_they_are_written(numbers in prop::collection::vec(NUMBER, 1..6)) {
+        let text = format!("[{}]", numbers.join(","));
+        let value = json::parse(text.as_bytes(), &Limits::RESPONSE).unwrap();
+        prop_assert_eq!(value.to_string(), text.clone());
+        prop_assert_eq!(serde_json::to_vec(&value).unwrap(), text.as_bytes());
+    }
+
+    #[test]
+    fn two_numbers_have_one_canonical_form_only_if_they_are_equal(a in NUMBER, b in NUMBER) {
+        let value = |text: &str| json::parse(text.as_bytes(), &Limits::RESPONSE).unwrap();
+        prop_assert_eq!(json::canonical(&value(&a)) == json::canonical(&value(&b)), json::is_same(&value(&a), &value(&b)));
+        let canonical = String::from_utf8(json::canonical(&value(&a))).unwrap();
+        prop_assert!(json::is_same(&value(&a), &value(&canonical)), "{} {}", a, canonical);
+    }
+
+    #[test]
+    fn an_exact_number_is_the_same_to_readers_of_doubles(a in NUMBER) {
+        let value = json::parse(a.as_bytes(), &Limits::RESPONSE).unwrap();
+        let Value::Number(number) = &value else { panic!("{value}") };
+        let Ok(double) = json::parse(a.as_bytes(), &Limits::TOKEN) else { return Ok(()) };
+        if json::is_exact(number) {
+            prop_assert_eq!(json::canonical(&value), serde_json_canonicalizer::to_vec(&double).unwrap());
+            prop_assert!(json::is_same(&value, &double));
+        }
+        let refused = json::parse(a.as_bytes(), &Limits::REQUEST).is_err();
+        prop_assert_eq!(refused, !json::is_same(&value, &double), "{}", a);
+    }
 
     #[test]
     fn what_serde_json_writes_we_read_as_it_was(document in documents()) {
@@ -310,7 +383,7 @@ proptest! {
     fn canonical_bytes_are_stable(document in documents()) {
         let once = json::canonical(&document);
         // Whole doubles beyond 2^53 are written as integers, which only the wider limits read.
-        let Ok(again) = json::parse(&once, &Limits { exact_integers: false, ..Limits::REQUEST }) else { return Ok(()) };
+        let Ok(again) = json::parse(&once, &Limits { numbers: Numbers::AsWritten, ..Limits::REQUEST }) else { return Ok(()) };
         if json::parse(&once, &Limits::REQUEST).is_ok() {
             prop_assert_eq!(json::canonical(&again), once);
         }
@@ -319,7 +392,17 @@ proptest! {
     #[test]
     fn what_we_read_serde_json_reads_too(text in "[\\[\\]{},:\"0-9a-c.eE+\\- \\\\u]{0,24}") {
         if let Ok(value) = json::parse(text.as_bytes(), &Limits::REQUEST) {
-            prop_assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+            prop_assert!(json::is_same(&serde_json::from_str::<Value>(&text).unwrap(), &value));
+        }
+    }
+
+    #[test]
+    fn what_serde_json_reads_we_read_or_refuse_for_a_name(text in "[\\[\\]{},:\"\\\\/tn0-2é😀eE+\\-. ]{0,24}") {
+        if let Ok(theirs) = serde_json::from_str::<Value>(&text) {
+            match json::parse(text.as_bytes(), &Limits::RESPONSE) {
+                Ok(ours) => prop_assert!(json::is_same(&theirs, &ours), "{}", text),
+                Err(refusal) => prop_assert_eq!(refusal.code, Code::JsonDuplicateMember, "{}", text),
+            }
         }
     }
 

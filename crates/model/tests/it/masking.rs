@@ -279,7 +279,7 @@ fn limits() -> impl Strategy<Value = Limits> {
 
 /// The same by way of the parsed document.
 fn by_document(text: &str, fields: &[String], limits: &Limits) -> Option<TextProjection> {
-    let value = json::parse(text.as_bytes(), limits).ok().filter(|value| value.is_object() || value.is_array())?;
+    let value = json::parse_repaired(text.as_bytes(), limits).ok().filter(|value| value.is_object() || value.is_array())?;
     let shown = project(value, fields);
     let Projection { value, masked, returned, emptied, .. } = shown;
     Some(TextProjection { text: value.to_string(), masked, returned, emptied })

@@ -174,7 +174,7 @@ async fn pour(inner: &HttpEndpoint, response: Response<Body>, sender: &mpsc::Sen
             let Ok(events) = reader.push(bytes) else { return };
             for event in events {
                 resumption.saw(&event);
-                let message = match envelope::parse(&event.data, &limits) {
+                let message = match envelope::parse_incoming(&event.data, &limits) {
                     Ok(Message::Notification(note)) => Incoming::Notification(note),
                     Ok(Message::Request(request)) => Incoming::Request(request),
                     Ok(Message::Response(_)) | Err(_) => continue,

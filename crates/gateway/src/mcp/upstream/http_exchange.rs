@@ -137,7 +137,7 @@ impl Events {
                 if event.data.is_empty() {
                     continue;
                 }
-                match envelope::parse(&event.data, &limits(inner.settings())) {
+                match envelope::parse_incoming(&event.data, &limits(inner.settings())) {
                     Ok(message) => {
                         if let Some(arrived) = arrival(message, id, progress) {
                             return Ok(arrived);
@@ -247,7 +247,7 @@ async fn open(inner: &HttpEndpoint, response: Response<Body>, id: u64) -> Opened
 }
 
 fn whole_answer(inner: &HttpEndpoint, status: StatusCode, bytes: &[u8], id: u64) -> ExchangeEvent {
-    match envelope::parse(bytes, &limits(inner.settings())) {
+    match envelope::parse_incoming(bytes, &limits(inner.settings())) {
         Ok(Message::Response(response)) if response.id.as_u64() == Some(id) => ExchangeEvent::Answer(response.outcome),
         Ok(_) if status.is_success() => {
             ExchangeEvent::Failed(LinkFailure::Malformed("the body is not the answer to our request".to_owned()))

@@ -243,7 +243,7 @@ impl StdioLink {
                     .await;
             }
         });
-        self.write(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})).await?;
+        self.write(&envelope::rpc([("id", id.into()), ("method", method.into()), ("params", Value::Object(params))])).await?;
         Ok(StdioExchange { id, inner: Arc::clone(&self.inner), arrivals, _stop: stop })
     }
 
@@ -403,7 +403,7 @@ async fn pump(inner: Arc<Inner>, stdout: ChildStdout, settings: Arc<Settings>) {
         if text.is_empty() {
             continue;
         }
-        match envelope::parse(text, &limits) {
+        match envelope::parse_incoming(text, &limits) {
             Ok(message) => inner.dispatch(message),
             Err(refusal) => {
                 skipped += 1;

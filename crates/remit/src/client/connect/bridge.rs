@@ -17,6 +17,7 @@ use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use remit_clock::Clock;
+use remit_model::json::{DEPTH_CAP, Limits, Numbers, parse_repaired};
 use serde_json::{Value, json};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -244,7 +245,7 @@ impl Bridge {
         while let Some(frame) = body.frame().await {
             let Ok(bytes) = frame.context("the stream broke")?.into_data() else { continue };
             for event in events.feed(&bytes)? {
-                let Ok(message) = serde_json::from_str::<Value>(&event.data) else { continue };
+                let Some(message) = message_of(event.data.as_bytes()) else { continue };
                 if message.get("id") == Some(id) {
                     return Ok(message);
                 }
@@ -268,14 +269,14 @@ impl Bridge {
         if status == StatusCode::ACCEPTED || (status.is_success() && body.is_empty()) {
             return Ok(());
         }
-        match serde_json::from_slice::<Value>(&body) {
-            Ok(message) if message.get("jsonrpc").is_some() => {
+        match message_of(&body) {
+            Some(message) if message.get("jsonrpc").is_some() => {
                 self.note_version(&message);
                 self.say(with_id(message, head)).await;
                 Ok(())
             }
-            Ok(problem) => bail!("the server answered {status}: {problem}"),
-            Err(_) => {
+            Some(problem) => bail!("the server answered {status}: {problem}"),
+            None => {
                 bail!("the server answered {status}: {}", String::from_utf8_lossy(&body).chars().take(300).collect::<String>())
             }
         }
@@ -290,7 +291,7 @@ impl Bridge {
                 if event.id.is_some() {
                     *last_id = event.id;
                 }
-                let Ok(message) = serde_json::from_str::<Value>(&event.data) else { continue };
+                let Some(message) = message_of(event.data.as_bytes()) else { continue };
                 self.note_version(&message);
                 answered |= message.get("method").is_none() && message.get("id") == request;
                 self.say(message).await;
@@ -403,6 +404,13 @@ fn header_text(text: &str) -> String {
     } else {
         format!("=?base64?{}?=", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text))
     }
+}
+
+/// One message of the server, with its numbers as the server wrote them; `None` when it is not JSON.
+fn message_of(bytes: &[u8]) -> Option<Value> {
+    // The server bounds what it sends.
+    let limits = Limits { bytes: usize::MAX, depth: DEPTH_CAP, members: usize::MAX, numbers: Numbers::AsWritten };
+    parse_repaired(bytes, &limits).ok()
 }
 
 /// An error that could not be tied to its request keeps the session alive by taking the request's id.

@@ -1,10 +1,10 @@
 //! Decimal numbers, exactly as JSON writes them: compared and summed without floating point.
 //!
 //! A value is a sign, its significant digits and the place of the decimal point, so `1`, `1.0` and `10e-1` are one
-//! number, and `9007199254740993` is not `9007199254740992`. It does no arithmetic beyond rounding up.
+//! number, and `9007199254740993` is not `9007199254740992`. It does no arithmetic beyond rounding.
 
 use serde_json::Number;
-use std::{cmp::Ordering, fmt, str::FromStr};
+use std::{cmp::Ordering, fmt, hash, ops::Deref, str::FromStr};
 
 /// Longest number that is read, in characters.
 pub const NUMBER_LIMIT: usize = 1024;
@@ -19,16 +19,75 @@ const EXPONENT_LIMIT: i64 = 100_000;
 pub struct Decimal {
     negative: bool,
     point: i64,
-    digits: String,
+    digits: Digits,
+}
+
+/// Decimal digits; as few as most numbers have need no memory of their own.
+#[derive(Clone)]
+enum Digits {
+    Few { length: u8, digits: [u8; FEW] },
+    Many(Box<str>),
+}
+
+/// Most digits that are kept in place.
+const FEW: usize = 22;
+
+impl Digits {
+    const NONE: Self = Self::Few { length: 0, digits: [b'0'; FEW] };
+
+    /// ASCII digits, `count` of them.
+    fn new(bytes: impl Iterator<Item = u8>, count: usize) -> Self {
+        match u8::try_from(count) {
+            Ok(length) if count <= FEW => {
+                let mut digits = [b'0'; FEW];
+                digits.iter_mut().zip(bytes).for_each(|(digit, byte)| *digit = byte);
+                Self::Few { length, digits }
+            }
+            _ => Self::Many(bytes.map(char::from).collect::<String>().into()),
+        }
+    }
+}
+
+impl Deref for Digits {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::Few { length, digits } => {
+                digits.get(..usize::from(*length)).and_then(|digits| str::from_utf8(digits).ok()).unwrap_or_default()
+            }
+            Self::Many(digits) => digits,
+        }
+    }
+}
+
+impl PartialEq for Digits {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Digits {}
+
+impl hash::Hash for Digits {
+    fn hash<H: hash::Hasher>(&self, to: &mut H) {
+        (**self).hash(to);
+    }
+}
+
+impl fmt::Debug for Digits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
 }
 
 impl Decimal {
     /// Zero.
-    pub const ZERO: Self = Self { negative: false, point: 0, digits: String::new() };
+    pub const ZERO: Self = Self { negative: false, point: 0, digits: Digits::NONE };
 
     /// The exact value of a JSON number; `None` beyond the limits on its length and exponent.
     pub fn of(number: &Number) -> Option<Self> {
-        Self::parse(&number.to_string())
+        Self::parse(number.as_str())
     }
 
     /// Reads a number as JSON writes it; `None` when it is none, or beyond the limits on length and exponent.
@@ -46,14 +105,16 @@ impl Decimal {
         if whole.is_empty() || !numeric(whole) || !numeric(fraction) || exponent.unsigned_abs() > EXPONENT_LIMIT.unsigned_abs() {
             return None;
         }
-        let all = format!("{whole}{fraction}");
-        let significant = all.trim_start_matches('0');
-        let leading = i64::try_from(all.len() - significant.len()).ok()?;
-        let digits = significant.trim_end_matches('0').to_owned();
-        if digits.is_empty() {
+        let all = whole.len() + fraction.len();
+        let zero = |byte: &u8| *byte == b'0';
+        let leading = whole.bytes().chain(fraction.bytes()).take_while(zero).count();
+        if leading == all {
             return Some(Self::ZERO);
         }
-        let point = i64::try_from(whole.len()).ok()? + exponent - leading;
+        let trailing = fraction.bytes().rev().chain(whole.bytes().rev()).take_while(zero).count();
+        let count = all - leading - trailing;
+        let digits = Digits::new(whole.bytes().chain(fraction.bytes()).skip(leading).take(count), count);
+        let point = i64::try_from(whole.len()).ok()? + exponent - i64::try_from(leading).ok()?;
         Some(Self { negative, point, digits })
     }
 
@@ -69,8 +130,29 @@ impl Decimal {
 
     /// The integer that this number is, if it is one of 64 bits.
     pub fn whole(&self) -> Option<i64> {
-        let (whole, rest) = Self { negative: false, ..self.clone() }.scaled(0)?;
-        (!rest).then_some(if self.negative { -whole } else { whole })
+        if self.point <= 19 { self.integer_digits()?.parse().ok() } else { None }
+    }
+
+    /// Whether this number has no fraction, however large it is.
+    pub fn is_whole(&self) -> bool {
+        i64::try_from(self.digits.len()).is_ok_and(|length| length <= self.point) || self.digits.is_empty()
+    }
+
+    /// The digits of a number without a fraction, all of them; `None` for others and beyond [`NUMBER_LIMIT`].
+    pub fn integer_digits(&self) -> Option<String> {
+        let length = usize::try_from(self.point).ok().filter(|length| self.is_whole() && *length <= NUMBER_LIMIT)?;
+        let sign = if self.negative { "-" } else { "" };
+        let digits = if self.digits.is_empty() { "0" } else { &*self.digits };
+        Some(format!("{sign}{digits:0<length$}"))
+    }
+
+    /// The number with exactly `places` decimal places, if so many hold it.
+    pub fn with_places(&self, places: usize) -> Option<String> {
+        let shifted = Self { point: self.point + i64::try_from(places).ok()?, ..self.clone() };
+        let all = Self { negative: false, ..if self.digits.is_empty() { Self::ZERO } else { shifted } }.integer_digits()?;
+        let all = format!("{all:0>width$}", width = places + 1);
+        let (whole, fraction) = all.split_at_checked(all.len() - places)?;
+        Some(format!("{}{whole}.{fraction}", if self.negative { "-" } else { "" }))
     }
 
     /// The integer part of this number times 10^`places`, and whether anything is left over.
@@ -113,7 +195,7 @@ impl Ord for Decimal {
                 }
             }
         };
-        let magnitude = |a: &Self, b: &Self| a.point.cmp(&b.point).then_with(|| a.digits.cmp(&b.digits));
+        let magnitude = |a: &Self, b: &Self| a.point.cmp(&b.point).then_with(|| (*a.digits).cmp(&b.digits));
         sign(self).cmp(&sign(other)).then_with(|| if self.negative { magnitude(other, self) } else { magnitude(self, other) })
     }
 }
@@ -127,7 +209,8 @@ impl PartialOrd for Decimal {
 /// Laid out as ECMAScript lays out numbers, with all digits. Where a double holds the number, this is what RFC 8785 writes.
 impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { negative, point, digits } = self;
+        let Self { negative, point, .. } = self;
+        let digits: &str = &self.digits;
         if digits.is_empty() {
             return f.write_str("0");
         }
