@@ -7,11 +7,14 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use remit_testkit::eventually_async;
+use remit_testkit::PATIENCE;
 use serde_json::Value;
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 /// How many requests were sent by all clients.
@@ -70,11 +73,16 @@ impl Wire {
 
     /// Waits until the server answers again.
     pub(crate) async fn back(&self) {
-        eventually_async("the server is back", async || {
+        let began = Instant::now();
+        loop {
             let request = self.request("GET", "/healthz").body(Full::default()).unwrap();
-            self.client.request(request).await.is_ok_and(|response| response.status().is_success())
-        })
-        .await;
+            if self.client.request(request).await.is_ok_and(|response| response.status().is_success()) {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "the server did not come back");
+            // PAUSE: the server is asked again until it answers.
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
     }
 }
 
