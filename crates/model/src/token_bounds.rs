@@ -1,4 +1,4 @@
-//! How large a token and its parts may be, in one place for whoever writes or reads one.
+//! How large a token and its parts may be, in one place for writers and readers.
 //!
 //! The authority refuses at issue, and the admin API and `config check` at registration, what would be larger. The gateway, the
 //! other endpoints and both ledger verifiers read as much (`verify.py` states the same numbers; a test compares them).
