@@ -70,6 +70,7 @@ impl Caller {
                 _ => entitlements(),
             }),
             labels: BTreeMap::from([("team".to_owned(), "support".to_owned())]),
+            acts: remit_model::Acts::default(),
             registered: NOW,
         }
     }
@@ -365,7 +366,7 @@ fn gateway(store: &Store, policy: &Arc<Live>, clock: &Clock, keys: &Keys, url: &
         keys: keys.set(),
         routes: vec![Route {
             server: helpdesk(),
-            upstream: remit_gateway::Upstream::Http { url: url.to_owned(), headers: Vec::new() },
+            upstream: remit_gateway::Upstream::Http { url: url.to_owned(), headers: remit_gateway::UpstreamHeaders::default() },
             captures: Captures::default(),
             reads_in_outage: false,
             denials: Denials::default(),

@@ -29,4 +29,6 @@ pub use authzen::point::{Authzen, NAME as AUTHZEN};
 pub use gateway::{Gateway, Parts};
 pub use mcp::{offer::tools, upstream::guard::run as guard};
 pub use router::router;
-pub use settings::{BeforeAfter, CAPTURE_LIMIT, Capture, CaptureLevel, Captures, Denials, Route, Settings, Upstream};
+pub use settings::{
+    BeforeAfter, CAPTURE_LIMIT, Capture, CaptureLevel, Captures, Denials, Route, Settings, Upstream, UpstreamHeaders,
+};

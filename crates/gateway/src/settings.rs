@@ -1,9 +1,16 @@
 //! What the operator decides about the gateway: where requests may come from, how large and how long things may be.
 
 use crate::authzen::point::Authzen;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use remit_ledger::record::Retention;
 use remit_model::{Server, TenantId};
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 /// The gateway's configuration, handed in whole; nothing here is read from the environment.
 #[derive(Clone, Debug)]
@@ -187,23 +194,69 @@ impl Captures {
     }
 }
 
+/// The headers sent to one upstream. Clones share them, so a credential can be replaced while links are open: the next
+/// request carries the new one.
+#[derive(Clone, Default)]
+pub struct UpstreamHeaders(Arc<RwLock<HeaderMap>>);
+
+impl UpstreamHeaders {
+    /// Reads names and values.
+    ///
+    /// # Errors
+    /// A name or a value that HTTP does not allow. The value is not repeated.
+    pub fn parse(headers: &[(String, String)]) -> Result<Self, String> {
+        Ok(Self(Arc::new(RwLock::new(header_map(headers)?))))
+    }
+
+    /// Puts these in place of the present ones. Returns whether anything changed.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse); then the present ones stay.
+    pub fn replace(&self, headers: &[(String, String)]) -> Result<bool, String> {
+        let new = header_map(headers)?;
+        let mut present = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let changed = *present != new;
+        *present = new;
+        Ok(changed)
+    }
+
+    pub(crate) fn current(&self) -> HeaderMap {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl fmt::Debug for UpstreamHeaders {
+    /// The values are credentials, so only the names are shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.current().keys()).finish()
+    }
+}
+
+fn header_map(headers: &[(String, String)]) -> Result<HeaderMap, String> {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        let parsed: HeaderName = name.parse().map_err(|_| format!("`{name}` is not the name of a header"))?;
+        let mut value = HeaderValue::from_str(value).map_err(|_| format!("the value of header `{name}` is not valid in HTTP"))?;
+        value.set_sensitive(true);
+        map.append(parsed, value);
+    }
+    Ok(map)
+}
+
 /// How to reach an MCP server. Either era of the protocol may answer; the gateway finds out which.
 #[derive(Clone)]
 pub enum Upstream {
     /// Streamable HTTP. `headers` are the only credentials it ever receives (MG-02).
-    Http { url: String, headers: Vec<(String, String)> },
+    Http { url: String, headers: UpstreamHeaders },
     /// A child process that speaks on its standard input and output. It inherits nothing but `env`.
     Stdio { command: PathBuf, args: Vec<String>, env: BTreeMap<String, String>, cwd: Option<PathBuf> },
 }
 
-impl std::fmt::Debug for Upstream {
+impl fmt::Debug for Upstream {
     /// Headers and environment may hold credentials, so only their names are shown.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Http { url, headers } => {
-                let names: Vec<_> = headers.iter().map(|(name, _)| name).collect();
-                f.debug_struct("Http").field("url", url).field("headers", &names).finish()
-            }
+            Self::Http { url, headers } => f.debug_struct("Http").field("url", url).field("headers", headers).finish(),
             Self::Stdio { command, args, env, cwd } => {
                 let names: Vec<_> = env.keys().collect();
                 f.debug_struct("Stdio")
@@ -214,5 +267,27 @@ impl std::fmt::Debug for Upstream {
                     .finish()
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::UpstreamHeaders;
+
+    fn header(value: &str) -> Vec<(String, String)> {
+        vec![("authorization".to_owned(), value.to_owned())]
+    }
+
+    #[test]
+    fn mg_02_a_replaced_header_is_seen_by_every_clone_and_a_bad_one_changes_nothing() {
+        let headers = UpstreamHeaders::parse(&header("Bearer one")).unwrap();
+        let clone = headers.clone();
+        assert!(headers.replace(&header("Bearer two")).unwrap());
+        assert!(!headers.replace(&header("Bearer two")).unwrap(), "nothing changed");
+        let error = headers.replace(&header("Bearer\nthree")).unwrap_err();
+        assert!(error.contains("authorization") && !error.contains("three"), "{error}");
+        assert!(headers.replace(&[("a header".to_owned(), String::new())]).is_err());
+        assert_eq!(clone.current()["authorization"], "Bearer two");
+        assert!(!format!("{clone:?}").contains("two"));
     }
 }

@@ -9,7 +9,7 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use hyper::{HeaderMap, Method, StatusCode, header};
-use remit_gateway::Upstream;
+use remit_gateway::{Upstream, UpstreamHeaders};
 use serde_json::{Value, json};
 use std::sync::{
     Arc, Mutex,
@@ -55,7 +55,7 @@ impl Server {
         let url = format!("http://{}/mcp", listener.local_addr().unwrap());
         let router = Router::new().route("/mcp", any(serve)).with_state(server.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        let upstream = Some(Upstream::Http { url, headers: Vec::new() });
+        let upstream = Some(Upstream::Http { url, headers: UpstreamHeaders::default() });
         (server, Wish { upstream, ..Wish::new(true) }.build().await)
     }
 

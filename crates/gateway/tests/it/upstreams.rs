@@ -1,14 +1,32 @@
 //! What crosses to an upstream and what comes back when it misbehaves.
 
 use crate::world::{Wish, World};
-use remit_gateway::Upstream;
+use remit_gateway::{Upstream, UpstreamHeaders};
 use serde_json::json;
+
+fn authorization(value: &str) -> UpstreamHeaders {
+    UpstreamHeaders::parse(&[("authorization".into(), value.into())]).unwrap()
+}
+
+#[tokio::test]
+async fn mg_02_a_replaced_credential_goes_out_over_links_that_are_open() {
+    for modern_upstream in [true, false] {
+        let headers = authorization("Bearer first");
+        let world = Wish { headers: headers.clone(), ..Wish::new(modern_upstream) }.build().await;
+        let client = world.all();
+        client.call("refund", json!({})).await.result();
+        world.fake.seen.lock().unwrap().clear();
+        headers.replace(&[("authorization".into(), "Bearer second".into())]).unwrap();
+        client.call("refund", json!({})).await.result();
+        let seen = world.fake.seen.lock().unwrap();
+        assert!(!seen.is_empty() && seen.iter().all(|seen| seen.headers["authorization"] == "Bearer second"), "{seen:?}");
+    }
+}
 
 #[tokio::test]
 async fn n_mg_02_no_credential_header_or_cookie_of_the_client_reaches_the_upstream() {
     for modern_upstream in [true, false] {
-        let wish =
-            Wish { headers: vec![("authorization".into(), "Bearer upstream-secret".into())], ..Wish::new(modern_upstream) };
+        let wish = Wish { headers: authorization("Bearer upstream-secret"), ..Wish::new(modern_upstream) };
         let world = wish.build().await;
         let client = world.all();
         let (mut headers, body) = client.modern_request("tools/call", json!({"name": "refund", "arguments": {}}));
@@ -73,7 +91,7 @@ async fn answers_outside_the_protocol_are_refused_and_not_shown() {
 
 #[tokio::test]
 async fn an_upstream_that_is_not_there_is_an_error_of_the_call_not_of_the_session() {
-    let upstream = Upstream::Http { url: "http://127.0.0.1:9/mcp".into(), headers: vec![] };
+    let upstream = Upstream::Http { url: "http://127.0.0.1:9/mcp".into(), headers: UpstreamHeaders::default() };
     let world = Wish { upstream: Some(upstream), ..Wish::new(true) }.build().await;
     let reply = world.all().call("ticket_read", json!({})).await;
     reply.refused(200, "upstream_unavailable");

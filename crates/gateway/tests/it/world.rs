@@ -9,7 +9,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use remit_clock::{Clock, Entropy};
-use remit_gateway::{Captures, Denials, Gateway, Parts, Route, Settings, Upstream, router};
+use remit_gateway::{Captures, Denials, Gateway, Parts, Route, Settings, Upstream, UpstreamHeaders, router};
 use remit_model::{
     AgentId, AgentStatus, Authority, Chain, EdgeProof, Hop, Human, Principal, SubjectRule, TenantId, ToolClass, ToolRule,
     UnixTime,
@@ -51,7 +51,7 @@ pub(crate) struct World {
 pub(crate) struct Wish {
     pub(crate) fake: Fake,
     pub(crate) upstream: Option<Upstream>,
-    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) headers: UpstreamHeaders,
     pub(crate) settings: Box<dyn FnOnce(&mut Settings)>,
     pub(crate) policy: Vec<(String, String)>,
     pub(crate) captures: Captures,
@@ -65,7 +65,7 @@ impl Wish {
         Self {
             fake: Fake::new(modern, false),
             upstream: None,
-            headers: Vec::new(),
+            headers: UpstreamHeaders::default(),
             settings: Box::new(|_| {}),
             policy: vec![("all.cedar".into(), remit_testkit::PERMIT_ALL.into())],
             captures: Captures::default(),

@@ -1,4 +1,4 @@
-//! The HTTP client of one upstream: connections, fixed headers, and the session it gave us.
+//! The HTTP client of one upstream: connections, configured headers, and the session it gave us.
 //!
 //! SPEC: MG-02 (only configured credentials), MG-04 (headers that mirror the body), N-HG-04 (redirects are not followed).
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     mcp::{headers, revision::Revision},
-    settings::Settings,
+    settings::{Settings, UpstreamHeaders},
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
@@ -69,26 +69,18 @@ impl Dialer {
     }
 }
 
-/// Where to, and with which fixed headers.
+/// Where to, and with which configured headers.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     url: Uri,
-    headers: HeaderMap,
+    headers: UpstreamHeaders,
     pub(super) settings: Arc<Settings>,
 }
 
 impl Target {
-    pub(crate) fn new(url: &str, headers: &[(String, String)], settings: &Arc<Settings>) -> Result<Self, LinkFailure> {
-        let bad = |what: &str| LinkFailure::Unavailable(format!("the configured {what} is not valid"));
-        let url: Uri = url.parse().map_err(|_| bad("url"))?;
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            let name: HeaderName = name.parse().map_err(|_| bad("header name"))?;
-            let mut value = HeaderValue::from_str(value).map_err(|_| bad("header value"))?;
-            value.set_sensitive(true);
-            map.append(name, value);
-        }
-        Ok(Self { url, headers: map, settings: Arc::clone(settings) })
+    pub(crate) fn new(url: &str, headers: &UpstreamHeaders, settings: &Arc<Settings>) -> Result<Self, LinkFailure> {
+        let url: Uri = url.parse().map_err(|_| LinkFailure::Unavailable("the configured url is not valid".to_owned()))?;
+        Ok(Self { url, headers: headers.clone(), settings: Arc::clone(settings) })
     }
 }
 
@@ -181,7 +173,7 @@ impl HttpEndpoint {
         *request.method_mut() = method;
         *request.uri_mut() = self.target.url.clone();
         let map = request.headers_mut();
-        map.extend(self.target.headers.clone());
+        map.extend(self.target.headers.current());
         map.insert(header::ACCEPT, HeaderValue::from_static(accept));
         map.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if self.modern {
