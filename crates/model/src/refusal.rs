@@ -102,6 +102,7 @@ pub enum Code {
     ClockUnknown,
     LegalHold,
     AdminUnauthenticated,
+    ConfigInvalid,
     Internal,
 }
 
@@ -195,6 +196,7 @@ impl Code {
         Self::ClockUnknown,
         Self::LegalHold,
         Self::AdminUnauthenticated,
+        Self::ConfigInvalid,
         Self::Internal,
     ];
 
@@ -289,6 +291,7 @@ impl Code {
             Self::ClockUnknown => "clock_unknown",
             Self::LegalHold => "legal_hold",
             Self::AdminUnauthenticated => "admin_unauthenticated",
+            Self::ConfigInvalid => "config_invalid",
             Self::Internal => "internal",
         }
     }

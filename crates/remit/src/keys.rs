@@ -1,5 +1,6 @@
-//! The server's and the agents' private keys: one file a purpose, readable by the owner alone (JW-03).
+//! The server's and the agents' private keys: one file a purpose, which only the right people can read (JW-03).
 
+use crate::bounded_read;
 use anyhow::{Context as _, Result, bail};
 use remit_clock::Ambient;
 use remit_ledger::note;
@@ -7,7 +8,7 @@ use remit_token::{Algorithm, PrivateKey};
 use std::{
     fs::{self, OpenOptions},
     io::Write as _,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::Path,
 };
 
@@ -74,14 +75,33 @@ pub(crate) fn read_key(file: &Path) -> Result<PrivateKey> {
     PrivateKey::from_pkcs8_pem(&pem).map_err(|fault| anyhow::anyhow!("{}: {fault}", file.display()))
 }
 
-/// Reads a secret text file, without its trailing newline; one that others can read is refused.
+/// Most bytes of a secret file.
+const SECRET_LIMIT: usize = 64 << 10;
+
+/// Reads a secret text file, without its trailing newline; one that the wrong people can read is refused.
+///
+/// # Errors
+/// It cannot be read, is no regular file, or its mode is too open (see [`too_open`]).
 pub(crate) fn read_secret(file: &Path) -> Result<String> {
-    let mode = fs::metadata(file).with_context(|| format!("cannot read {}", file.display()))?.permissions().mode();
-    if mode & 0o077 != 0 {
-        bail!("{} can be read by others (mode {:o}); `chmod 600` it", file.display(), mode & 0o777);
+    let meta = fs::metadata(file).with_context(|| format!("cannot read {}", file.display()))?;
+    if let Some(why) = too_open(meta.permissions().mode(), meta.uid(), rustix::process::geteuid().as_raw()) {
+        bail!("{} {why} (mode {:o}); `chmod 600` it", file.display(), meta.permissions().mode() & 0o777);
     }
-    let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let bytes = bounded_read::read(file, SECRET_LIMIT)?;
+    let text = String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8", file.display()))?;
     Ok(text.trim_end().to_owned())
+}
+
+/// Why a file with this mode and owner may not hold a secret of the user `us`. Its group may read it if root or we own it,
+/// as a mounted secret is (`root:GROUP 0440`); its group may not write it, and nobody else may do anything.
+fn too_open(mode: u32, owner: u32, us: u32) -> Option<&'static str> {
+    if mode & 0o007 != 0 {
+        return Some("is open to everyone");
+    }
+    if mode & 0o030 != 0 {
+        return Some("can be written by its group");
+    }
+    (mode & 0o040 != 0 && owner != 0 && owner != us).then_some("can be read by the group of another user")
 }
 
 /// Writes a new file that only its owner can read; never overwrites one.
@@ -192,5 +212,31 @@ mod tests {
         let (_dir, file) = written(b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", 0o600);
         let error = format!("{:#}", read_key(&file).unwrap_err());
         assert!(error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn jw_03_a_secret_is_open_to_its_owner_and_at_most_readable_by_a_trusted_group() {
+        let (root, us, other) = (0, 1000, 1001);
+        for mode in 0..0o1000_u32 {
+            let closed = mode & 0o037 == 0;
+            assert_eq!(too_open(mode, root, us).is_none(), closed, "root's {mode:o}");
+            assert_eq!(too_open(mode, us, us).is_none(), closed, "ours {mode:o}");
+            assert_eq!(too_open(mode, other, us).is_none(), mode & 0o077 == 0, "another's {mode:o}");
+        }
+    }
+
+    #[test]
+    fn jw_03_a_secret_that_everyone_can_read_is_refused_and_says_why() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("secret");
+        fs::write(&file, "s3cret\n").unwrap();
+        for (mode, fine) in [(0o600, true), (0o440, true), (0o644, false), (0o620, false), (0o604, false)] {
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+            let read = read_secret(&file);
+            assert_eq!(read.is_ok(), fine, "{mode:o}: {read:?}");
+            if let Err(error) = read {
+                assert!(error.to_string().contains("chmod 600") && !error.to_string().contains("s3cret"), "{error}");
+            }
+        }
     }
 }

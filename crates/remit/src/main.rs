@@ -63,33 +63,38 @@ async fn run(command: Command) -> Result<bool> {
     let ambient = Ambient::system();
     match command {
         Command::Demo(args) => {
-            logs("warn");
+            let _ = logs("warn");
             return demo::run(&args, &ambient).await;
         }
         Command::Init(args) => init::run(&args, &ambient)?,
         Command::Serve(args) => {
             let loaded = config::load(&args.config).map_err(|problems| config::report(&problems))?;
-            logs(&loaded.config.observe.log);
+            let set_log = logs(&loaded.config.observe.log);
+            for warning in &loaded.warnings {
+                tracing::warn!("{warning}");
+            }
             let settle = Duration::from_secs(loaded.config.ledger.clock_settle_s);
             let ambient = Ambient { clock: Clock::system_settling(settle), ..ambient };
-            server::serve::run(&loaded, args.json, &ambient).await?;
+            server::serve::run(&loaded, args.json, &ambient, set_log).await?;
         }
         Command::Witness(args) => {
-            logs("info");
+            let _ = logs("info");
             witness::run(&args, &ambient).await?;
         }
         Command::Config(command) => return Ok(command::config::run(&command)),
         Command::Server(command) => {
-            logs("warn");
+            let _ = logs("warn");
             command::server::run(&command).await?;
         }
+        Command::Account(command) => command::account::run(&command, &ambient)?,
+        Command::Policy(command) => return command::policy::run(&command, &ambient).await,
         Command::Agent(command) => agent::run(&command, &ambient).await?,
         Command::Connect(args) => {
-            logs("warn");
+            let _ = logs("warn");
             connect::run(&args, &ambient).await?;
         }
         Command::Login(args) => {
-            logs("warn");
+            let _ = logs("warn");
             client::login::run(&args, &ambient).await?;
         }
         Command::Token(command) => token::run(&command, &ambient).await?,
@@ -100,13 +105,16 @@ async fn run(command: Command) -> Result<bool> {
     Ok(true)
 }
 
-/// Logs go to standard error, so that standard output stays the command's answer.
-fn logs(filter: &str) {
+/// Logs go to standard error, so that standard output stays the command's answer. Returns what sets another filter.
+fn logs(filter: &str) -> impl Fn(&str) -> Result<()> + Send + Sync + use<> {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let _ = tracing_subscriber::fmt()
+    let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
-        .try_init();
+        .with_filter_reloading();
+    let handle = subscriber.reload_handle();
+    let _ = subscriber.try_init();
+    move |filter| Ok(handle.reload(EnvFilter::try_new(filter)?)?)
 }

@@ -2,21 +2,24 @@
 
 use super::{
     capture_rules::captures,
-    fields, names,
+    fields, names, programs,
     sections::{Account, Config, IdentityProvider, McpServer},
     subject,
     tree::Node,
 };
-use remit_gateway::{AUTHZEN, Authzen};
+use remit_gateway::{AUTHZEN, Authzen, UpstreamHeaders};
 use remit_ledger::dir::read_file;
 use remit_model::{Authority, Server, ServerId, TenantId, chain::HARD_DEPTH, display, token_bounds};
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fmt,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
 };
+use tracing_subscriber::EnvFilter;
 use url::{Host, Url};
 
 /// Largest configuration file that is read, in bytes.
@@ -28,6 +31,13 @@ pub(crate) struct Problem {
     pub(crate) file: PathBuf,
     pub(crate) line: Option<u64>,
     pub(crate) reason: String,
+}
+
+impl Problem {
+    /// The problem for a program.
+    pub(crate) fn to_json(&self) -> Value {
+        json!({"file": self.file, "line": self.line, "reason": self.reason})
+    }
 }
 
 impl fmt::Display for Problem {
@@ -42,10 +52,15 @@ impl fmt::Display for Problem {
 /// A configuration without problems, and the folder its paths are relative to.
 #[derive(Debug)]
 pub(crate) struct Loaded {
+    pub(crate) file: PathBuf,
     pub(crate) config: Config,
+    /// The file as one value, to compare with another.
+    pub(crate) document: Value,
     pub(crate) base: PathBuf,
     /// `sha-256:…` of the file's bytes.
     pub(crate) digest: String,
+    /// What keeps a part from working, but not the server from starting.
+    pub(crate) warnings: Vec<Problem>,
     /// The tenant whose state and log this server keeps: always `main`, because a configuration cannot name another one yet.
     pub(crate) tenant: TenantId,
 }
@@ -85,12 +100,21 @@ pub(crate) fn load(file: &Path) -> Result<Loaded, Vec<Problem>> {
         Some(parent) if parent != Path::new("") => parent.to_owned(),
         _ => PathBuf::from("."),
     };
-    let mut check = Check { file, base: &base, problems: Vec::new() };
+    let mut check = Check { file, base: &base, problems: Vec::new(), warnings: Vec::new(), broken: Vec::new() };
     let config = check.sections(&root);
     check.meaning(&config, &root);
     if check.problems.is_empty() {
-        Ok(Loaded { config, base, digest: remit_model::json::sha256_label(text.as_bytes()), tenant: TenantId::main() })
+        Ok(Loaded {
+            file: file.to_owned(),
+            document: root.to_value(),
+            digest: remit_model::json::sha256_label(text.as_bytes()),
+            tenant: TenantId::main(),
+            warnings: check.warnings,
+            config,
+            base,
+        })
     } else {
+        check.problems.append(&mut check.warnings);
         Err(check.problems)
     }
 }
@@ -115,6 +139,9 @@ struct Check<'a> {
     file: &'a Path,
     base: &'a Path,
     problems: Vec<Problem>,
+    warnings: Vec<Problem>,
+    /// Servers whose settings cannot be read. They are complained of once, not again wherever they are named.
+    broken: Vec<String>,
 }
 
 impl Check<'_> {
@@ -144,9 +171,7 @@ impl Check<'_> {
                     self.complain(Some(node.line), "mcp_servers: must be a mapping from each server's name to its settings".to_owned());
                 }
                 "identity_providers" => config.identity_providers = node.items().iter().filter_map(|item| self.part(item, key)).collect(),
-                "mcp_servers" => {
-                    config.mcp_servers = node.members().iter().filter_map(|(name, item)| Some((name.clone(), self.part(item, &format!("mcp_servers.{name}"))?))).collect();
-                }
+                "mcp_servers" => config.mcp_servers = self.servers(node),
                 unknown => self.complain(
                     Some(node.line),
                     format!("unknown section `{unknown}`; there are server, storage, ledger, identity_providers, agents, mcp_servers, policies, authzen and observe"),
@@ -154,6 +179,17 @@ impl Check<'_> {
             }
         }
         config
+    }
+
+    fn servers(&mut self, node: &Node) -> BTreeMap<String, McpServer> {
+        let mut servers = BTreeMap::new();
+        for (name, item) in node.members() {
+            match self.part(item, &format!("mcp_servers.{name}")) {
+                Some(server) => drop(servers.insert(name.clone(), server)),
+                None => self.broken.push(name.clone()),
+            }
+        }
+        servers
     }
 
     fn section<T: DeserializeOwned + Default>(&mut self, root: &Node, key: &str) -> T {
@@ -180,6 +216,12 @@ impl Check<'_> {
         let line = |section: &str, key: &str| root.member(section).and_then(|node| node.line_of(key).or(Some(node.line)));
         if let Err(reason) = public_url(&config.server.public_url) {
             self.complain(line("server", "public_url"), format!("server.public_url: {reason}"));
+        }
+        if let Some(Err(reason)) = config.server.admin_url.as_deref().map(public_url) {
+            self.complain(line("server", "admin_url"), format!("server.admin_url: {reason}"));
+        }
+        if let Err(error) = EnvFilter::try_new(&config.observe.log) {
+            self.complain(line("observe", "log"), format!("observe.log: `{}` is not a log filter: {error}", config.observe.log));
         }
         if let Err(error) = config.server.listen.parse::<SocketAddr>() {
             self.complain(
@@ -221,7 +263,9 @@ impl Check<'_> {
             let complaint = format!("mcp_servers.{AUTHZEN}: the name is taken by the decision point (authzen.enabled)");
             self.complain(line("mcp_servers", AUTHZEN), complaint);
         }
-        let servers = registered(config);
+        let mut servers = registered(config);
+        let url = &config.server.public_url;
+        servers.extend(self.broken.iter().filter_map(|name| register(url, name, &McpServer::default())));
         let servers: Vec<&Server> = servers.iter().collect();
         for IdentityProvider::Local { accounts } in &config.identity_providers {
             for account in accounts {
@@ -257,14 +301,29 @@ impl Check<'_> {
         for problem in names::problems(&server.tools) {
             self.complain(line, format!("mcp_servers.{name}.{problem}"));
         }
-        if server.command.as_ref().is_some_and(Vec::is_empty) {
-            self.complain(line, format!("mcp_servers.{name}.command: name a program"));
+        match server.command.as_deref().map(<[String]>::split_first) {
+            Some(None) => self.complain(line, format!("mcp_servers.{name}.command: name a program")),
+            Some(Some((program, _))) => self.program(name, server, program, line),
+            None => {}
         }
         if let Some(sample) = server.sample.as_deref().filter(|sample| *sample != "helpdesk") {
             self.complain(line, format!("mcp_servers.{name}.sample: there is no sample `{sample}`; there is `helpdesk`"));
         }
-        for file in server.header_files.values() {
+        for (header, file) in &server.header_files {
+            if let Err(reason) = UpstreamHeaders::parse(&[(header.clone(), String::new())]) {
+                self.complain(line, format!("mcp_servers.{name}.header_files: {reason}"));
+            }
             self.readable(file, line, &format!("mcp_servers.{name}.header_files"));
+        }
+    }
+
+    fn program(&mut self, name: &str, server: &McpServer, program: &str, line: Option<u64>) {
+        let cwd = server.cwd.as_ref().map_or_else(|| PathBuf::from("."), |dir| self.base.join(dir));
+        #[expect(clippy::disallowed_methods, reason = "where the child will be looked for")]
+        let path = server.env.get("PATH").cloned().or_else(|| std::env::var("PATH").ok());
+        if !programs::is_there(program, &cwd, path.as_deref().map(OsStr::new)) {
+            let reason = format!("mcp_servers.{name}.command: there is no program `{}`", display::excerpt(program, 256));
+            self.warnings.push(Problem { file: self.file.to_owned(), line, reason });
         }
     }
 
@@ -302,8 +361,8 @@ pub(crate) fn entitlements(account: &Account, servers: &[&Server]) -> Result<Aut
         Authority::from_scope(&account.entitlements.join(" "), servers)?
     };
     let mut scoped = scoped.to_value();
-    for grant in scoped.as_array_mut().into_iter().flatten().filter_map(serde_json::Value::as_object_mut) {
-        grant.insert("delegate".to_owned(), serde_json::json!({"to": ["*"], "depth": HARD_DEPTH}));
+    for grant in scoped.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+        grant.insert("delegate".to_owned(), json!({"to": ["*"], "depth": HARD_DEPTH}));
     }
     let scoped = Authority::parse(&scoped)?;
     let detailed = account.authorization_details.as_ref().map(Authority::parse).transpose()?.unwrap_or_else(Authority::none);
@@ -311,7 +370,7 @@ pub(crate) fn entitlements(account: &Account, servers: &[&Server]) -> Result<Aut
 }
 
 /// SPEC: C-01 (issuer form), X-01 (https, or loopback for development).
-fn public_url(text: &str) -> Result<(), String> {
+pub(crate) fn public_url(text: &str) -> Result<(), String> {
     let url = Url::parse(text).map_err(|error| format!("`{text}` is not a URL: {error}"))?;
     let loopback = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
@@ -427,6 +486,33 @@ mod tests {
         assert_eq!(complaints(&server("title: Hilfé デスク")), Vec::<String>::new());
         let account = "identity_providers:\n  - type: local\n    accounts:\n      - name: alice\n        display_name: \"a\\nb\"\n        password_hash_file: nothing\n        entitlements: []\n";
         assert!(complaints(account).iter().any(|text| text.contains("account alice: display_name")));
+    }
+
+    #[test]
+    fn a_broken_server_is_complained_of_once_and_not_where_it_is_named() {
+        let account = "identity_providers:\n  - type: local\n    accounts:\n      - name: alice\n        password_hash_file: remit.yaml\n        entitlements: ['desk:*', 'desk:read']\n";
+        let found = complaints(&format!("mcp_servers:\n  desk:\n    ulr: http://127.0.0.1:1\n{account}"));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains("unknown field `ulr`"), "{found:?}");
+        let found = complaints(&account.replace("desk:read", "dsk:read"));
+        assert!(found.iter().any(|text| text.contains("scope_unknown")), "a server that is nowhere still is: {found:?}");
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_a_warning_with_its_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("remit.yaml");
+        std::fs::write(&file, "mcp_servers:\n  one:\n    command: [no-such-program-here]\n  two:\n    command: [sh, -c, x]\n")
+            .unwrap();
+        let loaded = load(&file).unwrap();
+        assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
+        assert!(loaded.warnings[0].line.is_some() && loaded.warnings[0].reason.contains("no-such-program-here"));
+    }
+
+    #[test]
+    fn a_log_filter_and_an_admin_url_that_mean_nothing_are_refused() {
+        assert!(complaints("observe:\n  log: 'info,=='\n").iter().any(|text| text.contains("observe.log")));
+        assert!(complaints("server:\n  admin_url: http://admin.example\n").iter().any(|text| text.contains("server.admin_url")));
     }
 
     #[test]

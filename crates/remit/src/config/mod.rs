@@ -5,17 +5,20 @@
 
 mod capture;
 mod capture_rules;
+mod differences;
 mod fields;
 mod load;
 pub(crate) mod names;
+mod programs;
 mod sections;
 mod subject;
 mod tree;
 pub(crate) mod witnesses;
 
 pub(crate) use capture_rules::captures;
-pub(crate) use load::{Loaded, entitlements, load, log_origin, report};
-pub(crate) use sections::{IdentityProvider, McpServer, Reads, schema};
+pub(crate) use differences::{needs_restart, reloadable};
+pub(crate) use load::{Loaded, Problem, entitlements, load, log_origin, public_url, report};
+pub(crate) use sections::{Account, IdentityProvider, McpServer, Reads, ServerSection, schema};
 
 #[cfg(test)]
 mod tests;

@@ -46,6 +46,8 @@ pub(crate) struct ServerSection {
     /// The URL clients use, without a trailing slash; it is the OAuth issuer and the base of every resource
     /// identifier. Must be https unless its host is loopback.
     pub(crate) public_url: String,
+    /// Where the commands reach the admin API, if it is not the address listened on.
+    pub(crate) admin_url: Option<String>,
     /// Folder of the server's private keys, made by `remit init`.
     pub(crate) keys_dir: PathBuf,
     /// File that holds the admin API's bearer credential.
@@ -61,6 +63,7 @@ impl Default for ServerSection {
         Self {
             listen: "127.0.0.1:8420".into(),
             public_url: "http://127.0.0.1:8420".into(),
+            admin_url: None,
             keys_dir: "keys".into(),
             admin_token_file: "keys/admin.token".into(),
             allowed_hosts: Vec::new(),

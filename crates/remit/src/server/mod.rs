@@ -1,5 +1,7 @@
 //! The server process: opens the parts, listens, reloads policies.
 
+mod config_reload;
+mod header_files;
 pub(crate) mod listener;
 mod policy_cache;
 pub(crate) mod reload;

@@ -1,6 +1,6 @@
-//! `remit serve`: listen, say so in one line, and on SIGTERM finish what is begun and close the ledger cleanly.
+//! `remit serve`: listen, say so in one line, reload on SIGHUP, and on SIGTERM finish what is begun and close the ledger cleanly.
 
-use super::{listener, reload, wire};
+use super::{config_reload::ConfigReload, header_files, listener, reload, wire};
 use crate::{config::Loaded, stdout};
 use anyhow::{Context as _, Result};
 use remit_clock::Ambient;
@@ -13,19 +13,32 @@ use tokio::{
 };
 
 /// Runs the command until SIGTERM or SIGINT.
-pub(crate) async fn run(loaded: &Loaded, json: bool, ambient: &Ambient) -> Result<()> {
+///
+/// # Errors
+/// The server cannot start, or cannot close its ledger cleanly.
+pub(crate) async fn run<L>(loaded: &Loaded, json: bool, ambient: &Ambient, set_log: L) -> Result<()>
+where
+    L: Fn(&str) -> Result<()> + Send + Sync + 'static,
+{
+    // Caught from the first moment: its default is to end the process.
+    let hangup = signal(SignalKind::hangup())?;
     let listen = &loaded.config.server.listen;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
-    let running = wire::start(loaded, ambient).await?;
+    let mut running = wire::start(loaded, ambient).await?;
     let (stop, stopped) = watch::channel(false);
     let serving = tokio::spawn(listener::serve(listener, running.router.clone(), stopped));
     let watching = tokio::spawn(watch_policies(&running, ambient));
+    let header_files = std::mem::take(&mut running.header_files);
+    let following = tokio::spawn(header_files::watch(header_files, running.store.clone()));
+    let reloading = tokio::spawn(ConfigReload::new(loaded, running.store.clone(), set_log).watch(hangup));
     let asked = asked_to_stop()?;
     stdout::announce(&ready(loaded, &running.vkey, json));
     asked.await;
     tracing::info!("stopping: finishing what is begun");
     let _ = stop.send(true);
-    watching.abort();
+    for task in [watching, following, reloading] {
+        task.abort();
+    }
     serving.await.context("the listener failed")?;
     running.close().await.context("the ledger could not be closed cleanly")?;
     Ok(())

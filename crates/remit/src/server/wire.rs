@@ -1,5 +1,6 @@
 //! From configuration to running parts. Nothing here decides anything: it opens, hands over and mounts.
 
+use super::header_files::HeaderFiles;
 use super::policy_cache::PolicyCache;
 use super::reload;
 use crate::witness::{self, WitnessSet};
@@ -12,7 +13,7 @@ use axum::Router;
 use remit_authority as authority;
 use remit_clock::Ambient;
 use remit_console::Console;
-use remit_gateway::{self as gateway, Route, Upstream};
+use remit_gateway::{self as gateway, Route, Upstream, UpstreamHeaders};
 use remit_helpdesk::Desk;
 use remit_ledger::{
     note::SigningKey,
@@ -46,6 +47,8 @@ pub(crate) struct Running {
     /// The sample upstreams that run inside this process, by server name.
     pub(crate) desks: BTreeMap<String, Desk>,
     pub(crate) vkey: String,
+    /// The upstreams' credentials, which [`header_files::watch`](super::header_files::watch) follows.
+    pub(crate) header_files: Vec<HeaderFiles>,
     gateway: Arc<gateway::Gateway>,
     console: Arc<Console>,
 }
@@ -111,10 +114,10 @@ pub(crate) async fn start(loaded: &Loaded, ambient: &Ambient) -> Result<Running>
     let before = pinned_before(&store).await?;
     let bundle = pin(&store, bundle, before.as_deref(), &known).await?;
     let policy = Arc::new(Live::new(bundle, ambient.clock.unix()));
-    let (routes, desks) = upstreams(loaded, &servers).await?;
+    let Upstreams { routes, desks, header_files } = upstreams(loaded, &servers).await?;
     let (router, gateway, console) = mount(loaded, ambient, &store, &policy, signing, &servers, routes, &admin);
     let vkey = keys::vkey(&loaded.at(&config.server.keys_dir), &origin)?;
-    Ok(Running { router, store, policy, policies, known, desks, vkey, gateway, console })
+    Ok(Running { router, store, policy, policies, known, desks, vkey, header_files, gateway, console })
 }
 
 /// The witnesses that the configuration names.
@@ -222,14 +225,16 @@ async fn register(loaded: &Loaded, servers: &[Arc<Server>], store: &Store) -> Re
     // Its digest alone: with the file at hand one can tell whether it was this one.
     let batch = Batch::new(store.tenant().clone())
         .record(changed(store.tenant(), RecordType::ConfigChange, "config.load").ext("config", json!({"digest": loaded.digest})));
-    let listed = accounts(loaded, servers)?;
+    let listed = accounts(loaded, &servers.iter().map(AsRef::as_ref).collect::<Vec<_>>())?;
     store.apply(authority::accounts::sync(batch, &store.snapshot(), listed)).await?;
     Ok(())
 }
 
-/// The accounts that the configuration lists.
-fn accounts(loaded: &Loaded, servers: &[Arc<Server>]) -> Result<Vec<Human>> {
-    let servers: Vec<&Server> = servers.iter().map(AsRef::as_ref).collect();
+/// The accounts that the configuration lists, with their scopes read against these servers.
+///
+/// # Errors
+/// A password hash that cannot be read, and entitlements that make no sense.
+pub(crate) fn accounts(loaded: &Loaded, servers: &[&Server]) -> Result<Vec<Human>> {
     let listed = loaded.config.identity_providers.iter().flat_map(|IdentityProvider::Local { accounts }| accounts);
     listed
         .map(|account| {
@@ -238,7 +243,7 @@ fn accounts(loaded: &Loaded, servers: &[Arc<Server>]) -> Result<Vec<Human>> {
                 display_name: account.display_name.clone().unwrap_or_else(|| account.name.clone()),
                 status: if account.disabled { HumanStatus::Disabled } else { HumanStatus::Active },
                 password_hash: Some(keys::read_secret(&loaded.at(&account.password_hash_file))?),
-                entitlements: config::entitlements(account, &servers)
+                entitlements: config::entitlements(account, servers)
                     .map_err(|refusal| anyhow::anyhow!("account {}: {refusal}", account.name))?,
             })
         })
@@ -289,7 +294,8 @@ pub(crate) async fn pin(store: &Store, bundle: Bundle, before: Option<&str>, kno
     .await?)
 }
 
-fn changed(tenant: &TenantId, kind: RecordType, action: &str) -> Draft {
+/// The record of something that changed, in the server's own name.
+pub(crate) fn changed(tenant: &TenantId, kind: RecordType, action: &str) -> Draft {
     Draft::new(tenant.clone(), ProducerKind::AuthzServer, kind)
         .action(action, ToolClass::Admin)
         .outcome(OutcomeStatus::Success, EffectConfirmed::Observed)
@@ -303,29 +309,42 @@ pub(crate) async fn route(loaded: &Loaded, name: &str) -> Result<Route> {
     let named = |server: &Server| server.id.as_str() == name && loaded.config.mcp_servers.contains_key(name);
     let server = loaded.servers().into_iter().find(named);
     let server = server.with_context(|| format!("`mcp_servers` has no server `{name}`"))?;
-    let (routes, _) = upstreams(loaded, &[Arc::new(server)]).await?;
+    let Upstreams { routes, .. } = upstreams(loaded, &[Arc::new(server)]).await?;
     routes.into_iter().next().with_context(|| format!("`mcp_servers.{name}` has no upstream"))
 }
 
-async fn upstreams(loaded: &Loaded, servers: &[Arc<Server>]) -> Result<(Vec<Route>, BTreeMap<String, Desk>)> {
-    let mut desks = BTreeMap::new();
-    let mut routes = Vec::new();
+/// What the configured servers are made of.
+#[derive(Default)]
+struct Upstreams {
+    routes: Vec<Route>,
+    desks: BTreeMap<String, Desk>,
+    header_files: Vec<HeaderFiles>,
+}
+
+async fn upstreams(loaded: &Loaded, servers: &[Arc<Server>]) -> Result<Upstreams> {
+    let mut all = Upstreams::default();
     for server in servers {
         let name = server.id.as_str();
         let Some(settings) = loaded.config.mcp_servers.get(name) else { continue };
         let upstream = if settings.sample.is_some() {
             let (url, desk) = sample(loaded, name).await?;
-            desks.insert(name.to_owned(), desk);
-            Upstream::Http { url, headers: Vec::new() }
+            all.desks.insert(name.to_owned(), desk);
+            Upstream::Http { url, headers: UpstreamHeaders::default() }
+        } else if let Some(url) = &settings.url {
+            let files = HeaderFiles::open(loaded, name, &settings.header_files);
+            let files = files.with_context(|| format!("mcp_servers.{name}"))?;
+            let headers = files.headers();
+            all.header_files.push(files);
+            Upstream::Http { url: url.clone(), headers }
         } else {
-            upstream(loaded, settings).with_context(|| format!("mcp_servers.{name}"))?
+            child(loaded, settings).with_context(|| format!("mcp_servers.{name}"))?
         };
         let captures = config::captures(settings, &loaded.config.ledger)
             .map_err(|problems| anyhow::anyhow!("mcp_servers.{name}.{}", problems.join("; ")))?;
         let reads = settings.on_outage.unwrap_or(loaded.config.ledger.on_outage).reads;
         let reads_in_outage = reads == config::Reads::Serve;
         let start_timeout = settings.start_timeout_s.map(|seconds| Duration::from_secs(seconds.get().into()));
-        routes.push(Route {
+        all.routes.push(Route {
             server: Arc::clone(server),
             upstream,
             captures,
@@ -335,7 +354,7 @@ async fn upstreams(loaded: &Loaded, servers: &[Arc<Server>]) -> Result<(Vec<Rout
             list_requestable: settings.list_requestable,
         });
     }
-    Ok((routes, desks))
+    Ok(all)
 }
 
 /// This very program, as the guard of stdio servers where there are any; their orphans become ours to wait for.
@@ -351,12 +370,8 @@ fn guard(routes: &[Route]) -> Option<PathBuf> {
     Some(PathBuf::from("/proc/self/exe"))
 }
 
-fn upstream(loaded: &Loaded, settings: &McpServer) -> Result<Upstream> {
-    if let Some(url) = &settings.url {
-        let header = |(name, file): (&String, &PathBuf)| Ok((name.clone(), keys::read_secret(&loaded.at(file))?));
-        let headers = settings.header_files.iter().map(header).collect::<Result<Vec<_>>>()?;
-        return Ok(Upstream::Http { url: url.clone(), headers });
-    }
+/// A stdio server: its program and environment.
+fn child(loaded: &Loaded, settings: &McpServer) -> Result<Upstream> {
     let (program, args) = settings.command.as_deref().and_then(<[String]>::split_first).context("neither url nor command")?;
     let mut env = settings.env.clone();
     for name in ["PATH", "HOME"] {

@@ -26,7 +26,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 
 /// A client gets this long to send its request.
 const BODY_WAIT: Duration = Duration::from_secs(10);
@@ -76,6 +80,8 @@ pub(crate) async fn run(args: &Witness, ambient: &Ambient) -> Result<()> {
     } else {
         stdout::announce(&format!("remit witness ready: url {url}  vkey {vkey}"));
     }
+    // There is nothing to reload; a closed terminal ends no witness.
+    let _hangup = signal(SignalKind::hangup())?;
     serve::asked_to_stop()?.await;
     let _ = stop.send(true);
     serving.await.context("the listener failed")

@@ -1,0 +1,107 @@
+//! SIGHUP: reads `remit.yaml` again, applies what can change in a running server, and says what needs a restart. A file with
+//! problems changes nothing.
+
+use super::wire;
+use crate::config::{self, Loaded, Problem};
+use anyhow::{Context as _, Result};
+use remit_authority::accounts;
+use remit_ledger::record::{DecisionFacts, EffectConfirmed, OutcomeStatus, RecordType};
+use remit_model::{Code, Human, Refusal, Server, json::sha256_label};
+use remit_store::{ApplyError, Batch, Precondition, Store};
+use serde_json::{Value, json};
+use std::{fs, path::PathBuf};
+use tokio::signal::unix::Signal;
+
+/// Attempts to apply accounts while other changes are made at the same time.
+const TRIES: usize = 8;
+
+/// What is compared when the signal comes.
+#[derive(Debug)]
+pub(crate) struct ConfigReload<L> {
+    file: PathBuf,
+    public_url: String,
+    /// The configuration that the parts were started with.
+    started: Value,
+    /// The one last taken over.
+    taken: Value,
+    store: Store,
+    /// Sets the log filter.
+    set_log: L,
+}
+
+impl<L: Fn(&str) -> Result<()>> ConfigReload<L> {
+    pub(crate) fn new(loaded: &Loaded, store: Store, set_log: L) -> Self {
+        Self {
+            file: loaded.file.clone(),
+            public_url: loaded.config.server.public_url.clone(),
+            started: loaded.document.clone(),
+            taken: loaded.document.clone(),
+            store,
+            set_log,
+        }
+    }
+
+    /// Reloads at every SIGHUP until the task is dropped.
+    pub(crate) async fn watch(mut self, mut hangup: Signal) {
+        while hangup.recv().await.is_some() {
+            let done = match config::load(&self.file) {
+                Ok(loaded) => self.apply(loaded).await,
+                Err(problems) => self.refuse(&problems).await,
+            };
+            if let Err(error) = done {
+                tracing::error!("the configuration was not reloaded, the running one stays: {error:#}");
+            }
+        }
+    }
+
+    /// Records the refusal; the log has the problems, because they may name people.
+    async fn refuse(&self, problems: &[Problem]) -> Result<()> {
+        let refusal = Refusal::new(
+            Code::ConfigInvalid,
+            format!("the configuration has {} problem(s); `remit config check` lists them", problems.len()),
+        );
+        let digest = fs::read(&self.file).ok().map(|bytes| sha256_label(&bytes));
+        let mut draft = wire::changed(self.store.tenant(), RecordType::ConfigChange, "config.load")
+            .outcome(OutcomeStatus::Denied, EffectConfirmed::None)
+            .ext("config", json!({"digest": digest, "problems": problems.len().to_string()}));
+        draft.decision = Some(DecisionFacts::refused(&refusal));
+        let recorded = self.store.apply(Batch::new(self.store.tenant().clone()).record(draft)).await;
+        tracing::error!("the running configuration stays: {:#}", config::report(problems));
+        recorded.map(drop).context("the refusal could not be recorded")
+    }
+
+    async fn apply(&mut self, mut loaded: Loaded) -> Result<()> {
+        let restart = config::needs_restart(&self.started, &loaded.document);
+        let applied = config::reloadable(&self.taken, &loaded.document);
+        // Scopes of accounts are about the servers as they run, under the URL they run at.
+        loaded.config.server.public_url.clone_from(&self.public_url);
+        let servers = loaded.servers();
+        let listed = wire::accounts(&loaded, &servers.iter().collect::<Vec<&Server>>())?;
+        self.commit(&loaded, listed, &json!({"digest": loaded.digest, "applied": applied, "restart": restart})).await?;
+        (self.set_log)(&loaded.config.observe.log)?;
+        tracing::info!(
+            "configuration reloaded{}",
+            if applied.is_empty() { String::new() } else { format!(": {}", applied.join(", ")) }
+        );
+        if !restart.is_empty() {
+            tracing::warn!("these take effect at the next start: {}", restart.join(", "));
+        }
+        self.taken = loaded.document;
+        Ok(())
+    }
+
+    /// Brings the accounts into the store and records which configuration is in force, in one batch.
+    async fn commit(&self, loaded: &Loaded, listed: Vec<Human>, facts: &Value) -> Result<()> {
+        for _ in 0..TRIES {
+            let world = self.store.snapshot();
+            let record = wire::changed(&loaded.tenant, RecordType::ConfigChange, "config.load").ext("config", facts.clone());
+            // INVARIANT: what is written is what the snapshot held: an account that is erased meanwhile does not come back.
+            let batch = Batch::new(loaded.tenant.clone()).require(Precondition::Revision(world.revision())).record(record);
+            match self.store.apply(accounts::sync(batch, &world, listed.clone())).await {
+                Err(ApplyError::Conflict(_)) => {}
+                other => return other.map(drop).context("it could not be recorded"),
+            }
+        }
+        anyhow::bail!("too much changed at the same time; send the signal again")
+    }
+}
