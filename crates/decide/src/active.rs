@@ -4,7 +4,7 @@
 //! same code and the same words at each of them.
 
 use crate::principal::{Principals, Registered};
-use remit_model::{Agent, AgentId, AgentStatus, Code, Human, HumanStatus, Principal, PrincipalKind, Refusal};
+use remit_model::{Acts, Agent, AgentId, AgentStatus, Code, Human, HumanStatus, Principal, PrincipalKind, Refusal};
 use remit_store::{Party, Precondition};
 
 /// Names a token and what it descends from, for revocations.
@@ -32,12 +32,46 @@ pub fn principal<'w>(world: Principals<'w>, principal: &Principal) -> Result<Reg
     Ok(found)
 }
 
-/// Checks that every one of these principals may act.
+/// Checks that every one of these principals may act, whatever for: also to say who they are.
 ///
 /// # Errors
 /// As [`principal`], for the first that may not.
 pub fn all<'p>(world: Principals<'_>, parties: impl IntoIterator<Item = &'p Principal>) -> Result<(), Refusal> {
     parties.into_iter().try_for_each(|party| principal(world, party).map(drop))
+}
+
+/// Finds everyone in a chain, the root first, and checks that they may act together on the root's authority.
+///
+/// # Errors
+/// As [`principal`], for the first that may not, and as [`rooted`].
+pub fn chain<'w, 'p>(
+    world: Principals<'w>,
+    parties: impl IntoIterator<Item = &'p Principal>,
+) -> Result<Vec<Registered<'w>>, Refusal> {
+    let found = parties.into_iter().map(|party| principal(world, party)).collect::<Result<Vec<_>, _>>()?;
+    rooted(&found)?;
+    Ok(found)
+}
+
+/// Checks that a chain has the root it needs: an agent that acts only on behalf of people needs a person there.
+///
+/// # Errors
+/// `client_not_allowed`.
+fn rooted(chain: &[Registered<'_>]) -> Result<(), Refusal> {
+    if chain.iter().any(|party| matches!(party, Registered::Human(_))) {
+        return Ok(());
+    }
+    let bound = chain.iter().find_map(|party| match party {
+        Registered::Agent(agent) if agent.acts == Acts::OnBehalf => Some(agent),
+        _ => None,
+    });
+    bound.map_or(Ok(()), |agent| {
+        let reason = format!(
+            "`{}` acts only on behalf of a person; a person must sign in for it, or for the agent that delegates to it",
+            agent.id.subject()
+        );
+        Err(Refusal::new(Code::ClientNotAllowed, reason))
+    })
 }
 
 /// Checks that neither the token, nor one above it, nor its chain was revoked.

@@ -101,22 +101,23 @@ impl EffectiveCache {
 /// What a chain may do now.
 ///
 /// # Errors
-/// As [`active::token`] and [`active::principal`].
+/// As [`active::token`] and [`active::chain`].
 pub fn effective(world: Principals<'_>, presented: &Presented<'_>) -> Result<Effective, Refusal> {
     let basis = basis(world, presented)?;
     Ok(work_out(world, presented, basis))
 }
 
-/// `authority` as far as every one of these principals may have it now.
+/// `authority` as far as every one of this chain, the root first, may have it now.
 ///
 /// # Errors
-/// As [`active::principal`].
+/// As [`active::chain`].
 pub fn bounded<'p>(
     world: Principals<'_>,
     parties: impl IntoIterator<Item = &'p Principal>,
     authority: &Authority,
 ) -> Result<Authority, Refusal> {
-    parties.into_iter().try_fold(authority.clone(), |most, party| Ok(most.meet(active::principal(world, party)?.ceiling())))
+    let chain = active::chain(world, parties)?;
+    Ok(chain.iter().fold(authority.clone(), |most, party| most.meet(party.ceiling())))
 }
 
 /// `authority` within the ceilings of these principals, whether or not they may act. A principal that is not registered
@@ -146,7 +147,7 @@ fn basis(world: Principals<'_>, presented: &Presented<'_>) -> Result<Vec<Basis>,
     if let Some(token) = &presented.token {
         active::token(world, token)?;
     }
-    presented.parties().map(|party| active::principal(world, party).map(Basis::from)).collect()
+    Ok(active::chain(world, presented.parties())?.into_iter().map(Basis::from).collect())
 }
 
 fn work_out(world: Principals<'_>, presented: &Presented<'_>, basis: Vec<Basis>) -> Effective {

@@ -71,9 +71,15 @@ pub fn question(world: &World<'_>, ask: &Ask<'_>) -> Question {
 }
 
 fn judge(world: &World<'_>, ask: &Ask<'_>, verdict: &mut Verdict) -> Result<Permit, Refusal> {
-    if let What::Delegate { to, .. } = ask.what {
+    if let What::Delegate { to, authority, .. } = ask.what {
         // What may be delegated is for the rules of delegation; here it is only who, and whether policies agree.
-        active::all(world.principals, ask.who.parties().chain([to]))?;
+        let parties = ask.who.parties().chain([to]);
+        if authority.is_none() {
+            // Nothing is handed over: the token only says who its holder is.
+            active::all(world.principals, parties)?;
+        } else {
+            active::chain(world.principals, parties)?;
+        }
         put(world, verdict, question(world, ask))?;
         return Ok(Permit { grants: Vec::new(), fields: None, limits: Vec::new(), charges: Vec::new() });
     }

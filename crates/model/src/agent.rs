@@ -20,6 +20,17 @@ pub enum AgentStatus {
     Retired,
 }
 
+/// On whose authority an agent may act.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Acts {
+    /// On what others delegate to it, and on its own up to its ceiling.
+    #[default]
+    Either,
+    /// Only where a person is at the root of the chain.
+    OnBehalf,
+}
+
 /// A registered non-human principal; also the OAuth client `agent:NAME`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,6 +48,9 @@ pub struct Agent {
     /// Authorization that no token of this agent may exceed, whatever a delegator hands it.
     pub ceiling: Authority,
     pub labels: BTreeMap<String, String>,
+    /// Whether it may also act without a person. Rows that do not say are of agents that may.
+    #[serde(default)]
+    pub acts: Acts,
     pub registered: UnixTime,
 }
 

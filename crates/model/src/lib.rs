@@ -40,7 +40,7 @@ pub mod resource;
 pub mod time;
 pub mod token_bounds;
 
-pub use agent::{Agent, AgentStatus, Human, HumanStatus};
+pub use agent::{Acts, Agent, AgentStatus, Human, HumanStatus};
 pub use authority::{ActionSet, Authority, Clauses, Grant, Part, Permit, Sentence};
 pub use call::Call;
 pub use chain::{Chain, EdgeProof, Hop};

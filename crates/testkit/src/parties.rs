@@ -26,6 +26,7 @@ pub fn agent(name: &str, ceiling: Authority) -> Agent {
         redirect_uris: Vec::new(),
         ceiling,
         labels: BTreeMap::new(),
+        acts: remit_model::Acts::default(),
         registered: NOW,
     }
 }

@@ -90,6 +90,7 @@ mod tests {
             redirect_uris: Vec::new(),
             ceiling: Authority::none(),
             labels: BTreeMap::new(),
+            acts: remit_model::Acts::default(),
             registered: UnixTime(0),
         }
     }

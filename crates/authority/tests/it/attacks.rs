@@ -3,6 +3,7 @@
 use crate::{flow::*, world::*};
 use axum::http::StatusCode;
 use remit_authority::Settings;
+use remit_store::Change;
 use serde_json::json;
 
 #[tokio::test]
@@ -130,4 +131,23 @@ async fn n_dc_10_a_child_cannot_replace_the_purpose_its_parent_signed() {
     let given = [("scope", "helpdesk:tickets_read"), ("purpose", "summaries")];
     let given = world.hand(&world.planner, &token, &world.summarizer, &given).await;
     assert_eq!(claims(&given.access_token())["urn:remit:purpose"], "summaries");
+}
+
+#[tokio::test]
+async fn b_13_a_proof_of_a_call_through_the_gateway_serves_no_agent_whose_row_claims_that_address() {
+    let world = World::new().await;
+    let token = text(&world.delegated("alice").await, "access_token").to_owned();
+    let mut thief = agent(&world.summarizer, false);
+    thief.labels.insert("endpoint".to_owned(), HELPDESK.to_owned());
+    world.change(Change::PutAgent(thief)).await;
+    let proof = world.call_proof(&world.planner, &token, HELPDESK);
+    let asked = [
+        ("grant_type", EXCHANGE),
+        ("subject_token", token.as_str()),
+        ("subject_token_type", ACCESS_TOKEN),
+        ("subject_token_proof", proof.as_str()),
+        ("scope", "helpdesk:tickets_read"),
+    ];
+    let reply = world.token(&world.summarizer, &asked).await;
+    reply.refused("invalid_request", "token_audience_wrong");
 }

@@ -5,7 +5,8 @@ use axum::{
     body::Body,
     http::{Request, StatusCode},
 };
-use remit_model::AgentStatus;
+use remit_model::{Acts, Agent, AgentStatus};
+use remit_store::Change;
 use remit_token::{Algorithm, PrivateKey, assertion, sign_jws};
 use serde_json::{Value, json};
 
@@ -59,6 +60,35 @@ async fn an_agent_gets_a_token_for_itself() {
     assert!(side.contains("/delegation/chain") && side.contains("/token/access") && side.contains("/chain/0/edge"), "{side}");
     assert!(!side.contains(&reply.access_token()), "the token itself is never kept");
     assert!(!record.to_string().contains("agent:planner"), "no subject in the plain record");
+}
+
+#[tokio::test]
+async fn dc_13_an_agent_that_acts_on_behalf_only_gets_no_authority_of_its_own() {
+    let world = World::new().await;
+    let before = world.own_token(&world.planner, &[("resource", HELPDESK)]).await;
+    assert!(world.active(&world.planner, &before).await);
+    let only = Agent { acts: Acts::OnBehalf, ..agent(&world.planner, false) };
+    world.change(Change::PutAgent(only)).await;
+    for scope in [&[("scope", "helpdesk:tickets_read")][..], &[("resource", HELPDESK)], &[("resource", DESK)]] {
+        let reply = world.token(&world.planner, &[&[CC], scope].concat()).await;
+        reply.refused("unauthorized_client", "client_not_allowed");
+        assert!(reply.body["error_description"].as_str().unwrap().contains("person"), "{}", reply.body);
+        assert_eq!(world.last_record().await["decision"]["reason_code"], "client_not_allowed");
+    }
+    // What it was given before ends, and nothing comes of it.
+    assert!(!world.active(&world.planner, &before).await);
+    let narrowed = world.narrow(&world.planner, &before, &[("scope", "helpdesk:tickets_read")]).await;
+    assert_eq!(narrowed.body["remit_code"], "client_not_allowed", "{}", narrowed.body);
+    // Nor does it take part in a chain that an agent began.
+    let summarizer = world.own_token(&world.summarizer, &[("resource", HELPDESK)]).await;
+    let handed = world.hand(&world.summarizer, &summarizer, &world.planner, &[("scope", "helpdesk:tickets_read")]).await;
+    assert_eq!(handed.body["remit_code"], "client_not_allowed", "{}", handed.body);
+    // It can say who it is, and act for a person.
+    let identity = world.identity(&world.planner).await;
+    assert!(world.active(&world.planner, &identity).await);
+    let delegated = world.delegated("alice").await;
+    assert!(delegated["access_token"].is_string(), "{delegated}");
+    world.refresh(&world.planner, delegated["refresh_token"].as_str().unwrap(), &[]).await.access_token();
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use crate::registry::{ISSUER, NOW, Registry, agent, call, calls, helpdesk, named, policies};
 use remit_decide::{EffectiveCache, Presented, World, active, decide, effective};
-use remit_model::{AgentStatus, Authority, Code, Principal, PrincipalKind};
+use remit_model::{Acts, Agent, AgentStatus, Authority, Code, Principal, PrincipalKind};
 use remit_store::Change;
 use serde_json::json;
 
@@ -41,6 +41,44 @@ async fn dc_13_each_reason_why_someone_may_not_act_has_one_code() {
             assert_eq!(refusal, &alone, "{who:?}");
         }
     }
+}
+
+/// Every chain of up to three agents, with and without a person at its root: who acts only on behalf of people never does so
+/// without one.
+#[tokio::test]
+async fn dc_13_an_agent_that_acts_on_behalf_only_needs_a_person_at_the_root_wherever_it_stands() {
+    let registry = Registry::new().await;
+    let held = calls(&["read"], 10);
+    for (name, acts) in [("free", Acts::Either), ("other", Acts::Either), ("bound", Acts::OnBehalf)] {
+        let registered = Agent { acts, ..agent(name, AgentStatus::Active, held.clone()) };
+        registry.put(Change::PutAgent(registered)).await;
+    }
+    let (snapshot, bundle, server) = (registry.snapshot(), policies("permit (principal, action, resource);"), helpdesk(&[]));
+    let world = World::new(ISSUER, &snapshot, &bundle, NOW);
+    let arguments = json!({"amount": 1});
+    let names = ["free", "other", "bound"].map(|name| named(&format!("agent:{name}")));
+    let lists = names.iter().flat_map(|first| {
+        let pairs = names.iter().map(|second| vec![first.clone(), second.clone()]);
+        pairs.chain([vec![first.clone()]]).collect::<Vec<_>>()
+    });
+    for actors in lists {
+        let is_bound = actors.iter().any(|actor| actor.sub == "agent:bound");
+        let alice = named("user:alice");
+        decide(&world, &call(&alice, &actors, &held, (&server, "read", &arguments))).result.unwrap();
+        let (root, rest) = actors.split_first().unwrap();
+        let alone = decide(&world, &call(root, rest, &held, (&server, "read", &arguments))).result;
+        assert_eq!(alone.as_ref().err().map(|refusal| refusal.code), is_bound.then_some(Code::ClientNotAllowed), "{actors:?}");
+        assert_eq!(active::chain(world.principals, &actors).is_err(), is_bound);
+        assert_eq!(effective::bounded(world.principals, &actors, &held).is_err(), is_bound);
+        assert!(active::all(world.principals, &actors).is_ok(), "it may still say who it is");
+        if let Err(refusal) = alone {
+            assert!(refusal.reason.contains("agent:bound") && refusal.reason.contains("sign in"), "{refusal}");
+        }
+    }
+    // As the decision point is asked: by name, without a token.
+    let bound = named("agent:bound");
+    let presented = Presented { root: &bound, actors: &[], held: None, location: None, token: None };
+    assert_eq!(effective::effective(world.principals, &presented).unwrap_err().code, Code::ClientNotAllowed);
 }
 
 #[tokio::test]

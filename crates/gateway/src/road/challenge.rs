@@ -89,6 +89,7 @@ fn is_authentication(code: Code) -> bool {
             code,
             Code::ClientUnauthenticated
                 | Code::ClientUnknown
+                | Code::ClientNotAllowed
                 | Code::TokenMissing
                 | Code::TokenMalformed
                 | Code::TokenSignatureInvalid

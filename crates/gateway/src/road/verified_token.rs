@@ -86,10 +86,10 @@ impl VerifiedToken {
     /// Whether the token was not revoked and everyone in its chain may act. SPEC: DC-13.
     ///
     /// # Errors
-    /// As [`remit_decide::active::token`] and [`remit_decide::active::principal`].
+    /// As [`remit_decide::active::token`] and [`remit_decide::active::chain`].
     pub(crate) fn still_active(&self, world: Principals<'_>) -> Result<(), Refusal> {
         remit_decide::active::token(world, &self.ids())?;
-        remit_decide::active::all(world, self.presented().parties())
+        remit_decide::active::chain(world, self.presented().parties()).map(drop)
     }
 
     /// That nothing of [`Self::still_active`] has changed when a batch is committed.

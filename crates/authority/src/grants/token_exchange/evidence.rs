@@ -230,7 +230,10 @@ async fn stated(request: &TokenRequest<'_>, compact: &str) -> Result<Evidence, R
 async fn called(request: &TokenRequest<'_>, subject: &str, proof: &str) -> Result<Evidence, Rejection> {
     let (token, parent) = own(request, subject).await?;
     // (3) the token was addressed to this very agent. SPEC: TX-02, N-TX-07
-    let endpoint = requested::endpoint(&request.client.agent).filter(|endpoint| *endpoint == token.aud).ok_or_else(|| {
+    // A proof of a call to one of our own resources belongs to that call, whatever an agent's row says of its endpoint.
+    let ours = |uri: &str| uri == request.server.issuer || request.server.servers.iter().any(|server| server.location == uri);
+    let endpoint = requested::endpoint(&request.client.agent).filter(|endpoint| *endpoint == token.aud && !ours(endpoint));
+    let endpoint = endpoint.ok_or_else(|| {
         Refusal::new(Code::TokenAudienceWrong, "the subject token is not addressed to this agent's registered endpoint")
     })?;
     own_key(request, &parent)?;

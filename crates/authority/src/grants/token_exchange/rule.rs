@@ -116,7 +116,7 @@ impl Terms {
 /// SPEC: TX-04, TX-05, DC-13
 fn terms(world: &World<'_>, exchange: &Exchange<'_>) -> Result<Terms, Refusal> {
     let Exchange { evidence: Evidence { parent, kind, .. }, requested, .. } = exchange;
-    active::all(world.principals(), parent.chain.parties())?;
+    active::chain(world.principals(), parent.chain.parties())?;
     let held = held(kind, &parent.authority)?;
     let targets = Targets { issuer: world.issuer, servers: world.servers, snapshot: world.snapshot };
     let target = requested.target(&targets, &held, Some(&parent.audience))?;
