@@ -1193,6 +1193,7 @@ class Jws:
 
 SKEW = 60  # seconds that clocks may differ
 WINDOW = 660  # seconds between a proof and its record
+ROTATION = 60  # seconds after which a replaced key of an agent vouches for nothing
 def seconds(value, name="a time"):  # a NumericDate; a fraction is dropped
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 2**53:
         raise Wrong(f"`{name}` is not a time in seconds")
@@ -1321,7 +1322,7 @@ class Custody:
     def __init__(self, log, report):
         self.log, self.report = log, report
         self.issuer, self.agents, self.tokens, self.proofs = None, {}, {}, set()
-        self.revoked = {}
+        self.revoked, self.replaced = {}, {}
     def visit(self, index, record):
         try:
             refuse(record is None, "the record cannot be read")
@@ -1337,10 +1338,11 @@ class Custody:
             self.issuer = None
             self.issuer = KeySet(jwks["keys"])
     def learn_agent(self, record):
-        """A registration states an agent's keys; the newest counts."""
+        """A registration, or a rotation, states an agent's keys; the newest counts, and for a minute those before."""
         agent, jwks = record.text("ext/config/agent"), record.at("ext/config/keys")
         if agent is not None and isinstance(jwks, list):
-            self.agents.pop(agent, None)
+            before = self.agents.pop(agent, None)
+            if before is not None: self.replaced[agent] = (before, record.written())
             # Older builds registered the same key twice; it counts once.
             self.agents[agent] = KeySet(list({canonical(jwk): jwk for jwk in jwks}.values()))
     def learn_revocation(self, index, record):
@@ -1413,7 +1415,12 @@ class Custody:
             raise Wrong("the assertion is of another client, or for another issuer")
         jws.current(now, now + SKEW, 300)
         jws.ident("jti")
-        jws.by_known_key(keys)
+        before, rotated = self.replaced.get(agent["sub"], (None, 0))
+        try:
+            jws.by_known_key(keys)
+        except HOSTILE:
+            if before is None or now - rotated > ROTATION: raise
+            jws.by_known_key(before)
         self.once(jws)
     def once(self, jws, strict=True):
         refuse(strict and jws.signed in self.proofs, "the same proof was used for an earlier token")

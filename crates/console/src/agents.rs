@@ -3,6 +3,7 @@
 use crate::{
     Console,
     admin::{Admin, record},
+    endpoint,
     error::No,
 };
 use axum::{
@@ -13,10 +14,10 @@ use axum::{
 };
 use http::StatusCode;
 use remit_model::{
-    Agent, AgentId, AgentStatus, Authority, Code, Principal, PrincipalKind, Refusal, Server, UnixTime, display, json,
+    Acts, Agent, AgentId, AgentStatus, Authority, Code, Principal, PrincipalKind, Refusal, Server, UnixTime, display, json,
     token_bounds,
 };
-use remit_store::{ApplyError, Batch, Change, JtiKind, Precondition};
+use remit_store::{ApplyError, Batch, Change, JtiKind, Precondition, Snapshot};
 use remit_token::PublicKey;
 use serde::Deserialize;
 use serde_json::{Value, json as object};
@@ -26,13 +27,13 @@ use std::{
 };
 
 /// Largest request body, in bytes.
-const BODY_LIMIT: usize = 256 << 10;
+pub(crate) const BODY_LIMIT: usize = 256 << 10;
 /// The last second of the year 9999: a claim on a key does not expire.
 const FOR_EVER: UnixTime = UnixTime(253_402_300_799);
 /// Longest value of a label: that of an endpoint.
 const LABEL_LIMIT: usize = 512;
 /// Most keys, redirect URIs or labels of one agent.
-const LIST_LIMIT: usize = 16;
+pub(crate) const LIST_LIMIT: usize = 16;
 
 pub(crate) fn routes() -> Router<Arc<Console>> {
     Router::new()
@@ -62,12 +63,16 @@ struct Registration {
     authorization_details: Option<Value>,
     #[serde(default)]
     labels: BTreeMap<String, String>,
+    #[serde(default)]
+    acts: Acts,
 }
 
 async fn add(admin: Admin, State(console): State<Arc<Console>>, body: Bytes) -> Result<(StatusCode, Json<Value>), No> {
     let value = json::parse(&body, &json::Limits { bytes: BODY_LIMIT, ..json::Limits::default() })?;
     let asked: Registration =
         serde_json::from_value(value).map_err(|error| Refusal::new(Code::RequestMalformed, error.to_string()))?;
+    // An endpoint belongs to one agent: what is looked up now must still hold when the agent is written.
+    let revision = asked.labels.contains_key(endpoint::LABEL).then(|| console.store.snapshot().revision());
     let agent = register(&console, asked)?;
     let shown = view(&console, &agent);
     let draft = admin
@@ -80,9 +85,13 @@ async fn add(admin: Admin, State(console): State<Arc<Console>>, body: Bytes) -> 
         .require(Precondition::NewAgent(agent.id.clone()))
         .change(Change::PutAgent(agent.clone()))
         .record(draft);
-    let batch = claim_keys(&console, batch, &agent)?;
+    let batch = revision.into_iter().fold(batch, |batch, revision| batch.require(Precondition::Revision(revision)));
+    let batch = claim_keys(&console, batch, &agent.keys)?;
     let applied = console.store.apply(batch).await.map_err(|error| match error {
         ApplyError::Conflict(Precondition::Once { .. }) => No::from(key_taken()),
+        ApplyError::Conflict(Precondition::Revision(_)) => {
+            Refusal::new(Code::RateLimited, "something else changed at the same time; send the request again").into()
+        }
         ApplyError::Conflict(_) => {
             Refusal::new(Code::RequestMalformed, format!("there is, or was, an agent `{}`; names are never reused", agent.id))
                 .into()
@@ -94,9 +103,12 @@ async fn add(admin: Admin, State(console): State<Arc<Console>>, body: Bytes) -> 
 }
 
 /// Lets no two agents have a key in common, nor one agent the same key twice: a key says who signed.
-fn claim_keys(console: &Console, batch: Batch, agent: &Agent) -> Result<Batch, Refusal> {
+///
+/// # Errors
+/// A key is listed twice, or was registered before.
+pub(crate) fn claim_keys(console: &Console, batch: Batch, keys: &[Value]) -> Result<Batch, Refusal> {
     let thumbprint = |jwk: &Value| PublicKey::from_jwk(jwk).map(|key| key.thumbprint().to_owned());
-    let wanted = agent.keys.iter().map(thumbprint).collect::<Result<Vec<_>, _>>()?;
+    let wanted = keys.iter().map(thumbprint).collect::<Result<Vec<_>, _>>()?;
     let distinct: BTreeSet<&String> = wanted.iter().collect();
     if distinct.len() < wanted.len() {
         return Err(Refusal::new(Code::RequestMalformed, "the same key is listed twice; list each key once"));
@@ -115,44 +127,26 @@ fn claim_keys(console: &Console, batch: Batch, agent: &Agent) -> Result<Batch, R
     Ok(wanted.into_iter().fold(batch, claim))
 }
 
-fn key_taken() -> Refusal {
+pub(crate) fn key_taken() -> Refusal {
     Refusal::new(
         Code::RequestMalformed,
-        "a key of this registration belongs, or belonged, to another agent; each agent needs a key of its own",
+        "a key of this registration belongs, or belonged, to another agent, or to this one before; each needs a new key of its own",
     )
 }
 
 fn register(console: &Console, asked: Registration) -> Result<Agent, Refusal> {
     let id = AgentId::parse(&asked.name)?;
-    if asked.keys.len() > LIST_LIMIT || asked.redirect_uris.len() > LIST_LIMIT || asked.labels.len() > LIST_LIMIT {
-        return Err(Refusal::new(Code::RequestTooLarge, format!("at most {LIST_LIMIT} keys, redirect URIs and labels")));
+    if asked.labels.len() > LIST_LIMIT {
+        return Err(Refusal::new(Code::RequestTooLarge, format!("at most {LIST_LIMIT} labels")));
     }
     if let Some(name) = &asked.display_name {
         display::check_name("`display_name`", name)?;
     }
-    for (key, value) in &asked.labels {
-        display::check_name("a label", key)?;
-        display::check(&format!("the label `{key}`"), value, LABEL_LIMIT)?;
-    }
-    // Kept as our own rendering of the public half, so that nothing else a JWK may carry is stored.
-    let keys = asked.keys.iter().map(|jwk| PublicKey::from_jwk(jwk).map(|key| key.to_jwk())).collect::<Result<Vec<_>, _>>()?;
-    for uri in &asked.redirect_uris {
-        redirect_uri(uri)?;
-    }
-    let owner = PrincipalKind::Human.name_in(&asked.owner).filter(|name| console.store.snapshot().human(name).is_some());
-    if owner.is_none() {
-        return Err(Refusal::new(
-            Code::RequestMalformed,
-            format!("owner `{}` is not an account; name one as user:NAME", display::excerpt(&asked.owner, 64)),
-        ));
-    }
-    let servers: Vec<&Server> = console.servers.iter().map(AsRef::as_ref).collect();
-    let ceiling = match (&asked.scope, &asked.authorization_details) {
-        (Some(scope), None) => Authority::from_scope(scope, &servers)?,
-        (None, Some(details)) => Authority::parse(details)?,
-        _ => return Err(Refusal::new(Code::RequestMalformed, "give the ceiling as either `scope` or `authorization_details`")),
-    };
-    token_bounds::check_authority(&ceiling, &servers)?;
+    labels(console, &asked.labels, None)?;
+    let keys = public_keys(&asked.keys)?;
+    redirect_uris(&asked.redirect_uris)?;
+    accountable(console, &asked.owner)?;
+    let ceiling = ceiling(console, asked.scope.as_deref(), asked.authorization_details.as_ref())?;
     Ok(Agent {
         display_name: asked.display_name.unwrap_or_else(|| id.to_string()),
         id,
@@ -162,8 +156,77 @@ fn register(console: &Console, asked: Registration) -> Result<Agent, Refusal> {
         redirect_uris: asked.redirect_uris,
         ceiling,
         labels: asked.labels,
+        acts: asked.acts,
         registered: console.clock.unix(),
     })
+}
+
+/// Reads public JWKs. What is kept is our own rendering of the public half, so that nothing else a JWK may carry is stored.
+///
+/// # Errors
+/// Too many, or one that is no public key.
+pub(crate) fn public_keys(jwks: &[Value]) -> Result<Vec<Value>, Refusal> {
+    if jwks.len() > LIST_LIMIT {
+        return Err(Refusal::new(Code::RequestTooLarge, format!("at most {LIST_LIMIT} keys")));
+    }
+    jwks.iter().map(|jwk| PublicKey::from_jwk(jwk).map(|key| key.to_jwk())).collect()
+}
+
+/// Checks the labels of an agent, `before` its present registration if it has one.
+///
+/// # Errors
+/// A label that cannot be displayed, and an `endpoint` that is malformed, on this server, or another agent's.
+pub(crate) fn labels(console: &Console, labels: &BTreeMap<String, String>, before: Option<&Agent>) -> Result<(), Refusal> {
+    for (key, value) in labels {
+        display::check_name("a label", key)?;
+        display::check(&format!("the label `{key}`"), value, LABEL_LIMIT)?;
+    }
+    let present = before.and_then(|agent| agent.labels.get(endpoint::LABEL));
+    let Some(uri) = labels.get(endpoint::LABEL).filter(|uri| present != Some(*uri)) else { return Ok(()) };
+    endpoint::check(uri, &console.issuer)?;
+    if console.store.snapshot().is_endpoint(uri) {
+        let reason = "another agent has this label `endpoint` already; each agent is called at an address of its own";
+        return Err(Refusal::new(Code::RequestMalformed, reason));
+    }
+    Ok(())
+}
+
+/// Checks that a subject is a person with an account.
+///
+/// # Errors
+/// It is not.
+pub(crate) fn accountable(console: &Console, owner: &str) -> Result<(), Refusal> {
+    let known = PrincipalKind::Human.name_in(owner).filter(|name| console.store.snapshot().human(name).is_some());
+    known.map(drop).ok_or_else(|| {
+        let reason = format!("owner `{}` is not an account; name one as user:NAME", display::excerpt(owner, 64));
+        Refusal::new(Code::RequestMalformed, reason)
+    })
+}
+
+/// Reads a ceiling in either form.
+///
+/// # Errors
+/// Both forms, neither, or one that names what there is not.
+pub(crate) fn ceiling(console: &Console, scope: Option<&str>, details: Option<&Value>) -> Result<Authority, Refusal> {
+    let servers: Vec<&Server> = console.servers.iter().map(AsRef::as_ref).collect();
+    let ceiling = match (scope, details) {
+        (Some(scope), None) => Authority::from_scope(scope, &servers)?,
+        (None, Some(details)) => Authority::parse(details)?,
+        _ => return Err(Refusal::new(Code::RequestMalformed, "give the ceiling as either `scope` or `authorization_details`")),
+    };
+    token_bounds::check_authority(&ceiling, &servers)?;
+    Ok(ceiling)
+}
+
+/// Checks redirect URIs.
+///
+/// # Errors
+/// Too many, or one that must not be registered.
+pub(crate) fn redirect_uris(uris: &[String]) -> Result<(), Refusal> {
+    if uris.len() > LIST_LIMIT {
+        return Err(Refusal::new(Code::RequestTooLarge, format!("at most {LIST_LIMIT} redirect URIs")));
+    }
+    uris.iter().try_for_each(|uri| redirect_uri(uri))
 }
 
 /// SPEC: AZ-03: https, loopback http, or a private-use scheme; no fragment.
@@ -202,7 +265,7 @@ async fn list(_admin: Admin, State(console): State<Arc<Console>>) -> Json<Value>
 }
 
 async fn show(_admin: Admin, State(console): State<Arc<Console>>, Path(name): Path<String>) -> Result<Json<Value>, No> {
-    Ok(Json(object!({"agent": view(&console, known(&console, &name)?.as_ref())})))
+    Ok(Json(object!({"agent": view(&console, known(&console.store.snapshot(), &name)?.as_ref())})))
 }
 
 async fn quarantine(admin: Admin, console: State<Arc<Console>>, name: Path<String>) -> Result<Json<Value>, No> {
@@ -225,7 +288,7 @@ async fn set(
     status: AgentStatus,
     action: &str,
 ) -> Result<Json<Value>, No> {
-    let agent = known(&console, &name)?;
+    let agent = known(&console.store.snapshot(), &name)?;
     if agent.status == AgentStatus::Retired {
         return Err(Refusal::new(Code::AgentRetired, format!("`{name}` is retired, and that is for good")).into());
     }
@@ -239,12 +302,15 @@ async fn set(
     let batch =
         Batch::new(console.tenant.clone()).change(Change::SetAgentStatus { agent: agent.id.clone(), status }).record(draft);
     let record = record(&console, batch).await?;
-    Ok(Json(object!({"agent": view(&console, known(&console, &name)?.as_ref()), "record": record})))
+    Ok(Json(object!({"agent": view(&console, known(&console.store.snapshot(), &name)?.as_ref()), "record": record})))
 }
 
-fn known(console: &Console, name: &str) -> Result<Arc<Agent>, Refusal> {
+/// The agent of this name.
+///
+/// # Errors
+/// There is none, or its row cannot be read.
+pub(crate) fn known(world: &Snapshot, name: &str) -> Result<Arc<Agent>, Refusal> {
     let id = AgentId::parse(name)?;
-    let world = console.store.snapshot();
     world.agent(&id).cloned().ok_or_else(|| {
         let damaged = if world.has_agent(&id) { ": it was registered, but its row in the database cannot be read" } else { "" };
         Refusal::new(Code::NotFound, format!("there is no agent `{id}`{damaged}"))
@@ -256,7 +322,8 @@ fn unreadable(id: &AgentId) -> Value {
     object!({"name": id, "client_id": id.subject(), "status": "unreadable"})
 }
 
-fn view(console: &Console, agent: &Agent) -> Value {
+/// The agent as the admin API shows it.
+pub(crate) fn view(console: &Console, agent: &Agent) -> Value {
     let servers: Vec<&Server> = console.servers.iter().map(AsRef::as_ref).collect();
     // A server's tools may have been described after the agent was registered.
     let unknown = agent.ceiling.unknown_actions(&servers);
@@ -273,6 +340,7 @@ fn view(console: &Console, agent: &Agent) -> Value {
         "authorization_details": agent.ceiling.to_value(),
         "may": agent.ceiling.describe().iter().map(ToString::to_string).collect::<Vec<_>>(),
         "labels": agent.labels,
+        "acts": agent.acts,
         "registered": agent.registered,
         "warnings": warnings,
     })

@@ -17,8 +17,10 @@
 
 mod access;
 mod admin;
+mod agent_update;
 mod agents;
 mod console;
+mod endpoint;
 mod error;
 mod gathered;
 mod health;
@@ -36,6 +38,7 @@ use std::sync::Arc;
 pub fn router(console: Arc<Console>) -> Router {
     Router::new()
         .merge(agents::routes())
+        .merge(agent_update::routes())
         .merge(reconcile::routes())
         .merge(records::routes())
         .merge(ledger::routes())
@@ -49,6 +52,8 @@ pub const ADMIN_ROUTES: &[(&str, &str)] = &[
     ("GET", "/admin/v1/agents"),
     ("POST", "/admin/v1/agents"),
     ("GET", "/admin/v1/agents/{name}"),
+    ("PATCH", "/admin/v1/agents/{name}"),
+    ("POST", "/admin/v1/agents/{name}/rotate-key"),
     ("POST", "/admin/v1/agents/{name}/quarantine"),
     ("POST", "/admin/v1/agents/{name}/activate"),
     ("POST", "/admin/v1/agents/{name}/retire"),

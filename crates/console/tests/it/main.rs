@@ -1,6 +1,8 @@
 //! The operator's side over HTTP, in process: no door without a lock, every change a record.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod updates;
+
 use axum::{Router, body::Body};
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;

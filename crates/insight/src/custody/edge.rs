@@ -13,14 +13,19 @@ const WINDOW_SECS: i64 = 660;
 /// How long after an ID token without `jti` a record may rest on the same one as an earlier record: a code's life.
 const SAME_CONSENT_SECS: i64 = 60;
 
+/// How long after an agent's keys were replaced a record may still rest on the ones before: the request was under way.
+const ROTATION_SECS: i64 = 60;
+
 /// Public keys as the log states them up to here. A key that was replaced signs nothing any more: its old holder
 /// could otherwise vouch for new hops.
 #[derive(Default)]
 pub(super) struct Keys {
     /// Of our issuer: those of the latest start record.
     issuer: Option<KeySet>,
-    /// By agent subject: those of the latest registration.
+    /// By agent subject: those of the latest registration or rotation.
     agents: HashMap<String, KeySet>,
+    /// By agent subject: those before the latest rotation, and when it was.
+    replaced: HashMap<String, (KeySet, UnixTime)>,
 }
 
 /// A hop and what earlier records say about its delegator.
@@ -51,12 +56,14 @@ impl Keys {
         Ok(())
     }
 
-    /// An agent's registration states its keys.
-    pub(super) fn learn_agent(&mut self, record: &Record) -> Result<(), CustodyError> {
+    /// An agent's registration states its keys, and so does their rotation.
+    pub(super) fn learn_agent(&mut self, record: &Record, at: UnixTime) -> Result<(), CustodyError> {
         let Some(config) = record.ext("config") else { return Ok(()) };
         let agent = config.get("agent").and_then(Value::as_str);
         let (Some(agent), Some(jwks)) = (agent, config.get("keys").and_then(Value::as_array)) else { return Ok(()) };
-        self.agents.remove(agent);
+        if let Some(before) = self.agents.remove(agent) {
+            self.replaced.insert(agent.to_owned(), (before, at));
+        }
         // Older builds registered the same key twice; it counts once.
         let mut distinct: Vec<Value> = Vec::new();
         for jwk in jwks {
@@ -73,7 +80,11 @@ impl Keys {
     pub(super) fn client_assertion(&self, jws: &str, agent: &Principal, at: UnixTime) -> Result<(), CustodyError> {
         let known = self.agents.get(&agent.sub).ok_or(CustodyError::Unregistered)?;
         let expect = assertion::Expect { client_id: &agent.sub, issuer: &agent.iss };
-        assertion::verify(jws, known, &expect, at, Skew::MAX).map(|_| ()).map_err(CustodyError::Signature)
+        let signed = |keys: &KeySet| assertion::verify(jws, keys, &expect, at, Skew::MAX).map(drop);
+        let before = self.replaced.get(&agent.sub).filter(|(_, rotated)| at.since(*rotated) <= ROTATION_SECS);
+        signed(known)
+            .or_else(|refusal| before.and_then(|(keys, _)| signed(keys).ok()).ok_or(refusal))
+            .map_err(CustodyError::Signature)
     }
 
     /// Whether it proves this hop alone.

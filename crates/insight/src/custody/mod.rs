@@ -83,7 +83,7 @@ impl Custody<'_> {
     fn visit(&mut self, index: u64, record: &Record) {
         let outcome = match record.record_type() {
             "log_control" => self.keys.learn_issuer(record),
-            "config_change" => self.keys.learn_agent(record),
+            "config_change" => self.keys.learn_agent(record, written(record)),
             "token" | "delegation" => self.issued(index, record),
             "decision" | "intent" | "effect" => self.used(record),
             _ => Ok(()),

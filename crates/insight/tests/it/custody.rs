@@ -280,6 +280,18 @@ fn an_unregistered_agent_is_found() {
 }
 
 #[test]
+fn a_replaced_key_vouches_for_requests_under_way_and_for_nothing_later() {
+    let mut world = World::new();
+    world.own("planner", as_is);
+    world.rotate("planner");
+    world.own("planner", as_is);
+    assert!(report(&world).ok(), "{}", report(&world));
+    world.wait(61);
+    world.own("planner", as_is);
+    broken(&world, "signature");
+}
+
+#[test]
 fn a_token_bound_to_no_key_is_found() {
     let mut world = World::new();
     world.own("planner", |proposal| proposal.claims.cnf_jkt = None);

@@ -144,9 +144,22 @@ impl World {
     }
 
     fn register(&mut self, name: &str) {
-        let keys = json!([key(&format!("client {name}")).public().to_jwk()]);
+        self.keys("agent.add", name, &format!("client {name}"));
+    }
+
+    /// The agent's key is replaced by another; [`own`](Self::own) still signs with the first.
+    pub(crate) fn rotate(&mut self, name: &str) {
+        self.keys("agent.rotate_key", name, &format!("second client {name}"));
+    }
+
+    pub(crate) fn wait(&mut self, seconds: i64) {
+        self.now += seconds;
+    }
+
+    fn keys(&mut self, action: &str, name: &str, seed: &str) {
+        let keys = json!([key(seed).public().to_jwk()]);
         let draft = Draft::new(TenantId::main(), ProducerKind::AuthzServer, RecordType::ConfigChange)
-            .action("agent.add", ToolClass::Admin)
+            .action(action, ToolClass::Admin)
             .outcome(OutcomeStatus::Success, EffectConfirmed::Observed)
             .ext("config", json!({"agent": format!("agent:{name}"), "keys": keys}));
         self.record(draft);
