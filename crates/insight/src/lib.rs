@@ -35,7 +35,7 @@ mod what_if;
 pub use custody::{Broken, CustodyReport, custody};
 pub use execution::{ExecutionReport, execution};
 pub use explain::{Explanation, explain, explain_at};
-pub use parse_time::{MomentError, moment_ns};
+pub use parse_time::{MomentError, moment_ns, rfc_3339};
 pub use reconcile::{
     Alone, Calls, Finding, Intents, Reconciliation, Scope, Tokens, UpstreamCall, UpstreamLogError, reconcile, request_digest,
     upstream_log,

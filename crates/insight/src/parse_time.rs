@@ -1,6 +1,7 @@
 //! Points in time as people write them.
 
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp, civil::Date, tz::TimeZone};
+use remit_model::UnixTime;
 
 /// A text that is no point in time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +25,11 @@ pub fn moment_ns(text: &str, now_ns: u64) -> Result<u64, MomentError> {
         i128::from(now_ns) - back.as_nanos()
     };
     u64::try_from(nanoseconds.max(0)).map_err(|_| wrong())
+}
+
+/// A time as RFC 3339, to the second, in UTC.
+pub fn rfc_3339(time: UnixTime) -> String {
+    Timestamp::from_second(time.0).map_or_else(|_| time.0.to_string(), |time| time.to_string())
 }
 
 #[cfg(test)]

@@ -15,6 +15,16 @@ pub(crate) struct ConfigArg {
     pub(crate) json: bool,
 }
 
+/// Which configuration file, and where the admin API of that server is.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct AdminArg {
+    #[command(flatten)]
+    pub(crate) config: ConfigArg,
+    /// Where the admin API is (default: `server.admin_url`, or the address that the server listens on)
+    #[arg(long, value_name = "URL")]
+    pub(crate) admin_url: Option<String>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
     /// Leave when the story is told; exit 0 only if all of it held
@@ -71,13 +81,127 @@ pub(crate) struct ServerName {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// List every mistake of the policies with file, line and reason
+    Check(ConfigArg),
+    /// Ask the policies one question: allow or deny, and which policy says so; exits with 1 on a denial
+    Test(PolicyTest),
+}
+
+/// What the policies can be asked about.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+pub(crate) enum PolicyAction {
+    #[default]
+    Call,
+    List,
+    Delegate,
+    ReadField,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyTest {
+    /// The agent that acts; repeated, each further one is a sub-agent of the one before
+    #[arg(long = "agent", value_name = "NAME")]
+    pub(crate) agents: Vec<String>,
+    /// The person whose authority it is; without one, the first agent's own
+    #[arg(long, value_name = "NAME")]
+    pub(crate) human: Option<String>,
+    /// What is asked about
+    #[arg(long, value_enum, default_value_t, value_name = "ACTION")]
+    pub(crate) action: PolicyAction,
+    /// The server
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server: Option<String>,
+    /// The tool
+    #[arg(long, value_name = "TOOL")]
+    pub(crate) tool: Option<String>,
+    /// The arguments of the call, a JSON object
+    #[arg(long, value_name = "JSON")]
+    pub(crate) args: Option<String>,
+    /// When: an RFC 3339 time, a date, or a duration ago (default: now)
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) at: Option<String>,
+    /// What the authority was delegated for
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) purpose: Option<String>,
+    /// Seconds since the person authenticated
+    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
+    pub(crate) auth_age: i64,
+    /// For `read-field`: the class of the fields
+    #[arg(long, value_name = "CLASS")]
+    pub(crate) class: Option<String>,
+    /// For `delegate`: the agent that receives the authority
+    #[arg(long, value_name = "NAME")]
+    pub(crate) to: Option<String>,
+    /// For `delegate`: for how many seconds
+    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
+    pub(crate) lifetime: i64,
+    /// The agents' owner, instead of the registered one
+    #[arg(long, value_name = "user:NAME")]
+    pub(crate) owner: Option<String>,
+    /// A label of the agents, instead of the registered ones (repeatable)
+    #[arg(long = "label", value_name = "NAME=VALUE")]
+    pub(crate) labels: Vec<String>,
+    /// Do not ask the server how the agents are registered
+    #[arg(long)]
+    pub(crate) offline: bool,
+    #[command(flatten)]
+    pub(crate) admin: AdminArg,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountCommand {
+    /// Hash the password on standard input, for `password_hash_file`
+    Hash {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write the password hash of a new account, and print what to add to remit.yaml
+    Add(AccountAdd),
+    /// Give an account a new password
+    Passwd(AccountPassword),
+    /// List the accounts
+    List(ConfigArg),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AccountAdd {
+    /// The sign-in name: a-z, 0-9, '.', '_', '-'
+    pub(crate) name: String,
+    /// What the person may do, as a scope (repeatable; default: `helpdesk:*`)
+    #[arg(long = "entitlement", value_name = "SCOPE")]
+    pub(crate) entitlements: Vec<String>,
+    /// Read the password from standard input instead of making one
+    #[arg(long)]
+    pub(crate) password_stdin: bool,
+    #[command(flatten)]
+    pub(crate) config: ConfigArg,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AccountPassword {
+    /// The sign-in name
+    pub(crate) name: String,
+    /// Read the password from standard input instead of making one
+    #[arg(long)]
+    pub(crate) password_stdin: bool,
+    #[command(flatten)]
+    pub(crate) config: ConfigArg,
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum AgentCommand {
     /// Register an agent, with a new key of its own
     Add(AgentAdd),
     /// List the agents
-    List(ConfigArg),
+    List(AdminArg),
     /// Show one agent
     Show(AgentName),
+    /// Change an agent: what is not named stays
+    Update(AgentUpdate),
+    /// Replace an agent's key; the present one stops working at once
+    RotateKey(RotateKey),
     /// Stop an agent at once; its tokens and those of its sub-agents are refused from now on
     Quarantine(AgentName),
     /// Let a quarantined agent act again
@@ -91,7 +215,64 @@ pub(crate) struct AgentName {
     /// The agent's name
     pub(crate) name: String,
     #[command(flatten)]
-    pub(crate) config: ConfigArg,
+    pub(crate) admin: AdminArg,
+}
+
+/// What an agent is registered with, and what can be changed later.
+#[derive(Debug, Args)]
+pub(crate) struct AgentSettings {
+    /// The most this agent may ever do, as scopes: `helpdesk:tickets_read`, or `helpdesk:*` (repeatable)
+    #[arg(long = "scope", value_name = "SCOPE")]
+    pub(crate) scopes: Vec<String>,
+    /// The same as RFC 9396 authorization details in a JSON file
+    #[arg(long, value_name = "FILE", conflicts_with = "scopes")]
+    pub(crate) authorization_details: Option<PathBuf>,
+    /// Redirect URI for sign-in on behalf of a human (repeatable). An agent with a key has the loopback one of
+    /// `remit connect --login` besides; a public one only if it names no other
+    #[arg(long = "redirect-uri", value_name = "URI")]
+    pub(crate) redirect_uris: Vec<String>,
+    /// Where other agents call this agent: a URI of its own, https or loopback
+    #[arg(long, value_name = "URI")]
+    pub(crate) endpoint: Option<String>,
+    /// A label for policies (repeatable)
+    #[arg(long = "label", value_name = "NAME=VALUE")]
+    pub(crate) labels: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AgentUpdate {
+    /// The agent's name
+    pub(crate) name: String,
+    /// The accountable human
+    #[arg(long, value_name = "user:NAME")]
+    pub(crate) owner: Option<String>,
+    /// Shown on consent pages
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) display_name: Option<String>,
+    #[command(flatten)]
+    pub(crate) settings: AgentSettings,
+    /// Whether the agent may act only on behalf of a person
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) on_behalf_only: Option<bool>,
+    /// Remove a label (repeatable); `endpoint` is one
+    #[arg(long = "remove-label", value_name = "NAME")]
+    pub(crate) remove_labels: Vec<String>,
+    #[command(flatten)]
+    pub(crate) admin: AdminArg,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RotateKey {
+    /// The agent's name
+    pub(crate) name: String,
+    /// Use this public key (JWK file) instead of making a key pair here
+    #[arg(long, value_name = "FILE")]
+    pub(crate) public_key: Option<PathBuf>,
+    /// The private key file to replace (default: agents/NAME.pem beside the configuration)
+    #[arg(long, value_name = "FILE", conflicts_with = "public_key")]
+    pub(crate) key: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) admin: AdminArg,
 }
 
 #[derive(Debug, Args)]
@@ -104,15 +285,14 @@ pub(crate) struct AgentAdd {
     /// Shown on consent pages
     #[arg(long, value_name = "TEXT")]
     pub(crate) display_name: Option<String>,
-    /// The most this agent may ever do, as scopes: `helpdesk:tickets_read`, or `helpdesk:*` (repeatable)
-    #[arg(long = "scope", value_name = "SCOPE")]
-    pub(crate) scopes: Vec<String>,
-    /// The same as RFC 9396 authorization details in a JSON file
-    #[arg(long, value_name = "FILE", conflicts_with = "scopes")]
-    pub(crate) authorization_details: Option<PathBuf>,
-    /// Redirect URI for sign-in on behalf of a human (repeatable); `remit connect --login` needs none
-    #[arg(long = "redirect-uri", value_name = "URI")]
-    pub(crate) redirect_uris: Vec<String>,
+    #[command(flatten)]
+    pub(crate) settings: AgentSettings,
+    /// Let the agent act only on behalf of a person, never on its own authority
+    #[arg(long)]
+    pub(crate) on_behalf_only: bool,
+    /// Register a public client: it has no key, and acts only for people who sign in
+    #[arg(long, conflicts_with_all = ["public_key", "key"])]
+    pub(crate) public: bool,
     /// Use this public key (JWK file) instead of making a key pair here
     #[arg(long, value_name = "FILE")]
     pub(crate) public_key: Option<PathBuf>,
@@ -120,7 +300,7 @@ pub(crate) struct AgentAdd {
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) config: ConfigArg,
+    pub(crate) admin: AdminArg,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -175,6 +355,9 @@ pub(crate) struct Connect {
     /// Act on behalf of a person, who signs in with a browser: before with `remit login`, or when it is first needed
     #[arg(long)]
     pub(crate) login: bool,
+    /// Act with the access token in this file, which another agent handed over with `remit token exchange --child`
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["login", "scope", "authorization_details", "purpose"])]
+    pub(crate) token_file: Option<PathBuf>,
     /// Accepted for uniformity; standard output carries MCP alone
     #[arg(long)]
     pub(crate) json: bool,

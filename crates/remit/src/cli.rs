@@ -1,7 +1,10 @@
 //! The command line: its commands. What each does is in its own file.
 
 use crate::{
-    args::{AgentCommand, ConfigArg, ConfigCommand, Connect, Demo, Init, LoginServer, ServerCommand, TokenCommand},
+    args::{
+        AccountCommand, AgentCommand, ConfigArg, ConfigCommand, Connect, Demo, Init, LoginServer, PolicyCommand, ServerCommand,
+        TokenCommand,
+    },
     command::audit::AuditCommand,
     witness::Witness,
 };
@@ -31,6 +34,12 @@ pub(crate) enum Command {
     /// The upstream servers
     #[command(subcommand)]
     Server(ServerCommand),
+    /// The people who can sign in
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// Check the policies, or ask them one question
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// The agent registry
     #[command(subcommand)]
     Agent(AgentCommand),

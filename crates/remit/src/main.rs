@@ -70,7 +70,7 @@ async fn run(command: Command) -> Result<bool> {
         Command::Serve(args) => {
             let loaded = config::load(&args.config).map_err(|problems| config::report(&problems))?;
             let set_log = logs(&loaded.config.observe.log);
-            for warning in &loaded.warnings {
+            for warning in &loaded.missing {
                 tracing::warn!("{warning}");
             }
             let settle = Duration::from_secs(loaded.config.ledger.clock_settle_s);

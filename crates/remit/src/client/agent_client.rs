@@ -7,20 +7,24 @@ use super::{
     http_client::HttpClient,
     sign_in::{SignIn, SignInNeeded},
 };
+use crate::bounded_read;
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use hyper::body::Incoming;
 use remit_clock::Ambient;
-use remit_token::{Delegation, PrivateKey, assertion, dpop};
+use remit_token::{Delegation, PrivateKey, assertion, dpop, inspect_unverified};
 use serde_json::Value;
 use std::{
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 /// Seconds before its end at which a token is renewed.
 const RENEW_BEFORE: i64 = 30;
+/// Longest token file, in bytes.
+const TOKEN_LIMIT: usize = 64 << 10;
 /// Waits before a refresh whose answer did not come is tried again.
 const REFRESH_AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(2)];
 pub(crate) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -63,6 +67,8 @@ pub(crate) enum TokenSource {
     Itself { resource: String, scope: Option<String> },
     /// With the refresh token of a person's sign-in.
     SignIn(SignIn),
+    /// With the access token that another agent handed over in this file, which is read again when the token has ended.
+    Handed(PathBuf),
 }
 
 /// One agent and its key.
@@ -252,6 +258,7 @@ impl AgentClient {
                 granted.map_err(|refusal| anyhow::anyhow!("no token for {}: {refusal}", self.client_id))?
             }
             TokenSource::SignIn(sign_in) => self.refresh(sign_in).await?,
+            TokenSource::Handed(file) => handed(file, now, refused)?,
         };
         let token = granted.access_token.clone();
         *held = Some(granted);
@@ -293,6 +300,18 @@ impl AgentClient {
             *self.nonce.lock().unwrap_or_else(PoisonError::into_inner) = Some(nonce.to_owned());
         }
     }
+}
+
+/// The token in a file, as long as it holds.
+fn handed(file: &Path, now: i64, refused: Option<&str>) -> Result<Granted> {
+    let text = String::from_utf8(bounded_read::read(file, TOKEN_LIMIT)?).context("the token is not text")?;
+    let token = text.trim();
+    let claims = inspect_unverified(token).map_err(|refusal| anyhow::anyhow!("{}: {refusal}", file.display()))?.claims;
+    let expires_at = claims.get("exp").and_then(Value::as_i64).unwrap_or_default();
+    if expires_at <= now || refused == Some(token) {
+        bail!("the token in {} has ended or was refused; the agent that delegates must hand over another", file.display());
+    }
+    Ok(Granted { access_token: token.to_owned(), refresh_token: None, expires_at, answer: Value::Null })
 }
 
 fn granted(answer: Value, now: i64) -> Result<Granted> {

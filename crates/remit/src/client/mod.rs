@@ -9,7 +9,7 @@ mod http_client;
 pub(crate) mod login;
 mod sign_in;
 
-pub(crate) use admin_client::AdminClient;
+pub(crate) use admin_client::{AdminClient, Refused};
 pub(crate) use agent_client::{
     ACCESS_TOKEN, AgentClient, Granted, JWT, ServerRefusal, TOKEN_EXCHANGE, TokenSource, server_refusal,
 };

@@ -1,8 +1,9 @@
 //! `remit config …`: what is wrong with a configuration, and the schema of one.
 
+use super::policy;
 use crate::{
     args::{ConfigArg, ConfigCommand},
-    config,
+    config::{self, Problem},
 };
 use serde_json::json;
 
@@ -17,16 +18,19 @@ pub(crate) fn run(command: &ConfigCommand) -> bool {
     }
 }
 
+/// Everything that would keep the server from starting, or a part of it from working: the file, the policies it names, and
+/// the programs.
 fn check(args: &ConfigArg) -> bool {
     let (warnings, problems) = match config::load(&args.config) {
-        Ok(loaded) => (loaded.warnings(), Vec::new()),
+        Ok(mut loaded) => {
+            let mut problems = std::mem::take(&mut loaded.missing);
+            problems.extend(policy::read(&loaded).err().into_iter().flatten());
+            (loaded.warnings(), problems)
+        }
         Err(problems) => (Vec::new(), problems),
     };
     if args.json {
-        let list: Vec<_> = problems
-            .iter()
-            .map(|problem| json!({"file": problem.file, "line": problem.line, "reason": problem.reason}))
-            .collect();
+        let list: Vec<_> = problems.iter().map(Problem::to_json).collect();
         outln!("{}", json!({"ok": problems.is_empty(), "problems": list, "warnings": warnings}));
     } else if problems.is_empty() {
         for warning in &warnings {

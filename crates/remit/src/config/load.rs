@@ -60,7 +60,7 @@ pub(crate) struct Loaded {
     /// `sha-256:…` of the file's bytes.
     pub(crate) digest: String,
     /// What keeps a part from working, but not the server from starting.
-    pub(crate) warnings: Vec<Problem>,
+    pub(crate) missing: Vec<Problem>,
     /// The tenant whose state and log this server keeps: always `main`, because a configuration cannot name another one yet.
     pub(crate) tenant: TenantId,
 }
@@ -100,7 +100,7 @@ pub(crate) fn load(file: &Path) -> Result<Loaded, Vec<Problem>> {
         Some(parent) if parent != Path::new("") => parent.to_owned(),
         _ => PathBuf::from("."),
     };
-    let mut check = Check { file, base: &base, problems: Vec::new(), warnings: Vec::new(), broken: Vec::new() };
+    let mut check = Check { file, base: &base, problems: Vec::new(), missing: Vec::new(), broken: Vec::new() };
     let config = check.sections(&root);
     check.meaning(&config, &root);
     if check.problems.is_empty() {
@@ -109,12 +109,12 @@ pub(crate) fn load(file: &Path) -> Result<Loaded, Vec<Problem>> {
             document: root.to_value(),
             digest: remit_model::json::sha256_label(text.as_bytes()),
             tenant: TenantId::main(),
-            warnings: check.warnings,
+            missing: check.missing,
             config,
             base,
         })
     } else {
-        check.problems.append(&mut check.warnings);
+        check.problems.append(&mut check.missing);
         Err(check.problems)
     }
 }
@@ -139,7 +139,7 @@ struct Check<'a> {
     file: &'a Path,
     base: &'a Path,
     problems: Vec<Problem>,
-    warnings: Vec<Problem>,
+    missing: Vec<Problem>,
     /// Servers whose settings cannot be read. They are complained of once, not again wherever they are named.
     broken: Vec<String>,
 }
@@ -323,7 +323,7 @@ impl Check<'_> {
         let path = server.env.get("PATH").cloned().or_else(|| std::env::var("PATH").ok());
         if !programs::is_there(program, &cwd, path.as_deref().map(OsStr::new)) {
             let reason = format!("mcp_servers.{name}.command: there is no program `{}`", display::excerpt(program, 256));
-            self.warnings.push(Problem { file: self.file.to_owned(), line, reason });
+            self.missing.push(Problem { file: self.file.to_owned(), line, reason });
         }
     }
 
@@ -505,8 +505,8 @@ mod tests {
         std::fs::write(&file, "mcp_servers:\n  one:\n    command: [no-such-program-here]\n  two:\n    command: [sh, -c, x]\n")
             .unwrap();
         let loaded = load(&file).unwrap();
-        assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
-        assert!(loaded.warnings[0].line.is_some() && loaded.warnings[0].reason.contains("no-such-program-here"));
+        assert_eq!(loaded.missing.len(), 1, "{:?}", loaded.missing);
+        assert!(loaded.missing[0].line.is_some() && loaded.missing[0].reason.contains("no-such-program-here"));
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub(crate) async fn run(args: &Connect, ambient: &Ambient) -> Result<()> {
             prompt.begin().await?;
         }
         (TokenSource::SignIn(sign_in), Some(prompt))
+    } else if let Some(file) = &args.token_file {
+        (TokenSource::Handed(file.clone()), None)
     } else {
         (TokenSource::Itself { resource: resource.clone(), scope: args.request.scope.clone() }, None)
     };
