@@ -11,7 +11,7 @@ mod world;
 use crate::{args::Demo, keys, server::serve};
 use anyhow::{Context as _, Result};
 use remit_clock::Ambient;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tell::Teller;
 use world::World;
 
@@ -38,11 +38,9 @@ pub(crate) async fn run(args: &Demo, ambient: &Ambient) -> Result<bool> {
     let held = tell.all_held();
     if !args.json {
         outln!("\n{}", if held { "All of it held." } else { "Something did not hold; see the marks above." });
-        outln!(
-            "Look again:  remit audit explain RECORD --dir {0}/ledger    remit audit verify {0}/ledger --vkey '{1}'",
-            dir.display(),
-            world.running.vkey
-        );
+        for line in again(&program(), &dir, &world.running.vkey, tell.refused()) {
+            outln!("{line}");
+        }
     }
     if !args.once {
         outln!("\n{}  (Ctrl-C stops it)", serve::ready(&world.loaded, &world.running.vkey, false));
@@ -52,6 +50,22 @@ pub(crate) async fn run(args: &Demo, ambient: &Ambient) -> Result<bool> {
     }
     world.close().await?;
     Ok(held)
+}
+
+/// What to try next. The configuration beside the ledger has the keys, so `explain` shows names and arguments.
+fn again(program: &str, dir: &Path, vkey: &str, record: Option<u64>) -> Vec<String> {
+    let (dir, record) = (dir.display(), record.map_or_else(|| "NUMBER".to_owned(), |index| index.to_string()));
+    vec![
+        "Look again:".to_owned(),
+        format!("  {program} audit explain {record} -c {dir}/remit.yaml"),
+        format!("  {program} audit show -c {dir}/remit.yaml"),
+        format!("  {program} audit verify {dir}/ledger --vkey '{vkey}'"),
+    ]
+}
+
+/// This program as it was started, so that what is printed can be typed.
+fn program() -> String {
+    std::env::args_os().next().map_or_else(|| "remit".to_owned(), |program| program.to_string_lossy().into_owned())
 }
 
 /// A new folder below the system's temporary one.

@@ -64,6 +64,13 @@ impl Teller {
         self.rows.iter().filter_map(|(_, told)| told.record.map(|index| (index, told.result.as_str())))
     }
 
+    /// The record of a refusal by argument, which `explain` has most to say of; any other if there is none.
+    pub(crate) fn refused(&self) -> Option<u64> {
+        let mut all = self.recorded().collect::<Vec<_>>();
+        all.sort_by_key(|(_, result)| *result != "argument_not_granted");
+        all.first().map(|(index, _)| *index)
+    }
+
     /// The table that sums it all up.
     pub(crate) fn summary(&self) {
         if self.json {

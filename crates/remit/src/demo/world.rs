@@ -3,7 +3,7 @@
 
 use super::human::Human;
 use crate::{
-    args::ConfigArg,
+    args::{AdminArg, ConfigArg},
     client::{AdminClient, AgentClient, HttpClient, TokenSource},
     command::init,
     config::{self, Loaded},
@@ -59,7 +59,8 @@ impl World {
         let serving = tokio::spawn(listener::serve(listener, running.router.clone(), stopped));
         let issuer = loaded.config.server.public_url.clone();
         let web = HttpClient::new()?;
-        let admin = AdminClient::of(&ConfigArg { config: written.config.clone(), json: false })?;
+        let admin =
+            AdminClient::of(&AdminArg { config: ConfigArg { config: written.config.clone(), json: false }, admin_url: None })?;
         let cast = Cast { web: &web, issuer: &issuer, ambient };
         let (planner, summarizer, thief) = (cast.agent("planner")?, cast.agent("summarizer")?, cast.agent("planner")?);
         cast.register(&admin, "planner", "Planner", &planner, json!(["helpdesk:*"])).await?;

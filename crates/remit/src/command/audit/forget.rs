@@ -1,7 +1,7 @@
 //! `remit audit erase|hold|disclose`: clients of the admin API, because the server holds the keys.
 
 use super::source::say;
-use crate::{args::ConfigArg, client::AdminClient, keys, stdout::print_json};
+use crate::{args::AdminArg, client::AdminClient, keys, stdout::print_json};
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 use http::Method;
@@ -20,7 +20,7 @@ pub(crate) struct Erase {
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     #[command(flatten)]
-    config: ConfigArg,
+    admin: AdminArg,
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -36,10 +36,10 @@ pub(crate) enum Hold {
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
         #[command(flatten)]
-        config: ConfigArg,
+        admin: AdminArg,
     },
     /// List the holds
-    List(ConfigArg),
+    List(AdminArg),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -51,13 +51,13 @@ pub(crate) struct Disclose {
     #[arg(long = "subject", value_name = "SUBJECT")]
     subjects: Vec<String>,
     #[command(flatten)]
-    config: ConfigArg,
+    admin: AdminArg,
 }
 
 pub(super) async fn erase(args: &Erase) -> Result<()> {
     let body = json!({"subject": args.subject, "legal_basis": args.basis, "reason": args.reason});
-    let answer = AdminClient::of(&args.config)?.send(Method::POST, "ledger/erasures", Some(&body)).await?;
-    if args.config.json {
+    let answer = AdminClient::of(&args.admin)?.send(Method::POST, "ledger/erasures", Some(&body)).await?;
+    if args.admin.config.json {
         return print_json(&answer);
     }
     outln!("Erased. What was recorded about them is unreadable, here and in every copy; every proof still holds.");
@@ -74,17 +74,17 @@ pub(super) async fn hold(args: &Hold) -> Result<()> {
     match args {
         Hold::Add(args) => {
             let body = json!({"subject": args.subject, "legal_basis": args.basis, "reason": args.reason});
-            let answer = AdminClient::of(&args.config)?.send(Method::POST, "ledger/holds", Some(&body)).await?;
-            done(&answer, args.config.json, "On hold")
+            let answer = AdminClient::of(&args.admin)?.send(Method::POST, "ledger/holds", Some(&body)).await?;
+            done(&answer, args.admin.config.json, "On hold")
         }
-        Hold::Release { subject, reason, config } => {
+        Hold::Release { subject, reason, admin } => {
             let body = json!({"subject": subject, "reason": reason});
-            let answer = AdminClient::of(config)?.send(Method::DELETE, "ledger/holds", Some(&body)).await?;
-            done(&answer, config.json, "Released")
+            let answer = AdminClient::of(admin)?.send(Method::DELETE, "ledger/holds", Some(&body)).await?;
+            done(&answer, admin.config.json, "Released")
         }
-        Hold::List(config) => {
-            let answer = AdminClient::of(config)?.send(Method::GET, "ledger/holds", None).await?;
-            if config.json {
+        Hold::List(admin) => {
+            let answer = AdminClient::of(admin)?.send(Method::GET, "ledger/holds", None).await?;
+            if admin.config.json {
                 return print_json(&answer);
             }
             let holds = answer.get("holds").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
@@ -109,11 +109,11 @@ fn done(answer: &Value, as_json: bool, word: &str) -> Result<()> {
 pub(super) async fn disclose(args: &Disclose) -> Result<()> {
     let subjects = (!args.subjects.is_empty()).then_some(&args.subjects);
     let body = subjects.map_or_else(|| json!({}), |subjects| json!({"subjects": subjects}));
-    let answer = AdminClient::of(&args.config)?.send(Method::POST, "ledger/disclosures", Some(&body)).await?;
+    let answer = AdminClient::of(&args.admin)?.send(Method::POST, "ledger/disclosures", Some(&body)).await?;
     let file = answer.get("disclosure").context("the server answered without a disclosure")?;
     keys::write_private(&args.out, file.to_string().as_bytes())?;
     let count = file.get("keys").and_then(Value::as_object).map_or(0, serde_json::Map::len);
-    if args.config.json {
+    if args.admin.config.json {
         return print_json(&json!({"out": args.out, "keys": count, "record": answer.get("record")}));
     }
     outln!("{count} keys in {}, recorded as {}", args.out.display(), text(&answer, "record"));

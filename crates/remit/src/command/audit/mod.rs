@@ -13,6 +13,7 @@ mod retention;
 mod search;
 mod show;
 mod source;
+mod table;
 mod verify;
 mod view;
 mod what_if;

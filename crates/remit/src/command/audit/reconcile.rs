@@ -1,7 +1,7 @@
 //! `remit audit reconcile`: double entry, compared.
 
 use super::source::Source;
-use crate::{bounded_read, client::AdminClient, stdout::print_json};
+use crate::{args::AdminArg, bounded_read, client::AdminClient, stdout::print_json};
 use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 use http::Method;
@@ -46,7 +46,9 @@ pub(super) async fn run(mut args: Reconcile, ambient: Ambient) -> Result<bool> {
         if let (Some(digest), Some(summary)) = (log_digest, summary.as_object_mut()) {
             summary.insert("upstream_log".to_owned(), json!(digest));
         }
-        written = AdminClient::of(&config)?.send(Method::POST, "reconcile", Some(&summary)).await?;
+        written = AdminClient::of(&AdminArg { config: config.clone(), admin_url: None })?
+            .send(Method::POST, "reconcile", Some(&summary))
+            .await?;
     }
     if config.json {
         let mut value = serde_json::to_value(&report)?;

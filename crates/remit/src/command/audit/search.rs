@@ -1,26 +1,28 @@
 //! `remit audit search`: records by who, what, which and when, from an index beside the ledger.
 
-use super::source::Source;
+use super::{
+    source::Source,
+    table::{self, Row},
+};
 use crate::{config, keys, stdout::print_json};
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
-use comfy_table::{ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
 use remit_clock::Ambient;
 use remit_insight::{
     moment_ns,
     search::{Dimension, Hits, Index, Query, SearchError, labelled, terms},
 };
 use remit_ledger::{Reader, Record, record::Pepper};
-use remit_model::{TenantId, display, json::sha256_label};
+use remit_model::{PrincipalKind, TenantId, display, json::sha256_label};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Search {
-    /// A person in the chain: user:NAME, or ref:… as records have it (repeatable: any of them)
+    /// A person in the chain: NAME or user:NAME, or ref:… as records have it (repeatable: any of them)
     #[arg(long, value_name = "PERSON")]
     human: Vec<String>,
-    /// An agent in the chain: agent:NAME, or ref:… (repeatable)
+    /// An agent in the chain: NAME or agent:NAME, or ref:… (repeatable)
     #[arg(long, value_name = "AGENT")]
     agent: Vec<String>,
     /// A tool or action: NAME or SERVER/NAME (repeatable)
@@ -85,7 +87,8 @@ pub(super) fn run(args: &Search, ambient: &Ambient) -> Result<()> {
         found = indexed(Index::anew(&file))?;
     }
     let Some((hits, records)) = found else { bail!("the search index does not fit the ledger even when made anew") };
-    show(args, &hits, &records)
+    show(args, &reader, &hits, &records)?;
+    if hits.total == 0 { hint(args, &reader, &file) } else { Ok(()) }
 }
 
 type Found = (Hits, Vec<(u64, Record)>);
@@ -139,10 +142,12 @@ fn query(args: &Search, reader: &Reader, now: u64) -> Result<Query> {
         all.push(values.iter().map(|value| dimension.term(value)).collect());
     }
     all.push(args.token.iter().map(|jti| Dimension::Token.term(&jti_digest(jti))).collect());
-    for (dimension, values) in [(Dimension::Human, &args.human), (Dimension::Agent, &args.agent)] {
+    for (dimension, kind, values) in
+        [(Dimension::Human, PrincipalKind::Human, &args.human), (Dimension::Agent, PrincipalKind::Agent, &args.agent)]
+    {
         let mut group = Vec::new();
         for value in values {
-            group.extend(names.subject(value)?.iter().map(|reference| dimension.term(reference)));
+            group.extend(names.subject(kind, value)?.iter().map(|reference| dimension.term(reference)));
         }
         all.push(group);
     }
@@ -175,14 +180,15 @@ impl<'r> Names<'r> {
         Self { reader, pepper }
     }
 
-    fn subject(&self, name: &str) -> Result<Vec<String>> {
+    fn subject(&self, kind: PrincipalKind, name: &str) -> Result<Vec<String>> {
         if let Some(reference) = name.strip_prefix("ref:") {
             return Ok(vec![reference.to_owned()]);
         }
-        let disclosed = self.reader.keys().into_iter().flat_map(|keys| keys.subjects_named(name));
+        let name = full(kind, name);
+        let disclosed = self.reader.keys().into_iter().flat_map(|keys| keys.subjects_named(&name));
         let mut found: Vec<String> = disclosed.map(str::to_owned).collect();
         if let Some((pepper, tenant, issuer)) = &self.pepper {
-            found.push(pepper.subject_ref(tenant.as_str(), issuer, name));
+            found.push(pepper.subject_ref(tenant.as_str(), issuer, &name));
         }
         if found.is_empty() {
             bail!(
@@ -204,32 +210,41 @@ impl<'r> Names<'r> {
     }
 }
 
-fn show(args: &Search, hits: &Hits, records: &[(u64, Record)]) -> Result<()> {
+fn show(args: &Search, reader: &Reader, hits: &Hits, records: &[(u64, Record)]) -> Result<()> {
+    let rows = records.iter().map(|(index, record)| Row::of(reader, *index, record)).collect::<Result<Vec<_>>>()?;
     if args.source.config.json {
-        let rows: Vec<Value> = records
-            .iter()
-            .map(|(index, record)| json!({"index": index, "record_id": record.record_id(), "time": record.text("/time/wall"), "type": record.record_type(), "action": record.action(), "outcome": record.outcome(), "code": record.text("/outcome/code").or_else(|| record.text("/decision/reason_code"))}))
-            .collect();
+        let rows: Vec<Value> = rows.iter().map(Row::to_json).collect();
         return print_json(&json!({"total": hits.total, "records": rows}));
     }
-    let mut table = Table::new();
-    table
-        .load_style(UTF8_HORIZONTAL_ONLY)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(120)
-        .set_header(["#", "time", "type", "action", "outcome", "code"]);
-    for (index, record) in records {
-        let code = record.text("/outcome/code").or_else(|| record.text("/decision/reason_code"));
-        table.add_row([
-            index.to_string(),
-            record.text("/time/wall").and_then(|time| time.get(..19)).unwrap_or_default().to_owned(),
-            display::escape(record.record_type()).into_owned(),
-            display::escape(record.action()).into_owned(),
-            display::escape(record.outcome()).into_owned(),
-            display::escape(code.unwrap_or_default()).into_owned(),
-        ]);
-    }
-    outln!("{table}");
+    table::print(&rows);
     outln!("{} of {} records", records.len(), hits.total);
     Ok(())
+}
+
+/// Says which of the names that were asked for no record has: a mistyped one looks like one that did nothing.
+fn hint(args: &Search, reader: &Reader, file: &Path) -> Result<()> {
+    let names = Names::of(args, reader);
+    let index = Index::open(file)?;
+    for (dimension, kind, values) in
+        [(Dimension::Human, PrincipalKind::Human, &args.human), (Dimension::Agent, PrincipalKind::Agent, &args.agent)]
+    {
+        for value in values {
+            let group = names.subject(kind, value)?.iter().map(|reference| dimension.term(reference)).collect();
+            let alone = Query { all: vec![group], since: None, until: None, limit: 1 };
+            if index.search(&alone)?.total == 0 {
+                let what = if kind == PrincipalKind::Human { "person" } else { "agent" };
+                eprintln!(
+                    "No record has the {what} `{}` in its chain; `remit {} list` shows which there are.",
+                    display::escape(&full(kind, value)),
+                    if kind == PrincipalKind::Human { "account" } else { "agent" }
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The subject that a person means by a name: `planner` among agents is `agent:planner`.
+fn full(kind: PrincipalKind, name: &str) -> String {
+    if name.contains(':') { name.to_owned() } else { kind.subject(name) }
 }

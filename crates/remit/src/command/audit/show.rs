@@ -1,10 +1,12 @@
 //! `remit audit show`: one record whole, or the latest in a table.
 
-use super::source::{OneRecord, find};
+use super::{
+    source::{OneRecord, find},
+    table::{self, Row},
+};
 use crate::stdout::print_json;
 use anyhow::Result;
-use comfy_table::{ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
-use remit_model::display;
+use remit_ledger::Reader;
 use serde_json::{Value, json};
 
 /// Records shown when none is named.
@@ -12,36 +14,23 @@ const LATEST: u64 = 20;
 
 pub(super) fn run(args: &OneRecord) -> Result<()> {
     let reader = args.source.open()?;
-    if let Some(wanted) = &args.record {
-        let (index, record) = find(&reader, wanted)?;
-        let side = reader.side(index)?.and_then(|side| serde_json::from_slice::<Value>(&side.to_bytes()).ok());
-        let value = json!({"index": index, "record": record.value(), "side": side});
-        return print_json(&value);
+    let Some(wanted) = &args.record else { return latest(&reader, args.source.config.json) };
+    let (index, record) = find(&reader, wanted)?;
+    let side = reader.side(index)?.and_then(|side| serde_json::from_slice::<Value>(&side.to_bytes()).ok());
+    let value = json!({"index": index, "record": record.value(), "side": side});
+    print_json(&value)
+}
+
+/// The latest records, oldest first.
+///
+/// # Errors
+/// A record cannot be read.
+pub(super) fn latest(reader: &Reader, as_json: bool) -> Result<()> {
+    let indices = reader.len().saturating_sub(LATEST)..reader.len();
+    let rows = indices.map(|index| Row::of(reader, index, &reader.record(index)?)).collect::<Result<Vec<_>>>()?;
+    if as_json {
+        return print_json(&rows.iter().map(Row::to_json).collect());
     }
-    let mut table = Table::new();
-    table
-        .load_style(UTF8_HORIZONTAL_ONLY)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(120)
-        .set_header(["#", "time", "type", "action", "outcome", "code"]);
-    let mut rows = Vec::new();
-    for index in reader.len().saturating_sub(LATEST)..reader.len() {
-        let record = reader.record(index)?;
-        let code = record.text("/decision/reason_code").unwrap_or_default().to_owned();
-        let time = record.text("/time/wall").unwrap_or_default().to_owned();
-        rows.push(json!({"index": index, "record_id": record.record_id(), "time": time, "type": record.record_type(), "action": record.action(), "outcome": record.outcome(), "code": code}));
-        table.add_row([
-            index.to_string(),
-            time.get(..19).unwrap_or_default().to_owned(),
-            display::escape(record.record_type()).into_owned(),
-            display::escape(record.action()).into_owned(),
-            display::escape(record.outcome()).into_owned(),
-            display::escape(&code).into_owned(),
-        ]);
-    }
-    if args.source.config.json {
-        return print_json(&Value::Array(rows));
-    }
-    outln!("{table}");
+    table::print(&rows);
     Ok(())
 }
