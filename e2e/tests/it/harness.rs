@@ -109,10 +109,15 @@ impl Running {
         self.child.wait().unwrap();
     }
 
+    /// Sends a signal by its name.
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
     /// SIGTERM, after which the program must end well.
     pub(crate) fn stop(&mut self) {
-        let signal = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-        assert!(signal.success());
+        self.signal("TERM");
         let status = wait_for("SIGTERM stops it", || self.child.try_wait().unwrap());
         assert!(status.success(), "after SIGTERM: {status}");
     }
@@ -306,6 +311,11 @@ impl Remit {
 
     pub(crate) fn kill(&mut self) {
         self.server.kill();
+    }
+
+    /// SIGHUP reads the configuration again.
+    pub(crate) fn hangup(&self) {
+        self.server.signal("HUP");
     }
 
     /// SIGTERM closes the ledger cleanly.

@@ -25,6 +25,7 @@ mod frameworks;
 mod harness;
 mod ledger;
 mod openid;
+mod operator;
 mod outage;
 mod processes;
 mod proxy;
