@@ -1,6 +1,7 @@
 //! What an operator types: reload, agents that change, accounts, policies, the chain of delegation, the audit trail.
 
-use crate::harness::{Player, Remit, Setup, free_port, node, play, remit, succeed, text};
+use crate::harness::{Player, Remit, Setup, node, play, remit, succeed, text};
+use remit_testkit::eventually;
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -9,10 +10,7 @@ use std::{
     path::Path,
     process::{Command, Output, Stdio},
     thread,
-    time::{Duration, Instant},
 };
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What it says to do wrong, when a command fails with status 1.
 fn refused(mut command: Command) -> String {
@@ -20,14 +18,6 @@ fn refused(mut command: Command) -> String {
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(1), "{command:?}: {said}");
     said
-}
-
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < PATIENCE, "{what} did not happen");
-        thread::sleep(Duration::from_millis(50));
-    }
 }
 
 /// The records of this action, as the published ledger has them.
@@ -142,10 +132,10 @@ fn a_rotated_header_file_is_taken_over_without_a_restart_and_a_mounted_secret_is
     let record = records(&server, "header_files.load").pop().unwrap();
     assert_eq!(record["ext"]["config"], json!({"server": "crm", "headers": ["Authorization"]}), "{record}");
     assert!(!record.to_string().contains("two"));
-    // One that cannot be used changes nothing.
+    // One that cannot be used changes nothing; the next one that can is taken over.
     fs::write(&secret, "Bearer\u{1}three").unwrap();
-    thread::sleep(Duration::from_secs(3));
-    assert_eq!(records(&server, "header_files.load").len(), 1);
+    fs::write(&secret, "Bearer four").unwrap();
+    eventually("the next rotation", || records(&server, "header_files.load").len() == 2);
 }
 
 #[test]
@@ -156,7 +146,7 @@ fn the_admin_api_is_reached_where_the_server_listens_although_the_public_url_is_
     let server = setup.replace(&format!("public_url: http://{listen}"), "public_url: https://remit.example").start();
     server.run(&["agent", "add", "planner", "--scope", "helpdesk:*"]);
     server.run(&["agent", "list", "--admin-url", &format!("http://{listen}")]);
-    let wrong = refused(server.command(&["agent", "list", "--admin-url", &format!("http://127.0.0.1:{}", free_port())]));
+    let wrong = refused(server.command(&["agent", "list", "--admin-url", "http://127.0.0.1:1"]));
     assert!(wrong.contains("--admin-url"), "{wrong}");
     let unsafe_url = refused(server.command(&["agent", "list", "--admin-url", "http://remit.example"]));
     assert!(unsafe_url.contains("must be https"), "{unsafe_url}");
@@ -325,8 +315,7 @@ fn search_takes_short_names_and_says_when_a_name_is_unknown() {
     let server = Setup::new().start();
     server.agent("planner", &["helpdesk:*"]);
     server.token("planner", "helpdesk");
-    server.published();
-    thread::sleep(Duration::from_secs(1));
+    eventually("its publication", || !records(&server, "token.client_credentials").is_empty());
     for name in ["planner", "agent:planner"] {
         let told = server.run(&["audit", "search", "--agent", name]);
         assert!(told.contains("agent:planner") && !told.contains("0 of 0"), "{told}");
@@ -346,7 +335,7 @@ fn the_audit_tables_say_who_where_and_why_without_rules() {
     let calls =
         json!([{ "name": "tickets_read", "arguments": { "id": "T-1001" } }, { "name": "refund_create", "arguments": {} }]);
     play(Player::TypeScriptLegacy, &connect, &calls);
-    thread::sleep(Duration::from_secs(1));
+    eventually("its publication", || server.run(&["audit", "search", "--tool", "refund_create"]).contains("tool_not_granted"));
     for command in [&["audit", "show"][..], &["audit", "search", "--tool", "refund_create"], &["audit", "explain"]] {
         let told = server.run(command);
         let header = told.lines().next().unwrap();
@@ -391,9 +380,8 @@ fn a_person_an_agent_and_its_sub_agent_are_chained_with_commands_alone() {
     let calls = json!([{ "name": "tickets_read", "arguments": { "id": "T-1001" } }, { "name": "tickets_list", "arguments": {} }]);
     let said = play(Player::TypeScriptLegacy, &connect, &calls).to_string();
     assert!(said.contains("T-1001") && said.contains("tool_not_granted"), "{said}");
-    thread::sleep(Duration::from_secs(1));
-    let told = server.run(&["audit", "search", "--tool", "helpdesk/tickets_read"]);
-    assert!(told.contains("user:alice → agent:planner → agent:summarizer"), "{told}");
+    let chain = "user:alice → agent:planner → agent:summarizer";
+    eventually("its publication", || server.run(&["audit", "search", "--tool", "helpdesk/tickets_read"]).contains(chain));
     server.run(&["audit", "verify"]);
 }
 

@@ -19,7 +19,7 @@ use tower::ServiceExt as _;
 const ISSUER: &str = "http://127.0.0.1:8420";
 const CREDENTIAL: &str = "the-admin-credential";
 /// Refusals without the credential that are recorded in one second of this world.
-const ANONYMOUS: u32 = 100;
+const ANONYMOUS: u32 = 200;
 
 struct World {
     router: Router,
