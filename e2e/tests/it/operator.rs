@@ -1,7 +1,7 @@
 //! What an operator types: reload, agents that change, accounts, policies, the chain of delegation, the audit trail.
 
 use crate::harness::{Player, Remit, Setup, node, play, remit, succeed, text};
-use remit_testkit::eventually;
+use remit_testkit::wait_until;
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -22,6 +22,7 @@ fn refused(mut command: Command) -> String {
 
 /// The records of this action, as the published ledger has them.
 fn records(server: &Remit, action: &str) -> Vec<Value> {
+    server.published();
     let told = server.run(&["audit", "export", "--format", "jsonl"]);
     let all = told.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     all.map(|line| line.get("record").cloned().unwrap_or(line)).filter(|record| record["action"]["name"] == action).collect()
@@ -60,7 +61,7 @@ fn sighup_applies_accounts_and_says_what_needs_a_restart() {
     edit(&server, "      - name: alice\n", "      - name: alice\n        disabled: true\n");
     edit(&server, "server:\n", "server:\n  allowed_hosts: [other.example]\n");
     server.hangup();
-    eventually("the reload", || records(&server, "config.load").len() > 1);
+    wait_until("the reload", || records(&server, "config.load").len() > 1);
     let loaded = records(&server, "config.load").pop().unwrap();
     assert_eq!(loaded["outcome"]["status"], "success", "{loaded}");
     assert_eq!(loaded["ext"]["config"]["applied"], json!(["identity_providers"]), "{loaded}");
@@ -69,7 +70,7 @@ fn sighup_applies_accounts_and_says_what_needs_a_restart() {
     // A broken file changes nothing, and the server goes on.
     edit(&server, "        disabled: true\n", "        disabld: true\n");
     server.hangup();
-    eventually("the refusal", || records(&server, "config.load").len() > 2);
+    wait_until("the refusal", || records(&server, "config.load").len() > 2);
     let refused = records(&server, "config.load").pop().unwrap();
     assert_eq!(
         (refused["outcome"]["status"].as_str(), refused["decision"]["reason_code"].as_str()),
@@ -78,7 +79,7 @@ fn sighup_applies_accounts_and_says_what_needs_a_restart() {
     );
     edit(&server, "        disabld: true\n", "");
     server.hangup();
-    eventually("the account's return", || records(&server, "accounts.load").len() > 2);
+    wait_until("the account's return", || records(&server, "accounts.load").len() > 2);
     server.token("planner", "helpdesk");
     server.stop();
     server.restart();
@@ -101,7 +102,7 @@ fn sighup_disables_a_person_at_once() {
     assert!(connect().to_string().contains("T-1001"));
     edit(&server, "      - name: alice\n", "      - name: alice\n        disabled: true\n");
     server.hangup();
-    eventually("the reload", || records(&server, "config.load").len() > 1);
+    wait_until("the reload", || records(&server, "config.load").len() > 1);
     let inspect = server.command(&["audit", "show"]).output().unwrap();
     assert!(inspect.status.success());
     let mut command = server.command(&exchange("planner", &["--subject-token", "--scope", "helpdesk:tickets_read"]));
@@ -128,14 +129,14 @@ fn a_rotated_header_file_is_taken_over_without_a_restart_and_a_mounted_secret_is
     let server = setup.upstream("crm", &[&format!("url: {url}"), "header_files: { Authorization: crm.header }"]).start();
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
     fs::write(&secret, "Bearer two").unwrap();
-    eventually("the rotation", || !records(&server, "header_files.load").is_empty());
+    wait_until("the rotation", || !records(&server, "header_files.load").is_empty());
     let record = records(&server, "header_files.load").pop().unwrap();
     assert_eq!(record["ext"]["config"], json!({"server": "crm", "headers": ["Authorization"]}), "{record}");
     assert!(!record.to_string().contains("two"));
     // One that cannot be used changes nothing; the next one that can is taken over.
     fs::write(&secret, "Bearer\u{1}three").unwrap();
     fs::write(&secret, "Bearer four").unwrap();
-    eventually("the next rotation", || records(&server, "header_files.load").len() == 2);
+    wait_until("the next rotation", || records(&server, "header_files.load").len() == 2);
 }
 
 #[test]
@@ -224,7 +225,7 @@ fn an_account_is_added_and_a_password_changed_without_a_restart() {
     edit(&server, "    accounts:\n", &format!("    accounts:\n{}", told["yaml"].as_str().unwrap()));
     assert!(server.run(&["config", "check"]).contains("fine"));
     server.hangup();
-    eventually("the account", || records(&server, "accounts.load").len() > 1);
+    wait_until("the account", || records(&server, "accounts.load").len() > 1);
     server.run(&["agent", "add", "planner", "--owner", "user:bob", "--scope", "helpdesk:*"]);
     let changed = server.run(&["account", "passwd", "bob"]);
     assert!(changed.contains("shown this once"), "{changed}");
@@ -315,7 +316,7 @@ fn search_takes_short_names_and_says_when_a_name_is_unknown() {
     let server = Setup::new().start();
     server.agent("planner", &["helpdesk:*"]);
     server.token("planner", "helpdesk");
-    eventually("its publication", || !records(&server, "token.client_credentials").is_empty());
+    wait_until("its publication", || !records(&server, "authority.client_credentials").is_empty());
     for name in ["planner", "agent:planner"] {
         let told = server.run(&["audit", "search", "--agent", name]);
         assert!(told.contains("agent:planner") && !told.contains("0 of 0"), "{told}");
@@ -335,7 +336,7 @@ fn the_audit_tables_say_who_where_and_why_without_rules() {
     let calls =
         json!([{ "name": "tickets_read", "arguments": { "id": "T-1001" } }, { "name": "refund_create", "arguments": {} }]);
     play(Player::TypeScriptLegacy, &connect, &calls);
-    eventually("its publication", || server.run(&["audit", "search", "--tool", "refund_create"]).contains("tool_not_granted"));
+    wait_until("its publication", || server.run(&["audit", "search", "--tool", "refund_create"]).contains("tool_not_granted"));
     for command in [&["audit", "show"][..], &["audit", "search", "--tool", "refund_create"], &["audit", "explain"]] {
         let told = server.run(command);
         let header = told.lines().next().unwrap();
@@ -381,7 +382,7 @@ fn a_person_an_agent_and_its_sub_agent_are_chained_with_commands_alone() {
     let said = play(Player::TypeScriptLegacy, &connect, &calls).to_string();
     assert!(said.contains("T-1001") && said.contains("tool_not_granted"), "{said}");
     let chain = "user:alice → agent:planner → agent:summarizer";
-    eventually("its publication", || server.run(&["audit", "search", "--tool", "helpdesk/tickets_read"]).contains(chain));
+    wait_until("its publication", || server.run(&["audit", "search", "--tool", "helpdesk/tickets_read"]).contains(chain));
     server.run(&["audit", "verify"]);
 }
 
