@@ -81,6 +81,7 @@ pub(crate) struct ServerName {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "read once, from the command line")]
 pub(crate) enum PolicyCommand {
     /// List every mistake of the policies with file, line and reason
     Check(ConfigArg),

@@ -23,7 +23,7 @@ use tracing_subscriber::EnvFilter;
 use url::{Host, Url};
 
 /// Largest configuration file that is read, in bytes.
-const SIZE_LIMIT: usize = 1 << 20;
+pub(crate) const SIZE_LIMIT: usize = 1 << 20;
 
 /// One thing wrong with the configuration.
 #[derive(Debug, PartialEq, Eq)]

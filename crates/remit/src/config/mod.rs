@@ -17,7 +17,7 @@ pub(crate) mod witnesses;
 
 pub(crate) use capture_rules::captures;
 pub(crate) use differences::{needs_restart, reloadable};
-pub(crate) use load::{Loaded, Problem, entitlements, load, log_origin, public_url, report};
+pub(crate) use load::{Loaded, Problem, SIZE_LIMIT, entitlements, load, log_origin, public_url, report};
 pub(crate) use sections::{Account, IdentityProvider, McpServer, Reads, ServerSection, schema};
 
 #[cfg(test)]

@@ -2,14 +2,17 @@
 //! problems changes nothing.
 
 use super::wire;
-use crate::config::{self, Loaded, Problem};
+use crate::{
+    bounded_read,
+    config::{self, Loaded, Problem},
+};
 use anyhow::{Context as _, Result};
 use remit_authority::accounts;
 use remit_ledger::record::{DecisionFacts, EffectConfirmed, OutcomeStatus, RecordType};
 use remit_model::{Code, Human, Refusal, Server, json::sha256_label};
 use remit_store::{ApplyError, Batch, Precondition, Store};
 use serde_json::{Value, json};
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 use tokio::signal::unix::Signal;
 
 /// Attempts to apply accounts while other changes are made at the same time.
@@ -60,7 +63,7 @@ impl<L: Fn(&str) -> Result<()>> ConfigReload<L> {
             Code::ConfigInvalid,
             format!("the configuration has {} problem(s); `remit config check` lists them", problems.len()),
         );
-        let digest = fs::read(&self.file).ok().map(|bytes| sha256_label(&bytes));
+        let digest = bounded_read::read(&self.file, config::SIZE_LIMIT).ok().map(|bytes| sha256_label(&bytes));
         let mut draft = wire::changed(self.store.tenant(), RecordType::ConfigChange, "config.load")
             .outcome(OutcomeStatus::Denied, EffectConfirmed::None)
             .ext("config", json!({"digest": digest, "problems": problems.len().to_string()}));

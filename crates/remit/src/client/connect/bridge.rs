@@ -67,6 +67,7 @@ pub(super) async fn run(client: AgentClient, endpoint: String, prompt: Option<Si
     let (session, renewing) = (Mutex::default(), tokio::sync::Mutex::default());
     let bridge = Arc::new(Bridge { client, endpoint, prompt, clock, session, renewing, out });
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut hangup = signal(SignalKind::hangup())?;
     let mut tasks = JoinSet::new();
     tokio::select! {
         read = Arc::clone(&bridge).read(&mut tasks) => {
@@ -75,6 +76,7 @@ pub(super) async fn run(client: AgentClient, endpoint: String, prompt: Option<Si
         }
         _ = terminate.recv() => tasks.abort_all(),
         _ = interrupt.recv() => tasks.abort_all(),
+        _ = hangup.recv() => tasks.abort_all(),
     }
     let _ = tokio::time::timeout(GOODBYE, bridge.leave()).await;
     drop(bridge);
