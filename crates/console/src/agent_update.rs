@@ -127,8 +127,12 @@ async fn write(
 fn facts(console: &Console, before: &Agent, after: &Agent) -> Map<String, Value> {
     let mut facts = Map::new();
     facts.insert("agent".to_owned(), after.id.subject().into());
-    let (Value::Object(old), Value::Object(new)) = (agents::view(console, before), agents::view(console, after)) else { return facts };
-    let differs = |(name, value): (&String, &Value)| (!["may", "warnings"].contains(&name.as_str()) && old.get(name) != Some(value)).then(|| name.clone());
+    let (Value::Object(old), Value::Object(new)) = (agents::view(console, before), agents::view(console, after)) else {
+        return facts;
+    };
+    let differs = |(name, value): (&String, &Value)| {
+        (!["may", "warnings"].contains(&name.as_str()) && old.get(name) != Some(value)).then(|| name.clone())
+    };
     facts.insert("changed".to_owned(), new.iter().filter_map(differs).collect::<Vec<_>>().into());
     if before.ceiling != after.ceiling {
         facts.insert("ceiling".to_owned(), after.ceiling.digest().into());

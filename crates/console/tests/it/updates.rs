@@ -10,7 +10,7 @@ async fn patch(world: &World, name: &str, body: &Value) -> (StatusCode, Value) {
 
 async fn record(world: &World, answer: &Value) -> Value {
     let path = format!("/admin/v1/records/{}", answer["record"].as_str().unwrap());
-    world.admin("GET", &path, &Value::Null).await.1["record"].clone()
+    world.admin("GET", &path, &Value::Null).await.1.get("record").cloned().unwrap()
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! SIGHUP: reads `remit.yaml` again, applies what can change in a running server, and says what needs a restart. A file with
 //! problems changes nothing.
 
-use super::wire;
+use super::{changed::changed, wire};
 use crate::{
     bounded_read,
     config::{self, Loaded, Problem},
@@ -64,7 +64,7 @@ impl<L: Fn(&str) -> Result<()>> ConfigReload<L> {
             format!("the configuration has {} problem(s); `remit config check` lists them", problems.len()),
         );
         let digest = bounded_read::read(&self.file, config::SIZE_LIMIT).ok().map(|bytes| sha256_label(&bytes));
-        let mut draft = wire::changed(self.store.tenant(), RecordType::ConfigChange, "config.load")
+        let mut draft = changed(self.store.tenant(), RecordType::ConfigChange, "config.load")
             .outcome(OutcomeStatus::Denied, EffectConfirmed::None)
             .ext("config", json!({"digest": digest, "problems": problems.len().to_string()}));
         draft.decision = Some(DecisionFacts::refused(&refusal));
@@ -97,7 +97,7 @@ impl<L: Fn(&str) -> Result<()>> ConfigReload<L> {
     async fn commit(&self, loaded: &Loaded, listed: Vec<Human>, facts: &Value) -> Result<()> {
         for _ in 0..TRIES {
             let world = self.store.snapshot();
-            let record = wire::changed(&loaded.tenant, RecordType::ConfigChange, "config.load").ext("config", facts.clone());
+            let record = changed(&loaded.tenant, RecordType::ConfigChange, "config.load").ext("config", facts.clone());
             // INVARIANT: what is written is what the snapshot held: an account that is erased meanwhile does not come back.
             let batch = Batch::new(loaded.tenant.clone()).require(Precondition::Revision(world.revision())).record(record);
             match self.store.apply(accounts::sync(batch, &world, listed.clone())).await {

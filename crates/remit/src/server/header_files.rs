@@ -1,7 +1,7 @@
 //! The upstreams' own credentials, each header from a file: read at start, and again while the server runs, so that a
 //! rotated secret needs no restart.
 
-use super::wire;
+use super::changed::changed;
 use crate::{config::Loaded, keys};
 use anyhow::{Context as _, Result};
 use remit_gateway::UpstreamHeaders;
@@ -74,7 +74,7 @@ impl HeaderFiles {
         }
         UpstreamHeaders::parse(&now.0).map_err(anyhow::Error::msg)?;
         let names: Vec<&String> = now.0.iter().map(|(name, _)| name).collect();
-        let draft = wire::changed(store.tenant(), RecordType::ConfigChange, "header_files.load")
+        let draft = changed(store.tenant(), RecordType::ConfigChange, "header_files.load")
             .ext("config", json!({"server": self.server, "headers": names}));
         store.apply(Batch::new(store.tenant().clone()).record(draft)).await?;
         self.headers.replace(&now.0).map_err(anyhow::Error::msg)?;

@@ -1,5 +1,6 @@
 //! The server process: opens the parts, listens, reloads policies.
 
+mod changed;
 mod config_reload;
 mod header_files;
 pub(crate) mod listener;

@@ -1,5 +1,6 @@
 //! From configuration to running parts. Nothing here decides anything: it opens, hands over and mounts.
 
+use super::changed::changed;
 use super::header_files::HeaderFiles;
 use super::policy_cache::PolicyCache;
 use super::reload;
@@ -15,11 +16,8 @@ use remit_clock::Ambient;
 use remit_console::Console;
 use remit_gateway::{self as gateway, Route, Upstream, UpstreamHeaders};
 use remit_helpdesk::Desk;
-use remit_ledger::{
-    note::SigningKey,
-    record::{Draft, EffectConfirmed, OutcomeStatus, ProducerKind, RecordType},
-};
-use remit_model::{Human, HumanStatus, Server, TenantId, ToolClass};
+use remit_ledger::{note::SigningKey, record::RecordType};
+use remit_model::{Human, HumanStatus, Server};
 use remit_policy::{Bundle, Live};
 use remit_store::{Batch, Change, Config as StoreConfig, Quota, Secret, Store, Witnessing};
 use remit_token::dpop::{self, Nonces};
@@ -292,13 +290,6 @@ pub(crate) async fn pin(store: &Store, bundle: Bundle, before: Option<&str>, kno
         bundle
     })
     .await?)
-}
-
-/// The record of something that changed, in the server's own name.
-pub(crate) fn changed(tenant: &TenantId, kind: RecordType, action: &str) -> Draft {
-    Draft::new(tenant.clone(), ProducerKind::AuthzServer, kind)
-        .action(action, ToolClass::Admin)
-        .outcome(OutcomeStatus::Success, EffectConfirmed::Observed)
 }
 
 /// The one route of a configured server, for a command that talks to its upstream without the gateway.
