@@ -6,10 +6,7 @@ use crate::{
     batch::{ApplyError, Budget, KeyedHash, Party, Precondition},
     db::group::BudgetFact,
 };
-use remit_model::{
-    agent::{Acts, AgentStatus, HumanStatus},
-    time::UnixTime,
-};
+use remit_model::{AgentStatus, HumanStatus, time::UnixTime};
 
 impl Weighing<'_, '_> {
     /// Whether the requirement holds; a budget is counted, an identifier remembered, in the same step.
@@ -62,12 +59,7 @@ impl Weighing<'_, '_> {
             Some((jti, ancestors)) => world.is_revoked(jti, ancestors.iter().map(String::as_str), txn),
             None => world.is_revoked("", [], txn),
         };
-        // SPEC: DC-13: an agent that acts only on behalf of people needs a person in the chain.
-        let rooted = parties.iter().all(|party| match party {
-            Party::Agent(id) => world.agent(id).is_some_and(|agent| agent.acts == Acts::Either),
-            Party::Human(_) => true,
-        }) || parties.iter().any(|party| matches!(party, Party::Human(_)));
-        !revoked && rooted && parties.iter().all(active)
+        !revoked && parties.iter().all(active)
     }
 }
 

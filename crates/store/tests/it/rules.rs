@@ -199,26 +199,6 @@ async fn a_party_that_was_disabled_meanwhile_is_refused_at_the_commit() {
 }
 
 #[tokio::test]
-async fn dc_13_an_agent_that_acts_on_behalf_only_needs_a_person_at_the_commit() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
-    with_parties(&store).await;
-    let (worker, planner) = ("worker", "planner");
-    let needs = |names: &[&str], person: bool| {
-        let agents = names.iter().map(|name| Party::Agent(AgentId::parse(name).unwrap()));
-        let parties = agents.chain(person.then(|| Party::Human("alice".to_owned()))).collect();
-        Precondition::Active { parties, tokens: Vec::new(), txn: "chain".to_owned() }
-    };
-    let holds = async |need| store.apply(batch().require(need)).await.is_ok();
-    assert!(holds(needs(&[worker, planner], false)).await);
-    let bound = remit_model::Agent { acts: remit_model::Acts::OnBehalf, ..agent(planner) };
-    store.apply(batch().change(Change::PutAgent(bound))).await.unwrap();
-    assert!(!holds(needs(&[planner], false)).await && !holds(needs(&[worker, planner], false)).await);
-    assert!(holds(needs(&[worker], false)).await && holds(needs(&[worker, planner], true)).await);
-    store.close().await.unwrap();
-}
-
-#[tokio::test]
 async fn a_family_revocation_or_the_end_of_another_party_stops_no_one() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
