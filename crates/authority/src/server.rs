@@ -7,7 +7,7 @@ use crate::{
 use remit_clock::{Clock, Entropy};
 use remit_decide::Pinned;
 use remit_model::{Refusal, TenantId, UnixTime};
-use remit_store::{Quota, Store};
+use remit_store::Store;
 use remit_token::{
     KeySet, PrivateKey, PublicKey, Skew, Verified,
     access::{self, AccessToken},
@@ -92,8 +92,6 @@ pub struct Settings {
     pub login_window: i64,
     /// Wrong redemptions of one code before it is dead. SPEC: N-AC-02
     pub code_attempts: u32,
-    /// Refusals per second that are recorded although the caller proved nothing; the rest is only counted.
-    pub anonymous_records: u32,
 }
 
 impl Default for Settings {
@@ -113,7 +111,6 @@ impl Default for Settings {
             login_attempts: 5,
             login_window: 900,
             code_attempts: 5,
-            anonymous_records: 20,
         }
     }
 }
@@ -141,7 +138,6 @@ pub struct Server {
     pub(crate) replays: dpop::ReplaySet,
     /// The same for clients that have no key to authenticate with.
     pub(crate) public_replays: dpop::ReplaySet,
-    pub(crate) anonymous: Quota,
     pub(crate) pinned: Pinned,
 }
 
@@ -165,7 +161,6 @@ impl Server {
             nonces,
             replays: dpop::ReplaySet::new(settings.remembered_proofs, settings.dpop_window),
             public_replays: dpop::ReplaySet::new(settings.remembered_proofs, settings.dpop_window),
-            anonymous: Quota::per_second(settings.anonymous_records),
             sessions,
             seal: Seal::new(store.keyed_hash("sign-in pages", b"v1")),
             throttle: Throttle::default(),

@@ -18,6 +18,9 @@ use std::{
 };
 use subtle::ConstantTimeEq as _;
 
+/// The action of a record of a request without the credential.
+const AUTHENTICATE: &str = "admin.authenticate";
+
 /// Proof that the request carried the admin credential; a handler that takes it cannot be reached without.
 #[derive(Debug)]
 pub(crate) struct Admin {
@@ -43,15 +46,11 @@ impl FromRequestParts<Arc<Console>> for Admin {
             Code::AdminUnauthenticated,
             "send the admin credential that `remit init` wrote as `Authorization: Bearer …`",
         );
-        if !console.anonymous.take(console.clock.unix()) {
+        if !console.store.records_refusal(AUTHENTICATE, refusal.code, src_ip) {
             return Err(refusal.into());
         }
-        let mut draft = draft(
-            console,
-            RecordType::Decision,
-            "admin.authenticate",
-            Party::new(PartyKind::Service, &console.issuer, "admin:unknown"),
-        );
+        let mut draft =
+            draft(console, RecordType::Decision, AUTHENTICATE, Party::new(PartyKind::Service, &console.issuer, "admin:unknown"));
         draft.http = Some(http);
         draft.src_ip = src_ip;
         draft.decision = Some(DecisionFacts::refused(&refusal));

@@ -4,16 +4,13 @@ use crate::gathered::Gathered;
 use remit_clock::Clock;
 use remit_model::{Server, TenantId};
 use remit_policy::Live;
-use remit_store::{Quota, Store};
+use remit_store::Store;
 use std::{
     collections::HashSet,
     fmt,
     path::PathBuf,
     sync::{Arc, OnceLock},
 };
-
-/// Refusals per second of callers without the credential that are recorded; the rest is only counted.
-pub const ANONYMOUS_RECORDS: u32 = 20;
 
 /// What the console works on.
 pub struct Console {
@@ -29,8 +26,6 @@ pub struct Console {
     pub admin_digest: [u8; 32],
     /// The published ledger.
     pub ledger_dir: PathBuf,
-    /// Refused admin requests that are recorded; [`ANONYMOUS_RECORDS`] a second is plenty.
-    pub anonymous: Quota,
     /// Reads of the log that are gathered before they are recorded; begins empty.
     pub gathered: Gathered,
     /// Thumbprints of the keys that agents had before the first registration of this process; begins empty.

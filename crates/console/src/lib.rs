@@ -30,7 +30,7 @@ mod reconcile;
 mod records;
 
 use axum::Router;
-pub use console::{ANONYMOUS_RECORDS, Console};
+pub use console::Console;
 pub use gathered::Gathered;
 use std::sync::Arc;
 

@@ -12,9 +12,9 @@ use crate::{
     settings::{Route, Settings},
 };
 use remit_clock::{Clock, Entropy};
-use remit_model::{TenantId, time::UnixTime};
+use remit_model::TenantId;
 use remit_policy::Live;
-use remit_store::{Batch, Quota, Store};
+use remit_store::{Batch, Store};
 use remit_token::{KeySet, dpop::Nonces};
 use std::{
     collections::HashMap,
@@ -59,7 +59,6 @@ pub struct Gateway {
     pub(crate) mounts: HashMap<String, Arc<Mount>>,
     /// Every stdio server's processes.
     groups: ProcessGroups,
-    quota: Quota,
     pub(crate) closing: mpsc::UnboundedSender<SessionEnd>,
 }
 
@@ -82,7 +81,6 @@ impl Gateway {
             suspended: SuspendedCalls::default(),
             mounts,
             groups,
-            quota: Quota::per_second(settings.anonymous_records),
             store,
             policy,
             clock,
@@ -153,11 +151,6 @@ impl Gateway {
         for mount in self.mounts.values() {
             mount.pool.drop_link(&LinkKey::Session(session.to_owned()));
         }
-    }
-
-    /// Whether one more refusal of an unknown caller may be written to the ledger this second.
-    pub(crate) fn may_record_anonymous(&self, now: UnixTime) -> bool {
-        self.quota.take(now)
     }
 }
 

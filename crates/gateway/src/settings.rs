@@ -52,8 +52,6 @@ pub struct Settings {
     pub capture_timeout: Duration,
     /// Silence after which a waiting stream sends a comment so that intermediaries keep it open.
     pub keep_alive: Duration,
-    /// Refused requests per second that are recorded although the caller is unknown; the rest is only counted.
-    pub anonymous_records: u32,
     /// Answer denials with HTTP 403 and an `insufficient_scope` challenge instead of a JSON-RPC error under HTTP 200.
     pub denials_as_http: bool,
     /// Refuse mutations when the clock's state is unknown (record.md §1.5).
@@ -91,7 +89,6 @@ impl Settings {
             recheck: Duration::from_millis(500),
             capture_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(15),
-            anonymous_records: 20,
             denials_as_http: false,
             clock_required: false,
             guard: None,

@@ -184,6 +184,35 @@ pub const SEND_BYTES: Bound =
 pub const DRAIN_TIME: Bound =
     Bound::new("drain.time", 10, Unit::Seconds, "Requests under way after SIGTERM; streams end at once", CLOSED);
 
+pub const UNPROVEN_RECORDS: Bound = Bound::new(
+    "refusals.unproven",
+    100,
+    Unit::Count,
+    "Refusals of callers that proved nothing that may be recorded one by one in a burst; the process has one budget for all of them",
+    "the refusal is counted in the next summary",
+);
+pub const UNPROVEN_EVERY: Bound = Bound::new(
+    "refusals.unproven.every",
+    10,
+    Unit::Seconds,
+    "Time after which the budget of `refusals.unproven` grows by one",
+    "the refusal is counted in the next summary",
+);
+pub const UNPROVEN_SUMMARY: Bound = Bound::new(
+    "refusals.summary",
+    60,
+    Unit::Seconds,
+    "Least time from the first refusal that is only counted to the record that sums them up",
+    "nothing",
+);
+pub const UNPROVEN_KINDS: Bound = Bound::new(
+    "refusals.kinds",
+    32,
+    Unit::Count,
+    "Kinds of refusals (action and code) that one summary tells apart; the rest is counted together",
+    "nothing",
+);
+
 /// Every bound, in the order of the documentation.
 pub const ALL: &[Bound] = &[
     CONNECTIONS,
@@ -203,6 +232,10 @@ pub const ALL: &[Bound] = &[
     SEND_TIME,
     SEND_BYTES,
     DRAIN_TIME,
+    UNPROVEN_RECORDS,
+    UNPROVEN_EVERY,
+    UNPROVEN_SUMMARY,
+    UNPROVEN_KINDS,
 ];
 
 /// These bounds as a table for `docs/bounds.md`.

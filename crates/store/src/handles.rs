@@ -1,7 +1,8 @@
 //! State that the writer, the publisher and every handle of a store share.
 
-use crate::{commit::outage::Conditions, token_cache::TokenCache, world::snapshot::Snapshot};
+use crate::{commit::outage::Conditions, token_cache::TokenCache, unproven::Unproven, world::snapshot::Snapshot};
 use arc_swap::ArcSwap;
+use remit_model::time::Moment;
 use std::{
     collections::BTreeMap,
     fmt,
@@ -23,6 +24,7 @@ pub(crate) struct Handles {
     pub(crate) counts: Counts,
     pub(crate) conditions: Conditions,
     pub(crate) reads: Reads,
+    pub(crate) unproven: Unproven,
     pub(crate) tokens: TokenCache,
     /// Held by the thread that moves the write-ahead log into the database: SQLite turns a second one away at once.
     pub(crate) backfilling: Mutex<()>,
@@ -93,7 +95,7 @@ pub(crate) struct Counts {
 }
 
 impl Handles {
-    pub(crate) fn new(snapshot: Snapshot, committed: u64) -> Self {
+    pub(crate) fn new(snapshot: Snapshot, committed: u64, now: &Moment) -> Self {
         Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             committed: AtomicU64::new(committed),
@@ -102,6 +104,7 @@ impl Handles {
             counts: Counts::default(),
             conditions: Conditions::default(),
             reads: Reads::default(),
+            unproven: Unproven::new(now),
             tokens: TokenCache::default(),
             backfilling: Mutex::default(),
             forgetting: Forgetting::default(),

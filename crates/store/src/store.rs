@@ -24,15 +24,19 @@ use remit_ledger::{
     Record, Sealer,
     record::{Draft, Environment, Identity, Pepper, ProducerKind, RecordKey},
 };
-use remit_model::{Refusal, id::TenantId};
+use remit_model::{Code, Refusal, id::TenantId};
 use std::{
     fmt,
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, atomic::Ordering, mpsc as blocking},
     thread::{self, JoinHandle},
     time::Duration,
 };
 use tokio::sync::{mpsc, oneshot};
+
+/// Orders that may wait for the publisher; each comes from a command or a stop.
+const ORDERS: usize = 64;
 
 /// Durable state of one tenant: one database, one log. Cheap to clone; clones share everything.
 #[derive(Clone)]
@@ -50,7 +54,7 @@ pub(crate) struct Inner {
     pub(crate) queue: mpsc::Sender<Command>,
     queue_wait: Duration,
     continued: bool,
-    orders: blocking::Sender<PublisherCommand>,
+    orders: blocking::SyncSender<PublisherCommand>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -83,7 +87,7 @@ impl Store {
         // LG-17: the ledger directory is compared with the database before anything is sealed or signed.
         let (publisher, published) = Publisher::open(&source, &config, vault.clone(), head.next_index, witnessing)?;
 
-        let handles = Arc::new(Handles::new(snapshot, head.next_index));
+        let handles = Arc::new(Handles::new(snapshot, head.next_index, &config.clock.now()));
         handles.published.store(published, Ordering::Release);
         let sealer = sealer(&config, vault.pepper().clone(), last.as_ref())?;
         let start = start_record(&config, sealer.key(), publisher.vkey());
@@ -93,7 +97,7 @@ impl Store {
         begin(&mut writer, Batch::new(config.tenant.clone()).note().record(start))?;
 
         let (queue, commands) = mpsc::channel(config.queue.max(1));
-        let (orders, inbox) = blocking::channel();
+        let (orders, inbox) = blocking::sync_channel(ORDERS);
         let (writer_lock, handle) = (lock.clone(), WriterHandle { handles: handles.clone(), commands: queue.clone() });
         let threads = vec![
             spawn("store-writer", move || {
@@ -171,6 +175,13 @@ impl Store {
     pub fn refuse(&self, outage: &Outage) -> Refusal {
         self.0.handles.conditions.count_refused(outage.code());
         outage.refusal()
+    }
+
+    /// Whether the refusal of a caller that proved nothing, or asks too often, may have a record of its own. Otherwise it is counted here, and a
+    /// record of the store sums up what was counted (`refusals.summarised`). One budget for the whole process; see
+    /// [`remit_model::bounds::UNPROVEN_RECORDS`]. The action is the name that the refusal's own record would have.
+    pub fn records_refusal(&self, action: &str, code: Code, address: Option<IpAddr>) -> bool {
+        self.0.handles.unproven.take(action, code, address, &self.0.clock)
     }
 
     /// Says whether enough witnesses sign; while they do not, actions are refused.
@@ -347,7 +358,7 @@ impl Store {
     /// The database or the ledger directory cannot be written. What was begun is done again by the next step.
     pub async fn retain(&self) -> Result<usize, StoreError> {
         let (answer, result) = oneshot::channel();
-        self.0.orders.send(PublisherCommand::Retain(answer)).map_err(|_| StoreError::Closed)?;
+        self.hand_over(PublisherCommand::Retain(answer)).await?;
         result.await.unwrap_or(Err(StoreError::Closed))
     }
 
@@ -394,8 +405,21 @@ impl Store {
         order: impl FnOnce(oneshot::Sender<Result<(), StoreError>>) -> PublisherCommand,
     ) -> Result<(), StoreError> {
         let (answer, result) = oneshot::channel();
-        self.0.orders.send(order(answer)).map_err(|_| StoreError::Closed)?;
+        self.hand_over(order(answer)).await?;
         result.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Hands an order to the publisher; waits beside the runtime when too many others wait.
+    async fn hand_over(&self, order: PublisherCommand) -> Result<(), StoreError> {
+        match self.0.orders.try_send(order) {
+            Ok(()) => Ok(()),
+            Err(blocking::TrySendError::Disconnected(_)) => Err(StoreError::Closed),
+            Err(blocking::TrySendError::Full(order)) => {
+                let orders = self.0.orders.clone();
+                let sent = tokio::task::spawn_blocking(move || orders.send(order)).await;
+                sent.is_ok_and(|sent| sent.is_ok()).then_some(()).ok_or(StoreError::Closed)
+            }
+        }
     }
 
     #[cfg(test)]
@@ -529,7 +553,7 @@ mod tests {
         assert_eq!(store.len(), before, "nothing half-done: no record,");
         assert!(!store.snapshot().is_revoked(&jti, [], "-"), "no revocation,");
         assert_eq!(store.stats().failures, 2);
-        assert_eq!(store.outage().map(|outage| outage.code()), Some(remit_model::Code::LedgerFull));
+        assert_eq!(store.outage().map(|outage| outage.code()), Some(Code::LedgerFull));
 
         store.limit_growth(100_000).await;
         let applied = store.apply(fact(n)).await.expect("and no jti remembered");

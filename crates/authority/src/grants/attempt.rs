@@ -10,7 +10,7 @@ use crate::{
 };
 use axum::http::HeaderMap;
 use remit_ledger::record::{Auth, AuthMethod};
-use remit_model::{AgentId, Principal, Refusal, UnixTime};
+use remit_model::{AgentId, Code, Principal, Refusal, UnixTime};
 use remit_store::{JtiKind, Snapshot};
 use remit_token::dpop::Proof;
 use std::sync::Arc;
@@ -93,6 +93,11 @@ pub(crate) fn enter(
 impl Attempt {
     pub(crate) fn new(at: At, origin: RequestOrigin) -> Self {
         Self { at, origin, grant_type: None, caller: None, once: Vec::new() }
+    }
+
+    /// Whether a refusal of this attempt, which proved nothing, may have a record of its own; otherwise it is counted.
+    pub(crate) fn may_record(&self, server: &Server, code: Code) -> bool {
+        server.store.records_unproven(self.at.action(), code, self.origin.peer())
     }
 
     pub(crate) fn by(self, caller: Caller) -> Self {

@@ -377,7 +377,7 @@ async fn stop(server: &Server, attempt: Attempt, facts: &Facts, check: Option<&P
     let anonymous = attempt.caller.is_none();
     let claimed = client.map(|client| Caller::claimed(Principal::agent(&server.issuer, &client)));
     let attempt = Attempt { caller: attempt.caller.or(claimed), ..attempt };
-    let (refusal, record) = if anonymous && !server.anonymous.take(server.now()) {
+    let (refusal, record) = if anonymous && !attempt.may_record(server, refusal.code) {
         (refusal, None)
     } else {
         let record = Entry { tenant: &server.tenant, attempt: &attempt, facts, check }.refused(&refusal);

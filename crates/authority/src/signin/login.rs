@@ -145,11 +145,11 @@ async fn record_failure(server: &Server, origin: &RequestOrigin, name: &str, ref
     let known = server.store.snapshot().human(name).is_some();
     // Wrong passwords for a real name are few, because they are limited; everything else costs the caller nothing.
     let attributable = known && refusal.code == Code::CredentialsInvalid;
-    if !attributable && !server.anonymous.take(server.now()) {
-        return;
-    }
     let caller = known.then(|| Caller::claimed(Principal::human(&server.issuer, name)));
     let attempt = Attempt { caller, ..Attempt::new(At::Authorize, origin.clone()) };
+    if !attributable && !attempt.may_record(server, refusal.code) {
+        return;
+    }
     let facts = Facts::default();
     let record = Entry { tenant: &server.tenant, attempt: &attempt, facts: &facts, check: None }.refused(refusal);
     if let Err(rejection) = issue::commit(server, &[], None, Batch::new(server.tenant.clone()).record(record)).await {

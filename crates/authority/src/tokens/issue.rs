@@ -201,12 +201,14 @@ pub(crate) async fn record_refusal(
 ) -> (Refusal, Option<String>) {
     let once = &entry.attempt.once;
     // A refusal of who proved nothing, and which changes nothing, costs its caller nothing: its record is rationed.
-    if once.is_empty() && changes.is_empty() && !server.anonymous.take(server.now()) {
+    if once.is_empty() && changes.is_empty() && !entry.attempt.may_record(server, refusal.code) {
         return (refusal, None);
     }
     match write_refusal(server, entry, once, changes, refusal).await {
         Ok(recorded) => recorded,
         // What it used up was used before: then that is the refusal, and nothing else of it counts.
+        // A copy of what somebody else sent proves nothing.
+        Err(replayed) if !entry.attempt.may_record(server, replayed.code) => (replayed, None),
         Err(replayed) => write_refusal(server, entry, &[], Vec::new(), replayed).await.unwrap_or_else(|refusal| (refusal, None)),
     }
 }

@@ -3,34 +3,69 @@
 use crate::{flow::*, world::*};
 use axum::http::StatusCode;
 use remit_authority::Settings;
+use remit_model::bounds;
 use remit_store::Change;
 use serde_json::json;
 
 #[tokio::test]
 async fn a_flood_of_unauthenticated_requests_does_not_fill_the_ledger() {
-    let world = World::with(Settings { anonymous_records: 5, ..Settings::default() }).await;
+    let world = World::new().await;
     let unknown = fields(&[("grant_type", "client_credentials"), ("client_id", "agent:nobody")]);
-    let before = world.store.len();
+    let (before, alone) = (world.store.len(), bounds::UNPROVEN_RECORDS.value());
+    let mut sent = 0;
     for path in ["/oauth/token", "/oauth/introspect", "/oauth/revoke"] {
-        for _ in 0..10 {
+        for _ in 0..alone {
             assert_eq!(world.post(path, &unknown, &[]).await.status, StatusCode::UNAUTHORIZED);
+            sent += 1;
         }
     }
     for _ in 0..10 {
         world.get("/oauth/authorize?client_id=agent:nobody").await;
         world.get(&format!("/oauth/authorize?{}", encode(&request_with(&[("code_challenge", "")])))).await;
+        sent += 2;
     }
-    assert_eq!(world.store.len() - before, 5);
+    assert_eq!(world.store.len() - before, alone);
     world.token(&world.planner, &[("grant_type", "none")]).await.refused("unsupported_grant_type", "grant_type_unsupported");
-    assert_eq!(world.store.len() - before, 6, "who proved itself is always recorded");
-    world.advance(1);
+    assert_eq!(world.store.len() - before, alone + 1, "a client that proved itself is always recorded");
+    world.advance(60);
+    world.store.tend().await;
+    let records = world.store.records(world.store.len() - 2, 2).await.unwrap();
+    let records: Vec<serde_json::Value> = records.iter().map(|stored| serde_json::from_slice(&stored.bytes).unwrap()).collect();
+    let summary = records.iter().find(|record| record["action"]["name"] == "refusals.summarised").expect("a summary");
+    let summary = &summary["ext"]["refusals"];
+    assert_eq!(summary["count"], (sent - alone).to_string(), "every refusal is recorded or counted: {summary}");
+    let actions: Vec<_> = summary["kinds"].as_array().unwrap().iter().map(|kind| kind["action"].as_str().unwrap()).collect();
+    assert_eq!(actions, ["authority.introspect", "authority.revoke", "authority.authorize", "authority.authorize"]);
     world.post("/oauth/token", &unknown, &[]).await;
-    assert_eq!(world.store.len() - before, 7, "the next second has its own quota");
+    let begun = before + alone + 1;
+    assert_eq!(world.store.len() - begun, 3, "a heartbeat, the summary, and one more: the budget grows with time");
+}
+
+#[tokio::test]
+async fn n_tk_04_copies_of_one_assertion_do_not_fill_the_ledger() {
+    let world = World::new().await;
+    let assertion = world.assertion(&world.planner);
+    let form = [
+        ("grant_type", "none"),
+        ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
+        ("client_assertion", &assertion),
+    ];
+    let form = fields(&form);
+    world.post("/oauth/token", &form, &[]).await;
+    let (before, alone) = (world.store.len(), bounds::UNPROVEN_RECORDS.value());
+    for _ in 0..alone + 50 {
+        world.post("/oauth/token", &form, &[]).await.refused("invalid_client", "assertion_replayed");
+    }
+    assert_eq!(world.store.len() - before, alone);
 }
 
 #[tokio::test]
 async fn wrong_passwords_for_made_up_names_do_not_fill_the_ledger() {
-    let world = World::with(Settings { anonymous_records: 2, login_attempts: 3, ..Settings::default() }).await;
+    let world = World::with(Settings { login_attempts: 3, ..Settings::default() }).await;
+    let nobody = fields(&[("client_id", "agent:nobody")]);
+    for _ in 0..bounds::UNPROVEN_RECORDS.value() - 2 {
+        world.post("/oauth/token", &nobody, &[]).await;
+    }
     let mut browser = Browser::default();
     let mut page = browser.begin(&world, &request()).await;
     let before = world.store.len();
@@ -57,7 +92,7 @@ async fn a_flood_of_proofs_in_the_name_of_a_public_client_takes_no_room() {
 
 #[tokio::test]
 async fn n_ac_02_a_full_memory_of_proofs_does_not_count_as_a_wrong_attempt_at_a_code() {
-    let settings = Settings { remembered_proofs: 1, anonymous_records: 0, ..Settings::default() };
+    let settings = Settings { remembered_proofs: 1, ..Settings::default() };
     let attempts = settings.code_attempts;
     let world = World::with(settings).await;
     let asked = request_with(&[("client_id", "agent:public")]);

@@ -8,8 +8,8 @@ use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use remit_clock::Entropy;
 use remit_console::{ADMIN_ROUTES, Console, router};
-use remit_model::{Authority, Human, Server, TenantId, ToolRule};
-use remit_store::{Batch, Change, Config, Quota, Store};
+use remit_model::{Authority, Human, Server, TenantId, ToolRule, bounds};
+use remit_store::{Batch, Change, Config, Store};
 use remit_token::{Algorithm, PrivateKey};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -18,8 +18,6 @@ use tower::ServiceExt as _;
 
 const ISSUER: &str = "http://127.0.0.1:8420";
 const CREDENTIAL: &str = "the-admin-credential";
-/// Refusals without the credential that are recorded in one second of this world.
-const ANONYMOUS: u32 = 200;
 
 struct World {
     router: Router,
@@ -49,7 +47,6 @@ impl World {
             servers: vec![Arc::new(server)],
             admin_digest: Console::digest(CREDENTIAL),
             ledger_dir: store.ledger_dir().to_owned(),
-            anonymous: Quota::per_second(ANONYMOUS),
             gathered: remit_console::Gathered::default(),
             earlier_keys: std::sync::OnceLock::new(),
         };
@@ -385,10 +382,11 @@ async fn lg_12_entries_behind_an_encoded_path_need_the_credential_too() {
 async fn a_flood_without_the_credential_does_not_fill_the_ledger() {
     let world = World::new().await;
     let before = world.store.len();
-    for _ in 0..2 * ANONYMOUS {
+    let alone = bounds::UNPROVEN_RECORDS.value();
+    for _ in 0..2 * alone {
         assert_eq!(world.send("GET", "/admin/v1/agents", Some("Bearer guess"), "").await.0, StatusCode::UNAUTHORIZED);
     }
-    assert_eq!(world.store.len() - before, u64::from(ANONYMOUS));
+    assert_eq!(world.store.len() - before, alone);
 }
 
 #[tokio::test]

@@ -134,9 +134,9 @@ impl Desk<'_> {
     }
 
     async fn unauthenticated(&self, unidentified: Unidentified) -> Response {
-        let Unidentified { refusal, token } = unidentified;
         let (gateway, now) = (self.gateway, self.gateway.clock.now());
-        let recorded = refusal.code != Code::TokenMissing && (token.is_some() || gateway.may_record_anonymous(now.unix()));
+        let recorded = unidentified.is_recorded(&gateway.store, &self.origin);
+        let Unidentified { refusal, token, .. } = unidentified;
         if !recorded {
             return self.response(&refusal);
         }

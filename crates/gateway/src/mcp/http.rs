@@ -162,10 +162,9 @@ impl Inbound {
 
 /// Records and answers a request of someone we could not identify.
 async fn unauthenticated(gateway: &Gateway, mount: &Mount, unidentified: Unidentified, origin: &RequestOrigin) -> Response {
-    let Unidentified { refusal, token } = unidentified;
+    let recorded = unidentified.is_recorded(&gateway.store, origin);
+    let Unidentified { refusal, token, .. } = unidentified;
     let now = gateway.clock.now();
-    // A first request without a token is how every client finds the metadata; it is not an attempt at anything.
-    let recorded = refusal.code != Code::TokenMissing && (token.is_some() || gateway.may_record_anonymous(now.unix()));
     let rejection = Rejection::from(refusal);
     let mut receipt = None;
     if recorded {

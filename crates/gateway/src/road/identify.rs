@@ -5,7 +5,10 @@
 //! (revocation, quarantine) is looked at again whenever the world changed, expiry always.
 
 use crate::{
-    road::verified_token::{self, Tokens, VerifiedToken},
+    road::{
+        request_origin::RequestOrigin,
+        verified_token::{self, Tokens, VerifiedToken},
+    },
     settings::Settings,
 };
 use axum::http::{HeaderMap, header};
@@ -44,6 +47,17 @@ pub(crate) struct Unidentified {
     pub(crate) refusal: Refusal,
     /// The token, if it was genuine: then the record can name the chain.
     pub(crate) token: Option<Arc<VerifiedToken>>,
+    /// The caller proved that it holds the token's key; it may not act nevertheless.
+    pub(crate) proven: bool,
+}
+
+impl Unidentified {
+    /// Whether the refusal has a record of its own. Refusals of callers that proved nothing are counted once they become many,
+    /// and a first request without a token is how every client finds the metadata: it is not an attempt at anything.
+    pub(crate) fn is_recorded(&self, store: &Store, origin: &RequestOrigin) -> bool {
+        let code = self.refusal.code;
+        code != Code::TokenMissing && (self.proven || store.records_unproven(origin.endpoint.action, code, origin.peer))
+    }
 }
 
 impl Caller {
@@ -115,7 +129,7 @@ impl Gatekeeper {
         let digest = access::digest(credential.token);
         let (token, remembered) =
             self.token(credential.token, &digest, arrival.server, settings, now).map_err(Unidentified::nobody)?;
-        let known = |refusal: Refusal| Unidentified { refusal, token: Some(Arc::clone(&token)) };
+        let known = |refusal: Refusal| Unidentified { refusal, token: Some(Arc::clone(&token)), proven: false };
         let proof = self.proof(arrival, &credential, &token, settings, now).map_err(known)?;
         self.refused.look(&proof, now).map_err(known)?;
         let current = token.current(Principals::new(&settings.issuer, &snapshot)).map_err(|refusal| {
@@ -124,7 +138,7 @@ impl Gatekeeper {
             // Used up is its proof nevertheless: the request must not be sent again once the caller may act. When there is no room
             // left, this cannot be promised; the request is refused in any case.
             let _ = self.refused.remember(&proof, now);
-            known(refusal)
+            Unidentified { proven: true, ..known(refusal) }
         })?;
         self.replay.remember(&proof, now).map_err(known)?;
         if !remembered {
@@ -212,7 +226,7 @@ impl Gatekeeper {
 
 impl Unidentified {
     fn nobody(refusal: Refusal) -> Self {
-        Self { refusal, token: None }
+        Self { refusal, token: None, proven: false }
     }
 }
 

@@ -19,7 +19,7 @@ use remit_helpdesk::Desk;
 use remit_ledger::{note::SigningKey, record::RecordType};
 use remit_model::{Human, HumanStatus, Server};
 use remit_policy::{Bundle, Live};
-use remit_store::{Batch, Change, Config as StoreConfig, Quota, Secret, Store, Witnessing};
+use remit_store::{Batch, Change, Config as StoreConfig, Secret, Store, Witnessing};
 use remit_token::dpop::{self, Nonces};
 use serde_json::{Value, json};
 use std::{
@@ -183,7 +183,6 @@ fn mount(
         servers: servers.to_vec(),
         admin_digest: Console::digest(admin),
         ledger_dir: store.ledger_dir().to_owned(),
-        anonymous: Quota::per_second(remit_console::ANONYMOUS_RECORDS),
         gathered: remit_console::Gathered::default(),
         earlier_keys: OnceLock::new(),
     });

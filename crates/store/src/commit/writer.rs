@@ -15,6 +15,7 @@ use crate::{
     batch::{Applied, ApplyError, Batch, Necessity},
     config::StoreError,
     db::error::DbError,
+    unproven::Summary,
 };
 use remit_model::time::{ClockStatus, Moment};
 use std::{sync::Arc, time::Duration};
@@ -29,12 +30,14 @@ pub(crate) struct Writer {
     pub(crate) group: GroupCommit,
     outages: OutageRecords,
     heartbeat: Heartbeat,
+    /// Counted refusals whose record is not durable yet.
+    summary: Option<Summary>,
 }
 
 impl Writer {
     pub(crate) fn new(group: GroupCommit, heartbeat: Duration) -> Self {
         let heartbeat = Heartbeat::new(heartbeat, group.sealing.clock.now().mono_ns);
-        Self { group, outages: OutageRecords::default(), heartbeat }
+        Self { group, outages: OutageRecords::default(), heartbeat, summary: None }
     }
 
     pub(crate) fn run(mut self, mut queue: mpsc::Receiver<Command>) {
@@ -49,6 +52,7 @@ impl Writer {
                 Command::Apply(batch, answer) => self.gather(&mut queue, batch, answer),
                 Command::Stop(batch, answer) => {
                     stopped = true;
+                    self.summarise_rest();
                     self.close_sessions(Left::Stop);
                     let _ = answer.send(self.single(batch));
                     None
@@ -77,6 +81,20 @@ impl Writer {
             let sessions = batch.records.len();
             if let Err(error) = self.single(batch) {
                 tracing::error!(%error, sessions, "sessions that were open could not be closed in the ledger");
+            }
+        }
+    }
+
+    /// Records the refusals that were only counted, whether or not it is time: the process ends.
+    fn summarise_rest(&mut self) {
+        // One may be left over from a commit that failed.
+        for _ in 0..2 {
+            self.summary = self.summary.take().or_else(|| self.group.handles.unproven.all());
+            let Some(refusals) = self.summary.as_ref().map(Summary::count) else { return };
+            self.commit(Vec::new());
+            if self.summary.is_some() {
+                tracing::error!(refusals, "refusals of callers that proved nothing could not be recorded");
+                return;
             }
         }
     }
@@ -147,6 +165,7 @@ impl Writer {
         answers.extend(self.settle(&drained, &batches));
         if noticed && answers.remove(0).is_ok() {
             self.outages.recorded(self.group.sealing.clock.steps());
+            self.summary = None;
         }
         let acts = batches.iter().rev().zip(answers.iter().rev()).filter(|(batch, _)| batch.necessity == Necessity::Act);
         for (_, answer) in acts {
@@ -191,7 +210,7 @@ impl Writer {
         }
     }
 
-    /// What is to be recorded of outages and of the clock, if anything.
+    /// What is to be recorded of outages, of the clock and of refusals that were counted, if anything.
     fn notices(&mut self) -> Option<Batch> {
         let (now, steps): (Moment, _) = (self.group.sealing.clock.now(), self.group.sealing.clock.steps());
         let conditions = &self.group.handles.conditions;
@@ -202,7 +221,13 @@ impl Writer {
             self.outages.observe(code, outage, conditions.take_refused(code), &now);
         }
         let tenant = self.group.state.snapshot.tenant();
-        let drafts = self.outages.drafts(tenant, steps);
+        let mut drafts = self.outages.drafts(tenant, steps);
+        if self.summary.is_none() {
+            self.summary = self.group.handles.unproven.due(&now);
+        }
+        // It holds addresses, which need the keys of side values: that these are gone must be recorded nevertheless.
+        let keys = !outages.iter().any(|outage| matches!(outage, Outage::SideStore(_)));
+        drafts.extend(self.summary.as_ref().filter(|_| keys).map(|summary| summary.record(tenant)));
         (!drafts.is_empty()).then(|| drafts.into_iter().fold(Batch::new(tenant.clone()).note(), Batch::record))
     }
 

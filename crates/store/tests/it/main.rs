@@ -11,3 +11,4 @@ mod publication;
 mod rows;
 mod rules;
 mod sessions;
+mod unproven;
