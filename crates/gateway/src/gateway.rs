@@ -21,10 +21,16 @@ use std::{
     sync::{Arc, Weak},
     time::Duration,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
 
 /// How often idle sessions and links are looked for.
 const SWEEP: Duration = Duration::from_secs(30);
+
+/// How long a stop waits for the last requests of sessions, which nobody waits for any more.
+const SESSIONS_WAIT: Duration = Duration::from_secs(2);
 
 /// How long a stop waits for stdio servers to end: each of the three steps, and some room.
 const CLOSE_WAIT: Duration = Duration::from_secs(6);
@@ -59,7 +65,10 @@ pub struct Gateway {
     pub(crate) mounts: HashMap<String, Arc<Mount>>,
     /// Every stdio server's processes.
     groups: ProcessGroups,
-    pub(crate) closing: mpsc::UnboundedSender<SessionEnd>,
+    /// The queue of ends to be recorded. Each open session has a place in it, and there is one more for a flush.
+    pub(crate) closing: mpsc::Sender<SessionEnd>,
+    /// Turns true when the process begins to stop: open streams end.
+    stopping: watch::Sender<bool>,
 }
 
 impl Gateway {
@@ -71,10 +80,12 @@ impl Gateway {
         let groups = ProcessGroups::new(settings.guard.clone());
         let mount = |route: Route| (route.server.id.to_string(), Arc::new(Mount::new(route, &settings, &groups)));
         let mounts = routes.into_iter().map(mount).collect();
-        let (closing, ended) = mpsc::unbounded_channel();
+        // Sessions whose last request still runs have left the map; they keep their places.
+        let (closing, ended) = mpsc::channel(settings.sessions.saturating_mul(2).max(1));
         tokio::spawn(Self::record_ends(store.clone(), settings.tenant.clone(), ended));
         let gateway = Arc::new(Self {
             closing,
+            stopping: watch::Sender::new(false),
             gatekeeper: Gatekeeper::new(keys, nonces, &settings, &store),
             sessions: Sessions::new(settings.sessions, nanos(settings.session_idle)),
             request_state: RequestState::new(&entropy.bytes()),
@@ -92,7 +103,7 @@ impl Gateway {
     }
 
     /// Records how sessions ended, in the order in which they did.
-    async fn record_ends(store: Store, tenant: TenantId, mut ended: mpsc::UnboundedReceiver<SessionEnd>) {
+    async fn record_ends(store: Store, tenant: TenantId, mut ended: mpsc::Receiver<SessionEnd>) {
         while let Some(last) = ended.recv().await {
             match last {
                 SessionEnd::Record(draft) => {
@@ -105,14 +116,37 @@ impl Gateway {
         }
     }
 
-    /// Ends all sessions and waits until that is recorded; for a stop, once no request runs any more.
+    /// Ends open streams, now and from now on; the first step of a stop. What belongs to a call goes on.
+    pub fn end_streams(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Resolves when the process begins to stop.
+    pub(crate) fn stopping(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut stopping = self.stopping.subscribe();
+        async move {
+            // Without a gateway there is nothing to stream from either.
+            let _ = stopping.wait_for(|stopping| *stopping).await;
+        }
+    }
+
+    /// Ends all sessions and waits until that is recorded; for a stop, once no request is waited for any more.
     pub async fn close(&self) {
+        self.end_streams();
         for session in self.sessions.close_all("stop") {
             self.forget(&session, "stop");
         }
-        let (done, flushed) = oneshot::channel();
-        if self.closing.send(SessionEnd::Flush(done)).is_ok() {
-            let _ = flushed.await;
+        // A session ends with its last request; all places are free when the end of every one is on its way.
+        let places = self.closing.max_capacity();
+        if let Ok(Ok(mut places)) = timeout(SESSIONS_WAIT, self.closing.reserve_many(places)).await {
+            let (done, flushed) = oneshot::channel();
+            if let Some(place) = places.next() {
+                place.send(SessionEnd::Flush(done));
+                let _ = flushed.await;
+            }
+        } else {
+            let sessions = places.saturating_sub(self.closing.capacity());
+            tracing::warn!(sessions, "sessions still have requests under way; their ends are recorded without those");
         }
         self.suspended.clear();
         for mount in self.mounts.values() {

@@ -109,10 +109,15 @@ impl Running {
         self.child.wait().unwrap();
     }
 
-    /// Sends a signal by its name.
-    fn signal(&self, name: &str) {
+    /// Sends a signal, by its name without `SIG`.
+    pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
+    }
+
+    /// Whether the program ended well, once it ended.
+    pub(crate) fn ended(&mut self) -> Option<bool> {
+        self.child.try_wait().unwrap().map(|status| status.success())
     }
 
     /// SIGTERM, after which the program must end well.
@@ -316,6 +321,20 @@ impl Remit {
     /// SIGHUP reads the configuration again.
     pub(crate) fn hangup(&self) {
         self.server.signal("HUP");
+    }
+
+    /// Sends a signal, by its name without `SIG`.
+    pub(crate) fn signal(&self, name: &str) {
+        self.server.signal(name);
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.server.child.id()
+    }
+
+    /// Whether the server ended well, once it ended.
+    pub(crate) fn ended(&mut self) -> Option<bool> {
+        self.server.ended()
     }
 
     /// SIGTERM closes the ledger cleanly.

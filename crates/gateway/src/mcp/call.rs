@@ -34,7 +34,11 @@ use crate::{
 use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use remit_ledger::record::{Draft, EffectConfirmed, OutcomeStatus, RecordType};
-use remit_model::{mask::Shown, refusal::Refusal, time::Moment};
+use remit_model::{
+    mask::Shown,
+    refusal::{Code, Refusal},
+    time::Moment,
+};
 use remit_store::Receipt;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -261,6 +265,9 @@ pub(crate) async fn open_session(gateway: &Gateway, call: &McpCall, session: &Se
     if let Some(outage) = gateway.store.outage().filter(|_| !call.mount.reads_in_outage) {
         return Err(gateway.store.refuse(&outage));
     }
+    let Ok(place) = gateway.closing.clone().try_reserve_owned() else {
+        return Err(Refusal::new(Code::RateLimited, "too many sessions are open; try again later"));
+    };
     let mut record = mcp_record::open(gateway, call, &gateway.clock.now());
     record.session(&session.id);
     let opening = record.opening().outcome(OutcomeStatus::Success, EffectConfirmed::None);
@@ -269,6 +276,6 @@ pub(crate) async fn open_session(gateway: &Gateway, call: &McpCall, session: &Se
     if let Some(receipt) = commit(&gateway.store, &gateway.settings.tenant, opening).await? {
         closing.caused_by.push(receipt.record_id);
     }
-    session.opened(closing, gateway.closing.clone());
+    session.opened(closing, place);
     Ok(())
 }

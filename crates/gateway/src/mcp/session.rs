@@ -61,7 +61,8 @@ struct Running {
 struct CloseRecord {
     draft: Draft,
     why: &'static str,
-    to: mpsc::UnboundedSender<SessionEnd>,
+    /// The session's place in the queue of ends: whenever it ends, there is room.
+    to: mpsc::OwnedPermit<SessionEnd>,
 }
 
 impl fmt::Debug for CloseRecord {
@@ -79,7 +80,7 @@ pub(crate) enum SessionEnd {
 
 impl Session {
     /// The session is open on record: `draft` is what will be recorded of its end, once no request of it runs any more.
-    pub(crate) fn opened(&self, draft: Draft, to: mpsc::UnboundedSender<SessionEnd>) {
+    pub(crate) fn opened(&self, draft: Draft, to: mpsc::OwnedPermit<SessionEnd>) {
         *lock(&self.closing) = Some(CloseRecord { draft, why: "idle", to });
     }
 
@@ -140,7 +141,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         if let Some(closing) = lock(&self.closing).take() {
             let draft = closing.draft.ext("closed", json!({"why": closing.why}));
-            let _ = closing.to.send(SessionEnd::Record(Box::new(draft)));
+            drop(closing.to.send(SessionEnd::Record(Box::new(draft))));
         }
     }
 }

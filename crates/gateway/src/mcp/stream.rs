@@ -20,7 +20,7 @@ use crate::{
 };
 use remit_model::{Grant, call::Call, mask::Shown, time::UnixTime};
 use serde_json::{Map, Value, json};
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 
 /// `subscriptions/listen`: authorised before, recorded before it begins, and open until someone ends it.
@@ -112,7 +112,7 @@ impl Source {
     }
 }
 
-/// Streams messages until the upstream ends, the client leaves, the token expires or its standing is lost.
+/// Streams messages until the upstream ends, the client leaves, the process stops, the token expires or its standing is lost.
 pub(crate) async fn stream(
     gateway: &Gateway,
     call: &McpCall,
@@ -127,6 +127,7 @@ pub(crate) async fn stream(
     tick.reset();
     let mut unspoken = Duration::ZERO;
     let end = last_end(call);
+    let mut stopping = pin!(gateway.stopping());
     loop {
         tokio::select! {
             message = source.next() => {
@@ -137,6 +138,7 @@ pub(crate) async fn stream(
                 reply.event(&value).await.map_err(|_| Rejection::Gone)?;
             }
             () = reply.gone() => return Err(Rejection::Gone),
+            () = &mut stopping => break,
             _ = tick.tick() => {
                 identify::recheck(&call.caller, settings, &gateway.store.snapshot())?;
                 unspoken += settings.recheck;

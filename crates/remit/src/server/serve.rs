@@ -2,13 +2,13 @@
 
 use super::{config_reload::ConfigReload, header_files, listener, reload, wire};
 use crate::{config::Loaded, stdout};
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use remit_clock::Ambient;
 use serde_json::json;
 use std::{path::PathBuf, sync::Arc};
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
 
@@ -31,17 +31,21 @@ where
     let header_files = std::mem::take(&mut running.header_files);
     let following = tokio::spawn(header_files::watch(header_files, running.store.clone()));
     let reloading = tokio::spawn(ConfigReload::new(loaded, running.store.clone(), set_log).watch(hangup));
-    let asked = asked_to_stop()?;
+    let mut signals = StopSignals::catch()?;
     stdout::announce(&ready(loaded, &running.vkey, json));
-    asked.await;
-    tracing::info!("stopping: finishing what is begun");
+    signals.next().await;
+    tracing::info!("stopping: finishing what is begun; another signal ends the process at once");
+    running.end_streams();
     let _ = stop.send(true);
     for task in [watching, following, reloading] {
         task.abort();
     }
-    serving.await.context("the listener failed")?;
-    running.close().await.context("the ledger could not be closed cleanly")?;
-    Ok(())
+    signals
+        .or_another(async {
+            serving.await.context("the listener failed")?;
+            running.close().await.context("the ledger could not be closed cleanly")
+        })
+        .await
 }
 
 /// Keeps the policies in force fresh.
@@ -57,16 +61,40 @@ pub(crate) fn watch_policies(running: &wire::Running, ambient: &Ambient) -> impl
     }
 }
 
-/// Waits for SIGTERM or SIGINT. Both are caught from the call on, so call it before saying that the server is ready.
-pub(crate) fn asked_to_stop() -> Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
+/// SIGTERM and SIGINT.
+pub(crate) struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// Catches both from now on, so call it before saying that the server is ready.
+    ///
+    /// # Errors
+    /// The system refuses to hand signals over.
+    pub(crate) fn catch() -> Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for either.
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
-    })
+    }
+
+    /// Finishes the work of a stop, unless another signal comes first.
+    ///
+    /// # Errors
+    /// Those of the work; also when another signal came. CRASH: the process then ends as by SIGKILL, and the next start
+    /// recovers what was committed.
+    pub(crate) async fn or_another(mut self, finish: impl Future<Output = Result<()>>) -> Result<()> {
+        tokio::select! {
+            finished = finish => finished,
+            () = self.next() => bail!("another signal came: ended at once"),
+        }
+    }
 }
 
 /// The one line that says the server is up, with its URLs.

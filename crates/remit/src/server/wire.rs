@@ -52,6 +52,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// The first step of a stop: streams end, so that nothing keeps the listener from draining but calls.
+    pub(crate) fn end_streams(&self) {
+        self.gateway.end_streams();
+    }
+
     /// Ends what is open and closes the ledger; for when no request runs any more.
     pub(crate) async fn close(&self) -> Result<(), remit_store::StoreError> {
         self.gateway.close().await;

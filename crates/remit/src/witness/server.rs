@@ -20,20 +20,17 @@ use remit_ledger::{
     note::VerifyingKey,
     witness::{REQUEST_LIMIT, Refused, Request, SIZE_TYPE},
 };
+use remit_model::{Code, bounds::body_refusal};
 use serde_json::json;
 use std::{
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
-
-/// A client gets this long to send its request.
-const BODY_WAIT: Duration = Duration::from_secs(10);
 
 /// A witness of one or more logs.
 #[derive(Debug, Args)]
@@ -74,6 +71,7 @@ pub(crate) async fn run(args: &Witness, ambient: &Ambient) -> Result<()> {
         .route("/{origin}/checkpoint", get(checkpoint))
         .with_state(desk);
     let (stop, stopped) = watch::channel(false);
+    let mut signals = serve::StopSignals::catch()?;
     let serving = tokio::spawn(listener::serve(listener, router, stopped));
     if args.json {
         stdout::announce(&json!({"ready": true, "vkey": vkey, "url": url}).to_string());
@@ -82,17 +80,17 @@ pub(crate) async fn run(args: &Witness, ambient: &Ambient) -> Result<()> {
     }
     // There is nothing to reload; a closed terminal ends no witness.
     let _hangup = signal(SignalKind::hangup())?;
-    serve::asked_to_stop()?.await;
+    signals.next().await;
     let _ = stop.send(true);
-    serving.await.context("the listener failed")
+    signals.or_another(async { serving.await.context("the listener failed") }).await
 }
 
 /// SPEC: LG-20, LG-21.
 async fn add_checkpoint(State(desk): State<Arc<Desk>>, body: Body) -> Response {
-    let body = match tokio::time::timeout(BODY_WAIT, to_bytes(body, REQUEST_LIMIT)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(_)) => return (StatusCode::PAYLOAD_TOO_LARGE, "the request is too long\n").into_response(),
-        Err(_) => return (StatusCode::REQUEST_TIMEOUT, "the request took too long\n").into_response(),
+    let body = match to_bytes(body, REQUEST_LIMIT).await {
+        Ok(body) => body,
+        // The listener bounds how long a body may take.
+        Err(error) => return unread(&error),
     };
     let request = match Request::parse(&body) {
         Ok(request) => request,
@@ -116,6 +114,16 @@ async fn add_checkpoint(State(desk): State<Arc<Desk>>, body: Body) -> Response {
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
+}
+
+fn unread(error: &axum::Error) -> Response {
+    let refusal = body_refusal(error, REQUEST_LIMIT);
+    let status = match refusal.code {
+        Code::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::RateLimited => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::REQUEST_TIMEOUT,
+    };
+    (status, format!("{}\n", refusal.reason)).into_response()
 }
 
 fn answer(refused: &Refused) -> Response {
