@@ -209,7 +209,9 @@ fn configuration(ports: Ports) -> String {
     format!(
         "server:\n  listen: 127.0.0.1:{server}\n  public_url: http://127.0.0.1:{server}\n\
          identity_providers:\n  - type: local\n    accounts:\n      - name: alice\n        password_hash_file: keys/alice.argon2\n\
-         agents:\n  access_token_lifetime: 3600\n  chain_depth: {HOPS}\nauthzen:\n  enabled: true\n\
+         agents:\n  access_token_lifetime: 3600\n  chain_depth: {HOPS}\n\
+           \x20 rate_limits: {{ tokens: {{ per_second: 1000000 }}, calls: {{ per_second: 1000000 }} }}\n\
+         authzen:\n  enabled: true\n\
          mcp_servers:\n  bench:\n    url: http://127.0.0.1:{upstream}/mcp\n    tools:\n{tools}\n\
          policies:\n  dir: policies\nobserve:\n  log: warn\n"
     )

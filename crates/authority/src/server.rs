@@ -6,7 +6,7 @@ use crate::{
 };
 use remit_clock::{Clock, Entropy};
 use remit_decide::Pinned;
-use remit_model::{Refusal, TenantId, UnixTime};
+use remit_model::{Rate, RateLimits, Refusal, TenantId, UnixTime};
 use remit_store::Store;
 use remit_token::{
     KeySet, PrivateKey, PublicKey, Skew, Verified,
@@ -92,6 +92,8 @@ pub struct Settings {
     pub login_window: i64,
     /// Wrong redemptions of one code before it is dead. SPEC: N-AC-02
     pub code_attempts: u32,
+    /// Requests of one client. SPEC: TK-11
+    pub rate: Rate,
 }
 
 impl Default for Settings {
@@ -111,6 +113,7 @@ impl Default for Settings {
             login_attempts: 5,
             login_window: 900,
             code_attempts: 5,
+            rate: Rate::UNLIMITED,
         }
     }
 }
@@ -133,6 +136,7 @@ pub struct Server {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) seal: Seal,
     pub(crate) throttle: Throttle,
+    rates: RateLimits,
     pub(crate) passwords: password::Passwords,
     pub(crate) nonces: Arc<dpop::Nonces>,
     pub(crate) replays: dpop::ReplaySet,
@@ -164,6 +168,7 @@ impl Server {
             sessions,
             seal: Seal::new(store.keyed_hash("sign-in pages", b"v1")),
             throttle: Throttle::default(),
+            rates: RateLimits::new(settings.rate),
             pinned: Pinned::default(),
             store,
             policy,
@@ -195,6 +200,14 @@ impl Server {
             self.tokens.remove(&token);
         }
         Ok(token)
+    }
+
+    /// Counts a request of this client. SPEC: TK-11
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub(crate) fn count_request(&self, client: &str) -> Result<(), Refusal> {
+        self.rates.take(client, self.clock.now().mono_ns).map_err(|over| over.refusal())
     }
 
     pub(crate) fn now(&self) -> UnixTime {

@@ -12,7 +12,7 @@ use crate::{
     settings::{Route, Settings},
 };
 use remit_clock::{Clock, Entropy};
-use remit_model::TenantId;
+use remit_model::{RateLimits, Refusal, TenantId};
 use remit_policy::Live;
 use remit_store::{Batch, Store};
 use remit_token::{KeySet, dpop::Nonces};
@@ -59,6 +59,7 @@ pub struct Gateway {
     pub(crate) entropy: Entropy,
     pub(crate) settings: Arc<Settings>,
     pub(crate) gatekeeper: Gatekeeper,
+    rates: RateLimits,
     pub(crate) sessions: Sessions,
     pub(crate) request_state: RequestState,
     pub(crate) suspended: SuspendedCalls,
@@ -86,6 +87,7 @@ impl Gateway {
         let gateway = Arc::new(Self {
             closing,
             stopping: watch::Sender::new(false),
+            rates: RateLimits::new(settings.rate),
             gatekeeper: Gatekeeper::new(keys, nonces, &settings, &store),
             sessions: Sessions::new(settings.sessions, nanos(settings.session_idle)),
             request_state: RequestState::new(&entropy.bytes()),
@@ -155,6 +157,14 @@ impl Gateway {
         if !self.groups.all_ended(CLOSE_WAIT).await {
             tracing::warn!(running = self.groups.running(), "stdio servers were still ending; the guard ends them");
         }
+    }
+
+    /// Counts a request of this client. SPEC: MG-21
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub(crate) fn count_request(&self, client: &str) -> Result<(), Refusal> {
+        self.rates.take(client, self.clock.now().mono_ns).map_err(|over| over.refusal())
     }
 
     /// How many verified tokens are remembered now.

@@ -3,7 +3,7 @@
 use crate::authzen::point::Authzen;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use remit_ledger::record::Retention;
-use remit_model::{Server, TenantId};
+use remit_model::{Rate, Server, TenantId};
 use std::{
     collections::BTreeMap,
     fmt,
@@ -52,6 +52,8 @@ pub struct Settings {
     pub capture_timeout: Duration,
     /// Silence after which a waiting stream sends a comment so that intermediaries keep it open.
     pub keep_alive: Duration,
+    /// Requests of one client. MG-21.
+    pub rate: Rate,
     /// Answer denials with HTTP 403 and an `insufficient_scope` challenge instead of a JSON-RPC error under HTTP 200.
     pub denials_as_http: bool,
     /// Refuse mutations when the clock's state is unknown (record.md §1.5).
@@ -89,6 +91,7 @@ impl Settings {
             recheck: Duration::from_millis(500),
             capture_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(15),
+            rate: Rate::UNLIMITED,
             denials_as_http: false,
             clock_required: false,
             guard: None,

@@ -213,6 +213,14 @@ pub const UNPROVEN_KINDS: Bound = Bound::new(
     "nothing",
 );
 
+pub const RATE_CLIENTS: Bound = Bound::new(
+    "rate_limits.clients",
+    16_384,
+    Unit::Count,
+    "Clients whose requests are counted for `agents.rate_limits`, at each kind of endpoint; beyond it, the quarter that is nearest to a full burst starts afresh",
+    "nothing",
+);
+
 /// Every bound, in the order of the documentation.
 pub const ALL: &[Bound] = &[
     CONNECTIONS,
@@ -236,6 +244,7 @@ pub const ALL: &[Bound] = &[
     UNPROVEN_EVERY,
     UNPROVEN_SUMMARY,
     UNPROVEN_KINDS,
+    RATE_CLIENTS,
 ];
 
 /// These bounds as a table for `docs/bounds.md`.

@@ -35,6 +35,7 @@ pub mod fields;
 pub mod id;
 pub mod json;
 pub mod mask;
+pub mod rate_limit;
 pub mod refusal;
 pub mod resource;
 pub mod time;
@@ -45,6 +46,7 @@ pub use authority::{ActionSet, Authority, Clauses, Grant, Part, Permit, Sentence
 pub use call::Call;
 pub use chain::{Chain, EdgeProof, Hop};
 pub use id::{AgentId, Principal, PrincipalKind, ServerId, TenantId};
+pub use rate_limit::{OverLimit, Rate, RateLimits};
 pub use refusal::{Code, Fault, Refusal};
 pub use resource::{Named, Server, SubjectRule, ToolClass, ToolRule};
 pub use time::{ClockStatus, Moment, TimeSource, UnixTime};

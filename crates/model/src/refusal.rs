@@ -327,12 +327,14 @@ impl Serialize for Code {
 pub struct Refusal {
     pub code: Code,
     pub reason: String,
+    /// After how many seconds it is worth trying again, where that is known.
+    pub retry_after_s: Option<u32>,
 }
 
 impl Refusal {
     /// A refusal with its stable code and a reason that a person can act on.
     pub fn new(code: Code, reason: impl Into<String>) -> Self {
-        Self { code, reason: reason.into() }
+        Self { code, reason: reason.into(), retry_after_s: None }
     }
 }
 

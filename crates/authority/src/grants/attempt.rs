@@ -13,7 +13,7 @@ use remit_ledger::record::{Auth, AuthMethod};
 use remit_model::{AgentId, Code, Principal, Refusal, UnixTime};
 use remit_store::{JtiKind, Snapshot};
 use remit_token::dpop::Proof;
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 /// One request on its way to a token or a refusal.
 #[derive(Clone, Debug)]
@@ -77,17 +77,26 @@ pub(crate) fn enter(
             return (Attempt { caller, ..attempt }, Err(refusal));
         }
     };
+    let caller = Caller::client(&server.issuer, &client);
+    if let Err(refusal) = server.count_request(&counted_as(&client, attempt.origin.peer)) {
+        // Nothing is used up: the client may send the same assertion again once it has waited.
+        return (attempt.by(caller), Err(refusal));
+    }
     let assertion = client.assertion.as_ref().map(|assertion| Once {
         kind: JtiKind::ClientAssertion,
         key: format!("{} {}", assertion.client_id(), assertion.jti()),
         until: assertion.expires().plus(server.settings.skew),
     });
-    let attempt = Attempt {
-        caller: Some(Caller::client(&server.issuer, &client)),
-        once: attempt.once.into_iter().chain(assertion).collect(),
-        ..attempt
-    };
+    let attempt = Attempt { caller: Some(caller), once: attempt.once.into_iter().chain(assertion).collect(), ..attempt };
     (attempt, Ok(Entered { form, snapshot, client }))
+}
+
+/// Whose limit a request counts against. Anyone can name a client that has no key, so its limit is one for each address.
+fn counted_as(client: &Client, peer: Option<IpAddr>) -> String {
+    match (&client.assertion, peer) {
+        (None, Some(peer)) => format!("{} {peer}", client.id()),
+        _ => client.id(),
+    }
 }
 
 impl Attempt {
@@ -97,7 +106,7 @@ impl Attempt {
 
     /// Whether a refusal of this attempt, which proved nothing, may have a record of its own; otherwise it is counted.
     pub(crate) fn may_record(&self, server: &Server, code: Code) -> bool {
-        server.store.records_unproven(self.at.action(), code, self.origin.peer())
+        server.store.records_refusal(self.at.action(), code, self.origin.peer)
     }
 
     pub(crate) fn by(self, caller: Caller) -> Self {

@@ -171,7 +171,7 @@ pub(crate) fn reply(refusal: &Refusal, at: At, record: Option<&str>) -> Response
             headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
         }
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(refusal.retry_after_s.unwrap_or(5)));
         }
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if at == At::UserInfo => {
             let challenge = format!("DPoP error=\"{error}\", algs=\"{}\"", Algorithm::ACCEPTED.join(" "));

@@ -68,6 +68,7 @@ async fn present(server: &Server, parts: &Parts, now: UnixTime) -> Result<Shown,
     let proof = proof::proof(server, &parts.headers, request, Some(token.digest()), bound_to, now)?;
     // The token counts, everyone in its chain may act, and the proof is made with its key.
     server.replays.remember(&proof, now)?;
+    server.count_request(token.actor())?;
     let chain = server.store.token(&token.jti).await.map_err(Fault::new)?.map(|stored| stored.chain.clone());
     let holder = Principal::local(&server.issuer, token.actor());
     let facts = Facts { chain, ..Facts::default() };

@@ -13,6 +13,7 @@ mod labels;
 mod limits;
 mod metadata;
 mod property;
+mod rate_limits;
 mod remembered;
 mod scopes;
 mod standing;

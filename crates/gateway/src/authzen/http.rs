@@ -127,7 +127,8 @@ impl Desk<'_> {
         let url = format!("{}{}", gateway.settings.issuer, self.route);
         let arrival = IncomingRequest { method: method.as_str(), headers: self.headers, url: &url, server: &self.point.server };
         let now = gateway.clock.now();
-        match gateway.gatekeeper.identify(&arrival, &gateway.settings, &gateway.store, now.unix()) {
+        let identified = gateway.gatekeeper.identify(&arrival, &gateway.settings, &gateway.store, now.unix());
+        match identified.and_then(|caller| caller.within_limit(|client| gateway.count_request(client))) {
             Ok(caller) => Ok(caller),
             Err(unidentified) => Err(self.unauthenticated(unidentified).await),
         }
@@ -303,6 +304,9 @@ impl Desk<'_> {
         }
         if status == StatusCode::FORBIDDEN && refusal.code != Code::OriginNotAllowed && self.gateway.settings.denials_as_http {
             response.headers_mut().extend(challenge.insufficient_scope());
+        }
+        if let Some(seconds) = refusal.retry_after_s {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if status == StatusCode::METHOD_NOT_ALLOWED {
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));

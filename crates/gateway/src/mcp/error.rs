@@ -70,8 +70,8 @@ pub(crate) fn refuse(rejection: &Rejection, context: &Context<'_>) -> Refused {
         status = StatusCode::FORBIDDEN;
         headers = context.challenge.insufficient_scope();
     }
-    if let Rejection::Busy(Some(seconds)) = rejection {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
+    if let Some(seconds) = refusal.retry_after_s {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     if refusal.code == Code::MethodNotAllowed {
         headers.insert(header::ALLOW, HeaderValue::from_static("POST, GET, DELETE"));

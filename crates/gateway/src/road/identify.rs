@@ -52,11 +52,16 @@ pub(crate) struct Unidentified {
 }
 
 impl Unidentified {
-    /// Whether the refusal has a record of its own. Refusals of callers that proved nothing are counted once they become many,
+    /// A caller that proved who it is, and asks more often than it may.
+    pub(crate) fn over_limit(caller: Caller, refusal: Refusal) -> Self {
+        Self { refusal, token: Some(caller.token), proven: false }
+    }
+
+    /// Whether the refusal has a record of its own. Those that a caller can repeat at will are counted once they become many,
     /// and a first request without a token is how every client finds the metadata: it is not an attempt at anything.
     pub(crate) fn is_recorded(&self, store: &Store, origin: &RequestOrigin) -> bool {
         let code = self.refusal.code;
-        code != Code::TokenMissing && (self.proven || store.records_unproven(origin.endpoint.action, code, origin.peer))
+        code != Code::TokenMissing && (self.proven || store.records_refusal(origin.endpoint.action, code, origin.peer))
     }
 }
 
@@ -64,6 +69,14 @@ impl Caller {
     /// The acting party: the last agent of the chain, or the subject itself.
     pub(crate) fn holder(&self) -> &str {
         self.token.actor()
+    }
+
+    /// The caller, unless it asks more often than it may. SPEC: MG-21
+    pub(crate) fn within_limit(self, count: impl FnOnce(&str) -> Result<(), Refusal>) -> Result<Self, Unidentified> {
+        match count(self.holder()) {
+            Ok(()) => Ok(self),
+            Err(refusal) => Err(Unidentified::over_limit(self, refusal)),
+        }
     }
 
     /// Looks again at what time and the world made of the caller, after something from outside was waited for.

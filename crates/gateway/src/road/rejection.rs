@@ -50,7 +50,8 @@ impl Rejection {
             Self::Timeout => Refusal::new(Code::UpstreamUnavailable, "the upstream did not answer in time"),
             Self::Busy(after) => {
                 let when = after.map_or_else(|| "later".to_owned(), |seconds| format!("in {seconds} s"));
-                Refusal::new(Code::RateLimited, format!("the upstream server is busy; try again {when}"))
+                let refusal = Refusal::new(Code::RateLimited, format!("the upstream server is busy; try again {when}"));
+                Refusal { retry_after_s: *after, ..refusal }
             }
             Self::Gone => Refusal::new(Code::UpstreamUnavailable, "the request was cancelled"),
         }

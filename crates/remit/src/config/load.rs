@@ -235,6 +235,13 @@ impl Check<'_> {
                 "agents.access_token_lifetime: must be 60 to 3600 seconds".into(),
             );
         }
+        let limits = &config.agents.rate_limits;
+        for (name, limit) in [("tokens", &limits.tokens), ("calls", &limits.calls)] {
+            if limit.burst == 0 {
+                let problem = format!("agents.rate_limits.{name}.burst: must be at least 1; `per_second: 0` sets no limit");
+                self.complain(line("agents", "rate_limits"), problem);
+            }
+        }
         if !(1..=8).contains(&config.agents.chain_depth) {
             self.complain(line("agents", "chain_depth"), "agents.chain_depth: must be 1 to 8".into());
         }

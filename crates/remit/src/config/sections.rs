@@ -6,7 +6,7 @@ use super::{
     witnesses::WitnessesSection,
 };
 use remit_ledger::record::Retention;
-use remit_model::{ToolClass, ToolRule};
+use remit_model::{Rate, ToolClass, ToolRule};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::{collections::BTreeMap, num::NonZeroU16, path::PathBuf};
@@ -214,11 +214,51 @@ pub(crate) struct AgentsSection {
     pub(crate) require_dpop_nonce: bool,
     /// Days until a delegation through sign-in ends for good, however often it is refreshed.
     pub(crate) delegation_days: u16,
+    /// How often one client may ask.
+    pub(crate) rate_limits: RateLimitsSection,
 }
 
 impl Default for AgentsSection {
     fn default() -> Self {
-        Self { access_token_lifetime: 600, chain_depth: 4, require_dpop_nonce: false, delegation_days: 30 }
+        Self {
+            access_token_lifetime: 600,
+            chain_depth: 4,
+            require_dpop_nonce: false,
+            delegation_days: 30,
+            rate_limits: RateLimitsSection::default(),
+        }
+    }
+}
+
+/// How often one client may ask. A client over its limit gets 429 with `Retry-After`; others are not slowed by it.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RateLimitsSection {
+    /// Requests to the token, introspection, revocation and userinfo endpoints.
+    pub(crate) tokens: RateSection,
+    /// Requests to MCP servers and evaluations, of all servers together.
+    pub(crate) calls: RateSection,
+}
+
+/// A steady rate and what may come at once.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RateSection {
+    /// Requests per second of one client over a longer time; 0 sets no limit.
+    pub(crate) per_second: u32,
+    /// Requests of one client that may come at once, at least 1.
+    pub(crate) burst: u32,
+}
+
+impl Default for RateSection {
+    fn default() -> Self {
+        Self { per_second: 1_000, burst: 10_000 }
+    }
+}
+
+impl RateSection {
+    pub(crate) fn rate(&self) -> Rate {
+        Rate { per_second: self.per_second, burst: self.burst }
     }
 }
 

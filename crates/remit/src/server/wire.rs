@@ -165,6 +165,7 @@ fn mount(
             chain_depth: config.agents.chain_depth.into(),
             require_nonce: config.agents.require_dpop_nonce,
             consent: i64::from(config.agents.delegation_days) * 86_400,
+            rate: config.agents.rate_limits.tokens.rate(),
             ..authority::Settings::default()
         },
     });
@@ -207,6 +208,7 @@ fn gateway_settings(loaded: &Loaded, store: &Store, servers: &[Arc<Server>], rou
     settings.origins.extend(config.server.allowed_origins.iter().cloned());
     settings.nonce_required = config.agents.require_dpop_nonce;
     settings.clock_required = config.ledger.clock_required;
+    settings.rate = config.agents.rate_limits.calls.rate();
     settings.guard = guard(routes);
     let point = servers.iter().find(|server| config.authzen.enabled && server.id.as_str() == gateway::AUTHZEN);
     settings.authzen = point.map(|server| {
