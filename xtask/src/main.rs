@@ -5,6 +5,7 @@
 
 mod baseline;
 mod bench;
+mod bounds;
 mod callgrind;
 mod chaos;
 mod circles;
@@ -13,6 +14,7 @@ mod deny;
 mod docs;
 mod docs_share;
 mod flame;
+mod flood;
 mod fuzz;
 mod generated;
 mod interop;
@@ -44,6 +46,9 @@ cargo xtask CHORE
   interop   end-to-end tests with further agent frameworks, all or those named; installs what they need
   layers    no crate imports upwards, and none imports what its layer must not contain;
             no crate has more import circles between its files than the table in layers.rs says
+  bounds    everything in the server that grows with what others send has a bound in a table
+  flood     80,000 small and 20,000 large requests without a credential and 1,100 silent connections against the release
+            build, or the binary that REMIT_BIN names; --quick sends few, to the build of the tests
   sizes     no source file is longer than its budget
   words     no committed file names a machine's path or a package registry's host; no test waits for a fixed time without a
             reason, or lets go of a port before it is used; comments and pages name who acts
@@ -75,6 +80,8 @@ fn chore(words: &[&str]) -> Result<()> {
         ["setup"] => setup::all(),
         ["interop", names @ ..] => interop::run(names),
         ["layers"] => layers::check(),
+        ["bounds"] => bounds::check(),
+        ["flood", more @ ..] => flood::run(more),
         ["sizes"] => sizes::check(),
         ["words"] => words::check(),
         ["docs"] => docs::check(),

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that must hold before a change lands, cheapest first.
 
-use crate::{counts, deny, docs, docs_share, generated, interop, layers, run, setup, sizes, words};
+use crate::{bounds, counts, deny, docs, docs_share, generated, interop, layers, run, setup, sizes, words};
 use anyhow::{Context, Result, ensure};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ pub(crate) fn check() -> Result<()> {
     run::run(&cargo, &["fmt", "--all", "--check"]).context("run `cargo fmt --all`")?;
     words::check()?;
     sizes::check()?;
+    bounds::check()?;
     docs::check()?;
     docs_share::check()?;
     layers::check()?;
