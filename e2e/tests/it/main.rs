@@ -20,6 +20,7 @@ mod demo;
 mod documents;
 mod export;
 mod facts;
+mod flood;
 mod forget;
 mod frameworks;
 mod harness;

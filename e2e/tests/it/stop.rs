@@ -4,24 +4,13 @@ use crate::{
     harness::{Setup, remit, succeed, text},
     raw::{Agent, REVISION},
 };
+use remit_testkit::wait_until;
 use serde_json::{Value, json};
 use std::{
     io::Read as _,
     net::{TcpListener, TcpStream},
-    thread,
     time::{Duration, Instant},
 };
-
-/// How long a state may take to come about.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
-        thread::sleep(Duration::from_millis(20));
-    }
-}
 
 #[test]
 fn a_stop_ends_open_streams_first_and_records_the_end_of_their_sessions() {
@@ -62,11 +51,11 @@ fn a_second_signal_ends_the_server_at_once() {
     let _waiting = agent.send("POST", None, &hello.to_string());
     let _held = silent.accept().unwrap();
     server.signal("TERM");
-    eventually("the listener is closed", || TcpStream::connect(&agent.address).is_err());
+    wait_until("the listener is closed", || TcpStream::connect(&agent.address).is_err());
     assert_eq!(server.ended(), None, "it waits for the request under way");
     let began = Instant::now();
     server.signal("INT");
-    eventually("the process ended", || server.ended().is_some());
+    wait_until("the process ended", || server.ended().is_some());
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     assert_eq!(server.ended(), Some(false), "it says that it did not finish");
     server.restart();
