@@ -56,7 +56,6 @@ const TABLE: &[Held] = &[
     held("ledger/src/record/key.rs", "references: HashMap", "REMEMBERED"),
     // One for each grant of an authority.
     held("model/src/authority/mod.rs", "digests: Vec<OnceLock", "digests"),
-    held("model/src/memory.rs", "entries: HashMap", "room"),
     held("model/src/rate_limit.rs", "due_ns: Mutex<HashMap", "RATE_CLIENTS"),
     // As many as the operator's policies name.
     held("policy/src/index.rs", "by_principal: HashMap", "by_principal"),
