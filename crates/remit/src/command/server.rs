@@ -15,7 +15,7 @@ use remit_model::{
     resource::{ToolClass, is_model_name},
 };
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, fmt::Write as _};
+use std::{collections::BTreeSet, fmt::Write as _, path::Path};
 
 /// Runs the command.
 ///
@@ -23,11 +23,7 @@ use std::{collections::BTreeSet, fmt::Write as _};
 /// When the configuration has a problem or the upstream does not answer.
 pub(crate) async fn run(command: &ServerCommand) -> Result<()> {
     let ServerCommand::Tools(ServerName { name, config: args }) = command;
-    let loaded = config::load(&args.config).map_err(|problems| config::report(&problems))?;
-    let route = wire::route(&loaded, name).await?;
-    let settings = Settings::new(&loaded.config.server.public_url);
-    let offered = remit_gateway::tools(&route, settings).await.map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
-    let tools = described(&offered);
+    let tools = ask(name, &args.config).await?;
     if args.json {
         outln!("{}", json!({"server": name, "tools": tools.iter().map(Offered::to_json).collect::<Vec<_>>()}));
     } else {
@@ -37,6 +33,15 @@ pub(crate) async fn run(command: &ServerCommand) -> Result<()> {
         eprintln!("warning: `{}`: {REFUSED}", display::escape(&tool.name));
     }
     Ok(())
+}
+
+/// The tools of a configured server, asked of its upstream.
+async fn ask(name: &str, file: &Path) -> Result<Vec<Offered>> {
+    let loaded = config::load(file).map_err(|problems| config::report(&problems))?;
+    let route = wire::route(&loaded, name).await?;
+    let settings = Settings::new(&loaded.config.server.public_url);
+    let offered = remit_gateway::tools(&route, settings).await.map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
+    Ok(described(&offered))
 }
 
 /// A tool as the operator could describe it.
@@ -108,6 +113,21 @@ fn yaml(server: &str, tools: &[Offered]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_upstream_is_asked_for_its_tools_and_what_cannot_be_asked_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("data")).unwrap();
+        let file = dir.path().join("remit.yaml");
+        let servers = "desk: {sample: helpdesk}, none: {command: [/does/not/exist]}";
+        std::fs::write(&file, format!("storage: {{data_dir: data}}\nmcp_servers: {{{servers}}}\n")).unwrap();
+        let tools = ask("desk", &file).await.unwrap();
+        let class = |name: &str| tools.iter().find(|tool| tool.name == name).map(|tool| (tool.class, tool.alias.is_some()));
+        assert_eq!(class("tickets_read"), Some((ToolClass::Read, false)));
+        assert!(tools.iter().any(|tool| tool.class != ToolClass::Read));
+        assert!(ask("other", &file).await.unwrap_err().to_string().contains("no server `other`"));
+        assert!(ask("none", &file).await.unwrap_err().to_string().contains("not available"));
+    }
 
     #[test]
     fn what_an_upstream_offers_becomes_yaml_with_classes_from_its_annotations() {
