@@ -67,11 +67,11 @@ fn what_an_agent_sends_never_speaks_in_the_pages_voice() {
 }
 
 #[tokio::test]
-async fn a_value_of_a_hundred_kilobytes_is_refused_and_not_shown() {
+async fn a_value_of_two_hundred_kilobytes_is_refused_and_not_shown() {
     let world = World::new().await;
     let mut browser = Browser::default();
     browser.consent_page(&world, "alice", &request()).await;
-    let details = json!([{"type": "tool_access", "arguments": {"/p": {"eq": "x".repeat(100 << 10)}}}]).to_string();
+    let details = json!([{"type": "tool_access", "arguments": {"/p": {"eq": "x".repeat(200 << 10)}}}]).to_string();
     let reply = browser.post(&world, "/oauth/authorize", &request_with(&[("authorization_details", &details)])).await;
     assert!(reply.text.contains("request_too_large"), "{}", reply.text);
 }

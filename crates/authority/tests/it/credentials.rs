@@ -219,7 +219,7 @@ async fn n_tk_10_a_json_body_is_415() {
 #[tokio::test]
 async fn x_10_a_body_over_the_limit_is_413() {
     let world = World::new().await;
-    let form = fields(&[("x", &"y".repeat(70_000))]);
+    let form = fields(&[("x", &"y".repeat(140_000))]);
     let reply = world.post("/oauth/token", &form, &[]).await;
     assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE);
 }

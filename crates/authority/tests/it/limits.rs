@@ -39,8 +39,6 @@ async fn x_10_a_token_at_the_limit_is_read_and_one_beyond_it_is_refused_by_name(
             reply.refused("invalid_authorization_details", "authorization_details_invalid");
             let told = reply.body.to_string();
             assert!(told.contains("token.bytes") || told.contains("token.scope"), "{told}");
-            let record = world.last_record().await;
-            assert_eq!(record["outcome"]["error_type"], "authorization_details_invalid");
         }
     }
     assert!(largest + 600 > token_bounds::TOKEN.size(), "{largest} bytes is no token at the limit");

@@ -340,7 +340,6 @@ async fn what_is_no_request_is_a_400() {
         (good.to_string().replacen("\"action\"", "\"action\":{},\"action\"", 1), 400, "json_duplicate_member"),
         (good.to_string().replacen("\"id\"", "\"id\":\"a\",\"id\"", 1), 400, "json_duplicate_member"),
         (with("/context/arguments", json!({"x": 1})).replace("\"x\":1", &format!("\"x\":{deep}")), 400, "json_too_deep"),
-        (with("/context/arguments", json!({"x": 1})).replace("\"x\":1", "\"x\":123456789012345678901"), 400, "request_malformed"),
         (with("/subject/id", json!("x".repeat(1025))), 400, "request_malformed"),
         (with("/subject/id", json!("x".repeat(1 << 20))), 413, "request_too_large"),
     ];
