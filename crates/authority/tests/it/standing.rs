@@ -141,6 +141,6 @@ async fn n_dc_13_an_actor_token_that_is_revoked_between_decision_and_commit_is_r
     let revoke = Change::Revoke { what: Revocation::Jti(jti), until: UnixTime(START + 1_000) };
     let mut named = exchange(&token, ACCESS_TOKEN);
     named.extend([("actor_token", child.as_str()), ("actor_token_type", ACCESS_TOKEN)]);
-    let (_, reply) = tokio::join!(world.change(revoke), world.token(&world.planner, &named));
+    let ((), reply) = tokio::join!(world.change(revoke), world.token(&world.planner, &named));
     assert!(["token_revoked", "actor_token_invalid"].contains(&text(&reply.body, "remit_code")), "{}", reply.text);
 }

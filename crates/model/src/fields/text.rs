@@ -32,7 +32,7 @@ pub(super) fn project(text: &str, paths: &[FieldPath], limits: &Limits) -> Optio
         tails,
         names: Vec::new(),
     };
-    pass.value(view, Spot::ROOT).and_then(|_| pass.reader.end()).ok()?;
+    pass.value(&view, Spot::ROOT).and_then(|_| pass.reader.end()).ok()?;
     Some((String::from_utf8(pass.out).ok()?, pass.report))
 }
 
@@ -71,19 +71,19 @@ fn view(tails: &[&[Token]], range: Range<usize>) -> View {
 
 impl Pass<'_, '_> {
     /// Reads one value. The reader's limit on depth bounds the recursion.
-    fn value(&mut self, view: View, spot: Spot) -> Result<Seen, Refusal> {
+    fn value(&mut self, view: &View, spot: Spot) -> Result<Seen, Refusal> {
         match self.reader.value()? {
-            reader::Token::Object => return self.object(&view, spot).map(|()| Seen::Container),
-            reader::Token::List => return self.list(&view, spot).map(|()| Seen::Container),
-            reader::Token::Null => self.scalar(&view, spot, "null"),
-            reader::Token::Bool(flag) => self.scalar(&view, spot, if flag { "true" } else { "false" }),
-            reader::Token::Number(number) if self.numbers == Numbers::AsWritten => self.scalar(&view, spot, number),
-            reader::Token::Number(number) => self.scalar(&view, spot, json::in_form(number, self.numbers)?.as_str()),
+            reader::Token::Object => return self.object(view, spot).map(|()| Seen::Container),
+            reader::Token::List => return self.list(view, spot).map(|()| Seen::Container),
+            reader::Token::Null => self.scalar(view, spot, "null"),
+            reader::Token::Bool(flag) => self.scalar(view, spot, if flag { "true" } else { "false" }),
+            reader::Token::Number(number) if self.numbers == Numbers::AsWritten => self.scalar(view, spot, number),
+            reader::Token::Number(number) => self.scalar(view, spot, json::in_form(number, self.numbers)?.as_str()),
             reader::Token::Text(text) if matches!(view, View::Whole) => {
                 json::write_text(&text, &mut self.out);
                 self.report.keep(spot);
             }
-            reader::Token::Text(_) => self.scalar(&view, spot, ""),
+            reader::Token::Text(_) => self.scalar(view, spot, ""),
         }
         Ok(Seen::Scalar)
     }
@@ -154,7 +154,7 @@ impl Pass<'_, '_> {
                 }
             };
             let kept = !matches!(seen, View::Nothing);
-            self.value(seen, inside)?;
+            self.value(&seen, inside)?;
             self.tails.truncate(begin);
             index += 1;
             if kept {
@@ -227,7 +227,7 @@ impl Pass<'_, '_> {
         }
         let part = matches!(view, View::Part(_));
         let shown = !matches!(view, View::Nothing);
-        if self.value(view, spot)? == Seen::Scalar && part {
+        if self.value(&view, spot)? == Seen::Scalar && part {
             // Masked, and not replaced by `null`.
             self.out.truncate(before);
             return Ok(false);

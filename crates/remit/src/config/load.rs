@@ -251,6 +251,24 @@ impl Check<'_> {
         if let Some(complaint) = config.ledger.witnesses.as_ref().and_then(|witnesses| witnesses.complaint(self.base)) {
             self.complain(line("ledger", "witnesses"), complaint);
         }
+        self.server_blocks(config, root);
+        if config.authzen.enabled && config.mcp_servers.contains_key(AUTHZEN) {
+            let complaint = format!("mcp_servers.{AUTHZEN}: the name is taken by the decision point (authzen.enabled)");
+            self.complain(line("mcp_servers", AUTHZEN), complaint);
+        }
+        let mut servers = registered(config);
+        let url = &config.server.public_url;
+        servers.extend(self.broken.iter().filter_map(|name| register(url, name, &McpServer::default())));
+        let servers: Vec<&Server> = servers.iter().collect();
+        for IdentityProvider::Local { accounts } in &config.identity_providers {
+            for account in accounts {
+                self.account(account, &servers, root.line_of("accounts"));
+            }
+        }
+    }
+
+    /// What the blocks of `mcp_servers` mean, beyond their shape.
+    fn server_blocks(&mut self, config: &Config, root: &Node) {
         for (name, server) in &config.mcp_servers {
             let line = root.member("mcp_servers").and_then(|node| node.member(name)).map(|node| node.line);
             self.server(name, server, line);
@@ -264,19 +282,6 @@ impl Check<'_> {
             for problem in subject::problems(server.tools.iter().filter_map(|(name, tool)| Some((name, tool.subject.as_ref()?))))
             {
                 self.complain(line, format!("mcp_servers.{name}.{problem}"));
-            }
-        }
-        if config.authzen.enabled && config.mcp_servers.contains_key(AUTHZEN) {
-            let complaint = format!("mcp_servers.{AUTHZEN}: the name is taken by the decision point (authzen.enabled)");
-            self.complain(line("mcp_servers", AUTHZEN), complaint);
-        }
-        let mut servers = registered(config);
-        let url = &config.server.public_url;
-        servers.extend(self.broken.iter().filter_map(|name| register(url, name, &McpServer::default())));
-        let servers: Vec<&Server> = servers.iter().collect();
-        for IdentityProvider::Local { accounts } in &config.identity_providers {
-            for account in accounts {
-                self.account(account, &servers, root.line_of("accounts"));
             }
         }
     }

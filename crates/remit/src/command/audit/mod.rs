@@ -52,7 +52,7 @@ pub(crate) enum AuditCommand {
     /// Write records in the formats of other systems, proofs, or a bundle for an auditor
     Export(export::Export),
     /// Find records by who, what, which and when
-    Search(search::Search),
+    Search(Box<search::Search>),
     /// Print the JSON Schema of a record
     Schema {
         /// Accepted for uniformity; the schema is JSON
