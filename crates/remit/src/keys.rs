@@ -93,7 +93,7 @@ pub(crate) fn read_secret(file: &Path) -> Result<String> {
 }
 
 /// Why a file with this mode and owner may not hold a secret of the user `us`. Its group may read it if root or we own it,
-/// as a mounted secret is (`root:GROUP 0440`); its group may not write it, and nobody else may do anything.
+/// as a mounted secret is (`root:GROUP 0440`); its group may not write it, and it is closed to everyone else.
 fn too_open(mode: u32, owner: u32, us: u32) -> Option<&'static str> {
     if mode & 0o007 != 0 {
         return Some("is open to everyone");
