@@ -289,9 +289,11 @@ def tokens():
         "that lasts too long": lambda world: world.own("planner", exp=world.now + 4000),
         "without jti": lambda world: world.own("planner", jti=""),
         "not there": lambda world: world.own("planner", lambda d: d.update(assertion=None)),
-        "by a key that was replaced": lambda world: (world.register("planner", w.Signer("new key")), world.own("planner")),
+        "by a key that was replaced a minute ago": lambda world: (world.register("planner", w.Signer("new key")), setattr(world, "now", world.now + 60), world.own("planner")),
     }.items():
         attack(f"an agent's own token: assertion {name}", lambda world, planner: act(world))
+    rotated = lambda world: (world.register("planner", w.Signer("new key")), setattr(world, "now", world.now + 59), world.own("planner"))
+    attack("honest after all: an assertion by a key that was replaced less than a minute ago", lambda world, planner: rotated(world), "")
     world = small()
     assertion = []
     world.own("planner", lambda d: assertion.append(d["assertion"]))

@@ -3,7 +3,8 @@
 use super::{
     capture_rules::captures,
     fields, names, programs,
-    sections::{Account, Config, IdentityProvider, McpServer},
+    sections::{Account, Config, IdentityProvider, McpServer, schema_value},
+    shape::lists_for_mappings,
     subject,
     tree::Node,
 };
@@ -102,6 +103,11 @@ pub(crate) fn load(file: &Path) -> Result<Loaded, Vec<Problem>> {
     };
     let mut check = Check { file, base: &base, problems: Vec::new(), missing: Vec::new(), broken: Vec::new() };
     let config = check.sections(&root);
+    if check.problems.is_empty() {
+        for (line, reason) in lists_for_mappings(&root, &schema_value()) {
+            check.complain(Some(line), reason);
+        }
+    }
     check.meaning(&config, &root);
     if check.problems.is_empty() {
         Ok(Loaded {

@@ -11,6 +11,7 @@ mod load;
 pub(crate) mod names;
 mod programs;
 mod sections;
+mod shape;
 mod subject;
 mod tree;
 pub(crate) mod witnesses;

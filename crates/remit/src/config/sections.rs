@@ -404,10 +404,14 @@ impl Default for ObserveSection {
     }
 }
 
+/// The JSON Schema of the configuration.
+pub(crate) fn schema_value() -> serde_json::Value {
+    schemars::schema_for!(Config).into()
+}
+
 /// The JSON Schema of `remit.yaml`, pretty-printed.
 pub(crate) fn schema() -> String {
-    let schema = schemars::schema_for!(Config);
-    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
+    let mut text = serde_json::to_string_pretty(&schema_value()).unwrap_or_default();
     text.push('\n');
     text
 }
