@@ -81,7 +81,7 @@ const TABLE: &[Held] = &[
     held("token/src/dpop/replay.rs", "slots: BTreeMap", "capacity"),
 ];
 
-/// What the server is made of. Commands that read files of one's own, and the clients of a server, wait for nobody else.
+/// What the server is made of. Commands that read files of one's own, and the clients of a server, wait for no stranger.
 const SERVER: [&str; 10] = [
     "authority/src",
     "console/src",

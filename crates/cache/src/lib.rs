@@ -2,6 +2,16 @@
 //!
 //! An entry that is used moves to the younger generation; when that is full, the older one is dropped. The caller states the
 //! size of an entry, roughly. Nothing may depend on an entry being there: a miss only costs the work again.
+//!
+//! ```
+//! use remit_cache::ByteBoundedCache;
+//!
+//! let cache = ByteBoundedCache::new(1 << 20);
+//! cache.put("key", 7, 16);
+//! assert_eq!(cache.get("key"), Some(7));
+//! cache.put("large", 8, 1 << 20);
+//! assert_eq!(cache.get("large"), None);
+//! ```
 
 use std::{
     borrow::Borrow,

@@ -29,7 +29,7 @@ use tokio::{
 /// How often idle sessions and links are looked for.
 const SWEEP: Duration = Duration::from_secs(30);
 
-/// How long a stop waits for the last requests of sessions, which nobody waits for any more.
+/// How long a stop waits for the last requests of sessions, whose clients have gone.
 const SESSIONS_WAIT: Duration = Duration::from_secs(2);
 
 /// How long a stop waits for stdio servers to end: each of the three steps, and some room.

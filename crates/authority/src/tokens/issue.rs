@@ -207,7 +207,7 @@ pub(crate) async fn record_refusal(
     match write_refusal(server, entry, once, changes, refusal).await {
         Ok(recorded) => recorded,
         // What it used up was used before: then that is the refusal, and nothing else of it counts.
-        // A copy of what somebody else sent proves nothing.
+        // A copy of what another client sent proves nothing.
         Err(replayed) if !entry.attempt.may_record(server, replayed.code) => (replayed, None),
         Err(replayed) => write_refusal(server, entry, &[], Vec::new(), replayed).await.unwrap_or_else(|refusal| (refusal, None)),
     }

@@ -3,7 +3,11 @@
 //! A label stands in the record of one token alone. The records of the token's use name it by the digest of its `jti`, and
 //! those of tokens taken from it name it as their parent.
 
-use super::{Dimension, Index, Query, SearchError};
+use super::{
+    error::SearchError,
+    index::{Index, Query},
+    terms::Dimension,
+};
 use remit_ledger::{Reader, Record};
 use std::collections::BTreeSet;
 

@@ -31,7 +31,10 @@ fn every_key_of_every_section_refuses_a_value_of_another_type_and_is_named() {
         for (key, _) in members(&schema, inner) {
             // A list in a list is the value of no key.
             let wrong = complaints(&format!("{section}:\n  {key}: [[1]]\n"));
-            assert!(wrong.iter().any(|text| text.contains(&format!("{section}: ")) || text.contains(&format!("{section}.{key}: "))), "{section}.{key}: {wrong:?}");
+            assert!(
+                wrong.iter().any(|text| text.contains(&format!("{section}: ")) || text.contains(&format!("{section}.{key}: "))),
+                "{section}.{key}: {wrong:?}"
+            );
             tried += 1;
         }
     }
