@@ -1,7 +1,7 @@
 //! How the server stops: streams end first, their ends are recorded, then the ledger closes; a second signal ends at once.
 
 use crate::{
-    harness::{Setup, remit, succeed, text},
+    harness::{Setup, client, remit, succeed, text},
     raw::{Agent, REVISION},
 };
 use remit_testkit::wait_until;
@@ -14,8 +14,10 @@ use std::{
 
 #[test]
 fn a_stop_ends_open_streams_first_and_records_the_end_of_their_sessions() {
-    let mut server = Setup::new().start();
-    let agent = Agent::new(&server, "helpdesk", "/mcp/helpdesk");
+    // A server of 2025-11-25 that may speak first; the sample helpdesk never does, and has no such stream.
+    let schemas = format!("command: {}", json!(["node", client("typed/schemas.mjs")]));
+    let mut server = Setup::new().upstream("schemas", &[&schemas]).start();
+    let agent = Agent::new(&server, "schemas", "/mcp/schemas");
     let session = agent.session();
     let mut stream = agent.answered("GET", Some(&session), "");
     assert_eq!(stream.status, 200, "the session has a stream");
