@@ -411,7 +411,7 @@ pub(crate) fn schema_value() -> serde_json::Value {
 
 /// The JSON Schema of `remit.yaml`, pretty-printed.
 pub(crate) fn schema() -> String {
-    let mut text = serde_json::to_string_pretty(&schema_value()).unwrap_or_default();
+    let mut text = serde_json::to_string_pretty(&schemars::schema_for!(Config)).unwrap_or_default();
     text.push('\n');
     text
 }
