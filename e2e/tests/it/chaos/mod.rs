@@ -24,6 +24,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use tempfile::TempDir;
 use wire::{Sent, Wire};
 
 const CLIENTS: u64 = 4;
@@ -103,9 +104,8 @@ fn what_was_answered_is_in_the_ledger_and_both_verifiers_accept_it() {
             client.await.unwrap();
         }
     });
-    server.stop();
     println!("chaos: {} requests in {:?}; {}", sent.load(Ordering::Relaxed), began.elapsed(), stage.answered.figures());
-    judge(&server, &stage.answered);
+    judge(&mut server, &stage.answered);
     let enough = if size.requests >= 10_000 { 10 } else { 1 };
     for what in ["equal consents", "proofs sent again", "double registrations", "calls done"] {
         assert!(stage.answered.counted(what) >= enough, "hardly any {what}: the traffic is not what it should be");
@@ -127,12 +127,18 @@ async fn play(mut client: Client, requests: u64) {
     }
 }
 
-/// The verdicts of both verifiers, and whether the ledger holds what was answered.
-fn judge(server: &Remit, answered: &Answered) {
-    let verified = succeed(remit(&["audit", "verify", text(&server.ledger()), "--vkey", &server.vkey]));
+/// The verdicts of both verifiers on the disclosed ledger, and whether it holds what was answered. Ends the server.
+fn judge(server: &mut Remit, answered: &Answered) {
+    let office = TempDir::new().unwrap();
+    let keys = office.path().join("keys.json");
+    server.published();
+    server.run(&["audit", "disclose", "--out", text(&keys)]);
+    server.stop();
+    let verified = succeed(remit(&["audit", "verify", text(&server.ledger()), "--vkey", &server.vkey, "--keys", text(&keys)]));
     let told = String::from_utf8_lossy(&verified.stdout).into_owned();
     assert!(told.contains("VERIFIED") && !told.contains("NOT VERIFIED"), "{told}");
-    let second = second_opinion(&server.ledger(), &server.vkey, &[]);
+    assert!(!last_line(&told).contains("as far as this copy discloses"), "{told}");
+    let second = second_opinion(&server.ledger(), &server.vkey, &["--keys", text(&keys)]);
     let other = String::from_utf8_lossy(&second.stdout).into_owned();
     assert!(second.status.success() && other.contains("VERIFIED") && !other.contains("NOT VERIFIED"), "{other}");
     let missing = answered.missing(&server.ledger());
@@ -182,7 +188,6 @@ fn dp_09_a_proof_dated_ahead_is_not_accepted_again_after_a_kill() {
         fresh.wire = Wire::new(&stage.issuer, &sent);
         let again = runtime.block_on(fresh.post(client::Who::Planner, &form)).unwrap();
         assert_eq!(again.text("/remit_code"), Some("dpop_nonce_required"), "{} {}", again.status, again.text);
-        server.stop();
-        judge(&server, &stage.answered);
+        judge(&mut server, &stage.answered);
     }
 }
