@@ -8,7 +8,10 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -23,6 +26,8 @@ pub(crate) struct Agent {
     url: String,
     token: String,
     key: PrivateKey,
+    /// The last nonce that the server gave; it asks for one in its first minutes.
+    nonce: Mutex<Option<String>>,
 }
 
 /// An answer whose body may still be coming.
@@ -42,18 +47,20 @@ impl Agent {
             url: server.resource(upstream),
             token: server.token("caller", upstream),
             key: PrivateKey::from_pkcs8_pem(&fs::read_to_string(key).unwrap()).unwrap(),
+            nonce: Mutex::new(None),
         }
     }
 
     fn proof(&self, method: &str) -> String {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let nonce = self.nonce.lock().unwrap().clone();
         let proof = dpop::ProofFor {
             method,
             url: &self.url,
             now: UnixTime(i64::try_from(now.as_secs()).unwrap()),
             jti: &format!("raw-{}-{}", now.as_nanos(), COUNT.fetch_add(1, Ordering::Relaxed)),
-            nonce: None,
+            nonce: nonce.as_deref(),
             access_token: Some(&self.token),
             delegation: None,
         };
@@ -90,6 +97,9 @@ impl Agent {
             head.push(line.trim().to_owned());
         }
         let header = |name: &str| head.iter().find_map(|line| line.strip_prefix(name).map(str::to_owned));
+        if let Some(nonce) = header("dpop-nonce: ") {
+            *self.nonce.lock().unwrap() = Some(nonce);
+        }
         Answer {
             status: head[0].split(' ').nth(1).unwrap().parse().unwrap(),
             session: header("mcp-session-id: "),
@@ -108,7 +118,11 @@ impl Agent {
     pub(crate) fn session(&self) -> String {
         let params = json!({"protocolVersion": REVISION, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
         let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params});
-        let answer = self.answered("POST", None, &hello.to_string());
+        let mut answer = self.answered("POST", None, &hello.to_string());
+        if answer.status == 401 {
+            // With the nonce that came with the refusal.
+            answer = self.answered("POST", None, &hello.to_string());
+        }
         assert_eq!(answer.status, 200);
         answer.session.unwrap()
     }
