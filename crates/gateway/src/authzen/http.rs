@@ -127,8 +127,10 @@ impl Desk<'_> {
         let url = format!("{}{}", gateway.settings.issuer, self.route);
         let arrival = IncomingRequest { method: method.as_str(), headers: self.headers, url: &url, server: &self.point.server };
         let now = gateway.clock.now();
-        let identified = gateway.gatekeeper.identify(&arrival, &gateway.settings, &gateway.store, now.unix());
-        match identified.and_then(|caller| caller.within_limit(|client| gateway.count_request(client))) {
+        let identified = gateway
+            .gatekeeper
+            .identify(&arrival, &gateway.settings, &gateway.store, now.unix(), |client| gateway.count_request(client));
+        match identified {
             Ok(caller) => Ok(caller),
             Err(unidentified) => Err(self.unauthenticated(unidentified).await),
         }

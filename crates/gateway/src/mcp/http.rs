@@ -148,8 +148,9 @@ impl Inbound {
             url: &mount.server.location,
             server: &mount.server,
         };
-        let identified = gateway.gatekeeper.identify(&arrival, &gateway.settings, &gateway.store, now.unix());
-        let identified = identified.and_then(|caller| caller.within_limit(|client| gateway.count_request(client)));
+        let identified = gateway
+            .gatekeeper
+            .identify(&arrival, &gateway.settings, &gateway.store, now.unix(), |client| gateway.count_request(client));
         match identified {
             Ok(caller) => Ok((
                 Identified { gateway: Arc::clone(&gateway), mount: Arc::clone(&mount), caller, headers: parts.headers, origin },

@@ -52,11 +52,6 @@ pub(crate) struct Unidentified {
 }
 
 impl Unidentified {
-    /// A caller that proved who it is, and asks more often than it may.
-    pub(crate) fn over_limit(caller: Caller, refusal: Refusal) -> Self {
-        Self { refusal, token: Some(caller.token), proven: false }
-    }
-
     /// Whether the refusal has a record of its own. Those that a caller can repeat at will are counted once they become many,
     /// and a first request without a token is how every client finds the metadata: it is not an attempt at anything.
     pub(crate) fn is_recorded(&self, store: &Store, origin: &RequestOrigin) -> bool {
@@ -69,14 +64,6 @@ impl Caller {
     /// The acting party: the last agent of the chain, or the subject itself.
     pub(crate) fn holder(&self) -> &str {
         self.token.actor()
-    }
-
-    /// The caller, unless it asks more often than it may. SPEC: MG-21
-    pub(crate) fn within_limit(self, count: impl FnOnce(&str) -> Result<(), Refusal>) -> Result<Self, Unidentified> {
-        match count(self.holder()) {
-            Ok(()) => Ok(self),
-            Err(refusal) => Err(Unidentified::over_limit(self, refusal)),
-        }
     }
 
     /// Looks again at what time and the world made of the caller, after something from outside was waited for.
@@ -129,13 +116,15 @@ impl Gatekeeper {
         self.nonces.issue(now)
     }
 
-    /// Identifies the caller of one HTTP request.
+    /// Identifies the caller of one HTTP request. `count` takes the acting party and refuses it when it asks too often; a party
+    /// that may not act is counted too. SPEC: MG-21
     pub(crate) fn identify(
         &self,
         arrival: &IncomingRequest<'_>,
         settings: &Settings,
         store: &Store,
         now: UnixTime,
+        count: impl FnOnce(&str) -> Result<(), Refusal>,
     ) -> Result<Caller, Unidentified> {
         let snapshot = store.snapshot();
         let credential = credential(arrival.headers).map_err(Unidentified::nobody)?;
@@ -144,7 +133,13 @@ impl Gatekeeper {
             self.token(credential.token, &digest, arrival.server, settings, now).map_err(Unidentified::nobody)?;
         let known = |refusal: Refusal| Unidentified { refusal, token: Some(Arc::clone(&token)), proven: false };
         let proof = self.proof(arrival, &credential, &token, settings, now).map_err(known)?;
-        self.refused.look(&proof, now).map_err(known)?;
+        // A proof that comes again is its sender's own refusal: it counts for no client's limit.
+        self.refused.look(&proof, now).and_then(|()| self.replay.look(&proof, now)).map_err(known)?;
+        // A request over the limit takes no room in the memory of those who are served.
+        count(token.actor()).map_err(|refusal| {
+            let _ = self.refused.remember(&proof, now);
+            known(refusal)
+        })?;
         let current = token.current(Principals::new(&settings.issuer, &snapshot)).map_err(|refusal| {
             // The token of someone who may not act any more, or was erased, is not kept in memory either.
             self.tokens.remove(&digest);

@@ -43,6 +43,17 @@ async fn mg_21_a_client_over_its_rate_is_told_when_to_come_back_and_another_is_n
 }
 
 #[tokio::test]
+async fn mg_21_a_client_that_may_not_act_is_limited_too() {
+    let world = limited().await;
+    let planner = world.all();
+    world.quarantine("planner").await;
+    for _ in 0..3 {
+        planner.call("ticket_read", read()).await.refused(401, "agent_quarantined");
+    }
+    planner.call("ticket_read", read()).await.refused(429, "rate_limited");
+}
+
+#[tokio::test]
 async fn mg_21_a_request_over_the_rate_reaches_no_upstream_in_either_era() {
     let world = limited().await;
     let mut client = world.all();
