@@ -81,27 +81,29 @@ const SECRET_LIMIT: usize = 64 << 10;
 /// Reads a secret text file, without its trailing newline; one that the wrong people can read is refused.
 ///
 /// # Errors
-/// It cannot be read, is no regular file, or its mode is too open (see [`too_open`]).
+/// It cannot be read, is no regular file, belongs to another user, or its mode is too open (see [`too_open`]).
 pub(crate) fn read_secret(file: &Path) -> Result<String> {
-    let meta = fs::metadata(file).with_context(|| format!("cannot read {}", file.display()))?;
+    // The file that was opened is the one that is checked and read: the path may lead elsewhere a moment later.
+    let (opened, meta) = bounded_read::open(file)?;
     if let Some(why) = too_open(meta.permissions().mode(), meta.uid(), rustix::process::geteuid().as_raw()) {
-        bail!("{} {why} (mode {:o}); `chmod 600` it", file.display(), meta.permissions().mode() & 0o777);
+        bail!("{} {why} (mode {:o})", file.display(), meta.permissions().mode() & 0o777);
     }
-    let bytes = bounded_read::read(file, SECRET_LIMIT)?;
+    let bytes = bounded_read::rest(opened, SECRET_LIMIT).with_context(|| format!("cannot read {}", file.display()))?;
     let text = String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8", file.display()))?;
     Ok(text.trim_end().to_owned())
 }
 
-/// Why a file with this mode and owner may not hold a secret of the user `us`. Its group may read it if root or we own it,
-/// as a mounted secret is (`root:GROUP 0440`); its group may not write it, and it is closed to everyone else.
+/// Why a file with this mode and owner may not hold a secret of the user `us`, and what to do. Root or we own it, because an
+/// owner can always read and change it. Its group may read it, as a mounted secret is (`root:GROUP 0440`), but not write it,
+/// and it is closed to everyone else.
 fn too_open(mode: u32, owner: u32, us: u32) -> Option<&'static str> {
     if mode & 0o007 != 0 {
-        return Some("is open to everyone");
+        return Some("is open to everyone; `chmod 600` it");
     }
     if mode & 0o030 != 0 {
-        return Some("can be written by its group");
+        return Some("can be written by its group; `chmod 600` it");
     }
-    (mode & 0o040 != 0 && owner != 0 && owner != us).then_some("can be read by the group of another user")
+    (owner != 0 && owner != us).then_some("belongs to another user; `chown` it to the user that runs remit, or to root")
 }
 
 /// Writes a new file that only its owner can read; never overwrites one.
@@ -221,8 +223,33 @@ mod tests {
             let closed = mode.trailing_zeros() >= 5;
             assert_eq!(too_open(mode, root, us).is_none(), closed, "root's {mode:o}");
             assert_eq!(too_open(mode, us, us).is_none(), closed, "ours {mode:o}");
-            assert_eq!(too_open(mode, other, us).is_none(), mode.trailing_zeros() >= 6, "another's {mode:o}");
+            assert!(too_open(mode, other, us).is_some(), "another's {mode:o}");
+            assert!(too_open(mode, us, root).is_some(), "another's, read by root, {mode:o}");
         }
+    }
+
+    #[test]
+    fn jw_03_a_secret_of_another_user_is_refused_and_says_what_to_do() {
+        let (_dir, file) = written(b"s3cret", 0o600);
+        if let Err(error) = std::os::unix::fs::chown(&file, Some(4_711), None) {
+            // Only root can give a file away; the modes and owners are tested above.
+            assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied, "{error}");
+            return;
+        }
+        let error = read_secret(&file).unwrap_err().to_string();
+        assert!(error.contains("another user") && error.contains("chown") && !error.contains("s3cret"), "{error}");
+    }
+
+    #[test]
+    fn a_secret_that_never_ends_or_is_too_long_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").args(["-m", "600"]).arg(&pipe).status().unwrap().success());
+        let error = format!("{:#}", read_secret(&pipe).unwrap_err());
+        assert!(error.contains("not a regular file") && error.contains("pipe"), "{error}");
+        let (_dir, file) = written(&vec![b'a'; SECRET_LIMIT + 1], 0o600);
+        let error = format!("{:#}", read_secret(&file).unwrap_err());
+        assert!(error.contains("longer than") && error.contains("secret"), "{error}");
     }
 
     #[test]
