@@ -6,7 +6,11 @@
 use crate::{
     Server,
     clients::authenticate::{self, Client},
-    http::{error::At, form::Form, origin::RequestOrigin},
+    http::{
+        error::At,
+        form::Form,
+        origin::{RequestOrigin, network},
+    },
 };
 use axum::http::HeaderMap;
 use remit_ledger::record::{Auth, AuthMethod};
@@ -91,10 +95,11 @@ pub(crate) fn enter(
     (attempt, Ok(Entered { form, snapshot, client }))
 }
 
-/// Whose limit a request counts against. Anyone can name a client that has no key, so its limit is one for each address.
+/// Whose limit a request counts against. Anyone can name a client that has no key, so its limit is one for each network: an
+/// IPv4 address, or an IPv6 /64, of which one host can use every address.
 fn counted_as(client: &Client, peer: Option<IpAddr>) -> String {
     match (&client.assertion, peer) {
-        (None, Some(peer)) => format!("{} {peer}", client.id()),
+        (None, Some(peer)) => format!("{} {}", client.id(), network(peer)),
         _ => client.id(),
     }
 }

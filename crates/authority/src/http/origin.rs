@@ -32,6 +32,14 @@ impl RequestOrigin {
     }
 }
 
+/// The network that one subscriber has, as limits count it: an IPv4 address, or the first 64 bits of an IPv6 address.
+pub(crate) fn network(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V6(address) => format!("{:x}", address.to_bits() >> 64),
+        IpAddr::V4(address) => address.to_string(),
+    }
+}
+
 /// A request as the router read it: its parameters, or why they cannot be read.
 #[derive(Debug)]
 pub(crate) struct Incoming {

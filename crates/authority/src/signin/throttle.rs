@@ -4,6 +4,7 @@
 //! owner. All strangers together have a limit for each name, against guessing from many addresses; a browser in which the
 //! person signed in before is not under it. SPEC: TK-11 (per user, per IP), X-11
 
+use crate::http::origin::network;
 use remit_model::{Code, Refusal, UnixTime, json};
 use std::{
     collections::HashMap,
@@ -95,17 +96,11 @@ fn counters(name: &str, source: Source<'_>, limit: u32) -> Vec<(Key, u32)> {
     match source {
         Source::Known(id) => vec![(key("browser", id), limit)],
         Source::Address(address) => {
-            vec![(key("address", &network(address)), limit), (key("all", ""), limit.saturating_mul(ALL_SOURCES))]
+            vec![
+                (key("address", &address.map(network).unwrap_or_default()), limit),
+                (key("all", ""), limit.saturating_mul(ALL_SOURCES)),
+            ]
         }
-    }
-}
-
-/// The network that one subscriber has: an IPv4 address, or the first 64 bits of an IPv6 address.
-fn network(address: Option<IpAddr>) -> String {
-    match address.map(|address| address.to_canonical()) {
-        Some(IpAddr::V6(address)) => format!("{:x}", address.to_bits() >> 64),
-        Some(IpAddr::V4(address)) => address.to_string(),
-        None => String::new(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rate limits per client at the OAuth endpoints. SPEC: TK-11.
 
-use crate::world::*;
+use crate::{flow::Browser, world::*};
 use remit_authority::Settings;
 use remit_model::Rate;
 
@@ -49,4 +49,24 @@ async fn tk_11_a_stranger_does_not_use_up_the_rate_of_a_client() {
         world.post("/oauth/token", &claimed, &[]).await.refused("invalid_client", "client_unauthenticated");
     }
     world.own_token(&world.planner, &[("scope", "files:read")]).await;
+}
+
+#[tokio::test]
+async fn tk_11_a_host_with_many_addresses_of_its_network_has_one_limit_in_the_name_of_a_public_client() {
+    let world = World::with(Settings { rate: RATE, ..Settings::default() }).await;
+    let form = fields(&[("grant_type", "authorization_code"), ("client_id", "agent:public"), ("code", "guess")]);
+    let send = async |address: &str| {
+        let mut browser = Browser { address: Some(address.parse().unwrap()), ..Browser::default() };
+        browser.post(&world, "/oauth/token", &form).await.body["remit_code"].as_str().unwrap() == "rate_limited"
+    };
+    for address in ["2001:db8::1", "2001:db8::2", "2001:db8::ffff:ffff:ffff:ffff"] {
+        assert!(!send(address).await, "{address}");
+    }
+    assert!(send("2001:db8::3:1").await, "the same /64");
+    assert!(!send("2001:db8:0:1::1").await, "another /64");
+    for _ in 0..3 {
+        assert!(!send("192.0.2.1").await);
+    }
+    assert!(send("::ffff:192.0.2.1").await, "the same address in another spelling");
+    assert!(!send("192.0.2.2").await, "another address");
 }
