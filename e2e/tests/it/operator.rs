@@ -86,6 +86,36 @@ fn sighup_applies_accounts_and_says_what_needs_a_restart() {
     server.run(&["audit", "verify", text(&server.ledger())]);
 }
 
+/// An erased person stays erased while the file lists them, and others can be added.
+#[test]
+fn sighup_does_not_bring_an_erased_account_back() {
+    let server = Setup::new().start();
+    server.run(&["audit", "erase", "--subject", "user:alice", "--basis", "GDPR Art. 17(1)(a)"]);
+    let reloads = || -> Vec<Value> {
+        records(&server, "config.load").into_iter().filter(|record| record["ext"]["config"]["applied"].is_array()).collect()
+    };
+    let reload = |count: usize| {
+        server.hangup();
+        wait_until("the reload", || reloads().len() == count);
+        reloads().pop().unwrap()
+    };
+    // Again and again: what was skipped once is not new the next time.
+    for count in 1..3 {
+        let record = reload(count);
+        assert_eq!(record["ext"]["config"]["accounts_erased"], 1, "{record}");
+    }
+    assert_eq!(records(&server, "accounts.load").len(), 1, "an account was written");
+    // A new account is created beside it.
+    let yaml = fs::read_to_string(server.config()).unwrap();
+    let hash = yaml.lines().find(|line| line.trim().starts_with("password_hash_file:")).unwrap();
+    edit(&server, "      - name: alice\n", &format!("      - name: berta\n{hash}\n      - name: alice\n"));
+    let record = reload(3);
+    assert_eq!(record["ext"]["config"]["accounts_erased"], 1, "{record}");
+    let loaded = records(&server, "accounts.load");
+    assert_eq!((loaded.len(), &loaded[1]["ext"]["config"]["accounts_changed"]), (2, &json!(1)), "{loaded:?}");
+    server.run(&["audit", "verify", text(&server.ledger())]);
+}
+
 /// A person who is disabled cannot sign in, and what they handed out stops, without a restart.
 #[test]
 fn sighup_disables_a_person_at_once() {

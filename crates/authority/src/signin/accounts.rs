@@ -8,6 +8,15 @@ use remit_store::{Batch, Change, Snapshot};
 use serde_json::json;
 use std::{collections::BTreeSet, sync::Arc};
 
+/// Parts `listed` into the accounts that a running server may take over, and the positions in `listed`, from 0, of those that
+/// were erased: an earlier configuration of this process listed them (`before`), and the snapshot has no such account.
+#[must_use]
+pub fn without_erased(snapshot: &Snapshot, listed: Vec<Human>, before: &BTreeSet<String>) -> (Vec<Human>, Vec<usize>) {
+    let erased = |human: &Human| before.contains(&human.name) && snapshot.human(&human.name).is_none();
+    let positions = listed.iter().enumerate().filter(|(_, human)| erased(human)).map(|(at, _)| at).collect();
+    (listed.into_iter().filter(|human| !erased(human)).collect(), positions)
+}
+
 /// Adds what makes the store's accounts those of `listed`, with one record when anything changes. An account that is not
 /// listed any more is disabled, so that what it handed out stops and its name is not given to another person.
 #[must_use]

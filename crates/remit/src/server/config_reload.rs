@@ -12,7 +12,7 @@ use remit_ledger::record::{DecisionFacts, EffectConfirmed, OutcomeStatus, Record
 use remit_model::{Code, Human, Refusal, Server, json::sha256_label};
 use remit_store::{ApplyError, Batch, Precondition, Store};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 use tokio::signal::unix::Signal;
 
 /// Attempts to apply accounts while other changes are made at the same time.
@@ -27,6 +27,8 @@ pub(crate) struct ConfigReload<L> {
     started: Value,
     /// The one last taken over.
     taken: Value,
+    /// The names of the accounts that the store was last brought in line with.
+    listed: BTreeSet<String>,
     store: Store,
     /// Sets the log filter.
     set_log: L,
@@ -39,6 +41,7 @@ impl<L: Fn(&str) -> Result<()>> ConfigReload<L> {
             public_url: loaded.config.server.public_url.clone(),
             started: loaded.document.clone(),
             taken: loaded.document.clone(),
+            listed: wire::account_names(loaded),
             store,
             set_log,
         }
@@ -81,6 +84,7 @@ impl<L: Fn(&str) -> Result<()>> ConfigReload<L> {
         let servers = loaded.servers();
         let listed = wire::accounts(&loaded, &servers.iter().collect::<Vec<&Server>>())?;
         self.commit(&loaded, listed, &json!({"digest": loaded.digest, "applied": applied, "restart": restart})).await?;
+        self.listed = wire::account_names(&loaded);
         (self.set_log)(&loaded.config.observe.log)?;
         tracing::info!(
             "configuration reloaded{}",
@@ -97,14 +101,36 @@ impl<L: Fn(&str) -> Result<()>> ConfigReload<L> {
     async fn commit(&self, loaded: &Loaded, listed: Vec<Human>, facts: &Value) -> Result<()> {
         for _ in 0..TRIES {
             let world = self.store.snapshot();
-            let record = changed(&loaded.tenant, RecordType::ConfigChange, "config.load").ext("config", facts.clone());
-            // INVARIANT: what is written is what the snapshot held: an account that is erased meanwhile does not come back.
+            // INVARIANT: an erased account does not come back while the server runs. An account that was listed before and is
+            // gone was erased, and what is written is what this snapshot held, so none is erased meanwhile.
+            let (kept, erased) = accounts::without_erased(&world, listed.clone(), &self.listed);
+            let mut facts = facts.clone();
+            if let (Some(members), false) = (facts.as_object_mut(), erased.is_empty()) {
+                members.insert("accounts_erased".to_owned(), json!(erased.len()));
+            }
+            let record = changed(&loaded.tenant, RecordType::ConfigChange, "config.load").ext("config", facts);
             let batch = Batch::new(loaded.tenant.clone()).require(Precondition::Revision(world.revision())).record(record);
-            match self.store.apply(accounts::sync(batch, &world, listed.clone())).await {
+            match self.store.apply(accounts::sync(batch, &world, kept)).await {
                 Err(ApplyError::Conflict(_)) => {}
-                other => return other.map(drop).context("it could not be recorded"),
+                Err(error) => return Err(error).context("it could not be recorded"),
+                Ok(_) => {
+                    warn_of(&erased);
+                    return Ok(());
+                }
             }
         }
         anyhow::bail!("too much changed at the same time; send the signal again")
+    }
+}
+
+/// Names erased accounts by their position in the file only: the log must not name the person.
+fn warn_of(erased: &[usize]) {
+    if !erased.is_empty() {
+        let positions: Vec<String> = erased.iter().map(|at| at.saturating_add(1).to_string()).collect();
+        tracing::warn!(
+            "erased accounts are still listed and stay erased: number {} of `identity_providers`; remove them from remit.yaml, \
+             or the next start registers them again",
+            positions.join(", ")
+        );
     }
 }

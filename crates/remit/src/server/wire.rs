@@ -23,7 +23,7 @@ use remit_store::{Batch, Change, Config as StoreConfig, Secret, Store, Witnessin
 use remit_token::dpop::{self, Nonces};
 use serde_json::{Value, json};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -234,13 +234,21 @@ async fn register(loaded: &Loaded, servers: &[Arc<Server>], store: &Store) -> Re
     Ok(())
 }
 
+fn listed_accounts(loaded: &Loaded) -> impl Iterator<Item = &config::Account> {
+    loaded.config.identity_providers.iter().flat_map(|IdentityProvider::Local { accounts }| accounts)
+}
+
+/// The names of the accounts that the configuration lists.
+pub(crate) fn account_names(loaded: &Loaded) -> BTreeSet<String> {
+    listed_accounts(loaded).map(|account| account.name.clone()).collect()
+}
+
 /// The accounts that the configuration lists, with their scopes read against these servers.
 ///
 /// # Errors
 /// A password hash that cannot be read, and entitlements that make no sense.
 pub(crate) fn accounts(loaded: &Loaded, servers: &[&Server]) -> Result<Vec<Human>> {
-    let listed = loaded.config.identity_providers.iter().flat_map(|IdentityProvider::Local { accounts }| accounts);
-    listed
+    listed_accounts(loaded)
         .map(|account| {
             Ok(Human {
                 name: account.name.clone(),
