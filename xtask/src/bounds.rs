@@ -37,7 +37,7 @@ const TABLE: &[Held] = &[
     held("gateway/src/mcp/session.rs", "running: Mutex<HashMap", "REQUESTS"),
     held("gateway/src/mcp/session.rs", "asked: Mutex<HashMap", "ASKED_LIMIT"),
     held("gateway/src/mcp/session.rs", "map: Mutex<HashMap", "sessions"),
-    held("gateway/src/mcp/suspended.rs", "map: Mutex<HashMap", "OWNER_LIMIT"),
+    held("gateway/src/mcp/suspended.rs", "map: Mutex<HashMap", "HOLDER_LIMIT"),
     held("gateway/src/mcp/upstream/guard.rs", "groups: HashSet", "links"),
     held("gateway/src/mcp/upstream/http.rs", "mpsc::channel(BACKLOG)", "BACKLOG"),
     held("gateway/src/mcp/upstream/http_exchange.rs", "waiting: VecDeque", "response_bytes"),

@@ -41,7 +41,7 @@ use remit_model::{
 };
 use remit_store::Receipt;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Serves one request. Outlives a client that goes away, to record what became of it.
 pub(crate) async fn run(gateway: Arc<Gateway>, call: McpCall, mut reply: ReplyStream) {
@@ -50,13 +50,19 @@ pub(crate) async fn run(gateway: Arc<Gateway>, call: McpCall, mut reply: ReplySt
     if let Some(session) = &call.session {
         record.session(&session.id);
     }
-    let (record, outcome) = serve(&gateway, &call, Box::new(record), &mut reply, &now).await;
+    let asked_again = OnceLock::new();
+    let (record, outcome) = serve(&gateway, &call, Box::new(record), &asked_again, &mut reply, &now).await;
     let outcome = outcome.map(|shown| answer(&call.request.id, shown));
     let means = (&gateway.store, &gateway.settings.tenant, &gateway.clock);
     let Settled { outcome, receipt, dispatched } = road::settle(means, record, outcome).await;
-    match outcome {
-        Ok(body) => reply.finish(StatusCode::OK, HeaderMap::new(), Bytes::from(body)).await,
-        Err(rejection) => refuse(&gateway, &call, &rejection, receipt.as_ref(), dispatched, reply).await,
+    match (outcome, asked_again.into_inner().filter(|_| receipt.is_some())) {
+        (Ok(body), _) => reply.finish(StatusCode::OK, HeaderMap::new(), Bytes::from(body)).await,
+        // SPEC: MCP 2026-07-28 "Multi round-trip requests": what is missing is asked for again.
+        (Err(_), Some(question)) => {
+            let message = json!({"jsonrpc": "2.0", "id": call.request.id, "result": question});
+            reply.finish(StatusCode::OK, HeaderMap::new(), Bytes::from(message.to_string())).await;
+        }
+        (Err(rejection), None) => refuse(&gateway, &call, &rejection, receipt.as_ref(), dispatched, reply).await,
     }
     if call.request.method == "tools/list" {
         record_findings(&gateway, &call, receipt.as_ref()).await;
@@ -77,6 +83,7 @@ async fn serve(
     gateway: &Arc<Gateway>,
     call: &McpCall,
     mut record: Box<RequestRecord>,
+    asked_again: &OnceLock<Value>,
     reply: &mut ReplyStream,
     now: &Moment,
 ) -> Step<Shown> {
@@ -97,7 +104,7 @@ async fn serve(
         now,
     };
     let prepare = |mut record: Box<RequestRecord>| async move {
-        let round = prepare(gateway, call, act, &mut record, now).await;
+        let round = prepare(gateway, call, act, &mut record, asked_again, now).await;
         (record, round)
     };
     let forward = |round: Round, permitted: Permitted, mut record: Box<RequestRecord>| async move {
@@ -133,9 +140,10 @@ async fn prepare(
     call: &McpCall,
     act: &Act,
     record: &mut RequestRecord,
+    asked_again: &OnceLock<Value>,
     now: &Moment,
 ) -> Result<Round, Rejection> {
-    let round = round(gateway, call, act, record, now)?;
+    let round = round(gateway, call, act, record, asked_again, now)?;
     if matches!(round, Round::Request(_)) {
         before_after::before(gateway, call, act, record).await?;
     }
@@ -156,14 +164,13 @@ async fn forward(
         (Kind::Listen, _) => return stream::listen(gateway, call, act, record, reply).await,
         (_, Round::Request(state)) => forward::call(gateway, call, act, state, permitted, record, reply).await,
         (_, Round::Answer(waiting, answer)) => forward::resume(gateway, call, (*waiting, answer), permitted, record, reply).await,
-        (_, Round::Unanswered(waiting)) => Ok(Forwarded::Question(waiting)),
     };
     if !matches!(forwarded, Ok(Forwarded::Question(_))) {
         before_after::after(gateway, call, act, record).await;
     }
     match forwarded? {
         Forwarded::Answer(result) => show::show(gateway, call, act, permitted, result, &gateway.clock.now()),
-        Forwarded::Question(waiting) => Ok(show::suspended(gateway, call, act, *waiting)),
+        Forwarded::Question(waiting) => Ok(show::suspended(gateway, call, act, *waiting)?),
     }
 }
 
@@ -173,24 +180,35 @@ enum Round {
     Request(ReturnedState),
     /// The answer that a suspended call waits for.
     Answer(Box<SuspendedCall>, Value),
-    /// A retry without that answer: the question stays open.
-    Unanswered(Box<SuspendedCall>),
 }
 
-/// SPEC: MG-10, N-MG-08. A retry belongs to the call it goes on with, so it draws no budget of its own.
-fn round(gateway: &Gateway, call: &McpCall, act: &Act, record: &mut RequestRecord, now: &Moment) -> Result<Round, Refusal> {
+/// SPEC: MG-10, N-MG-08. A retry belongs to the call it goes on with, so it draws no budget of its own. One without the answer
+/// that a call waits for ends here, before anything is drawn or intended: the call waits on, and its question is left in
+/// `asked_again`.
+fn round(
+    gateway: &Gateway,
+    call: &McpCall,
+    act: &Act,
+    record: &mut RequestRecord,
+    asked_again: &OnceLock<Value>,
+    now: &Moment,
+) -> Result<Round, Refusal> {
     let state = gateway.request_state.open(call, act, now.unix())?;
     if state.is_retry() {
         record.retry();
     }
     let ReturnedState::Suspended(name) = state else { return Ok(Round::Request(state)) };
+    let Some(answer) = suspended::answer(call) else {
+        let mut question = gateway.suspended.asked(&name, &call.caller, now.unix())?;
+        if let (Value::Object(members), Some(state)) = (&mut question, call.request.params.get("requestState")) {
+            members.insert("requestState".to_owned(), state.clone());
+        }
+        let _ = asked_again.set(question);
+        return Err(Refusal::new(Code::RequestMalformed, "the retry does not answer the question that the call waits for"));
+    };
     let waiting = Box::new(gateway.suspended.take(&name, &call.caller, now.unix())?);
     record.continues(&waiting.call);
-    // SPEC: MCP 2026-07-28 "Multi round-trip requests": what is missing is asked for again.
-    Ok(match suspended::answer(call) {
-        Some(answer) => Round::Answer(waiting, answer),
-        None => Round::Unanswered(waiting),
-    })
+    Ok(Round::Answer(waiting, answer))
 }
 
 /// The answer for the record, and the JSON-RPC response as text.

@@ -258,7 +258,7 @@ async fn converse(
 fn asked(gateway: &Gateway, call: &McpCall, message: &Incoming, bounds: &Bounds) -> Option<(Value, Value)> {
     let Incoming::Request(request) = message else { return None };
     let question = relay::input_request(call, request, bounds.restricted)?;
-    gateway.suspended.has_room(&call.caller).then(|| (request.id.clone(), question))
+    gateway.suspended.has_room(&call.caller, gateway.settings.links).then(|| (request.id.clone(), question))
 }
 
 /// SPEC: MG-12: nothing is passed on after the token or the grant has ended.

@@ -2,7 +2,7 @@
 //! exact arguments it was given for.
 //!
 //! SPEC: MG-10, N-MG-08: the client carries the state, so it may change it, swap it, keep it or hand it on. Ours is an
-//! HMAC under a key of this process, ends after some minutes, and is good once.
+//! HMAC under a key of this process, ends after some minutes, and is good for one continuation.
 
 use crate::{
     mcp::{mcp_call::McpCall, owner::Owner},
@@ -12,7 +12,7 @@ use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use remit_clock::Entropy;
 use remit_model::{
-    json,
+    Principal, json,
     refusal::{Code, Refusal},
     time::UnixTime,
 };
@@ -27,13 +27,16 @@ use std::{
 pub(crate) const LIFETIME_SECS: i64 = 600;
 /// Used states remembered; more at once are refused.
 const CAPACITY: usize = 100_000;
+/// Those of one acting party, so that one alone does not fill the memory.
+const SHARE: usize = 1_000;
 /// Longest state taken back, in bytes.
 const STATE_LIMIT: usize = 256 * 1024;
 
 /// Seals the upstream's states for the client, and opens them when they come back.
 pub(crate) struct RequestState {
     key: hmac::Key,
-    used: Mutex<HashMap<String, UnixTime>>,
+    /// The nonces of used states by acting party, with their ends.
+    used: Mutex<HashMap<Principal, HashMap<String, UnixTime>>>,
 }
 
 impl fmt::Debug for RequestState {
@@ -87,7 +90,7 @@ impl RequestState {
     /// Opens the state of a retry.
     ///
     /// # Errors
-    /// `request_malformed`: not ours, changed, for something else, too old, or used before.
+    /// `request_malformed`: not ours, changed, for something else, too old, or used before. `rate_limited`: too many were used.
     pub(crate) fn open(&self, call: &McpCall, act: &Act, now: UnixTime) -> Result<ReturnedState, Refusal> {
         let params = &call.request.params;
         let sealed = match (params.get("requestState"), params.contains_key("inputResponses")) {
@@ -101,11 +104,14 @@ impl RequestState {
         let (Some(expires), Some(nonce)) = (expires, payload.get("n").and_then(Value::as_str)) else {
             return Err(refused("the `requestState` is too old"));
         };
-        self.use_up(nonce, expires, now)?;
-        Ok(match (payload.get("w").and_then(Value::as_str), payload.get("s")) {
-            (Some(name), _) => ReturnedState::Suspended(name.to_owned()),
-            (None, None | Some(Value::Null)) => ReturnedState::Bare,
-            (None, Some(state)) => ReturnedState::Upstream(state.clone()),
+        if let Some(name) = payload.get("w").and_then(Value::as_str) {
+            // Nothing to remember: the name is gone once its call goes on.
+            return Ok(ReturnedState::Suspended(name.to_owned()));
+        }
+        self.use_up(call.caller.token.holder(), nonce, expires, now)?;
+        Ok(match payload.get("s") {
+            None | Some(Value::Null) => ReturnedState::Bare,
+            Some(state) => ReturnedState::Upstream(state.clone()),
         })
     }
 
@@ -117,15 +123,21 @@ impl RequestState {
         serde_json::from_str(&payload).ok()
     }
 
-    fn use_up(&self, nonce: &str, expires: UnixTime, now: UnixTime) -> Result<(), Refusal> {
+    fn use_up(&self, holder: &Principal, nonce: &str, expires: UnixTime, now: UnixTime) -> Result<(), Refusal> {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        if used.len() >= CAPACITY {
-            used.retain(|_, expires| now < *expires);
+        let full = |used: &HashMap<Principal, HashMap<String, UnixTime>>| {
+            used.get(holder).is_some_and(|own| own.len() >= SHARE) || used.values().map(HashMap::len).sum::<usize>() >= CAPACITY
+        };
+        if full(&used) {
+            used.retain(|_, own| {
+                own.retain(|_, expires| now < *expires);
+                !own.is_empty()
+            });
         }
-        if used.len() >= CAPACITY {
+        if full(&used) {
             return Err(Refusal::new(Code::RateLimited, "too many continued requests; try again later"));
         }
-        match used.insert(nonce.to_owned(), expires) {
+        match used.entry(holder.clone()).or_default().insert(nonce.to_owned(), expires) {
             None => Ok(()),
             Some(_) => Err(refused("the `requestState` was used before")),
         }
@@ -147,4 +159,23 @@ fn message(call: &McpCall, act: &Act, payload: &str) -> Vec<u8> {
 
 fn refused(reason: &str) -> Refusal {
     Refusal::new(Code::RequestMalformed, reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_party_that_uses_up_its_share_leaves_the_others_theirs() {
+        let states = RequestState::new(&[7; 32]);
+        let [planner, helper] = ["agent:planner", "agent:helper"].map(|sub| Principal::local("https://remit.example", sub));
+        let (now, end) = (UnixTime(0), UnixTime(LIFETIME_SECS));
+        for number in 0..SHARE {
+            states.use_up(&planner, &number.to_string(), end, now).unwrap();
+        }
+        assert_eq!(states.use_up(&planner, "more", end, now).unwrap_err().code, Code::RateLimited);
+        states.use_up(&helper, "first", end, now).unwrap();
+        assert_eq!(states.use_up(&helper, "first", end, now).unwrap_err().code, Code::RequestMalformed);
+        states.use_up(&planner, "later", end.plus(LIFETIME_SECS), end).unwrap();
+    }
 }

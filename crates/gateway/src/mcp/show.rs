@@ -96,13 +96,16 @@ fn input_required(
 }
 
 /// The upstream of the older era asked something in the middle of the call, which waits for the client's answer.
-pub(crate) fn suspended(gateway: &Gateway, call: &McpCall, act: &Act, waiting: SuspendedCall) -> Shown {
+///
+/// # Errors
+/// `rate_limited` when too many calls wait.
+pub(crate) fn suspended(gateway: &Gateway, call: &McpCall, act: &Act, waiting: SuspendedCall) -> Result<Shown, Refusal> {
     let now = gateway.clock.unix();
     let mut result = waiting.input_required();
-    let name = gateway.suspended.put(waiting, &call.caller, now, &gateway.entropy);
+    let name = gateway.suspended.put(waiting, &call.caller, gateway.settings.links, now, &gateway.entropy)?;
     if let Value::Object(members) = &mut result {
         let state = gateway.request_state.seal(call, act, Sealed::Suspended(&name), now, &gateway.entropy);
         members.insert("requestState".to_owned(), js!(state));
     }
-    Shown::whole(result)
+    Ok(Shown::whole(result))
 }

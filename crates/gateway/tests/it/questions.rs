@@ -126,7 +126,7 @@ async fn n_mg_08_a_state_is_good_once_for_its_caller_its_tool_and_its_arguments(
     assert!(world.fake.answers.lock().unwrap().is_empty(), "none of these reached the upstream");
 
     assert_eq!(reported(&client.modern("tools/call", good.clone()).await)["id"], "q-1");
-    client.modern("tools/call", good).await.refused(400, "request_malformed");
+    client.modern("tools/call", good).await.refused(200, "upstream_unavailable");
     assert_eq!(world.fake.answers.lock().unwrap().len(), 1, "a replayed answer does not reach the upstream");
 }
 
@@ -146,13 +146,37 @@ async fn a_state_that_is_too_old_is_refused() {
 async fn a_retry_without_the_answer_is_asked_again() {
     let world = World::new(false).await;
     let client = world.all();
-    let mut last = client.call("ask", json!({})).await;
+    let first = client.call("ask", json!({})).await;
+    let before = world.records().await.len();
     for responses in [json!({}), json!({"other": {"action": "accept"}}), json!({"question": "yes"})] {
-        let again = client.modern("tools/call", retry(&last, &json!({}), &responses)).await;
-        assert_eq!(again.result()["inputRequests"], last.result()["inputRequests"]);
-        last = again;
+        let again = client.modern("tools/call", retry(&first, &json!({}), &responses)).await;
+        assert_eq!(again.result(), first.result(), "the same question with the same state");
+        let last = world.last().await;
+        assert_eq!(last["record_type"], "decision", "nothing is intended where nothing is sent");
+        assert_eq!(
+            (&last["outcome"]["code"], &last["outcome"]["effect_confirmed"]),
+            (&json!("request_malformed"), &json!("none"))
+        );
     }
-    assert_eq!(reported(&client.modern("tools/call", retry(&last, &json!({}), &accept())).await)["id"], "q-1");
+    assert_eq!(world.records().await.len(), before + 3, "one record of each");
+    assert!(world.fake.answers.lock().unwrap().is_empty());
+    assert_eq!(reported(&client.modern("tools/call", retry(&first, &json!({}), &accept())).await)["id"], "q-1");
+    client.modern("tools/call", retry(&first, &json!({}), &json!({}))).await.refused(200, "upstream_unavailable");
+}
+
+#[tokio::test]
+async fn a_retry_without_the_answer_does_not_make_the_call_wait_longer() {
+    let world = World::new(false).await;
+    let mut claims = world.claims(world.grant(json!({"actions": ["*"]})), key(7).public().thumbprint());
+    let first = world.client(key(7), &claims).call("ask", json!({})).await;
+    let mut later = async |seconds: u64, total: i64, responses: Value| {
+        world.clock.advance(Duration::from_secs(seconds));
+        (claims.iat, claims.exp) = (UnixTime(NOW + total), UnixTime(NOW + total + 500));
+        world.client(key(7), &claims).modern("tools/call", retry(&first, &json!({}), &responses)).await
+    };
+    assert_eq!(state(&later(400, 400, json!({})).await), state(&first));
+    later(201, 601, accept()).await.refused(400, "request_malformed");
+    assert!(world.fake.answers.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -180,6 +204,35 @@ async fn waiting_calls_of_one_caller_are_bounded_and_the_oldest_is_given_up() {
     assert_eq!(reported(&done)["id"], "q-1");
     world.gate.close().await;
     eventually("a stop gives up the rest", || world.fake.received("notifications/cancelled").len() == 16).await;
+}
+
+#[tokio::test]
+async fn waiting_calls_of_one_agent_are_bounded_over_its_keys_and_chains() {
+    let world = World::new(false).await;
+    for number in 0..17 {
+        let mut claims = world.claims(world.grant(json!({"actions": ["*"]})), key(7).public().thumbprint());
+        claims.txn = format!("chain-{number}");
+        state(&world.client(key(7), &claims).call("ask", json!({})).await);
+    }
+    eventually("the upstream of the oldest is told", || world.fake.received("notifications/cancelled").len() == 1).await;
+    // Another agent loses nothing by it.
+    state(&world.helper(world.grant(json!({"actions": ["*"]}))).call("ask", json!({})).await);
+    assert_eq!(world.fake.received("notifications/cancelled").len(), 1);
+}
+
+#[tokio::test]
+async fn waiting_calls_leave_half_of_the_links_to_others() {
+    let wish = Wish { fake: Fake::new(false, false), ..Wish::new(false) };
+    let world = wish.settings(|settings| settings.links = 2).build().await;
+    state(&world.all().call("ask", json!({})).await);
+    let helper = world.helper(world.grant(json!({"actions": ["*"]})));
+    // The upstream takes any answer for the first call's, so this one does not end.
+    tokio::select! {
+        _ = helper.call("ask", json!({})) => {}
+        () = eventually("the other agent's question is declined", || !world.fake.answers.lock().unwrap().is_empty()) => {}
+    }
+    assert_eq!(world.fake.answers.lock().unwrap()[0]["error"]["code"], -32601);
+    assert_eq!(helper.call("ticket_read", json!({})).await.result()["resultType"], "complete");
 }
 
 #[tokio::test]
