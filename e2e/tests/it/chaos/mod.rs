@@ -106,9 +106,12 @@ fn what_was_answered_is_in_the_ledger_and_both_verifiers_accept_it() {
     });
     println!("chaos: {} requests in {:?}; {}", sent.load(Ordering::Relaxed), began.elapsed(), stage.answered.figures());
     judge(&mut server, &stage.answered);
-    let enough = if size.requests >= 10_000 { 10 } else { 1 };
-    for what in ["equal consents", "proofs sent again", "double registrations", "calls done"] {
-        assert!(stage.answered.counted(what) >= enough, "hardly any {what}: the traffic is not what it should be");
+    assert!(stage.answered.counted("calls done") > 0, "no call was done");
+    // A few hundred requests need not have one of each kind.
+    if size.requests >= 10_000 {
+        for what in ["equal consents", "proofs sent again", "double registrations", "calls done"] {
+            assert!(stage.answered.counted(what) >= 10, "hardly any {what}: the traffic is not what it should be");
+        }
     }
 }
 
