@@ -56,8 +56,12 @@ impl Proxy {
             let mut request = Vec::new();
             while let Some(bytes) = some(&mut from) {
                 self.seen.lock().unwrap().extend(&bytes);
-                request.extend(&bytes);
                 let mut lose = self.lose.lock().unwrap();
+                // What this connection sent before an answer was to be lost is another request.
+                if lose.is_none() {
+                    request.clear();
+                }
+                request.extend(&bytes);
                 if lose.as_ref().is_some_and(|text| String::from_utf8_lossy(&request).contains(text)) {
                     *lose = None;
                     losing.store(true, Ordering::SeqCst);

@@ -2,10 +2,11 @@
 //!
 //! Implements RFC 8707 `resource`, RFC 9396 `authorization_details`, `scope` as their shorthand, and our
 //! `requested_lifetime`; rules TK-08, TX-04, TX-05, DC-07. Asking for more than the parent has is refused with the
-//! code of the dimension that widens; it is never cut silently. Comparing is left to the model's algebra.
+//! code of the dimension that widens. A consent and `client_credentials` grant the part of a `scope` that is within it, and
+//! the answer names that part (RFC 6749 §3.3). Comparing is left to the model's algebra.
 //!
 //! `scope` names actions only, so it says nothing about arguments, fields or limits: those come from the parent. What is
-//! asked for by `scope` may not be handed on. A `scope` that names no action asks for none: only a request without `scope`
+//! asked for by `scope` cannot be delegated. A `scope` that names no action asks for none: only a request without `scope`
 //! and `authorization_details` asks for what there is.
 //! `authorization_details` says everything, so a dimension it leaves out is asked for without a limit.
 

@@ -323,7 +323,7 @@ async fn n_dc_09_a_chain_never_comes_back() {
 async fn dc_10_only_named_children_and_only_so_deep() {
     let world = World::new().await;
     let token = parent(&world).await;
-    // The public client is no delegator's named child, and files may not be handed on at all.
+    // The public client is no delegator's named child, and files cannot be delegated at all.
     let refund = json!([{"type": "tool_access", "locations": [HELPDESK], "actions": ["refund_create"], "limits": {"calls": 10},
                          "arguments": {"/amount": {"max": 50}}, "delegate": {"to": ["agent:summarizer"], "depth": 1}}]);
     let refund = world.narrow(&world.planner, &token, &[("authorization_details", &refund.to_string())]).await.access_token();

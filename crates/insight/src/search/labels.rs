@@ -1,6 +1,6 @@
 //! What happened under a label: the tokens that were issued with it, the tokens taken from those, and their use.
 //!
-//! A label stands in the record of one token alone. The records of the token's use name it by the digest of its `jti`, and
+//! Only the record of one token holds its label. The records of the token's use name it by the digest of its `jti`, and
 //! those of tokens taken from it name it as their parent.
 
 use super::{

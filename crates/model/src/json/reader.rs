@@ -204,7 +204,7 @@ impl<'t> Reader<'t> {
                     return Ok(text);
                 }
                 Some(b'\\') => text.push(self.escape()?),
-                Some(_) => return Err(self.malformed("a control character stands in a text")),
+                Some(_) => return Err(self.malformed("a text contains a control character")),
                 None => return Err(self.malformed("a text does not end")),
             }
             from = self.at;

@@ -19,7 +19,7 @@ const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
 #[derive(Clone, Copy, Debug)]
-enum Act {
+pub(crate) enum Act {
     Consent,
     ClumsyConsent,
     EqualConsents,
@@ -66,6 +66,11 @@ impl Client {
     pub(crate) async fn act(&mut self) -> Option<()> {
         let weights = ACTS.map(|(_, weight)| weight);
         let (act, _) = ACTS[self.dice.weighted(&weights)];
+        self.perform(act).await
+    }
+
+    /// One thing that clients do; nothing when the connection broke.
+    pub(crate) async fn perform(&mut self, act: Act) -> Option<()> {
         match act {
             Act::Consent => {
                 let code = self.code().await?;

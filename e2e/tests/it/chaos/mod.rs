@@ -1,5 +1,5 @@
 //! Random traffic, honest and clumsy, against the real server, which is killed again and again. Afterwards both verifiers accept
-//! the ledger, and everything that was answered stands in it.
+//! the ledger, and it holds everything that was answered.
 //!
 //! The ordinary test is small. `cargo xtask chaos` sets `REMIT_CHAOS_REQUESTS`, `REMIT_CHAOS_KILLS` and `REMIT_CHAOS_SEED`.
 
@@ -14,6 +14,7 @@ use crate::{
     harness::{Remit, Setup, desk, remit, succeed, text},
     ledger::second_opinion,
 };
+use acts::Act;
 use answered::Answered;
 use cast::Agent;
 use client::{Client, Stage, held};
@@ -106,12 +107,9 @@ fn what_was_answered_is_in_the_ledger_and_both_verifiers_accept_it() {
     });
     println!("chaos: {} requests in {:?}; {}", sent.load(Ordering::Relaxed), began.elapsed(), stage.answered.figures());
     judge(&mut server, &stage.answered);
-    assert!(stage.answered.counted("calls done") > 0, "no call was done");
-    // A few hundred requests need not have one of each kind.
-    if size.requests >= 10_000 {
-        for what in ["equal consents", "proofs sent again", "double registrations", "calls done"] {
-            assert!(stage.answered.counted(what) >= 10, "hardly any {what}: the traffic is not what it should be");
-        }
+    let enough = if size.requests >= 10_000 { 10 } else { 1 };
+    for what in ["equal consents", "proofs sent again", "double registrations", "calls done"] {
+        assert!(stage.answered.counted(what) >= enough, "hardly any {what}: the traffic is not what it should be");
     }
 }
 
@@ -121,6 +119,12 @@ async fn play(mut client: Client, requests: u64) {
         client.wire.back().await;
         if let Some(code) = client.code().await {
             client.redeem(&code, None).await;
+        }
+    }
+    // What the verdict asks for happens at least once, whatever the dice say.
+    for act in [Act::Read, Act::EqualConsents, Act::RegisterTwice, Act::Again] {
+        while client.perform(act).await.is_none() {
+            client.wire.back().await;
         }
     }
     while client.wire.sent.load(Ordering::Relaxed) < requests {
