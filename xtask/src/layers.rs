@@ -22,7 +22,8 @@ const AXUM: &[&str] = &["axum"];
 const SQL: &[&str] = &["rusqlite", "tokio-postgres", "sqlx"];
 const AMBIENT: &[&str] = &["rand", "getrandom", "chrono", "jiff", "time"];
 
-const BELOW_EDGES: &[&str] = &["cache", "model", "clock", "token", "policy", "ledger", "store", "insight", "decide", "broker"];
+const BELOW_EDGES: &[&str] =
+    &["cache", "model", "clock", "token", "policy", "ledger", "store", "insight", "decide", "broker", "outbound"];
 
 /// Layer by layer; a new crate gets its line here before it builds.
 const RULES: &[Rule] = &[
@@ -35,6 +36,8 @@ const RULES: &[Rule] = &[
     Rule { name: "store", may_import: &["cache", "model", "clock", "ledger"], must_not_contain: &[HTTP] },
     // The search index is a file of its own in SQLite; it holds nothing that a ledger does not.
     Rule { name: "insight", may_import: &["model", "token", "policy", "ledger"], must_not_contain: &[ASYNC, HTTP] },
+    // Above the ledger and beside the store: it fetches, and knows nothing of what is fetched.
+    Rule { name: "outbound", may_import: &["model", "clock"], must_not_contain: &[AXUM, SQL] },
     Rule { name: "decide", may_import: &["model", "policy", "ledger", "store"], must_not_contain: &[ASYNC, HTTP, SQL] },
     Rule { name: "broker", may_import: &["model", "clock", "store"], must_not_contain: &[AXUM] },
     Rule { name: "authority", may_import: BELOW_EDGES, must_not_contain: &[SQL] },

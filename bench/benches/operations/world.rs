@@ -71,6 +71,7 @@ impl Caller {
             }),
             labels: BTreeMap::from([("team".to_owned(), "support".to_owned())]),
             acts: remit_model::Acts::default(),
+            client: remit_model::ClientProfile::default(),
             registered: NOW,
         }
     }

@@ -145,6 +145,7 @@ fn agent(world: &World, number: usize) -> Result<(String, String)> {
         ceiling: Authority::parse(&ceiling).map_err(|refusal| anyhow!("{refusal}"))?,
         labels: BTreeMap::from([("team".to_owned(), format!("t{}", number % 100))]),
         acts: remit_model::Acts::default(),
+        client: remit_model::ClientProfile::default(),
         registered: UnixTime(1_795_321_800),
     };
     Ok((name, serde_json::to_string(&agent)?))

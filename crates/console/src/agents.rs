@@ -157,6 +157,7 @@ fn register(console: &Console, asked: Registration) -> Result<Agent, Refusal> {
         ceiling,
         labels: asked.labels,
         acts: asked.acts,
+        client: remit_model::ClientProfile::default(),
         registered: console.clock.unix(),
     })
 }

@@ -31,6 +31,96 @@ pub enum Acts {
     OnBehalf,
 }
 
+/// How an agent is registered as an OAuth client: how it proves itself, and what its tokens are bound to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClientProfile {
+    /// What every access token of this agent is bound to.
+    pub binding: Binding,
+    /// How it came to be registered.
+    pub registration: Registration,
+    /// Ways to authenticate besides the inline `keys`.
+    pub credentials: Vec<Credential>,
+    /// What the audience of its client assertions may be.
+    pub assertion_audience: AssertionAudience,
+}
+
+/// What an access token is bound to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Binding {
+    /// A key that the client proves with each request: DPoP, RFC 9449.
+    #[default]
+    Dpop,
+    /// The certificate of the TLS connection: RFC 8705.
+    Mtls,
+    /// Nothing. Whoever holds the token can use it.
+    DangerBearer,
+}
+
+/// How an agent came to be registered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "by")]
+pub enum Registration {
+    /// An administrator registered it.
+    #[default]
+    Administrator,
+    /// It registered itself at the registration endpoint: RFC 7591.
+    Dynamic {
+        /// Removed at this time unless it was admitted before.
+        expires: UnixTime,
+    },
+    /// Its `client_id` is the URL of its metadata document (draft-ietf-oauth-client-id-metadata-document).
+    MetadataDocument {
+        /// The `client_id`.
+        url: String,
+    },
+}
+
+/// One way in which an agent proves itself at the token endpoint without a key that is registered here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type", deny_unknown_fields)]
+pub enum Credential {
+    /// `private_key_jwt` with the keys at this URL (RFC 7591 `jwks_uri`).
+    JwksUri { uri: String },
+    /// A JWT-SVID or X.509-SVID whose SPIFFE ID is this one, or lies below it when it ends in `/*` (SP-04).
+    Spiffe { id: String },
+    /// A projected service-account token of this cluster (KS-01, KS-02).
+    Kubernetes {
+        /// The name of the cluster in the configuration.
+        cluster: String,
+        namespace: String,
+        service_account: String,
+        /// The account's UID: names are reused, UIDs are not.
+        uid: String,
+    },
+    /// A token of an issuer that the configuration trusts for workloads, such as a CI system (OF-01).
+    Federated {
+        /// The name of the issuer in the configuration.
+        issuer: String,
+        /// Claims, each of which the token must carry with exactly this value.
+        claims: BTreeMap<String, String>,
+    },
+}
+
+/// What the audience of a client assertion may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AssertionAudience {
+    /// Our issuer identifier alone (J-09).
+    #[default]
+    Issuer,
+    /// Also the URL of the token endpoint, for a client that cannot be changed. Each use is named in the record.
+    TokenEndpoint,
+}
+
+impl Agent {
+    /// Whether it has no means to authenticate, and so identifies itself by `client_id` alone (RFC 6749 §2.1).
+    pub fn is_public(&self) -> bool {
+        self.keys.is_empty() && self.client.credentials.is_empty()
+    }
+}
+
 /// A registered non-human principal; also the OAuth client `agent:NAME`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,6 +141,9 @@ pub struct Agent {
     /// Whether it may also act without a person. Rows that do not say are of agents that may.
     #[serde(default)]
     pub acts: Acts,
+    /// How it is registered as an OAuth client. Rows that do not say are of agents that an operator registered.
+    #[serde(default)]
+    pub client: ClientProfile,
     pub registered: UnixTime,
 }
 

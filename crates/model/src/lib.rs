@@ -41,7 +41,9 @@ pub mod resource;
 pub mod time;
 pub mod token_bounds;
 
-pub use agent::{Acts, Agent, AgentStatus, Human, HumanStatus};
+pub use agent::{
+    Acts, Agent, AgentStatus, AssertionAudience, Binding, ClientProfile, Credential, Human, HumanStatus, Registration,
+};
 pub use authority::{ActionSet, Authority, Clauses, Grant, Part, Permit, Sentence};
 pub use call::Call;
 pub use chain::{Chain, EdgeProof, Hop};

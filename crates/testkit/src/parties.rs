@@ -27,6 +27,7 @@ pub fn agent(name: &str, ceiling: Authority) -> Agent {
         ceiling,
         labels: BTreeMap::new(),
         acts: remit_model::Acts::default(),
+        client: remit_model::ClientProfile::default(),
         registered: NOW,
     }
 }

@@ -97,7 +97,7 @@ fn by_assertion(server: &Server, snapshot: &Snapshot, form: &Form, compact: &str
 fn public(snapshot: &Snapshot, form: &Form) -> Result<Client, Refusal> {
     let claimed = form.one("client_id").ok_or_else(|| unauthenticated("the client does not say who it is"))?;
     let agent = find(snapshot, claimed)?;
-    if agent.keys.is_empty() { Ok(Client { agent, assertion: None }) } else { Err(failed()) }
+    if agent.is_public() { Ok(Client { agent, assertion: None }) } else { Err(failed()) }
 }
 
 fn find(snapshot: &Snapshot, subject: &str) -> Result<Arc<Agent>, Refusal> {

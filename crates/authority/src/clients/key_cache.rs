@@ -91,6 +91,7 @@ mod tests {
             ceiling: Authority::none(),
             labels: BTreeMap::new(),
             acts: remit_model::Acts::default(),
+            client: remit_model::ClientProfile::default(),
             registered: UnixTime(0),
         }
     }

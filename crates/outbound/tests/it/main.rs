@@ -1,0 +1,3 @@
+//! The outbound client against a real listener.
+
+mod fetches;
