@@ -125,6 +125,7 @@ impl World {
             keys,
             servers: vec![helpdesk(), desk()],
             nonces: nonces(),
+            outbound: remit_outbound::Outbound::new(remit_outbound::Rules::default()).unwrap(),
             settings: remit_authority::Settings::default(),
         });
         let mut world = Self {

@@ -7,6 +7,7 @@ use crate::{
 use remit_clock::{Clock, Entropy};
 use remit_decide::Pinned;
 use remit_model::{Rate, RateLimits, Refusal, TenantId, UnixTime};
+use remit_outbound::Outbound;
 use remit_store::Store;
 use remit_token::{
     KeySet, PrivateKey, PublicKey, Skew, Verified,
@@ -32,6 +33,8 @@ pub struct Parts {
     pub servers: Vec<Arc<remit_model::Server>>,
     /// Shared with the resource servers of the same origin.
     pub nonces: Arc<dpop::Nonces>,
+    /// How it fetches from other machines.
+    pub outbound: Outbound,
     pub settings: Settings,
 }
 
@@ -143,12 +146,14 @@ pub struct Server {
     /// The same for clients that have no key to authenticate with.
     pub(crate) public_replays: dpop::ReplaySet,
     pub(crate) pinned: Pinned,
+    #[expect(dead_code, reason = "taken by the first fetch")]
+    pub(crate) outbound: Outbound,
 }
 
 impl Server {
     /// Puts the parts together. The server forgets what it remembers about a person when the store erases them.
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, policy, clock, entropy, issuer, keys, servers, nonces, settings } = parts;
+        let Parts { store, policy, clock, entropy, issuer, keys, servers, nonces, outbound, settings } = parts;
         let tokens = Arc::new(Verified::new(REMEMBERED_TOKENS));
         let sessions = Arc::new(Sessions::default());
         let (remembered, signed_in) = (Arc::clone(&tokens), Arc::clone(&sessions));
@@ -170,6 +175,7 @@ impl Server {
             throttle: Throttle::default(),
             rates: RateLimits::new(settings.rate),
             pinned: Pinned::default(),
+            outbound,
             store,
             policy,
             clock,

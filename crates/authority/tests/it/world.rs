@@ -225,6 +225,7 @@ impl World {
             keys,
             servers: servers(),
             nonces: Arc::new(nonces),
+            outbound: remit_outbound::Outbound::new(remit_outbound::Rules::default()).unwrap(),
             settings: settings.clone(),
         }));
         Self {

@@ -1,3 +1,4 @@
 //! The outbound client against a real listener.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod fetches;

@@ -165,11 +165,12 @@ impl Check<'_> {
             mcp_servers: BTreeMap::new(),
             policies: self.section(root, "policies"),
             authzen: self.section(root, "authzen"),
+            outbound: self.section(root, "outbound"),
             observe: self.section(root, "observe"),
         };
         for (key, node) in root.members() {
             match key.as_str() {
-                "server" | "storage" | "ledger" | "agents" | "policies" | "authzen" | "observe" => {}
+                "server" | "storage" | "ledger" | "agents" | "policies" | "authzen" | "outbound" | "observe" => {}
                 "identity_providers" if !node.is_list() && !node.is_null() => {
                     self.complain(Some(node.line), "identity_providers: must be a list of providers".to_owned());
                 }
@@ -180,7 +181,7 @@ impl Check<'_> {
                 "mcp_servers" => config.mcp_servers = self.servers(node),
                 unknown => self.complain(
                     Some(node.line),
-                    format!("unknown section `{unknown}`; there are server, storage, ledger, identity_providers, agents, mcp_servers, policies, authzen and observe"),
+                    format!("unknown section `{unknown}`; there are server, storage, ledger, identity_providers, agents, mcp_servers, policies, authzen, outbound and observe"),
                 ),
             }
         }

@@ -34,6 +34,8 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) authzen: AuthzenSection,
     #[serde(default)]
+    pub(crate) outbound: OutboundSection,
+    #[serde(default)]
     pub(crate) observe: ObserveSection,
 }
 
@@ -388,6 +390,16 @@ pub(crate) struct AuthzenSection {
     /// Answer evaluations at `/access/v1`. The caller needs a token for `PUBLIC_URL/access/v1` that grants
     /// `access:evaluate`.
     pub(crate) enabled: bool,
+}
+
+/// Fetching from other machines: keys, metadata and client documents.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct OutboundSection {
+    /// `HOST:PORT` pairs that may be fetched from although a stranger names them and they are private, or without TLS.
+    pub(crate) allow: Vec<String>,
+    /// PEM file of certificate authorities that are trusted besides those of the system.
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 /// What the operator sees.

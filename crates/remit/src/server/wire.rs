@@ -18,6 +18,7 @@ use remit_gateway::{self as gateway, Route, Upstream, UpstreamHeaders};
 use remit_helpdesk::Desk;
 use remit_ledger::{note::SigningKey, record::RecordType};
 use remit_model::{Human, HumanStatus, Server};
+use remit_outbound::{Outbound, Rules};
 use remit_policy::{Bundle, Live};
 use remit_store::{Batch, Change, Config as StoreConfig, Secret, Store, Witnessing};
 use remit_token::dpop::{self, Nonces};
@@ -108,6 +109,7 @@ pub(crate) async fn start(loaded: &Loaded, ambient: &Ambient) -> Result<Running>
         heartbeat: Duration::from_secs(config.ledger.heartbeat_s),
         spool_bytes: config.ledger.spool_bytes,
     };
+    let outbound = outbound(loaded)?;
     let store = Store::open_witnessed(opening, witnessing)?;
     if let Some(witnesses) = &witnesses {
         tokio::spawn(witness::watch(store.clone(), witnesses.enough(), witnesses.grace()));
@@ -118,9 +120,21 @@ pub(crate) async fn start(loaded: &Loaded, ambient: &Ambient) -> Result<Running>
     let bundle = pin(&store, bundle, before.as_deref(), &known).await?;
     let policy = Arc::new(Live::new(bundle, ambient.clock.unix()));
     let Upstreams { routes, desks, header_files } = upstreams(loaded, &servers).await?;
-    let (router, gateway, console) = mount(loaded, ambient, &store, &policy, signing, &servers, routes, &admin);
+    let (router, gateway, console) = mount(loaded, ambient, &store, &policy, signing, &servers, routes, &admin, outbound);
     let vkey = keys::vkey(&loaded.at(&config.server.keys_dir), &origin)?;
     Ok(Running { router, store, policy, policies, known, desks, vkey, header_files, gateway, console })
+}
+
+/// How other machines are fetched from.
+fn outbound(loaded: &Loaded) -> Result<Outbound> {
+    let section = &loaded.config.outbound;
+    let trusted = match &section.ca_file {
+        Some(file) => {
+            std::fs::read(loaded.at(file)).with_context(|| format!("outbound.ca_file: cannot read {}", file.display()))?
+        }
+        None => Vec::new(),
+    };
+    Outbound::new(Rules { allow: section.allow.clone(), trusted }).context("outbound.ca_file")
 }
 
 /// The witnesses that the configuration names.
@@ -146,6 +160,7 @@ fn mount(
     servers: &[Arc<Server>],
     routes: Vec<Route>,
     admin: &str,
+    outbound: Outbound,
 ) -> (Router, Arc<gateway::Gateway>, Arc<Console>) {
     let config = &loaded.config;
     let issuer = config.server.public_url.clone();
@@ -160,6 +175,7 @@ fn mount(
         keys: signing,
         servers: servers.to_vec(),
         nonces: Arc::clone(&nonces),
+        outbound,
         settings: authority::Settings {
             access_token: config.agents.access_token_lifetime.into(),
             chain_depth: config.agents.chain_depth.into(),
