@@ -26,28 +26,33 @@ pub(crate) fn generate(mode: Mode) -> Result<()> {
         ("schema/config.json", run::output(&binary.display().to_string(), &["config", "schema"])?),
         ("docs/cli.md", run::output(&binary.display().to_string(), &["reference"])?),
     ];
+    current("schemas", &files, mode)
+}
+
+/// Writes files anew, or fails with the names of those that are not current; `check` is the chore that writes them.
+pub(crate) fn current(check: &str, files: &[(&str, String)], mode: Mode) -> Result<()> {
     let mut stale = Vec::new();
-    for (name, text) in &files {
+    for (name, text) in files {
         let path = run::root().join(name);
         if fs::read_to_string(&path).is_ok_and(|current| current == *text) {
             continue;
         }
         match mode {
             Mode::Check => stale.push(*name),
-            Mode::Write => write(&path, text)?,
+            Mode::Write => write(check, &path, text)?,
         }
     }
     if !stale.is_empty() {
-        bail!("not current, run `cargo xtask schemas`: {}", stale.join(", "));
+        bail!("not current, run `cargo xtask {check}`: {}", stale.join(", "));
     }
-    println!("schemas: good ({} files)", files.len());
+    println!("{check}: good ({} files)", files.len());
     Ok(())
 }
 
-fn write(path: &Path, text: &str) -> Result<()> {
+fn write(check: &str, path: &Path, text: &str) -> Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
-    println!("schemas: writing {}", path.display());
+    println!("{check}: writing {}", path.display());
     Ok(fs::write(path, text)?)
 }

@@ -9,6 +9,7 @@ mod bounds;
 mod callgrind;
 mod chaos;
 mod circles;
+mod conformance;
 mod counts;
 mod deny;
 mod docs;
@@ -54,6 +55,7 @@ cargo xtask CHORE
             reason, or lets go of a port before it is used; comments and pages name who acts
   docs      links lead somewhere, crates say what they are, the documents every project needs are there
   docs-share  public functions are documented, say when they fail, and each crate shows an example
+  conformance  write docs/conformance.md: each rule with its tests; with --check, fail if it is not current
   deny      bans, licences and sources of every dependency, as deny.toml says
   schemas   write the generated files anew; with --check, fail if one is not current
 ";
@@ -86,6 +88,8 @@ fn chore(words: &[&str]) -> Result<()> {
         ["words"] => words::check(),
         ["docs"] => docs::check(),
         ["docs-share"] => docs_share::check(),
+        ["conformance"] => conformance::run(generated::Mode::Write),
+        ["conformance", "--check"] => conformance::run(generated::Mode::Check),
         ["deny"] => deny::check(),
         ["schemas"] => generated::generate(generated::Mode::Write),
         ["schemas", "--check"] => generated::generate(generated::Mode::Check),

@@ -95,6 +95,7 @@ async fn az_11_the_cookie_is_http_only_and_lax_and_rotates_at_sign_in() {
     assert!(is_sign_in(&planted.begin(&world, &request()).await), "the planted cookie is signed in to nothing");
 }
 
+/// SPEC: AZ-02
 #[tokio::test]
 async fn n_az_01_a_redirect_uri_that_is_not_registered() {
     let world = World::new().await;
@@ -113,6 +114,7 @@ async fn az_01_an_unknown_client_is_stopped_here() {
     stopped_here(&world, &request_with(&[("client_id", "")]), "request_malformed").await;
 }
 
+/// SPEC: AZ-02
 #[tokio::test]
 async fn n_az_02_loopback_with_another_port_but_not_another_path() {
     let world = World::new().await;
@@ -122,6 +124,7 @@ async fn n_az_02_loopback_with_another_port_but_not_another_path() {
     stopped_here(&world, &request_with(&[("redirect_uri", "http://127.0.0.1:50123/other")]), "redirect_uri_mismatch").await;
 }
 
+/// SPEC: AZ-04
 #[tokio::test]
 async fn n_az_03_n_az_04_pkce_is_required_and_s256() {
     let world = World::new().await;
@@ -147,6 +150,7 @@ async fn n_az_05_a_parameter_given_twice() {
     }
 }
 
+/// SPEC: AZ-06
 #[tokio::test]
 async fn n_az_06_resources() {
     let world = World::new().await;
@@ -158,6 +162,7 @@ async fn n_az_06_resources() {
     }
 }
 
+/// SPEC: AZ-05
 #[tokio::test]
 async fn n_az_07_other_response_types() {
     let world = World::new().await;
@@ -329,6 +334,7 @@ async fn az_15_az_16_prompt_login_and_max_age_ask_again() {
     assert_eq!(place(&mut browser, &[]).await, "sign-in", "sessions end");
 }
 
+/// SPEC: X-11
 #[tokio::test]
 async fn a_wrong_password_an_unknown_name_and_a_disabled_account_look_alike() {
     let world = World::new().await;

@@ -92,6 +92,7 @@ async fn openid_alone_gives_a_token_for_userinfo_only() {
     assert_eq!(world.send(query).await.status, 400, "N-UI-03");
 }
 
+/// SPEC: AZ-13, AC-04
 #[tokio::test]
 async fn n_ac_01_of_two_racing_redeemers_one_wins() {
     let world = World::new().await;
@@ -118,6 +119,7 @@ async fn n_ac_02_a_wrong_verifier_counts() {
     world.redeem(&world.planner, &code, &[]).await.refused("invalid_grant", "grant_invalid");
 }
 
+/// SPEC: AZ-13, AC-03
 #[tokio::test]
 async fn n_ac_03_n_dc_17_the_code_of_one_client_by_another() {
     let world = World::new().await;
@@ -126,6 +128,7 @@ async fn n_ac_03_n_dc_17_the_code_of_one_client_by_another() {
     world.redeem(&world.planner, &code, &[]).await.access_token();
 }
 
+/// SPEC: AC-04
 #[tokio::test]
 async fn n_ac_04_a_replay_after_success_revokes_everything() {
     let world = World::new().await;
@@ -144,6 +147,7 @@ async fn n_ac_04_a_replay_after_success_revokes_everything() {
     world.refresh(&world.planner, refresh, &[]).await.refused("invalid_grant", "grant_invalid");
 }
 
+/// SPEC: AC-02
 #[tokio::test]
 async fn n_ac_05_a_verifier_of_42_or_129_characters() {
     let world = World::new().await;
@@ -154,6 +158,7 @@ async fn n_ac_05_a_verifier_of_42_or_129_characters() {
     }
 }
 
+/// SPEC: AC-02
 #[tokio::test]
 async fn n_ac_06_a_missing_verifier() {
     let world = World::new().await;
@@ -161,6 +166,7 @@ async fn n_ac_06_a_missing_verifier() {
     world.redeem(&world.planner, &code, &[("code_verifier", "")]).await.refused("invalid_grant", "pkce_mismatch");
 }
 
+/// SPEC: AC-03
 #[tokio::test]
 async fn n_ac_07_an_unknown_or_expired_code() {
     let world = World::new().await;
@@ -195,6 +201,7 @@ async fn ac_05_dp_13_a_code_bound_to_a_key_wants_that_key() {
     world.redeem(&world.planner, &code, &[]).await.refused("invalid_dpop_proof", "dpop_key_mismatch");
 }
 
+/// SPEC: TX-03
 #[tokio::test]
 async fn a_public_client_uses_the_code_flow_and_nothing_else() {
     let world = World::new().await;
@@ -351,6 +358,7 @@ async fn n_rt_06_a_retry_is_checked_like_any_refresh() {
     world.refresh(&world.planner, first, &[]).await.refused("invalid_grant", "human_disabled");
 }
 
+/// SPEC: RT-01
 #[tokio::test]
 async fn n_rt_02_another_client_cannot_refresh() {
     let world = World::new().await;
@@ -360,6 +368,7 @@ async fn n_rt_02_another_client_cannot_refresh() {
     world.refresh(&world.planner, token, &[]).await.access_token();
 }
 
+/// SPEC: RT-03
 #[tokio::test]
 async fn n_rt_03_scope_may_only_narrow() {
     let world = World::new().await;
@@ -373,6 +382,7 @@ async fn n_rt_03_scope_may_only_narrow() {
     assert_eq!(claims(&whole.access_token())["scope"], "helpdesk:tickets_read helpdesk:tickets_search", "RT-03");
 }
 
+/// SPEC: RT-03
 #[tokio::test]
 async fn n_rt_04_resource_may_only_narrow() {
     let world = World::new().await;
@@ -381,6 +391,7 @@ async fn n_rt_04_resource_may_only_narrow() {
     reply.refused("invalid_target", "widens_resource");
 }
 
+/// SPEC: RT-04
 #[tokio::test]
 async fn n_rt_05_idle_and_absolute_expiry() {
     let settings = remit_authority::Settings { refresh_idle: 1_000, consent: 2_500, ..Default::default() };
@@ -429,6 +440,7 @@ async fn rt_05_a_refresh_gives_only_what_everyone_may_do_now() {
     world.redeem(&world.planner, &code, &[]).await.refused("invalid_grant", "grant_invalid");
 }
 
+/// SPEC: RT-08
 #[tokio::test]
 async fn n_rt_07_another_key_can_neither_refresh_nor_end_the_family() {
     let world = World::new().await;

@@ -38,6 +38,7 @@ async fn with_assertion(world: &World, actor: &Actor, compact: &str, more: &[(&s
     world.post("/oauth/token", &form, &[("dpop", world.proof(&actor.dpop))]).await
 }
 
+/// SPEC: TK-06
 #[tokio::test]
 async fn an_agent_gets_a_token_for_itself() {
     let world = World::new().await;
@@ -194,6 +195,7 @@ async fn x_07_basic_credentials_get_a_basic_challenge() {
     assert_eq!(reply.headers["www-authenticate"], "Basic realm=\"remit\"");
 }
 
+/// SPEC: X-02
 #[tokio::test]
 async fn n_tk_09_get_is_405() {
     let world = World::new().await;
@@ -205,6 +207,7 @@ async fn n_tk_09_get_is_405() {
     }
 }
 
+/// SPEC: X-02
 #[tokio::test]
 async fn n_tk_10_a_json_body_is_415() {
     let world = World::new().await;
@@ -224,6 +227,7 @@ async fn x_10_a_body_over_the_limit_is_413() {
     assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE);
 }
 
+/// SPEC: X-05
 #[tokio::test]
 async fn n_tk_11_nothing_is_cached() {
     let world = World::new().await;
@@ -390,6 +394,7 @@ async fn requested_lifetime_shortens_and_must_be_a_number() {
     }
 }
 
+/// SPEC: TK-10
 #[tokio::test]
 async fn without_the_ledger_nothing_is_issued() {
     let world = World::new().await;

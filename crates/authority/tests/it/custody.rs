@@ -5,6 +5,7 @@ use remit_insight::{custody, replay};
 use remit_ledger::Reader;
 use serde_json::json;
 
+/// SPEC: DC-01
 #[tokio::test]
 async fn every_hop_and_decision_can_be_checked_offline() {
     let world = World::new().await;

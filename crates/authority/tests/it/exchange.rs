@@ -36,6 +36,7 @@ async fn by_call(world: &World, child: &Actor, token: &str, proof: &str, more: &
     world.token(child, &all).await
 }
 
+/// SPEC: TX-07, TX-10, DC-03
 #[tokio::test]
 async fn a_parent_hands_a_part_to_a_named_child() {
     let world = World::new().await;
@@ -117,6 +118,7 @@ async fn an_agent_on_its_own_account_delegates_too() {
     assert!(child["act"].get("act").is_none());
 }
 
+/// SPEC: TX-04
 #[tokio::test]
 async fn n_tx_01_asking_for_more_is_refused_in_every_dimension() {
     let world = World::new().await;
@@ -154,6 +156,7 @@ async fn n_tx_01_asking_for_more_is_refused_in_every_dimension() {
     hand_details(&world, &token, &grant(json!({}))).await.access_token();
 }
 
+/// SPEC: TX-05
 #[tokio::test]
 async fn n_tx_01_wider_lifetime() {
     let world = World::new().await;
@@ -201,6 +204,7 @@ async fn n_tx_04_actor_token_and_its_type_come_together() {
     world.token(&world.planner, &bare).await.refused("invalid_request", "request_malformed");
 }
 
+/// SPEC: TX-02
 #[tokio::test]
 async fn n_tx_05_n_dc_06_a_token_of_another_issuer_or_key() {
     let world = World::new().await;
@@ -215,6 +219,7 @@ async fn n_tx_05_n_dc_06_a_token_of_another_issuer_or_key() {
     world.narrow(&world.planner, &foreign, &[]).await.refused("invalid_request", "token_issuer_unknown");
 }
 
+/// SPEC: TX-02
 #[tokio::test]
 async fn n_tx_06_a_revoked_subject_token() {
     let world = World::new().await;
@@ -239,6 +244,7 @@ async fn n_tx_07_a_token_addressed_to_someone_else() {
     world.narrow(&world.scribe, &token, &[]).await.refused("invalid_request", "chain_spliced");
 }
 
+/// SPEC: TX-05
 #[tokio::test]
 async fn n_tx_08_n_tx_13_nothing_outlives_the_original() {
     let world = World::new().await;
@@ -263,6 +269,7 @@ async fn a_token_has_a_limited_number_of_ancestors() {
     world.narrow(&world.planner, &token, &[]).await.refused("invalid_request", "chain_too_deep");
 }
 
+/// SPEC: TX-06
 #[tokio::test]
 async fn n_tx_09_a_bound_token_without_its_key() {
     let world = World::new().await;
@@ -275,6 +282,7 @@ async fn n_tx_09_a_bound_token_without_its_key() {
     world.token_with(&world.planner, &foreign, &ask).await.refused("invalid_dpop_proof", "dpop_key_mismatch");
 }
 
+/// SPEC: TX-01
 #[tokio::test]
 async fn n_tx_10_other_kinds_of_token_are_not_access_tokens() {
     let world = World::new().await;
@@ -337,6 +345,7 @@ async fn dc_10_only_named_children_and_only_so_deep() {
     world.hand(&world.planner, &scoped, &world.summarizer, &[]).await.refused("invalid_request", "delegation_not_allowed");
 }
 
+/// SPEC: TX-08, DC-05
 #[tokio::test]
 async fn n_tx_14_n_dc_01_n_dc_02_splicing_two_flows() {
     let world = World::new().await;
@@ -376,6 +385,7 @@ async fn n_dc_04_an_actor_token_that_is_a_grant_or_assertion() {
     }
 }
 
+/// SPEC: DC-03
 #[tokio::test]
 async fn n_dc_07_an_actor_chain_cannot_be_reordered() {
     let world = World::new().await;
@@ -403,6 +413,7 @@ async fn n_dc_11_a_child_never_outlives_its_parent() {
     world.narrow(&world.summarizer, &child, &[]).await.refused("invalid_request", "token_expired");
 }
 
+/// SPEC: DC-09
 #[tokio::test]
 async fn n_dc_12_a_sub_agent_with_its_parents_key() {
     let world = World::new().await;
@@ -471,6 +482,7 @@ async fn n_tx_17_an_unknown_field_in_the_details() {
     reply.refused("invalid_authorization_details", "authorization_details_invalid");
 }
 
+/// SPEC: TX-01
 #[tokio::test]
 async fn n_tx_18_only_access_tokens_are_issued() {
     let world = World::new().await;

@@ -11,6 +11,7 @@ async fn document(world: &World) -> Value {
     reply.body
 }
 
+/// SPEC: C-01
 #[tokio::test]
 async fn md_01_md_02_the_document_says_who_and_where() {
     let world = World::new().await;
@@ -49,6 +50,7 @@ async fn n_md_03_only_s256() {
     assert_eq!(document(&world).await["code_challenge_methods_supported"], serde_json::json!(["S256"]));
 }
 
+/// SPEC: MD-06, MD-08
 #[tokio::test]
 async fn n_md_04_every_advertised_endpoint_answers_and_no_other_is_named() {
     let world = World::new().await;
@@ -78,6 +80,7 @@ async fn n_md_04_every_advertised_grant_is_known() {
     }
 }
 
+/// SPEC: JW-01
 #[tokio::test]
 async fn n_jw_01_only_public_members_are_published() {
     let world = World::new().await;

@@ -10,6 +10,7 @@ async fn revoke(world: &World, caller: &Actor, token: &str) -> Reply {
     world.post("/oauth/revoke", &form, &[]).await
 }
 
+/// SPEC: IN-01
 #[tokio::test]
 async fn in_03_in_04_an_active_token_is_described_whole() {
     let world = World::new().await;
@@ -50,6 +51,7 @@ async fn n_in_01_unauthenticated_is_401() {
     world.post("/oauth/introspect", &public, &[]).await.refused("unauthorized_client", "client_not_allowed");
 }
 
+/// SPEC: IN-02
 #[tokio::test]
 async fn n_in_02_whom_a_token_does_not_concern() {
     let world = World::new().await;
@@ -61,6 +63,7 @@ async fn n_in_02_whom_a_token_does_not_concern() {
     assert!(!world.active(&world.scribe, &for_child).await);
 }
 
+/// SPEC: IN-02
 #[tokio::test]
 async fn n_in_04_an_inactive_answer_says_nothing_else() {
     let world = World::new().await;
@@ -86,6 +89,7 @@ async fn an_assertion_is_good_once_here_too() {
     world.post("/oauth/revoke", &form, &[]).await.refused("invalid_client", "assertion_replayed");
 }
 
+/// SPEC: RV-01
 #[tokio::test]
 async fn n_rv_01_anothers_token_is_not_revoked() {
     let world = World::new().await;
@@ -99,6 +103,7 @@ async fn n_rv_01_anothers_token_is_not_revoked() {
     world.refresh(&world.planner, text(&body, "refresh_token"), &[]).await.access_token();
 }
 
+/// SPEC: RV-02
 #[tokio::test]
 async fn n_rv_02_a_refresh_token_takes_everything_with_it() {
     let world = World::new().await;

@@ -254,6 +254,11 @@ impl World {
         }
     }
 
+    /// Where the database and the ledger are.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
     pub(crate) fn now(&self) -> UnixTime {
         self.clock.unix()
     }

@@ -259,6 +259,7 @@ async fn an_expired_token_is_refused_even_when_it_was_seen_before() {
     client.call("ticket_read", json!({})).await.refused(401, "token_expired");
 }
 
+/// SPEC: N-RV-03
 #[tokio::test]
 async fn a_revoked_token_and_everything_below_it_is_refused() {
     let world = World::new(true).await;

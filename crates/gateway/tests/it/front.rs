@@ -5,6 +5,7 @@ use hyper::Method;
 use remit_model::token_bounds;
 use serde_json::{Value, json};
 
+/// SPEC: PR-01, PR-02
 #[tokio::test]
 async fn n_pr_01_02_03_metadata_is_the_registered_resource_whatever_the_host_says() {
     let world = World::new(true).await;
@@ -169,6 +170,7 @@ async fn bare(world: &World, method: Method, path: &str, headers: &[(&str, &str)
     whole(client.raw(method, headers, "").await).await
 }
 
+/// SPEC: PR-04
 #[tokio::test]
 async fn the_first_challenge_asks_for_no_scope_and_stays_small() {
     let rule = |class| remit_model::ToolRule { class, ..remit_model::ToolRule::default() };
