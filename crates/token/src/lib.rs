@@ -1,7 +1,7 @@
 //! Keys and signed tokens: everything of Remit that touches JOSE.
 //!
 //! Implements RFC 7515 (compact serialisation only), RFC 7517/7638 keys, RFC 9068 access tokens, RFC 9449 DPoP,
-//! RFC 7523 client assertions, OpenID Connect ID tokens, and our delegation statements (`typ: delegation+jwt`).
+//! RFC 7523 client assertions, OpenID Connect ID tokens, RFC 9701 introspection answers, and our delegation statements (`typ: delegation+jwt`).
 //!
 //! The rules that shape it:
 //! - One verifier per kind of token (J-01). Each fixes its `typ`, key source, audience rule and lifetime, and returns a
@@ -35,6 +35,7 @@ mod claims;
 pub mod dpop;
 pub mod id_token;
 mod inspect;
+pub mod introspection;
 mod jwk;
 mod jws;
 mod key;

@@ -1,7 +1,8 @@
 //! Introspection: what an access token means right now, for those it concerns.
 //!
-//! Implements RFC 7662; rules IN-01 to IN-04. Anyone it does not concern, and any token that does not count, gets
-//! `{"active":false}` and nothing else. Refresh tokens are never described.
+//! Implements RFC 7662, and RFC 9701 for a caller that accepts `application/token-introspection+jwt`; rules IN-01 to IN-06.
+//! Anyone it does not concern, and any token that does not count, gets `{"active":false}` and nothing else. Refresh tokens are
+//! never described.
 
 use crate::{
     Server,
@@ -18,7 +19,7 @@ use crate::{
 };
 use axum::{
     body::Body,
-    http::{Response, StatusCode},
+    http::{HeaderMap, HeaderValue, Response, StatusCode, header},
 };
 use remit_decide::{
     Principals,
@@ -26,7 +27,7 @@ use remit_decide::{
 };
 use remit_model::{Fault, UnixTime};
 use remit_store::{Batch, Snapshot};
-use remit_token::access::AccessToken;
+use remit_token::{access::AccessToken, introspection};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -35,16 +36,54 @@ pub(crate) async fn introspect(server: &Server, incoming: Incoming) -> Response<
     let now = server.now();
     let (attempt, entered) = enter(server, Attempt::new(At::Introspect, origin), &headers, form, now);
     let answer = match entered {
-        Ok(entered) => describe(server, &attempt, &entered, now).await,
+        Ok(entered) => answer(server, &headers, &attempt, &entered, now).await,
         Err(refusal) => Err(refusal.into()),
     };
     match answer {
-        Ok(body) => error::json_response(StatusCode::OK, &body),
+        Ok(response) => response,
         Err(rejection) => {
             let entry = Entry { tenant: &server.tenant, attempt: &attempt, facts: &Facts::default(), check: None };
             issue::refuse(server, &headers, entry, Vec::new(), rejection).await
         }
     }
+}
+
+/// The description, as JSON or as a JWT that only this caller may rely on. SPEC: IN-05, RFC 9701 §4 and §5
+async fn answer(
+    server: &Server,
+    headers: &HeaderMap,
+    attempt: &Attempt,
+    entered: &Entered,
+    now: UnixTime,
+) -> Result<Response<Body>, Rejection> {
+    let body = describe(server, attempt, entered, now).await?;
+    if !wants_signed(headers) {
+        return Ok(error::json_response(StatusCode::OK, &body));
+    }
+    let signed = introspection::mint(&server.keys.signing, &server.issuer, &entered.client.id(), now, &body)?;
+    let mut response = error::json_response(StatusCode::OK, &Value::Null);
+    *response.body_mut() = Body::from(signed);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(introspection::MEDIA_TYPE));
+    Ok(response)
+}
+
+/// Whether the caller names the signed form, and prefers it to JSON where it names both. A wildcard names neither: who does not
+/// know the signed form gets what RFC 7662 gives. RFC 9110 §12.5.1
+fn wants_signed(headers: &HeaderMap) -> bool {
+    let (mut signed, mut json) = (0.0, 0.0);
+    let texts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    for range in texts.flat_map(|text| text.split(',')) {
+        let mut parts = range.split(';').map(str::trim);
+        let media = parts.next().unwrap_or_default();
+        let quality = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+        let quality: f32 = quality.map_or(1.0, |text| text.parse().unwrap_or(0.0));
+        if media.eq_ignore_ascii_case(introspection::MEDIA_TYPE) {
+            signed = quality;
+        } else if media.eq_ignore_ascii_case("application/json") {
+            json = quality;
+        }
+    }
+    signed > 0.0 && signed >= json
 }
 
 async fn describe(server: &Server, attempt: &Attempt, entered: &Entered, now: UnixTime) -> Result<Value, Rejection> {
@@ -107,6 +146,7 @@ fn active(token: &AccessToken) -> Value {
     let optional = [
         ("act", token.act.as_ref().map(|act| json!(act))),
         ("auth_time", token.auth_time.map(|time| json!(time))),
+        ("acr", token.acr.as_ref().map(|acr| json!(acr))),
         ("urn:remit:purpose", token.purpose.as_ref().map(|purpose| json!(purpose))),
     ];
     if let Some(members) = body.as_object_mut() {

@@ -1,7 +1,7 @@
 //! What we say we can do, and nothing else.
 //!
-//! Implements RFC 8414, OpenID Connect Discovery 1.0, RFC 9207, RFC 9396 §10, RFC 9449 §5.1, RFC 9728 §4; rules MD-01 to
-//! MD-08. Everything is built from configuration; no request header has a say (N-MD-02).
+//! Implements RFC 8414, OpenID Connect Discovery 1.0, RFC 9207, RFC 9396 §10, RFC 9449 §5.1, RFC 9701 §7,
+//! RFC 9728 §4; rules MD-01 to MD-08. Everything is built from configuration; no request header has a say (N-MD-02).
 
 use crate::{Server, grants};
 use remit_token::Algorithm;
@@ -32,6 +32,7 @@ pub(crate) fn document(server: &Server) -> Value {
         "token_endpoint_auth_signing_alg_values_supported": Algorithm::ACCEPTED,
         "introspection_endpoint_auth_methods_supported": ["private_key_jwt"],
         "introspection_endpoint_auth_signing_alg_values_supported": Algorithm::ACCEPTED,
+        "introspection_signing_alg_values_supported": [signing],
         "revocation_endpoint_auth_methods_supported": ["private_key_jwt", "none"],
         "revocation_endpoint_auth_signing_alg_values_supported": Algorithm::ACCEPTED,
         "dpop_signing_alg_values_supported": Algorithm::ACCEPTED,

@@ -20,6 +20,7 @@ async fn md_01_md_02_the_document_says_who_and_where() {
     assert_eq!(document["token_endpoint"], TOKEN);
     assert_eq!(document["authorization_response_iss_parameter_supported"], true);
     assert_eq!(document["response_types_supported"], serde_json::json!(["code"]));
+    assert_eq!(document["introspection_signing_alg_values_supported"], serde_json::json!(["ES256"]), "RFC 9701 §7");
     assert_eq!(document["protected_resources"], serde_json::json!([HELPDESK, FILES]));
     assert_eq!(world.get("/.well-known/openid-configuration").await.body, document);
 }

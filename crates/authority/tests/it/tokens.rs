@@ -1,8 +1,9 @@
 //! Introspection and revocation.
 
 use crate::{flow::*, world::*};
-use remit_model::AgentStatus;
-use serde_json::json;
+use remit_model::{AgentStatus, Code, Refusal};
+use remit_token::{KeySet, Skew, introspection};
+use serde_json::{Value, json};
 
 async fn revoke(world: &World, caller: &Actor, token: &str) -> Reply {
     let mut form = world.authenticated(caller);
@@ -77,6 +78,74 @@ async fn n_in_04_an_inactive_answer_says_nothing_else() {
     assert!(world.active(&world.planner, token).await, "an agent outside the chain changes nothing");
     world.advance(601);
     assert_eq!(world.introspect(&world.planner, token).await.body, nothing);
+}
+
+const SIGNED: &str = "application/token-introspection+jwt";
+
+/// Asks with this `Accept`; gives the reply and, where it is a JWT, what it says to this caller.
+async fn signed(world: &World, caller: &Actor, token: &str, accept: &str) -> (Reply, Option<serde_json::Map<String, Value>>) {
+    let mut form = world.authenticated(caller);
+    form.extend(fields(&[("token", token)]));
+    let reply = world.post("/oauth/introspect", &form, &[("accept", accept.to_owned())]).await;
+    let said = read(world, &reply.text, &caller.sub);
+    (reply, said.ok())
+}
+
+fn read(world: &World, answer: &str, caller: &str) -> Result<serde_json::Map<String, Value>, Refusal> {
+    let expect = introspection::Expect { issuer: ISSUER, caller };
+    introspection::verify(answer, &KeySet::of([world.signing.public()]), &expect, world.now(), Skew::NONE)
+}
+
+#[tokio::test]
+async fn in_05_who_asks_for_it_gets_a_signed_answer() {
+    let world = World::new().await;
+    let token = text(&world.delegated("alice").await, "access_token").to_owned();
+    let plain = world.introspect(&world.planner, &token).await.body;
+    let (reply, said) = signed(&world, &world.planner, &token, SIGNED).await;
+    assert_eq!((reply.status.as_u16(), reply.headers["content-type"].to_str().unwrap()), (200, SIGNED));
+    assert_eq!(reply.headers["cache-control"], "no-store");
+    assert_eq!(Value::Object(said.unwrap()), plain, "the same as unsigned");
+    let outer = claims(&reply.text);
+    assert_eq!((outer.get("sub"), outer.get("exp"), outer["aud"].as_str()), (None, None, Some("agent:planner")));
+    let (_, said) = signed(&world, &world.scribe, &token, SIGNED).await;
+    assert_eq!(Value::Object(said.unwrap()), json!({"active": false}), "IN-02 holds in this form too");
+}
+
+#[tokio::test]
+async fn n_in_05_a_signed_answer_serves_no_one_else_and_nothing_else() {
+    let world = World::new().await;
+    let token = text(&world.delegated("alice").await, "access_token").to_owned();
+    let (reply, _) = signed(&world, &world.planner, &token, SIGNED).await;
+    assert_eq!(read(&world, &reply.text, "agent:scribe").unwrap_err().code, Code::TokenAudienceWrong);
+    world.narrow(&world.planner, &reply.text, &[]).await.refused("invalid_request", "token_type_wrong");
+    assert!(!world.active(&world.planner, &reply.text).await);
+}
+
+#[tokio::test]
+async fn in_05_the_form_follows_accept_and_errors_stay_json() {
+    let world = World::new().await;
+    let token = world.identity(&world.planner).await;
+    let mixed = format!("application/json;q=0.5, {SIGNED}");
+    let upper = "APPLICATION/Token-Introspection+JWT";
+    for accept in [SIGNED, upper, mixed.as_str()] {
+        assert!(signed(&world, &world.planner, &token, accept).await.1.is_some(), "{accept}");
+    }
+    let worse = format!("{SIGNED};q=0.5, application/json");
+    let never = format!("{SIGNED};q=0");
+    for accept in ["*/*", "application/*", "application/json", worse.as_str(), never.as_str(), "application/jwt"] {
+        let (reply, _) = signed(&world, &world.planner, &token, accept).await;
+        assert_eq!(reply.body["active"], true, "{accept}");
+    }
+    let reply = world.post("/oauth/introspect", &fields(&[("token", &token)]), &[("accept", SIGNED.to_owned())]).await;
+    assert_eq!(reply.headers["content-type"], "application/json");
+    reply.refused("invalid_client", "client_unauthenticated");
+}
+
+#[tokio::test]
+async fn n_in_03_get_is_405() {
+    let world = World::new().await;
+    let reply = world.get("/oauth/introspect").await;
+    assert_eq!((reply.status.as_u16(), reply.headers["allow"].to_str().unwrap()), (405, "POST"));
 }
 
 #[tokio::test]

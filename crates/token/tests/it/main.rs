@@ -5,6 +5,7 @@ mod access;
 mod assertion;
 mod dpop;
 mod id_token;
+mod introspection;
 mod jose;
 mod keys;
 mod matrix;
