@@ -2,7 +2,8 @@
 //!
 //! `xtask/rules.tsv` lists the rules that the authorization server, its tokens and its clients follow: id, level (`M` must, `S`
 //! should, `L` later) and what each demands; ids that begin with `N-` are negative tests. A test belongs to a rule if its name holds
-//! the id (`n_dc_01_…`), or if a comment on it or in it says `SPEC: DC-01`; the head of a test file speaks for the whole file.
+//! the id (`n_dc_01_…`), if a comment on it says `SPEC: DC-01`, or if a comment or a message in it has the id; the head of a test
+//! file speaks for the whole file.
 //! From that `docs/conformance.md` is written. `xtask/uncovered.txt` lists the rules of level `M` that no test holds; a rule that
 //! joins or leaves it without a change of the file fails the check, so that nothing is lost in silence.
 //!
@@ -75,27 +76,27 @@ fn scan(file: &Path, text: &str, held: &mut Held) {
     };
     let place = file.display().to_string();
     let tests = text.get(start..).unwrap_or_default();
-    let (mut about, mut at) = (String::new(), None::<(String, bool)>);
+    let mut about = String::new();
+    // The test that the line is in: its label, and how far its first line is indented.
+    let mut within: Option<(String, usize)> = None;
     for line in tests.lines() {
         let trimmed = line.trim();
+        let indent = line.len() - line.trim_start().len();
         if trimmed.starts_with("//!") {
             note(held, &ids(spec(trimmed)), &place);
-        } else if let Some((name, _)) =
-            at.as_ref().filter(|(_, test)| *test && line.starts_with(' ') || !about.is_empty() && trimmed.is_empty())
-        {
-            note(held, &ids(spec(trimmed)), &format!("{place} {name}"));
+        } else if let Some((label, _)) = within.as_ref().filter(|(_, outer)| indent > *outer) {
+            note(held, &ids(trimmed), label);
         }
         if trimmed.starts_with("//") || trimmed.starts_with("#[") {
             about.push_str(trimmed);
             about.push('\n');
         } else if let Some(name) = function(trimmed) {
-            let test = about.contains("#[test]") || about.contains("#[tokio::test") || in_macro(line, &about);
-            if test {
-                let label = format!("{place} {name}");
-                note(held, &named(name), &label);
-                about.lines().for_each(|line| note(held, &ids(spec(line)), &label));
+            let is_test = about.contains("#[test]") || about.contains("#[tokio::test") || in_macro(line, &about);
+            within = is_test.then(|| (format!("{place} {name}"), indent));
+            if let Some((label, _)) = &within {
+                note(held, &named(name), label);
+                about.lines().for_each(|line| note(held, &ids(spec(line)), label));
             }
-            at = Some((name.to_owned(), test));
             about.clear();
         } else if !trimmed.is_empty() {
             about.clear();

@@ -201,7 +201,7 @@ async fn ac_05_dp_13_a_code_bound_to_a_key_wants_that_key() {
     world.redeem(&world.planner, &code, &[]).await.refused("invalid_dpop_proof", "dpop_key_mismatch");
 }
 
-/// SPEC: TX-03
+/// SPEC: TX-03, TK-05
 #[tokio::test]
 async fn a_public_client_uses_the_code_flow_and_nothing_else() {
     let world = World::new().await;

@@ -63,6 +63,7 @@ async fn an_agent_gets_a_token_for_itself() {
     assert!(!record.to_string().contains("agent:planner"), "no subject in the plain record");
 }
 
+/// SPEC: N-DC-14
 #[tokio::test]
 async fn dc_13_an_agent_that_acts_on_behalf_only_gets_no_authority_of_its_own() {
     let world = World::new().await;

@@ -304,6 +304,20 @@ async fn n_tx_10_other_kinds_of_token_are_not_access_tokens() {
 }
 
 #[tokio::test]
+async fn tx_09_a_refresh_token_is_no_subject_and_stays_good() {
+    let world = World::new().await;
+    let consented = world.delegated("alice").await;
+    let refresh = text(&consented, "refresh_token");
+    for kind in ["refresh_token", "access_token", "jwt"] {
+        let kind = format!("urn:ietf:params:oauth:token-type:{kind}");
+        let ask = [("grant_type", EXCHANGE), ("subject_token", refresh), ("subject_token_type", kind.as_str())];
+        let refused = world.token(&world.planner, &ask).await;
+        assert_eq!((refused.status.as_u16(), refused.body["error"].as_str()), (400, Some("invalid_request")), "{}", refused.text);
+    }
+    world.refresh(&world.planner, refresh, &[]).await.access_token();
+}
+
+#[tokio::test]
 async fn n_tx_11_n_dc_08_the_chain_has_a_depth_limit() {
     let settings = remit_authority::Settings { chain_depth: 2, ..Default::default() };
     let world = World::with(settings).await;

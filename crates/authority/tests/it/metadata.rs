@@ -81,6 +81,29 @@ async fn n_md_04_every_advertised_grant_is_known() {
     }
 }
 
+/// SPEC: RT-07, CC-02
+#[tokio::test]
+async fn agents_authenticate_by_a_key_and_no_scope_promises_offline_access() {
+    let world = World::new().await;
+    let document = document(&world).await;
+    assert_eq!(document["token_endpoint_auth_methods_supported"][0], "private_key_jwt");
+    assert!(!document["scopes_supported"].to_string().contains("offline_access"));
+    for method in ["client_secret_basic", "client_secret_post", "client_secret_jwt"] {
+        assert!(!document.to_string().contains(method), "{method}");
+    }
+}
+
+/// SPEC: MD-08, JW-04
+#[tokio::test]
+async fn caches_keep_the_keys_for_a_quarter_of_an_hour_at_most_and_the_metadata_for_an_hour() {
+    let world = World::new().await;
+    for (path, most) in [("/.well-known/jwks.json", 900), ("/.well-known/oauth-authorization-server", 3_600)] {
+        let reply = world.get(path).await;
+        let stated = reply.headers["cache-control"].to_str().unwrap().rsplit_once("max-age=").unwrap().1.to_owned();
+        assert!((1..=most).contains(&stated.parse::<i64>().unwrap()), "{path}: {stated}");
+    }
+}
+
 /// SPEC: JW-01
 #[tokio::test]
 async fn n_jw_01_only_public_members_are_published() {

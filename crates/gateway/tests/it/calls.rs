@@ -18,6 +18,26 @@ async fn a_granted_call_reaches_the_upstream_with_the_authorised_arguments() {
     }
 }
 
+/// SPEC: DP-16, MG-02
+#[tokio::test]
+async fn neither_token_nor_proof_nor_cookie_of_the_caller_reaches_the_upstream() {
+    for modern_upstream in [true, false] {
+        let world = World::new(modern_upstream).await;
+        let client = world.all();
+        let (mut headers, body) = client.modern_request("tools/call", json!({"name": "refund", "arguments": {"amount": 5}}));
+        headers.extend([("cookie".to_owned(), "a=b".to_owned()), ("x-forwarded-user".to_owned(), "root".to_owned())]);
+        client.send(headers, &body).await.result();
+        let seen = world.fake.seen.lock().unwrap().clone();
+        assert!(seen.iter().any(|request| request.body["method"] == "tools/call"));
+        for request in seen {
+            for name in ["authorization", "dpop", "cookie", "x-forwarded-user"] {
+                assert!(!request.headers.contains_key(name), "{name}: {}", request.body["method"]);
+            }
+            assert!(!format!("{:?}{}", request.headers, request.text).contains(&client.token), "{}", request.body["method"]);
+        }
+    }
+}
+
 #[tokio::test]
 async fn n_mg_11_a_tool_that_is_not_granted_is_denied_and_never_called() {
     let world = World::new(true).await;
