@@ -1239,12 +1239,12 @@ class Hop:
     """One delegation of a chain."""
     def __init__(self, value):
         members = {"delegator", "delegate", "jkt", "authority", "purpose", "expires", "jti", "edge"}
-        refuse(not isinstance(value, dict) or not members - {"purpose"} <= set(value) <= members, "a hop of the chain has other members")
+        refuse(not isinstance(value, dict) or not members - {"purpose"} <= set(value) <= members | {"signed"}, "a hop of the chain has other members")
         self.value, self.delegator, self.delegate = value, principal(value["delegator"]), principal(value["delegate"])
         self.jkt, self.jti, self.purpose, self.expires = value["jkt"], value["jti"], value.get("purpose"), value["expires"]
         self.authority, edge = Authority(value["authority"]), value["edge"]
-        self.kind, self.jws = edge["kind"], edge["jws"]
-        texts = [self.jkt, self.jti, self.kind, self.jws] + ([] if self.purpose is None else [self.purpose])
+        self.kind, self.jws, self.signed = edge["kind"], edge["jws"], value.get("signed")
+        texts = [self.jkt, self.jti, self.kind, self.jws] + [text for text in (self.purpose, self.signed) if text is not None]
         if set(edge) != {"kind", "jws"} or not all(isinstance(text, str) for text in texts) or type(self.expires) is not int:
             raise Wrong("a hop of the chain is malformed")
 class Token:

@@ -290,6 +290,7 @@ fn claims(planner: &Caller) -> access::Claims {
         txn: "chain-1".to_owned(),
         ancestors: Vec::new(),
         purpose: None,
+        signed: None,
     }
 }
 
@@ -308,6 +309,7 @@ fn people(planner: &Caller, agents: [&Caller; 5]) -> Batch {
         expires: claims.exp,
         jti: claims.jti.clone(),
         edge: EdgeProof::IdToken("an.id.token".to_owned()),
+        signed: None,
     });
     let token = StoredToken {
         jti: claims.jti,

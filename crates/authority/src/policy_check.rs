@@ -20,6 +20,8 @@ pub(crate) struct Delegation<'a> {
     pub(crate) purpose: Option<&'a str>,
     pub(crate) expires: UnixTime,
     pub(crate) auth_time: Option<UnixTime>,
+    /// Whether the root person signed with a passkey what they agreed to.
+    pub(crate) root_signed: bool,
 }
 
 /// What the policies were asked and what they said, for the record.
@@ -52,14 +54,14 @@ pub(crate) fn check(server: &Server, snapshot: &Snapshot, delegation: &Delegatio
 
 /// The same, pure: the caller measures.
 pub(crate) fn ask(issuer: &str, snapshot: &Snapshot, bundle: Arc<Bundle>, delegation: &Delegation<'_>, now: UnixTime) -> Checked {
-    let Delegation { before, to, authority, server, purpose, expires, auth_time } = *delegation;
+    let Delegation { before, to, authority, server, purpose, expires, auth_time, root_signed } = *delegation;
     let actors: Vec<Principal> = before.hops.iter().map(|hop| hop.delegate.clone()).collect();
     let who = Presented { root: &before.root, actors: &actors, held: None, location: None, token: None };
     let verdict = decide(
         &World::new(issuer, snapshot, &bundle, now),
         &Ask {
             who,
-            circumstances: Circumstances { txn: Some(&before.id), purpose, auth_time },
+            circumstances: Circumstances { txn: Some(&before.id), purpose, auth_time, root_signed },
             what: What::Delegate { to, authority, server, expires },
             known: None,
             unconditional: false,

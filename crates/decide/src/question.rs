@@ -52,6 +52,8 @@ pub struct Circumstances<'a> {
     pub purpose: Option<&'a str>,
     /// When the person authenticated, where one did. SPEC: DC-15
     pub auth_time: Option<UnixTime>,
+    /// Whether that person signed with a passkey what they agreed to.
+    pub root_signed: bool,
 }
 
 /// The question about `what`, asked by a chain that amounts to `effective`.
@@ -100,6 +102,7 @@ fn asked(
         purpose: circumstances.purpose.map(str::to_owned),
         now: world.now,
         auth_age: circumstances.auth_time.map(|at| world.now.since(at)),
+        root_signed: circumstances.root_signed,
     };
     fill(&mut question, what, world.now);
     question

@@ -70,6 +70,10 @@ pub struct Hop {
     /// `jti` of the token this hop produced.
     pub jti: String,
     pub edge: EdgeProof,
+    /// What the person signed with a passkey when they agreed to this hop: the `sha-256:…` of the consent document. The
+    /// assertion itself is in the record of the approval. Only a first hop has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<String>,
 }
 
 /// The whole custody of one authority. Its id is minted at the root and travels as `txn`.
@@ -96,6 +100,11 @@ impl Chain {
     /// Who holds the authority now: the last delegate, or the root.
     pub fn holder(&self) -> &Principal {
         self.hops.last().map_or(&self.root, |hop| &hop.delegate)
+    }
+
+    /// The digest of the consent document that the root person's passkey signed, if one did.
+    pub fn root_signature(&self) -> Option<&str> {
+        self.hops.first()?.signed.as_deref()
     }
 
     /// The actors, outermost (current) first, as RFC 8693 nests them.

@@ -25,6 +25,7 @@
 //! ```
 
 pub mod agent;
+pub mod authentication;
 pub mod authority;
 pub mod bounds;
 pub mod call;
@@ -44,6 +45,7 @@ pub mod token_bounds;
 pub use agent::{
     Acts, Agent, AgentStatus, AssertionAudience, Binding, ClientProfile, Credential, Human, HumanStatus, Registration,
 };
+pub use authentication::Authentication;
 pub use authority::{ActionSet, Authority, Clauses, Grant, Part, Permit, Sentence};
 pub use call::Call;
 pub use chain::{Chain, EdgeProof, Hop};

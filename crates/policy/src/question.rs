@@ -8,15 +8,16 @@ use remit_model::{
     resource::ToolClass,
     time::UnixTime,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::Error as _};
 use serde_json::Value;
 use std::{collections::BTreeMap, fmt};
 
-/// The version of the form below. A question of version 1 does not state it; a later version states itself as `v`.
+/// The newest version of the form below. A question of version 1 does not state it; a later version states itself as `v`.
+/// Version 2 has `root_signed`.
 ///
 /// To add something that policies can look at: give it a member that is left out while it is empty, and write `v` only
 /// where it is not. Then a question without it keeps its bytes, and an older build says why it cannot replay one with it.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 
 /// Why a recorded question cannot be asked again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ impl std::error::Error for QuestionError {}
 
 /// One question to the policies. SPEC: CE-01, CE-05.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub struct Question {
     pub tenant: TenantId,
     /// Our own issuer. A party of any other issuer gets an entity id that contains its issuer (N-DC-15).
@@ -74,6 +75,9 @@ pub struct Question {
     pub now: UnixTime,
     /// Seconds since the human last authenticated, when a human did. SPEC: DC-15.
     pub auth_age: Option<i64>,
+    /// Whether the root person signed with a passkey what they agreed to. Left out, and the version with it, where not.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub root_signed: bool,
 }
 
 impl Question {
@@ -86,7 +90,9 @@ impl Question {
         let malformed = |why: String| QuestionError::Malformed(why);
         let stated = recorded.as_object_mut().and_then(|members| members.shift_remove("v"));
         match stated.map(|version| version.as_u64().ok_or(version)) {
-            None | Some(Ok(1..=VERSION)) => {}
+            None | Some(Ok(1)) if recorded.get("root_signed").is_none() => {}
+            None | Some(Ok(1)) => return Err(malformed("a question of version 1 has no `root_signed`".to_owned())),
+            Some(Ok(2..=VERSION)) => {}
             Some(Ok(version)) if version > VERSION => return Err(QuestionError::Newer(version)),
             Some(Ok(version)) => return Err(malformed(format!("there is no version {version}"))),
             Some(Err(version)) => return Err(malformed(format!("`v` is {version}, not a version"))),
@@ -115,8 +121,33 @@ impl Question {
             purpose: self.purpose.clone(),
             now: self.now,
             auth_age: self.auth_age,
+            root_signed: self.root_signed,
         }
     }
+}
+
+impl Serialize for Question {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        if !self.root_signed {
+            return Self::serialize(self, to);
+        }
+        let mut members = Self::serialize(self, serde_json::value::Serializer).map_err(S::Error::custom)?;
+        if let Some(members) = members.as_object_mut() {
+            members.insert("v".to_owned(), VERSION.into());
+        }
+        members.serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Question {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Self::deserialize(from)
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// A human or an agent as the policies see it.
@@ -206,13 +237,27 @@ mod tests {
     }
 
     #[test]
+    fn ce_05_a_question_about_a_signed_root_is_of_version_two_and_an_older_form_cannot_hold_it() {
+        let signed = Question { root_signed: true, ..Question::read(recorded()).unwrap() };
+        let written = serde_json::to_value(&signed).unwrap();
+        assert_eq!((&written["v"], &written["root_signed"]), (&json!(2), &json!(true)));
+        assert_eq!(Question::read(written.clone()).unwrap(), signed);
+        for version in [None, Some(json!(1))] {
+            let mut older = written.clone();
+            older.as_object_mut().unwrap().remove("v");
+            older.as_object_mut().unwrap().extend(version.map(|version| ("v".to_owned(), version)));
+            assert!(matches!(Question::read(older), Err(QuestionError::Malformed(_))));
+        }
+    }
+
+    #[test]
     fn ce_05_a_question_of_a_later_version_says_that_it_is_whatever_it_holds() {
-        for later in [json!({"v": 2}), json!({"v": 9, "labels": ["untrusted"]})] {
+        for later in [json!({"v": 3}), json!({"v": 9, "labels": ["untrusted"]})] {
             let mut question = recorded();
             question.as_object_mut().unwrap().extend(later.as_object().unwrap().clone());
             let error = Question::read(question).unwrap_err();
-            assert!(matches!(error, QuestionError::Newer(2 | 9)), "{error}");
-            assert!(error.to_string().contains("versions up to 1"), "{error}");
+            assert!(matches!(error, QuestionError::Newer(3 | 9)), "{error}");
+            assert!(error.to_string().contains("versions up to 2"), "{error}");
         }
     }
 

@@ -143,6 +143,7 @@ fn custody(types: &Types, question: &Question) -> Result<Attributes, Unanswerabl
     if let Some(purpose) = &question.purpose {
         context.push(("purpose".to_owned(), text(purpose.as_str())));
     }
+    context.push(("root_signed".to_owned(), RestrictedExpression::new_bool(question.root_signed)));
     if let Some(age) = question.auth_age {
         context.push(("auth_age".to_owned(), RestrictedExpression::new_long(age)));
     }
@@ -408,6 +409,7 @@ pub(crate) mod tests {
             purpose: Some("close ticket T-1".to_owned()),
             now: UnixTime(1_795_321_800),
             auth_age: Some(60),
+            root_signed: false,
         }
     }
 

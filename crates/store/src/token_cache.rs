@@ -72,6 +72,7 @@ mod tests {
             expires: UnixTime(60),
             jti: String::new(),
             edge: EdgeProof::IdToken("x".repeat(edge)),
+            signed: None,
         });
         let (client, jkt, audience) = (String::new(), String::new(), String::new());
         let (issued, expires) = (UnixTime(0), UnixTime(60));

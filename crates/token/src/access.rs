@@ -46,6 +46,8 @@ pub struct Claims {
     /// `jti` of every token above this one, parent first, root last.
     pub ancestors: Vec<String>,
     pub purpose: Option<String>,
+    /// The digest of the consent document that the root person's passkey signed (`urn:remit:signed`).
+    pub signed: Option<String>,
 }
 
 #[cfg(test)]
@@ -70,6 +72,7 @@ impl Claims {
             txn: "t".into(),
             ancestors: Vec::new(),
             purpose: None,
+            signed: None,
         }
     }
 }
@@ -186,6 +189,9 @@ impl Serialize for Body<'_> {
         if let Some(purpose) = &claims.purpose {
             body.serialize_entry("urn:remit:purpose", purpose)?;
         }
+        if let Some(signed) = &claims.signed {
+            body.serialize_entry("urn:remit:signed", signed)?;
+        }
         body.end()
     }
 }
@@ -254,5 +260,6 @@ fn read(reader: Reader<'_>, aud: &str) -> Result<Claims, Refusal> {
         txn: reader.id("txn")?.to_owned(),
         ancestors: reader.texts("urn:remit:ancestors")?,
         purpose: reader.optional_text("urn:remit:purpose")?.map(str::to_owned),
+        signed: reader.optional_id("urn:remit:signed")?.map(str::to_owned),
     })
 }

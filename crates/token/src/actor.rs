@@ -82,6 +82,7 @@ mod tests {
                 expires: UnixTime(0),
                 jti: String::new(),
                 edge: EdgeProof::IdToken(String::new()),
+                signed: None,
             });
         }
         assert_eq!(

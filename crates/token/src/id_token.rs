@@ -30,6 +30,7 @@ pub struct Claims {
     pub exp: UnixTime,
     pub auth_time: Option<UnixTime>,
     pub acr: Option<String>,
+    pub amr: Vec<String>,
     /// Digest of what was shown: agent, authority, end and purpose.
     pub consent: Option<String>,
 }
@@ -84,6 +85,7 @@ pub fn mint(key: &PrivateKey, claims: &Claims) -> Result<String, Fault> {
         ("jti", claims.jti.as_ref().map(|jti| json!(jti))),
         ("auth_time", claims.auth_time.map(|time| json!(time))),
         ("acr", claims.acr.as_ref().map(|acr| json!(acr))),
+        ("amr", (!claims.amr.is_empty()).then(|| json!(claims.amr))),
         ("urn:remit:consent", claims.consent.as_ref().map(|consent| json!(consent))),
     ];
     claims::insert_present(&mut body, optional);
@@ -121,6 +123,7 @@ pub fn verify(compact: &str, keys: &KeySet, expect: &Expect<'_>, now: UnixTime, 
         exp: reader.time("exp")?,
         auth_time: reader.optional_time("auth_time")?,
         acr: reader.optional_text("acr")?.map(str::to_owned),
+        amr: reader.texts("amr")?,
         consent: reader.optional_text("urn:remit:consent")?.map(str::to_owned),
     };
     Ok(IdToken { claims, compact: compact.to_owned() })

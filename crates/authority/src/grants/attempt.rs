@@ -11,10 +11,11 @@ use crate::{
         form::Form,
         origin::{RequestOrigin, network},
     },
+    signin::sessions::SignedIn,
 };
 use axum::http::HeaderMap;
 use remit_ledger::record::{Auth, AuthMethod};
-use remit_model::{AgentId, Code, Principal, Refusal, UnixTime};
+use remit_model::{AgentId, Authentication, Code, Principal, Refusal, UnixTime};
 use remit_store::{JtiKind, Snapshot};
 use remit_token::dpop::Proof;
 use std::{net::IpAddr, sync::Arc};
@@ -135,11 +136,12 @@ impl Caller {
         Self { principal, owner: None, auth: Auth::default(), assertion: None, proof: None, jkt: None }
     }
 
-    /// A person who signed in with a password.
-    pub(crate) fn person(issuer: &str, name: &str, signed_in: UnixTime) -> Self {
+    /// A person who signed in.
+    pub(crate) fn person(issuer: &str, user: &SignedIn) -> Self {
+        let Authentication { time, acr, amr } = user.authentication.clone();
         Self {
-            auth: Auth { method: AuthMethod::Password, time: Some(signed_in), ..Auth::default() },
-            ..Self::claimed(Principal::human(issuer, name))
+            auth: Auth { method: AuthMethod::of(&amr), time: Some(time), acr, amr },
+            ..Self::claimed(Principal::human(issuer, &user.name))
         }
     }
 

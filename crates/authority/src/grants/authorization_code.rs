@@ -128,7 +128,8 @@ fn first_hop(request: &TokenRequest<'_>, stored: &StoredCode, consented: &Consen
         server: terms.target.server(),
         purpose: consented.purpose.as_deref(),
         expires: consented.until,
-        auth_time: Some(consented.auth_time),
+        auth_time: Some(consented.authentication.time),
+        root_signed: consented.signed.is_some(),
     };
     let Checked { allowed, check } = policy_check::check(server, &request.snapshot, &delegation, request.now);
     let grant = match allowed {
@@ -180,6 +181,7 @@ fn issue(
         expires: consented.until,
         jti: jti.clone(),
         edge: EdgeProof::IdToken(id_token.clone()),
+        signed: consented.signed.clone(),
     };
     let chain = root.extend(hop, server.settings.chain_depth)?;
     let refresh = server.entropy.token(32);
@@ -200,7 +202,7 @@ fn issue(
         ancestors: Vec::new(),
         issued: request.now,
         expires: terms.expires,
-        auth_time: Some(consented.auth_time),
+        authentication: Some(consented.authentication.clone()),
         openid: consented.openid,
         family: Some(chain.id.clone()),
         purpose: consented.purpose.clone(),
@@ -221,8 +223,9 @@ fn id_token(request: &TokenRequest<'_>, consented: &Consented, jti: &str) -> Res
         jti: Some(jti.to_owned()),
         iat: request.now,
         exp: request.now.plus(ID_TOKEN),
-        auth_time: Some(consented.auth_time),
-        acr: None,
+        auth_time: Some(consented.authentication.time),
+        acr: consented.authentication.acr.clone(),
+        amr: consented.authentication.amr.clone(),
         consent: Some(consented.digest.clone()),
     };
     id_token::mint(&request.server.keys.signing, &claims)
@@ -239,7 +242,7 @@ fn first_refresh(
         chain: chain.clone(),
         targets: consented.targets.clone(),
         openid: consented.openid,
-        auth_time: consented.auth_time,
+        authentication: consented.authentication.clone(),
         until: consented.until,
         purpose: consented.purpose.clone(),
         renewed: None,

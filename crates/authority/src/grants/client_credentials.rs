@@ -53,6 +53,7 @@ pub(crate) fn grant(request: &TokenRequest<'_>) -> Result<Outcome, Rejection> {
         purpose: requested.purpose.as_deref(),
         expires,
         auth_time: None,
+        root_signed: false,
     };
     let Checked { allowed, check } = policy_check::check(server, snapshot, &delegation, *now);
     let grant = allowed.map(|()| Grant {
@@ -66,7 +67,7 @@ pub(crate) fn grant(request: &TokenRequest<'_>) -> Result<Outcome, Rejection> {
         ancestors: Vec::new(),
         issued: *now,
         expires,
-        auth_time: None,
+        authentication: None,
         openid: false,
         family: None,
         purpose: requested.purpose,

@@ -4,7 +4,7 @@ use crate::grants::{
     request::TokenRequest,
     requested::{RequestedAuthority, Target, Targets},
 };
-use remit_model::{Authority, Chain, Code, Refusal, UnixTime, authority::Holder};
+use remit_model::{Authentication, Authority, Chain, Code, Refusal, UnixTime, authority::Holder};
 use serde::{Deserialize, Serialize};
 
 /// What a code stands for: the consent, exactly as it was shown.
@@ -17,11 +17,15 @@ pub(crate) struct Consented {
     pub(crate) openid: bool,
     pub(crate) targets: Vec<String>,
     pub(crate) user: String,
-    pub(crate) auth_time: UnixTime,
+    #[serde(flatten)]
+    pub(crate) authentication: Authentication,
     pub(crate) authority: Authority,
     pub(crate) until: UnixTime,
     pub(crate) digest: String,
     pub(crate) purpose: Option<String>,
+    /// The digest of the consent document that the person's passkey signed, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) signed: Option<String>,
 }
 
 /// What a refresh token stands for.
@@ -30,7 +34,8 @@ pub(crate) struct Renewable {
     pub(crate) chain: Chain,
     pub(crate) targets: Vec<String>,
     pub(crate) openid: bool,
-    pub(crate) auth_time: UnixTime,
+    #[serde(flatten)]
+    pub(crate) authentication: Authentication,
     pub(crate) until: UnixTime,
     pub(crate) purpose: Option<String>,
     /// When the token before this one was rotated; none of a family's first.

@@ -8,7 +8,7 @@ use crate::{
     policy_check::PolicyCheck,
 };
 use remit_ledger::record::{HumanInLoop, RecordType};
-use remit_model::{Authority, Chain, Fault, Refusal, UnixTime};
+use remit_model::{Authentication, Authority, Chain, Fault, Refusal, UnixTime};
 use remit_store::{Change, Precondition};
 use serde_json::{Map, Value};
 
@@ -39,7 +39,8 @@ pub(crate) struct Grant {
     pub(crate) ancestors: Vec<String>,
     pub(crate) issued: UnixTime,
     pub(crate) expires: UnixTime,
-    pub(crate) auth_time: Option<UnixTime>,
+    /// Of the person at the root.
+    pub(crate) authentication: Option<Authentication>,
     pub(crate) openid: bool,
     pub(crate) family: Option<String>,
     pub(crate) purpose: Option<String>,

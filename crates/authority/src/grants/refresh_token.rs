@@ -127,7 +127,8 @@ fn renew(request: &TokenRequest<'_>, stored: &StoredRefresh, renewable: &Renewab
         server: terms.target.server(),
         purpose: renewable.purpose.as_deref(),
         expires: renewable.until,
-        auth_time: Some(renewable.auth_time),
+        auth_time: Some(renewable.authentication.time),
+        root_signed: chain.root_signature().is_some(),
     };
     let Checked { allowed, check } = policy_check::check(server, &request.snapshot, &delegation, request.now);
     let grant = match allowed {
@@ -192,7 +193,7 @@ fn issue(
         ancestors: Vec::new(),
         issued: request.now,
         expires: terms.expires,
-        auth_time: Some(renewable.auth_time),
+        authentication: Some(renewable.authentication.clone()),
         openid: renewable.openid,
         family: Some(stored.family.clone()),
         purpose: renewable.purpose.clone(),

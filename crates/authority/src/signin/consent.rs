@@ -80,7 +80,7 @@ pub(crate) async fn begin(server: &Server, incoming: Incoming) -> Response<Body>
 /// SPEC: AZ-15, AZ-16
 fn must_sign_in(browser: &Browser, ask: &AuthorizationRequest, now: UnixTime) -> bool {
     let Some(user) = &browser.user else { return true };
-    ask.prompt.login || ask.max_age.is_some_and(|most| now.since(user.at) > most)
+    ask.prompt.login || ask.max_age.is_some_and(|most| now.since(user.authentication.time) > most)
 }
 
 /// What a consent page showed. Exactly this is granted, and nothing else; it waits in the page itself.
@@ -128,7 +128,7 @@ pub(crate) async fn page(
 }
 
 fn by_person(server: &Server, origin: RequestOrigin, user: &SignedIn) -> Attempt {
-    Attempt::new(At::Authorize, origin).by(Caller::person(&server.issuer, &user.name, user.at))
+    Attempt::new(At::Authorize, origin).by(Caller::person(&server.issuer, user))
 }
 
 /// What can be put before the person, with the policy decision if policy was asked.
@@ -153,7 +153,8 @@ fn offer(server: &Server, snapshot: &Snapshot, ask: &AuthorizationRequest, user:
         server: None,
         purpose: ask.asked.purpose.as_deref(),
         expires: until,
-        auth_time: Some(user.at),
+        auth_time: Some(user.authentication.time),
+        root_signed: false,
     };
     let Checked { allowed, check } = policy_check::check(server, snapshot, &delegation, now);
     let offered = allowed.map(|()| {
@@ -167,11 +168,12 @@ fn offer(server: &Server, snapshot: &Snapshot, ask: &AuthorizationRequest, user:
             openid: ask.asked.openid,
             targets: ask.asked.targets.clone(),
             user: user.name.clone(),
-            auth_time: user.at,
+            authentication: user.authentication.clone(),
             authority,
             until,
             digest,
             purpose: ask.asked.purpose.clone(),
+            signed: None,
         };
         (agent, human, consented)
     });

@@ -28,7 +28,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Response, StatusCode, header},
 };
 use remit_ledger::record::{HumanInLoop, RecordType};
-use remit_model::{Code, Principal, Refusal, UnixTime};
+use remit_model::{Authentication, Code, Principal, Refusal, UnixTime};
 use remit_store::Batch;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -100,14 +100,14 @@ async fn signed_in(
     now: UnixTime,
 ) -> Result<(Browser, String), Refusal> {
     let token = server.entropy.token(32);
-    let user = SignedIn { name: name.to_owned(), at: now };
+    let user = SignedIn { name: name.to_owned(), authentication: Authentication::password(now) };
     let id = server.sessions.open(&token, user.clone(), now.plus(server.settings.session), now);
     // Checking a password takes its time: an account that was erased meanwhile is not remembered.
     if server.store.snapshot().human(name).is_none() {
         server.sessions.close(&id);
         return Err(Refusal::new(Code::CredentialsInvalid, "name or password is wrong"));
     }
-    let attempt = Attempt::new(At::Authorize, origin.clone()).by(Caller::person(&server.issuer, name, now));
+    let attempt = Attempt::new(At::Authorize, origin.clone()).by(Caller::person(&server.issuer, &user));
     let facts = Facts { human_in_loop: HumanInLoop::Approved, ..Facts::default() };
     let entry = Entry { tenant: &server.tenant, attempt: &attempt, facts: &facts, check: None };
     let batch = Batch::new(server.tenant.clone()).record(entry.happened(RecordType::SessionOpen));

@@ -6,7 +6,7 @@
 
 use axum::http::{HeaderMap, header};
 use remit_clock::Entropy;
-use remit_model::{UnixTime, json};
+use remit_model::{Authentication, UnixTime, json};
 use std::{
     collections::HashMap,
     fmt,
@@ -25,7 +25,7 @@ pub(crate) type BrowserId = [u8; 32];
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SignedIn {
     pub(crate) name: String,
-    pub(crate) at: UnixTime,
+    pub(crate) authentication: Authentication,
 }
 
 /// The browser that a request comes from.
@@ -155,7 +155,12 @@ mod tests {
     }
 
     fn open(sessions: &Sessions, name: &str, token: &str, expires: i64) {
-        sessions.open(token, SignedIn { name: name.into(), at: NOW }, NOW.plus(expires), NOW);
+        sessions.open(
+            token,
+            SignedIn { name: name.into(), authentication: Authentication::password(NOW) },
+            NOW.plus(expires),
+            NOW,
+        );
     }
 
     #[test]

@@ -122,6 +122,7 @@ fn claims(server: &Server, grant: &Grant) -> access::Claims {
         scopes.push("openid".to_owned());
         scopes.sort();
     }
+    let authentication = grant.authentication.as_ref();
     access::Claims {
         iss: server.issuer.clone(),
         sub: grant.chain.root.sub.clone(),
@@ -131,15 +132,16 @@ fn claims(server: &Server, grant: &Grant) -> access::Claims {
         jti: grant.jti.clone(),
         iat: grant.issued,
         exp: grant.expires,
-        auth_time: grant.auth_time,
-        acr: None,
-        amr: grant.auth_time.map(|_| "pwd".to_owned()).into_iter().collect(),
+        auth_time: authentication.map(|authentication| authentication.time),
+        acr: authentication.and_then(|authentication| authentication.acr.clone()),
+        amr: authentication.map(|authentication| authentication.amr.clone()).unwrap_or_default(),
         cnf_jkt: Some(grant.jkt.clone()),
         act: nested_act(&grant.chain),
         authority: grant.authority.clone(),
         txn: grant.chain.id.clone(),
         ancestors: grant.ancestors.clone(),
         purpose: grant.purpose.clone(),
+        signed: grant.chain.root_signature().map(str::to_owned),
     }
 }
 

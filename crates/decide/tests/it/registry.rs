@@ -102,7 +102,7 @@ pub(crate) fn call<'a>(
 ) -> Ask<'a> {
     Ask {
         who: Presented { root, actors, held: Some(held), location: Some(LOCATION), token: None },
-        circumstances: Circumstances { txn: Some("t-1"), purpose: None, auth_time: Some(NOW) },
+        circumstances: Circumstances { txn: Some("t-1"), purpose: None, auth_time: Some(NOW), root_signed: false },
         what: What::Call { server, action, class: ToolClass::Read, arguments },
         known: None,
         unconditional: false,

@@ -49,7 +49,12 @@ fn ask<'a>(caller: &'a Caller, act: &'a Act, server: &'a Server) -> Ask<'a> {
     let token = &caller.token;
     Ask {
         who: token.presented(),
-        circumstances: Circumstances { txn: Some(&token.txn), purpose: token.purpose.as_deref(), auth_time: token.auth_time },
+        circumstances: Circumstances {
+            txn: Some(&token.txn),
+            purpose: token.purpose.as_deref(),
+            auth_time: token.auth_time,
+            root_signed: token.signed.is_some(),
+        },
         what: what(act, server),
         known: Some(token.known()),
         unconditional: false,

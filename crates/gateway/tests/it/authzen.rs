@@ -67,6 +67,7 @@ impl Point {
             act: None,
             auth_time: None,
             purpose: None,
+            signed: None,
             ..self.world.claims(authority, key(9).public().thumbprint())
         }
     }

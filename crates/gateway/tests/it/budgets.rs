@@ -17,6 +17,7 @@ fn hop(world: &World, from: Principal, to: &str, jkt: &str, authority: Authority
         expires: UnixTime(NOW + 600),
         jti: format!("hop-to-{to}"),
         edge: EdgeProof::Statement("a.b.c".to_owned()),
+        signed: None,
     }
 }
 

@@ -213,6 +213,7 @@ impl World {
             txn: "chain-1".into(),
             ancestors: vec![],
             purpose: Some("support".into()),
+            signed: None,
         }
     }
 
@@ -265,6 +266,7 @@ impl World {
             expires: UnixTime(NOW + 600),
             jti: jti.into(),
             edge: EdgeProof::IdToken(String::new()),
+            signed: None,
         });
         let token = StoredToken {
             jti: jti.into(),

@@ -188,6 +188,7 @@ impl World {
                 exp: UnixTime(self.now + 300),
                 auth_time: Some(UnixTime(self.now)),
                 acr: None,
+                amr: Vec::new(),
                 consent: Some(consent),
             },
         );
@@ -201,6 +202,7 @@ impl World {
             expires,
             jti: jti.clone(),
             edge: EdgeProof::IdToken(id_token.unwrap()),
+            signed: None,
         };
         let chain = Chain::new(self.fresh("txn"), human).extend(hop, 4).unwrap();
         let exp = UnixTime(self.now + 3600);
@@ -246,6 +248,7 @@ impl World {
             expires,
             jti: jti.clone(),
             edge,
+            signed: None,
         };
         let mut chain = parent.chain.clone();
         chain.hops.push(hop);
@@ -334,6 +337,7 @@ impl World {
             txn: chain.id.clone(),
             ancestors: ancestors.unwrap_or_default(),
             purpose: None,
+            signed: None,
         };
         let mut proposal = Proposal { chain, claims, facts: Map::new(), assertion: None };
         spoil(&mut proposal);
@@ -404,6 +408,7 @@ impl World {
             purpose: None,
             now: UnixTime(self.now),
             auth_age: Some(30),
+            root_signed: false,
         }
     }
 

@@ -101,6 +101,19 @@ pub enum AuthMethod {
     None,
 }
 
+impl AuthMethod {
+    /// What the authentication methods of a token (`amr`, RFC 8176) come to.
+    pub fn of(amr: &[String]) -> Self {
+        let has = |name: &str| amr.iter().any(|method| method == name);
+        match (has("pwd"), has("hwk") || has("swk")) {
+            (true, true) => Self::Mfa,
+            (false, true) => Self::Passkey,
+            (true, false) => Self::Password,
+            (false, false) => Self::None,
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct Auth {
     pub method: AuthMethod,

@@ -24,6 +24,7 @@ fn hop(from: &str, to: &str, authority: Authority) -> Hop {
         expires: UnixTime(100),
         jti: format!("jti-{to}"),
         edge: EdgeProof::Statement("a.b.c".into()),
+        signed: None,
     }
 }
 

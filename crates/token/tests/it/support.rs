@@ -57,6 +57,7 @@ pub(crate) fn access_claims() -> access::Claims {
         txn: "chain-1".into(),
         ancestors: vec!["token-1".into()],
         purpose: Some("close stale tickets".into()),
+        signed: None,
     }
 }
 
@@ -80,6 +81,7 @@ pub(crate) fn id_claims() -> id_token::Claims {
         exp: NOW.plus(300),
         auth_time: Some(NOW),
         acr: Some("pwd".into()),
+        amr: Vec::new(),
         consent: Some("sha-256:00".into()),
     }
 }

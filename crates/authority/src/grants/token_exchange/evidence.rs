@@ -9,7 +9,7 @@ use crate::{
     http::error::Rejection,
     tokens::record::hash,
 };
-use remit_model::{AgentId, Code, EdgeProof, Fault, Principal, Refusal, UnixTime, json};
+use remit_model::{AgentId, Authentication, Code, EdgeProof, Fault, Principal, Refusal, UnixTime, json};
 use remit_store::{JtiKind, Precondition, StoredToken};
 use remit_token::{
     Delegation, Skew,
@@ -78,7 +78,8 @@ impl ExchangeKind {
 pub(crate) struct Evidence {
     pub(crate) parent: Arc<StoredToken>,
     pub(crate) ancestors: Vec<String>,
-    pub(crate) auth_time: Option<UnixTime>,
+    /// Of the person at the root.
+    pub(crate) authentication: Option<Authentication>,
     /// What the parent's token is for.
     pub(crate) purpose: Option<String>,
     pub(crate) kind: ExchangeKind,
@@ -169,7 +170,7 @@ async fn named(request: &TokenRequest<'_>, subject: &str, actor: &str) -> Result
         once: Vec::new(),
         requires: vec![Precondition::Active { parties: Vec::new(), tokens: vec![actor.jti.clone()], txn: actor.txn.clone() }],
         ancestors: ancestors(&token)?,
-        auth_time: token.auth_time,
+        authentication: authentication(&token),
         purpose: token.purpose.clone(),
         parent,
     })
@@ -201,7 +202,7 @@ async fn stated(request: &TokenRequest<'_>, compact: &str) -> Result<Evidence, R
         return Err(Refusal::new(Code::TokenRevoked, "the parent's token was revoked").into());
     }
     Ok(Evidence {
-        auth_time: auth_time(&parent),
+        authentication: signed_in(&parent),
         purpose: parent.chain.hops.last().and_then(|hop| hop.purpose.clone()),
         ancestors,
         facts: vec![
@@ -268,7 +269,7 @@ async fn called(request: &TokenRequest<'_>, subject: &str, proof: &str) -> Resul
             until: seen.iat.plus(2 * window),
         }],
         ancestors: ancestors(&token)?,
-        auth_time: token.auth_time,
+        authentication: authentication(&token),
         purpose: token.purpose.clone(),
         parent,
     })
@@ -283,7 +284,7 @@ async fn narrowed(request: &TokenRequest<'_>, subject: &str) -> Result<Evidence,
         once: Vec::new(),
         requires: Vec::new(),
         ancestors: ancestors(&token)?,
-        auth_time: token.auth_time,
+        authentication: authentication(&token),
         purpose: token.purpose.clone(),
         parent,
     })
@@ -342,10 +343,15 @@ async fn walk(request: &TokenRequest<'_>, parent: &StoredToken) -> Result<Vec<St
     Ok(ancestors)
 }
 
-/// When the person signed in, read back from the ID token we keep as the proof of the first hop.
-fn auth_time(parent: &StoredToken) -> Option<UnixTime> {
-    match parent.chain.hops.first().map(|hop| &hop.edge) {
-        Some(EdgeProof::IdToken(jws)) => inspect_unverified(jws).ok()?.claims.get("auth_time")?.as_i64().map(UnixTime),
+/// SPEC: DC-15: copied, never refreshed.
+fn authentication(token: &AccessToken) -> Option<Authentication> {
+    Some(Authentication { time: token.auth_time?, acr: token.acr.clone(), amr: token.amr.clone() })
+}
+
+/// The same, read back from the ID token we keep as the proof of the first hop.
+fn signed_in(parent: &StoredToken) -> Option<Authentication> {
+    match &parent.chain.hops.first()?.edge {
+        EdgeProof::IdToken(jws) => serde_json::from_value(inspect_unverified(jws).ok()?.claims.into()).ok(),
         _ => None,
     }
 }

@@ -89,7 +89,7 @@ struct Terms {
 
 impl Terms {
     fn grant(self, world: &World<'_>, exchange: &Exchange<'_>, chain: Chain, jkt: String, record_type: RecordType) -> Grant {
-        let Evidence { parent, ancestors, auth_time, requires, .. } = exchange.evidence;
+        let Evidence { parent, ancestors, authentication, requires, .. } = exchange.evidence;
         Grant {
             record_type,
             chain,
@@ -102,7 +102,7 @@ impl Terms {
             issued: world.now,
             expires: self.expires,
             // SPEC: DC-15: copied, never refreshed.
-            auth_time: *auth_time,
+            authentication: authentication.clone(),
             openid: false,
             family: parent.family.clone(),
             purpose: self.purpose,
@@ -160,6 +160,7 @@ fn extend(world: &World<'_>, exchange: &Exchange<'_>, to: &ProvenDelegation, ter
         expires: terms.expires,
         jti: exchange.jti.to_owned(),
         edge: to.edge.clone(),
+        signed: None,
     };
     before.clone().extend(hop, world.chain_depth)
 }
@@ -173,7 +174,8 @@ fn ask_policy(world: &World<'_>, exchange: &Exchange<'_>, to: &ProvenDelegation,
         server: terms.target.server(),
         purpose: terms.purpose.as_deref(),
         expires: terms.expires,
-        auth_time: exchange.evidence.auth_time,
+        auth_time: exchange.evidence.authentication.as_ref().map(|authentication| authentication.time),
+        root_signed: exchange.evidence.parent.chain.root_signature().is_some(),
     };
     policy_check::ask(world.issuer, world.snapshot, Arc::clone(&world.policy), &delegation, world.now)
 }
