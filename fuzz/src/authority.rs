@@ -43,6 +43,9 @@ fn one_meaning(bytes: &[u8], form: &Form) {
 /// A browser is sent only where the registration says, and what is sent arrives there whole.
 fn redirects(asked: &str, registered: &str, state: Option<&str>) {
     let _ = redirect::host(asked);
+    if redirect::registrable(asked).is_ok() {
+        assert!(redirect::allowed(asked, &[asked.to_owned()], false), "{asked} is registered and never used");
+    }
     for native in [false, true] {
         let registrations: Vec<String> = Some(registered.to_owned()).filter(|uri| !uri.is_empty()).into_iter().collect();
         if !redirect::allowed(asked, &registrations, native) {

@@ -26,7 +26,8 @@ const fn held(file: &'static str, what: &'static str, bound: &'static str) -> He
 
 /// In the order of the files.
 const TABLE: &[Held] = &[
-    held("authority/src/http/router.rs", "axum::body::to_bytes(body", "BYTES_LIMIT"),
+    held("authority/src/http/router.rs", "axum::body::to_bytes(body, form::", "BYTES_LIMIT"),
+    held("authority/src/http/router.rs", "axum::body::to_bytes(body, register::", "BODY_LIMIT"),
     held("authority/src/signin/sessions.rs", "memory: Mutex<HashMap", "BROWSERS"),
     held("authority/src/signin/throttle.rs", "memory: Mutex<HashMap", "MEMORY"),
     // Keys that the records of earlier processes name, read once.

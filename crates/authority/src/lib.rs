@@ -2,9 +2,9 @@
 //!
 //! Implements OAuth 2.1 with RFC 8414 metadata, RFC 7636 PKCE, RFC 7523 client authentication, RFC 8693 token exchange,
 //! RFC 8707 resource indicators, RFC 9068 access tokens, RFC 9207 issuer identification, RFC 9396 authorization details,
-//! RFC 9449 DPoP, RFC 7662 introspection and RFC 7009 revocation; the rule ids (`TK-04`, `DC-05`, …) in code and test
+//! RFC 9449 DPoP, RFC 7662 introspection, RFC 7009 revocation, RFC 7591 registration and client metadata documents; the rule ids (`TK-04`, `DC-05`, …) in code and test
 //! names are those of our conformance checklist. What it deliberately does not do: opaque access tokens, the implicit
-//! and password grants, client secrets, dynamic registration.
+//! and password grants, client secrets.
 //!
 //! Parameters of our own, beside the standard ones:
 //!
@@ -37,6 +37,7 @@ mod server;
 mod signin;
 mod tokens;
 
+pub use clients::rules::{Admission, ClientRules};
 pub use http::router::router;
 pub use server::{Keys, Parts, Server, Settings};
 pub use signin::{accounts, password::hash_password};

@@ -1,13 +1,13 @@
 //! The running authorization server: its parts, keys, limits and memory.
 
 use crate::{
-    clients::key_cache,
+    clients::{key_cache, rules::ClientRules},
     signin::{password, seal::Seal, sessions::Sessions, throttle::Throttle},
 };
 use remit_clock::{Clock, Entropy};
 use remit_decide::Pinned;
 use remit_model::{Rate, RateLimits, Refusal, TenantId, UnixTime};
-use remit_outbound::Outbound;
+use remit_outbound::{Documents, Freshness, Limit, Outbound, Source};
 use remit_store::Store;
 use remit_token::{
     KeySet, PrivateKey, PublicKey, Skew, Verified,
@@ -18,6 +18,14 @@ use std::{fmt, sync::Arc};
 
 /// Bytes of verified tokens remembered.
 const REMEMBERED_TOKENS: usize = 32 << 20;
+
+/// How long a client's metadata document is used. A host that is down for a day takes its clients with it, not sooner.
+const DOCUMENTS: Freshness = Freshness { least: 60, most: 3_600, retry: 10, stale: 86_400 };
+/// Documents that are asked for from one network, or at one host. SPEC: PAR-07
+const FETCHES: Rate = Rate { per_second: 10, burst: 100 };
+
+/// Registrations from one network: a program registers once or twice for each sign-in. SPEC: N-DR-01
+const REGISTRATIONS: Rate = Rate { per_second: 1, burst: 20 };
 
 /// What an authorization server is made of.
 #[derive(Debug)]
@@ -65,7 +73,7 @@ impl fmt::Debug for Keys {
 }
 
 /// Lifetimes and limits, in seconds unless said otherwise.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Longest life of an access token.
     pub access_token: i64,
@@ -97,6 +105,8 @@ pub struct Settings {
     pub code_attempts: u32,
     /// Requests of one client. SPEC: TK-11
     pub rate: Rate,
+    /// Clients that no administrator registered.
+    pub clients: ClientRules,
 }
 
 impl Default for Settings {
@@ -117,6 +127,7 @@ impl Default for Settings {
             login_window: 900,
             code_attempts: 5,
             rate: Rate::UNLIMITED,
+            clients: ClientRules::default(),
         }
     }
 }
@@ -146,8 +157,13 @@ pub struct Server {
     /// The same for clients that have no key to authenticate with.
     pub(crate) public_replays: dpop::ReplaySet,
     pub(crate) pinned: Pinned,
-    #[expect(dead_code, reason = "taken by the first fetch")]
     pub(crate) outbound: Outbound,
+    /// Metadata documents of clients.
+    pub(crate) documents: Documents,
+    /// How often documents are asked for from one network, or at one host.
+    pub(crate) fetches: RateLimits,
+    /// How often clients register from one network.
+    pub(crate) registrations: RateLimits,
 }
 
 impl Server {
@@ -175,6 +191,9 @@ impl Server {
             throttle: Throttle::default(),
             rates: RateLimits::new(settings.rate),
             pinned: Pinned::default(),
+            documents: Documents::new(outbound.clone(), clock.clone(), Source::Stranger, Limit::CLIENT, DOCUMENTS),
+            fetches: RateLimits::new(FETCHES),
+            registrations: RateLimits::new(REGISTRATIONS),
             outbound,
             store,
             policy,

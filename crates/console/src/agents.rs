@@ -332,7 +332,8 @@ pub(crate) fn view(console: &Console, agent: &Agent) -> Value {
         unknown.iter().map(|scope| format!("the ceiling names `{scope}`, which the server does not describe")).collect();
     object!({
         "name": agent.id,
-        "client_id": agent.id.subject(),
+        "client_id": agent.client_id(),
+        "registration": agent.client.registration,
         "display_name": agent.display_name,
         "owner": agent.owner,
         "status": agent.status,

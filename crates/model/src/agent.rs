@@ -54,7 +54,7 @@ pub enum Binding {
     Dpop,
     /// The certificate of the TLS connection: RFC 8705.
     Mtls,
-    /// Nothing. Whoever holds the token can use it.
+    /// Nothing. Who holds the token can use it.
     DangerBearer,
 }
 
@@ -65,10 +65,10 @@ pub enum Registration {
     /// An administrator registered it.
     #[default]
     Administrator,
-    /// It registered itself at the registration endpoint: RFC 7591.
+    /// It registered itself at the registration endpoint, and a person let it in: RFC 7591.
     Dynamic {
-        /// Removed at this time unless it was admitted before.
-        expires: UnixTime,
+        /// The `client_id` that it was given.
+        client_id: String,
     },
     /// Its `client_id` is the URL of its metadata document (draft-ietf-oauth-client-id-metadata-document).
     MetadataDocument {
@@ -115,6 +115,15 @@ pub enum AssertionAudience {
 }
 
 impl Agent {
+    /// Its OAuth `client_id`: its subject, unless it registered itself under another one.
+    pub fn client_id(&self) -> String {
+        match &self.client.registration {
+            Registration::Administrator => self.id.subject(),
+            Registration::Dynamic { client_id } => client_id.clone(),
+            Registration::MetadataDocument { url } => url.clone(),
+        }
+    }
+
     /// Whether it has no means to authenticate, and so identifies itself by `client_id` alone (RFC 6749 §2.1).
     pub fn is_public(&self) -> bool {
         self.keys.is_empty() && self.client.credentials.is_empty()

@@ -161,7 +161,7 @@ impl TenantId {
 }
 
 impl AgentId {
-    /// The subject and OAuth `client_id` of this agent.
+    /// The subject of this agent, and its OAuth `client_id` unless it registered itself.
     pub fn subject(&self) -> String {
         PrincipalKind::Agent.subject(&self.0)
     }

@@ -209,7 +209,8 @@ impl Store {
         keyed(&self.0.pepper, purpose, secret)
     }
 
-    /// Counts a read of the public part of the log; the next heartbeat states how many there were.
+    /// Counts a public request that changes nothing and has no record of its own: a read of the log, a registration that waits
+    /// for a person. The next heartbeat states how many there were.
     pub fn count_public_read(&self, what: &'static str) {
         self.0.handles.reads.count(what);
     }

@@ -6,11 +6,12 @@
 
 use crate::{
     Server,
+    clients::identifier,
     http::{error::At, form::Form},
 };
 use axum::http::{HeaderMap, header};
 use remit_decide::active;
-use remit_model::{Agent, AgentId, Code, Refusal, UnixTime};
+use remit_model::{Agent, Code, Refusal, UnixTime};
 use remit_store::Snapshot;
 use remit_token::{
     Skew,
@@ -27,7 +28,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// The OAuth `client_id`: the agent's subject.
+    /// The agent's subject, by which codes and tokens are kept. What it calls itself is [`Agent::client_id`].
     pub(crate) fn id(&self) -> String {
         self.agent.id.subject()
     }
@@ -100,9 +101,8 @@ fn public(snapshot: &Snapshot, form: &Form) -> Result<Client, Refusal> {
     if agent.is_public() { Ok(Client { agent, assertion: None }) } else { Err(failed()) }
 }
 
-fn find(snapshot: &Snapshot, subject: &str) -> Result<Arc<Agent>, Refusal> {
-    let id = AgentId::from_subject(subject).map_err(|_| failed())?;
-    snapshot.agent(&id).cloned().ok_or_else(failed)
+fn find(snapshot: &Snapshot, client_id: &str) -> Result<Arc<Agent>, Refusal> {
+    identifier::registered(snapshot, client_id).ok_or_else(failed)
 }
 
 /// The same words for an unknown client, a wrong key and a missing proof. SPEC: X-11

@@ -1,5 +1,11 @@
-//! Who is asking: client authentication and proof of possession.
+//! Who is asking: how clients are registered, client authentication and proof of possession.
 
+pub(crate) mod admission;
 pub(crate) mod authenticate;
+pub(crate) mod candidate;
+pub(crate) mod identifier;
 pub(crate) mod key_cache;
+pub(crate) mod metadata;
 pub(crate) mod proof;
+pub(crate) mod register;
+pub(crate) mod rules;

@@ -5,7 +5,10 @@
 
 use crate::{
     Server,
-    clients::authenticate::{self, Client},
+    clients::{
+        authenticate::{self, Client},
+        identifier,
+    },
     http::{
         error::At,
         form::Form,
@@ -15,7 +18,7 @@ use crate::{
 };
 use axum::http::HeaderMap;
 use remit_ledger::record::{Auth, AuthMethod};
-use remit_model::{AgentId, Authentication, Code, Principal, Refusal, UnixTime};
+use remit_model::{Authentication, Code, Principal, Refusal, UnixTime};
 use remit_store::{JtiKind, Snapshot};
 use remit_token::dpop::Proof;
 use std::{net::IpAddr, sync::Arc};
@@ -77,7 +80,7 @@ pub(crate) fn enter(
     let client = match authenticate::authenticate(server, &snapshot, headers, &form, now) {
         Ok(client) => client,
         Err(refusal) => {
-            let claimed = form.one("client_id").and_then(|id| AgentId::from_subject(id).ok());
+            let claimed = form.one("client_id").and_then(identifier::agent_id);
             let caller = claimed.map(|id| Caller::claimed(Principal::agent(&server.issuer, &id)));
             return (Attempt { caller, ..attempt }, Err(refusal));
         }

@@ -149,6 +149,7 @@ struct Terms {
 fn terms(request: &TokenRequest<'_>, consented: &Consented, root: &Chain) -> Result<Terms, Refusal> {
     let server = request.server;
     let requested = RequestedAuthority::read(&request.form, &server.servers)?;
+    consented::same_client(request, consented.client.as_deref())?;
     let (target, authority) = consented::pick(request, &requested, &consented.targets, &consented.authority, consented.openid)?;
     let delegate = Principal::agent(&server.issuer, &request.client.agent.id);
     let principals = Principals::new(&server.issuer, &request.snapshot);
@@ -171,7 +172,7 @@ fn issue(
 ) -> Result<Grant, Rejection> {
     let server = request.server;
     let jti = server.token_id();
-    let id_token = id_token(request, consented, &jti)?;
+    let id_token = id_token(request, consented, &jti, &request.client.id())?;
     let hop = Hop {
         delegator: root.root.clone(),
         delegate: Principal::agent(&server.issuer, &request.client.agent.id),
@@ -190,7 +191,11 @@ fn issue(
         .change(Change::PutRefresh(first_refresh(request, &refresh, &chain, consented)?));
     let mut answer = vec![("refresh_token", json!(refresh))];
     if consented.openid {
-        answer.push(("id_token", json!(id_token)));
+        // What the ledger keeps is for the agent; what the client gets is for the `client_id` by which it knows itself.
+        let known_as = request.client.agent.client_id();
+        let shown =
+            if known_as == request.client.id() { id_token } else { self::id_token(request, consented, &jti, &known_as)? };
+        answer.push(("id_token", json!(shown)));
     }
     Ok(Grant {
         record_type: RecordType::Delegation,
@@ -214,11 +219,11 @@ fn issue(
 }
 
 /// The person's signed consent: the edge proof of the first hop, and the ID token when `openid` was asked.
-fn id_token(request: &TokenRequest<'_>, consented: &Consented, jti: &str) -> Result<String, Fault> {
+fn id_token(request: &TokenRequest<'_>, consented: &Consented, jti: &str, client: &str) -> Result<String, Fault> {
     let claims = id_token::Claims {
         iss: request.server.issuer.clone(),
         sub: PrincipalKind::Human.subject(&consented.user),
-        aud: request.client.id(),
+        aud: client.to_owned(),
         nonce: consented.nonce.clone(),
         jti: Some(jti.to_owned()),
         iat: request.now,
@@ -246,6 +251,7 @@ fn first_refresh(
         until: consented.until,
         purpose: consented.purpose.clone(),
         renewed: None,
+        client: consented.client.clone(),
     };
     Ok(StoredRefresh {
         hash: server.store.keyed_hash("refresh", refresh.as_bytes()),

@@ -4,8 +4,11 @@ use crate::grants::{
     request::TokenRequest,
     requested::{RequestedAuthority, Target, Targets},
 };
-use remit_model::{Authentication, Authority, Chain, Code, Refusal, UnixTime, authority::Holder};
+use remit_model::{
+    Agent, Authentication, Authority, Chain, Code, Refusal, Registration, UnixTime, authority::Holder, json,
+};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 /// What a code stands for: the consent, exactly as it was shown.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -26,6 +29,9 @@ pub(crate) struct Consented {
     /// The digest of the consent document that the person's passkey signed, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) signed: Option<String>,
+    /// What a client that registered itself was when the person consented: see [`fingerprint`].
+    #[serde(default)]
+    pub(crate) client: Option<String>,
 }
 
 /// What a refresh token stands for.
@@ -41,6 +47,28 @@ pub(crate) struct Renewable {
     /// When the token before this one was rotated; none of a family's first.
     #[serde(default)]
     pub(crate) renewed: Option<UnixTime>,
+    /// As [`Consented::client`].
+    #[serde(default)]
+    pub(crate) client: Option<String>,
+}
+
+/// What a person was shown of a client that registered itself: a digest of its name, where it is called back, and its keys.
+/// None of an agent that an administrator registered, who answers for it. SPEC: AZ-10, CM-07
+pub(crate) fn fingerprint(agent: &Agent) -> Option<String> {
+    let shown = json!([agent.display_name, agent.redirect_uris, agent.keys, agent.client.credentials]);
+    (agent.client.registration != Registration::Administrator).then(|| json::digest(&shown))
+}
+
+/// Checks that the client is still what the person consented to. SPEC: AZ-10, N-AZ-11
+///
+/// # Errors
+/// `grant_invalid`.
+pub(crate) fn same_client(request: &TokenRequest<'_>, consented: Option<&str>) -> Result<(), Refusal> {
+    if consented.is_some_and(|shown| fingerprint(&request.client.agent).as_deref() != Some(shown)) {
+        let reason = "the program has described itself anew since the person consented; the person must consent again";
+        return Err(Refusal::new(Code::GrantInvalid, reason));
+    }
+    Ok(())
 }
 
 /// The one resource of a token, and the part of the consent that is for it. A consent to `openid` covers userinfo,

@@ -151,6 +151,7 @@ fn terms(request: &TokenRequest<'_>, renewable: &Renewable, hop: &Hop) -> Result
     if requested.openid && !renewable.openid {
         return Err(Refusal::new(Code::WidensScope, "`openid` was not agreed to"));
     }
+    consented::same_client(request, renewable.client.as_deref())?;
     let (target, authority) = consented::pick(request, &requested, &renewable.targets, &hop.authority, renewable.openid)?;
     let principals = Principals::new(&server.issuer, &request.snapshot);
     let still = effective::bounded(principals, renewable.chain.parties(), &authority)?;

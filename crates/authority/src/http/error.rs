@@ -24,6 +24,8 @@ pub(crate) enum At {
     Introspect,
     Revoke,
     UserInfo,
+    /// Client registration.
+    Register,
 }
 
 impl At {
@@ -37,6 +39,7 @@ impl At {
             Self::Introspect => "authority.introspect",
             Self::Revoke => "authority.revoke",
             Self::UserInfo => "authority.userinfo",
+            Self::Register => "authority.register",
         }
     }
 }
@@ -82,6 +85,9 @@ pub(crate) fn outward(code: Code, at: At) -> (StatusCode, &'static str) {
     if let (At::UserInfo, Some(answer)) = (at, at_resource(code)) {
         return answer;
     }
+    if let (At::Register, Some(error)) = (at, at_registration(code)) {
+        return (bad, error);
+    }
     match code {
         Code::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "invalid_request"),
         Code::MediaTypeUnsupported => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request"),
@@ -115,7 +121,7 @@ pub(crate) fn outward(code: Code, at: At) -> (StatusCode, &'static str) {
                 At::Exchange => (bad, "invalid_request"),
                 At::ClientCredentials | At::Authorize => (bad, "unauthorized_client"),
                 At::Introspect | At::Revoke => (StatusCode::UNAUTHORIZED, "invalid_client"),
-                At::Token | At::UserInfo => (bad, "invalid_grant"),
+                At::Token | At::UserInfo | At::Register => (bad, "invalid_grant"),
             }
         }
         Code::PolicyDenied | Code::PolicyError | Code::PolicyUnavailable | Code::StepUpRequired => match at {
@@ -127,6 +133,15 @@ pub(crate) fn outward(code: Code, at: At) -> (StatusCode, &'static str) {
         code if code.is_outage() => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
         Code::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "server_error"),
         _ => (bad, "invalid_request"),
+    }
+}
+
+/// SPEC: DR-02, RFC 7591 §3.2.2
+fn at_registration(code: Code) -> Option<&'static str> {
+    match code {
+        Code::RedirectUriMismatch => Some("invalid_redirect_uri"),
+        Code::RequestMalformed | Code::JsonDuplicateMember | Code::JsonTooDeep => Some("invalid_client_metadata"),
+        _ => None,
     }
 }
 

@@ -3,7 +3,9 @@
 //! Implements, MD-08, JW-04. What a request means is decided in the file of its endpoint.
 
 use crate::{
-    Server, grants,
+    Server,
+    clients::register,
+    grants,
     http::{
         error::{self, At},
         form::{self, Form},
@@ -36,6 +38,7 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/oauth/introspect", any(introspect_endpoint))
         .route("/oauth/revoke", any(revoke_endpoint))
         .route("/oauth/userinfo", any(userinfo_endpoint))
+        .route("/oauth/register", any(register_endpoint))
         .with_state(server)
 }
 
@@ -104,6 +107,35 @@ async fn revoke_endpoint(State(server): State<Arc<Server>>, request: Request) ->
     post(request, At::Revoke, |incoming| revoke::revoke(&server, incoming)).await
 }
 
+/// SPEC: DR-01
+async fn register_endpoint(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let mut response = match parts.method {
+        Method::POST => {
+            let body = json_body(&parts.headers, body).await;
+            register::register(&server, RequestOrigin::of(&parts), &parts.headers, body).await
+        }
+        Method::OPTIONS => return preflight().await,
+        _ => error::reply(&Refusal::new(Code::MethodNotAllowed, "use POST"), At::Register, None),
+    };
+    cors(response.headers_mut());
+    response
+}
+
+async fn json_body(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Refusal> {
+    if !media_type(headers).eq_ignore_ascii_case("application/json") {
+        return Err(Refusal::new(Code::MediaTypeUnsupported, "the body must be application/json"));
+    }
+    let bytes = axum::body::to_bytes(body, register::BODY_LIMIT).await;
+    let bytes = bytes.map_err(|error| remit_model::bounds::body_refusal(&error, register::BODY_LIMIT))?;
+    Ok(bytes.to_vec())
+}
+
+fn media_type(headers: &HeaderMap) -> &str {
+    let media = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    media.split(';').next().unwrap_or_default().trim()
+}
+
 async fn userinfo_endpoint(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
     let (parts, _) = request.into_parts();
     let mut response = match parts.method {
@@ -141,9 +173,7 @@ where
 
 /// SPEC, N-TK-10
 async fn read(headers: &HeaderMap, body: Body) -> Result<Form, Refusal> {
-    let media = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = media.split(';').next().unwrap_or_default().trim();
-    if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+    if !media_type(headers).eq_ignore_ascii_case("application/x-www-form-urlencoded") {
         return Err(Refusal::new(Code::MediaTypeUnsupported, "the body must be application/x-www-form-urlencoded"));
     }
     let bytes = axum::body::to_bytes(body, form::BYTES_LIMIT)

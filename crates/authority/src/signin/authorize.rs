@@ -5,6 +5,7 @@
 
 use crate::{
     Server,
+    clients::candidate,
     grants::requested::{RequestedAuthority, Targets},
     http::form::Form,
     signin::{
@@ -13,9 +14,9 @@ use crate::{
     },
 };
 use remit_decide::active;
-use remit_model::{Agent, AgentId, Code, Refusal};
+use remit_model::{Agent, AgentId, Code, Refusal, UnixTime};
 use remit_store::Snapshot;
-use std::sync::Arc;
+use std::net::IpAddr;
 
 /// Longest `state`, `nonce` and `login_hint`. SPEC: X-10
 const ECHO_LIMIT: usize = 2048;
@@ -32,10 +33,25 @@ pub(crate) struct Stopped {
     pub(crate) oauth: Option<&'static str>,
 }
 
-/// SPEC: AZ-01
-pub(crate) fn read(server: &Server, snapshot: &Snapshot, form: &Form) -> Result<AuthorizationRequest, Stopped> {
+/// Finds the client, whose document may have to be fetched, and reads the request. SPEC: AZ-01
+pub(crate) async fn read(
+    server: &Server,
+    form: &Form,
+    peer: Option<IpAddr>,
+    now: UnixTime,
+) -> Result<AuthorizationRequest, Stopped> {
+    let here = |refusal| Stopped { refusal, client: None, back: None, oauth: None };
+    let client_id = form.required("client_id").map_err(here)?;
+    let found = candidate::find(server, server.store.snapshot(), client_id, peer, now).await.map_err(here)?;
+    let ask = understood(server, &found.world, form, &found.id)?;
+    Ok(AuthorizationRequest { candidate: found.candidate, ..ask })
+}
+
+/// The request of a client that is found.
+fn understood(server: &Server, snapshot: &Snapshot, form: &Form, id: &AgentId) -> Result<AuthorizationRequest, Stopped> {
     let stop = |client: Option<&AgentId>, refusal| Stopped { refusal, client: client.cloned(), back: None, oauth: None };
-    let agent = client(snapshot, form).map_err(|refusal| stop(None, refusal))?;
+    let agent = snapshot.agent(id).cloned();
+    let agent = agent.ok_or_else(|| stop(None, Refusal::new(Code::ClientUnknown, "the agent is not registered any more")))?;
     let back = back(&agent, form).map_err(|refusal| stop(Some(&agent.id), refusal))?;
     let tell = |oauth, refusal| Stopped { refusal, client: Some(agent.id.clone()), back: Some(back.clone()), oauth };
     active::agent(&agent).map_err(|refusal| tell(None, refusal))?;
@@ -48,15 +64,9 @@ pub(crate) fn read(server: &Server, snapshot: &Snapshot, form: &Form) -> Result<
     rest(server, snapshot, form, &agent, back.clone()).map_err(|refusal| tell(None, refusal))
 }
 
-fn client(snapshot: &Snapshot, form: &Form) -> Result<Arc<Agent>, Refusal> {
-    let unknown = || Refusal::new(Code::ClientUnknown, "the program that sent you here is not registered");
-    let id = AgentId::from_subject(form.required("client_id")?).map_err(|_| unknown())?;
-    snapshot.agent(&id).cloned().ok_or_else(unknown)
-}
-
 fn back(agent: &Agent, form: &Form) -> Result<ReturnTo, Refusal> {
     let redirect_uri = form.required("redirect_uri")?;
-    if !redirect::allowed(redirect_uri, &agent.redirect_uris, agent.keys.is_empty()) {
+    if !redirect::allowed(redirect_uri, &agent.redirect_uris, agent.is_public()) {
         return Err(Refusal::new(Code::RedirectUriMismatch, "the address to return to is not registered for this program"));
     }
     Ok(ReturnTo { redirect_uri: redirect_uri.to_owned(), state: short(form, "state")? })
@@ -95,6 +105,7 @@ fn rest(
         prompt: prompt(form)?,
         max_age: max_age(form)?,
         login_hint: short(form, "login_hint")?,
+        candidate: None,
     })
 }
 

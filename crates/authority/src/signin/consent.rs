@@ -5,9 +5,13 @@
 
 use crate::{
     Server,
+    clients::{
+        admission,
+        candidate::{self, Candidate, Publisher},
+    },
     grants::{
         attempt::{Attempt, Caller, Once},
-        consented::Consented,
+        consented::{self, Consented},
         outcome::Facts,
     },
     http::{
@@ -48,8 +52,10 @@ use std::{collections::BTreeSet, sync::Arc};
 pub(crate) async fn begin(server: &Server, incoming: Incoming) -> Response<Body> {
     let Incoming { origin, headers, form } = incoming;
     let now = server.now();
-    let snapshot = server.store.snapshot();
-    let read = form.map_err(Stopped::here).and_then(|form| authorize::read(server, &snapshot, &form));
+    let read = match form {
+        Ok(form) => authorize::read(server, &form, origin.peer, now).await,
+        Err(refusal) => Err(Stopped::here(refusal)),
+    };
     let ask = match read {
         Ok(ask) => ask,
         Err(stopped) => return stop(server, Attempt::new(At::Authorize, origin), &Facts::default(), None, stopped).await,
@@ -91,7 +97,18 @@ struct Shown {
     client: AgentId,
     back: ReturnTo,
     consented: Consented,
+    /// What allowing it registers.
+    candidate: Option<Box<Candidate>>,
     expires: UnixTime,
+}
+
+/// The world in which the person decides: with the client as it describes itself.
+fn world(server: &Server, ask: &AuthorizationRequest) -> Arc<Snapshot> {
+    let snapshot = server.store.snapshot();
+    match &ask.candidate {
+        Some(candidate) => Arc::new(candidate::as_if(&snapshot, candidate)),
+        None => snapshot,
+    }
 }
 
 /// The consent page for the person who is signed in with this browser.
@@ -103,7 +120,7 @@ pub(crate) async fn page(
     now: UnixTime,
 ) -> Response<Body> {
     let Some(user) = &browser.user else { return pages::problem(&foreign(), None) };
-    let snapshot = server.store.snapshot();
+    let snapshot = world(server, ask);
     let Offer { check, offered } = offer(server, &snapshot, ask, user, now);
     let shown = offered.and_then(|(agent, human, consented)| {
         let page = Page { agent: &agent, human: &human, ask, consented: &consented };
@@ -113,6 +130,7 @@ pub(crate) async fn page(
             client: ask.client.clone(),
             back: ask.back.clone(),
             consented: consented.clone(),
+            candidate: ask.candidate.clone(),
             expires,
         };
         let request = server.seal.seal(Purpose::Consent, &browser.id, shown, expires, &server.entropy);
@@ -174,6 +192,7 @@ fn offer(server: &Server, snapshot: &Snapshot, ask: &AuthorizationRequest, user:
             digest,
             purpose: ask.asked.purpose.clone(),
             signed: None,
+            client: consented::fingerprint(&agent),
         };
         (agent, human, consented)
     });
@@ -218,12 +237,18 @@ impl Page<'_> {
         let uri = &ask.back.redirect_uri;
         let purpose = ask.asked.purpose.as_deref().map(Part::shown);
         let until_words = when(consented.until, "%e %B %Y, %H:%M UTC");
+        let publisher = match candidate::publisher(agent) {
+            Publisher::Host(host) => Some(Part::shown(&host)),
+            Publisher::Administrator | Publisher::None => None,
+        };
         let consent = pages::Consent {
             agent_name: &display::escape(&agent.display_name),
             agent_subject: &agent.id.subject(),
             owner: &agent.owner,
             human_name: &display::escape(&human.display_name),
             human_subject: &human.subject(),
+            publisher: publisher.as_deref(),
+            notes: notes(agent, ask.candidate.as_deref()),
             redirect_host: &Part::shown(&redirect::host(uri)),
             loopback: redirect::is_loopback(uri),
             purpose: purpose.as_deref(),
@@ -235,6 +260,36 @@ impl Page<'_> {
         };
         pages::html(StatusCode::OK, &consent, &redirect::form_action(uri))
     }
+}
+
+/// What a person must know about a client that registered itself. SPEC: AZ-09, AZ-10, CM-05
+fn notes(agent: &Agent, candidate: Option<&Candidate>) -> Vec<String> {
+    let mut notes = Vec::new();
+    match candidate::publisher(agent) {
+        Publisher::Administrator => return notes,
+        Publisher::None => {
+            notes.push("This program registered itself. Its name is what it says of itself: it may be another program.".to_owned());
+        }
+        Publisher::Host(_) if agent.redirect_uris.iter().all(|uri| redirect::is_loopback(uri)) => {
+            notes.push(
+                "Any program on this computer can use this name. Go on only if you have just started the program yourself.".to_owned(),
+            );
+        }
+        Publisher::Host(_) => {}
+    }
+    match candidate {
+        Some(candidate) if candidate.is_new() => {
+            notes.push("This program is new here: you are the first who is asked about it.".to_owned());
+        }
+        Some(candidate) => {
+            let what = candidate.changed.join(", and ");
+            notes.push(format!(
+                "This program has changed since it was last let in: {what}. If you allow it, everyone else must consent to it again."
+            ));
+        }
+        None => {}
+    }
+    notes
 }
 
 fn offered(server: &Server, clauses: &Clauses) -> pages::Offered {
@@ -340,12 +395,21 @@ pub(crate) async fn decide(server: &Server, incoming: Incoming) -> Response<Body
 
 /// The code, durable with the record of the approval before it leaves. SPEC: AZ-12, AZ-13, X-12
 async fn hand_over(server: &Server, entry: Entry<'_>, shown: Shown, now: UnixTime) -> Result<String, Rejection> {
-    let Shown { client, back, consented, .. } = shown;
+    let Shown { client, back, consented, candidate, .. } = shown;
     let snapshot = server.store.snapshot();
-    parties(&snapshot, &client, &consented.user)?;
+    let new = candidate.as_ref().filter(|candidate| candidate.is_new() && !snapshot.has_agent(&client));
+    let world = new.map_or_else(|| Arc::clone(&snapshot), |candidate| Arc::new(candidate::as_if(&snapshot, candidate)));
+    parties(&world, &client, &consented.user)?;
     let (person, agent) = (Principal::human(&server.issuer, &consented.user), Principal::agent(&server.issuer, &client));
     let no_token = TokenIds { jti: "", ancestors: &[], txn: "" };
-    let standing = active::at_commit(Principals::new(&server.issuer, &snapshot), [&person, &agent], &no_token)?;
+    // An agent that the same batch registers has no status before it.
+    let parties = std::iter::once(&person).chain(new.is_none().then_some(&agent));
+    let standing = active::at_commit(Principals::new(&server.issuer, &snapshot), parties, &no_token)?;
+    let batch = Batch::new(server.tenant.clone()).require(standing);
+    let batch = match &candidate {
+        Some(candidate) => admission::admit(server, &snapshot, entry.attempt, candidate, batch).await?,
+        None => batch,
+    };
     let code = server.entropy.token(32);
     let stored = StoredCode {
         hash: server.store.keyed_hash("code", code.as_bytes()),
@@ -358,7 +422,7 @@ async fn hand_over(server: &Server, entry: Entry<'_>, shown: Shown, now: UnixTim
     };
     let shown = json!({"agent": client.subject(), "authority": consented.authority.to_value(), "until": consented.until});
     let record = entry.happened(RecordType::Approval).commit("/approval/shown", shown);
-    let batch = Batch::new(server.tenant.clone()).require(standing).change(Change::PutCode(stored)).record(record);
+    let batch = batch.change(Change::PutCode(stored)).record(record);
     issue::commit(server, &entry.attempt.once, None, batch).await?;
     Ok(redirect::with(&back.redirect_uri, &[("code", &code)], back.state.as_deref(), &server.issuer))
 }

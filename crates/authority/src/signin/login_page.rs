@@ -38,7 +38,8 @@ pub(crate) fn render(
     message: Option<&str>,
 ) -> Response<Body> {
     let snapshot = server.store.snapshot();
-    let agent = snapshot.agent(&ask.client);
+    let candidate = ask.candidate.as_ref().map(|candidate| &candidate.agent);
+    let agent = candidate.or_else(|| snapshot.agent(&ask.client).map(AsRef::as_ref));
     let login =
         pages::Login { agent_name: agent.map_or("an agent", |agent| agent.display_name.as_str()), request, username, message };
     // Signing in may end with a redirect to the program, when nothing can be granted.

@@ -29,6 +29,10 @@ pub(crate) struct Consent<'a> {
     pub(crate) owner: &'a str,
     pub(crate) human_name: &'a str,
     pub(crate) human_subject: &'a str,
+    /// The host of the document that describes the agent.
+    pub(crate) publisher: Option<&'a str>,
+    /// Warnings, in our words.
+    pub(crate) notes: Vec<String>,
     pub(crate) redirect_host: &'a str,
     pub(crate) loopback: bool,
     pub(crate) purpose: Option<&'a str>,

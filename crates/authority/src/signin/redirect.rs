@@ -3,8 +3,11 @@
 //! Implements AZ-02, AZ-03 and AZ-12: exact string match with the one exception of the loopback port (RFC 8252 §7.3),
 //! and RFC 9207 `iss` on every response.
 
-use remit_model::agent::is_private_scheme;
+use remit_model::{Code, Refusal, agent::is_private_scheme, display};
 use url::Url;
+
+/// Longest redirect URI that is registered, in bytes.
+const LIMIT: usize = 512;
 
 /// Whether `asked` is one of `registered`. A native program, which has no key and registered no URI, may listen on any
 /// loopback port. SPEC: AZ-02, N-AZ-01, N-AZ-02, RFC 8252 §7.3
@@ -16,6 +19,26 @@ pub(crate) fn allowed(asked: &str, registered: &[String], native: bool) -> bool 
         && registered.iter().any(|uri| {
             uri == asked || matches!((without_loopback_port(uri), without_loopback_port(asked)), (Some(a), Some(b)) if a == b)
         })
+}
+
+/// Checks a redirect URI that is to be registered. SPEC: AZ-03
+///
+/// # Errors
+/// `redirect_uri_mismatch`.
+pub(crate) fn registrable(uri: &str) -> Result<(), Refusal> {
+    let scheme = uri.split_once(':').map_or("", |(scheme, _)| scheme);
+    // A private scheme is written as a URL with a path, so that parameters can follow.
+    let private = uri.strip_prefix(scheme).is_some_and(|rest| rest.starts_with(":/"));
+    if uri.len() <= LIMIT && acceptable(uri) && private && !uri.contains('@') {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Code::RedirectUriMismatch,
+        format!(
+            "`{}` cannot be a redirect URI: use https, loopback http, or a private scheme of your program (such as `com.example.app:/callback`), without a fragment",
+            display::excerpt(uri, LIMIT)
+        ),
+    ))
 }
 
 /// Schemes and shapes we send a browser to, whatever is registered. SPEC: AZ-03
@@ -152,6 +175,43 @@ mod tests {
         }
         assert!(ok("com.example.app:/cb", "com.example.app:/cb"));
         assert!(ok("cursor://anysphere.cursor-retrieval/oauth/callback", "cursor://anysphere.cursor-retrieval/oauth/callback"));
+    }
+
+    #[test]
+    fn az_03_only_safe_redirect_uris_are_registered() {
+        for fine in [
+            "https://app.example/cb",
+            "https://app.example",
+            "http://127.0.0.1/callback",
+            "http://127.0.0.1",
+            "http://localhost:3000/cb",
+            "http://[::1]/cb",
+            "com.example.app:/cb",
+            "cursor://anysphere.cursor-retrieval/oauth/callback",
+            "vscode://vscode.github-authentication/did-authenticate",
+        ] {
+            assert!(registrable(fine).is_ok(), "{fine}");
+        }
+        for bad in [
+            "http://app.example/cb",
+            "https://app.example/cb#x",
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "http://127.0.0.1.evil.example/cb",
+            "http://localhost.evil/cb",
+            "https://good@evil.example/",
+            "file:///etc/passwd",
+            "view-source:https://app.example/",
+            "https://*.example/cb",
+            "https://app.example;script-src/cb",
+            "https://app.example/ cb",
+            "com.example.app:cb",
+            "urn:ietf:wg:oauth:2.0:oob",
+            "",
+        ] {
+            assert!(registrable(bad).is_err(), "{bad}");
+        }
+        assert!(registrable(&format!("https://app.example/{}", "a".repeat(LIMIT))).is_err());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! An authorization request after it was checked: RFC 6749 §4.1.1 with the parameters of RFC 7636, RFC 9396 and RFC 9449.
 
-use crate::grants::requested::RequestedAuthority;
+use crate::{clients::candidate::Candidate, grants::requested::RequestedAuthority};
 use remit_model::AgentId;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,9 @@ pub(crate) struct AuthorizationRequest {
     pub(crate) prompt: Prompt,
     pub(crate) max_age: Option<i64>,
     pub(crate) login_hint: Option<String>,
+    /// What the client would become, when it is not registered yet or not as it now describes itself.
+    #[serde(default)]
+    pub(crate) candidate: Option<Box<Candidate>>,
 }
 
 /// Where the answer goes; both parts are checked.

@@ -24,6 +24,8 @@ pub(crate) enum Purpose {
     Consent,
     /// A browser in which a person signed in before.
     KnownBrowser,
+    /// What a client registered, until a person lets it in.
+    Registration,
 }
 
 /// Seals and opens under one key.
@@ -93,6 +95,7 @@ impl Purpose {
             Self::SignIn => b"remit sign-in v1\0",
             Self::Consent => b"remit consent v1\0",
             Self::KnownBrowser => b"remit known browser v1\0",
+            Self::Registration => b"remit registration v1\0",
         };
         [label, browser].concat()
     }

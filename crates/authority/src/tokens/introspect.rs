@@ -94,7 +94,7 @@ async fn describe(server: &Server, attempt: &Attempt, entered: &Entered, now: Un
     // The assertion is used up before anything is answered.
     issue::commit(server, &attempt.once, None, Batch::new(server.tenant.clone())).await?;
     let Some(token) = current(server, snapshot, presented, now).await? else { return Ok(inactive()) };
-    let concerns = token.client_id == client.id()
+    let concerns = token.client_id == client.agent.client_id()
         || token.actor() == client.id()
         || requested::endpoint(&client.agent).is_some_and(|endpoint| endpoint == token.aud);
     Ok(if concerns { active(&token) } else { inactive() })

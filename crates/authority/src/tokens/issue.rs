@@ -5,7 +5,7 @@
 
 use crate::{
     Server,
-    clients::authenticate,
+    clients::{authenticate, identifier, rules},
     grants::{
         attempt::{Attempt, Once},
         outcome::{Facts, Grant, Outcome},
@@ -77,7 +77,7 @@ async fn issue(server: &Server, entry: Entry<'_>, grant: Grant) -> Result<Value,
     let (parent, above) = grant.ancestors.split_first().map_or(("", &[][..]), |(parent, above)| (parent.as_str(), above));
     let source = TokenIds { jti: parent, ancestors: above, txn: &grant.chain.id };
     let standing = active::at_commit(Principals::new(&server.issuer, &snapshot), grant.chain.parties(), &source)?;
-    let claims = claims(server, &grant);
+    let claims = claims(server, &grant, identifier::client_id_of(&snapshot, &grant.client));
     let token = access::mint(&server.keys.signing, &claims)?;
     token_bounds::check_token(&token, &claims.scope)?;
     let record = entry.issued(&grant, &claims);
@@ -115,7 +115,7 @@ async fn issue(server: &Server, entry: Entry<'_>, grant: Grant) -> Result<Value,
     Ok(body)
 }
 
-fn claims(server: &Server, grant: &Grant) -> access::Claims {
+fn claims(server: &Server, grant: &Grant, client_id: String) -> access::Claims {
     let servers: Vec<&remit_model::Server> = server.servers.iter().map(AsRef::as_ref).collect();
     let mut scopes = grant.authority.scopes(&servers);
     if grant.openid {
@@ -127,7 +127,7 @@ fn claims(server: &Server, grant: &Grant) -> access::Claims {
         iss: server.issuer.clone(),
         sub: grant.chain.root.sub.clone(),
         aud: grant.target.uri().to_owned(),
-        client_id: grant.client.clone(),
+        client_id,
         scope: scopes.join(" "),
         jti: grant.jti.clone(),
         iat: grant.issued,
@@ -175,6 +175,16 @@ fn refused_by_store(server: &Server, error: ApplyError) -> Rejection {
         }
         ApplyError::Conflict(Precondition::Once { kind: JtiKind::ClientAssertion, .. }) => {
             Refusal::new(Code::AssertionReplayed, "this client assertion was used before")
+        }
+        ApplyError::Conflict(Precondition::Once { kind: JtiKind::Other, key, .. }) if key.starts_with(rules::KEY) => {
+            Refusal::new(Code::ClientUnknown, "a key of this program belongs, or belonged, to another one")
+        }
+        ApplyError::Conflict(Precondition::Budget(budget)) if budget.key.starts_with(rules::BUDGET) => {
+            let most = rules::PER_DAY;
+            Refusal::new(Code::RateLimited, format!("one person lets in at most {most} new programs a day; try again tomorrow"))
+        }
+        ApplyError::Conflict(Precondition::NewAgent(_) | Precondition::Revision(_)) => {
+            Refusal::new(Code::RateLimited, "something else changed at the same time; start again")
         }
         ApplyError::Conflict(Precondition::Once { kind: JtiKind::Other, .. }) => {
             Refusal::new(Code::SessionForeign, "this page was decided before; start again from the program that sent you here")

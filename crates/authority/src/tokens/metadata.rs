@@ -3,7 +3,7 @@
 //! Implements RFC 8414, OpenID Connect Discovery 1.0, RFC 9207, RFC 9396 §10, RFC 9449 §5.1, RFC 9701 §7,
 //! RFC 9728 §4; rules MD-01 to MD-08. Everything is built from configuration; no request header has a say (N-MD-02).
 
-use crate::{Server, grants};
+use crate::{Server, clients::rules::Admission, grants};
 use remit_token::Algorithm;
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ pub(crate) fn document(server: &Server) -> Value {
     }
     let resources: Vec<&str> = server.servers.iter().map(|resource| resource.location.as_str()).collect();
     let signing = server.keys.signing.algorithm().name();
-    json!({
+    let mut document = json!({
         "issuer": server.issuer,
         "authorization_endpoint": server.url("/oauth/authorize"),
         "token_endpoint": server.url("/oauth/token"),
@@ -39,7 +39,7 @@ pub(crate) fn document(server: &Server) -> Value {
         "authorization_response_iss_parameter_supported": true,
         "authorization_details_types_supported": ["tool_access"],
         "require_pushed_authorization_requests": false,
-        "client_id_metadata_document_supported": false,
+        "client_id_metadata_document_supported": server.settings.clients.documents != Admission::Off,
         "request_parameter_supported": false,
         "request_uri_parameter_supported": false,
         "tls_client_certificate_bound_access_tokens": false,
@@ -56,5 +56,10 @@ pub(crate) fn document(server: &Server) -> Value {
             "actor_token_types_supported": ["urn:ietf:params:oauth:token-type:access_token"],
             "requested_token_types_supported": ["urn:ietf:params:oauth:token-type:access_token"],
         },
-    })
+    });
+    // SPEC: MD-06
+    if let (true, Some(members)) = (server.settings.clients.registration != Admission::Off, document.as_object_mut()) {
+        members.insert("registration_endpoint".to_owned(), json!(server.url("/oauth/register")));
+    }
+    document
 }

@@ -52,7 +52,8 @@ pub(crate) async fn revoke(server: &Server, incoming: Incoming) -> Response<Body
 async fn end(server: &Server, attempt: &Attempt, entered: &Entered, now: UnixTime) -> Result<(), Rejection> {
     let presented = entered.form.required("token")?;
     let client = entered.client.id();
-    let ending = match access_token(server, presented, &client, now).await? {
+    let client_id = entered.client.agent.client_id();
+    let ending = match access_token(server, presented, (&client, &client_id), now).await? {
         Known::Own(ending) => Some(*ending),
         Known::Foreign => None,
         Known::No => refresh_token(server, presented, &client).await?,
@@ -82,9 +83,9 @@ enum Known {
 }
 
 /// Descendants carry this token's `jti` among their ancestors, so revoking it ends them too. SPEC: RV-02
-async fn access_token(server: &Server, presented: &str, client: &str, now: UnixTime) -> Result<Known, Fault> {
+async fn access_token(server: &Server, presented: &str, (client, client_id): (&str, &str), now: UnixTime) -> Result<Known, Fault> {
     let Ok(token) = server.verify(presented, now) else { return Ok(Known::No) };
-    if token.client_id != client && token.actor() != client {
+    if token.client_id != client_id && token.actor() != client {
         return Ok(Known::Foreign);
     }
     let chain = server.store.token(&token.jti).await.map_err(Fault::new)?.map(|stored| stored.chain.clone());

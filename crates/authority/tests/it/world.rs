@@ -11,6 +11,7 @@ use remit_authority::{Keys, Parts, Server, Settings, hash_password, router};
 use remit_clock::{Clock, Entropy};
 use remit_ledger::record::{Draft, ProducerKind, RecordType};
 use remit_model::{Agent, AgentId, AgentStatus, Authority, Human, TenantId, ToolClass, ToolRule, UnixTime, json};
+use remit_outbound::{Outbound, Rules};
 use remit_store::{Batch, Change, Config, Store};
 use remit_testkit::key_named;
 use remit_token::{
@@ -91,6 +92,7 @@ pub(crate) struct World {
     pub(crate) scribe: Actor,
     pub(crate) public: Actor,
     settings: Settings,
+    outbound: Outbound,
     seed: u64,
     dir: TempDir,
 }
@@ -189,7 +191,12 @@ impl World {
     }
 
     pub(crate) async fn with(settings: Settings) -> Self {
-        let world = Self::open(tempfile::tempdir().unwrap(), remit_testkit::clock(), settings, 7);
+        Self::reaching(settings, Outbound::new(Rules::default()).unwrap()).await
+    }
+
+    /// A server that fetches from other machines in this way.
+    pub(crate) async fn reaching(settings: Settings, outbound: Outbound) -> Self {
+        let world = Self::open(tempfile::tempdir().unwrap(), remit_testkit::clock(), settings, outbound, 7);
         let batch = Batch::new(TenantId::main())
             .change(Change::PutHuman(human("alice")))
             .change(Change::PutHuman(human("bob")))
@@ -204,12 +211,12 @@ impl World {
     /// The same server after a stop and a start: the same store, and an empty memory.
     pub(crate) async fn restart(self) -> Self {
         self.store.close().await.unwrap();
-        let Self { dir, clock, settings, seed, store, server, app, .. } = self;
+        let Self { dir, clock, settings, outbound, seed, store, server, app, .. } = self;
         drop((store, server, app));
-        Self::open(dir, clock, settings, seed + 1)
+        Self::open(dir, clock, settings, outbound, seed + 1)
     }
 
-    fn open(dir: TempDir, clock: Clock, settings: Settings, seed: u64) -> Self {
+    fn open(dir: TempDir, clock: Clock, settings: Settings, outbound: Outbound, seed: u64) -> Self {
         let entropy = Entropy::seeded(seed);
         let signing = || PrivateKey::from_seed(Algorithm::Es256, &[5; 32]).unwrap();
         let keys = Keys::new(signing());
@@ -225,7 +232,7 @@ impl World {
             keys,
             servers: servers(),
             nonces: Arc::new(nonces),
-            outbound: remit_outbound::Outbound::new(remit_outbound::Rules::default()).unwrap(),
+            outbound: outbound.clone(),
             settings: settings.clone(),
         }));
         Self {
@@ -239,6 +246,7 @@ impl World {
             scribe: Actor::new("scribe"),
             public: Actor::new("public"),
             settings,
+            outbound,
             seed,
             dir,
         }

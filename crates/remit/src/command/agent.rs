@@ -207,7 +207,12 @@ fn show(answer: &Value, json: bool) -> Result<()> {
         return print_json(answer);
     }
     let text = |name: &str| answer.get("agent").and_then(|value| value.get(name)).and_then(Value::as_str).unwrap_or_default();
-    outln!("{} ({}), {}, owner {}", text("client_id"), text("display_name"), text("status"), text("owner"));
+    outln!("agent:{} ({}), {}, owner {}", text("name"), text("display_name"), text("status"), text("owner"));
+    match answer.pointer("/agent/registration/by").and_then(Value::as_str) {
+        Some("metadata_document") => outln!("  described by {}", text("client_id")),
+        Some("dynamic") => outln!("  registered itself; nothing vouches for its name"),
+        _ => {}
+    }
     for line in answer.pointer("/agent/may").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
         outln!("  may at most: {line}");
     }

@@ -166,11 +166,13 @@ impl Check<'_> {
             policies: self.section(root, "policies"),
             authzen: self.section(root, "authzen"),
             outbound: self.section(root, "outbound"),
+            clients: self.section(root, "clients"),
             observe: self.section(root, "observe"),
         };
         for (key, node) in root.members() {
             match key.as_str() {
-                "server" | "storage" | "ledger" | "agents" | "policies" | "authzen" | "outbound" | "observe" => {}
+                "server" | "storage" | "ledger" | "agents" | "policies" | "authzen" | "outbound" | "clients"
+                | "observe" => {}
                 "identity_providers" if !node.is_list() && !node.is_null() => {
                     self.complain(Some(node.line), "identity_providers: must be a list of providers".to_owned());
                 }
@@ -181,7 +183,7 @@ impl Check<'_> {
                 "mcp_servers" => config.mcp_servers = self.servers(node),
                 unknown => self.complain(
                     Some(node.line),
-                    format!("unknown section `{unknown}`; there are server, storage, ledger, identity_providers, agents, mcp_servers, policies, authzen, outbound and observe"),
+                    format!("unknown section `{unknown}`; there are server, storage, ledger, identity_providers, agents, mcp_servers, policies, authzen, outbound, clients and observe"),
                 ),
             }
         }
@@ -267,6 +269,9 @@ impl Check<'_> {
         let url = &config.server.public_url;
         servers.extend(self.broken.iter().filter_map(|name| register(url, name, &McpServer::default())));
         let servers: Vec<&Server> = servers.iter().collect();
+        for (key, problem) in config.clients.problems(&servers) {
+            self.complain(line("clients", key), format!("clients.{key}: {problem}"));
+        }
         for IdentityProvider::Local { accounts } in &config.identity_providers {
             for account in accounts {
                 self.account(account, &servers, root.line_of("accounts"));

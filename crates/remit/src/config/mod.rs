@@ -5,6 +5,7 @@
 
 mod capture;
 mod capture_rules;
+mod clients;
 mod differences;
 mod fields;
 mod load;

@@ -2,6 +2,7 @@
 
 use super::{
     capture::{Capture, RetentionClass, ToolCapture},
+    clients::ClientsSection,
     subject::Subject,
     witnesses::WitnessesSection,
 };
@@ -35,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) authzen: AuthzenSection,
     #[serde(default)]
     pub(crate) outbound: OutboundSection,
+    #[serde(default)]
+    pub(crate) clients: ClientsSection,
     #[serde(default)]
     pub(crate) observe: ObserveSection,
 }

@@ -120,7 +120,10 @@ pub(crate) async fn start(loaded: &Loaded, ambient: &Ambient) -> Result<Running>
     let bundle = pin(&store, bundle, before.as_deref(), &known).await?;
     let policy = Arc::new(Live::new(bundle, ambient.clock.unix()));
     let Upstreams { routes, desks, header_files } = upstreams(loaded, &servers).await?;
-    let (router, gateway, console) = mount(loaded, ambient, &store, &policy, signing, &servers, routes, &admin, outbound);
+    let shown: Vec<&Server> = servers.iter().map(AsRef::as_ref).collect();
+    let clients = config.clients.rules(&shown).map_err(|refusal| anyhow::anyhow!("clients: {refusal}"))?;
+    let (router, gateway, console) =
+        mount(loaded, ambient, &store, &policy, signing, &servers, routes, &admin, outbound, clients);
     let vkey = keys::vkey(&loaded.at(&config.server.keys_dir), &origin)?;
     Ok(Running { router, store, policy, policies, known, desks, vkey, header_files, gateway, console })
 }
@@ -161,6 +164,7 @@ fn mount(
     routes: Vec<Route>,
     admin: &str,
     outbound: Outbound,
+    clients: authority::ClientRules,
 ) -> (Router, Arc<gateway::Gateway>, Arc<Console>) {
     let config = &loaded.config;
     let issuer = config.server.public_url.clone();
@@ -182,6 +186,7 @@ fn mount(
             require_nonce: config.agents.require_dpop_nonce,
             consent: i64::from(config.agents.delegation_days) * 86_400,
             rate: config.agents.rate_limits.tokens.rate(),
+            clients,
             ..authority::Settings::default()
         },
     });

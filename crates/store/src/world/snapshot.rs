@@ -4,7 +4,7 @@
 //! persistent: a change shares everything it does not touch, so one revocation does not copy 100,000 agents. An agent that
 //! does nothing is kept as its row in the database has it, which is a fraction of what an [`Agent`] takes.
 
-use super::row::{HoldBody, Kind, Row, RowError, decode};
+use super::row::{BLANK, HoldBody, Kind, Row, RowError, decode};
 use crate::batch::Revocation;
 use remit_model::{
     agent::{Agent, Human},
@@ -194,6 +194,16 @@ impl Snapshot {
     /// Subjects on legal hold, as pseudonyms, and since when; in no order.
     pub fn holds(&self) -> impl Iterator<Item = (&str, UnixTime)> {
         self.holds.iter().map(|(subject, since)| (subject.as_ref(), *since))
+    }
+
+    /// The same world with this agent in it: for a decision about a registration that has not happened.
+    #[must_use]
+    pub fn with_agent(&self, agent: Agent) -> Self {
+        let mut with = self.clone();
+        let id = agent.id.clone();
+        let row = AgentRow { body: Arc::from(BLANK), read: OnceLock::from(Some(Arc::new(agent))) };
+        with.agents.insert_mut(id, Arc::new(row));
+        with
     }
 
     /// Takes in one row. A row of a person or an agent that cannot be read does not fail: it names someone who may do nothing.
