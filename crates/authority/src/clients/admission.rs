@@ -15,7 +15,9 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use remit_ledger::record::RecordType;
-use remit_model::{Agent, AgentStatus, ClientProfile, Code, Principal, PrincipalKind, Refusal, Registration, ToolClass, UnixTime, json};
+use remit_model::{
+    Agent, AgentStatus, ClientProfile, Code, Principal, PrincipalKind, Refusal, Registration, ToolClass, UnixTime, json,
+};
 use remit_store::{Batch, Budget, Change, JtiKind, Precondition, Snapshot};
 use remit_token::PublicKey;
 use serde_json::{Value, json as object};
@@ -98,7 +100,8 @@ fn write(
     let accountable = PrincipalKind::Human.name_in(&agent.owner).filter(|name| snapshot.human(name).is_some());
     if accountable.is_none() {
         tracing::error!(owner = %agent.owner, "`clients.owner` has no account: no client can be let in");
-        let reason = "no account is accountable for clients that register themselves; ask your administrator to set `clients.owner`";
+        let reason =
+            "no account is accountable for clients that register themselves; ask your administrator to set `clients.owner`";
         return Err(Refusal::new(Code::ClientUnknown, reason));
     }
     let before = snapshot.agent(&agent.id);

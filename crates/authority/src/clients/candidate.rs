@@ -14,9 +14,7 @@ use crate::{
     http::origin::network,
     signin::seal::Purpose,
 };
-use remit_model::{
-    Acts, Agent, AgentId, AgentStatus, ClientProfile, Code, Credential, Refusal, Registration, UnixTime, display,
-};
+use remit_model::{Acts, Agent, AgentId, AgentStatus, ClientProfile, Code, Credential, Refusal, Registration, UnixTime, display};
 use remit_store::Snapshot;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};

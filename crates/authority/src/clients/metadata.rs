@@ -335,10 +335,13 @@ mod tests {
     #[test]
     fn dr_05_names_hold_no_markup_and_no_look_alikes() {
         let name = |name: &str| ClientMetadata::read(&json!({"client_name": name}), Origin::Registration);
-        for bad in ["<b>Codex</b>", "C\u{43e}dex", "Cod\u{3b5}x", "a\u{202e}b", "a\nb", " Codex", &"x".repeat(200), "\u{1d402}odex"] {
+        for bad in
+            ["<b>Codex</b>", "C\u{43e}dex", "Cod\u{3b5}x", "a\u{202e}b", "a\nb", " Codex", &"x".repeat(200), "\u{1d402}odex"]
+        {
             assert!(name(bad).is_err(), "{bad}");
         }
-        for fine in ["Codex", "\u{41a}\u{43e}\u{434}\u{435}\u{43a}\u{441}", "Claude \u{30c7}\u{30b9}\u{30af}", "\u{dc}berblick 2"] {
+        for fine in ["Codex", "\u{41a}\u{43e}\u{434}\u{435}\u{43a}\u{441}", "Claude \u{30c7}\u{30b9}\u{30af}", "\u{dc}berblick 2"]
+        {
             assert!(name(fine).is_ok(), "{fine}");
         }
     }

@@ -193,8 +193,7 @@ fn issue(
     if consented.openid {
         // What the ledger keeps is for the agent; what the client gets is for the `client_id` by which it knows itself.
         let known_as = request.client.agent.client_id();
-        let shown =
-            if known_as == request.client.id() { id_token } else { self::id_token(request, consented, &jti, &known_as)? };
+        let shown = if known_as == request.client.id() { id_token } else { self::id_token(request, consented, &jti, &known_as)? };
         answer.push(("id_token", json!(shown)));
     }
     Ok(Grant {

@@ -4,9 +4,7 @@ use crate::grants::{
     request::TokenRequest,
     requested::{RequestedAuthority, Target, Targets},
 };
-use remit_model::{
-    Agent, Authentication, Authority, Chain, Code, Refusal, Registration, UnixTime, authority::Holder, json,
-};
+use remit_model::{Agent, Authentication, Authority, Chain, Code, Refusal, Registration, UnixTime, authority::Holder, json};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 

@@ -268,11 +268,14 @@ fn notes(agent: &Agent, candidate: Option<&Candidate>) -> Vec<String> {
     match candidate::publisher(agent) {
         Publisher::Administrator => return notes,
         Publisher::None => {
-            notes.push("This program registered itself. Its name is what it says of itself: it may be another program.".to_owned());
+            notes.push(
+                "This program registered itself. Its name is what it says of itself: it may be another program.".to_owned(),
+            );
         }
         Publisher::Host(_) if agent.redirect_uris.iter().all(|uri| redirect::is_loopback(uri)) => {
             notes.push(
-                "Any program on this computer can use this name. Go on only if you have just started the program yourself.".to_owned(),
+                "Any program on this computer can use this name. Go on only if you have just started the program yourself."
+                    .to_owned(),
             );
         }
         Publisher::Host(_) => {}

@@ -83,7 +83,12 @@ enum Known {
 }
 
 /// Descendants carry this token's `jti` among their ancestors, so revoking it ends them too. SPEC: RV-02
-async fn access_token(server: &Server, presented: &str, (client, client_id): (&str, &str), now: UnixTime) -> Result<Known, Fault> {
+async fn access_token(
+    server: &Server,
+    presented: &str,
+    (client, client_id): (&str, &str),
+    now: UnixTime,
+) -> Result<Known, Fault> {
     let Ok(token) = server.verify(presented, now) else { return Ok(Known::No) };
     if token.client_id != client_id && token.actor() != client {
         return Ok(Known::Foreign);

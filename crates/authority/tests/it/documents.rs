@@ -11,7 +11,10 @@ use remit_insight::custody;
 use remit_ledger::Reader;
 use remit_model::{Acts, Agent, AgentId, AgentStatus, Registration};
 use remit_store::Change;
-use remit_token::{assertion, dpop::{self, ProofFor}};
+use remit_token::{
+    assertion,
+    dpop::{self, ProofFor},
+};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -113,9 +116,12 @@ impl Setting {
 async fn az_09_a_client_with_a_document_is_an_agent_once_a_person_consents() {
     let setting = Setting::new(Admission::Admit).await;
     let mut browser = Browser::default();
-    let page = browser.consent_page(&setting.world, "alice", &setting.request(&[("scope", "openid helpdesk:tickets_read")])).await;
+    let page =
+        browser.consent_page(&setting.world, "alice", &setting.request(&[("scope", "openid helpdesk:tickets_read")])).await;
     assert!(is_consent(&page), "{}", page.text);
-    for shown in ["Example Desk", "<code class=\"data\">localhost</code>", "127.0.0.1:49152", "user:bob", "Any program on this computer"] {
+    for shown in
+        ["Example Desk", "<code class=\"data\">localhost</code>", "127.0.0.1:49152", "user:bob", "Any program on this computer"]
+    {
         assert!(page.text.contains(shown), "{shown} in {}", page.text);
     }
     assert!(setting.agents().is_empty(), "looking registers nothing");
@@ -277,7 +283,8 @@ async fn n_cm_06_a_failure_is_forgotten_soon_and_a_good_document_is_kept() {
 #[tokio::test]
 async fn n_cm_07_a_client_with_a_key_must_use_it_at_every_token_call() {
     let setting = Setting::new(Admission::Admit).await;
-    let keys = json!({"token_endpoint_auth_method": "private_key_jwt", "jwks": {"keys": [setting.client.auth.public().to_jwk()]}});
+    let keys =
+        json!({"token_endpoint_auth_method": "private_key_jwt", "jwks": {"keys": [setting.client.auth.public().to_jwk()]}});
     setting.describe(&keys);
     let code = setting.code("alice", &[]).await;
     setting.redeem(&code).await.refused("invalid_client", "client_unauthenticated");

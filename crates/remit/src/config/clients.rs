@@ -135,7 +135,9 @@ impl ClientsSection {
             name.is_empty() || !name.bytes().all(fine) || name.ends_with('.')
         };
         for entry in self.hosts.allow.iter().chain(&self.hosts.deny).filter(host) {
-            let reason = format!("`{entry}` is no host: write it in lower case, without a scheme, port or `*`; `.example` is every name below it");
+            let reason = format!(
+                "`{entry}` is no host: write it in lower case, without a scheme, port or `*`; `.example` is every name below it"
+            );
             problems.push(("hosts", reason));
         }
         problems
