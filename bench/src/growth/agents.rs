@@ -121,6 +121,8 @@ fn question(number: usize) -> Result<Question> {
         purpose: None,
         now: UnixTime(1_795_321_800),
         auth_age: Some(60),
+        acr: None,
+        amr: Vec::new(),
         root_signed: false,
     })
 }

@@ -24,6 +24,8 @@ pub(super) async fn run(store: &Store, size: u64, table: &mut Table) -> Result<(
         status: HumanStatus::Active,
         password_hash: None,
         entitlements: Authority::none(),
+        identity: None,
+        ended_before: None,
     };
     store.apply(Batch::new(TenantId::main()).change(Change::PutHuman(human))).await?;
     let about = (0..ABOUT).fold(Batch::new(TenantId::main()), |batch, number| {

@@ -4,7 +4,7 @@
 
 use crate::Server;
 use remit_decide::{Ask, Asked, Circumstances, Presented, What, World, decide};
-use remit_model::{Authority, Chain, Principal, Refusal, UnixTime};
+use remit_model::{Authentication, Authority, Chain, Principal, Refusal, UnixTime};
 use remit_policy::Bundle;
 use remit_store::Snapshot;
 use std::sync::Arc;
@@ -19,7 +19,8 @@ pub(crate) struct Delegation<'a> {
     pub(crate) server: Option<&'a remit_model::Server>,
     pub(crate) purpose: Option<&'a str>,
     pub(crate) expires: UnixTime,
-    pub(crate) auth_time: Option<UnixTime>,
+    /// How the person at the root authenticated.
+    pub(crate) authentication: Option<&'a Authentication>,
     /// Whether the root person signed with a passkey what they agreed to.
     pub(crate) root_signed: bool,
 }
@@ -54,14 +55,14 @@ pub(crate) fn check(server: &Server, snapshot: &Snapshot, delegation: &Delegatio
 
 /// The same, pure: the caller measures.
 pub(crate) fn ask(issuer: &str, snapshot: &Snapshot, bundle: Arc<Bundle>, delegation: &Delegation<'_>, now: UnixTime) -> Checked {
-    let Delegation { before, to, authority, server, purpose, expires, auth_time, root_signed } = *delegation;
+    let Delegation { before, to, authority, server, purpose, expires, authentication, root_signed } = *delegation;
     let actors: Vec<Principal> = before.hops.iter().map(|hop| hop.delegate.clone()).collect();
     let who = Presented { root: &before.root, actors: &actors, held: None, location: None, token: None };
     let verdict = decide(
         &World::new(issuer, snapshot, &bundle, now),
         &Ask {
             who,
-            circumstances: Circumstances { txn: Some(&before.id), purpose, auth_time, root_signed },
+            circumstances: Circumstances { txn: Some(&before.id), purpose, authentication, root_signed },
             what: What::Delegate { to, authority, server, expires },
             known: None,
             unconditional: false,

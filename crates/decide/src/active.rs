@@ -4,7 +4,7 @@
 //! same code and the same words at each of them.
 
 use crate::principal::{Principals, Registered};
-use remit_model::{Acts, Agent, AgentId, AgentStatus, Code, Human, HumanStatus, Principal, PrincipalKind, Refusal};
+use remit_model::{Acts, Agent, AgentId, AgentStatus, Code, Human, HumanStatus, Principal, PrincipalKind, Refusal, UnixTime};
 use remit_store::{Party, Precondition};
 
 /// Names a token and what it descends from, for revocations.
@@ -27,7 +27,7 @@ pub fn principal<'w>(world: Principals<'w>, principal: &Principal) -> Result<Reg
     let Some(found) = world.find(principal) else { return Err(unknown(world, principal)) };
     match found {
         Registered::Agent(registered) => agent(registered)?,
-        Registered::Human(registered) => human(registered)?,
+        Registered::Human(registered) => human(registered, world.since)?,
     }
     Ok(found)
 }
@@ -106,6 +106,7 @@ pub fn at_commit<'p>(
             .chain(token.ancestors.iter().cloned())
             .collect(),
         txn: token.txn.to_owned(),
+        since: world.since,
     })
 }
 
@@ -149,13 +150,19 @@ pub fn agent(agent: &Agent) -> Result<(), Refusal> {
     }
 }
 
-/// Checks that a person may act and delegate.
+/// Checks that a person may act and delegate, on an authentication at `since` where there is one.
 ///
 /// # Errors
-/// `human_disabled`.
-pub fn human(human: &Human) -> Result<(), Refusal> {
+/// `human_disabled`, `sign_in_ended`.
+pub fn human(human: &Human, since: Option<UnixTime>) -> Result<(), Refusal> {
     match human.status {
-        HumanStatus::Active => Ok(()),
+        HumanStatus::Active => match human.ended_before {
+            Some(end) if since.is_some_and(|since| since < end) => Err(Refusal::new(
+                Code::SignInEnded,
+                format!("whatever `{}` signed in for before {} has ended; they must sign in again", human.subject(), end.utc()),
+            )),
+            _ => Ok(()),
+        },
         HumanStatus::Disabled => {
             Err(Refusal::new(Code::HumanDisabled, format!("the account of `{}` is disabled", human.subject())))
         }

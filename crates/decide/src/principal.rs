@@ -3,7 +3,7 @@
 //! SPEC: DC-15, N-DC-15. A subject means something only together with its issuer, so a principal of another issuer is
 //! never found under a local name. This does not say whether a principal may act: see [`crate::active`].
 
-use remit_model::{Agent, Authority, Human, Principal, PrincipalKind};
+use remit_model::{Agent, Authority, Human, Principal, PrincipalKind, UnixTime};
 use remit_policy::Party;
 use remit_store::Snapshot;
 use std::sync::Arc;
@@ -15,6 +15,8 @@ pub struct Principals<'w> {
     pub issuer: &'w str,
     /// The registry at one revision.
     pub snapshot: &'w Snapshot,
+    /// When the person whose authority it is about authenticated; `None` for who is asked about by name.
+    pub since: Option<UnixTime>,
 }
 
 /// A registered principal.
@@ -29,7 +31,14 @@ pub enum Registered<'w> {
 impl<'w> Principals<'w> {
     /// The principals of `issuer`.
     pub fn new(issuer: &'w str, snapshot: &'w Snapshot) -> Self {
-        Self { issuer, snapshot }
+        Self { issuer, snapshot, since: None }
+    }
+
+    /// The same, for what rests on an authentication at this time. Without a time it rests on none that still counts once
+    /// anything of the person was ended.
+    #[must_use]
+    pub fn since(self, auth_time: Option<UnixTime>) -> Self {
+        Self { since: Some(auth_time.unwrap_or(UnixTime(i64::MIN))), ..self }
     }
 
     /// The registration of a principal; `None` when there is none, or the principal is of another issuer.

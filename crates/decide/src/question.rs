@@ -7,7 +7,7 @@ use crate::{
     effective::{Effective, Presented, holding},
     world::World,
 };
-use remit_model::{Authority, Principal, Server, ToolClass, UnixTime};
+use remit_model::{Authentication, Authority, Principal, Server, ToolClass, UnixTime};
 use remit_policy::{Action, Party, Question, ToolFacts};
 use serde_json::Value;
 
@@ -50,8 +50,8 @@ pub struct Circumstances<'a> {
     pub txn: Option<&'a str>,
     /// What the authority was delegated for.
     pub purpose: Option<&'a str>,
-    /// When the person authenticated, where one did. SPEC: DC-15
-    pub auth_time: Option<UnixTime>,
+    /// How the person at the root authenticated, where one did. SPEC: DC-15
+    pub authentication: Option<&'a Authentication>,
     /// Whether that person signed with a passkey what they agreed to.
     pub root_signed: bool,
 }
@@ -101,7 +101,9 @@ fn asked(
         authority_digest,
         purpose: circumstances.purpose.map(str::to_owned),
         now: world.now,
-        auth_age: circumstances.auth_time.map(|at| world.now.since(at)),
+        auth_age: circumstances.authentication.map(|how| world.now.since(how.time)),
+        acr: circumstances.authentication.and_then(|how| how.acr.clone()),
+        amr: circumstances.authentication.map(|how| how.amr.clone()).unwrap_or_default(),
         root_signed: circumstances.root_signed,
     };
     fill(&mut question, what, world.now);

@@ -60,9 +60,18 @@ pub struct Asked {
 /// INVARIANT: a verdict that permits a call means that every principal of the chain may act, that the effective authority
 /// permits the call, and that the policies permit it.
 pub fn decide(world: &World<'_>, ask: &Ask<'_>) -> Verdict {
+    let world = &resting_on(world, ask);
     let mut verdict = Verdict { result: Err(undecided()), effective: None, covered: None, asked: None, fields: Vec::new() };
     verdict.result = judge(world, ask, &mut verdict);
     verdict
+}
+
+/// The world as it counts for what is asked: what rests on an authentication ends with it. SPEC: DC-13
+fn resting_on<'w>(world: &World<'w>, ask: &Ask<'_>) -> World<'w> {
+    let how = ask.circumstances.authentication;
+    let principals =
+        if how.is_some() || ask.who.token.is_some() { world.principals.since(how.map(|how| how.time)) } else { world.principals };
+    World { principals, ..*world }
 }
 
 /// The question that `ask` is, for the record of a refusal that came before the policies were asked.

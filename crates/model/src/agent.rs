@@ -175,6 +175,51 @@ pub struct Human {
     pub password_hash: Option<String>,
     /// What this person may do, and so the most they can hand on.
     pub entitlements: Authority,
+    /// Who they are at an identity provider; none for a local account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
+    /// Whatever rests on an authentication before this time has ended, and stays so. It never moves back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_before: Option<UnixTime>,
+}
+
+/// A person as an identity provider knows them. The pair of issuer and subject identifies them; nothing else does.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// The provider's issuer identifier.
+    pub issuer: String,
+    /// Their `sub` there.
+    pub subject: String,
+    /// The account is disabled because the configuration has no such provider any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub withdrawn: bool,
+}
+
+impl Identity {
+    /// The local name of this person: the provider's name here, and a digest of issuer and subject. An auditor computes the
+    /// digest from the provider's ID token, so a name proves to whom it belongs.
+    pub fn local_name(&self, provider: &str) -> String {
+        format!("{provider}-{}", self.digest())
+    }
+
+    /// Whether a local name is the one of this identity, whatever the provider was called.
+    pub fn is_named(&self, name: &str) -> bool {
+        name.rsplit_once('-').is_some_and(|(_, digest)| digest == self.digest())
+    }
+
+    /// 160 bits of the SHA-256 of the canonical `[issuer, subject]`, in hexadecimal.
+    fn digest(&self) -> String {
+        let pair = serde_json::json!([self.issuer, self.subject]);
+        let digest = crate::json::digest(&pair);
+        digest.trim_start_matches("sha-256:").chars().take(40).collect()
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
 }
 
 impl Human {

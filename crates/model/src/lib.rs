@@ -43,7 +43,7 @@ pub mod time;
 pub mod token_bounds;
 
 pub use agent::{
-    Acts, Agent, AgentStatus, AssertionAudience, Binding, ClientProfile, Credential, Human, HumanStatus, Registration,
+    Acts, Agent, AgentStatus, AssertionAudience, Binding, ClientProfile, Credential, Human, HumanStatus, Identity, Registration,
 };
 pub use authentication::Authentication;
 pub use authority::{ActionSet, Authority, Clauses, Grant, Part, Permit, Sentence};

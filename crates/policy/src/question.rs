@@ -13,11 +13,14 @@ use serde_json::Value;
 use std::{collections::BTreeMap, fmt};
 
 /// The newest version of the form below. A question of version 1 does not state it; a later version states itself as `v`.
-/// Version 2 has `root_signed`.
+/// Version 2 has `acr`, `amr` and `root_signed`.
 ///
 /// To add something that policies can look at: give it a member that is left out while it is empty, and write `v` only
 /// where it is not. Then a question without it keeps its bytes, and an older build says why it cannot replay one with it.
 pub const VERSION: u64 = 2;
+
+/// What version 2 added.
+const SINCE_2: [&str; 3] = ["acr", "amr", "root_signed"];
 
 /// Why a recorded question cannot be asked again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +78,12 @@ pub struct Question {
     pub now: UnixTime,
     /// Seconds since the human last authenticated, when a human did. SPEC: DC-15.
     pub auth_age: Option<i64>,
+    /// The authentication context class that the human reached, where it is known. Since version 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acr: Option<String>,
+    /// The methods by which the human authenticated (RFC 8176), as far as they are known. Since version 2.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub amr: Vec<String>,
     /// Whether the root person signed with a passkey what they agreed to. Left out, and the version with it, where not.
     #[serde(default, skip_serializing_if = "is_false")]
     pub root_signed: bool,
@@ -90,8 +99,11 @@ impl Question {
         let malformed = |why: String| QuestionError::Malformed(why);
         let stated = recorded.as_object_mut().and_then(|members| members.shift_remove("v"));
         match stated.map(|version| version.as_u64().ok_or(version)) {
-            None | Some(Ok(1)) if recorded.get("root_signed").is_none() => {}
-            None | Some(Ok(1)) => return Err(malformed("a question of version 1 has no `root_signed`".to_owned())),
+            None | Some(Ok(1)) => {
+                if let Some(later) = SINCE_2.iter().find(|name| recorded.get(**name).is_some()) {
+                    return Err(malformed(format!("a question of version 1 has no `{later}`")));
+                }
+            }
             Some(Ok(2..=VERSION)) => {}
             Some(Ok(version)) if version > VERSION => return Err(QuestionError::Newer(version)),
             Some(Ok(version)) => return Err(malformed(format!("there is no version {version}"))),
@@ -121,6 +133,8 @@ impl Question {
             purpose: self.purpose.clone(),
             now: self.now,
             auth_age: self.auth_age,
+            acr: self.acr.clone(),
+            amr: self.amr.clone(),
             root_signed: self.root_signed,
         }
     }
@@ -128,7 +142,7 @@ impl Question {
 
 impl Serialize for Question {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        if !self.root_signed {
+        if !self.root_signed && self.acr.is_none() && self.amr.is_empty() {
             return Self::serialize(self, to);
         }
         let mut members = Self::serialize(self, serde_json::value::Serializer).map_err(S::Error::custom)?;
@@ -234,6 +248,22 @@ mod tests {
         let mut stated = recorded();
         stated["v"] = json!(1);
         assert_eq!(Question::read(stated).unwrap(), question);
+    }
+
+    #[test]
+    fn ce_05_a_question_with_the_methods_of_authentication_is_of_version_two() {
+        let mut known = recorded();
+        known.as_object_mut().unwrap().extend(json!({"acr": "2", "amr": ["pwd", "otp"], "v": 2}).as_object().unwrap().clone());
+        let question = Question::read(known.clone()).unwrap();
+        assert_eq!((question.acr.as_deref(), question.amr.as_slice()), (Some("2"), &["pwd".to_owned(), "otp".to_owned()][..]));
+        assert_eq!(serde_json::to_value(&question).unwrap(), known);
+        assert_eq!(question.about_fields("pii").acr.as_deref(), Some("2"));
+        for version in [None, Some(json!(1))] {
+            let mut older = known.clone();
+            older.as_object_mut().unwrap().remove("v");
+            older.as_object_mut().unwrap().extend(version.map(|version| ("v".to_owned(), version)));
+            assert!(matches!(Question::read(older), Err(QuestionError::Malformed(_))));
+        }
     }
 
     #[test]

@@ -143,6 +143,13 @@ fn custody(types: &Types, question: &Question) -> Result<Attributes, Unanswerabl
     if let Some(purpose) = &question.purpose {
         context.push(("purpose".to_owned(), text(purpose.as_str())));
     }
+    if let Some(acr) = &question.acr {
+        context.push(("acr".to_owned(), text(acr.as_str())));
+    }
+    if !question.amr.is_empty() {
+        let methods = question.amr.iter().cloned().map(RestrictedExpression::new_string);
+        context.push(("amr".to_owned(), RestrictedExpression::new_set(methods)));
+    }
     context.push(("root_signed".to_owned(), RestrictedExpression::new_bool(question.root_signed)));
     if let Some(age) = question.auth_age {
         context.push(("auth_age".to_owned(), RestrictedExpression::new_long(age)));
@@ -409,6 +416,8 @@ pub(crate) mod tests {
             purpose: Some("close ticket T-1".to_owned()),
             now: UnixTime(1_795_321_800),
             auth_age: Some(60),
+            acr: None,
+            amr: Vec::new(),
             root_signed: false,
         }
     }

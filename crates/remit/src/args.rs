@@ -128,6 +128,12 @@ pub(crate) struct PolicyTest {
     /// Seconds since the person authenticated
     #[arg(long, default_value_t = 0, value_name = "SECONDS")]
     pub(crate) auth_age: i64,
+    /// The authentication context class that the person reached
+    #[arg(long, value_name = "CLASS")]
+    pub(crate) acr: Option<String>,
+    /// A method by which the person authenticated, such as `pwd` (repeatable)
+    #[arg(long, value_name = "METHOD")]
+    pub(crate) amr: Vec<String>,
     /// For `read-field`: the class of the fields
     #[arg(long, value_name = "CLASS")]
     pub(crate) class: Option<String>,

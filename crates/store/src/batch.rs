@@ -117,6 +117,9 @@ pub enum Precondition {
         /// The `jti` of the token that is used, then of those it descends from; none for what needs no token.
         tokens: Vec<String>,
         txn: String,
+        /// When the person at the root authenticated: not before their [`Human::ended_before`]. `None` for who is asked about
+        /// by name.
+        since: Option<UnixTime>,
     },
 }
 
@@ -172,8 +175,14 @@ pub enum Change {
         agent: AgentId,
         status: AgentStatus,
     },
-    /// Adds or replaces a human.
+    /// Adds or replaces a human. What has ended stays so: `ended_before` never moves back.
     PutHuman(Human),
+    /// Ends everything that rests on an authentication of this person before a time: their tokens, and those of every agent
+    /// that holds a part of their authority.
+    EndHuman {
+        name: String,
+        before: UnixTime,
+    },
     PutCode(StoredCode),
     /// Marks a code used; `txn` is what a replay revokes (N-AC-04).
     UseCode {

@@ -214,6 +214,8 @@ impl Corpus {
             purpose: (self.dice.below(2) == 0).then(|| "close the ticket".to_owned()),
             now: UnixTime(self.seconds()),
             auth_age: (self.dice.below(4) > 0).then(|| i64::try_from(self.dice.below(2_000)).unwrap_or(0)),
+            acr: None,
+            amr: Vec::new(),
             root_signed: false,
         })
     }

@@ -34,7 +34,15 @@ pub fn agent(name: &str, ceiling: Authority) -> Agent {
 
 /// An active person who cannot sign in with a password.
 pub fn human(name: &str, entitlements: Authority) -> Human {
-    Human { name: name.to_owned(), display_name: name.to_owned(), status: HumanStatus::Active, password_hash: None, entitlements }
+    Human {
+        name: name.to_owned(),
+        display_name: name.to_owned(),
+        status: HumanStatus::Active,
+        password_hash: None,
+        entitlements,
+        identity: None,
+        ended_before: None,
+    }
 }
 
 /// An MCP server with its tools, titled by its name.

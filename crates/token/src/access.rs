@@ -7,7 +7,7 @@ use crate::{
     key::{PrivateKey, PublicKey},
     keyset::KeySet,
 };
-use remit_model::{Authority, Code, Fault, Refusal, UnixTime, display, json::sha256};
+use remit_model::{Authentication, Authority, Code, Fault, Refusal, UnixTime, display, json::sha256};
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use serde_json::Value;
 use std::{collections::BTreeMap, fmt, ops::Deref};
@@ -87,6 +87,12 @@ pub struct AccessToken {
 }
 
 impl AccessToken {
+    /// How the person at the root authenticated; `None` where the token does not say when.
+    pub fn authentication(&self) -> Option<Authentication> {
+        let Claims { auth_time, acr, amr, .. } = &self.claims;
+        auth_time.map(|time| Authentication { time, acr: acr.clone(), amr: amr.clone() })
+    }
+
     /// SHA-256 of the compact token: what DPoP's `ath` must equal, and a cache key that holds no secret.
     pub fn digest(&self) -> &[u8; 32] {
         &self.digest

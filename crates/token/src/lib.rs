@@ -40,7 +40,9 @@ mod jwk;
 mod jws;
 mod key;
 mod keyset;
+pub mod logout_token;
 mod material;
+pub mod provider_id_token;
 pub mod statement;
 #[cfg(test)]
 mod vectors;

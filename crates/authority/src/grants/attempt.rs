@@ -143,7 +143,7 @@ impl Caller {
     pub(crate) fn person(issuer: &str, user: &SignedIn) -> Self {
         let Authentication { time, acr, amr } = user.authentication.clone();
         Self {
-            auth: Auth { method: AuthMethod::of(&amr), time: Some(time), acr, amr },
+            auth: Auth { method: AuthMethod::of(acr.as_deref(), &amr), time: Some(time), acr, amr },
             ..Self::claimed(Principal::human(issuer, &user.name))
         }
     }

@@ -128,7 +128,7 @@ fn first_hop(request: &TokenRequest<'_>, stored: &StoredCode, consented: &Consen
         server: terms.target.server(),
         purpose: consented.purpose.as_deref(),
         expires: consented.until,
-        auth_time: Some(consented.authentication.time),
+        authentication: Some(&consented.authentication),
         root_signed: consented.signed.is_some(),
     };
     let Checked { allowed, check } = policy_check::check(server, &request.snapshot, &delegation, request.now);
@@ -152,7 +152,7 @@ fn terms(request: &TokenRequest<'_>, consented: &Consented, root: &Chain) -> Res
     consented::same_client(request, consented.client.as_deref())?;
     let (target, authority) = consented::pick(request, &requested, &consented.targets, &consented.authority, consented.openid)?;
     let delegate = Principal::agent(&server.issuer, &request.client.agent.id);
-    let principals = Principals::new(&server.issuer, &request.snapshot);
+    let principals = Principals::new(&server.issuer, &request.snapshot).since(Some(consented.authentication.time));
     let most = active::principal(principals, &delegate)?.ceiling();
     let most = effective::bounded(principals, root.parties(), most)?;
     consented.authority.within(&most).map_err(|wider| {

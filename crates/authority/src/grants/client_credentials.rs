@@ -52,7 +52,7 @@ pub(crate) fn grant(request: &TokenRequest<'_>) -> Result<Outcome, Rejection> {
         server: target.server(),
         purpose: requested.purpose.as_deref(),
         expires,
-        auth_time: None,
+        authentication: None,
         root_signed: false,
     };
     let Checked { allowed, check } = policy_check::check(server, snapshot, &delegation, *now);

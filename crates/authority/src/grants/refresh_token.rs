@@ -127,7 +127,7 @@ fn renew(request: &TokenRequest<'_>, stored: &StoredRefresh, renewable: &Renewab
         server: terms.target.server(),
         purpose: renewable.purpose.as_deref(),
         expires: renewable.until,
-        auth_time: Some(renewable.authentication.time),
+        authentication: Some(&renewable.authentication),
         root_signed: chain.root_signature().is_some(),
     };
     let Checked { allowed, check } = policy_check::check(server, &request.snapshot, &delegation, request.now);
@@ -153,7 +153,7 @@ fn terms(request: &TokenRequest<'_>, renewable: &Renewable, hop: &Hop) -> Result
     }
     consented::same_client(request, renewable.client.as_deref())?;
     let (target, authority) = consented::pick(request, &requested, &renewable.targets, &hop.authority, renewable.openid)?;
-    let principals = Principals::new(&server.issuer, &request.snapshot);
+    let principals = Principals::new(&server.issuer, &request.snapshot).since(Some(renewable.authentication.time));
     let still = effective::bounded(principals, renewable.chain.parties(), &authority)?;
     if still.is_none() && !authority.is_none() {
         return Err(Refusal::new(Code::AuthorityEmpty, "nothing of what was agreed to is allowed any more"));

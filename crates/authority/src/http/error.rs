@@ -106,6 +106,8 @@ pub(crate) fn outward(code: Code, at: At) -> (StatusCode, &'static str) {
         Code::GrantInvalid | Code::PkceMismatch | Code::RedirectUriMismatch => (bad, "invalid_grant"),
         Code::ConsentDenied => (bad, "access_denied"),
         Code::LoginRequired => (bad, "login_required"),
+        Code::ProviderUnreachable => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
+        Code::ProviderAnswerInvalid | Code::SignInTooWeak => (StatusCode::FORBIDDEN, "access_denied"),
         Code::StepUpRequired if at == At::Authorize => (bad, "interaction_required"),
         Code::ScopeUnknown | Code::WidensScope | Code::AuthorityEmpty => (bad, "invalid_scope"),
         Code::ResourceUnknown | Code::WidensResource => (bad, "invalid_target"),
@@ -116,14 +118,17 @@ pub(crate) fn outward(code: Code, at: At) -> (StatusCode, &'static str) {
         | Code::WidensLimit
         | Code::WidensDelegation => (bad, "invalid_authorization_details"),
         // Who sends the request was authenticated before: this is another party of the chain.
-        Code::ClientUnknown | Code::AgentQuarantined | Code::AgentRetired | Code::HumanDisabled | Code::HumanUnknown => {
-            match at {
-                At::Exchange => (bad, "invalid_request"),
-                At::ClientCredentials | At::Authorize => (bad, "unauthorized_client"),
-                At::Introspect | At::Revoke => (StatusCode::UNAUTHORIZED, "invalid_client"),
-                At::Token | At::UserInfo | At::Register => (bad, "invalid_grant"),
-            }
-        }
+        Code::ClientUnknown
+        | Code::AgentQuarantined
+        | Code::AgentRetired
+        | Code::HumanDisabled
+        | Code::HumanUnknown
+        | Code::SignInEnded => match at {
+            At::Exchange => (bad, "invalid_request"),
+            At::ClientCredentials | At::Authorize => (bad, "unauthorized_client"),
+            At::Introspect | At::Revoke => (StatusCode::UNAUTHORIZED, "invalid_client"),
+            At::Token | At::UserInfo | At::Register => (bad, "invalid_grant"),
+        },
         Code::PolicyDenied | Code::PolicyError | Code::PolicyUnavailable | Code::StepUpRequired => match at {
             At::Exchange => (bad, "invalid_request"),
             At::ClientCredentials => (bad, "invalid_scope"),

@@ -24,7 +24,12 @@ pub fn sync(batch: Batch, snapshot: &Snapshot, listed: Vec<Human>) -> Batch {
     let names: BTreeSet<String> = listed.iter().map(|human| human.name.clone()).collect();
     let gone = snapshot.humans().filter(|human| human.status == HumanStatus::Active && !names.contains(&human.name));
     let disabled: Vec<Human> = gone.map(|human| Human { status: HumanStatus::Disabled, ..Human::clone(human) }).collect();
-    let changed = listed.into_iter().filter(|human| snapshot.human(&human.name).map(Arc::as_ref) != Some(human));
+    // What has ended is for the store to know, not for the configuration.
+    let listed = listed.into_iter().map(|human| {
+        let ended_before = snapshot.human(&human.name).and_then(|known| known.ended_before);
+        Human { ended_before, ..human }
+    });
+    let changed = listed.filter(|human| snapshot.human(&human.name).map(Arc::as_ref) != Some(human));
     let changes: Vec<Change> = changed.chain(disabled).map(Change::PutHuman).collect();
     if changes.is_empty() {
         return batch;

@@ -63,13 +63,13 @@ pub(crate) async fn begin(server: &Server, incoming: Incoming) -> Response<Body>
     let browser = server.sessions.browser(&headers, &server.issuer, &server.entropy, now);
     if ask.prompt.none {
         // SPEC: N-AZ-12. Consent is never skipped, so silence can only fail.
-        let oauth = if must_sign_in(&browser, &ask, now) { "login_required" } else { "consent_required" };
+        let oauth = if must_sign_in(&server.store.snapshot(), &browser, &ask, now) { "login_required" } else { "consent_required" };
         let refusal =
             Refusal::new(Code::LoginRequired, "`prompt=none` forbids to ask, and nothing is granted without asking the person");
         let stopped = Stopped::there(&ask.client, &ask.back, refusal, Some(oauth));
         return stop(server, Attempt::new(At::Authorize, origin), &Facts::default(), None, stopped).await;
     }
-    let response = if must_sign_in(&browser, &ask, now) {
+    let response = if must_sign_in(&server.store.snapshot(), &browser, &ask, now) {
         match login_page::page(server, &browser, &ask, now) {
             Ok(page) => page,
             Err(rejection) => {
@@ -84,9 +84,12 @@ pub(crate) async fn begin(server: &Server, incoming: Incoming) -> Response<Body>
 }
 
 /// SPEC: AZ-15, AZ-16
-fn must_sign_in(browser: &Browser, ask: &AuthorizationRequest, now: UnixTime) -> bool {
+fn must_sign_in(snapshot: &Snapshot, browser: &Browser, ask: &AuthorizationRequest, now: UnixTime) -> bool {
     let Some(user) = &browser.user else { return true };
-    ask.prompt.login || ask.max_age.is_some_and(|most| now.since(user.authentication.time) > most)
+    let ended = snapshot.human(&user.name).and_then(|human| human.ended_before);
+    ended.is_some_and(|end| user.authentication.time < end)
+        || ask.prompt.login
+        || ask.max_age.is_some_and(|most| now.since(user.authentication.time) > most)
 }
 
 /// What a consent page showed. Exactly this is granted, and nothing else; it waits in the page itself.
@@ -171,7 +174,7 @@ fn offer(server: &Server, snapshot: &Snapshot, ask: &AuthorizationRequest, user:
         server: None,
         purpose: ask.asked.purpose.as_deref(),
         expires: until,
-        auth_time: Some(user.authentication.time),
+        authentication: Some(&user.authentication),
         root_signed: false,
     };
     let Checked { allowed, check } = policy_check::check(server, snapshot, &delegation, now);
@@ -205,7 +208,7 @@ fn allowed(
     ask: &AuthorizationRequest,
     user: &SignedIn,
 ) -> Result<(Arc<Agent>, Arc<Human>, Authority), Refusal> {
-    let (agent, human) = parties(snapshot, &ask.client, &user.name)?;
+    let (agent, human) = parties(snapshot, &ask.client, &user.name, user.authentication.time)?;
     let authority = ask.asked.offered(&human.entitlements.meet(&agent.ceiling));
     if authority.is_none() && !ask.asked.openid {
         return Err(Refusal::new(Code::AuthorityEmpty, "this person can grant this agent nothing of what was requested"));
@@ -213,13 +216,13 @@ fn allowed(
     Ok((agent, human, authority))
 }
 
-fn parties(snapshot: &Snapshot, client: &AgentId, user: &str) -> Result<(Arc<Agent>, Arc<Human>), Refusal> {
+fn parties(snapshot: &Snapshot, client: &AgentId, user: &str, since: UnixTime) -> Result<(Arc<Agent>, Arc<Human>), Refusal> {
     let gone = || Refusal::new(Code::ClientUnknown, "the agent is not registered any more");
     let agent = snapshot.agent(client).cloned().ok_or_else(gone)?;
     active::agent(&agent)?;
     let human = snapshot.human(user).cloned();
     let human = human.ok_or_else(|| Refusal::new(Code::HumanDisabled, "this account is disabled"))?;
-    active::human(&human)?;
+    active::human(&human, Some(since))?;
     Ok((agent, human))
 }
 
@@ -402,12 +405,13 @@ async fn hand_over(server: &Server, entry: Entry<'_>, shown: Shown, now: UnixTim
     let snapshot = server.store.snapshot();
     let new = candidate.as_ref().filter(|candidate| candidate.is_new() && !snapshot.has_agent(&client));
     let world = new.map_or_else(|| Arc::clone(&snapshot), |candidate| Arc::new(candidate::as_if(&snapshot, candidate)));
-    parties(&world, &client, &consented.user)?;
+    let since = consented.authentication.time;
+    parties(&world, &client, &consented.user, since)?;
     let (person, agent) = (Principal::human(&server.issuer, &consented.user), Principal::agent(&server.issuer, &client));
     let no_token = TokenIds { jti: "", ancestors: &[], txn: "" };
     // An agent that the same batch registers has no status before it.
     let parties = std::iter::once(&person).chain(new.is_none().then_some(&agent));
-    let standing = active::at_commit(Principals::new(&server.issuer, &snapshot), parties, &no_token)?;
+    let standing = active::at_commit(Principals::new(&server.issuer, &snapshot).since(Some(since)), parties, &no_token)?;
     let batch = Batch::new(server.tenant.clone()).require(standing);
     let batch = match &candidate {
         Some(candidate) => admission::admit(server, &snapshot, entry.attempt, candidate, batch).await?,

@@ -108,7 +108,7 @@ pub(crate) async fn current(
     now: UnixTime,
 ) -> Result<Option<Arc<AccessToken>>, Fault> {
     let Ok(token) = server.verify(presented, now) else { return Ok(None) };
-    let principals = Principals::new(&server.issuer, snapshot);
+    let principals = Principals::new(&server.issuer, snapshot).since(token.auth_time);
     let ids = TokenIds { jti: &token.jti, ancestors: &token.ancestors, txn: &token.txn };
     if active::token(principals, &ids).is_err() {
         return Ok(None);
@@ -146,6 +146,8 @@ fn active(token: &AccessToken) -> Value {
     let optional = [
         ("act", token.act.as_ref().map(|act| json!(act))),
         ("auth_time", token.auth_time.map(|time| json!(time))),
+        ("acr", token.acr.as_ref().map(|acr| json!(acr))),
+        ("amr", Some(json!(token.amr)).filter(|_| !token.amr.is_empty())),
         ("acr", token.acr.as_ref().map(|acr| json!(acr))),
         ("urn:remit:purpose", token.purpose.as_ref().map(|purpose| json!(purpose))),
     ];

@@ -76,7 +76,9 @@ async fn issue(server: &Server, entry: Entry<'_>, grant: Grant) -> Result<Value,
     let snapshot = server.store.snapshot();
     let (parent, above) = grant.ancestors.split_first().map_or(("", &[][..]), |(parent, above)| (parent.as_str(), above));
     let source = TokenIds { jti: parent, ancestors: above, txn: &grant.chain.id };
-    let standing = active::at_commit(Principals::new(&server.issuer, &snapshot), grant.chain.parties(), &source)?;
+    let auth_time = grant.authentication.as_ref().map(|how| how.time);
+    let principals = Principals::new(&server.issuer, &snapshot).since(auth_time);
+    let standing = active::at_commit(principals, grant.chain.parties(), &source)?;
     let claims = claims(server, &grant, identifier::client_id_of(&snapshot, &grant.client));
     let token = access::mint(&server.keys.signing, &claims)?;
     token_bounds::check_token(&token, &claims.scope)?;
@@ -170,8 +172,9 @@ pub(crate) async fn commit(
 
 fn refused_by_store(server: &Server, error: ApplyError) -> Rejection {
     let refusal = match error {
-        ApplyError::Conflict(Precondition::Active { parties, tokens, txn }) => {
-            active::lost(Principals::new(&server.issuer, &server.store.snapshot()), &parties, &tokens, &txn)
+        ApplyError::Conflict(Precondition::Active { parties, tokens, txn, since }) => {
+            let snapshot = server.store.snapshot();
+            active::lost(Principals { since, ..Principals::new(&server.issuer, &snapshot) }, &parties, &tokens, &txn)
         }
         ApplyError::Conflict(Precondition::Once { kind: JtiKind::ClientAssertion, .. }) => {
             Refusal::new(Code::AssertionReplayed, "this client assertion was used before")

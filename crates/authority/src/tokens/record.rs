@@ -143,7 +143,7 @@ impl Entry<'_> {
 fn claims_value(claims: &access::Claims) -> Value {
     json!({
         "iss": claims.iss, "sub": claims.sub, "aud": claims.aud, "client_id": claims.client_id, "scope": claims.scope,
-        "jti": claims.jti, "iat": claims.iat, "exp": claims.exp, "auth_time": claims.auth_time,
+        "jti": claims.jti, "iat": claims.iat, "exp": claims.exp, "auth_time": claims.auth_time, "acr": claims.acr, "amr": claims.amr,
         "cnf": {"jkt": claims.cnf_jkt}, "act": claims.act, "authorization_details": claims.authority,
         "txn": claims.txn, "urn:remit:ancestors": claims.ancestors, "urn:remit:purpose": claims.purpose,
     })

@@ -101,7 +101,7 @@ async fn profile(server: &Server, attempt: &Attempt, shown: &Shown) -> Result<Va
     let record = Entry { tenant: &server.tenant, attempt, facts, check: None }.happened(RecordType::Decision);
     let ids = TokenIds { jti: &token.jti, ancestors: &token.ancestors, txn: &token.txn };
     let parties = facts.chain.iter().flat_map(Chain::parties);
-    let standing = active::at_commit(Principals::new(&server.issuer, snapshot), parties, &ids)?;
+    let standing = active::at_commit(Principals::new(&server.issuer, snapshot).since(token.auth_time), parties, &ids)?;
     issue::commit(server, &[], None, Batch::new(server.tenant.clone()).require(standing).record(record)).await?;
     Ok(json!({"sub": token.sub, "name": human.display_name}))
 }

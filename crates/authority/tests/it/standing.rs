@@ -12,11 +12,16 @@ use serde_json::{Value, json};
 enum Stop {
     Quarantine,
     Disable,
+    EndPerson,
     RevokeChain,
 }
 
-const STOPS: [(Stop, &str); 3] =
-    [(Stop::Quarantine, "agent_quarantined"), (Stop::Disable, "human_disabled"), (Stop::RevokeChain, "token_revoked")];
+const STOPS: [(Stop, &str); 4] = [
+    (Stop::Quarantine, "agent_quarantined"),
+    (Stop::Disable, "human_disabled"),
+    (Stop::EndPerson, "sign_in_ended"),
+    (Stop::RevokeChain, "token_revoked"),
+];
 
 impl Stop {
     fn change(self, txn: &str) -> Change {
@@ -25,6 +30,7 @@ impl Stop {
                 Change::SetAgentStatus { agent: AgentId::parse("planner").unwrap(), status: AgentStatus::Quarantined }
             }
             Self::Disable => Change::PutHuman(Human { status: HumanStatus::Disabled, ..human("alice") }),
+            Self::EndPerson => Change::EndHuman { name: "alice".to_owned(), before: UnixTime(START + 1) },
             Self::RevokeChain => Change::Revoke { what: Revocation::Txn(txn.to_owned()), until: UnixTime(START + 100_000) },
         }
     }
@@ -111,7 +117,7 @@ async fn dc_13_nothing_of_a_chain_is_issued_when_a_party_is_stopped_between_deci
 
 #[tokio::test]
 async fn dc_13_a_consent_and_its_code_are_refused_when_a_party_is_stopped_between_decision_and_commit() {
-    for (stop, code) in &STOPS[..2] {
+    for (stop, code) in &STOPS[..3] {
         let world = World::new().await;
         let granted = world.code("alice", &request()).await;
         let reply = overtaken(&world, *stop, "", world.redeem(&world.planner, &granted, &[])).await;
@@ -143,4 +149,40 @@ async fn n_dc_13_an_actor_token_that_is_revoked_between_decision_and_commit_is_r
     named.extend([("actor_token", child.as_str()), ("actor_token_type", ACCESS_TOKEN)]);
     let ((), reply) = tokio::join!(world.change(revoke), world.token(&world.planner, &named));
     assert!(["token_revoked", "actor_token_invalid"].contains(&text(&reply.body, "remit_code")), "{}", reply.text);
+}
+
+/// Whoever writes the account afterwards, and however often it is disabled and enabled: what has ended stays so.
+#[tokio::test]
+async fn dc_13_what_ended_with_a_person_stays_dead_when_they_may_act_again_and_a_new_sign_in_counts() {
+    let Before { world, token, refresh, .. } = before().await;
+    let body = world.delegated("bob").await;
+    let code = world.code("alice", &request()).await;
+    let mut browser = Browser::default();
+    let consent = browser.consent_page(&world, "alice", &request()).await;
+
+    world.change(Change::EndHuman { name: "alice".to_owned(), before: UnixTime(START + 1) }).await;
+    for status in [HumanStatus::Disabled, HumanStatus::Active] {
+        world.change(Change::PutHuman(Human { status, ..human("alice") })).await;
+    }
+    world.change(Change::EndHuman { name: "alice".to_owned(), before: UnixTime(START - 100) }).await;
+    world.advance(5);
+    let dead = [
+        world.refresh(&world.planner, &refresh, &[]).await,
+        world.narrow(&world.planner, &token, &[]).await,
+        world.redeem(&world.planner, &code, &[]).await,
+    ];
+    for reply in &dead {
+        assert_eq!(reply.body["remit_code"], "sign_in_ended", "{}", reply.text);
+    }
+    let told = world.introspect(&world.planner, &token).await;
+    assert_eq!(told.body["active"], false);
+    let back = browser.decide(&world, &consent, "allow").await.location();
+    assert_eq!((query(&back, "code"), query(&back, "remit_code").as_deref()), (None, Some("sign_in_ended")));
+    // A browser that was signed in before asks again.
+    let page = browser.begin(&world, &request()).await;
+    assert!(is_sign_in(&page), "{}", page.text);
+
+    let again = world.delegated("alice").await;
+    assert!(world.narrow(&world.planner, text(&again, "access_token"), &[]).await.body["access_token"].is_string());
+    assert!(world.refresh(&world.planner, text(&body, "refresh_token"), &[]).await.body["access_token"].is_string(), "of bob");
 }

@@ -2,7 +2,7 @@
 
 use crate::registry::{ISSUER, NOW, Registry, agent, call, calls, helpdesk, named, policies};
 use remit_decide::{EffectiveCache, Presented, World, active, decide, effective};
-use remit_model::{Acts, Agent, AgentStatus, Authority, Code, Principal, PrincipalKind};
+use remit_model::{Acts, Agent, AgentStatus, Authentication, Authority, Code, Principal, PrincipalKind, UnixTime};
 use remit_store::Change;
 use serde_json::json;
 
@@ -104,4 +104,32 @@ async fn rt_05_a_remembered_authority_ends_with_the_revision_it_was_found_in() {
     registry.put(Change::PutAgent(agent("planner", AgentStatus::Quarantined, calls(&["read"], 5)))).await;
     let snapshot = registry.snapshot();
     assert_eq!(cache.current(world(&snapshot), &presented).unwrap_err().code, Code::AgentQuarantined);
+}
+
+#[tokio::test]
+async fn dc_13_what_a_person_signed_in_for_ends_for_every_agent_of_the_chain_and_a_later_sign_in_counts() {
+    let registry = Registry::new().await;
+    registry.put(Change::EndHuman { name: "alice".to_owned(), before: NOW }).await;
+    let (snapshot, bundle, server) = (registry.snapshot(), policies("permit (principal, action, resource);"), helpdesk(&[]));
+    let world = World::new(ISSUER, &snapshot, &bundle, NOW);
+    let (held, arguments) = (calls(&["read"], 10), json!({"amount": 1}));
+    let (alice, actors) = (named("user:alice"), [named("agent:planner"), named("agent:scribe")]);
+    let asked = |time: Option<i64>, actors: &[Principal]| {
+        let how = time.map(|time| Authentication { time: UnixTime(time), acr: None, amr: Vec::new() });
+        let mut ask = call(&alice, actors, &held, (&server, "read", &arguments));
+        ask.circumstances.authentication = how.as_ref();
+        decide(&world, &ask).result.map(drop).map_err(|refusal| (refusal.code, refusal.reason))
+    };
+    for actors in [&actors[..1], &actors] {
+        let (code, reason) = asked(Some(NOW.0 - 1), actors).unwrap_err();
+        assert_eq!(code, Code::SignInEnded);
+        assert!(reason.contains("user:alice") && reason.contains("sign in again"), "{reason}");
+        assert_eq!(asked(Some(NOW.0), actors), Ok(()), "a sign-in at that time is a later one");
+        assert_eq!(asked(None, actors), Ok(()), "asked by name");
+    }
+    // A token that does not say when its person signed in rests on no sign-in that still counts.
+    let token = active::TokenIds { jti: "own", ancestors: &[], txn: "t" };
+    let mut ask = call(&alice, &actors, &held, (&server, "read", &arguments));
+    (ask.circumstances.authentication, ask.who.token) = (None, Some(token));
+    assert_eq!(decide(&world, &ask).result.unwrap_err().code, Code::SignInEnded);
 }

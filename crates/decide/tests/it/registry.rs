@@ -2,7 +2,8 @@
 
 use remit_decide::{Ask, Circumstances, Presented, What};
 use remit_model::{
-    Agent, AgentStatus, Authority, Human, HumanStatus, Principal, Server, ServerId, ToolClass, UnixTime, resource::ToolRule,
+    Agent, AgentStatus, Authentication, Authority, Human, HumanStatus, Principal, Server, ServerId, ToolClass, UnixTime,
+    resource::ToolRule,
 };
 use remit_policy::Bundle;
 use remit_store::{Change, Snapshot, Store};
@@ -12,6 +13,8 @@ use std::{collections::BTreeMap, sync::Arc};
 pub(crate) const ISSUER: &str = "https://as.example";
 pub(crate) const LOCATION: &str = "https://as.example/mcp/helpdesk";
 pub(crate) const NOW: UnixTime = UnixTime(1_800_000_000);
+/// How Alice signed in.
+pub(crate) static SIGNED_IN: Authentication = Authentication { time: NOW, acr: None, amr: Vec::new() };
 
 /// Every agent with its status and what it may have at most.
 pub(crate) fn agents() -> Vec<(&'static str, AgentStatus, Authority)> {
@@ -102,7 +105,7 @@ pub(crate) fn call<'a>(
 ) -> Ask<'a> {
     Ask {
         who: Presented { root, actors, held: Some(held), location: Some(LOCATION), token: None },
-        circumstances: Circumstances { txn: Some("t-1"), purpose: None, auth_time: Some(NOW), root_signed: false },
+        circumstances: Circumstances { txn: Some("t-1"), purpose: None, authentication: Some(&SIGNED_IN), root_signed: false },
         what: What::Call { server, action, class: ToolClass::Read, arguments },
         known: None,
         unconditional: false,

@@ -52,7 +52,7 @@ fn ask<'a>(caller: &'a Caller, act: &'a Act, server: &'a Server) -> Ask<'a> {
         circumstances: Circumstances {
             txn: Some(&token.txn),
             purpose: token.purpose.as_deref(),
-            auth_time: token.auth_time,
+            authentication: token.authentication(),
             root_signed: token.signed.is_some(),
         },
         what: what(act, server),

@@ -12,7 +12,7 @@ pub(crate) fn of(token: &AccessToken, root: &Principal, actors: &[Principal]) ->
         root.auth.time = token.auth_time;
         root.auth.acr.clone_from(&token.acr);
         root.auth.amr.clone_from(&token.amr);
-        root.auth.method = AuthMethod::of(&token.amr);
+        root.auth.method = AuthMethod::of(token.acr.as_deref(), &token.amr);
     }
     if let Some(caller) = chain.last_mut() {
         caller.jkt.clone_from(&token.cnf_jkt);

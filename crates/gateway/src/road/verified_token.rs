@@ -9,6 +9,7 @@ use remit_cache::ByteBoundedCache;
 use remit_decide::{Current, Effective, EffectiveCache, Presented, Principals, active::TokenIds};
 use remit_ledger::record::Party;
 use remit_model::{
+    Authentication, UnixTime,
     id::{AgentId, Principal, PrincipalKind},
     refusal::Refusal,
 };
@@ -31,6 +32,7 @@ pub(crate) struct VerifiedToken {
     /// The agents that the authority came through, the caller last; none when the root acts for itself.
     actors: Vec<Principal>,
     chain: Vec<Party>,
+    authentication: Option<Authentication>,
     /// How the holder's proofs begin.
     proof: OnceLock<dpop::Header>,
     effective: EffectiveCache,
@@ -42,7 +44,8 @@ impl VerifiedToken {
         let mut actors: Vec<Principal> = token.act.iter().flat_map(Actor::chain).map(Actor::principal).collect();
         actors.reverse();
         let chain = chain::of(&token, &root, &actors);
-        Self { token, root, actors, chain, proof: OnceLock::new(), effective: EffectiveCache::default() }
+        let authentication = token.authentication();
+        Self { token, root, actors, chain, authentication, proof: OnceLock::new(), effective: EffectiveCache::default() }
     }
 
     /// The principal that calls.
@@ -53,6 +56,11 @@ impl VerifiedToken {
     /// Whether the caller is an agent on its own account: no person signed in for it, and its registered ceiling is all it may have.
     pub(crate) fn is_for_itself(&self) -> bool {
         self.actors.is_empty() && self.root.kind() == PrincipalKind::Agent
+    }
+
+    /// How the person at the root authenticated.
+    pub(crate) fn authentication(&self) -> Option<&Authentication> {
+        self.authentication.as_ref()
     }
 
     /// The token as the decision point looks at it.
@@ -80,7 +88,7 @@ impl VerifiedToken {
     /// # Errors
     /// As [`remit_decide::effective::effective`]; nothing is remembered of a refusal.
     pub(crate) fn current(&self, world: Principals<'_>) -> Result<Current, Refusal> {
-        self.effective.current(world, &self.presented())
+        self.effective.current(world.since(self.token.auth_time), &self.presented())
     }
 
     /// Whether the token was not revoked and everyone in its chain may act. SPEC: DC-13.
@@ -89,7 +97,7 @@ impl VerifiedToken {
     /// As [`remit_decide::active::token`] and [`remit_decide::active::chain`].
     pub(crate) fn still_active(&self, world: Principals<'_>) -> Result<(), Refusal> {
         remit_decide::active::token(world, &self.ids())?;
-        remit_decide::active::chain(world, self.presented().parties()).map(drop)
+        remit_decide::active::chain(world.since(self.token.auth_time), self.presented().parties()).map(drop)
     }
 
     /// That nothing of [`Self::still_active`] has changed when a batch is committed.
@@ -107,6 +115,7 @@ impl VerifiedToken {
             parties: self.presented().parties().filter_map(party).collect(),
             tokens: std::iter::once(&self.token.jti).chain(&self.token.ancestors).cloned().collect(),
             txn: self.token.txn.clone(),
+            since: Some(self.token.auth_time.unwrap_or(UnixTime(i64::MIN))),
         }
     }
 

@@ -180,6 +180,8 @@ async fn whoever_holds_nothing_or_stands_no_more_is_denied() {
         status: HumanStatus::Disabled,
         password_hash: None,
         entitlements: point.world.grant(json!({"actions": ["*"]})),
+        identity: None,
+        ended_before: None,
     };
     point.world.store.apply(Batch::new(TenantId::main()).change(Change::PutHuman(alice))).await.unwrap();
     denied(&point.ask(read("human:alice")).await, "human_disabled");

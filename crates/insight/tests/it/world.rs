@@ -408,6 +408,8 @@ impl World {
             purpose: None,
             now: UnixTime(self.now),
             auth_age: Some(30),
+            acr: None,
+            amr: Vec::new(),
             root_signed: false,
         }
     }

@@ -102,9 +102,13 @@ pub enum AuthMethod {
 }
 
 impl AuthMethod {
-    /// What the authentication methods of a token (`amr`, RFC 8176) come to.
-    pub fn of(amr: &[String]) -> Self {
+    /// What the authentication class and methods of a token (`acr`, `amr`; RFC 8176) come to. Identity providers alone state a
+    /// class.
+    pub fn of(acr: Option<&str>, amr: &[String]) -> Self {
         let has = |name: &str| amr.iter().any(|method| method == name);
+        if acr.is_some() {
+            return Self::Sso;
+        }
         match (has("pwd"), has("hwk") || has("swk")) {
             (true, true) => Self::Mfa,
             (false, true) => Self::Passkey,

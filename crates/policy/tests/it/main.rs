@@ -45,6 +45,8 @@ fn call(actors: &[&str], tool: &str, class: ToolClass, arguments: Value) -> Ques
         purpose: None,
         now: UnixTime(1_795_321_800),
         auth_age: Some(60),
+        acr: None,
+        amr: Vec::new(),
         root_signed: false,
     }
 }

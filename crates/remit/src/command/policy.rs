@@ -116,6 +116,8 @@ async fn question(args: &PolicyTest, loaded: &Loaded, ambient: &Ambient) -> Resu
         purpose: args.purpose.clone(),
         now: UnixTime(i64::try_from(at / 1_000_000_000)?),
         auth_age: args.human.is_some().then_some(args.auth_age),
+        acr: args.acr.clone(),
+        amr: args.amr.clone(),
         root_signed: false,
     })
 }

@@ -278,6 +278,8 @@ pub(crate) fn accounts(loaded: &Loaded, servers: &[&Server]) -> Result<Vec<Human
                 password_hash: Some(keys::read_secret(&loaded.at(&account.password_hash_file))?),
                 entitlements: config::entitlements(account, servers)
                     .map_err(|refusal| anyhow::anyhow!("account {}: {refusal}", account.name))?,
+                identity: None,
+                ended_before: None,
             })
         })
         .collect()

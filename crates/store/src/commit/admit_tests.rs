@@ -23,7 +23,7 @@ const NOW: i64 = 100;
 struct Model {
     facts: Facts,
     agents: BTreeMap<AgentId, AgentStatus>,
-    humans: BTreeMap<String, HumanStatus>,
+    humans: BTreeMap<String, (HumanStatus, Option<UnixTime>)>,
     revoked: BTreeMap<(&'static str, String), UnixTime>,
     holds: BTreeSet<String>,
     revision: u64,
@@ -82,10 +82,13 @@ impl Model {
                 let family = self.facts.families[&token.family];
                 token.expires.0 > NOW && !family.revoked && family.generation == token.generation
             }),
-            Precondition::Active { parties, tokens, txn } => {
+            Precondition::Active { parties, tokens, txn, since } => {
                 let active = parties.iter().all(|party| match party {
                     Party::Agent(id) => self.agents.get(id) == Some(&AgentStatus::Active),
-                    Party::Human(name) => self.humans.get(name) == Some(&HumanStatus::Active),
+                    Party::Human(name) => self.humans.get(name).is_some_and(|(status, ended)| {
+                        let over = matches!((ended, since), (Some(ended), Some(since)) if since < ended);
+                        *status == HumanStatus::Active && !over
+                    }),
                 });
                 let dead = tokens.iter().any(|jti| self.revoked.contains_key(&("jti", jti.clone())));
                 active && !dead && !self.revoked.contains_key(&("txn", txn.clone()))
@@ -107,7 +110,14 @@ impl Model {
         match change {
             Change::PutAgent(agent) => drop(self.agents.insert(agent.id.clone(), agent.status)),
             Change::SetAgentStatus { agent, status } => *self.agents.get_mut(agent).ok_or(No::Invalid)? = *status,
-            Change::PutHuman(human) => drop(self.humans.insert(human.name.clone(), human.status)),
+            Change::PutHuman(human) => {
+                let ended = self.humans.get(&human.name).and_then(|(_, ended)| *ended);
+                self.humans.insert(human.name.clone(), (human.status, human.ended_before.max(ended)));
+            }
+            Change::EndHuman { name, before } => {
+                let (_, ended) = self.humans.get_mut(name).ok_or(No::Invalid)?;
+                *ended = (*ended).max(Some(*before));
+            }
             Change::Revoke { what, until } => {
                 if let Revocation::Family(name) = what
                     && let Some(family) = self.facts.families.get_mut(name)
@@ -193,7 +203,8 @@ impl Model {
         let agents: BTreeMap<AgentId, AgentStatus> =
             snapshot.agents().map(|(id, agent)| (id.clone(), agent.unwrap().status)).collect();
         assert_eq!(agents, self.agents);
-        let humans: BTreeMap<String, HumanStatus> = snapshot.humans().map(|human| (human.name.clone(), human.status)).collect();
+        let humans: BTreeMap<String, (HumanStatus, Option<UnixTime>)> =
+            snapshot.humans().map(|human| (human.name.clone(), (human.status, human.ended_before))).collect();
         assert_eq!(humans, self.humans);
         assert_eq!(snapshot.holds().map(|(subject, _)| subject.to_owned()).collect::<BTreeSet<_>>(), self.holds);
         assert_eq!(snapshot.revocations(), self.revoked.len());
@@ -283,7 +294,19 @@ fn agent(name: &str, status: AgentStatus) -> Agent {
 
 fn human(name: &str, status: HumanStatus) -> Human {
     let display_name = name.to_owned();
-    Human { name: display_name.clone(), display_name, status, password_hash: None, entitlements: Authority::none() }
+    Human {
+        name: display_name.clone(),
+        display_name,
+        status,
+        password_hash: None,
+        entitlements: Authority::none(),
+        identity: None,
+        ended_before: None,
+    }
+}
+
+fn ended() -> impl Strategy<Value = Option<UnixTime>> {
+    proptest::option::of((0..4_i64).prop_map(UnixTime))
 }
 
 fn agent_status() -> impl Strategy<Value = AgentStatus> {
@@ -310,8 +333,8 @@ fn precondition() -> impl Strategy<Value = Precondition> {
         1 => name().prop_map(Precondition::NotHeld),
         1 => name().prop_map(Precondition::Held),
         1 => hash().prop_map(Precondition::RefreshCurrent),
-        1 => (vec(party, 0..2), vec(name(), 0..2), name())
-            .prop_map(|(parties, tokens, txn)| Precondition::Active { parties, tokens, txn }),
+        1 => (vec(party, 0..2), vec(name(), 0..2), name(), ended())
+            .prop_map(|(parties, tokens, txn, since)| Precondition::Active { parties, tokens, txn, since }),
     ]
 }
 
@@ -320,9 +343,11 @@ fn change() -> impl Strategy<Value = Change> {
         (name(), agent_status()).prop_map(|(name, status)| Change::PutAgent(agent(&name, status))),
         (name(), agent_status())
             .prop_map(|(name, status)| Change::SetAgentStatus { agent: AgentId::parse(&name).unwrap(), status }),
-        (name(), any::<bool>()).prop_map(|(name, active)| {
-            Change::PutHuman(human(&name, if active { HumanStatus::Active } else { HumanStatus::Disabled }))
+        (name(), any::<bool>(), ended()).prop_map(|(name, active, ended_before)| {
+            let status = if active { HumanStatus::Active } else { HumanStatus::Disabled };
+            Change::PutHuman(Human { ended_before, ..human(&name, status) })
         }),
+        (name(), 0..4_i64).prop_map(|(name, before)| Change::EndHuman { name, before: UnixTime(before) }),
         code().prop_map(Change::PutCode),
         (hash(), name()).prop_map(|(code, txn)| Change::UseCode { code, txn }),
         hash().prop_map(Change::FailCode),

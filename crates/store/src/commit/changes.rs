@@ -25,6 +25,7 @@ impl<'a> Weighing<'_, 'a> {
             Change::PutAgent(agent) => self.put_agent(agent),
             Change::SetAgentStatus { agent, status } => self.set_agent_status(agent, *status),
             Change::PutHuman(human) => self.put_human(human),
+            Change::EndHuman { name, before } => self.end_human(name, *before),
             Change::PutCode(code) => self.new_code(code),
             Change::UseCode { code, txn } => self.use_code(code, txn),
             Change::FailCode(code) => self.fail_code(code),
@@ -59,8 +60,19 @@ impl<'a> Weighing<'_, 'a> {
     }
 
     fn put_human(&mut self, human: &Human) -> Result<(), ApplyError> {
+        // INVARIANT: what has ended stays so, whoever writes the account and whatever they had read of it before.
+        let ended = self.snapshot().human(&human.name).and_then(|known| known.ended_before);
+        if ended > human.ended_before {
+            return self.put_human(&Human { ended_before: ended, ..human.clone() });
+        }
         let body = row::encode(human, self.snapshot().human_body(&human.name), |_, _| true);
         self.put(Kind::Human, &human.name, Some(&body.map_err(|error| refused_row(&error))?), None)
+    }
+
+    fn end_human(&mut self, name: &str, before: UnixTime) -> Result<(), ApplyError> {
+        let human = self.snapshot().human(name).ok_or_else(|| invalid("there is no such person"))?;
+        let human = Human { ended_before: human.ended_before.max(Some(before)), ..Human::clone(human) };
+        self.put_human(&human)
     }
 
     fn new_code(&mut self, code: &'a StoredCode) -> Result<(), ApplyError> {

@@ -29,7 +29,7 @@ impl Weighing<'_, '_> {
             Precondition::NotHeld(subject) => !self.snapshot().is_held(subject),
             Precondition::Held(subject) => self.snapshot().is_held(subject),
             Precondition::RefreshCurrent(hash) => self.is_current(hash),
-            Precondition::Active { parties, tokens, txn } => self.is_active(parties, tokens, txn),
+            Precondition::Active { parties, tokens, txn, since } => self.is_active(parties, tokens, txn, *since),
         })
     }
 
@@ -49,11 +49,14 @@ impl Weighing<'_, '_> {
         self.family(&token.family).is_some_and(|family| !family.revoked && family.generation == token.generation)
     }
 
-    fn is_active(&self, parties: &[Party], tokens: &[String], txn: &str) -> bool {
+    fn is_active(&self, parties: &[Party], tokens: &[String], txn: &str, since: Option<UnixTime>) -> bool {
         let world = self.snapshot();
         let active = |party: &Party| match party {
             Party::Agent(id) => world.agent(id).is_some_and(|agent| agent.status == AgentStatus::Active),
-            Party::Human(name) => world.human(name).is_some_and(|human| human.status == HumanStatus::Active),
+            Party::Human(name) => world.human(name).is_some_and(|human| {
+                let ended = human.ended_before.is_some_and(|end| since.is_some_and(|since| since < end));
+                human.status == HumanStatus::Active && !ended
+            }),
         };
         let revoked = match tokens.split_first() {
             Some((jti, ancestors)) => world.is_revoked(jti, ancestors.iter().map(String::as_str), txn),

@@ -44,6 +44,8 @@ fn human(name: &str, status: HumanStatus) -> Change {
         status,
         password_hash: None,
         entitlements: Authority::none(),
+        identity: None,
+        ended_before: None,
     })
 }
 

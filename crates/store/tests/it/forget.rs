@@ -42,6 +42,8 @@ fn account(name: &str) -> Change {
         status: HumanStatus::Active,
         password_hash: None,
         entitlements: Authority::none(),
+        identity: None,
+        ended_before: None,
     })
 }
 

@@ -158,13 +158,21 @@ fn ends() -> Vec<(&'static str, Change)> {
 
 fn alice(status: HumanStatus) -> Human {
     let name = "alice".to_owned();
-    Human { display_name: name.clone(), name, status, password_hash: None, entitlements: Authority::none() }
+    Human {
+        display_name: name.clone(),
+        name,
+        status,
+        password_hash: None,
+        entitlements: Authority::none(),
+        identity: None,
+        ended_before: None,
+    }
 }
 
 fn active() -> Precondition {
     let agents = ["worker", "planner"].map(|name| Party::Agent(AgentId::parse(name).unwrap()));
     let parties = agents.into_iter().chain([Party::Human("alice".to_owned())]).collect();
-    Precondition::Active { parties, tokens: vec!["own".to_owned(), "parent".to_owned()], txn: "chain".to_owned() }
+    Precondition::Active { parties, tokens: vec!["own".to_owned(), "parent".to_owned()], txn: "chain".to_owned(), since: None }
 }
 
 async fn with_parties(store: &Store) {
@@ -207,7 +215,7 @@ async fn a_family_revocation_or_the_end_of_another_party_stops_no_one() {
     let family = Change::Revoke { what: Revocation::Family("chain".to_owned()), until: UnixTime(NOW + 600) };
     store.apply(batch().change(stranger).change(family)).await.unwrap();
     assert!(store.apply(batch().require(active())).await.is_ok());
-    let no_party = Precondition::Active { parties: Vec::new(), tokens: Vec::new(), txn: "chain".to_owned() };
+    let no_party = Precondition::Active { parties: Vec::new(), tokens: Vec::new(), txn: "chain".to_owned(), since: None };
     assert!(store.apply(batch().require(no_party)).await.is_ok());
     store.close().await.unwrap();
 }

@@ -168,9 +168,14 @@ async fn named(request: &TokenRequest<'_>, subject: &str, actor: &str) -> Result
             ("actor_token_hash", json::label(actor.digest()).into()),
         ],
         once: Vec::new(),
-        requires: vec![Precondition::Active { parties: Vec::new(), tokens: vec![actor.jti.clone()], txn: actor.txn.clone() }],
+        requires: vec![Precondition::Active {
+            parties: Vec::new(),
+            tokens: vec![actor.jti.clone()],
+            txn: actor.txn.clone(),
+            since: None,
+        }],
         ancestors: ancestors(&token)?,
-        authentication: authentication(&token),
+        authentication: token.authentication(),
         purpose: token.purpose.clone(),
         parent,
     })
@@ -269,7 +274,7 @@ async fn called(request: &TokenRequest<'_>, subject: &str, proof: &str) -> Resul
             until: seen.iat.plus(2 * window),
         }],
         ancestors: ancestors(&token)?,
-        authentication: authentication(&token),
+        authentication: token.authentication(),
         purpose: token.purpose.clone(),
         parent,
     })
@@ -284,7 +289,7 @@ async fn narrowed(request: &TokenRequest<'_>, subject: &str) -> Result<Evidence,
         once: Vec::new(),
         requires: Vec::new(),
         ancestors: ancestors(&token)?,
-        authentication: authentication(&token),
+        authentication: token.authentication(),
         purpose: token.purpose.clone(),
         parent,
     })
@@ -341,11 +346,6 @@ async fn walk(request: &TokenRequest<'_>, parent: &StoredToken) -> Result<Vec<St
         ancestors.push(jti);
     }
     Ok(ancestors)
-}
-
-/// SPEC: DC-15: copied, never refreshed.
-fn authentication(token: &AccessToken) -> Option<Authentication> {
-    Some(Authentication { time: token.auth_time?, acr: token.acr.clone(), amr: token.amr.clone() })
 }
 
 /// The same, read back from the ID token we keep as the proof of the first hop.

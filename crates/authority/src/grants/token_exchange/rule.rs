@@ -32,8 +32,9 @@ pub(crate) struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    fn principals(&self) -> Principals<'a> {
-        Principals::new(self.issuer, self.snapshot)
+    /// Who is registered, as it counts for the authority that is exchanged.
+    fn principals(&self, evidence: &Evidence) -> Principals<'a> {
+        Principals::new(self.issuer, self.snapshot).since(evidence.authentication.as_ref().map(|how| how.time))
     }
 }
 
@@ -116,7 +117,7 @@ impl Terms {
 /// SPEC: TX-04, TX-05, DC-13
 fn terms(world: &World<'_>, exchange: &Exchange<'_>) -> Result<Terms, Refusal> {
     let Exchange { evidence: Evidence { parent, kind, .. }, requested, .. } = exchange;
-    active::chain(world.principals(), parent.chain.parties())?;
+    active::chain(world.principals(exchange.evidence), parent.chain.parties())?;
     let held = held(kind, &parent.authority)?;
     let targets = Targets { issuer: world.issuer, servers: world.servers, snapshot: world.snapshot };
     let target = requested.target(&targets, &held, Some(&parent.audience))?;
@@ -174,7 +175,7 @@ fn ask_policy(world: &World<'_>, exchange: &Exchange<'_>, to: &ProvenDelegation,
         server: terms.target.server(),
         purpose: terms.purpose.as_deref(),
         expires: terms.expires,
-        auth_time: exchange.evidence.authentication.as_ref().map(|authentication| authentication.time),
+        authentication: exchange.evidence.authentication.as_ref(),
         root_signed: exchange.evidence.parent.chain.root_signature().is_some(),
     };
     policy_check::ask(world.issuer, world.snapshot, Arc::clone(&world.policy), &delegation, world.now)
@@ -204,7 +205,7 @@ fn bounded(world: &World<'_>, evidence: &Evidence, authority: &Authority) -> Res
         ExchangeKind::Narrow => None,
         ExchangeKind::Delegate(to) => Some(&to.delegate),
     };
-    let most = effective::bounded(world.principals(), evidence.parent.chain.parties().chain(child), authority)?;
+    let most = effective::bounded(world.principals(evidence), evidence.parent.chain.parties().chain(child), authority)?;
     if most.is_none() && !authority.is_none() {
         return Err(Refusal::new(
             Code::AuthorityEmpty,
