@@ -63,7 +63,8 @@ pub(crate) async fn begin(server: &Server, incoming: Incoming) -> Response<Body>
     let browser = server.sessions.browser(&headers, &server.issuer, &server.entropy, now);
     if ask.prompt.none {
         // SPEC: N-AZ-12. Consent is never skipped, so silence can only fail.
-        let oauth = if must_sign_in(&server.store.snapshot(), &browser, &ask, now) { "login_required" } else { "consent_required" };
+        let oauth =
+            if must_sign_in(&server.store.snapshot(), &browser, &ask, now) { "login_required" } else { "consent_required" };
         let refusal =
             Refusal::new(Code::LoginRequired, "`prompt=none` forbids to ask, and nothing is granted without asking the person");
         let stopped = Stopped::there(&ask.client, &ask.back, refusal, Some(oauth));
