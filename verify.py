@@ -1338,13 +1338,23 @@ class Custody:
             self.issuer = None
             self.issuer = KeySet(jwks["keys"])
     def learn_agent(self, record):
-        """A registration, or a rotation, states an agent's keys; the newest counts, and for a minute those before."""
-        agent, jwks = record.text("ext/config/agent"), record.at("ext/config/keys")
-        if agent is not None and isinstance(jwks, list):
-            before = self.agents.pop(agent, None)
-            if before is not None: self.replaced[agent] = (before, record.written())
-            # Older builds registered the same key twice; it counts once.
-            self.agents[agent] = KeySet(list({canonical(jwk): jwk for jwk in jwks}.values()))
+        """A registration, or a change, states an agent's keys and credentials; the newest counts, and for a minute that before."""
+        agent, jwks, client = record.text("ext/config/agent"), record.at("ext/config/keys"), record.at("ext/config/client")
+        if agent is None or not (isinstance(jwks, list) or client is not None): return
+        before = self.agents.pop(agent, None)
+        if before is not None: self.replaced[agent] = (before, record.written())
+        keys, profile = before or (KeySet([]), {})
+        # Older builds registered the same key twice; it counts once.
+        if isinstance(jwks, list): keys = KeySet(list({canonical(jwk): jwk for jwk in jwks}.values()))
+        if client is not None:
+            refuse(not isinstance(client, dict) or not isinstance(client.get("credentials", []), list), "the agent's credentials cannot be read")
+            profile = client
+        self.agents[agent] = (keys, profile)
+    def registered(self, agent, now):
+        """The registrations that may count now: the newest, and for a minute that before."""
+        refuse(agent not in self.agents, "the log has no registration of the agent's keys")
+        before, changed = self.replaced.get(agent, (None, 0))
+        return [self.agents[agent]] + ([before] if before is not None and now - changed <= ROTATION else [])
     def learn_revocation(self, index, record):
         """From here on the token, or the whole chain, must not be used."""
         done, what = record.text("outcome/status") == "success", record.text("ext/token/revoked")
@@ -1408,20 +1418,32 @@ class Custody:
         if token.ancestors: return
         edge = side.value("/chain/0/edge")[1]
         refuse(not isinstance(edge, dict) or edge.get("kind") != "client_assertion", "the agent's own client assertion is not with its record")
-        keys, now, agent = self.agents.get(token.root["sub"]), record.written(), token.root
-        refuse(keys is None, "the log has no registration of the agent's keys")
+        now, agent = record.written(), token.root
         jws = Jws(edge["jws"], ("client-authentication+jwt", "jwt", None))
-        if jws.text("iss") != agent["sub"] or jws.ident("sub") != agent["sub"] or jws.audience() != agent["iss"]:
-            raise Wrong("the assertion is of another client, or for another issuer")
-        jws.current(now, now + SKEW, 300)
+        refuse(jws.text("iss") != agent["sub"] or jws.ident("sub") != agent["sub"], "the assertion is of another client")
+        jws.current(now, now + SKEW, 3600)
         jws.ident("jti")
-        before, rotated = self.replaced.get(agent["sub"], (None, 0))
-        try:
-            jws.by_known_key(keys)
-        except HOSTILE:
-            if before is None or now - rotated > ROTATION: raise
-            jws.by_known_key(before)
+        self.first_good(self.registered(agent["sub"], now), lambda known: self.own_assertion(record, side, jws, agent, *known))
         self.once(jws)
+    def first_good(self, known, check):
+        """With the newest registration, unless only that before fits."""
+        try: check(known[0])
+        except HOSTILE:
+            if len(known) < 2: raise
+            check(known[1])
+    def own_assertion(self, record, side, jws, agent, keys, profile):
+        at_endpoint = record.text("ext/token/credential/audience") == "token_endpoint"
+        refuse(at_endpoint and profile.get("assertion_audience") != "token_endpoint", "the agent is not registered with the audience that the record names")
+        refuse(jws.audience() != agent["iss"] + ("/oauth/token" if at_endpoint else ""), "the assertion is for another issuer")
+        if record.text("ext/token/credential/kind") == "jwks_uri":
+            refuse(not any(one.get("type") == "jwks_uri" for one in profile.get("credentials", [])), "the agent is not registered with the credential that the record names")
+            keys = self.stated_key(side)
+        jws.by_known_key(keys)
+    def stated_key(self, side):
+        """The key that the record commits to as the one that verified the credential."""
+        stated = side.value("/token/credential")[1]
+        refuse(not isinstance(stated, dict) or not isinstance(stated.get("key"), dict), "the key that verified the agent's credential is not with its record")
+        return KeySet([stated["key"]])
     def once(self, jws, strict=True):
         refuse(strict and jws.signed in self.proofs, "the same proof was used for an earlier token")
         self.proofs.add(jws.signed)

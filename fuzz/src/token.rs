@@ -63,7 +63,7 @@ fn accepted(kind: u8, text: &str) -> bool {
             access::verify(text, &keys, &expect, NOW, Skew::default()).is_ok()
         }
         1 => {
-            let expect = assertion::Expect { client_id: CLIENT, issuer: ISSUER };
+            let expect = assertion::Expect { client_id: CLIENT, issuer: ISSUER, token_endpoint: None };
             assertion::verify(text, &keys, &expect, NOW, Skew::default()).is_ok()
         }
         2 => {

@@ -1,7 +1,12 @@
 //! The running authorization server: its parts, keys, limits and memory.
 
 use crate::{
-    clients::{key_cache, rules::ClientRules},
+    clients::{
+        key_cache,
+        key_sets::KeySets,
+        long_assertions::{self, LongAssertions},
+        rules::ClientRules,
+    },
     signin::{password, seal::Seal, sessions::Sessions, throttle::Throttle},
 };
 use remit_clock::{Clock, Entropy};
@@ -97,6 +102,8 @@ pub struct Settings {
     pub remembered_proofs: usize,
     /// Tolerated clock skew of client assertions. SPEC: J-06
     pub skew: i64,
+    /// Client assertions of more than five minutes that one client may have in use. SPEC: TK-04
+    pub long_assertions: u64,
     /// Failed sign-ins for one name from one source before it must wait.
     pub login_attempts: u32,
     /// How long it must wait then.
@@ -123,6 +130,7 @@ impl Default for Settings {
             dpop_window: dpop::WINDOW_SECS,
             remembered_proofs: 1 << 21,
             skew: 30,
+            long_assertions: long_assertions::LIMIT,
             login_attempts: 5,
             login_window: 900,
             code_attempts: 5,
@@ -164,6 +172,9 @@ pub struct Server {
     pub(crate) fetches: RateLimits,
     /// How often clients register from one network.
     pub(crate) registrations: RateLimits,
+    /// Keys that agents publish.
+    pub(crate) key_sets: KeySets,
+    pub(crate) long_assertions: LongAssertions,
 }
 
 impl Server {
@@ -194,6 +205,8 @@ impl Server {
             documents: Documents::new(outbound.clone(), clock.clone(), Source::Stranger, Limit::CLIENT, DOCUMENTS),
             fetches: RateLimits::new(FETCHES),
             registrations: RateLimits::new(REGISTRATIONS),
+            key_sets: KeySets::new(&outbound, &clock),
+            long_assertions: LongAssertions::new(settings.long_assertions),
             outbound,
             store,
             policy,

@@ -4,6 +4,7 @@ use crate::{
     Console,
     admin::Admin,
     agents::{self, BODY_LIMIT, LIST_LIMIT},
+    credentials,
     error::No,
 };
 use axum::{
@@ -13,7 +14,7 @@ use axum::{
     routing::{patch, post},
 };
 use remit_ledger::record::Draft;
-use remit_model::{Acts, Agent, AgentStatus, Authority, Code, Principal, Refusal, display, json};
+use remit_model::{Acts, Agent, AgentStatus, AssertionAudience, Authority, Code, Credential, Principal, Refusal, display, json};
 use remit_store::{ApplyError, Batch, Change, Precondition};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json as object};
@@ -45,6 +46,9 @@ struct Update {
     #[serde(default)]
     labels: BTreeMap<String, Option<String>>,
     acts: Option<Acts>,
+    /// Replaces the list.
+    credentials: Option<Vec<Credential>>,
+    assertion_audience: Option<AssertionAudience>,
 }
 
 /// What `POST /admin/v1/agents/NAME/rotate-key` takes.
@@ -72,7 +76,7 @@ async fn rotate_key(
     let draft = admin.change(&console, "agent.rotate_key");
     write(&console, &name, draft, |before, batch| {
         if before.keys.is_empty() {
-            let reason = format!("`{}` is a public client: it has no key to replace", before.id);
+            let reason = format!("`{}` has no key here to replace", before.id);
             return Err(Refusal::new(Code::RequestMalformed, reason));
         }
         if asked.keys.is_empty() {
@@ -140,6 +144,9 @@ fn facts(console: &Console, before: &Agent, after: &Agent) -> Map<String, Value>
     if before.keys != after.keys {
         facts.insert("keys".to_owned(), after.keys.clone().into());
     }
+    if before.client != after.client {
+        facts.insert("client".to_owned(), object!(after.client));
+    }
     facts
 }
 
@@ -171,6 +178,14 @@ fn updated(console: &Console, before: &Agent, asked: &Update) -> Result<Agent, R
     }
     agents::labels(console, &agent.labels, Some(before))?;
     agent.acts = asked.acts.unwrap_or(agent.acts);
+    if let Some(listed) = &asked.credentials {
+        credentials::check(listed, &agent.keys)?;
+        if listed.is_empty() && agent.keys.is_empty() && !before.is_public() {
+            return Err(Refusal::new(Code::RequestMalformed, "without keys and credentials the agent could not prove who it is"));
+        }
+        agent.client.credentials.clone_from(listed);
+    }
+    agent.client.assertion_audience = asked.assertion_audience.unwrap_or(agent.client.assertion_audience);
     if agent == *before {
         return Err(Refusal::new(Code::RequestMalformed, "nothing would change; name what is to be different"));
     }

@@ -3,7 +3,7 @@
 use crate::{
     Console,
     admin::{Admin, record},
-    endpoint,
+    credentials, endpoint,
     error::No,
 };
 use axum::{
@@ -14,8 +14,8 @@ use axum::{
 };
 use http::StatusCode;
 use remit_model::{
-    Acts, Agent, AgentId, AgentStatus, Authority, Code, Principal, PrincipalKind, Refusal, Server, UnixTime, display, json,
-    token_bounds,
+    Acts, Agent, AgentId, AgentStatus, AssertionAudience, Authority, ClientProfile, Code, Credential, Principal, PrincipalKind,
+    Refusal, Server, UnixTime, display, json, token_bounds,
 };
 use remit_store::{ApplyError, Batch, Change, JtiKind, Precondition, Snapshot};
 use remit_token::PublicKey;
@@ -65,6 +65,11 @@ struct Registration {
     labels: BTreeMap<String, String>,
     #[serde(default)]
     acts: Acts,
+    /// Ways to authenticate besides `keys`.
+    #[serde(default)]
+    credentials: Vec<Credential>,
+    #[serde(default)]
+    assertion_audience: AssertionAudience,
 }
 
 async fn add(admin: Admin, State(console): State<Arc<Console>>, body: Bytes) -> Result<(StatusCode, Json<Value>), No> {
@@ -77,7 +82,7 @@ async fn add(admin: Admin, State(console): State<Arc<Console>>, body: Bytes) -> 
     let shown = view(&console, &agent);
     let draft = admin
         .change(&console, "agent.add")
-        .ext("config", object!({"agent": agent.id.subject(), "keys": agent.keys, "ceiling": agent.ceiling.digest()}))
+        .ext("config", stated(&agent))
         // What is committed names the accountable human: it is theirs to be forgotten.
         .owner(Principal::local(&console.issuer, &agent.owner))
         .commit("/agent", shown.clone());
@@ -100,6 +105,17 @@ async fn add(admin: Admin, State(console): State<Arc<Console>>, body: Bytes) -> 
     })?;
     let record = applied.receipts.first().map(|receipt| receipt.record_id.clone());
     Ok((StatusCode::CREATED, Json(object!({"agent": shown, "record": record}))))
+}
+
+/// What the record of a registration states in plain: the keys and credentials that the log is verified with.
+fn stated(agent: &Agent) -> Value {
+    let mut facts = object!({"agent": agent.id.subject(), "keys": agent.keys, "ceiling": agent.ceiling.digest()});
+    if agent.client != ClientProfile::default()
+        && let Some(members) = facts.as_object_mut()
+    {
+        members.insert("client".to_owned(), object!(agent.client));
+    }
+    facts
 }
 
 /// Lets no two agents have a key in common, nor one agent the same key twice: a key says who signed.
@@ -144,6 +160,7 @@ fn register(console: &Console, asked: Registration) -> Result<Agent, Refusal> {
     }
     labels(console, &asked.labels, None)?;
     let keys = public_keys(&asked.keys)?;
+    credentials::check(&asked.credentials, &keys)?;
     redirect_uris(&asked.redirect_uris)?;
     accountable(console, &asked.owner)?;
     let ceiling = ceiling(console, asked.scope.as_deref(), asked.authorization_details.as_ref())?;
@@ -157,7 +174,11 @@ fn register(console: &Console, asked: Registration) -> Result<Agent, Refusal> {
         ceiling,
         labels: asked.labels,
         acts: asked.acts,
-        client: remit_model::ClientProfile::default(),
+        client: ClientProfile {
+            credentials: asked.credentials,
+            assertion_audience: asked.assertion_audience,
+            ..ClientProfile::default()
+        },
         registered: console.clock.unix(),
     })
 }
@@ -343,6 +364,8 @@ pub(crate) fn view(console: &Console, agent: &Agent) -> Value {
         "may": agent.ceiling.describe().iter().map(ToString::to_string).collect::<Vec<_>>(),
         "labels": agent.labels,
         "acts": agent.acts,
+        "credentials": agent.client.credentials,
+        "assertion_audience": agent.client.assertion_audience,
         "registered": agent.registered,
         "warnings": warnings,
     })

@@ -20,6 +20,7 @@ mod admin;
 mod agent_update;
 mod agents;
 mod console;
+mod credentials;
 mod endpoint;
 mod error;
 mod gathered;

@@ -213,6 +213,13 @@ pub const UNPROVEN_KINDS: Bound = Bound::new(
     "nothing",
 );
 
+pub const LONG_ASSERTIONS: Bound = Bound::new(
+    "assertions.long",
+    10_000,
+    Unit::Count,
+    "Used client assertions of one client that end more than 330 seconds ahead: each is remembered until its end",
+    "`rate_limited` with `Retry-After`",
+);
 pub const RATE_CLIENTS: Bound = Bound::new(
     "rate_limits.clients",
     16_384,
@@ -245,6 +252,7 @@ pub const ALL: &[Bound] = &[
     UNPROVEN_SUMMARY,
     UNPROVEN_KINDS,
     RATE_CLIENTS,
+    LONG_ASSERTIONS,
 ];
 
 /// These bounds as a table for `docs/bounds.md`.

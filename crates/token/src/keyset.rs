@@ -60,20 +60,15 @@ impl KeySet {
 
     /// What `/.well-known/jwks.json` serves.
     pub fn to_jwks(&self) -> Value {
-        let keys: Vec<Value> = self
-            .keys
-            .iter()
-            .map(|(kid, key)| {
-                let mut jwk = key.to_jwk();
-                if let Some(members) = jwk.as_object_mut() {
-                    members.insert("kid".into(), json!(kid));
-                    members.insert("alg".into(), json!(key.algorithm().name()));
-                    members.insert("use".into(), json!("sig"));
-                }
-                jwk
-            })
-            .collect();
+        let keys: Vec<Value> = self.keys.iter().map(|(kid, key)| published(kid, key)).collect();
         json!({ "keys": keys })
+    }
+
+    /// The key that a token names, as a JWK for the ledger: a set of it alone verifies the token again.
+    pub(crate) fn recorded_key(&self, jws: &Jws<'_>) -> Option<Value> {
+        let key = self.key_for(jws).ok()?;
+        let kid = jws.kid().ok().flatten().unwrap_or_else(|| key.thumbprint());
+        Some(published(kid, key))
     }
 
     /// Whether the set has no key.
@@ -111,6 +106,16 @@ impl KeySet {
     pub fn has(&self, algorithm: Algorithm) -> bool {
         self.keys.iter().any(|(_, key)| key.algorithm() == algorithm)
     }
+}
+
+fn published(kid: &str, key: &PublicKey) -> Value {
+    let mut jwk = key.to_jwk();
+    if let Some(members) = jwk.as_object_mut() {
+        members.insert("kid".into(), json!(kid));
+        members.insert("alg".into(), json!(key.algorithm().name()));
+        members.insert("use".into(), json!("sig"));
+    }
+    jwk
 }
 
 /// RFC 7517 §5: keys of an unknown `kty` or curve are passed over. A symmetric one is not unknown, it is wrong.

@@ -8,6 +8,7 @@ use crate::{
     clients::{
         authenticate::{self, Client},
         identifier,
+        authentication::Authentication,
     },
     http::{
         error::At,
@@ -49,8 +50,8 @@ pub(crate) struct Caller {
     pub(crate) principal: Principal,
     pub(crate) owner: Option<Principal>,
     pub(crate) auth: Auth,
-    /// The client assertion it authenticated with.
-    pub(crate) assertion: Option<String>,
+    /// What it authenticated with.
+    pub(crate) authentication: Option<Authentication>,
     pub(crate) proof: Option<String>,
     pub(crate) jkt: Option<String>,
 }
@@ -65,7 +66,7 @@ pub(crate) struct Entered {
 
 /// How every client request begins, at the token endpoint, at introspection and at revocation: reads the form and
 /// authenticates the client. The attempt names the client that was claimed even when authentication fails.
-pub(crate) fn enter(
+pub(crate) async fn enter(
     server: &Server,
     attempt: Attempt,
     headers: &HeaderMap,
@@ -77,7 +78,7 @@ pub(crate) fn enter(
         Err(refusal) => return (attempt, Err(refusal)),
     };
     let snapshot = server.store.snapshot();
-    let client = match authenticate::authenticate(server, &snapshot, headers, &form, now) {
+    let client = match authenticate::authenticate(server, &snapshot, headers, &form, now).await {
         Ok(client) => client,
         Err(refusal) => {
             let claimed = form.one("client_id").and_then(identifier::agent_id);
@@ -86,23 +87,24 @@ pub(crate) fn enter(
         }
     };
     let caller = Caller::client(&server.issuer, &client);
-    if let Err(refusal) = server.count_request(&counted_as(&client, attempt.origin.peer)) {
+    let once = client.authentication.as_ref().and_then(|shown| shown.once.clone());
+    let counted = server.count_request(&counted_as(&client, attempt.origin.peer)).and_then(|()| match &once {
+        Some((_, until)) => server.long_assertions.check(&client.id(), *until, now),
+        None => Ok(()),
+    });
+    if let Err(refusal) = counted {
         // Nothing is used up: the client may send the same assertion again once it has waited.
         return (attempt.by(caller), Err(refusal));
     }
-    let assertion = client.assertion.as_ref().map(|assertion| Once {
-        kind: JtiKind::ClientAssertion,
-        key: format!("{} {}", assertion.client_id(), assertion.jti()),
-        until: assertion.expires().plus(server.settings.skew),
-    });
-    let attempt = Attempt { caller: Some(caller), once: attempt.once.into_iter().chain(assertion).collect(), ..attempt };
+    let once = once.map(|(key, until)| Once { kind: JtiKind::ClientAssertion, key, until });
+    let attempt = Attempt { caller: Some(caller), once: attempt.once.into_iter().chain(once).collect(), ..attempt };
     (attempt, Ok(Entered { form, snapshot, client }))
 }
 
 /// Whose limit a request counts against. Anyone can name a client that has no key, so its limit is one for each network: an
 /// IPv4 address, or an IPv6 /64, of which one host can use every address.
 fn counted_as(client: &Client, peer: Option<IpAddr>) -> String {
-    match (&client.assertion, peer) {
+    match (&client.authentication, peer) {
         (None, Some(peer)) => format!("{} {}", client.id(), network(peer)),
         _ => client.id(),
     }
@@ -125,18 +127,18 @@ impl Attempt {
 
 impl Caller {
     fn client(issuer: &str, client: &Client) -> Self {
-        let method = if client.assertion.is_some() { AuthMethod::ClientAssertion } else { AuthMethod::None };
+        let method = if client.authentication.is_some() { AuthMethod::ClientAssertion } else { AuthMethod::None };
         Self {
             owner: Some(Principal::local(issuer, &client.agent.owner)),
             auth: Auth { method, ..Auth::default() },
-            assertion: client.assertion.as_ref().map(|assertion| assertion.compact().to_owned()),
+            authentication: client.authentication.clone(),
             ..Self::claimed(Principal::agent(issuer, &client.agent.id))
         }
     }
 
     /// A principal that named itself and was not authenticated.
     pub(crate) fn claimed(principal: Principal) -> Self {
-        Self { principal, owner: None, auth: Auth::default(), assertion: None, proof: None, jkt: None }
+        Self { principal, owner: None, auth: Auth::default(), authentication: None, proof: None, jkt: None }
     }
 
     /// A person who signed in.

@@ -41,7 +41,7 @@ pub(crate) const GRANTS: [&str; 4] = ["authorization_code", "refresh_token", "cl
 pub(crate) async fn token(server: &Server, incoming: Incoming) -> Response<Body> {
     let Incoming { origin, headers, form } = incoming;
     let now = server.now();
-    let (attempt, entered) = enter(server, Attempt::new(At::Token, origin), &headers, form, now);
+    let (attempt, entered) = enter(server, Attempt::new(At::Token, origin), &headers, form, now).await;
     let (attempt, request) = match entered {
         Ok(entered) => request(server, &headers, attempt, entered, now),
         Err(refusal) => (attempt, Err(refusal)),
@@ -139,7 +139,7 @@ fn grant_type(form: &Form) -> Result<&'static str, Refusal> {
 fn prove(server: &Server, headers: &HeaderMap, entered: &Entered, now: UnixTime) -> Result<Proof, Refusal> {
     let client = &entered.client;
     let url = server.url("/oauth/token");
-    let replays = if client.assertion.is_some() { &server.replays } else { &server.public_replays };
+    let replays = if client.authentication.is_some() { &server.replays } else { &server.public_replays };
     let known = server.key_cache.header(&client.agent.id);
     let request = Request { method: "POST", url: &url, replays, known: known.as_deref() };
     let proof = proof::proof(server, headers, request, None, None, now)?;

@@ -34,7 +34,7 @@ use std::sync::Arc;
 pub(crate) async fn introspect(server: &Server, incoming: Incoming) -> Response<Body> {
     let Incoming { origin, headers, form } = incoming;
     let now = server.now();
-    let (attempt, entered) = enter(server, Attempt::new(At::Introspect, origin), &headers, form, now);
+    let (attempt, entered) = enter(server, Attempt::new(At::Introspect, origin), &headers, form, now).await;
     let answer = match entered {
         Ok(entered) => answer(server, &headers, &attempt, &entered, now).await,
         Err(refusal) => Err(refusal.into()),

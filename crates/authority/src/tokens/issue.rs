@@ -164,6 +164,10 @@ pub(crate) async fn commit(
         batch = server.pinned.pin(&check.bundle, batch);
     }
     let applied = server.store.apply(batch).await.map_err(|error| refused_by_store(server, error))?;
+    for Once { key, until, .. } in once.iter().filter(|once| once.kind == JtiKind::ClientAssertion) {
+        let client = key.split(' ').next().unwrap_or_default();
+        server.long_assertions.used_one(client, *until, server.now());
+    }
     if let Some(check) = check {
         server.pinned.kept(check.bundle.digest());
     }

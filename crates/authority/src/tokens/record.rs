@@ -4,6 +4,7 @@
 //! tokens go to committed values or hashes, never into the plain record.
 
 use crate::{
+    clients::authentication::Authentication,
     grants::{
         attempt::Attempt,
         outcome::{Facts, Grant},
@@ -94,7 +95,14 @@ impl Entry<'_> {
         if let Some(grant_type) = self.attempt.grant_type {
             plain.insert("grant_type".to_owned(), json!(grant_type));
         }
+        if let Some(shown) = self.authentication() {
+            plain.insert("credential".to_owned(), shown.facts());
+        }
         plain
+    }
+
+    fn authentication(&self) -> Option<&Authentication> {
+        self.attempt.caller.as_ref()?.authentication.as_ref()
     }
 
     fn open(&self, record_type: RecordType) -> Draft {
@@ -107,6 +115,9 @@ impl Entry<'_> {
         draft.txn = facts.chain.as_ref().map(|chain| chain.id.clone());
         draft.owner = attempt.caller.as_ref().and_then(|caller| caller.owner.clone());
         draft.human_in_loop = facts.human_in_loop;
+        if let Some(committed) = self.authentication().and_then(Authentication::committed) {
+            draft = draft.commit("/token/credential", committed);
+        }
         match &facts.purpose {
             Some(purpose) => draft.purpose(purpose.clone()),
             None => draft,
@@ -130,8 +141,8 @@ impl Entry<'_> {
                 party.jkt.clone_from(&caller.jkt);
             }
             // An autonomous agent's root is proved by the assertion it authenticated with.
-            if let (0, Some(assertion)) = (depth, &caller.assertion) {
-                party.edge = Some(Edge::Proof(EdgeProof::ClientAssertion(assertion.clone())));
+            if let (0, Some(shown)) = (depth, &caller.authentication) {
+                party.edge = Some(Edge::Proof(EdgeProof::ClientAssertion(shown.compact.clone())));
                 party.grant = GrantFacts { kind: GrantKind::ClientCredentials, ..GrantFacts::default() };
             }
         }

@@ -30,7 +30,7 @@ use remit_store::{Batch, Change, Revocation};
 pub(crate) async fn revoke(server: &Server, incoming: Incoming) -> Response<Body> {
     let Incoming { origin, headers, form } = incoming;
     let now = server.now();
-    let (attempt, entered) = enter(server, Attempt::new(At::Revoke, origin), &headers, form, now);
+    let (attempt, entered) = enter(server, Attempt::new(At::Revoke, origin), &headers, form, now).await;
     let ended = match entered {
         Ok(entered) => end(server, &attempt, &entered, now).await,
         Err(refusal) => Err(refusal.into()),

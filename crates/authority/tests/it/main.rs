@@ -1,6 +1,7 @@
 //! The authorization server through its router: every rule with its name, refusals first.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
+mod assertions;
 mod attacks;
 mod authorize;
 mod code;
@@ -13,9 +14,11 @@ mod exchange;
 mod flow;
 mod labels;
 mod limits;
+mod key_sets;
 mod metadata;
 mod opaque;
 mod property;
+mod published;
 mod rate_limits;
 mod registration;
 mod remembered;

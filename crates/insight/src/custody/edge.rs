@@ -1,9 +1,9 @@
-//! One hop's signature, by the delegator's own key.
+//! One hop's signature, by the delegator's own key, and what the log says about keys.
 
 use super::error::CustodyError;
 use remit_ledger::Record;
-use remit_model::{EdgeProof, Hop, Principal, UnixTime};
-use remit_token::{Delegation, KeySet, Skew, assertion, dpop, id_token, statement};
+use remit_model::{ClientProfile, EdgeProof, Hop, UnixTime};
+use remit_token::{Delegation, KeySet, Skew, dpop, id_token, statement};
 use serde_json::Value;
 use std::collections::HashMap;
 
@@ -22,10 +22,17 @@ const ROTATION_SECS: i64 = 60;
 pub(super) struct Keys {
     /// Of our issuer: those of the latest start record.
     issuer: Option<KeySet>,
-    /// By agent subject: those of the latest registration or rotation.
-    agents: HashMap<String, KeySet>,
-    /// By agent subject: those before the latest rotation, and when it was.
-    replaced: HashMap<String, (KeySet, UnixTime)>,
+    /// By agent subject: the latest registration or rotation.
+    agents: HashMap<String, Registered>,
+    /// By agent subject: that before the latest change, and when it was.
+    replaced: HashMap<String, (Registered, UnixTime)>,
+}
+
+/// How an agent proves itself, as the log states it.
+#[derive(Clone, Default)]
+pub(super) struct Registered {
+    pub(super) keys: KeySet,
+    pub(super) client: ClientProfile,
 }
 
 /// A hop and what earlier records say about its delegator.
@@ -56,35 +63,41 @@ impl Keys {
         Ok(())
     }
 
-    /// An agent's registration states its keys, and so does their rotation.
+    /// An agent's registration states its keys and its credentials, and so do later changes of either.
     pub(super) fn learn_agent(&mut self, record: &Record, at: UnixTime) -> Result<(), CustodyError> {
         let Some(config) = record.ext("config") else { return Ok(()) };
-        let agent = config.get("agent").and_then(Value::as_str);
-        let (Some(agent), Some(jwks)) = (agent, config.get("keys").and_then(Value::as_array)) else { return Ok(()) };
-        if let Some(before) = self.agents.remove(agent) {
+        let Some(agent) = config.get("agent").and_then(Value::as_str) else { return Ok(()) };
+        let (jwks, client) = (config.get("keys").and_then(Value::as_array), config.get("client"));
+        if jwks.is_none() && client.is_none() {
+            return Ok(());
+        }
+        let before = self.agents.remove(agent);
+        let mut now = before.clone().unwrap_or_default();
+        if let Some(before) = before {
             self.replaced.insert(agent.to_owned(), (before, at));
         }
-        // Older builds registered the same key twice; it counts once.
-        let mut distinct: Vec<Value> = Vec::new();
-        for jwk in jwks {
-            if !distinct.contains(jwk) {
-                distinct.push(jwk.clone());
+        if let Some(jwks) = jwks {
+            // Older builds registered the same key twice; it counts once.
+            let mut distinct: Vec<Value> = Vec::new();
+            for jwk in jwks {
+                if !distinct.contains(jwk) {
+                    distinct.push(jwk.clone());
+                }
             }
+            now.keys = KeySet::from_keys(&distinct).map_err(CustodyError::AgentKeys)?;
         }
-        let keys = KeySet::from_keys(&distinct).map_err(CustodyError::AgentKeys)?;
-        self.agents.insert(agent.to_owned(), keys);
+        if let Some(client) = client {
+            now.client = serde_json::from_value(client.clone()).map_err(CustodyError::AgentClient)?;
+        }
+        self.agents.insert(agent.to_owned(), now);
         Ok(())
     }
 
-    /// Whether the agent signed this assertion with one of its registered keys.
-    pub(super) fn client_assertion(&self, jws: &str, agent: &Principal, at: UnixTime) -> Result<(), CustodyError> {
-        let known = self.agents.get(&agent.sub).ok_or(CustodyError::Unregistered)?;
-        let expect = assertion::Expect { client_id: &agent.sub, issuer: &agent.iss };
-        let signed = |keys: &KeySet| assertion::verify(jws, keys, &expect, at, Skew::MAX).map(drop);
-        let before = self.replaced.get(&agent.sub).filter(|(_, rotated)| at.since(*rotated) <= ROTATION_SECS);
-        signed(known)
-            .or_else(|refusal| before.and_then(|(keys, _)| signed(keys).ok()).ok_or(refusal))
-            .map_err(CustodyError::Signature)
+    /// The registrations that may count at a time: the latest, and for a moment the one before.
+    pub(super) fn registered(&self, agent: &str, at: UnixTime) -> Result<Vec<&Registered>, CustodyError> {
+        let known = self.agents.get(agent).ok_or(CustodyError::Unregistered)?;
+        let before = self.replaced.get(agent).filter(|(_, changed)| at.since(*changed) <= ROTATION_SECS);
+        Ok(std::iter::once(known).chain(before.map(|(before, _)| before)).collect())
     }
 
     /// Whether it proves this hop alone.

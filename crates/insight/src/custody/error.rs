@@ -12,6 +12,12 @@ pub(super) enum CustodyError {
     IssuerKeys(Refusal),
     #[error("the agent's keys cannot be read: {0}")]
     AgentKeys(Refusal),
+    #[error("the agent's credentials cannot be read: {0}")]
+    AgentClient(serde_json::Error),
+    #[error("the key that verified the agent's credential is not with its record")]
+    NoCredentialKey,
+    #[error("the agent is not registered with the credential that the record names")]
+    OtherCredential,
     #[error("the log has no registration of the agent's keys")]
     Unregistered,
     #[error("the log states no keys for the signer")]

@@ -12,6 +12,7 @@
 mod edge;
 mod error;
 mod report;
+mod root;
 mod standing;
 mod token;
 
@@ -24,7 +25,7 @@ use crate::{
 use edge::{Keys, Link};
 use error::CustodyError;
 use remit_ledger::{Reader, Record, Side, dir::ReadError};
-use remit_model::{Chain, EdgeProof, PrincipalKind, chain::HARD_DEPTH};
+use remit_model::{Chain, PrincipalKind, chain::HARD_DEPTH};
 use serde_json::Value;
 use standing::Standing;
 use std::collections::{HashMap, HashSet};
@@ -199,7 +200,7 @@ impl Custody<'_> {
         }
     }
 
-    /// An agent on its own account proved itself with a client assertion.
+    /// An agent on its own account proved itself.
     fn root_agent(&mut self, record: &Record, token: &Opened, side: &Side) -> Result<(), CustodyError> {
         let root = &token.chain.root;
         if root.kind() == PrincipalKind::Human {
@@ -208,11 +209,11 @@ impl Custody<'_> {
         if !token.claims.ancestors.is_empty() {
             return Ok(()); // A narrower copy of a token whose root was checked before.
         }
-        let Some(Ok(EdgeProof::ClientAssertion(jws))) = side.value("/chain/0/edge").map(serde_json::from_value) else {
-            return Err(CustodyError::NoAssertion);
-        };
-        self.keys.client_assertion(&jws, root, written(record))?;
-        once(&mut self.proofs, &jws)?;
+        let proved = root::verify(record, side, root, &self.keys, written(record))?;
+        once(&mut self.proofs, proved.edge.jws())?;
+        if let Some(note) = proved.note {
+            self.report.note(note);
+        }
         self.report.roots += 1;
         Ok(())
     }

@@ -23,7 +23,7 @@ pub struct CustodyReport {
     pub undisclosed: u64,
     /// One line for each record that fails.
     pub failures: Vec<Broken>,
-    /// What a signature does not cover, with the number of hops it is true of.
+    /// What a signature does not show, with the number of hops and roots it is true of.
     pub notes: BTreeMap<&'static str, u64>,
 }
 
@@ -48,8 +48,12 @@ impl CustodyReport {
         self.hops += 1;
         *self.proofs.entry(edge.kind()).or_default() += 1;
         if let Some(note) = note {
-            *self.notes.entry(note).or_default() += 1;
+            self.note(note);
         }
+    }
+
+    pub(super) fn note(&mut self, note: &'static str) {
+        *self.notes.entry(note).or_default() += 1;
     }
 }
 

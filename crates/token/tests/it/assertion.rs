@@ -1,8 +1,8 @@
 //! Client assertions. SPEC: TK-04, J-09, N-TK-*.
 
-use crate::support::{CLIENT, ISSUER, NOW, TOKEN_URL, altered, ed25519, es256, refused, verify_assertion, without};
-use remit_model::Code;
-use remit_token::assertion;
+use crate::support::{CLIENT, ISSUER, NOW, TOKEN_URL, altered, ed25519, es256, keys, refused, verify_assertion, without};
+use remit_model::{AssertionAudience, Code};
+use remit_token::{Skew, assertion};
 use serde_json::json;
 
 fn good(key: &remit_token::PrivateKey) -> String {
@@ -41,6 +41,23 @@ fn n_tk_02_the_token_endpoint_is_not_an_audience() {
     verify_assertion(&altered(&compact, &key, |_, body| body["aud"] = json!([ISSUER])), &key).unwrap();
 }
 
+/// The token endpoint is an audience only for a client that is registered so, and never together with the issuer.
+#[test]
+fn n_tk_02_the_token_endpoint_is_an_audience_where_the_client_is_registered_to_name_it() {
+    let key = ed25519(1);
+    let expect = assertion::Expect { client_id: CLIENT, issuer: ISSUER, token_endpoint: Some(TOKEN_URL) };
+    let verify = |aud| {
+        let compact = altered(&good(&key), &key, |_, body| body["aud"] = aud);
+        assertion::verify(&compact, &keys(&key), &expect, NOW, Skew::default())
+    };
+    assert_eq!(verify(json!(TOKEN_URL)).unwrap().audience(), AssertionAudience::TokenEndpoint);
+    assert_eq!(verify(json!([TOKEN_URL])).unwrap().audience(), AssertionAudience::TokenEndpoint);
+    assert_eq!(verify(json!(ISSUER)).unwrap().audience(), AssertionAudience::Issuer);
+    for aud in [json!([ISSUER, TOKEN_URL]), json!(format!("{TOKEN_URL}/")), json!(format!("{TOKEN_URL}?x=1")), json!([])] {
+        refused(verify(aud), Code::TokenAudienceWrong);
+    }
+}
+
 #[test]
 fn n_tk_03_several_audiences() {
     let key = ed25519(1);
@@ -70,8 +87,12 @@ fn n_tk_07_expired_far_future_or_without_end() {
     let key = ed25519(1);
     let compact = good(&key);
     let with_exp = |exp: i64| altered(&compact, &key, |_, body| body["exp"] = json!(exp));
-    verify_assertion(&with_exp(NOW.0 + 330), &key).unwrap();
-    refused(verify_assertion(&with_exp(NOW.0 + 331), &key), Code::TokenMalformed);
+    verify_assertion(&with_exp(NOW.0 + 3_630), &key).unwrap();
+    let endless = verify_assertion(&with_exp(NOW.0 + 3_631), &key).unwrap_err();
+    assert_eq!(endless.code, Code::TokenMalformed);
+    assert!(endless.reason.contains("client assertion") && endless.reason.contains("3600 seconds"), "{endless}");
+    let expired = verify_assertion(&with_exp(NOW.0 - 30), &key).unwrap_err();
+    assert!(expired.reason.starts_with("the client assertion expired"), "{expired}");
     refused(verify_assertion(&with_exp(NOW.0 - 30), &key), Code::TokenExpired);
     refused(verify_assertion(&altered(&compact, &key, |_, body| without(body, "exp")), &key), Code::TokenMalformed);
     refused(verify_assertion(&altered(&compact, &key, |_, body| body["iat"] = json!(NOW.0 + 31)), &key), Code::TokenNotYetValid);

@@ -1,30 +1,30 @@
 //! Who is asking: client authentication.
 //!
-//! Implements RFC 6749 §2.3 and RFC 7523 §2.2; rules TK-01 to TK-04, X-07, X-08, J-09. There are two methods:
-//! `private_key_jwt` for agents with registered keys, and `none` for agents without any, which then may use the
-//! authorization code flow alone, with PKCE and DPoP.
+//! Implements RFC 6749 §2.3; rules TK-01 to TK-04, X-07, X-08. Each method has a file of its own: `private_key_jwt` for agents
+//! with keys, and `none` for agents without a credential, which then may use the authorization code flow alone, with PKCE and
+//! DPoP.
+
+mod private_key_jwt;
+mod public;
 
 use crate::{
     Server,
-    clients::identifier,
+    clients::{authentication::Authentication, identifier},
     http::{error::At, form::Form},
 };
 use axum::http::{HeaderMap, header};
 use remit_decide::active;
 use remit_model::{Agent, Code, Refusal, UnixTime};
 use remit_store::Snapshot;
-use remit_token::{
-    Skew,
-    assertion::{self, ClientAssertion},
-};
+use remit_token::assertion;
 use std::sync::Arc;
 
-/// A registered agent that identified itself; with an assertion, proved it.
+/// A registered agent that identified itself; with a credential, proved it.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     pub(crate) agent: Arc<Agent>,
     /// `None` for a public client.
-    pub(crate) assertion: Option<ClientAssertion>,
+    pub(crate) authentication: Option<Authentication>,
 }
 
 impl Client {
@@ -34,15 +34,15 @@ impl Client {
     }
 
     /// SPEC: CC-01, TX-03 (public clients are refused)
-    pub(crate) fn confidential(&self) -> Result<&ClientAssertion, Refusal> {
-        self.assertion
+    pub(crate) fn confidential(&self) -> Result<&Authentication, Refusal> {
+        self.authentication
             .as_ref()
             .ok_or_else(|| Refusal::new(Code::ClientNotAllowed, "this needs an agent with registered keys (`private_key_jwt`)"))
     }
 }
 
 /// SPEC: TK-01
-pub(crate) fn authenticate(
+pub(crate) async fn authenticate(
     server: &Server,
     snapshot: &Snapshot,
     headers: &HeaderMap,
@@ -51,8 +51,8 @@ pub(crate) fn authenticate(
 ) -> Result<Client, Refusal> {
     one_method(headers, form)?;
     let client = match form.one("client_assertion") {
-        Some(compact) => by_assertion(server, snapshot, form, compact, now)?,
-        None => public(snapshot, form)?,
+        Some(compact) => by_assertion(server, snapshot, form, compact, now).await?,
+        None => public::identify(snapshot, form)?,
     };
     active::agent(&client.agent)?;
     Ok(client)
@@ -73,7 +73,13 @@ fn one_method(headers: &HeaderMap, form: &Form) -> Result<(), Refusal> {
 }
 
 /// SPEC: TK-04
-fn by_assertion(server: &Server, snapshot: &Snapshot, form: &Form, compact: &str, now: UnixTime) -> Result<Client, Refusal> {
+async fn by_assertion(
+    server: &Server,
+    snapshot: &Snapshot,
+    form: &Form,
+    compact: &str,
+    now: UnixTime,
+) -> Result<Client, Refusal> {
     if form.one("client_assertion_type") != Some(assertion::ASSERTION_TYPE) {
         return Err(unauthenticated("`client_assertion_type` must be the jwt-bearer type of RFC 7523"));
     }
@@ -84,21 +90,8 @@ fn by_assertion(server: &Server, snapshot: &Snapshot, form: &Form, compact: &str
         return Err(unauthenticated("`client_id` is not the client of the assertion"));
     }
     let agent = find(snapshot, claimed)?;
-    let keys = server.key_cache.keys(&agent).map_err(|_| failed())?;
-    let expect = assertion::Expect { client_id: claimed, issuer: &server.issuer };
-    let assertion =
-        presented.verify(&keys, &expect, now, Skew::seconds(server.settings.skew)).map_err(|refusal| match refusal.code {
-            Code::TokenSignatureInvalid => failed(),
-            _ => unauthenticated(&refusal.reason),
-        })?;
-    Ok(Client { agent, assertion: Some(assertion) })
-}
-
-/// SPEC: TK-01 (no falling back to `none` for who has keys), X-11
-fn public(snapshot: &Snapshot, form: &Form) -> Result<Client, Refusal> {
-    let claimed = form.one("client_id").ok_or_else(|| unauthenticated("the client does not say who it is"))?;
-    let agent = find(snapshot, claimed)?;
-    if agent.is_public() { Ok(Client { agent, assertion: None }) } else { Err(failed()) }
+    let authentication = private_key_jwt::verify(server, &agent, &presented, now).await?;
+    Ok(Client { agent, authentication: Some(authentication) })
 }
 
 fn find(snapshot: &Snapshot, client_id: &str) -> Result<Arc<Agent>, Refusal> {
