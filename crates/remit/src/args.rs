@@ -1,5 +1,6 @@
 //! Arguments that the commands share, and those of the smaller commands.
 
+use crate::command::agent_credentials::CredentialArgs;
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -258,6 +259,8 @@ pub(crate) struct AgentUpdate {
     pub(crate) display_name: Option<String>,
     #[command(flatten)]
     pub(crate) settings: AgentSettings,
+    #[command(flatten)]
+    pub(crate) credentials: CredentialArgs,
     /// Whether the agent may act only on behalf of a person
     #[arg(long, value_name = "BOOL")]
     pub(crate) on_behalf_only: Option<bool>,
@@ -294,6 +297,8 @@ pub(crate) struct AgentAdd {
     pub(crate) display_name: Option<String>,
     #[command(flatten)]
     pub(crate) settings: AgentSettings,
+    #[command(flatten)]
+    pub(crate) credentials: CredentialArgs,
     /// Let the agent act only on behalf of a person, never on its own authority
     #[arg(long)]
     pub(crate) on_behalf_only: bool,
@@ -301,7 +306,7 @@ pub(crate) struct AgentAdd {
     #[arg(long, conflicts_with_all = ["public_key", "key"])]
     pub(crate) public: bool,
     /// Use this public key (JWK file) instead of making a key pair here
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "jwks_uri")]
     pub(crate) public_key: Option<PathBuf>,
     /// Where to write the new private key (default: agents/NAME.pem beside the configuration)
     #[arg(long, value_name = "FILE")]

@@ -67,7 +67,12 @@ async fn tk_04_the_memory_of_long_assertions_is_bounded_and_says_so_when_it_is_f
     with_assertion(&world, &world.planner, &hour(&world.planner), &[]).await.access_token();
     let third = hour(&world.planner);
     let full = with_assertion(&world, &world.planner, &third, &[]).await;
-    assert_eq!((full.status, full.body["remit_code"].as_str()), (StatusCode::TOO_MANY_REQUESTS, Some("rate_limited")), "{}", full.text);
+    assert_eq!(
+        (full.status, full.body["remit_code"].as_str()),
+        (StatusCode::TOO_MANY_REQUESTS, Some("rate_limited")),
+        "{}",
+        full.text
+    );
     let wait: i64 = full.headers["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((3_500..=3_700).contains(&wait), "{wait}");
     assert!(full.body["error_description"].as_str().unwrap().contains("sign them for less"), "{}", full.text);

@@ -15,16 +15,17 @@ fn key(seed: u8) -> PrivateKey {
 }
 
 /// The planner, which publishes its keys at this address and has none here.
-async fn publishes_at(world: &World, uri: &str, registration: Registration) {
+async fn publishes_at(world: &World, uri: &str, registration: Registration) -> Agent {
     let credentials = vec![Credential::JwksUri { uri: uri.to_owned() }];
     let client = ClientProfile { credentials, registration, ..ClientProfile::default() };
-    world.change(Change::PutAgent(Agent { keys: Vec::new(), client, ..agent(&world.planner, false) })).await;
+    let planner = Agent { keys: Vec::new(), client, ..agent(&world.planner, false) };
+    world.change(Change::PutAgent(planner.clone())).await;
+    planner
 }
 
 fn signed(world: &World, kid: &str, key: &PrivateKey) -> String {
     let sub = &world.planner.sub;
-    let body =
-        json!({"iss": sub, "sub": sub, "aud": ISSUER, "jti": fresh(), "iat": world.now(), "exp": world.now().plus(60)});
+    let body = json!({"iss": sub, "sub": sub, "aud": ISSUER, "jti": fresh(), "iat": world.now(), "exp": world.now().plus(60)});
     sign_jws(assertion::TYP, key, Some(json!({"kid": kid})), &body).unwrap()
 }
 
@@ -133,6 +134,26 @@ async fn n_f_01_keys_of_a_client_that_registered_itself_are_not_fetched_from_a_p
         ask(&world, &signed(&world, "a", &key(41))).await.refused("invalid_client", "client_unauthenticated");
     }
     assert_eq!(site.fetched(), 0);
+}
+
+/// What the auditor can check: the assertion by the key that its record states, of an agent that publishes its keys.
+#[tokio::test]
+async fn an_auditor_checks_the_assertion_with_the_key_in_its_record() {
+    let custody_of = |with_credentials: bool| async move {
+        let world = World::new().await;
+        let site = Published::new(jwks(&[("a", &key(41))])).await;
+        let planner = publishes_at(&world, &site.url, Registration::Administrator).await;
+        let client = if with_credentials { planner.client.clone() } else { ClientProfile::default() };
+        world.record_registration(&Agent { client, ..planner }).await;
+        ask(&world, &signed(&world, "a", &key(41))).await.access_token();
+        world.store.publish().await.unwrap();
+        remit_insight::custody(&remit_ledger::Reader::open(world.store.ledger_dir()).unwrap())
+    };
+    let report = custody_of(true).await;
+    assert!(report.ok() && report.roots == 1, "{report:?}");
+    assert!(report.notes.keys().any(|note| note.contains("publishes its keys")), "{report:?}");
+    let report = custody_of(false).await;
+    assert!(report.failures[0].detail.contains("not registered with the credential"), "{report:?}");
 }
 
 #[tokio::test]

@@ -252,6 +252,18 @@ impl World {
         }
     }
 
+    /// Records how an agent proves itself, as the admin API does when it registers one.
+    pub(crate) async fn record_registration(&self, agent: &Agent) {
+        let mut facts = json!({"agent": agent.id.subject(), "keys": agent.keys});
+        if agent.client != remit_model::ClientProfile::default() {
+            facts["client"] = json!(agent.client);
+        }
+        let record = Draft::new(TenantId::main(), ProducerKind::AuthzServer, RecordType::ConfigChange)
+            .action("agent.add", ToolClass::Admin)
+            .ext("config", facts);
+        self.store.apply(Batch::new(TenantId::main()).record(record)).await.unwrap();
+    }
+
     /// Records the agents' keys, as the admin API does when it registers them.
     pub(crate) async fn record_registrations(&self) {
         for actor in [&self.planner, &self.summarizer, &self.scribe] {

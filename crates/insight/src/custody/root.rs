@@ -21,13 +21,7 @@ pub(super) struct Root {
 }
 
 /// Checks what the agent authenticated with.
-pub(super) fn verify(
-    record: &Record,
-    side: &Side,
-    agent: &Principal,
-    keys: &Keys,
-    at: UnixTime,
-) -> Result<Root, CustodyError> {
+pub(super) fn verify(record: &Record, side: &Side, agent: &Principal, keys: &Keys, at: UnixTime) -> Result<Root, CustodyError> {
     let Some(Ok(edge)) = side.value("/chain/0/edge").map(serde_json::from_value::<EdgeProof>) else {
         return Err(CustodyError::NoAssertion);
     };
@@ -38,10 +32,7 @@ pub(super) fn verify(
 }
 
 /// The outcome with the latest registration, unless only the one before it fits.
-fn first_good<T>(
-    known: Vec<&Registered>,
-    check: impl Fn(&Registered) -> Result<T, CustodyError>,
-) -> Result<T, CustodyError> {
+fn first_good<T>(known: Vec<&Registered>, check: impl Fn(&Registered) -> Result<T, CustodyError>) -> Result<T, CustodyError> {
     let mut outcome = Err(CustodyError::Unregistered);
     for registered in known {
         let checked = check(registered);

@@ -3,6 +3,7 @@
 use crate::{
     args::{AdminArg, AgentAdd, AgentCommand, AgentSettings, AgentUpdate, RotateKey},
     client::{AdminClient, Refused},
+    command::agent_credentials,
     keys,
     stdout::print_json,
 };
@@ -48,7 +49,9 @@ async fn add(args: &AgentAdd, ambient: &Ambient) -> Result<()> {
         .clone()
         .or_else(|| admin.first_account.clone())
         .context("there is no account to own the agent; name one with --owner user:NAME")?;
-    let (keys, made) = if args.public {
+    let credentials = args.credentials.credentials();
+    let own_key = args.key.is_some() || args.public_key.is_some();
+    let (keys, made) = if args.public || (!credentials.is_empty() && !own_key) {
         (json!([]), None)
     } else if let Some(file) = &args.public_key {
         (json!([public_key(file)?]), None)
@@ -71,6 +74,8 @@ async fn add(args: &AgentAdd, ambient: &Ambient) -> Result<()> {
     asked.insert("redirect_uris".into(), json!(redirect_uris(&args.settings.redirect_uris, args.public)));
     asked.insert("labels".into(), Value::Object(labels(&args.settings)?));
     asked.insert("acts".into(), json!(if args.on_behalf_only { "on_behalf" } else { "either" }));
+    asked.insert("credentials".into(), json!(credentials));
+    asked.extend(args.credentials.audience().map(|audience| ("assertion_audience".to_owned(), json!(audience))));
     let answer = admin.send(Method::POST, "agents", Some(&Value::Object(asked))).await?;
     if let Some((key, file)) = &made {
         if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -95,10 +100,16 @@ async fn update(args: &AgentUpdate) -> Result<()> {
     if let Some(only) = args.on_behalf_only {
         asked.insert("acts".into(), json!(if only { "on_behalf" } else { "either" }));
     }
+    let credentials = args.credentials.credentials();
+    if !credentials.is_empty() {
+        asked.insert("credentials".into(), json!(credentials));
+    }
+    asked.extend(args.credentials.audience().map(|audience| ("assertion_audience".to_owned(), json!(audience))));
     let path = format!("agents/{}", args.name);
     if !args.settings.redirect_uris.is_empty() {
         let present = admin.send(Method::GET, &path, None).await?;
-        let public = present.pointer("/agent/keys").and_then(Value::as_array).is_some_and(Vec::is_empty);
+        let none = |list: &str| present.pointer(list).and_then(Value::as_array).is_none_or(Vec::is_empty);
+        let public = none("/agent/keys") && none("/agent/credentials");
         asked.insert("redirect_uris".into(), json!(redirect_uris(&args.settings.redirect_uris, public)));
     }
     let answer = admin.send(Method::PATCH, &path, Some(&Value::Object(asked))).await?;
@@ -222,12 +233,18 @@ fn show(answer: &Value, json: bool) -> Result<()> {
     let count = |name: &str| answer.pointer(&format!("/agent/{name}")).and_then(Value::as_array).map_or(0, Vec::len);
     outln!(
         "  {}",
-        match (answer.pointer("/agent/acts").and_then(Value::as_str), count("keys")) {
+        match (answer.pointer("/agent/acts").and_then(Value::as_str), count("keys") + count("credentials")) {
             (_, 0) => "has no key: acts only for people who sign in",
             (Some("on_behalf"), _) => "acts only on behalf of a person",
             _ => "also acts on its own, without a person (`--on-behalf-only` forbids that)",
         }
     );
+    for credential in answer.pointer("/agent/credentials").and_then(Value::as_array).into_iter().flatten() {
+        outln!("  authenticates with {}", agent_credentials::words(credential));
+    }
+    if answer.pointer("/agent/assertion_audience").is_some_and(|audience| audience == "token_endpoint") {
+        outln!("  its client assertions may name the token endpoint as their audience");
+    }
     for (name, value) in answer.pointer("/agent/labels").and_then(Value::as_object).into_iter().flatten() {
         outln!("  label {name}={}", value.as_str().unwrap_or_default());
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod agent;
+pub(crate) mod agent_credentials;
 pub(crate) mod audit;
 pub(crate) mod config;
 pub(crate) mod init;

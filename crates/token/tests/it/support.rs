@@ -67,7 +67,13 @@ pub(crate) fn verify_access(compact: &str, key: &PrivateKey) -> Result<access::A
 }
 
 pub(crate) fn verify_assertion(compact: &str, key: &PrivateKey) -> Result<assertion::ClientAssertion, Refusal> {
-    assertion::verify(compact, &keys(key), &assertion::Expect { client_id: CLIENT, issuer: ISSUER, token_endpoint: None }, NOW, Skew::default())
+    assertion::verify(
+        compact,
+        &keys(key),
+        &assertion::Expect { client_id: CLIENT, issuer: ISSUER, token_endpoint: None },
+        NOW,
+        Skew::default(),
+    )
 }
 
 pub(crate) fn id_claims() -> id_token::Claims {

@@ -31,8 +31,7 @@ pub(super) async fn verify(
     };
     let client_id = agent.id.subject();
     let token_endpoint = server.url("/oauth/token");
-    let token_endpoint =
-        (agent.client.assertion_audience == AssertionAudience::TokenEndpoint).then_some(token_endpoint.as_str());
+    let token_endpoint = (agent.client.assertion_audience == AssertionAudience::TokenEndpoint).then_some(token_endpoint.as_str());
     let expect = Expect { client_id: &client_id, issuer: &server.issuer, token_endpoint };
     let skew = server.settings.skew;
     let assertion = presented.verify(&keys, &expect, now, Skew::seconds(skew)).map_err(|refusal| match refusal.code {
