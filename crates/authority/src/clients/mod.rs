@@ -3,12 +3,12 @@
 pub(crate) mod admission;
 pub(crate) mod authenticate;
 pub(crate) mod candidate;
+pub(crate) mod credential;
 pub(crate) mod identifier;
 pub(crate) mod key_cache;
-pub(crate) mod metadata;
-pub(crate) mod authentication;
 pub(crate) mod key_sets;
 pub(crate) mod long_assertions;
+pub(crate) mod metadata;
 pub(crate) mod proof;
 pub(crate) mod register;
 pub(crate) mod rules;

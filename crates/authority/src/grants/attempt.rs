@@ -7,8 +7,8 @@ use crate::{
     Server,
     clients::{
         authenticate::{self, Client},
+        credential::ClientCredential,
         identifier,
-        authentication::Authentication,
     },
     http::{
         error::At,
@@ -51,7 +51,7 @@ pub(crate) struct Caller {
     pub(crate) owner: Option<Principal>,
     pub(crate) auth: Auth,
     /// What it authenticated with.
-    pub(crate) authentication: Option<Authentication>,
+    pub(crate) credential: Option<ClientCredential>,
     pub(crate) proof: Option<String>,
     pub(crate) jkt: Option<String>,
 }
@@ -87,7 +87,7 @@ pub(crate) async fn enter(
         }
     };
     let caller = Caller::client(&server.issuer, &client);
-    let once = client.authentication.as_ref().and_then(|shown| shown.once.clone());
+    let once = client.credential.as_ref().and_then(|shown| shown.once.clone());
     let counted = server.count_request(&counted_as(&client, attempt.origin.peer)).and_then(|()| match &once {
         Some((_, until)) => server.long_assertions.check(&client.id(), *until, now),
         None => Ok(()),
@@ -104,7 +104,7 @@ pub(crate) async fn enter(
 /// Whose limit a request counts against. Anyone can name a client that has no key, so its limit is one for each network: an
 /// IPv4 address, or an IPv6 /64, of which one host can use every address.
 fn counted_as(client: &Client, peer: Option<IpAddr>) -> String {
-    match (&client.authentication, peer) {
+    match (&client.credential, peer) {
         (None, Some(peer)) => format!("{} {}", client.id(), network(peer)),
         _ => client.id(),
     }
@@ -127,18 +127,18 @@ impl Attempt {
 
 impl Caller {
     fn client(issuer: &str, client: &Client) -> Self {
-        let method = if client.authentication.is_some() { AuthMethod::ClientAssertion } else { AuthMethod::None };
+        let method = if client.credential.is_some() { AuthMethod::ClientAssertion } else { AuthMethod::None };
         Self {
             owner: Some(Principal::local(issuer, &client.agent.owner)),
             auth: Auth { method, ..Auth::default() },
-            authentication: client.authentication.clone(),
+            credential: client.credential.clone(),
             ..Self::claimed(Principal::agent(issuer, &client.agent.id))
         }
     }
 
     /// A principal that named itself and was not authenticated.
     pub(crate) fn claimed(principal: Principal) -> Self {
-        Self { principal, owner: None, auth: Auth::default(), authentication: None, proof: None, jkt: None }
+        Self { principal, owner: None, auth: Auth::default(), credential: None, proof: None, jkt: None }
     }
 
     /// A person who signed in.

@@ -139,7 +139,7 @@ fn grant_type(form: &Form) -> Result<&'static str, Refusal> {
 fn prove(server: &Server, headers: &HeaderMap, entered: &Entered, now: UnixTime) -> Result<Proof, Refusal> {
     let client = &entered.client;
     let url = server.url("/oauth/token");
-    let replays = if client.authentication.is_some() { &server.replays } else { &server.public_replays };
+    let replays = if client.credential.is_some() { &server.replays } else { &server.public_replays };
     let known = server.key_cache.header(&client.agent.id);
     let request = Request { method: "POST", url: &url, replays, known: known.as_deref() };
     let proof = proof::proof(server, headers, request, None, None, now)?;

@@ -26,14 +26,14 @@ pub(crate) struct TokenRequest<'a> {
 impl TokenRequest<'_> {
     /// Remembers the proof of a client with keys, which has authenticated and may act. SPEC: DP-09
     pub(crate) fn remember_confidential(&self) -> Result<(), Refusal> {
-        if self.client.authentication.is_some() { self.server.replays.remember(&self.proof, self.now) } else { Ok(()) }
+        if self.client.credential.is_some() { self.server.replays.remember(&self.proof, self.now) } else { Ok(()) }
     }
 
     /// Remembers the proof of a client without keys. Anyone can use its name, so its proof takes room only once it is the
     /// proof of what it redeems, and before a second use of that is punished. A request that is decided twice remembers it
     /// once. SPEC: DP-09
     pub(crate) fn remember_public(&self) -> Result<(), Refusal> {
-        if self.client.authentication.is_some() || self.remembered.swap(true, Ordering::Relaxed) {
+        if self.client.credential.is_some() || self.remembered.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
         self.server.public_replays.remember(&self.proof, self.now)

@@ -4,7 +4,7 @@
 //! tokens go to committed values or hashes, never into the plain record.
 
 use crate::{
-    clients::authentication::Authentication,
+    clients::credential::ClientCredential,
     grants::{
         attempt::Attempt,
         outcome::{Facts, Grant},
@@ -95,14 +95,14 @@ impl Entry<'_> {
         if let Some(grant_type) = self.attempt.grant_type {
             plain.insert("grant_type".to_owned(), json!(grant_type));
         }
-        if let Some(shown) = self.authentication() {
+        if let Some(shown) = self.credential() {
             plain.insert("credential".to_owned(), shown.facts());
         }
         plain
     }
 
-    fn authentication(&self) -> Option<&Authentication> {
-        self.attempt.caller.as_ref()?.authentication.as_ref()
+    fn credential(&self) -> Option<&ClientCredential> {
+        self.attempt.caller.as_ref()?.credential.as_ref()
     }
 
     fn open(&self, record_type: RecordType) -> Draft {
@@ -115,7 +115,7 @@ impl Entry<'_> {
         draft.txn = facts.chain.as_ref().map(|chain| chain.id.clone());
         draft.owner = attempt.caller.as_ref().and_then(|caller| caller.owner.clone());
         draft.human_in_loop = facts.human_in_loop;
-        if let Some(committed) = self.authentication().and_then(Authentication::committed) {
+        if let Some(committed) = self.credential().and_then(ClientCredential::committed) {
             draft = draft.commit("/token/credential", committed);
         }
         match &facts.purpose {
@@ -141,7 +141,7 @@ impl Entry<'_> {
                 party.jkt.clone_from(&caller.jkt);
             }
             // An autonomous agent's root is proved by the assertion it authenticated with.
-            if let (0, Some(shown)) = (depth, &caller.authentication) {
+            if let (0, Some(shown)) = (depth, &caller.credential) {
                 party.edge = Some(Edge::Proof(EdgeProof::ClientAssertion(shown.compact.clone())));
                 party.grant = GrantFacts { kind: GrantKind::ClientCredentials, ..GrantFacts::default() };
             }

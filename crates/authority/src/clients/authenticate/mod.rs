@@ -9,7 +9,7 @@ mod public;
 
 use crate::{
     Server,
-    clients::{authentication::Authentication, identifier},
+    clients::{credential::ClientCredential, identifier},
     http::{error::At, form::Form},
 };
 use axum::http::{HeaderMap, header};
@@ -24,7 +24,7 @@ use std::sync::Arc;
 pub(crate) struct Client {
     pub(crate) agent: Arc<Agent>,
     /// `None` for a public client.
-    pub(crate) authentication: Option<Authentication>,
+    pub(crate) credential: Option<ClientCredential>,
 }
 
 impl Client {
@@ -34,8 +34,8 @@ impl Client {
     }
 
     /// SPEC: CC-01, TX-03 (public clients are refused)
-    pub(crate) fn confidential(&self) -> Result<&Authentication, Refusal> {
-        self.authentication
+    pub(crate) fn confidential(&self) -> Result<&ClientCredential, Refusal> {
+        self.credential
             .as_ref()
             .ok_or_else(|| Refusal::new(Code::ClientNotAllowed, "this needs an agent with registered keys (`private_key_jwt`)"))
     }
@@ -90,8 +90,8 @@ async fn by_assertion(
         return Err(unauthenticated("`client_id` is not the client of the assertion"));
     }
     let agent = find(snapshot, claimed)?;
-    let authentication = private_key_jwt::verify(server, &agent, &presented, now).await?;
-    Ok(Client { agent, authentication: Some(authentication) })
+    let credential = private_key_jwt::verify(server, &agent, &presented, now).await?;
+    Ok(Client { agent, credential: Some(credential) })
 }
 
 fn find(snapshot: &Snapshot, client_id: &str) -> Result<Arc<Agent>, Refusal> {

@@ -5,7 +5,7 @@
 use super::{failed, unauthenticated};
 use crate::{
     Server,
-    clients::authentication::{Authentication, Method},
+    clients::credential::{ClientCredential, Method},
 };
 use remit_model::{Agent, AssertionAudience, Code, Credential, Refusal, Registration, UnixTime};
 use remit_outbound::Source;
@@ -24,12 +24,12 @@ pub(super) async fn verify(
     agent: &Agent,
     presented: &Presented<'_>,
     now: UnixTime,
-) -> Result<Authentication, Refusal> {
+) -> Result<ClientCredential, Refusal> {
     let (method, keys) = match published_at(agent) {
         None => (Method::PrivateKeyJwt, server.key_cache.keys(agent).map_err(|_| failed())?),
         Some(uri) => (Method::JwksUri, published(server, agent, uri, presented).await?),
     };
-    let client_id = agent.id.subject();
+    let client_id = agent.client_id();
     let token_endpoint = server.url("/oauth/token");
     let token_endpoint = (agent.client.assertion_audience == AssertionAudience::TokenEndpoint).then_some(token_endpoint.as_str());
     let expect = Expect { client_id: &client_id, issuer: &server.issuer, token_endpoint };
@@ -39,7 +39,7 @@ pub(super) async fn verify(
         _ => unauthenticated(&refusal.reason),
     })?;
     let key = (method == Method::JwksUri).then(|| presented.key_in(&keys)).flatten();
-    Ok(Authentication::own(method, &assertion, skew, key))
+    Ok(ClientCredential::own(method, &assertion, skew, key))
 }
 
 /// Where the agent publishes its keys, if it does.

@@ -12,5 +12,5 @@ use remit_store::Snapshot;
 pub(super) fn identify(snapshot: &Snapshot, form: &Form) -> Result<Client, Refusal> {
     let claimed = form.one("client_id").ok_or_else(|| unauthenticated("the client does not say who it is"))?;
     let agent = find(snapshot, claimed)?;
-    if agent.is_public() { Ok(Client { agent, authentication: None }) } else { Err(failed()) }
+    if agent.is_public() { Ok(Client { agent, credential: None }) } else { Err(failed()) }
 }

@@ -25,7 +25,7 @@ impl Method {
 
 /// A verified credential of a client.
 #[derive(Clone, Debug)]
-pub(crate) struct Authentication {
+pub(crate) struct ClientCredential {
     pub(crate) method: Method,
     /// Who signed: the client itself, or the issuer that vouches for it.
     pub(crate) issuer: String,
@@ -40,7 +40,7 @@ pub(crate) struct Authentication {
     pub(crate) key: Option<Value>,
 }
 
-impl Authentication {
+impl ClientCredential {
     /// What an agent's own client assertion proves.
     ///
     /// `remembered` is how long after its end the assertion could still be accepted, in seconds.
