@@ -5,7 +5,7 @@ use crate::{
     published::{Published, jwks},
     world::*,
 };
-use remit_model::{Agent, ClientProfile, Credential, Registration, UnixTime};
+use remit_model::{Agent, ClientProfile, Credential, Registration};
 use remit_store::Change;
 use remit_token::{Algorithm, PrivateKey, assertion, sign_jws};
 use serde_json::{Value, json};
@@ -125,14 +125,21 @@ async fn keys_that_cannot_be_fetched_are_used_for_an_hour_and_then_refused() {
 async fn n_f_01_keys_of_a_client_that_registered_itself_are_not_fetched_from_a_private_address() {
     let world = World::new().await;
     let site = Published::new(jwks(&[("a", &key(41))])).await;
-    let itself = [
-        Registration::Dynamic { expires: UnixTime(START + 1_000) },
-        Registration::MetadataDocument { url: "https://app.example/client.json".to_owned() },
-    ];
-    for registration in itself {
-        publishes_at(&world, &site.url, registration).await;
-        ask(&world, &signed(&world, "a", &key(41))).await.refused("invalid_client", "client_unauthenticated");
-    }
+    // The name of a client with a document is a function of its address.
+    let url = "https://app.example/client.json";
+    let digest = remit_model::json::sha256(url.as_bytes());
+    let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let credentials = vec![Credential::JwksUri { uri: site.url.clone() }];
+    let registration = Registration::MetadataDocument { url: url.to_owned() };
+    let client = ClientProfile { credentials, registration, ..ClientProfile::default() };
+    let id = remit_model::AgentId::parse(&format!("app.example-{name}")).unwrap();
+    let itself = Agent { id, keys: Vec::new(), client, ..agent(&world.planner, false) };
+    world.change(Change::PutAgent(itself)).await;
+    let body = json!({"iss": url, "sub": url, "aud": ISSUER, "jti": fresh(), "exp": world.now().plus(60)});
+    let compact = sign_jws(assertion::TYP, &key(41), Some(json!({"kid": "a"})), &body).unwrap();
+    let reply = ask(&world, &compact).await;
+    reply.refused("invalid_client", "client_unauthenticated");
+    assert!(reply.body["error_description"].as_str().unwrap().contains("jwks_uri"), "{}", reply.text);
     assert_eq!(site.fetched(), 0);
 }
 
