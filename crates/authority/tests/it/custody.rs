@@ -2,7 +2,6 @@
 
 use crate::{flow::*, world::*};
 use remit_insight::{custody, replay};
-use remit_ledger::Reader;
 use serde_json::json;
 
 /// SPEC: DC-01
@@ -40,10 +39,9 @@ async fn every_hop_and_decision_can_be_checked_offline() {
         .await
         .refused("invalid_request", "policy_denied");
 
-    world.store.publish().await.unwrap();
-    let reader = Reader::open(world.store.ledger_dir()).unwrap();
+    let reader = world.audited().await;
     let report = custody(&reader);
-    assert!(report.ok(), "{report:?}");
+    assert!(report.ok() && report.undisclosed == 0, "{report:?}");
     let report = replay(&reader);
     assert!(report.ok(), "{report:?}");
 }

@@ -153,8 +153,7 @@ async fn an_auditor_checks_the_assertion_with_the_key_in_its_record() {
         let client = if with_credentials { planner.client.clone() } else { ClientProfile::default() };
         world.record_registration(&Agent { client, ..planner }).await;
         ask(&world, &signed(&world, "a", &key(41))).await.access_token();
-        world.store.publish().await.unwrap();
-        remit_insight::custody(&remit_ledger::Reader::open(world.store.ledger_dir()).unwrap())
+        remit_insight::custody(&world.audited().await)
     };
     let report = custody_of(true).await;
     assert!(report.ok() && report.roots == 1, "{report:?}");

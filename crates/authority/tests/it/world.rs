@@ -252,6 +252,14 @@ impl World {
         }
     }
 
+    /// What an auditor reads who was given the keys of the committed values.
+    pub(crate) async fn audited(&self) -> remit_ledger::Reader {
+        self.store.publish().await.unwrap();
+        let config = remit_testkit::quiet_config(self.dir.path(), self.clock.clone());
+        let keys = remit_store::keyring(&config.data_dir, config.vault.expose()).unwrap();
+        remit_ledger::Reader::open(self.store.ledger_dir()).unwrap().with_keys(keys)
+    }
+
     /// Records how an agent proves itself, as the admin API does when it registers one.
     pub(crate) async fn record_registration(&self, agent: &Agent) {
         let mut facts = json!({"agent": agent.id.subject(), "keys": agent.keys});
