@@ -87,13 +87,14 @@ const TABLE: &[Held] = &[
 ];
 
 /// What the server is made of. Commands that read files of one's own, and the clients of a server, wait for no stranger.
-const SERVER: [&str; 10] = [
+const SERVER: [&str; 11] = [
     "authority/src",
     "console/src",
     "decide/src",
     "gateway/src",
     "ledger/src/record",
     "model/src",
+    "outbound/src",
     "policy/src",
     "remit/src/server",
     "remit/src/witness",

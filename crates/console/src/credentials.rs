@@ -2,10 +2,11 @@
 //!
 //! Implements RFC 7591 §2 (`jwks_uri`, never together with inline keys); rule TK-04.
 
-use crate::agents::LIST_LIMIT;
 use remit_model::{Code, Credential, Refusal, display};
 use url::{Host, Url};
 
+/// Most credentials of one agent.
+const LIMIT: usize = 16;
 /// Longest address of a key set, in bytes.
 const URI_LIMIT: usize = 2_048;
 
@@ -14,8 +15,8 @@ const URI_LIMIT: usize = 2_048;
 /// # Errors
 /// Too many, two of a kind that there is one of, or one that cannot be used.
 pub(crate) fn check(credentials: &[Credential], keys: &[serde_json::Value]) -> Result<(), Refusal> {
-    if credentials.len() > LIST_LIMIT {
-        return Err(Refusal::new(Code::RequestTooLarge, format!("at most {LIST_LIMIT} credentials")));
+    if credentials.len() > LIMIT {
+        return Err(Refusal::new(Code::RequestTooLarge, format!("at most {LIMIT} credentials")));
     }
     let published = credentials.iter().filter(|credential| matches!(credential, Credential::JwksUri { .. })).count();
     if published > 0 && !keys.is_empty() {

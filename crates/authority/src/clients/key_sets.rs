@@ -21,7 +21,13 @@ const FRESHNESS: Freshness = Freshness { least: 60, most: 600, retry: 10, stale:
 pub(crate) struct KeySets {
     operator: Documents,
     stranger: Documents,
-    parsed: Mutex<HashMap<String, (Arc<Value>, Arc<KeySet>)>>,
+    parsed: Mutex<HashMap<String, Parsed>>,
+}
+
+/// A document, and the keys that it says.
+struct Parsed {
+    document: Arc<Value>,
+    keys: Arc<KeySet>,
 }
 
 impl KeySets {
@@ -53,8 +59,8 @@ impl KeySets {
 
     fn parse(&self, uri: &str, document: Arc<Value>) -> Result<Arc<KeySet>, OutboundError> {
         let mut parsed = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, keys)) = parsed.get(uri).filter(|(read, _)| Arc::ptr_eq(read, &document)) {
-            return Ok(Arc::clone(keys));
+        if let Some(known) = parsed.get(uri).filter(|known| Arc::ptr_eq(&known.document, &document)) {
+            return Ok(Arc::clone(&known.keys));
         }
         let read = KeySet::from_jwks(&document);
         let keys = read.map_err(|refusal| OutboundError::Unusable { url: uri.to_owned(), reason: refusal.reason })?;
@@ -62,7 +68,7 @@ impl KeySets {
             parsed.clear();
         }
         let keys = Arc::new(keys);
-        parsed.insert(uri.to_owned(), (document, Arc::clone(&keys)));
+        parsed.insert(uri.to_owned(), Parsed { document, keys: Arc::clone(&keys) });
         Ok(keys)
     }
 }

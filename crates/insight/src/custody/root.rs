@@ -10,7 +10,6 @@ use super::{
 use remit_ledger::{Record, Side};
 use remit_model::{AssertionAudience, Credential, EdgeProof, Principal, UnixTime};
 use remit_token::{KeySet, Skew, assertion};
-use serde_json::Value;
 
 /// A root that holds.
 pub(super) struct Root {
@@ -78,6 +77,6 @@ fn named_audience(record: &Record, audience: AssertionAudience) -> Result<(), Cu
 /// The key that the record commits to as the one that verified the credential.
 fn stated_key(side: &Side) -> Result<KeySet, CustodyError> {
     let stated = side.value("/token/credential").ok_or(CustodyError::NoCredentialKey)?;
-    let key = stated.get("key").filter(|key| key.is_object()).map(Value::clone).ok_or(CustodyError::NoCredentialKey)?;
+    let key = stated.get("key").filter(|key| key.is_object()).cloned().ok_or(CustodyError::NoCredentialKey)?;
     KeySet::from_keys(&[key]).map_err(CustodyError::AgentKeys)
 }
