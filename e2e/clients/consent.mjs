@@ -1,6 +1,6 @@
-// A person at headless Chromium opens a sign-in URL of `remit login` or `remit connect --login` and allows the request.
+// A person at headless Chromium opens a sign-in URL of `remit login` or `remit connect --login` and decides.
 //
-// Script: {url, user, password}; prints the last page that the person saw.
+// Script: {url, user, password, decision (Allow)}; prints the last page that the person saw.
 import { readFileSync } from 'node:fs';
 import { browser, signIn } from './person.mjs';
 
@@ -12,7 +12,7 @@ try {
   await signIn(page, script.user, script.password);
   await page.getByRole('button', { name: 'Allow' }).waitFor();
   const read = await page.locator('main').innerText();
-  await page.getByRole('button', { name: 'Allow' }).click();
+  await page.getByRole('button', { name: script.decision ?? 'Allow' }).click();
   await page.waitForURL(/127\.0\.0\.1:\d+\/callback/);
   console.log(JSON.stringify({ read, page: await page.locator('body').innerText() }));
 } finally {

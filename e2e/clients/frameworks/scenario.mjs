@@ -1,7 +1,7 @@
 // A scripted model: which tools it calls, turn by turn, and the results it sees. scenario.py describes script and output.
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { remitAgent } from '../remit-agent.mjs';
+import { remitAgent } from '@remit/agent';
 
 export const FINAL_TEXT = 'done';
 const script = JSON.parse(readFileSync(process.argv[2], 'utf8'));

@@ -7,12 +7,9 @@ turn with a `pause`, the program prints `{"pause": NAME}` and waits for a line o
 
 import asyncio
 import json
-import os
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
-
-from remit_agent import Agent  # noqa: E402 - the folder above is not a package
+from remit_agent import Agent
 
 FINAL_TEXT = "done"
 

@@ -6,7 +6,6 @@ import os
 # The framework looks for credentials of a cloud at an address outside this machine.
 os.environ["NO_GCE_CHECK"] = "true"
 
-import httpx2
 from google.adk.agents import LlmAgent
 from google.adk.models import BaseLlm, LlmResponse
 from google.adk.runners import InMemoryRunner
@@ -36,7 +35,7 @@ async def main():
         server = StdioServerParameters(command=connect["command"], args=connect["args"])
         parameters = StdioConnectionParams(server_params=server, timeout=60)
     else:
-        factory = scenario.agent().client_factory(httpx2)
+        factory = scenario.agent().client_factory
         parameters = StreamableHTTPConnectionParams(url=connect["url"], timeout=60, httpx_client_factory=factory)
     tools = McpToolset(connection_params=parameters)
     agent = LlmAgent(name="clerk", model=Scripted(model="scripted"), tools=[tools])

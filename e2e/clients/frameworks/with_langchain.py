@@ -2,7 +2,6 @@
 
 import asyncio
 
-import httpx
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
@@ -37,7 +36,7 @@ async def main():
     if scenario.over_stdio:
         connection = {"transport": "stdio", "command": connect["command"], "args": connect["args"]}
     else:
-        factory = scenario.agent().client_factory(httpx)
+        factory = scenario.agent().client_factory
         connection = {"transport": "streamable_http", "url": connect["url"], "httpx_client_factory": factory}
     async with MultiServerMCPClient({"helpdesk": connection}).session("helpdesk") as session:
         agent = create_react_agent(Scripted(), await load_mcp_tools(session))

@@ -1,11 +1,11 @@
-//! Unmodified agent frameworks with scripted models, over stdio (`remit connect`) and over HTTP (the hooks of
-//! `e2e/clients/remit_agent.py` and `remit-agent.mjs`).
+//! Unmodified agent frameworks with scripted models, over stdio (`remit connect`) and over HTTP (the hooks of the client
+//! libraries, `clients/python` and `clients/typescript`).
 //!
 //! All programs of a test share one server, so that they wait only once for their tokens to expire. Each announces when its
 //! model pauses; when all have reached the pause, the test lets the tokens expire or restarts the server, and all continue.
 //! The programs over stdio share the refresh token of one sign-in.
 
-use crate::harness::{Remit, Setup, client, desk, interop_python, legacy_python, node, python, remit, succeed, text};
+use crate::harness::{Remit, Setup, client, desk, interop_python, legacy_python, node, python, python_library, remit, succeed, text};
 use remit_helpdesk::Desk;
 use serde_json::{Value, json};
 use std::{
@@ -71,7 +71,7 @@ fn strands() {
 
 fn program(interpreter: PathBuf, file: &str) -> Command {
     let mut command = Command::new(interpreter);
-    command.arg(client("frameworks").join(file));
+    command.arg(client("frameworks").join(file)).env("PYTHONPATH", python_library());
     command
 }
 

@@ -57,6 +57,11 @@ pub(crate) fn legacy_python() -> PathBuf {
     python
 }
 
+/// The Python client library, for `PYTHONPATH`.
+pub(crate) fn python_library() -> PathBuf {
+    root().join("clients/python/src")
+}
+
 /// The Python of one framework, for tests that `cargo xtask interop` runs.
 pub(crate) fn interop_python() -> PathBuf {
     let named = env::var_os("REMIT_E2E_INTEROP_PYTHON");
@@ -400,7 +405,7 @@ fn run_script(mut command: Command, program: &str, script: &Value, more: &[&str]
     let file = folder.path().join("script.json");
     fs::write(&file, script.to_string()).unwrap();
     let output = succeed({
-        command.arg(client(program)).arg(&file).args(more).stdin(Stdio::null());
+        command.arg(client(program)).arg(&file).args(more).env("PYTHONPATH", python_library()).stdin(Stdio::null());
         command
     });
     serde_json::from_slice(&output.stdout)

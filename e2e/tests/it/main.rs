@@ -25,6 +25,7 @@ mod forget;
 mod frameworks;
 mod harness;
 mod ledger;
+mod libraries;
 mod openid;
 mod operator;
 mod outage;
