@@ -17,7 +17,7 @@ export function agentFetch(client, tokenFor) {
     const request = new Request(input, init);
     const [url, body] = [withoutQuery(request.url), request.body ? await request.arrayBuffer() : undefined];
     const session = sessions.get(request.headers.get('mcp-session-id'));
-    let [response, token] = [undefined, await tokenFor(url)];
+    let [response, renewed, token] = [undefined, false, await tokenFor(url)];
     for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt += 1) {
       const headers = new Headers(request.headers);
       if (token) headers.set('authorization', `DPoP ${token}`);
@@ -26,10 +26,10 @@ export function agentFetch(client, tokenFor) {
       const sent = session?.id;
       response = await fetch(request.url, { method: request.method, headers, body, signal: request.signal, redirect: 'error' });
       if (client.rememberNonce(url, response) && wantsNonce(response)) continue;
-      if (response.status === 401 && token) {
-        const fresh = await tokenFor(url, token);
-        if (fresh === token) break;
-        token = fresh;
+      if (response.status === 401 && token && !renewed) {
+        const refused = token;
+        [token, renewed] = [await tokenFor(url, token), true];
+        if (token === refused) break;
       } else if (response.status !== 404 || !session || !(await session.reopen(sent, request.headers))) {
         break;
       }

@@ -34,9 +34,9 @@ class Agent {
 
   async signIn() {
     if (!this.#source.begin) throw new RemitError('this agent acts for no person: give remitAgent a `signIn`');
-    await this.#source.begin();
-    this.#held.clear();
+    const answer = await this.#source.begin();
     this.#failed.clear();
+    this.#keep(this.#source.resource, answer);
   }
 
   async token(resource, { ended, lasting = RENEW_BEFORE } = {}) {
@@ -105,7 +105,7 @@ function itself(client, asked) {
 function signedIn(client, signIn) {
   let [asking, refreshToken] = [];
   const source = {
-    // A sign-in that failed is not started again by the next request: people are asked once.
+    resource: signIn.resource,
     begin: () => (asking = askPerson(client, signIn)),
     grant: (resource) => ({ grant_type: 'refresh_token', refresh_token: refreshToken, resource }),
     keep(answer) {
@@ -113,12 +113,12 @@ function signedIn(client, signIn) {
     },
     async renew(resource) {
       if (resource !== signIn.resource) {
-        throw new RemitError(`the person signs in for ${signIn.resource}; ${resource} needs a sign-in of its own`);
+        throw new RemitError(`the person signed in for ${signIn.resource}; ${resource} needs a sign-in of its own`);
       }
-      const first = await (asking ?? source.begin());
-      if (first.used) return [await client.request(source.grant(resource))];
-      first.used = true;
-      return [first.answer];
+      if (!asking) return [await source.begin()];
+      // A sign-in that failed is not started again by the next request: people are asked once.
+      await asking;
+      return [await client.request(source.grant(resource))];
     },
   };
   return source;

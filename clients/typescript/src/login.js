@@ -9,7 +9,7 @@ import { digest, parameters } from './token-client.js';
 const PATIENCE = 600_000;
 const PAGE = '<!doctype html><title>Remit</title><p>You can close this window.';
 
-/** Asks the person; `{answer}` is the first answer of the token endpoint. */
+/** Asks the person; returns the token endpoint's first answer. */
 export async function askPerson(client, { resource, openUrl, ...asked }) {
   const [verifier, state] = [randomBytes(48).toString('base64url'), randomBytes(24).toString('base64url')];
   const waiting = await listen(state);
@@ -24,7 +24,7 @@ export async function askPerson(client, { resource, openUrl, ...asked }) {
     const answer = await Promise.race([waiting.answer, failing(opened)]);
     const code = codeIn(answer, client.issuer);
     const form = { grant_type: 'authorization_code', code, code_verifier: verifier, redirect_uri: waiting.redirect };
-    return { answer: await client.request(form) };
+    return await client.request(form);
   } finally {
     waiting.close();
   }

@@ -40,7 +40,7 @@ function keyIn(file) {
   try {
     return readFileSync(file);
   } catch (error) {
-    throw new KeyUnusable(error.message);
+    throw new KeyUnusable(`${file}: ${error.message}`);
   }
 }
 

@@ -26,6 +26,7 @@ mod frameworks;
 mod harness;
 mod ledger;
 mod libraries;
+mod library_packages;
 mod openid;
 mod operator;
 mod outage;

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 from . import login
 from .auth import new_auth
@@ -23,7 +23,9 @@ from .errors import Refused, RemitError, Unreachable
 from .key import Key
 from .which_httpx import TIMEOUT, http, sdk_httpx
 
-Details = Sequence[Mapping[str, Any]]
+Details: TypeAlias = Sequence[Mapping[str, Any]]
+# Whose authority an agent's tokens carry.
+Source: TypeAlias = "Itself | SignIn | Delegated"
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -216,12 +218,6 @@ class Held:
     @classmethod
     def of(cls, answer: Mapping[str, Any], parent: str | None = None) -> Held:
         return cls(answer["access_token"], time.time() + answer.get("expires_in", 0), parent)
-
-
-class Source(Protocol):
-    """Whose authority an agent's tokens carry."""
-
-    def renew(self, agent: Agent, resource: str, ended: Held | None) -> Held: ...
 
 
 @dataclass

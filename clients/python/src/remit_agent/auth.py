@@ -84,18 +84,16 @@ class RemitTransport:
         await self._inner.aclose()
 
     def __enter__(self) -> Self:
-        self._inner.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._inner.__exit__(*error)
+        self.close()
 
     async def __aenter__(self) -> Self:
-        await self._inner.__aenter__()
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self._inner.__aexit__(*error)
+        await self.aclose()
 
 
 class RequestFlow:
@@ -140,6 +138,7 @@ class RequestFlow:
             return
         session = self._sessions.get(request.headers.get("mcp-session-id", ""))
         token = agent.current(url) or (yield partial(agent.token_or_last, url))
+        renewed = False
         for _ in range(MOST_ATTEMPTS):
             if token:
                 request.headers.update(credentials(agent, request.method, url, token))
@@ -148,13 +147,13 @@ class RequestFlow:
             response = yield request
             if agent.remember_nonce(url, response) and wants_nonce(response):
                 continue
-            if response.status_code == 401 and token:
-                refused, token = token, (yield partial(agent.token_or_last, url, token))
+            if response.status_code == 401 and token and not renewed:
+                refused, token, renewed = token, (yield partial(agent.token_or_last, url, token)), True
                 if token == refused:
                     break
             elif response.status_code == 404 and session:
-                version = request.headers.get("mcp-protocol-version")
-                if not (yield partial(session.reopen, agent, url, session.id, version)):
+                sent, version = request.headers["mcp-session-id"], request.headers.get("mcp-protocol-version")
+                if not (yield partial(session.reopen, agent, url, sent, version)):
                     break
             else:
                 break

@@ -18,12 +18,7 @@ PAGE = b"<!doctype html><title>Remit</title><p>You can close this window."
 
 
 def sign_in(
-    issuer: str,
-    client_id: str,
-    thumbprint: str,
-    resource: str,
-    open_url: Callable[[str], object],
-    asked: Mapping[str, str],
+    issuer: str, client_id: str, thumbprint: str, resource: str, open_url: Callable[[str], object], asked: Mapping[str, str]
 ) -> dict[str, str]:
     """Asks the person and returns the form that redeems their answer at the token endpoint."""
     verifier, state = secrets.token_urlsafe(48), secrets.token_urlsafe(24)
@@ -52,8 +47,8 @@ def redeemable(answer: Mapping[str, str], issuer: str, redirect: str, verifier: 
         raise SignInFailed(f"{answer.get('error_description', 'no authority was given')} [{answer['error']}]")
     if "code" not in answer:
         raise SignInFailed("the browser's answer has neither a code nor an error; call `login` again")
-    form = {"grant_type": "authorization_code", "code": answer["code"]}
-    return {**form, "code_verifier": verifier, "redirect_uri": redirect}
+    code = {"grant_type": "authorization_code", "code": answer["code"]}
+    return {**code, "code_verifier": verifier, "redirect_uri": redirect}
 
 
 def listener(state: str, answers: queue.Queue[dict[str, str]]) -> type[BaseHTTPRequestHandler]:
