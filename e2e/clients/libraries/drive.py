@@ -72,7 +72,8 @@ def client_of(name, through):
         how = {"auth": agents[name].auth(httpx)}
         if through == "transport":
             how = {"transport": RemitTransport(httpx.AsyncHTTPTransport(), agents[name])}
-        clients[name, through] = httpx.AsyncClient(timeout=120, **how)
+        # On a busy machine, the server's patience with a new connection ends before this process speaks on all of 100.
+        clients[name, through] = httpx.AsyncClient(timeout=120, limits=httpx.Limits(max_connections=40), **how)
     return clients[name, through]
 
 

@@ -4,8 +4,8 @@
 //! document; `<!-- test background -->` starts a program that stays, and goes on at its ready line. `remit` is the binary
 //! under test, also where a document says `cargo run --release --`.
 
-use crate::harness::{Running, binary, root, succeed, text};
-use std::{env, fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
+use crate::harness::{Running, binary, program, root, succeed, text};
+use std::{env, fs, process::Command};
 
 #[derive(Debug, PartialEq, Eq)]
 struct Block {
@@ -51,11 +51,6 @@ fn run(blocks: &[Block]) {
             succeed(command);
         }
     }
-}
-
-fn program(file: &Path, script: &str) {
-    fs::write(file, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 fn blocks(document: &str) -> Vec<Block> {

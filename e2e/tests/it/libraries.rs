@@ -354,7 +354,7 @@ fn with(mut order: Value, name: &str, value: impl Into<Value>) -> Value {
 }
 
 /// What the planner may do and hand on.
-fn delegable(remit: &Remit) -> Value {
+pub(crate) fn delegable(remit: &Remit) -> Value {
     json!([{
         "type": "tool_access", "locations": [remit.resource("helpdesk")], "actions": ["tickets_list", "tickets_read"],
         "delegate": { "to": ["agent:summarizer"], "depth": 1 },

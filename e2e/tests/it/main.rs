@@ -18,6 +18,7 @@ mod corpus;
 mod crash;
 mod demo;
 mod documents;
+mod examples;
 mod export;
 mod facts;
 mod flood;
