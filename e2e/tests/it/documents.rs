@@ -1,16 +1,27 @@
 //! Every command that the documents show is run as it stands there.
 //!
 //! A block of shell that follows the line `<!-- test -->` is run in a fresh folder, after the blocks before it in the same
-//! document; `<!-- test background -->` starts a program that stays, and goes on at its ready line. `remit` is the binary
-//! under test, also where a document says `cargo run --release --`.
+//! document; `<!-- test background -->` starts a program that stays, and goes on at its ready line; a block of any language
+//! after `<!-- test file NAME -->` is written to that file. `remit` is the binary under test, also where a document says
+//! `cargo run --release --`; `pip` and `npm` install the client libraries of this tree without the network, and the browser
+//! is one in which alice signs in.
 
-use crate::harness::{Running, binary, program, root, succeed, text};
-use std::{env, fs, process::Command};
+use crate::{
+    examples::person,
+    harness::{Running, binary, client, legacy_python, program, python, root, succeed, text},
+};
+use std::{
+    env, fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 #[derive(Debug, PartialEq, Eq)]
-struct Block {
-    background: bool,
-    script: String,
+enum Block {
+    Run(String),
+    Start(String),
+    Write { file: String, content: String },
 }
 
 #[test]
@@ -32,47 +43,80 @@ fn documented_commands_run() {
 
 fn run(blocks: &[Block]) {
     let folder = tempfile::TempDir::new().unwrap();
-    let tools = folder.path().join(".tools");
-    fs::create_dir(&tools).unwrap();
-    program(&tools.join("remit"), &format!("exec {} \"$@\"", text(binary())));
-    program(&tools.join("cargo"), "while [ $# -gt 0 ] && [ \"$1\" != -- ]; do shift; done; shift; exec remit \"$@\"");
+    let tools = tools(folder.path());
     let path = format!("{}:{}", tools.display(), env::var("PATH").unwrap());
+    let shell = |lead: &str, script: &str| {
+        let mut command = Command::new("bash");
+        command.args(["-euo", "pipefail", "-c", &format!("{lead}{script}")]).current_dir(folder.path());
+        command.env("PATH", &path).env("BROWSER", tools.join("browser"));
+        command
+    };
     let mut running = Vec::new();
     for block in blocks {
-        let mut command = Command::new("bash");
-        let lead = if block.background { "exec " } else { "" };
-        command
-            .args(["-euo", "pipefail", "-c", &format!("{lead}{}", block.script)])
-            .env("PATH", &path)
-            .current_dir(folder.path());
-        if block.background {
-            running.push(Running::start(command, "ready"));
-        } else {
-            succeed(command);
+        match block {
+            Block::Run(script) => drop(succeed(shell("", script))),
+            Block::Start(script) => running.push(Running::start(shell("exec ", script), "ready")),
+            Block::Write { file, content } => fs::write(folder.path().join(file), content).unwrap(),
         }
     }
+}
+
+/// The programs that documents call, and the folders of this tree that they name.
+fn tools(folder: &Path) -> PathBuf {
+    let tools = folder.join(".tools");
+    fs::create_dir(&tools).unwrap();
+    symlink(root().join("clients"), folder.join("clients")).unwrap();
+    let remit = text(binary());
+    let said = format!("{}/init", tools.display());
+    program(
+        &tools.join("remit"),
+        &format!("[ \"$1\" != init ] || {{ {remit} \"$@\" | tee {said}; exit; }}\nexec {remit} \"$@\""),
+    );
+    program(&tools.join("cargo"), "while [ $# -gt 0 ] && [ \"$1\" != -- ]; do shift; done; shift; exec remit \"$@\"");
+    let site = format!("{}/site", tools.display());
+    let pip = "-m pip install --quiet --no-deps --no-build-isolation --disable-pip-version-check";
+    // The first package is the library; the others are there.
+    program(&tools.join("pip"), &format!("exec {} {pip} --target {site} \"${{2%%\\[*}}\"", text(&legacy_python())));
+    program(&tools.join("python"), &format!("PYTHONPATH={site} exec {} \"$@\"", text(&python())));
+    let npm = "PATH=${PATH#*:} npm install --offline --install-links --omit=peer --no-audit --no-fund \"$3\"";
+    let link = format!("ln -s {}/@modelcontextprotocol node_modules/", text(&client("node_modules")));
+    program(&tools.join("npm"), &format!("set -e\n{npm}\n{link}"));
+    person(&tools.join("browser"), &format!("$(sed -n 's/.*shown this once: \\(.*\\)).*/\\1/p' {said})"));
+    tools
 }
 
 fn blocks(document: &str) -> Vec<Block> {
     let mut found = Vec::new();
     let mut lines = document.lines();
     while let Some(line) = lines.next() {
-        let background = match line.trim() {
-            "<!-- test -->" => false,
-            "<!-- test background -->" => true,
-            _ => continue,
-        };
+        let Some(kind) = line.trim().strip_prefix("<!-- test").and_then(|rest| rest.strip_suffix("-->")) else { continue };
         let fence = lines.find(|line| !line.trim().is_empty()).unwrap_or_default();
-        assert!(fence.starts_with("```sh"), "a tested block must be ```sh, not {fence:?}");
-        let script: Vec<&str> = lines.by_ref().take_while(|line| !line.starts_with("```")).collect();
-        found.push(Block { background, script: script.join("\n") });
+        let content: Vec<&str> = lines.by_ref().take_while(|line| !line.starts_with("```")).collect();
+        let content = content.join("\n");
+        let block = match kind.trim().split_once(' ') {
+            Some(("file", name)) => Block::Write { file: name.to_owned(), content },
+            _ => {
+                assert!(fence.starts_with("```sh"), "a tested block must be ```sh, not {fence:?}");
+                match kind.trim() {
+                    "" => Block::Run(content),
+                    "background" => Block::Start(content),
+                    other => panic!("there is no kind of test {other:?}"),
+                }
+            }
+        };
+        found.push(block);
     }
     found
 }
 
 #[test]
 fn marked_blocks_are_found_and_others_are_not() {
-    let document = "```sh\nno\n```\n<!-- test -->\n\n```sh\na\nb\n```\n<!-- test background -->\n```sh\nc\n```\n";
-    let block = |background, script: &str| Block { background, script: script.to_owned() };
-    assert_eq!(blocks(document), [block(false, "a\nb"), block(true, "c")]);
+    let document = "```sh\nno\n```\n<!-- test -->\n\n```sh\na\nb\n```\n<!-- test background -->\n```sh\nc\n```\n\
+                    <!-- test file x.py -->\n```python\nd\n```\n";
+    let expected = [
+        Block::Run("a\nb".to_owned()),
+        Block::Start("c".to_owned()),
+        Block::Write { file: "x.py".to_owned(), content: "d".to_owned() },
+    ];
+    assert_eq!(blocks(document), expected);
 }

@@ -59,15 +59,17 @@ fn passes_authority_on(example: &str, command: impl Fn(&Path) -> Command) {
     });
 }
 
-/// A program that opens a URL as a browser does: alice signs in there and allows what it asks.
+/// A program that opens a URL as a browser does: alice signs in there and allows what it asks. `password` is a word of shell.
 pub(crate) fn person(file: &Path, password: &str) {
+    let script = r#"{"url": "%s", "user": "alice", "password": "%s"}"#;
     let consent = client("consent.mjs");
-    let words = format!("{{\"url\": \"%s\", \"user\": \"alice\", \"password\": \"{password}\"}}");
-    let script = format!(
-        "script=$(mktemp)\nprintf '{words}' \"$1\" > \"$script\"\nnode {} \"$script\" > \"$script.log\" 2>&1",
-        text(&consent)
+    program(
+        file,
+        &format!(
+            "script=$(mktemp)\nprintf '{script}' \"$1\" \"{password}\" > \"$script\"\nexec node {} \"$script\" > \"$script.log\" 2>&1",
+            text(&consent)
+        ),
     );
-    program(file, &script);
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -85,7 +87,8 @@ fn examples_are_short() {
         let path = entry.unwrap().path();
         if path.file_name().unwrap().to_str().unwrap().starts_with("chain") {
             let code = fs::read_to_string(&path).unwrap();
-            let is_code = |line: &&str| !line.trim().is_empty() && !["#", "//", "\"\"\""].iter().any(|mark| line.trim().starts_with(mark));
+            let is_code =
+                |line: &&str| !line.trim().is_empty() && !["#", "//", "\"\"\""].iter().any(|mark| line.trim().starts_with(mark));
             let lines = code.lines().filter(is_code).count();
             assert!(lines < BUDGET, "{}: {lines} lines", path.display());
         }

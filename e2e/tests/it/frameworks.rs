@@ -5,7 +5,9 @@
 //! model pauses; when all have reached the pause, the test lets the tokens expire or restarts the server, and all continue.
 //! The programs over stdio share the refresh token of one sign-in.
 
-use crate::harness::{Remit, Setup, client, desk, interop_python, legacy_python, node, python, python_library, remit, succeed, text};
+use crate::harness::{
+    Remit, Setup, client, desk, interop_python, legacy_python, node, python, python_library, remit, succeed, text,
+};
 use remit_helpdesk::Desk;
 use serde_json::{Value, json};
 use std::{

@@ -106,7 +106,11 @@ fn a_revoked_token_is_replaced_and_a_quarantined_agent_learns_why() {
         let mut fresh = Driver::start(library);
         fresh.agent(&remit, "planner", &key);
         let refused = fresh.refused(&token_request(&remit, "planner"));
-        assert_eq!((&refused["kind"], &refused["code"]), (&json!("Refused"), &json!("agent_quarantined")), "{library:?}: {refused}");
+        assert_eq!(
+            (&refused["kind"], &refused["code"]),
+            (&json!("Refused"), &json!("agent_quarantined")),
+            "{library:?}: {refused}"
+        );
         assert!(refused["text"].as_str().unwrap().contains("record "), "{library:?}: {refused}");
         remit.run(&["agent", "activate", "planner"]);
         wait_until("the agent acts again", || ticket(&driver.done(&read(&remit, "planner", "T-1001"))[0]) == "T-1001");
@@ -330,7 +334,8 @@ fn read(remit: &Remit, agent: &str, ticket: &str) -> Value {
 
 /// A tool call of the stateless protocol.
 fn call(remit: &Remit, agent: &str, tool: &str, arguments: &Value) -> Value {
-    let meta = json!({ "io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {} });
+    let meta =
+        json!({ "io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {} });
     let body = json!({
         "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": tool, "arguments": arguments, "_meta": meta },
     });

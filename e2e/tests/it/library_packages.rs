@@ -57,7 +57,16 @@ fn javascript_sources_parse() {
 fn the_python_library_installs_from_the_tree() {
     let folder = TempDir::new().unwrap();
     let mut install = Command::new(legacy_python());
-    install.args(["-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--target"]);
+    install.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--disable-pip-version-check",
+        "--target",
+    ]);
     install.arg(folder.path()).arg(root().join("clients/python"));
     succeed(install);
     let mut import = Command::new(legacy_python());
