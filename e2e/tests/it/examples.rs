@@ -1,7 +1,7 @@
 //! The programs in `examples/`, as they stand there, with a person at headless Chromium in place of a browser.
 
 use crate::{
-    harness::{Remit, Setup, client, legacy_python, program, python, python_library, root, succeed, text},
+    harness::{Setup, client, legacy_python, program, python, python_library, root, succeed, text},
     libraries::delegable,
 };
 use remit_testkit::wait_until;
@@ -52,7 +52,7 @@ fn passes_authority_on(example: &str, command: impl Fn(&Path) -> Command) {
     let mut run = command(&folder.path().join(example));
     run.arg(&remit.issuer).arg(remit.folder().join("agents")).env("BROWSER", &browser);
     let told = String::from_utf8(succeed(run).stdout).unwrap();
-    assert!(told.contains("T-1002") && told.matches("Charged twice for March").count() == 2, "{example}: {told}");
+    assert_eq!(told.matches("Charged twice for March").count(), 2, "{example}: both agents read it: {told}");
     wait_until("the records have the whole chain", || {
         let found = remit.run(&["audit", "search", "--tool", "tickets_read", "--tool", "tickets_list"]);
         found.contains("user:alice → agent:planner → agent:summarizer") && found.contains("user:alice → agent:planner  ")
