@@ -1134,6 +1134,10 @@ class KeySet:
             kid = jwk.get("kid", key.jkt)
             refuse(not isinstance(kid, str) or not 1 <= len(kid.encode()) <= 256 or kid in self.keys, "a `kid` is malformed or there twice")
             self.keys[kid] = key
+    def without(self, kids):
+        others = KeySet([])
+        others.keys = {kid: key for kid, key in self.keys.items() if kid not in kids}
+        return others
     @staticmethod
     def unknown(jwk):
         """Kinds of key that are passed over (RFC 7517, section 5)."""
@@ -1314,29 +1318,33 @@ class Issued:
     """A token as an earlier record states it."""
     def __init__(self, index, record, token):
         self.index, self.txn, self.token = index, record.text("txn"), token
+        self.key = record.text("ext/token/kid")
         self.parties = [text_at(party, "/subject_ref") for party in record.chain]
         self.jkt = token.jkt if token is not None and token.jkt is not None else text_at(record.chain[-1], "/cnf/jkt")
 def named_hash(text): return hash_text(sha256(text.encode()))
+def issuer_key(kid): return "issuer key " + kid
 class Custody:
     """Every token continues the chain of the one it came from, by at most one hop that the delegator itself signed."""
     def __init__(self, log, report):
         self.log, self.report = log, report
         self.issuer, self.agents, self.tokens, self.proofs = None, {}, {}, set()
-        self.revoked, self.replaced = {}, {}
+        self.revoked, self.replaced, self.ends = {}, {}, {}
     def visit(self, index, record):
         try:
             refuse(record is None, "the record cannot be read")
             if record.type == "log_control": self.learn_issuer(record)
-            elif record.type == "config_change": self.learn_agent(record)
+            elif record.type == "config_change": self.learn_issuer(record), self.learn_agent(record)
             elif record.type in ("token", "delegation"): self.issued(index, record)
             elif record.type in ("decision", "intent", "effect"): self.used(record)
         except HOSTILE as error: self.report.fail("custody", index, error)
         if record is not None: self.learn_revocation(index, record)
     def learn_issuer(self, record):
-        jwks = record.at("ext/keys/issuer") if record.is_start() else None
+        """A start record states the issuer's keys, and so does a change of them."""
+        jwks = record.at("ext/keys/issuer") if record.is_start() or record.type == "config_change" else None
         if jwks is not None:
-            self.issuer = None
+            self.issuer, self.ends = None, {}
             self.issuer = KeySet(jwks["keys"])
+            self.ends = {kid: int(end) for kid, end in (record.at("ext/keys/issuer_until") or {}).items()}
     def learn_agent(self, record):
         """A registration, or a change, states an agent's keys and credentials; the newest counts, and for a minute that before."""
         agent, jwks, client = record.text("ext/config/agent"), record.at("ext/config/keys"), record.at("ext/config/client")
@@ -1361,6 +1369,8 @@ class Custody:
         ended = {"access_token": "ext/token/jti_hash", "refresh_token": "txn"}.get(what) if done else None
         for pointer in ("ext/token/revoked_txn", ended):
             if pointer and record.text(pointer) is not None: self.revoked.setdefault(record.text(pointer), (index, record.written()))
+        key = record.text("ext/keys/revoked") if done else None
+        if key is not None: self.revoked.setdefault(issuer_key(key), (index, record.written()))
     def issued(self, index, record):
         jti_hash = record.text("ext/token/jti_hash")
         if jti_hash is None or record.text("ext/token/authority_digest") is None: return
@@ -1390,7 +1400,8 @@ class Custody:
             parent = self.tokens.get(named_hash(token.ancestors[0]))
             if parent is None: raise Wrong("the token it comes from was issued by no earlier record")
             if parent.token is not None: token.narrows(parent.token)
-        self.in_force([*map(named_hash, token.ancestors), token.id], record.written())
+        keys = self.signers(record.text("ext/token/kid"), token)
+        self.in_force([*map(named_hash, token.ancestors), token.id, *keys], record.written())
         new = token.hops[self.known_hops(token, parent) :]
         if not token.hops: self.root_agent(record, token, side)
         elif new and (len(new) > 1 or new[0].jti != token.jti):
@@ -1481,7 +1492,13 @@ class Custody:
         if decided is None or not through: return
         refuse(issued.token is not None and decided > issued.token.exp + SKEW, "its token had expired")
         above = issued.token.ancestors if issued.token is not None else []
-        self.in_force([*map(named_hash, above), presented, issued.txn], decided)
+        keys = self.signers(issued.key, issued.token)
+        self.in_force([*map(named_hash, above), presented, issued.txn, *keys], decided)
+    def signers(self, own, token):
+        """The issuer's keys that signed a token and those it descends from, as revocations name them."""
+        above = [self.tokens.get(named_hash(jti)) for jti in (token.ancestors if token is not None else [])]
+        keys = [own] + [issued.key for issued in above if issued is not None]
+        return [issuer_key(key) for key in keys if key is not None]
 
 CODE_LIFE = 60  # seconds from an ID token to the record that rests on it
 GRACE = 10  # seconds that a request may be under way when its token is revoked
@@ -1501,7 +1518,7 @@ class Link:
         refuse(jws.text("iss") != hop.delegator["iss"] or jws.audience() != hop.delegate["sub"], "the ID token is of another issuer or for another client")
         jws.current(self.now, jws.time("iat"), 3600)
         refuse(self.custody.issuer is None, "the log states no keys for the signer")
-        jws.by_known_key(self.custody.issuer)
+        jws.by_known_key(self.custody.issuer.without({kid for kid, end in self.custody.ends.items() if self.now >= end}))
         refuse(jws.ident("sub") != hop.delegator["sub"], "the ID token is about another person")
         shown = {"agent": hop.delegate["sub"], "authority": hop.authority.value, "until": hop.expires}
         if hop.purpose is not None: shown["purpose"] = hop.purpose

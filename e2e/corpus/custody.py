@@ -202,6 +202,75 @@ def people():
         world.login()
 
     attack("an ID token by the issuer's retired key", retired)
+    issuer_keys()
+
+
+def issuer_keys():
+    first, second = w.ISSUER, w.Signer("issuer two")
+    by_second = lambda claims: second.jws("JWT", claims)
+    signed_by = lambda key: lambda draft: draft["facts"].update(kid=key.jkt)
+
+    def rotated(world, until=3600):
+        world.keys([second, first], {first: world.now + until})
+
+    def overlap(world, planner):
+        rotated(world)
+        world.login()
+        world.call(world.login(signed_by(second), by_second))
+
+    attack("honest after all: ID tokens of both keys while the old one is accepted", overlap, "")
+
+    def before(world, planner):
+        world.login(sign=by_second)
+
+    attack("an ID token by a key of the issuer before the log states it", before)
+
+    def after(world, planner):
+        rotated(world, 60)
+        world.now += 60
+        world.login()
+
+    attack("an ID token by the old key after its end", after)
+
+    def revoked(world, planner):
+        world.keys([second], revoked=first)
+        world.login()
+
+    attack("an ID token by a revoked key", revoked)
+
+    def used(wait, spoil):
+        def act(world, planner):
+            token = world.again(planner, True, spoil)
+            world.keys([second], revoked=first)
+            world.now += wait
+            world.call(token)
+
+        return act
+
+    attack("a call with a token of a revoked key", used(30, signed_by(first)))
+    attack("honest after all: a call that was under way when its key was revoked", used(3, signed_by(first)), "")
+    attack("honest after all: a call with a token of the key that stays", used(30, signed_by(second)), "")
+
+    def child(world, planner):
+        parent = world.again(planner, True, signed_by(first))
+        token = world.hand("named", parent, signed_by(second))
+        world.keys([second], revoked=first)
+        world.now += 30
+        world.call(token)
+
+    attack("a call with a token that comes from one of a revoked key", child)
+
+    def issued(world, planner):
+        world.keys([second], revoked=first)
+        world.now += 30
+        world.again(planner, True, signed_by(first))
+
+    attack("a token by a key that was revoked before", issued)
+
+    def broken(world, planner):
+        world.keys([second, first], {first: "soon"})
+
+    attack("an end of a key that is no time", broken)
 
 
 def chains():

@@ -204,6 +204,13 @@ class World:
         self.epoch, self.seq = self.epoch + 1, 0
         return self.start(**more)
 
+    def keys(self, published, until=None, revoked=None):
+        """The issuer's keys change: those that are accepted from here on, and until when."""
+        jwks = {"keys": [key.jwk | {"kid": key.jkt, "alg": key.alg, "use": "sig"} for key in published]}
+        stated = {"issuer": jwks, "issuer_until": {key.jkt: str(end) for key, end in (until or {}).items()}}
+        stated |= {"revoked": revoked.jkt} if revoked else {}
+        return self.record("config_change", action=("keys.revoke" if revoked else "keys.rotate", "admin"), ext={"keys": stated})
+
     def register(self, name, key=None, extra=()):
         keys = [(key or Signer("client " + name)).jwk, *extra]
         return self.record("config_change", action=("agent.add", "admin"), ext={"config": {"agent": f"agent:{name}", "keys": keys}})

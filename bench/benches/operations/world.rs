@@ -10,7 +10,7 @@ use axum::{
     body::{Body, to_bytes},
     http::{Request, header},
 };
-use remit_authority::{Keys, Parts, Server};
+use remit_authority::{Parts, Server};
 use remit_clock::{Clock, Entropy};
 use remit_gateway::{Authzen, Captures, Denials, Gateway, Route};
 use remit_model::{
@@ -18,9 +18,9 @@ use remit_model::{
     ToolClass, ToolRule,
 };
 use remit_policy::{Bundle, Live};
-use remit_store::{Batch, Change, Store, StoredToken};
+use remit_store::{Batch, Change, Config, Store, StoredToken};
 use remit_token::{
-    Actor, Algorithm, PrivateKey, access, assertion,
+    Actor, Algorithm, PrivateKey, SigningKeys, access, assertion,
     dpop::{self, ProofFor},
 };
 use serde_json::{Value, json};
@@ -106,16 +106,17 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let (runtime, upstream) = (runtime(), Upstream::start());
         let clock = Clock::manual(Moment::at(NOW.0));
-        let store = Store::open(config(folder.path())).unwrap();
         let key = || PrivateKey::from_seed(Algorithm::Es256, &[1; 32]).unwrap();
+        let keys = SigningKeys::new(key());
+        let issuer_jwks = keys.set().to_jwks();
+        let store = Store::open(Config { issuer_jwks, ..config(folder.path()) }).unwrap();
         let (planner, reader, asker) = (Caller::new("planner", 11), Caller::new("reader", 21), Caller::new("asker", 31));
         let (second, third) = (Caller::new("second", 41), Caller::new("third", 51));
         let held = access::mint(&key(), &claims(&planner)).unwrap();
         runtime.block_on(store.apply(people(&planner, [&planner, &reader, &asker, &second, &third]))).unwrap();
         let policies = Bundle::starter().iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect::<Vec<_>>();
         let policy = Arc::new(Live::new(Bundle::parse(&policies).unwrap(), NOW));
-        let keys = Keys::new(key());
-        let gateway = runtime.block_on(async { gateway(&store, &policy, &clock, &keys, &upstream.url) });
+        let gateway = runtime.block_on(async { gateway(&store, &policy, &clock, &upstream.url) });
         let server = Server::new(Parts {
             store,
             policy,
@@ -289,6 +290,7 @@ fn claims(planner: &Caller) -> access::Claims {
         authority: authority(&entitlements()).at_location(HELPDESK),
         txn: "chain-1".to_owned(),
         ancestors: Vec::new(),
+        ancestor_keys: Vec::new(),
         purpose: None,
         signed: None,
     }
@@ -322,6 +324,7 @@ fn people(planner: &Caller, agents: [&Caller; 5]) -> Batch {
         issued: NOW,
         expires: claims.exp,
         family: None,
+        keys: Vec::new(),
     };
     let human = Human {
         name: "alice".to_owned(),
@@ -357,7 +360,7 @@ fn helpdesk() -> Arc<remit_model::Server> {
     })
 }
 
-fn gateway(store: &Store, policy: &Arc<Live>, clock: &Clock, keys: &Keys, url: &str) -> Router {
+fn gateway(store: &Store, policy: &Arc<Live>, clock: &Clock, url: &str) -> Router {
     let mut settings = remit_gateway::Settings::new(ISSUER);
     // Nothing happens by itself while something is counted.
     settings.recheck = Duration::from_hours(1);
@@ -367,7 +370,6 @@ fn gateway(store: &Store, policy: &Arc<Live>, clock: &Clock, keys: &Keys, url: &
         policy: Arc::clone(policy),
         clock: clock.clone(),
         entropy: Entropy::seeded(8),
-        keys: keys.set(),
         routes: vec![Route {
             server: helpdesk(),
             upstream: remit_gateway::Upstream::Http { url: url.to_owned(), headers: remit_gateway::UpstreamHeaders::default() },

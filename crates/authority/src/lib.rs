@@ -39,5 +39,5 @@ mod tokens;
 
 pub use clients::rules::{Admission, ClientRules};
 pub use http::router::router;
-pub use server::{Keys, Parts, Server, Settings};
+pub use server::{Parts, Server, Settings};
 pub use signin::{accounts, password::hash_password};

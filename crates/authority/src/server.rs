@@ -11,11 +11,11 @@ use crate::{
 };
 use remit_clock::{Clock, Entropy};
 use remit_decide::Pinned;
-use remit_model::{Rate, RateLimits, Refusal, TenantId, UnixTime};
+use remit_model::{Fault, Rate, RateLimits, Refusal, TenantId, UnixTime};
 use remit_outbound::{Documents, Freshness, Limit, Outbound, Source};
 use remit_store::Store;
 use remit_token::{
-    KeySet, PrivateKey, PublicKey, Skew, Verified,
+    AcceptedKeys, KeySet, PrivateKey, SigningKeys, Skew, Verified,
     access::{self, AccessToken},
     dpop,
 };
@@ -41,7 +41,8 @@ pub struct Parts {
     pub entropy: Entropy,
     /// The issuer identifier: the public base URL without a trailing slash (MD-01, C-01).
     pub issuer: String,
-    pub keys: Keys,
+    /// The private halves of the issuer's keys. Which of them signs is in the store. SPEC: JW-02, JW-03
+    pub keys: SigningKeys,
     /// The protected resources tokens may be issued for.
     pub servers: Vec<Arc<remit_model::Server>>,
     /// Shared with the resource servers of the same origin.
@@ -49,32 +50,6 @@ pub struct Parts {
     /// How it fetches from other machines.
     pub outbound: Outbound,
     pub settings: Settings,
-}
-
-/// The keys that sign access tokens and ID tokens. SPEC: JW-02, JW-03
-pub struct Keys {
-    /// Signs from now on.
-    pub signing: PrivateKey,
-    /// Published and accepted besides the signing key: the next one, and those whose tokens still live.
-    pub also_published: Vec<PublicKey>,
-}
-
-impl Keys {
-    /// One key, which signs and is published.
-    pub fn new(signing: PrivateKey) -> Self {
-        Self { signing, also_published: Vec::new() }
-    }
-
-    /// Every public key, the signing one first.
-    pub fn set(&self) -> KeySet {
-        KeySet::of(std::iter::once(self.signing.public()).chain(&self.also_published))
-    }
-}
-
-impl fmt::Debug for Keys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keys").field("signing", &self.signing.public().thumbprint()).finish_non_exhaustive()
-    }
 }
 
 /// Lifetimes and limits, in seconds unless said otherwise.
@@ -148,8 +123,8 @@ pub struct Server {
     pub(crate) entropy: Entropy,
     pub(crate) tenant: TenantId,
     pub(crate) issuer: String,
-    pub(crate) keys: Keys,
-    pub(crate) verifying: KeySet,
+    keys: SigningKeys,
+    accepted: AcceptedKeys,
     /// Our own tokens as they come back: to be exchanged, shown as an actor's, asked about.
     tokens: Arc<Verified>,
     pub(crate) key_cache: key_cache::KeyCache,
@@ -190,7 +165,7 @@ impl Server {
         });
         Self {
             tenant: store.tenant().clone(),
-            verifying: keys.set(),
+            accepted: AcceptedKeys::default(),
             tokens,
             key_cache: key_cache::KeyCache::default(),
             passwords: password::Passwords::new(&entropy),
@@ -232,12 +207,27 @@ impl Server {
     /// A token of ours, unexpired, whatever it is for. Whether it still counts is for the snapshot to say.
     pub(crate) fn verify(&self, compact: &str, now: UnixTime) -> Result<Arc<AccessToken>, Refusal> {
         let expect = access::Expect { issuer: &self.issuer, audience: None };
-        let token = self.tokens.verify(compact, &self.verifying, &expect, now, Skew::NONE)?;
-        // An erasure ends the chains of whom it forgets: then nothing of theirs is remembered that came back after it.
-        if self.store.snapshot().is_revoked(&token.jti, [], &token.txn) {
+        let token = self.tokens.verify(compact, &self.published_keys(now), &expect, now, Skew::NONE)?;
+        // An erasure ends the chains of whom it forgets: then nothing of theirs is remembered that came back after it. Nor is
+        // anything that a revoked key signed.
+        let world = self.store.snapshot();
+        if world.is_revoked(&token.jti, [], &token.txn) || token.keys().iter().any(|kid| world.issuer_keys().is_revoked(kid)) {
             self.tokens.remove(&token);
         }
         Ok(token)
+    }
+
+    /// The public keys whose tokens are accepted now, with those that sign later. SPEC: JW-02
+    pub(crate) fn published_keys(&self, now: UnixTime) -> Arc<KeySet> {
+        self.accepted.at(self.store.snapshot().issuer_keys(), now)
+    }
+
+    /// The key that signs now.
+    ///
+    /// # Errors
+    /// It is not at hand: nothing can be signed until its file is back.
+    pub(crate) fn signing_key(&self, now: UnixTime) -> Result<Arc<PrivateKey>, Fault> {
+        self.keys.signing(self.store.snapshot().issuer_keys(), now)
     }
 
     /// Counts a request of this client. SPEC: TK-11

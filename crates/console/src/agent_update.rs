@@ -89,7 +89,11 @@ async fn rotate_key(
     .await
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+/// Reads a request's body.
+///
+/// # Errors
+/// It is too long, no JSON, or not of this form.
+pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     let value = json::parse(body, &json::Limits { bytes: BODY_LIMIT, ..json::Limits::default() })?;
     serde_json::from_value(value).map_err(|error| Refusal::new(Code::RequestMalformed, error.to_string()))
 }

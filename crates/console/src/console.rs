@@ -5,6 +5,7 @@ use remit_clock::Clock;
 use remit_model::{Server, TenantId};
 use remit_policy::Live;
 use remit_store::Store;
+use remit_token::SigningKeys;
 use std::{
     collections::HashSet,
     fmt,
@@ -22,6 +23,8 @@ pub struct Console {
     pub clock: Clock,
     /// Registered resources, for scope shorthand.
     pub servers: Vec<Arc<Server>>,
+    /// The private halves of the issuer's keys.
+    pub signing: SigningKeys,
     /// SHA-256 of the admin credential; the credential itself is not kept.
     pub admin_digest: [u8; 32],
     /// The published ledger.

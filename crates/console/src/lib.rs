@@ -25,6 +25,7 @@ mod endpoint;
 mod error;
 mod gathered;
 mod health;
+mod keys;
 mod ledger;
 mod log;
 mod reconcile;
@@ -40,6 +41,7 @@ pub fn router(console: Arc<Console>) -> Router {
     Router::new()
         .merge(agents::routes())
         .merge(agent_update::routes())
+        .merge(keys::routes())
         .merge(reconcile::routes())
         .merge(records::routes())
         .merge(ledger::routes())
@@ -58,6 +60,9 @@ pub const ADMIN_ROUTES: &[(&str, &str)] = &[
     ("POST", "/admin/v1/agents/{name}/quarantine"),
     ("POST", "/admin/v1/agents/{name}/activate"),
     ("POST", "/admin/v1/agents/{name}/retire"),
+    ("GET", "/admin/v1/keys"),
+    ("POST", "/admin/v1/keys"),
+    ("POST", "/admin/v1/keys/{kid}/revoke"),
     ("POST", "/admin/v1/reconcile"),
     ("GET", "/admin/v1/records"),
     ("GET", "/admin/v1/records/{id}"),

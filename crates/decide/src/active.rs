@@ -16,6 +16,8 @@ pub struct TokenIds<'a> {
     pub ancestors: &'a [String],
     /// The id of its chain.
     pub txn: &'a str,
+    /// The `kid`s that signed it and what it descends from.
+    pub keys: &'a [String],
 }
 
 /// Finds a principal and checks that it may act.
@@ -74,13 +76,17 @@ fn rooted(chain: &[Registered<'_>]) -> Result<(), Refusal> {
     })
 }
 
-/// Checks that neither the token, nor one above it, nor its chain was revoked.
+/// Checks that neither the token, nor one above it, nor its chain was revoked, nor a key that signed one of them. SPEC: JW-02
 ///
 /// # Errors
 /// `token_revoked`.
 pub fn token(world: Principals<'_>, token: &TokenIds<'_>) -> Result<(), Refusal> {
     if world.snapshot.is_revoked(token.jti, token.ancestors.iter().map(String::as_str), token.txn) {
         return Err(Refusal::new(Code::TokenRevoked, "the token, or one it descends from, was revoked"));
+    }
+    if token.keys.iter().any(|kid| world.snapshot.issuer_keys().is_revoked(kid)) {
+        let reason = "the key that signed the token, or one it descends from, was revoked; obtain a new token";
+        return Err(Refusal::new(Code::TokenRevoked, reason));
     }
     Ok(())
 }
@@ -107,11 +113,12 @@ pub fn at_commit<'p>(
             .collect(),
         txn: token.txn.to_owned(),
         since: world.since,
+        keys: token.keys.to_vec(),
     })
 }
 
 /// Why a batch with [`at_commit`] was refused, asked of the world after it.
-pub fn lost(world: Principals<'_>, parties: &[Party], tokens: &[String], txn: &str) -> Refusal {
+pub fn lost(world: Principals<'_>, parties: &[Party], tokens: &[String], txn: &str, keys: &[String]) -> Refusal {
     let stopped = parties.iter().find_map(|party| {
         let principal = match party {
             Party::Agent(id) => Principal::agent(world.issuer, id),
@@ -120,7 +127,7 @@ pub fn lost(world: Principals<'_>, parties: &[Party], tokens: &[String], txn: &s
         self::principal(world, &principal).err()
     });
     let (jti, ancestors) = tokens.split_first().map_or(("", tokens), |(jti, ancestors)| (jti.as_str(), ancestors));
-    let revoked = || token(world, &TokenIds { jti, ancestors, txn }).err();
+    let revoked = || token(world, &TokenIds { jti, ancestors, txn, keys }).err();
     stopped.or_else(revoked).unwrap_or_else(|| {
         Refusal::new(Code::TokenRevoked, "while this was decided, someone in the chain was stopped or a token revoked")
     })

@@ -15,7 +15,7 @@ use remit_clock::{Clock, Entropy};
 use remit_model::{RateLimits, Refusal, TenantId};
 use remit_policy::Live;
 use remit_store::{Batch, Store};
-use remit_token::{KeySet, dpop::Nonces};
+use remit_token::dpop::Nonces;
 use std::{
     collections::HashMap,
     sync::{Arc, Weak},
@@ -42,8 +42,6 @@ pub struct Parts {
     pub policy: Arc<Live>,
     pub clock: Clock,
     pub entropy: Entropy,
-    /// Public keys of the issuer of access tokens.
-    pub keys: KeySet,
     pub routes: Vec<Route>,
     /// Shared with the authorization server of the same origin.
     pub nonces: Arc<Nonces>,
@@ -75,7 +73,7 @@ pub struct Gateway {
 impl Gateway {
     /// Puts the parts together, inside a Tokio runtime. Nothing is opened before the first request needs it.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { store, policy, clock, entropy, keys, routes, nonces, mut settings } = parts;
+        let Parts { store, policy, clock, entropy, routes, nonces, mut settings } = parts;
         settings.recheck = settings.recheck.max(Duration::from_millis(1));
         let settings = Arc::new(settings);
         let groups = ProcessGroups::new(settings.guard.clone());
@@ -88,7 +86,7 @@ impl Gateway {
             closing,
             stopping: watch::Sender::new(false),
             rates: RateLimits::new(settings.rate),
-            gatekeeper: Gatekeeper::new(keys, nonces, &settings, &store),
+            gatekeeper: Gatekeeper::new(nonces, &settings, &store),
             sessions: Sessions::new(settings.sessions, nanos(settings.session_idle)),
             request_state: RequestState::new(&entropy.bytes()),
             suspended: SuspendedCalls::default(),

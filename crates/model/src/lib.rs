@@ -34,6 +34,7 @@ pub mod decimal;
 pub mod display;
 pub mod fields;
 pub mod id;
+pub mod issuer_keys;
 pub mod json;
 pub mod mask;
 pub mod rate_limit;
@@ -50,6 +51,7 @@ pub use authority::{ActionSet, Authority, Clauses, Grant, Part, Permit, Sentence
 pub use call::Call;
 pub use chain::{Chain, EdgeProof, Hop};
 pub use id::{AgentId, Principal, PrincipalKind, ServerId, TenantId};
+pub use issuer_keys::{IssuerKey, IssuerKeys, KeyStage};
 pub use rate_limit::{OverLimit, Rate, RateLimits};
 pub use refusal::{Code, Fault, Refusal};
 pub use resource::{Named, Server, SubjectRule, ToolClass, ToolRule};

@@ -199,6 +199,36 @@ pub(crate) struct AccountPassword {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// List the signing keys and where each is in its life
+    List(AdminArg),
+    /// Make the next signing key; the present one is accepted until its last token has expired
+    Rotate(KeysRotate),
+    /// Refuse at once, everywhere, whatever this key signed
+    Revoke(KeysRevoke),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeysRotate {
+    /// Let the next key sign at once, although others may not know it yet
+    #[arg(long, conflicts_with = "after")]
+    pub(crate) now: bool,
+    /// Let the next key sign after this long (default: 660, as long as others may cache the published keys)
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) after: Option<u32>,
+    #[command(flatten)]
+    pub(crate) admin: AdminArg,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeysRevoke {
+    /// The key, as `remit keys list` names it
+    pub(crate) kid: String,
+    #[command(flatten)]
+    pub(crate) admin: AdminArg,
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum AgentCommand {
     /// Register an agent, with a new key of its own
     Add(AgentAdd),

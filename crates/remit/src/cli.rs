@@ -2,8 +2,8 @@
 
 use crate::{
     args::{
-        AccountCommand, AgentCommand, ConfigArg, ConfigCommand, Connect, Demo, Init, LoginServer, PolicyCommand, ServerCommand,
-        TokenCommand,
+        AccountCommand, AgentCommand, ConfigArg, ConfigCommand, Connect, Demo, Init, KeysCommand, LoginServer, PolicyCommand,
+        ServerCommand, TokenCommand,
     },
     command::audit::AuditCommand,
     witness::Witness,
@@ -43,6 +43,9 @@ pub(crate) enum Command {
     /// The agent registry
     #[command(subcommand)]
     Agent(AgentCommand),
+    /// The keys that the server signs tokens with
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Connect an MCP client (stdio) to a server behind Remit
     Connect(Connect),
     /// Let a person sign in for an agent; `remit connect --login` then acts for them

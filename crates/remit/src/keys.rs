@@ -4,21 +4,22 @@ use crate::bounded_read;
 use anyhow::{Context as _, Result, bail};
 use remit_clock::Ambient;
 use remit_ledger::note;
-use remit_token::{Algorithm, PrivateKey};
+use remit_token::{Algorithm, KeyFolder, PrivateKey, SigningKeys, issuer::key_file};
 use std::{
     fs::{self, OpenOptions},
     io::Write as _,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 const VAULT: &str = "vault.seed";
+const ISSUER: &str = "issuer.pem";
 
 /// What `serve` signs with.
 #[derive(Debug)]
 pub(crate) struct Keys {
-    /// Access and ID tokens; public half in the JWKS.
-    pub(crate) issuer: PrivateKey,
+    /// Access and ID tokens; public halves in the JWKS.
+    pub(crate) issuer: SigningKeys,
     /// Audit records.
     pub(crate) record: [u8; 32],
     /// Ledger checkpoints; never in the JWKS.
@@ -34,7 +35,7 @@ pub(crate) fn create(dir: &Path, origin: &str, ambient: &Ambient) -> Result<Stri
     let issuer = PrivateKey::generate(Algorithm::Es256, &mut |bytes| ambient.entropy.fill(bytes))
         .map_err(|fault| anyhow::anyhow!("{fault}"))?;
     write_private(
-        &dir.join("issuer.pem"),
+        &dir.join(ISSUER),
         issuer.to_pkcs8_pem().map_err(|fault| anyhow::anyhow!("{fault}"))?.trim_end().as_bytes(),
     )?;
     for name in ["record.seed", "log.seed", "pepper.seed", VAULT] {
@@ -56,12 +57,54 @@ pub(crate) fn vkey(dir: &Path, origin: &str) -> Result<String> {
 /// Reads the keys that `create` wrote.
 pub(crate) fn read(dir: &Path) -> Result<Keys> {
     Ok(Keys {
-        issuer: read_key(&dir.join("issuer.pem"))?,
+        issuer: issuer(dir)?,
         record: read_seed(&dir.join("record.seed"))?,
         log: read_seed(&dir.join("log.seed"))?,
         pepper: read_seed(&dir.join("pepper.seed"))?,
         vault: vault(dir)?,
     })
+}
+
+/// The issuer's keys: `issuer.pem` of `remit init`, and one file for each key that `remit keys rotate` made.
+fn issuer(dir: &Path) -> Result<SigningKeys> {
+    let first = dir.join(ISSUER);
+    let mut files = issuer_files(dir)?;
+    files.sort_by_key(|file| (*file != first, file.clone()));
+    if files.is_empty() {
+        bail!("{} is not there, nor any other key of the issuer; put one back, or make a new one with `remit keys rotate`", first.display());
+    }
+    let keys = files.iter().map(|file| read_key(file)).collect::<Result<Vec<_>>>()?;
+    let read = |file: &Path| read_key(file).map_err(|error| format!("{error:#}"));
+    Ok(SigningKeys::with(keys, Some(KeyFolder { dir: dir.to_owned(), read })))
+}
+
+/// The files of the issuer's private keys.
+pub(crate) fn issuer_files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
+        let name = entry?.file_name();
+        let known = name.to_str().is_some_and(|name| {
+            let kid = name.strip_prefix("issuer-").and_then(|rest| rest.strip_suffix(".pem"));
+            name == ISSUER || kid.and_then(key_file).is_some()
+        });
+        if known {
+            files.push(dir.join(name));
+        }
+    }
+    Ok(files)
+}
+
+/// Makes a new key for the issuer in a file of its own.
+///
+/// # Errors
+/// The file cannot be written.
+pub(crate) fn create_issuer(dir: &Path, ambient: &Ambient) -> Result<(PathBuf, PrivateKey)> {
+    let key = PrivateKey::generate(Algorithm::Es256, &mut |bytes| ambient.entropy.fill(bytes));
+    let key = key.map_err(|fault| anyhow::anyhow!("{fault}"))?;
+    let name = key_file(key.public().thumbprint()).context("a thumbprint of another length")?;
+    let file = dir.join(name);
+    write_private(&file, key.to_pkcs8_pem().map_err(|fault| anyhow::anyhow!("{fault}"))?.trim_end().as_bytes())?;
+    Ok((file, key))
 }
 
 /// What wraps the keys in `keys.db`.
@@ -147,7 +190,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    fn written(text: &[u8], mode: u32) -> (tempfile::TempDir, std::path::PathBuf) {
+    fn written(text: &[u8], mode: u32) -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("secret");
         fs::write(&file, text).unwrap();

@@ -7,6 +7,7 @@ use remit_model::{
     authority::Authority,
     chain::Chain,
     id::{AgentId, Principal, TenantId},
+    issuer_keys::IssuerKey,
     time::UnixTime,
 };
 use serde::{Deserialize, Serialize};
@@ -110,8 +111,9 @@ pub enum Precondition {
     Held(String),
     /// This refresh token is the newest of an unrevoked family and unexpired.
     RefreshCurrent(KeyedHash),
-    /// Every party may act, and neither the token, one it descends from, nor their chain is revoked. What was true when a
-    /// request was looked at may have changed by its commit, here or at another replica: this is asked at the commit.
+    /// Every party may act, and neither the token, one it descends from, their chain nor a key that signed them is revoked.
+    /// What was true when a request was looked at may have changed by its commit, here or at another replica: this is asked at
+    /// the commit.
     Active {
         parties: Vec<Party>,
         /// The `jti` of the token that is used, then of those it descends from; none for what needs no token.
@@ -120,6 +122,8 @@ pub enum Precondition {
         /// When the person at the root authenticated: not before their [`Human::ended_before`]. `None` for who is asked about
         /// by name.
         since: Option<UnixTime>,
+        /// The `kid`s of the issuer that signed them, or will.
+        keys: Vec<String>,
     },
 }
 
@@ -183,6 +187,10 @@ pub enum Change {
         name: String,
         before: UnixTime,
     },
+    /// Adds or replaces a key of the issuer. A revoked one stays revoked.
+    PutIssuerKey(IssuerKey),
+    /// Forgets a key of the issuer whose tokens have all expired.
+    RemoveIssuerKey(String),
     PutCode(StoredCode),
     /// Marks a code used; `txn` is what a replay revokes (N-AC-04).
     UseCode {
@@ -323,6 +331,9 @@ pub struct StoredToken {
     pub expires: UnixTime,
     /// Refresh family, if it came with one.
     pub family: Option<String>,
+    /// The `kid`s that signed it and the tokens it descends from. Rows of older builds do not say.
+    #[serde(default)]
+    pub keys: Vec<String>,
 }
 
 /// One stored record and the values it only commits to.

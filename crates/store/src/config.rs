@@ -32,7 +32,8 @@ pub struct Config {
     pub pepper: Secret,
     /// Wraps the keys of subjects (`keys.db`). A holder of only one of the two can read no value.
     pub vault: Secret,
-    /// The token issuer's public keys, put into the start record so that an auditor needs nothing else.
+    /// The public halves of the token issuer's keys that are at hand, the one to begin with first. The start takes a new one
+    /// over; the published ones are put into the start record, so that an auditor needs nothing else.
     pub issuer_jwks: Value,
     /// Days after which the values of a class of records are destroyed, by class; others keep what their record says.
     pub retention: BTreeMap<String, u32>,
@@ -141,6 +142,8 @@ pub enum StoreError {
         "a reader held the database for too long; what was erased may still be in its write-ahead log until the next checkpoint"
     )]
     Busy,
+    #[error("the issuer's key files hold only keys that were revoked; `remit keys list` and docs/keys.md say how to go on")]
+    IssuerKeyRevoked,
     #[error("the store is closed")]
     Closed,
     #[error("a stored row cannot be read: {0}")]

@@ -90,11 +90,11 @@ impl Store {
         let handles = Arc::new(Handles::new(snapshot, head.next_index, &config.clock.now()));
         handles.published.store(published, Ordering::Release);
         let sealer = sealer(&config, vault.pepper().clone(), last.as_ref())?;
-        let start = start_record(&config, sealer.key(), publisher.vkey());
+        let start = start(&config, &handles.snapshot.load(), sealer.key(), publisher.vkey())?;
         let ambient = (config.entropy.clone(), config.clock.clone());
         let sealing = Sealing::new(sealer, vault.clone(), ambient, config.retention.clone(), (head.next_index, counts));
         let mut writer = Writer::new(GroupCommit::new(db, handles.clone(), sealing, spool, head), config.heartbeat);
-        begin(&mut writer, Batch::new(config.tenant.clone()).note().record(start))?;
+        begin(&mut writer, start)?;
 
         let (queue, commands) = mpsc::channel(config.queue.max(1));
         let (orders, inbox) = blocking::sync_channel(ORDERS);
@@ -467,9 +467,21 @@ fn sealer(config: &Config, pepper: Pepper, last: Option<&Record>) -> Result<Seal
     Ok(Sealer::new(identity, key, pepper, last))
 }
 
-fn start_record(config: &Config, key: &RecordKey, vkey: &str) -> Draft {
+/// The start record, and the issuer's keys as they are from the start on.
+fn start(config: &Config, world: &Snapshot, key: &RecordKey, vkey: &str) -> Result<Batch, StoreError> {
+    let now = config.clock.unix();
+    let at_hand = config.issuer_jwks.get("keys").and_then(serde_json::Value::as_array).map_or(&[][..], Vec::as_slice);
+    let changes = world.issuer_keys().at_start(at_hand, now).ok_or(StoreError::IssuerKeyRevoked)?;
+    let keys = changes.iter().cloned().fold(world.issuer_keys().clone(), |keys, key| keys.with(key)).facts(now);
     let every = serde_json::json!({"every_ns": config.heartbeat.as_nanos().to_string()});
-    Draft::start(config.tenant.clone(), PRODUCER, &key.jwk(), vkey, &config.issuer_jwks).ext("heartbeat", every)
+    let mut draft = Draft::start(config.tenant.clone(), PRODUCER, &key.jwk(), vkey, &keys["issuer"]).ext("heartbeat", every);
+    if let Some(members) = draft.ext.get_mut("keys").and_then(serde_json::Value::as_object_mut) {
+        members.insert("issuer_until".to_owned(), keys["issuer_until"].clone());
+    }
+    let batch = Batch::new(config.tenant.clone()).record(draft);
+    // What only notes the start is written as long as anything can be written.
+    let batch = if changes.is_empty() { batch.note() } else { batch };
+    Ok(changes.into_iter().map(Change::PutIssuerKey).fold(batch, Batch::change))
 }
 
 /// The first records: the start, the ends of sessions that the last process left open, erasures that it left half-way.

@@ -45,6 +45,8 @@ pub struct Claims {
     pub txn: String,
     /// `jti` of every token above this one, parent first, root last.
     pub ancestors: Vec<String>,
+    /// The `kid`s that signed the tokens above this one, as far as they are not the one that signs this.
+    pub ancestor_keys: Vec<String>,
     pub purpose: Option<String>,
     /// The digest of the consent document that the root person's passkey signed (`urn:remit:signed`).
     pub signed: Option<String>,
@@ -71,6 +73,7 @@ impl Claims {
             authority: Authority::none(),
             txn: "t".into(),
             ancestors: Vec::new(),
+            ancestor_keys: Vec::new(),
             purpose: None,
             signed: None,
         }
@@ -82,6 +85,7 @@ impl Claims {
 pub struct AccessToken {
     claims: Claims,
     digest: [u8; 32],
+    keys: Vec<String>,
     /// The later of `iat` and `nbf`.
     begins: UnixTime,
 }
@@ -96,6 +100,11 @@ impl AccessToken {
     /// SHA-256 of the compact token: what DPoP's `ath` must equal, and a cache key that holds no secret.
     pub fn digest(&self) -> &[u8; 32] {
         &self.digest
+    }
+
+    /// The `kid` of the key that signed it, then of those that signed the tokens it descends from.
+    pub fn keys(&self) -> &[String] {
+        &self.keys
     }
 
     /// The verified claims.
@@ -192,6 +201,9 @@ impl Serialize for Body<'_> {
         if !claims.ancestors.is_empty() {
             body.serialize_entry("urn:remit:ancestors", &claims.ancestors)?;
         }
+        if !claims.ancestor_keys.is_empty() {
+            body.serialize_entry("urn:remit:ancestor_keys", &claims.ancestor_keys)?;
+        }
         if let Some(purpose) = &claims.purpose {
             body.serialize_entry("urn:remit:purpose", purpose)?;
         }
@@ -233,7 +245,8 @@ pub(crate) fn check(
     jws.verify(key)?;
     let claims = read(reader, aud)?;
     let begins = reader.optional_time("nbf")?.map_or(claims.iat, |nbf| nbf.max(claims.iat));
-    Ok((AccessToken { claims, digest: digest(compact), begins }, key.clone()))
+    let keys = std::iter::once(key.thumbprint().to_owned()).chain(claims.ancestor_keys.iter().cloned()).collect();
+    Ok((AccessToken { claims, digest: digest(compact), keys, begins }, key.clone()))
 }
 
 /// SPEC: N-AT-03: one string. An array is refused even when we are in it.
@@ -265,6 +278,7 @@ fn read(reader: Reader<'_>, aud: &str) -> Result<Claims, Refusal> {
         authority: reader.authority("authorization_details")?,
         txn: reader.id("txn")?.to_owned(),
         ancestors: reader.texts("urn:remit:ancestors")?,
+        ancestor_keys: reader.texts("urn:remit:ancestor_keys")?,
         purpose: reader.optional_text("urn:remit:purpose")?.map(str::to_owned),
         signed: reader.optional_id("urn:remit:signed")?.map(str::to_owned),
     })

@@ -208,6 +208,7 @@ fn issue(
         expires: terms.expires,
         authentication: Some(consented.authentication.clone()),
         openid: consented.openid,
+        ancestor_keys: Vec::new(),
         family: Some(chain.id.clone()),
         purpose: consented.purpose.clone(),
         chain,
@@ -232,7 +233,7 @@ fn id_token(request: &TokenRequest<'_>, consented: &Consented, jti: &str, client
         amr: consented.authentication.amr.clone(),
         consent: Some(consented.digest.clone()),
     };
-    id_token::mint(&request.server.keys.signing, &claims)
+    id_token::mint(&*request.server.signing_key(request.now)?, &claims)
 }
 
 fn first_refresh(

@@ -69,6 +69,7 @@ pub(crate) fn grant(request: &TokenRequest<'_>) -> Result<Outcome, Rejection> {
         expires,
         authentication: None,
         openid: false,
+        ancestor_keys: Vec::new(),
         family: None,
         purpose: requested.purpose,
         requires: Vec::new(),

@@ -37,6 +37,8 @@ pub(crate) struct Grant {
     pub(crate) jti: String,
     /// Parent first, root last.
     pub(crate) ancestors: Vec<String>,
+    /// The `kid`s that signed them.
+    pub(crate) ancestor_keys: Vec<String>,
     pub(crate) issued: UnixTime,
     pub(crate) expires: UnixTime,
     /// Of the person at the root.

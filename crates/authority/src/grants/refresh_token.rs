@@ -196,6 +196,7 @@ fn issue(
         expires: terms.expires,
         authentication: Some(renewable.authentication.clone()),
         openid: renewable.openid,
+        ancestor_keys: Vec::new(),
         family: Some(stored.family.clone()),
         purpose: renewable.purpose.clone(),
         requires: batch.require,

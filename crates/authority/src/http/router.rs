@@ -46,8 +46,20 @@ async fn metadata_document(State(server): State<Arc<Server>>) -> Response<Body> 
     public(&metadata::document(&server), "public, max-age=3600")
 }
 
-async fn jwks(State(server): State<Arc<Server>>) -> Response<Body> {
-    public(&server.verifying.to_jwks(), "public, max-age=600")
+/// SPEC: JW-01, JW-04
+async fn jwks(State(server): State<Arc<Server>>, headers: HeaderMap) -> Response<Body> {
+    let keys = server.published_keys(server.now()).to_jwks();
+    let tag = format!("\"{}\"", remit_model::json::digest(&keys));
+    let mut response = public(&keys, "public, max-age=600");
+    let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    if known.flat_map(|value| value.split(',')).any(|value| value.trim().trim_start_matches("W/") == tag) {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        *response.body_mut() = Body::empty();
+    }
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
 }
 
 async fn authorize_endpoint(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {

@@ -109,7 +109,7 @@ pub(crate) async fn current(
 ) -> Result<Option<Arc<AccessToken>>, Fault> {
     let Ok(token) = server.verify(presented, now) else { return Ok(None) };
     let principals = Principals::new(&server.issuer, snapshot).since(token.auth_time);
-    let ids = TokenIds { jti: &token.jti, ancestors: &token.ancestors, txn: &token.txn };
+    let ids = TokenIds { jti: &token.jti, ancestors: &token.ancestors, txn: &token.txn, keys: token.keys() };
     if active::token(principals, &ids).is_err() {
         return Ok(None);
     }

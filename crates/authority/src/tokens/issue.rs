@@ -75,14 +75,19 @@ async fn issue(server: &Server, entry: Entry<'_>, grant: Grant) -> Result<Value,
     // looked at a snapshot; this is asked again at the commit. SPEC: DC-13
     let snapshot = server.store.snapshot();
     let (parent, above) = grant.ancestors.split_first().map_or(("", &[][..]), |(parent, above)| (parent.as_str(), above));
-    let source = TokenIds { jti: parent, ancestors: above, txn: &grant.chain.id };
+    let signing = server.signing_key(grant.issued)?;
+    let kid = signing.public().thumbprint();
+    // SPEC: JW-02: what a revoked key signed is dead, and so is what comes from it.
+    let above_keys: Vec<String> = grant.ancestor_keys.iter().filter(|above| *above != kid).cloned().collect();
+    let keys: Vec<String> = std::iter::once(kid.to_owned()).chain(above_keys.iter().cloned()).collect();
+    let source = TokenIds { jti: parent, ancestors: above, txn: &grant.chain.id, keys: &keys };
     let auth_time = grant.authentication.as_ref().map(|how| how.time);
     let principals = Principals::new(&server.issuer, &snapshot).since(auth_time);
     let standing = active::at_commit(principals, grant.chain.parties(), &source)?;
-    let claims = claims(server, &grant, identifier::client_id_of(&snapshot, &grant.client));
-    let token = access::mint(&server.keys.signing, &claims)?;
+    let claims = claims(server, &grant, identifier::client_id_of(&snapshot, &grant.client), above_keys);
+    let token = access::mint(&signing, &claims)?;
     token_bounds::check_token(&token, &claims.scope)?;
-    let record = entry.issued(&grant, &claims);
+    let record = entry.issued(&grant, &claims, kid);
     let expires_in = grant.expires.since(grant.issued);
     let mut body = json!({
         "access_token": token,
@@ -107,6 +112,7 @@ async fn issue(server: &Server, entry: Entry<'_>, grant: Grant) -> Result<Value,
         issued: grant.issued,
         expires: grant.expires,
         family: grant.family,
+        keys,
     };
     let mut batch = Batch::new(server.tenant.clone());
     batch.require = grant.requires;
@@ -117,7 +123,7 @@ async fn issue(server: &Server, entry: Entry<'_>, grant: Grant) -> Result<Value,
     Ok(body)
 }
 
-fn claims(server: &Server, grant: &Grant, client_id: String) -> access::Claims {
+fn claims(server: &Server, grant: &Grant, client_id: String, ancestor_keys: Vec<String>) -> access::Claims {
     let servers: Vec<&remit_model::Server> = server.servers.iter().map(AsRef::as_ref).collect();
     let mut scopes = grant.authority.scopes(&servers);
     if grant.openid {
@@ -142,6 +148,7 @@ fn claims(server: &Server, grant: &Grant, client_id: String) -> access::Claims {
         authority: grant.authority.clone(),
         txn: grant.chain.id.clone(),
         ancestors: grant.ancestors.clone(),
+        ancestor_keys,
         purpose: grant.purpose.clone(),
         signed: grant.chain.root_signature().map(str::to_owned),
     }
@@ -176,9 +183,9 @@ pub(crate) async fn commit(
 
 fn refused_by_store(server: &Server, error: ApplyError) -> Rejection {
     let refusal = match error {
-        ApplyError::Conflict(Precondition::Active { parties, tokens, txn, since }) => {
+        ApplyError::Conflict(Precondition::Active { parties, tokens, txn, since, keys }) => {
             let snapshot = server.store.snapshot();
-            active::lost(Principals { since, ..Principals::new(&server.issuer, &snapshot) }, &parties, &tokens, &txn)
+            active::lost(Principals { since, ..Principals::new(&server.issuer, &snapshot) }, &parties, &tokens, &txn, &keys)
         }
         ApplyError::Conflict(Precondition::Once { kind: JtiKind::ClientAssertion, .. }) => {
             Refusal::new(Code::AssertionReplayed, "this client assertion was used before")

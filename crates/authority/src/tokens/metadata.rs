@@ -6,6 +6,7 @@
 use crate::{Server, clients::rules::Admission, grants};
 use remit_token::Algorithm;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 pub(crate) fn document(server: &Server) -> Value {
     let mut scopes = vec!["openid".to_owned()];
@@ -14,7 +15,8 @@ pub(crate) fn document(server: &Server) -> Value {
         scopes.extend(resource.tools.keys().map(|tool| format!("{}:{tool}", resource.id)));
     }
     let resources: Vec<&str> = server.servers.iter().map(|resource| resource.location.as_str()).collect();
-    let signing = server.keys.signing.algorithm().name();
+    let keys = server.published_keys(server.now());
+    let signing: BTreeSet<&str> = keys.iter().map(|(_, key)| key.algorithm().name()).collect();
     let mut document = json!({
         "issuer": server.issuer,
         "authorization_endpoint": server.url("/oauth/authorize"),
@@ -45,7 +47,7 @@ pub(crate) fn document(server: &Server) -> Value {
         "tls_client_certificate_bound_access_tokens": false,
         "protected_resources": resources,
         "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": [signing],
+        "id_token_signing_alg_values_supported": signing,
         "claims_supported": ["iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "name"],
         "prompt_values_supported": ["none", "login", "consent", "select_account"],
         "actor_profile_token_exchange": {

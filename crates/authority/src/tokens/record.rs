@@ -44,13 +44,14 @@ impl Entry<'_> {
     }
 
     /// The record of a token that is issued.
-    pub(crate) fn issued(&self, grant: &Grant, claims: &access::Claims) -> Draft {
+    pub(crate) fn issued(&self, grant: &Grant, claims: &access::Claims, kid: &str) -> Draft {
         let digest = grant.authority.digest();
         let mut plain = self.plain();
         plain.insert("jti_hash".to_owned(), json!(hash(&grant.jti)));
         if let Some(parent) = grant.ancestors.first() {
             plain.insert("parent_jti_hash".to_owned(), json!(hash(parent)));
         }
+        plain.insert("kid".to_owned(), json!(kid));
         plain.insert("audience".to_owned(), json!(grant.target.uri()));
         plain.insert("scope".to_owned(), json!(claims.scope));
         plain.insert("authority_digest".to_owned(), json!(digest));
@@ -156,7 +157,8 @@ fn claims_value(claims: &access::Claims) -> Value {
         "iss": claims.iss, "sub": claims.sub, "aud": claims.aud, "client_id": claims.client_id, "scope": claims.scope,
         "jti": claims.jti, "iat": claims.iat, "exp": claims.exp, "auth_time": claims.auth_time, "acr": claims.acr, "amr": claims.amr,
         "cnf": {"jkt": claims.cnf_jkt}, "act": claims.act, "authorization_details": claims.authority,
-        "txn": claims.txn, "urn:remit:ancestors": claims.ancestors, "urn:remit:purpose": claims.purpose,
+        "txn": claims.txn, "urn:remit:ancestors": claims.ancestors, "urn:remit:ancestor_keys": claims.ancestor_keys,
+        "urn:remit:purpose": claims.purpose,
     })
 }
 

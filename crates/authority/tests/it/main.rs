@@ -13,6 +13,7 @@ mod documents;
 mod exchange;
 mod flow;
 mod key_sets;
+mod keys;
 mod labels;
 mod limits;
 mod metadata;

@@ -7,7 +7,7 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http_body_util::BodyExt;
-use remit_authority::{Keys, Parts, Server, Settings, hash_password, router};
+use remit_authority::{Parts, Server, Settings, hash_password, router};
 use remit_clock::{Clock, Entropy};
 use remit_ledger::record::{Draft, ProducerKind, RecordType};
 use remit_model::{Agent, AgentId, AgentStatus, Authority, Human, TenantId, ToolClass, ToolRule, UnixTime, json};
@@ -15,7 +15,7 @@ use remit_outbound::{Outbound, Rules};
 use remit_store::{Batch, Change, Config, Store};
 use remit_testkit::key_named;
 use remit_token::{
-    Algorithm, Delegation, PrivateKey, assertion,
+    Algorithm, Delegation, PrivateKey, SigningKeys, assertion,
     dpop::{self, ProofFor},
     statement,
 };
@@ -87,6 +87,7 @@ pub(crate) struct World {
     pub(crate) server: Arc<Server>,
     pub(crate) app: Router,
     pub(crate) signing: PrivateKey,
+    pub(crate) keys: SigningKeys,
     pub(crate) planner: Actor,
     pub(crate) summarizer: Actor,
     pub(crate) scribe: Actor,
@@ -160,7 +161,7 @@ fn server(name: &str, location: &str, tools: &[(&str, ToolClass)]) -> Arc<remit_
     Arc::new(remit_testkit::server(name, location, tools.iter().map(rule)))
 }
 
-fn open_store(dir: &TempDir, clock: &Clock, entropy: &Entropy, keys: &Keys) -> Store {
+fn open_store(dir: &TempDir, clock: &Clock, entropy: &Entropy, keys: &SigningKeys) -> Store {
     Store::open(Config {
         issuer_jwks: keys.set().to_jwks(),
         entropy: entropy.clone(),
@@ -216,10 +217,23 @@ impl World {
         Self::open(dir, clock, settings, outbound, seed + 1)
     }
 
+    /// Why the same server does not start again with the key that it had first.
+    pub(crate) async fn restart_error(self) -> String {
+        self.store.close().await.unwrap();
+        let Self { dir, clock, store, server, app, signing, .. } = self;
+        drop((store, server, app));
+        let issuer_jwks = SigningKeys::new(signing).set().to_jwks();
+        Store::open(Config { issuer_jwks, ..remit_testkit::quiet_config(dir.path(), clock) }).unwrap_err().to_string()
+    }
+
+    pub(crate) fn data_dir(&self) -> std::path::PathBuf {
+        remit_testkit::quiet_config(self.dir.path(), self.clock.clone()).data_dir
+    }
+
     fn open(dir: TempDir, clock: Clock, settings: Settings, outbound: Outbound, seed: u64) -> Self {
         let entropy = Entropy::seeded(seed);
         let signing = || PrivateKey::from_seed(Algorithm::Es256, &[5; 32]).unwrap();
-        let keys = Keys::new(signing());
+        let keys = SigningKeys::new(signing());
         let store = open_store(&dir, &clock, &entropy, &keys);
         let nonces = dpop::Nonces::new(&entropy.bytes(), dpop::nonce::PERIOD_SECS);
         let nonces = if store.is_continued() { nonces.after_restart(clock.unix(), dpop::WINDOW_SECS) } else { nonces };
@@ -229,7 +243,7 @@ impl World {
             clock: clock.clone(),
             entropy,
             issuer: ISSUER.to_owned(),
-            keys,
+            keys: keys.clone(),
             servers: servers(),
             nonces: Arc::new(nonces),
             outbound: outbound.clone(),
@@ -241,6 +255,7 @@ impl World {
             store,
             clock,
             signing: signing(),
+            keys,
             planner: Actor::new("planner"),
             summarizer: Actor::new("summarizer"),
             scribe: Actor::new("scribe"),

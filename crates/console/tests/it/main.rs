@@ -1,16 +1,17 @@
 //! The operator's side over HTTP, in process: no door without a lock, every change a record.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod keys;
 mod updates;
 
 use axum::{Router, body::Body};
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
-use remit_clock::Entropy;
+use remit_clock::{Clock, Entropy};
 use remit_console::{ADMIN_ROUTES, Console, router};
 use remit_model::{Authority, Human, Server, TenantId, ToolRule, bounds};
 use remit_store::{Batch, Change, Config, Store};
-use remit_token::{Algorithm, PrivateKey};
+use remit_token::{Algorithm, PrivateKey, SigningKeys};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -22,6 +23,8 @@ const CREDENTIAL: &str = "the-admin-credential";
 struct World {
     router: Router,
     store: Store,
+    clock: Clock,
+    signing: SigningKeys,
     _dir: TempDir,
 }
 
@@ -32,7 +35,9 @@ impl World {
 
     async fn at(dir: TempDir) -> Self {
         let (clock, entropy) = (remit_testkit::clock(), Entropy::seeded(1));
-        let store = Store::open(Config { entropy, ..remit_testkit::store_config(dir.path(), clock.clone()) }).unwrap();
+        let signing = keys::at_hand(dir.path());
+        let issuer_jwks = signing.set().to_jwks();
+        let store = Store::open(Config { entropy, issuer_jwks, ..remit_testkit::store_config(dir.path(), clock.clone()) }).unwrap();
         let alice = Human { display_name: "Alice".into(), ..remit_testkit::human("alice", Authority::none()) };
         remit_testkit::change(&store, Change::PutHuman(alice)).await;
         let tools = [("tickets_read".to_owned(), ToolRule::default())];
@@ -43,14 +48,15 @@ impl World {
             issuer: ISSUER.into(),
             store: store.clone(),
             policy: remit_testkit::live(&[]),
-            clock,
+            clock: clock.clone(),
             servers: vec![Arc::new(server)],
+            signing: signing.clone(),
             admin_digest: Console::digest(CREDENTIAL),
             ledger_dir: store.ledger_dir().to_owned(),
             gathered: remit_console::Gathered::default(),
             earlier_keys: std::sync::OnceLock::new(),
         };
-        Self { router: router(Arc::new(console)), store, _dir: dir }
+        Self { router: router(Arc::new(console)), store, clock, signing, _dir: dir }
     }
 
     async fn send(&self, method: &str, path: &str, credential: Option<&str>, body: &str) -> (StatusCode, Value) {
@@ -72,7 +78,7 @@ impl World {
 
 /// Changes the database's file where it holds `from`, as a disk does that fails.
 async fn damaged(world: World, from: &str, to: &str) -> World {
-    let World { router, store, _dir: dir } = world;
+    let World { router, store, _dir: dir, .. } = world;
     store.close().await.unwrap();
     drop((router, store));
     let file = dir.path().join("data/remit.db");
@@ -188,7 +194,7 @@ async fn a_key_registered_before_keys_were_claimed_stays_its_agents() {
     earlier.id = remit_model::AgentId::parse("old").unwrap();
     earlier.keys = vec![key("old")];
     world.store.apply(Batch::new(TenantId::main()).change(Change::PutAgent(earlier))).await.unwrap();
-    let World { router, store, _dir: dir } = world;
+    let World { router, store, _dir: dir, .. } = world;
     store.close().await.unwrap();
     drop((router, store));
     let world = World::at(dir).await;
@@ -233,7 +239,7 @@ async fn no_admin_route_answers_without_the_credential_and_each_refusal_is_recor
             );
         }
     }
-    let World { router, store, _dir: dir } = world;
+    let World { router, store, _dir: dir, .. } = world;
     store.close().await.unwrap();
     drop((router, store));
     let records = World::at(dir).await.store.records(0, 1_000).await.unwrap();

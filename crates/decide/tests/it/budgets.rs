@@ -24,7 +24,7 @@ async fn a_call_draws_on_its_own_grant_and_on_the_token_above_it() {
     let world = Principals::new(ISSUER, &snapshot);
     let (planner, held) = (named("agent:planner"), limited(2));
     let ancestors = ["parent".to_owned()];
-    let token = TokenIds { jti: "own", ancestors: &ancestors, txn: "t" };
+    let token = TokenIds { jti: "own", ancestors: &ancestors, txn: "t", keys: &[] };
     let who = Presented { root: &planner, actors: &[], held: Some(&held), location: Some(LOCATION), token: Some(token) };
     let effective = effective::effective(world, &who).unwrap();
     let arguments = json!({"amount": 1});
@@ -43,6 +43,7 @@ async fn a_call_draws_on_its_own_grant_and_on_the_token_above_it() {
         issued: NOW,
         expires: NOW.plus(600),
         family: None,
+        keys: Vec::new(),
     };
     let ancestry = Ancestry { own: None, above: vec![Arc::new(parent)] };
     let sources = budget::sources(world, &who, &effective, &ancestry, NOW);

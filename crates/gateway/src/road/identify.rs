@@ -21,7 +21,7 @@ use remit_model::{
 };
 use remit_store::{Snapshot, Store};
 use remit_token::{
-    KeySet, Skew,
+    AcceptedKeys, Skew,
     access::{self, AccessToken},
     dpop::{self, NonceRule, Nonces, Proof, ReplaySet},
 };
@@ -86,7 +86,7 @@ impl Caller {
 /// Verifies tokens and proofs; one for the process.
 #[derive(Debug)]
 pub(crate) struct Gatekeeper {
-    keys: KeySet,
+    accepted: AcceptedKeys,
     nonces: Arc<Nonces>,
     replay: ReplaySet,
     /// Proofs of those who may not act. They have a memory of their own, so that they take no room from those who may.
@@ -95,12 +95,12 @@ pub(crate) struct Gatekeeper {
 }
 
 impl Gatekeeper {
-    pub(crate) fn new(keys: KeySet, nonces: Arc<Nonces>, settings: &Settings, store: &Store) -> Self {
+    pub(crate) fn new(nonces: Arc<Nonces>, settings: &Settings, store: &Store) -> Self {
         let tokens = Arc::new(Tokens::new(verified_token::ROOM));
         let remembered = Arc::clone(&tokens);
         store.when_erased(move |_| remembered.clear());
         Self {
-            keys,
+            accepted: AcceptedKeys::default(),
             nonces,
             replay: ReplaySet::new(settings.remembered_proofs, settings.proof_window),
             refused: ReplaySet::new(settings.remembered_proofs / 16, settings.proof_window),
@@ -130,7 +130,7 @@ impl Gatekeeper {
         let credential = credential(arrival.headers).map_err(Unidentified::nobody)?;
         let digest = access::digest(credential.token);
         let (token, remembered) =
-            self.token(credential.token, &digest, arrival.server, settings, now).map_err(Unidentified::nobody)?;
+            self.token(credential.token, &digest, arrival.server, (settings, &snapshot), now).map_err(Unidentified::nobody)?;
         let known = |refusal: Refusal| Unidentified { refusal, token: Some(Arc::clone(&token)), proven: false };
         let proof = self.proof(arrival, &credential, &token, settings, now).map_err(known)?;
         // A proof that comes again is its sender's own refusal: it counts for no client's limit.
@@ -171,7 +171,7 @@ impl Gatekeeper {
         compact: &str,
         digest: &[u8; 32],
         server: &Server,
-        settings: &Settings,
+        (settings, snapshot): (&Settings, &Snapshot),
         now: UnixTime,
     ) -> Result<(Arc<VerifiedToken>, bool), Refusal> {
         let skew = Skew::seconds(settings.skew);
@@ -181,7 +181,10 @@ impl Gatekeeper {
         let remembered = known.is_some();
         let token = match known {
             Some(token) => token,
-            None => Arc::new(VerifiedToken::new(access::verify(compact, &self.keys, &expect, now, skew)?)),
+            None => {
+                let keys = self.accepted.at(snapshot.issuer_keys(), now);
+                Arc::new(VerifiedToken::new(access::verify(compact, &keys, &expect, now, skew)?))
+            }
         };
         if token.aud != server.location {
             return Err(Refusal::new(

@@ -75,7 +75,7 @@ impl VerifiedToken {
     }
 
     fn ids(&self) -> TokenIds<'_> {
-        TokenIds { jti: &self.token.jti, ancestors: &self.token.ancestors, txn: &self.token.txn }
+        TokenIds { jti: &self.token.jti, ancestors: &self.token.ancestors, txn: &self.token.txn, keys: self.token.keys() }
     }
 
     /// What was found of it before.
@@ -116,6 +116,7 @@ impl VerifiedToken {
             tokens: std::iter::once(&self.token.jti).chain(&self.token.ancestors).cloned().collect(),
             txn: self.token.txn.clone(),
             since: Some(self.token.auth_time.unwrap_or(UnixTime(i64::MIN))),
+            keys: self.token.keys().to_vec(),
         }
     }
 

@@ -42,6 +42,7 @@ async fn issue(world: &World, claims: &Claims, chain: &Chain) {
         issued: claims.iat,
         expires: claims.exp,
         family: None,
+        keys: Vec::new(),
     };
     world.store.apply(Batch::new(TenantId::main()).change(Change::IssueToken(Arc::new(token)))).await.unwrap();
 }

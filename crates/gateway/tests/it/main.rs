@@ -9,6 +9,7 @@ mod dpop;
 mod eras;
 mod fake;
 mod front;
+mod keys;
 mod limits;
 mod lists;
 mod masking;

@@ -149,7 +149,6 @@ impl World {
             policy,
             clock: clock.clone(),
             entropy: Entropy::system(),
-            keys,
             routes: routes.into(),
             // Proofs made before this moment may have been accepted by an earlier process.
             nonces: Arc::new(
@@ -212,6 +211,7 @@ impl World {
             authority,
             txn: "chain-1".into(),
             ancestors: vec![],
+            ancestor_keys: vec![],
             purpose: Some("support".into()),
             signed: None,
         }
@@ -279,6 +279,7 @@ impl World {
             issued: UnixTime(NOW),
             expires: UnixTime(NOW + 600),
             family: None,
+            keys: Vec::new(),
         };
         self.store.apply(Batch::new(TenantId::main()).change(Change::IssueToken(Arc::new(token)))).await.unwrap();
     }

@@ -20,8 +20,9 @@ const ROTATION_SECS: i64 = 60;
 /// could otherwise vouch for new hops.
 #[derive(Default)]
 pub(super) struct Keys {
-    /// Of our issuer: those of the latest start record.
+    /// Of our issuer: those that the latest record about them states, and until when some of them are accepted.
     issuer: Option<KeySet>,
+    ends: HashMap<String, UnixTime>,
     /// By agent subject: the latest registration or rotation.
     agents: HashMap<String, Registered>,
     /// By agent subject: that before the latest change, and when it was.
@@ -51,16 +52,30 @@ pub(super) struct Link<'a> {
 }
 
 impl Keys {
-    /// A start record states the issuer's keys.
+    /// A start record states the issuer's keys, and so does a change of them. SPEC: JW-02
     pub(super) fn learn_issuer(&mut self, record: &Record) -> Result<(), CustodyError> {
-        let Some(jwks) = record.is_start().then(|| record.ext("keys")?.get("issuer")).flatten() else { return Ok(()) };
+        let stated = record.ext("keys").filter(|_| record.is_start() || record.record_type() == "config_change");
+        let Some(jwks) = stated.and_then(|keys| keys.get("issuer")) else { return Ok(()) };
         if jwks.is_null() {
             return Ok(());
         }
         self.issuer = None;
+        self.ends.clear();
         let keys = KeySet::from_jwks(jwks).map_err(CustodyError::IssuerKeys)?;
         self.issuer = Some(keys);
+        let ends = stated.and_then(|keys| keys.get("issuer_until")).and_then(Value::as_object);
+        for (kid, end) in ends.into_iter().flatten() {
+            let end = end.as_str().and_then(|end| end.parse().ok()).ok_or(CustodyError::IssuerKeyEnd)?;
+            self.ends.insert(kid.clone(), UnixTime(end));
+        }
         Ok(())
+    }
+
+    /// The issuer's keys as they are accepted at this time.
+    fn issuer(&self, at: UnixTime) -> Result<KeySet, CustodyError> {
+        let keys = self.issuer.as_ref().ok_or(CustodyError::NoIssuerKeys)?;
+        let accepted = |kid: &str| self.ends.get(kid).is_none_or(|end| at < *end);
+        Ok(KeySet::of(keys.iter().filter(|(kid, _)| accepted(kid)).map(|(_, key)| key)))
     }
 
     /// An agent's registration states its keys and its credentials, and so do later changes of either.
@@ -104,8 +119,8 @@ impl Keys {
     fn id_token(&self, jws: &str, link: &Link<'_>) -> Result<bool, CustodyError> {
         let hop = link.hop;
         let expect = id_token::Expect { issuer: &hop.delegator.iss, client_id: &hop.delegate.sub, nonce: None };
-        let keys = self.issuer.as_ref().ok_or(CustodyError::NoIssuerKeys)?;
-        let token = id_token::verify(jws, keys, &expect, link.at, Skew::MAX).map_err(CustodyError::Signature)?;
+        let keys = self.issuer(link.at)?;
+        let token = id_token::verify(jws, &keys, &expect, link.at, Skew::MAX).map_err(CustodyError::Signature)?;
         if token.sub != hop.delegator.sub {
             return Err(CustodyError::OtherPerson);
         }

@@ -10,6 +10,8 @@ pub(super) enum CustodyError {
     // Keys and values that cannot be used.
     #[error("the issuer's keys cannot be read: {0}")]
     IssuerKeys(Refusal),
+    #[error("the end of a key of the issuer is no time")]
+    IssuerKeyEnd,
     #[error("the agent's keys cannot be read: {0}")]
     AgentKeys(Refusal),
     #[error("the agent's credentials cannot be read: {0}")]

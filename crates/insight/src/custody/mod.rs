@@ -76,6 +76,8 @@ struct Issued {
     /// Pseudonyms of the chain, root first.
     parties: Vec<String>,
     jkt: Option<String>,
+    /// The issuer's key that signed it. Older builds did not say.
+    key: Option<String>,
     /// `None` when the committed values are not with this copy.
     opened: Option<Opened>,
 }
@@ -84,7 +86,7 @@ impl Custody<'_> {
     fn visit(&mut self, index: u64, record: &Record) {
         let outcome = match record.record_type() {
             "log_control" => self.keys.learn_issuer(record),
-            "config_change" => self.keys.learn_agent(record, written(record)),
+            "config_change" => self.keys.learn_issuer(record).and_then(|()| self.keys.learn_agent(record, written(record))),
             "token" | "delegation" => self.issued(index, record),
             "decision" | "intent" | "effect" => self.used(record),
             _ => Ok(()),
@@ -119,6 +121,7 @@ impl Custody<'_> {
             index,
             txn: record.txn().map(str::to_owned),
             parties: parties(record),
+            key: fact("kid"),
             jkt: read.as_ref().and_then(|token| token.jkt.clone()).or_else(|| plain_jkt.map(str::to_owned)),
             opened: read,
         };
@@ -143,7 +146,8 @@ impl Custody<'_> {
             token.narrows(parent)?;
         }
         let above = token.claims.ancestors.iter().map(|jti| hash(jti));
-        self.standing.in_force(above.chain([token.chain.id.clone()]), written(record))?;
+        let keys = self.signers(record.text("/ext/token/kid"), Some(token));
+        self.standing.in_force(above.chain([token.chain.id.clone()]).chain(keys), written(record))?;
         let known = self.known_hops(token, parent)?;
         match token.chain.hops.get(known..).unwrap_or_default() {
             [] if token.chain.hops.is_empty() => self.root_agent(record, token, side),
@@ -249,7 +253,15 @@ impl Custody<'_> {
             return Err(CustodyError::Expired);
         }
         let above = issued.opened.iter().flat_map(|token| &token.claims.ancestors).map(|jti| hash(jti));
-        self.standing.in_force(above.chain([jti_hash.to_owned()]).chain(issued.txn.clone()), decided)
+        let keys = self.signers(issued.key.as_deref(), issued.opened.as_ref());
+        self.standing.in_force(above.chain([jti_hash.to_owned()]).chain(issued.txn.clone()).chain(keys), decided)
+    }
+
+    /// The issuer's keys that signed a token and those it descends from, as revocations name them.
+    fn signers(&self, own: Option<&str>, token: Option<&Opened>) -> Vec<String> {
+        let above = token.into_iter().flat_map(|token| &token.claims.ancestors);
+        let above = above.filter_map(|jti| self.tokens.get(&hash(jti))?.key.as_deref());
+        own.into_iter().chain(above).map(standing::key).collect()
     }
 }
 

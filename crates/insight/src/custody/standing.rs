@@ -8,7 +8,7 @@ use std::collections::HashMap;
 /// How long, in seconds, a request may be under way while its token is revoked.
 const GRACE_SECS: i64 = 10;
 
-/// Revocations so far, by `jti` hash or by the id of the chain: the record's index and time.
+/// Revocations so far, by `jti` hash, by the id of the chain, or by [`key`]: the record's index and time.
 #[derive(Default)]
 pub(super) struct Standing(HashMap<String, (u64, UnixTime)>);
 
@@ -21,8 +21,10 @@ impl Standing {
             Some("refresh_token") if done => record.txn(),
             _ => None,
         };
-        for what in ended.into_iter().chain(record.text("/ext/token/revoked_txn")) {
-            self.0.entry(what.to_owned()).or_insert((index, written));
+        let revoked_key = record.text("/ext/keys/revoked").filter(|_| done).map(key);
+        let others = ended.into_iter().chain(record.text("/ext/token/revoked_txn")).map(str::to_owned);
+        for what in others.chain(revoked_key) {
+            self.0.entry(what).or_insert((index, written));
         }
     }
 
@@ -37,4 +39,9 @@ impl Standing {
         }
         Ok(())
     }
+}
+
+/// How a revoked key of the issuer is named among revocations.
+pub(super) fn key(kid: &str) -> String {
+    format!("issuer key {kid}")
 }

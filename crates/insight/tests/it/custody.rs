@@ -374,3 +374,47 @@ fn n_dc_15_a_person_with_an_opaque_subject_is_a_person_and_cannot_act_without_a_
     });
     broken(&world, "a person without a delegation");
 }
+
+fn signed_by(name: &'static str) -> impl Fn(&mut Proposal) {
+    move |proposal| drop(proposal.facts.insert("kid".to_owned(), json!(key(name).public().thumbprint())))
+}
+
+#[test]
+fn jw_02_an_id_token_counts_as_long_as_its_key_is_published() {
+    let mut world = World::new();
+    world.issuer_keys(&["issuer two", "issuer"], Some(world.now + 100), None);
+    world.login(as_is);
+    assert!(report(&world).ok(), "{}", report(&world));
+    world.wait(100);
+    world.login(as_is);
+    broken(&world, "no key of the signer fits");
+}
+
+#[test]
+fn jw_02_a_revoked_key_signs_nothing_after_its_record() {
+    let mut world = World::new();
+    world.login(as_is);
+    world.issuer_keys(&["issuer two"], None, Some("issuer"));
+    world.login(as_is);
+    broken(&world, "no key of the signer fits");
+}
+
+#[test]
+fn dc_13_a_token_of_a_revoked_key_is_not_used_and_neither_is_what_comes_from_it() {
+    for (name, fine) in [("issuer", false), ("issuer two", true)] {
+        let mut world = World::new();
+        let planner = world.login(as_is);
+        let parent = world.again_with(&planner, signed_by(name));
+        let child = world.hand(Way::Named, &parent, signed_by("issuer two"));
+        world.issuer_keys(&["issuer two"], None, Some("issuer"));
+        world.call(&child, "tickets_read", Read, &json!({}), |_| {});
+        assert!(report(&world).ok(), "it was under way: {}", report(&world));
+        world.wait(30);
+        world.call(&child, "tickets_read", Read, &json!({}), |_| {});
+        if fine {
+            assert!(report(&world).ok(), "{}", report(&world));
+        } else {
+            broken(&world, "revoked");
+        }
+    }
+}

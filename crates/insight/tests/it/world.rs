@@ -152,6 +152,23 @@ impl World {
         self.keys("agent.rotate_key", name, &format!("second client {name}"));
     }
 
+    /// The issuer's keys change: these are published from here on, and the last of them until then.
+    pub(crate) fn issuer_keys(&mut self, names: &[&str], until: Option<i64>, revoked: Option<&str>) {
+        let kid = |name: &str| key(name).public().thumbprint().to_owned();
+        let keys: Vec<PrivateKey> = names.iter().map(|name| key(name)).collect();
+        let ends: Map<String, Value> =
+            until.iter().zip(names.last()).map(|(end, name)| (kid(name), json!(end.to_string()))).collect();
+        let mut stated = json!({"issuer": KeySet::of(keys.iter().map(PrivateKey::public)).to_jwks(), "issuer_until": ends});
+        if let Some(name) = revoked {
+            stated["revoked"] = json!(kid(name));
+        }
+        let draft = Draft::new(TenantId::main(), ProducerKind::AuthzServer, RecordType::ConfigChange)
+            .action("keys.rotate", ToolClass::Admin)
+            .outcome(OutcomeStatus::Success, EffectConfirmed::Observed)
+            .ext("keys", stated);
+        self.record(draft);
+    }
+
     pub(crate) fn wait(&mut self, seconds: i64) {
         self.now += seconds;
     }
@@ -336,6 +353,7 @@ impl World {
             authority,
             txn: chain.id.clone(),
             ancestors: ancestors.unwrap_or_default(),
+            ancestor_keys: Vec::new(),
             purpose: None,
             signed: None,
         };

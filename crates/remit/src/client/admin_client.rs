@@ -33,6 +33,8 @@ pub(crate) struct AdminClient {
     url: String,
     credential: String,
     pub(crate) base: PathBuf,
+    /// Where the server's keys lie.
+    pub(crate) keys_dir: PathBuf,
     pub(crate) first_account: Option<String>,
 }
 
@@ -50,6 +52,7 @@ impl AdminClient {
             web: HttpClient::new()?,
             url: admin_url(args.admin_url.as_deref(), &loaded.config.server)?,
             credential,
+            keys_dir: loaded.at(&loaded.config.server.keys_dir),
             base: loaded.base,
             first_account,
         })

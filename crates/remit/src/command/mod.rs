@@ -6,6 +6,7 @@ pub(crate) mod agent_credentials;
 pub(crate) mod audit;
 pub(crate) mod config;
 pub(crate) mod init;
+pub(crate) mod keys;
 pub(crate) mod policy;
 pub(crate) mod reference;
 pub(crate) mod server;

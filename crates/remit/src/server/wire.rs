@@ -21,7 +21,10 @@ use remit_model::{Human, HumanStatus, Server};
 use remit_outbound::{Outbound, Rules};
 use remit_policy::{Bundle, Live};
 use remit_store::{Batch, Change, Config as StoreConfig, Secret, Store, Witnessing};
-use remit_token::dpop::{self, Nonces};
+use remit_token::{
+    SigningKeys,
+    dpop::{self, Nonces},
+};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -77,7 +80,7 @@ pub(crate) async fn start(loaded: &Loaded, ambient: &Ambient) -> Result<Running>
     let known = Arc::new(PolicyCache::new(&loaded.at(&config.storage.data_dir), Secret::new(keys.pepper), &program));
     let bundle = reload::read(&policies, &known.read())
         .with_context(|| format!("the policies in {} have mistakes", policies.display()))?;
-    let signing = authority::Keys::new(keys.issuer);
+    let signing = keys.issuer;
     let origin = config.ledger.origin.clone().unwrap_or_else(|| config::log_origin(host(&issuer)));
     let ledger_dir = loaded.at(&config.ledger.dir);
     let witnesses = witnesses(loaded, ambient, &origin, &keys.log)?;
@@ -111,6 +114,7 @@ pub(crate) async fn start(loaded: &Loaded, ambient: &Ambient) -> Result<Running>
     };
     let outbound = outbound(loaded)?;
     let store = Store::open_witnessed(opening, witnessing)?;
+    signing_key_at_hand(&store, &signing, ambient)?;
     if let Some(witnesses) = &witnesses {
         tokio::spawn(witness::watch(store.clone(), witnesses.enough(), witnesses.grace()));
     }
@@ -126,6 +130,19 @@ pub(crate) async fn start(loaded: &Loaded, ambient: &Ambient) -> Result<Running>
         mount(loaded, ambient, &store, &policy, signing, &servers, routes, &admin, outbound, clients);
     let vkey = keys::vkey(&loaded.at(&config.server.keys_dir), &origin)?;
     Ok(Running { router, store, policy, policies, known, desks, vkey, header_files, gateway, console })
+}
+
+/// Refuses to start without the private key that signs; warns of one that signs later.
+fn signing_key_at_hand(store: &Store, signing: &SigningKeys, ambient: &Ambient) -> Result<()> {
+    let (world, now) = (store.snapshot(), ambient.clock.unix());
+    let help = "put its file back into keys_dir, or see docs/keys.md";
+    signing.signing(world.issuer_keys(), now).map_err(|fault| anyhow::anyhow!("no token can be signed: {fault}; {help}"))?;
+    if let Some(next) = world.issuer_keys().next(now)
+        && let Err(fault) = signing.key(&next.kid)
+    {
+        tracing::error!(kid = next.kid, %fault, "the key that signs from {} is missing; {help}", next.signs_from.utc());
+    }
+    Ok(())
 }
 
 /// How other machines are fetched from.
@@ -159,7 +176,7 @@ fn mount(
     ambient: &Ambient,
     store: &Store,
     policy: &Arc<Live>,
-    signing: authority::Keys,
+    signing: SigningKeys,
     servers: &[Arc<Server>],
     routes: Vec<Route>,
     admin: &str,
@@ -168,7 +185,6 @@ fn mount(
 ) -> (Router, Arc<gateway::Gateway>, Arc<Console>) {
     let config = &loaded.config;
     let issuer = config.server.public_url.clone();
-    let verifying = signing.set();
     let nonces = Arc::new(nonces(ambient, store));
     let authority = authority::Server::new(authority::Parts {
         store: store.clone(),
@@ -176,7 +192,7 @@ fn mount(
         clock: ambient.clock.clone(),
         entropy: ambient.entropy.clone(),
         issuer: issuer.clone(),
-        keys: signing,
+        keys: signing.clone(),
         servers: servers.to_vec(),
         nonces: Arc::clone(&nonces),
         outbound,
@@ -196,7 +212,6 @@ fn mount(
         policy: Arc::clone(policy),
         clock: ambient.clock.clone(),
         entropy: ambient.entropy.clone(),
-        keys: verifying,
         routes,
         nonces,
         settings,
@@ -208,6 +223,7 @@ fn mount(
         policy: Arc::clone(policy),
         clock: ambient.clock.clone(),
         servers: servers.to_vec(),
+        signing,
         admin_digest: Console::digest(admin),
         ledger_dir: store.ledger_dir().to_owned(),
         gathered: remit_console::Gathered::default(),

@@ -82,7 +82,7 @@ impl Model {
                 let family = self.facts.families[&token.family];
                 token.expires.0 > NOW && !family.revoked && family.generation == token.generation
             }),
-            Precondition::Active { parties, tokens, txn, since } => {
+            Precondition::Active { parties, tokens, txn, since, .. } => {
                 let active = parties.iter().all(|party| match party {
                     Party::Agent(id) => self.agents.get(id) == Some(&AgentStatus::Active),
                     Party::Human(name) => self.humans.get(name).is_some_and(|(status, ended)| {
@@ -281,6 +281,7 @@ fn token(jti: String) -> StoredToken {
         issued: UnixTime(NOW),
         expires: UnixTime(NOW + 60),
         family: None,
+        keys: Vec::new(),
     }
 }
 
@@ -333,8 +334,9 @@ fn precondition() -> impl Strategy<Value = Precondition> {
         1 => name().prop_map(Precondition::NotHeld),
         1 => name().prop_map(Precondition::Held),
         1 => hash().prop_map(Precondition::RefreshCurrent),
-        1 => (vec(party, 0..2), vec(name(), 0..2), name(), ended())
-            .prop_map(|(parties, tokens, txn, since)| Precondition::Active { parties, tokens, txn, since }),
+        1 => (vec(party, 0..2), vec(name(), 0..2), name(), ended()).prop_map(|(parties, tokens, txn, since)| {
+            Precondition::Active { parties, tokens, txn, since, keys: Vec::new() }
+        }),
     ]
 }
 

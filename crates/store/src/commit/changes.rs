@@ -13,6 +13,7 @@ use remit_ledger::Hash;
 use remit_model::{
     agent::{Agent, AgentStatus, Human},
     id::AgentId,
+    issuer_keys::{self, IssuerKey},
     time::UnixTime,
 };
 
@@ -26,6 +27,8 @@ impl<'a> Weighing<'_, 'a> {
             Change::SetAgentStatus { agent, status } => self.set_agent_status(agent, *status),
             Change::PutHuman(human) => self.put_human(human),
             Change::EndHuman { name, before } => self.end_human(name, *before),
+            Change::PutIssuerKey(key) => self.put_issuer_key(key),
+            Change::RemoveIssuerKey(kid) => self.remove_issuer_key(kid),
             Change::PutCode(code) => self.new_code(code),
             Change::UseCode { code, txn } => self.use_code(code, txn),
             Change::FailCode(code) => self.fail_code(code),
@@ -73,6 +76,25 @@ impl<'a> Weighing<'_, 'a> {
         let human = self.snapshot().human(name).ok_or_else(|| invalid("there is no such person"))?;
         let human = Human { ended_before: human.ended_before.max(Some(before)), ..Human::clone(human) };
         self.put_human(&human)
+    }
+
+    fn put_issuer_key(&mut self, key: &IssuerKey) -> Result<(), ApplyError> {
+        let keys = self.snapshot().issuer_keys();
+        if keys.is_revoked(&key.kid) && key.revoked.is_none() {
+            return Err(invalid("this key of the issuer was revoked, and that is for good"));
+        }
+        if keys.key(&key.kid).is_none() && keys.len() >= issuer_keys::LIMIT {
+            return Err(invalid("too many keys of the issuer are remembered"));
+        }
+        let body = row::encode(key, None, |_, _| true).map_err(|error| refused_row(&error))?;
+        self.put(Kind::IssuerKey, &key.kid, Some(&body), None)
+    }
+
+    fn remove_issuer_key(&mut self, kid: &str) -> Result<(), ApplyError> {
+        if self.snapshot().issuer_keys().key(kid).is_none() {
+            return Ok(());
+        }
+        self.put(Kind::IssuerKey, kid, None, Some(self.now.plus(TOMBSTONE_SECONDS)))
     }
 
     fn new_code(&mut self, code: &'a StoredCode) -> Result<(), ApplyError> {

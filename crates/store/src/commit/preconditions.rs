@@ -29,7 +29,7 @@ impl Weighing<'_, '_> {
             Precondition::NotHeld(subject) => !self.snapshot().is_held(subject),
             Precondition::Held(subject) => self.snapshot().is_held(subject),
             Precondition::RefreshCurrent(hash) => self.is_current(hash),
-            Precondition::Active { parties, tokens, txn, since } => self.is_active(parties, tokens, txn, *since),
+            Precondition::Active { parties, tokens, txn, since, keys } => self.is_active(parties, tokens, txn, *since, keys),
         })
     }
 
@@ -49,7 +49,7 @@ impl Weighing<'_, '_> {
         self.family(&token.family).is_some_and(|family| !family.revoked && family.generation == token.generation)
     }
 
-    fn is_active(&self, parties: &[Party], tokens: &[String], txn: &str, since: Option<UnixTime>) -> bool {
+    fn is_active(&self, parties: &[Party], tokens: &[String], txn: &str, since: Option<UnixTime>, keys: &[String]) -> bool {
         let world = self.snapshot();
         let active = |party: &Party| match party {
             Party::Agent(id) => world.agent(id).is_some_and(|agent| agent.status == AgentStatus::Active),
@@ -62,7 +62,8 @@ impl Weighing<'_, '_> {
             Some((jti, ancestors)) => world.is_revoked(jti, ancestors.iter().map(String::as_str), txn),
             None => world.is_revoked("", [], txn),
         };
-        !revoked && parties.iter().all(active)
+        let accepted = !keys.iter().any(|kid| world.issuer_keys().is_revoked(kid));
+        !revoked && accepted && parties.iter().all(active)
     }
 }
 

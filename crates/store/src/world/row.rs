@@ -42,11 +42,19 @@ pub(crate) enum Kind {
     RevokedChain,
     RevokedFamily,
     Hold,
+    IssuerKey,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Agent, Self::Human, Self::RevokedToken, Self::RevokedChain, Self::RevokedFamily, Self::Hold];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Agent,
+        Self::Human,
+        Self::RevokedToken,
+        Self::RevokedChain,
+        Self::RevokedFamily,
+        Self::Hold,
+        Self::IssuerKey,
+    ];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -56,6 +64,7 @@ impl Kind {
             Self::RevokedChain => "revoked_chain",
             Self::RevokedFamily => "revoked_family",
             Self::Hold => "hold",
+            Self::IssuerKey => "issuer_key",
         }
     }
 

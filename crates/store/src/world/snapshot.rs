@@ -10,6 +10,7 @@ use remit_model::{
     agent::{Agent, Human},
     display,
     id::{AgentId, TenantId},
+    issuer_keys::{IssuerKey, IssuerKeys},
     time::UnixTime,
 };
 use rpds::HashTrieMapSync;
@@ -40,6 +41,7 @@ pub struct Snapshot {
     revoked: Revoked,
     /// Legal holds: pseudonym of the subject, and since when.
     holds: Until,
+    issuer_keys: IssuerKeys,
 }
 
 /// A registered agent: its row, and what the row says once it was asked for.
@@ -76,6 +78,7 @@ impl Snapshot {
             humans: HashTrieMapSync::new_sync(),
             revoked: Revoked { jti: Until::new_sync(), txn: Until::new_sync(), family: Until::new_sync() },
             holds: Until::new_sync(),
+            issuer_keys: IssuerKeys::default(),
         }
     }
 
@@ -206,6 +209,11 @@ impl Snapshot {
         with
     }
 
+    /// The keys of the token issuer.
+    pub fn issuer_keys(&self) -> &IssuerKeys {
+        &self.issuer_keys
+    }
+
     /// Takes in one row. A row of a person or an agent that cannot be read does not fail: it names someone who may do nothing.
     ///
     /// # Errors
@@ -240,6 +248,15 @@ impl Snapshot {
             (Kind::Hold, None) => {
                 self.holds.remove_mut(&*key);
             }
+            // INVARIANT: a key that cannot be read may be a revoked one, so nothing is served without knowing.
+            (Kind::IssuerKey, Some(body)) => {
+                let read = decode::<IssuerKey>(&body)?;
+                if read.kid != *key {
+                    return Err(broken(kind, &display::excerpt(&key, 64), "is about another key"));
+                }
+                self.issuer_keys = self.issuer_keys.with(read);
+            }
+            (Kind::IssuerKey, None) => self.issuer_keys = self.issuer_keys.without(&key),
         }
         self.revision = self.revision.max(revision);
         Ok(())
@@ -256,7 +273,7 @@ impl Snapshot {
             Kind::RevokedToken | Kind::RevokedChain | Kind::RevokedFamily => {
                 self.revoked.of_mut(row.kind).remove_mut(&*row.key);
             }
-            Kind::Agent | Kind::Human | Kind::Hold => {}
+            Kind::Agent | Kind::Human | Kind::Hold | Kind::IssuerKey => {}
         }
     }
 

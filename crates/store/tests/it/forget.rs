@@ -75,6 +75,7 @@ fn token(human: &str) -> StoredToken {
         issued: UnixTime(NOW),
         expires: UnixTime(NOW + 300),
         family: None,
+        keys: Vec::new(),
     }
 }
 

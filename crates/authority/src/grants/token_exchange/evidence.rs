@@ -9,6 +9,10 @@ use crate::{
     http::error::Rejection,
     tokens::record::hash,
 };
+use remit_decide::{
+    Principals,
+    active::{self, TokenIds},
+};
 use remit_model::{AgentId, Authentication, Code, EdgeProof, Fault, Principal, Refusal, UnixTime, json};
 use remit_store::{JtiKind, Precondition, StoredToken};
 use remit_token::{
@@ -138,9 +142,7 @@ async fn named(request: &TokenRequest<'_>, subject: &str, actor: &str) -> Result
         )
         .into());
     }
-    if revoked(request, &actor) {
-        return Err(invalid("the actor token was revoked").into());
-    }
+    active::token(principals(request), &ids(&actor)).map_err(|_| invalid("the actor token was revoked"))?;
     // (2) the child has a key of its own. SPEC: N-DC-12
     let jkt = actor.cnf_jkt.clone().ok_or_else(|| invalid("the actor token is not bound to a key"))?;
     if jkt == parent.jkt {
@@ -173,6 +175,7 @@ async fn named(request: &TokenRequest<'_>, subject: &str, actor: &str) -> Result
             tokens: vec![actor.jti.clone()],
             txn: actor.txn.clone(),
             since: None,
+            keys: actor.keys().to_vec(),
         }],
         ancestors: ancestors(&token)?,
         authentication: token.authentication(),
@@ -203,9 +206,8 @@ async fn stated(request: &TokenRequest<'_>, compact: &str) -> Result<Evidence, R
         return Err(Refusal::new(Code::TokenExpired, "the parent's token has expired").into());
     }
     let ancestors = walk(request, &parent).await?;
-    if request.snapshot.is_revoked(&parent.jti, ancestors.iter().map(String::as_str), &parent.chain.id) {
-        return Err(Refusal::new(Code::TokenRevoked, "the parent's token was revoked").into());
-    }
+    let ids = TokenIds { jti: &parent.jti, ancestors: &ancestors, txn: &parent.chain.id, keys: &parent.keys };
+    active::token(principals(request), &ids)?;
     Ok(Evidence {
         authentication: signed_in(&parent),
         purpose: parent.chain.hops.last().and_then(|hop| hop.purpose.clone()),
@@ -303,16 +305,18 @@ fn subject_hash(token: &AccessToken) -> (&'static str, Value) {
 /// A token of ours that still counts, with what the store knows of it: the store is authoritative. SPEC: DC-01, TX-02
 async fn own(request: &TokenRequest<'_>, compact: &str) -> Result<(Arc<AccessToken>, Arc<StoredToken>), Rejection> {
     let token = request.server.verify(compact, request.now)?;
-    if revoked(request, &token) {
-        return Err(Refusal::new(Code::TokenRevoked, "the subject token was revoked").into());
-    }
+    active::token(principals(request), &ids(&token))?;
     let unknown = || Refusal::new(Code::TokenRevoked, "the subject token is not known here any more");
     let stored = request.server.store.token(&token.jti).await.map_err(Fault::new)?.ok_or_else(unknown)?;
     Ok((token, stored))
 }
 
-fn revoked(request: &TokenRequest<'_>, token: &AccessToken) -> bool {
-    request.snapshot.is_revoked(&token.jti, token.ancestors.iter().map(String::as_str), &token.txn)
+fn principals<'r>(request: &'r TokenRequest<'_>) -> Principals<'r> {
+    Principals::new(&request.server.issuer, &request.snapshot)
+}
+
+fn ids(token: &AccessToken) -> TokenIds<'_> {
+    TokenIds { jti: &token.jti, ancestors: &token.ancestors, txn: &token.txn, keys: token.keys() }
 }
 
 /// (2) The caller is the holder, and proves the holder's key. SPEC: TX-06, N-TX-09

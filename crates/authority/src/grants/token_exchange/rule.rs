@@ -100,6 +100,7 @@ impl Terms {
             jkt,
             jti: exchange.jti.to_owned(),
             ancestors: std::iter::once(parent.jti.clone()).chain(ancestors.iter().cloned()).collect(),
+            ancestor_keys: parent.keys.clone(),
             issued: world.now,
             expires: self.expires,
             // SPEC: DC-15: copied, never refreshed.
