@@ -178,7 +178,7 @@ async fn write(
 fn view(console: &Console, keys: &IssuerKeys) -> Value {
     let now = console.clock.unix();
     let mut all: Vec<&IssuerKey> = keys.iter().collect();
-    all.sort_by_key(|key| (std::cmp::Reverse(key.signs_from), &key.kid));
+    all.sort_by_key(|key| (keys.stage(key, now), std::cmp::Reverse(key.signs_from), &key.kid));
     let shown = all.into_iter().map(|key| {
         let stage = keys.stage(key, now);
         let signs = matches!(stage, KeyStage::Next | KeyStage::Signing);

@@ -60,7 +60,7 @@ async fn answer(
     if !wants_signed(headers) {
         return Ok(error::json_response(StatusCode::OK, &body));
     }
-    let signed = introspection::mint(&server.keys.signing, &server.issuer, &entered.client.id(), now, &body)?;
+    let signed = introspection::mint(&*server.signing_key(now)?, &server.issuer, &entered.client.id(), now, &body)?;
     let mut response = error::json_response(StatusCode::OK, &Value::Null);
     *response.body_mut() = Body::from(signed);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(introspection::MEDIA_TYPE));

@@ -34,7 +34,7 @@ pub(crate) fn document(server: &Server) -> Value {
         "token_endpoint_auth_signing_alg_values_supported": Algorithm::ACCEPTED,
         "introspection_endpoint_auth_methods_supported": ["private_key_jwt"],
         "introspection_endpoint_auth_signing_alg_values_supported": Algorithm::ACCEPTED,
-        "introspection_signing_alg_values_supported": [signing],
+        "introspection_signing_alg_values_supported": signing,
         "revocation_endpoint_auth_methods_supported": ["private_key_jwt", "none"],
         "revocation_endpoint_auth_signing_alg_values_supported": Algorithm::ACCEPTED,
         "dpop_signing_alg_values_supported": Algorithm::ACCEPTED,

@@ -7,7 +7,7 @@ use remit_token::{
     AcceptedKeys, Algorithm, PrivateKey, Skew, access,
     dpop::{self, ProofFor},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 impl World {
     fn kid(&self) -> String {
@@ -80,7 +80,6 @@ async fn jw_02_the_next_key_is_published_first_and_the_old_one_is_accepted_until
     let new = world.own_token(&world.planner, &[("resource", HELPDESK)]).await;
     assert_eq!((kid_of(&old), kid_of(&new)), (first.clone(), next.clone()));
     assert!(world.active(&world.planner, &old).await && world.active(&world.planner, &new).await);
-    assert_eq!(world.last_record().await["ext"]["token"]["kid"], Value::Null, "an introspection signs nothing");
     // A token of the old key can still be exchanged; what comes of it names the key that it rests on.
     let narrowed = world.narrow(&world.planner, &old, &[("scope", "helpdesk:tickets_read")]).await.access_token();
     assert_eq!((kid_of(&narrowed), claims(&narrowed)["urn:remit:ancestor_keys"].clone()), (next.clone(), json!([first])));
@@ -107,14 +106,14 @@ async fn n_jw_02_a_token_of_a_retired_key_fails_after_the_window() {
     world.advance(100);
     assert!(!world.active(&world.planner, &forged).await, "the window is closed");
     assert!(!world.jwks().await.contains(&first));
-    world.narrow(&world.planner, &forged, &[]).await.refused("invalid_grant", "token_signature_invalid");
+    world.narrow(&world.planner, &forged, &[]).await.refused("invalid_request", "token_signature_invalid");
 }
 
 #[tokio::test]
 async fn dc_13_what_a_revoked_key_signed_is_dead_at_the_next_check_and_so_is_what_comes_from_it() {
     let world = World::new().await;
     let first = world.kid();
-    let answer = world.delegated_with("alice", &[("scope", "openid helpdesk:tickets_read offline_access")]).await;
+    let answer = world.delegated("alice").await;
     let old = text(&answer, "access_token").to_owned();
     let shown = world.identity(&world.summarizer).await;
     world.rotate(6, 0).await;
@@ -128,11 +127,11 @@ async fn dc_13_what_a_revoked_key_signed_is_dead_at_the_next_check_and_so_is_wha
     assert!(!world.active(&world.planner, &old).await, "introspection");
     assert!(!world.active(&world.summarizer, &child).await, "a descendant");
     assert!(world.active(&world.planner, &fresh).await, "the other key's tokens go on");
-    world.narrow(&world.planner, &old, &[]).await.refused("invalid_grant", "token_signature_invalid");
-    world.narrow(&world.summarizer, &child, &[]).await.refused("invalid_grant", "token_revoked");
+    world.narrow(&world.planner, &old, &[]).await.refused("invalid_request", "token_signature_invalid");
+    world.narrow(&world.summarizer, &child, &[]).await.refused("invalid_request", "token_revoked");
     let statement = world.statement(&world.planner, &old, &world.summarizer, &claims(&old)["authorization_details"]);
     let stated = [("grant_type", EXCHANGE), ("subject_token", statement.as_str()), ("subject_token_type", JWT)];
-    world.token(&world.summarizer, &stated).await.refused("invalid_grant", "token_revoked");
+    world.token(&world.summarizer, &stated).await.refused("invalid_request", "token_revoked");
     let actor = [
         ("grant_type", EXCHANGE),
         ("subject_token", fresh.as_str()),
@@ -140,7 +139,7 @@ async fn dc_13_what_a_revoked_key_signed_is_dead_at_the_next_check_and_so_is_wha
         ("actor_token", shown.as_str()),
         ("actor_token_type", ACCESS_TOKEN),
     ];
-    world.token(&world.planner, &actor).await.refused("invalid_grant", "actor_token_invalid");
+    world.token(&world.planner, &actor).await.refused("invalid_request", "actor_token_invalid");
     assert!(!world.jwks().await.contains(&first));
     assert!(world.server.remembered_tokens() <= before, "nothing of the revoked key is kept");
 
@@ -182,7 +181,7 @@ async fn n_jw_03_a_token_signed_by_a_key_of_another_purpose_is_no_access_token()
         let other = PrivateKey::from_seed(Algorithm::Ed25519, &seed).unwrap();
         let token = access::mint(&other, known.claims()).unwrap();
         assert!(!world.active(&world.planner, &token).await);
-        world.narrow(&world.planner, &token, &[]).await.refused("invalid_grant", "token_signature_invalid");
+        world.narrow(&world.planner, &token, &[]).await.refused("invalid_request", "token_signature_invalid");
     }
 }
 
