@@ -300,6 +300,9 @@ mod tests {
     #[test]
     fn n_jw_01_a_key_set_has_names_and_nothing_else_than_the_public_key() {
         let jwks = begun().jwks(NOW);
-        assert_eq!(jwks["keys"][0], json!({"kty": "EC", "crv": "P-256", "x": "a", "y": "a", "alg": "ES256", "kid": "a", "use": "sig"}));
+        assert_eq!(
+            jwks["keys"][0],
+            json!({"kty": "EC", "crv": "P-256", "x": "a", "y": "a", "alg": "ES256", "kid": "a", "use": "sig"})
+        );
     }
 }

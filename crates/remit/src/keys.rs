@@ -34,10 +34,7 @@ pub(crate) struct Keys {
 pub(crate) fn create(dir: &Path, origin: &str, ambient: &Ambient) -> Result<String> {
     let issuer = PrivateKey::generate(Algorithm::Es256, &mut |bytes| ambient.entropy.fill(bytes))
         .map_err(|fault| anyhow::anyhow!("{fault}"))?;
-    write_private(
-        &dir.join(ISSUER),
-        issuer.to_pkcs8_pem().map_err(|fault| anyhow::anyhow!("{fault}"))?.trim_end().as_bytes(),
-    )?;
+    write_private(&dir.join(ISSUER), issuer.to_pkcs8_pem().map_err(|fault| anyhow::anyhow!("{fault}"))?.trim_end().as_bytes())?;
     for name in ["record.seed", "log.seed", "pepper.seed", VAULT] {
         let mut seed = [0; 32];
         ambient.entropy.fill(&mut seed);
@@ -71,7 +68,10 @@ fn issuer(dir: &Path) -> Result<SigningKeys> {
     let mut files = issuer_files(dir)?;
     files.sort_by_key(|file| (*file != first, file.clone()));
     if files.is_empty() {
-        bail!("{} is not there, nor any other key of the issuer; put one back, or make a new one with `remit keys rotate`", first.display());
+        bail!(
+            "{} is not there, nor any other key of the issuer; put one back, or make a new one with `remit keys rotate`",
+            first.display()
+        );
     }
     let keys = files.iter().map(|file| read_key(file)).collect::<Result<Vec<_>>>()?;
     let read = |file: &Path| read_key(file).map_err(|error| format!("{error:#}"));

@@ -77,7 +77,19 @@ mod tests {
         let (client, jkt, audience) = (String::new(), String::new(), String::new());
         let (issued, expires) = (UnixTime(0), UnixTime(60));
         let authority = Authority::none();
-        Arc::new(StoredToken { jti, chain, authority, parent: None, client, jkt, audience, issued, expires, family: None, keys: Vec::new() })
+        Arc::new(StoredToken {
+            jti,
+            chain,
+            authority,
+            parent: None,
+            client,
+            jkt,
+            audience,
+            issued,
+            expires,
+            family: None,
+            keys: Vec::new(),
+        })
     }
 
     fn world() -> Arc<Snapshot> {

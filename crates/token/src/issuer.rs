@@ -3,10 +3,7 @@
 //! Which key is in which stage is [`IssuerKeys`]' to say. What is kept here is only the parsed form, so a change of the
 //! keys counts for the next token that is checked or signed.
 
-use crate::{
-    key::PrivateKey,
-    keyset::KeySet,
-};
+use crate::{key::PrivateKey, keyset::KeySet};
 use remit_model::{Fault, IssuerKeys, UnixTime};
 use std::{
     collections::BTreeMap,
@@ -30,9 +27,8 @@ struct Parsed {
 impl AcceptedKeys {
     /// The keys whose tokens are accepted at this time. A key that cannot be read is not accepted.
     pub fn at(&self, keys: &IssuerKeys, now: UnixTime) -> Arc<KeySet> {
-        let fits = |parsed: &&Parsed| {
-            parsed.keys.same(keys) && parsed.from <= now && parsed.until.is_none_or(|until| now < until)
-        };
+        let fits =
+            |parsed: &&Parsed| parsed.keys.same(keys) && parsed.from <= now && parsed.until.is_none_or(|until| now < until);
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(parsed) = known.as_ref().filter(fits) {
             return Arc::clone(&parsed.set);

@@ -145,7 +145,8 @@ async fn dc_13_what_a_revoked_key_signed_is_dead_at_the_next_check_and_so_is_wha
 
     // A refresh token is no key's signature: it brings a token of the new key.
     let refresh = text(&answer, "refresh_token");
-    let renewed = world.token(&world.planner, &[("grant_type", "refresh_token"), ("refresh_token", refresh)]).await.access_token();
+    let renewed =
+        world.token(&world.planner, &[("grant_type", "refresh_token"), ("refresh_token", refresh)]).await.access_token();
     assert!(kid_of(&renewed) != first && world.active(&world.planner, &renewed).await);
 }
 
@@ -157,7 +158,8 @@ async fn userinfo_refuses_a_token_of_a_revoked_key() {
     let ask = async || {
         let url = format!("{ISSUER}/oauth/userinfo");
         let jti = fresh();
-        let made = ProofFor { method: "GET", url: &url, now: world.now(), jti: &jti, access_token: Some(&token), ..ProofFor::default() };
+        let made =
+            ProofFor { method: "GET", url: &url, now: world.now(), jti: &jti, access_token: Some(&token), ..ProofFor::default() };
         let proof = dpop::create(&world.planner.dpop, &made).unwrap();
         let request = axum::http::Request::get("/oauth/userinfo").header("authorization", format!("DPoP {token}"));
         world.send(request.header("dpop", proof).body(axum::body::Body::empty()).unwrap()).await
@@ -175,7 +177,8 @@ async fn n_jw_03_a_token_signed_by_a_key_of_another_purpose_is_no_access_token()
     let world = World::new().await;
     let real = world.own_token(&world.planner, &[("resource", HELPDESK)]).await;
     let keys = AcceptedKeys::default().at(world.store.snapshot().issuer_keys(), world.now());
-    let known = access::verify(&real, &keys, &access::Expect { issuer: ISSUER, audience: None }, world.now(), Skew::NONE).unwrap();
+    let known =
+        access::verify(&real, &keys, &access::Expect { issuer: ISSUER, audience: None }, world.now(), Skew::NONE).unwrap();
     // The record key, the log key, and any other key of the server but the issuer's.
     for seed in [[1; 32], [2; 32], [3; 32]] {
         let other = PrivateKey::from_seed(Algorithm::Ed25519, &seed).unwrap();

@@ -86,7 +86,10 @@ async fn jw_02_a_revoked_key_is_gone_at_once_and_something_else_signs() {
     assert_eq!((world.stage(1), world.stage(2)), (KeyStage::Revoked, KeyStage::Signing));
     assert!(world.signing.key(&kid(1)).is_err(), "the private half is wiped");
     let stated = world.last_record().await["ext"]["keys"].clone();
-    assert_eq!((stated["revoked"].as_str(), stated["issuer"]["keys"][0]["kid"].as_str()), (Some(kid(1).as_str()), Some(kid(2).as_str())));
+    assert_eq!(
+        (stated["revoked"].as_str(), stated["issuer"]["keys"][0]["kid"].as_str()),
+        (Some(kid(1).as_str()), Some(kid(2).as_str()))
+    );
     assert_eq!(stated["issuer"]["keys"].as_array().unwrap().len(), 1);
     let (status, answer) = world.post(&revoke, json!({})).await;
     assert!(status == StatusCode::BAD_REQUEST && answer.to_string().contains("already"), "{answer}");
@@ -135,7 +138,11 @@ async fn the_time_of_a_published_key_can_be_changed() {
     let (status, answer) = world.post("/admin/v1/keys", json!({"after": 0})).await;
     assert_eq!((status, world.stage(2)), (StatusCode::OK, KeyStage::Signing), "{answer}");
     let (_, answer) = world.admin("GET", "/admin/v1/keys", &Value::Null).await;
-    assert_eq!((answer["keys"][0]["stage"].as_str(), answer["keys"][0]["at_hand"].as_bool()), (Some("signing"), Some(true)), "{answer}");
+    assert_eq!(
+        (answer["keys"][0]["stage"].as_str(), answer["keys"][0]["at_hand"].as_bool()),
+        (Some("signing"), Some(true)),
+        "{answer}"
+    );
     assert_eq!(answer["keys"][1]["stage"], "retiring");
     assert!(!answer.to_string().contains("\"d\""), "N-JW-01");
 }

@@ -46,15 +46,8 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 7] = [
-        Self::Agent,
-        Self::Human,
-        Self::RevokedToken,
-        Self::RevokedChain,
-        Self::RevokedFamily,
-        Self::Hold,
-        Self::IssuerKey,
-    ];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Agent, Self::Human, Self::RevokedToken, Self::RevokedChain, Self::RevokedFamily, Self::Hold, Self::IssuerKey];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {

@@ -172,7 +172,13 @@ fn alice(status: HumanStatus) -> Human {
 fn active() -> Precondition {
     let agents = ["worker", "planner"].map(|name| Party::Agent(AgentId::parse(name).unwrap()));
     let parties = agents.into_iter().chain([Party::Human("alice".to_owned())]).collect();
-    Precondition::Active { parties, tokens: vec!["own".to_owned(), "parent".to_owned()], txn: "chain".to_owned(), since: None, keys: Vec::new() }
+    Precondition::Active {
+        parties,
+        tokens: vec!["own".to_owned(), "parent".to_owned()],
+        txn: "chain".to_owned(),
+        since: None,
+        keys: Vec::new(),
+    }
 }
 
 async fn with_parties(store: &Store) {
@@ -215,7 +221,8 @@ async fn a_family_revocation_or_the_end_of_another_party_stops_no_one() {
     let family = Change::Revoke { what: Revocation::Family("chain".to_owned()), until: UnixTime(NOW + 600) };
     store.apply(batch().change(stranger).change(family)).await.unwrap();
     assert!(store.apply(batch().require(active())).await.is_ok());
-    let no_party = Precondition::Active { parties: Vec::new(), tokens: Vec::new(), txn: "chain".to_owned(), since: None, keys: Vec::new() };
+    let no_party =
+        Precondition::Active { parties: Vec::new(), tokens: Vec::new(), txn: "chain".to_owned(), since: None, keys: Vec::new() };
     assert!(store.apply(batch().require(no_party)).await.is_ok());
     store.close().await.unwrap();
 }

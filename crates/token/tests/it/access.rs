@@ -50,7 +50,8 @@ fn bare() -> access::Claims {
 #[test]
 fn the_claims_of_a_token_have_one_order() {
     const ALWAYS: &[&str] = &["iss", "sub", "aud", "client_id", "scope", "jti", "iat", "exp", "authorization_details", "txn"];
-    const SOMETIMES: &[&str] = &["auth_time", "acr", "amr", "cnf", "act", "urn:remit:ancestors", "urn:remit:ancestor_keys", "urn:remit:purpose"];
+    const SOMETIMES: &[&str] =
+        &["auth_time", "acr", "amr", "cnf", "act", "urn:remit:ancestors", "urn:remit:ancestor_keys", "urn:remit:purpose"];
     let names = |claims| {
         let seen = inspect_unverified(&access::mint(&ed25519(1), &claims).unwrap()).unwrap();
         seen.claims.keys().cloned().collect::<Vec<_>>()
