@@ -89,6 +89,8 @@ pub struct Settings {
     pub rate: Rate,
     /// Clients that no administrator registered.
     pub clients: ClientRules,
+    /// Whether every authorization request must be pushed. SPEC: PAR-06
+    pub require_pushed_requests: bool,
 }
 
 impl Default for Settings {
@@ -111,6 +113,7 @@ impl Default for Settings {
             code_attempts: 5,
             rate: Rate::UNLIMITED,
             clients: ClientRules::default(),
+            require_pushed_requests: false,
         }
     }
 }

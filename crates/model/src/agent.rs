@@ -43,6 +43,8 @@ pub struct ClientProfile {
     pub credentials: Vec<Credential>,
     /// What the audience of its client assertions may be.
     pub assertion_audience: AssertionAudience,
+    /// Whether its authorization requests must be pushed: RFC 9126 §6.
+    pub require_pushed_requests: bool,
 }
 
 /// What an access token is bound to.

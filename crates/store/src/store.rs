@@ -1,7 +1,9 @@
 //! The store as its callers see it.
 
 use crate::{
-    batch::{Applied, ApplyError, Batch, Change, KeyedHash, ReadError, StoredCode, StoredRecord, StoredRefresh, StoredToken},
+    batch::{
+        Applied, ApplyError, Batch, Change, JtiKind, KeyedHash, ReadError, StoredCode, StoredRecord, StoredRefresh, StoredToken,
+    },
     commit::{
         command::Command, group_commit::GroupCommit, heartbeat::Left, outage::Outage, seal::Sealing,
         session_counts::SessionCounts, writer::Writer,
@@ -300,6 +302,15 @@ impl Store {
             }
         }
         Ok(found)
+    }
+
+    /// Whether this identifier was used, as far as the commits up to now say.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn was_used(&self, kind: JtiKind, key: &str) -> Result<bool, ReadError> {
+        let key = key.to_owned();
+        self.0.readers.read(move |reader| Ok(reader.was_used(kind, &key)?)).await
     }
 
     /// What has been counted under a budget key.

@@ -74,7 +74,11 @@ fn described_anew(present: &Agent, described: &Agent) -> Agent {
         display_name: described.display_name.clone(),
         redirect_uris: described.redirect_uris.clone(),
         keys: described.keys.clone(),
-        client: ClientProfile { credentials: described.client.credentials.clone(), ..present.client.clone() },
+        client: ClientProfile {
+            credentials: described.client.credentials.clone(),
+            require_pushed_requests: described.client.require_pushed_requests,
+            ..present.client.clone()
+        },
         ..present.clone()
     }
 }

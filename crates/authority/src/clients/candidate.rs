@@ -112,16 +112,17 @@ fn candidate(
     known: Option<&Agent>,
     now: UnixTime,
 ) -> Option<Box<Candidate>> {
-    let ClientMetadata { name, redirect_uris, keys, jwks_uri, .. } = metadata;
+    let ClientMetadata { name, redirect_uris, keys, jwks_uri, require_pushed_requests, .. } = metadata;
     let credentials: Vec<Credential> = jwks_uri.into_iter().map(|uri| Credential::JwksUri { uri }).collect();
     if let Some(known) = known {
         let changed = [
             ("its name", known.display_name != name),
             ("where it is called back", known.redirect_uris != redirect_uris),
             ("its keys", known.keys != keys || known.client.credentials != credentials),
+            ("how it asks", known.client.require_pushed_requests != require_pushed_requests),
         ];
         let changed: Vec<String> = changed.into_iter().filter(|(_, differs)| *differs).map(|(what, _)| what.to_owned()).collect();
-        let client = ClientProfile { credentials, ..known.client.clone() };
+        let client = ClientProfile { credentials, require_pushed_requests, ..known.client.clone() };
         let agent = Agent { display_name: name, redirect_uris, keys, client, ..known.clone() };
         return (!changed.is_empty()).then(|| Box::new(Candidate { agent, changed }));
     }
@@ -141,7 +142,13 @@ fn candidate(
         labels: BTreeMap::new(),
         // It acts for the people who let it in, and never by itself.
         acts: Acts::OnBehalf,
-        client: ClientProfile { binding: rules.binding, registration, credentials, ..ClientProfile::default() },
+        client: ClientProfile {
+            binding: rules.binding,
+            registration,
+            credentials,
+            require_pushed_requests,
+            ..ClientProfile::default()
+        },
         registered: now,
     };
     Some(Box::new(Candidate { agent, changed: Vec::new() }))

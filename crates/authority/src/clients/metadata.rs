@@ -29,6 +29,9 @@ pub(crate) struct ClientMetadata {
     pub(crate) jwks_uri: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) application_type: Option<ApplicationType>,
+    /// Whether its authorization requests must be pushed. SPEC: PAR-06
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) require_pushed_requests: bool,
 }
 
 /// Where a client runs. SPEC: DR-03
@@ -87,7 +90,12 @@ impl ClientMetadata {
             None if required => return Err(malformed("`client_name` is missing")),
             None => "a program without a name".to_owned(),
         };
-        Ok(Self { name, redirect_uris, keys, jwks_uri, application_type })
+        let require_pushed_requests = match members.get("require_pushed_authorization_requests") {
+            None | Some(Value::Null) => false,
+            Some(Value::Bool(required)) => *required,
+            Some(_) => return Err(malformed("`require_pushed_authorization_requests` must be true or false")),
+        };
+        Ok(Self { name, redirect_uris, keys, jwks_uri, application_type, require_pushed_requests })
     }
 
     /// The metadata as registered, in the words of RFC 7591 §3.2.1. SPEC: DR-01, N-DR-04
@@ -104,6 +112,7 @@ impl ClientMetadata {
             ("jwks", (!self.keys.is_empty()).then(|| json!({"keys": self.keys}))),
             ("jwks_uri", self.jwks_uri.as_ref().map(|uri| json!(uri))),
             ("application_type", self.application_type.map(|kind| json!(kind))),
+            ("require_pushed_authorization_requests", self.require_pushed_requests.then(|| json!(true))),
         ];
         if let Some(members) = value.as_object_mut() {
             members.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));

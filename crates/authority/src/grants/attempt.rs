@@ -77,7 +77,18 @@ pub(crate) async fn enter(
         Ok(form) => form,
         Err(refusal) => return (attempt, Err(refusal)),
     };
-    let snapshot = server.store.snapshot();
+    enter_in(server, server.store.snapshot(), attempt, headers, form, now).await
+}
+
+/// The same in a world that may hold a client that is not registered yet.
+pub(crate) async fn enter_in(
+    server: &Server,
+    snapshot: Arc<Snapshot>,
+    attempt: Attempt,
+    headers: &HeaderMap,
+    form: Form,
+    now: UnixTime,
+) -> (Attempt, Result<Entered, Refusal>) {
     let client = match authenticate::authenticate(server, &snapshot, headers, &form, now).await {
         Ok(client) => client,
         Err(refusal) => {

@@ -82,7 +82,7 @@ impl RequestedAuthority {
             asked.read_scope(scope, servers)?;
         }
         for target in form.all("resource").chain(form.all("audience")) {
-            let target = canonical(target)?;
+            let target = without_slash(canonical(target)?, servers);
             if !asked.targets.contains(&target) {
                 asked.targets.push(target);
             }
@@ -338,6 +338,15 @@ pub(crate) fn canonical(uri: &str) -> Result<String, Refusal> {
     }
     let text = parsed.as_str();
     Ok(if parsed.path() == "/" && parsed.query().is_none() { text.trim_end_matches('/').to_owned() } else { text.to_owned() })
+}
+
+/// A server's location, where the client wrote a slash behind it. RFC 8707 §2 and RFC 9728 §1.2 leave clients to choose.
+fn without_slash(target: String, servers: &[Arc<Server>]) -> String {
+    let is_server = |uri: &str| servers.iter().any(|server| server.location == uri);
+    match target.strip_suffix('/') {
+        Some(short) if !is_server(&target) && is_server(short) => short.to_owned(),
+        _ => target,
+    }
 }
 
 fn lifetime(form: &Form) -> Result<Option<i64>, Refusal> {

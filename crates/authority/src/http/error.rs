@@ -26,6 +26,8 @@ pub(crate) enum At {
     UserInfo,
     /// Client registration.
     Register,
+    /// Pushed authorization requests.
+    Push,
 }
 
 impl At {
@@ -40,6 +42,7 @@ impl At {
             Self::Revoke => "authority.revoke",
             Self::UserInfo => "authority.userinfo",
             Self::Register => "authority.register",
+            Self::Push => "authority.push",
         }
     }
 }
@@ -89,6 +92,9 @@ pub(crate) fn outward(code: Code, at: At) -> (StatusCode, &'static str) {
         return (bad, error);
     }
     match code {
+        // SPEC: N-PAR-06
+        Code::ClientUnknown if at == At::Push => (StatusCode::UNAUTHORIZED, "invalid_client"),
+        Code::RedirectUriMismatch if at == At::Push => (bad, "invalid_request"),
         Code::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "invalid_request"),
         Code::MediaTypeUnsupported => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request"),
         Code::RequestTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request"),
@@ -125,7 +131,7 @@ pub(crate) fn outward(code: Code, at: At) -> (StatusCode, &'static str) {
         | Code::HumanUnknown
         | Code::SignInEnded => match at {
             At::Exchange => (bad, "invalid_request"),
-            At::ClientCredentials | At::Authorize => (bad, "unauthorized_client"),
+            At::ClientCredentials | At::Authorize | At::Push => (bad, "unauthorized_client"),
             At::Introspect | At::Revoke => (StatusCode::UNAUTHORIZED, "invalid_client"),
             At::Token | At::UserInfo | At::Register => (bad, "invalid_grant"),
         },

@@ -11,7 +11,7 @@ use crate::{
         form::{self, Form},
         origin::{Incoming, RequestOrigin},
     },
-    signin::{consent, login, pages},
+    signin::{consent, login, pages, push},
     tokens::{introspect, metadata, revoke, userinfo},
 };
 use axum::{
@@ -31,6 +31,7 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/.well-known/openid-configuration", get(metadata_document).options(preflight))
         .route("/.well-known/jwks.json", get(jwks).options(preflight))
         .route("/oauth/authorize", any(authorize_endpoint))
+        .route("/oauth/par", any(push_endpoint))
         .route("/oauth/login", any(login_page))
         .route("/oauth/consent", any(consent_page))
         .route("/oauth/style.css", get(style))
@@ -109,6 +110,10 @@ async fn style() -> Response<Body> {
 
 async fn token_endpoint(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
     post(request, At::Token, |incoming| grants::token(&server, incoming)).await
+}
+
+async fn push_endpoint(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
+    post(request, At::Push, |incoming| push::push(&server, incoming)).await
 }
 
 async fn introspect_endpoint(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {

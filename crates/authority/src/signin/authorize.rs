@@ -9,14 +9,14 @@ use crate::{
     grants::requested::{RequestedAuthority, Targets},
     http::form::Form,
     signin::{
-        redirect,
+        pushed, redirect,
         request::{AuthorizationRequest, Prompt, ReturnTo},
     },
 };
 use remit_decide::active;
 use remit_model::{Agent, AgentId, Code, Refusal, UnixTime};
 use remit_store::Snapshot;
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 /// Longest `state`, `nonce` and `login_hint`. SPEC: X-10
 const ECHO_LIMIT: usize = 2048;
@@ -42,13 +42,33 @@ pub(crate) async fn read(
 ) -> Result<AuthorizationRequest, Stopped> {
     let here = |refusal| Stopped { refusal, client: None, back: None, oauth: None };
     let client_id = form.required("client_id").map_err(here)?;
+    let (form, pushed) = match form.one("request_uri") {
+        // SPEC: PAR-04, N-PAR-04: nothing else of this request counts.
+        Some(uri) => {
+            let opened = pushed::open(server, uri, client_id, now).await;
+            let (form, used) = opened.map_err(|rejection| here(rejection.into_refusal()))?;
+            (Cow::Owned(form), Some(used))
+        }
+        None => (Cow::Borrowed(form), None),
+    };
     let found = candidate::find(server, server.store.snapshot(), client_id, peer, now).await.map_err(here)?;
-    let ask = understood(server, &found.world, form, &found.id)?;
-    Ok(AuthorizationRequest { candidate: found.candidate, ..ask })
+    let ask = understood(server, &found.world, &form, &found.id)?;
+    let only_pushed = found.world.agent(&found.id).is_some_and(|agent| agent.client.require_pushed_requests);
+    if pushed.is_none() && (only_pushed || server.settings.require_pushed_requests) {
+        // SPEC: PAR-06
+        let refusal = malformed("push the request to our `pushed_authorization_request_endpoint` first");
+        return Err(Stopped { refusal, client: Some(ask.client), back: Some(ask.back), oauth: None });
+    }
+    Ok(AuthorizationRequest { candidate: found.candidate, pushed, ..ask })
 }
 
 /// The request of a client that is found.
-fn understood(server: &Server, snapshot: &Snapshot, form: &Form, id: &AgentId) -> Result<AuthorizationRequest, Stopped> {
+pub(crate) fn understood(
+    server: &Server,
+    snapshot: &Snapshot,
+    form: &Form,
+    id: &AgentId,
+) -> Result<AuthorizationRequest, Stopped> {
     let stop = |client: Option<&AgentId>, refusal| Stopped { refusal, client: client.cloned(), back: None, oauth: None };
     let agent = snapshot.agent(id).cloned();
     let agent = agent.ok_or_else(|| stop(None, Refusal::new(Code::ClientUnknown, "the agent is not registered any more")))?;
@@ -106,6 +126,7 @@ fn rest(
         max_age: max_age(form)?,
         login_hint: short(form, "login_hint")?,
         candidate: None,
+        pushed: None,
     })
 }
 

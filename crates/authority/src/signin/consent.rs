@@ -23,6 +23,7 @@ use crate::{
         authorize::{self, Stopped},
         login_page::{self, PENDING_SECONDS, foreign},
         pages::{self, Phrase},
+        pushed::UsedOnce,
         redirect,
         request::{AuthorizationRequest, ReturnTo},
         seal::Purpose,
@@ -103,6 +104,8 @@ struct Shown {
     consented: Consented,
     /// What allowing it registers.
     candidate: Option<Box<Candidate>>,
+    /// The pushed request that the decision uses up.
+    pushed: Option<UsedOnce>,
     expires: UnixTime,
 }
 
@@ -135,6 +138,7 @@ pub(crate) async fn page(
             back: ask.back.clone(),
             consented: consented.clone(),
             candidate: ask.candidate.clone(),
+            pushed: ask.pushed.clone(),
             expires,
         };
         let request = server.seal.seal(Purpose::Consent, &browser.id, shown, expires, &server.entropy);
@@ -382,7 +386,8 @@ pub(crate) async fn decide(server: &Server, incoming: Incoming) -> Response<Body
     };
     // INVARIANT: a page is decided once: its id is used up in the batch that records the decision.
     let once = Once { kind: JtiKind::Other, key: format!("consent page {}", shown.id), until: shown.expires };
-    let attempt = Attempt { once: vec![once], ..by_person(server, origin, &user) };
+    let once = std::iter::once(once).chain(shown.pushed.as_ref().map(UsedOnce::once)).collect();
+    let attempt = Attempt { once, ..by_person(server, origin, &user) };
     let human_in_loop = if allow { HumanInLoop::Approved } else { HumanInLoop::Notified };
     let facts = Facts { purpose: shown.consented.purpose.clone(), human_in_loop, ..Facts::default() };
     let facts = facts.fact("consent", shown.consented.digest.clone());

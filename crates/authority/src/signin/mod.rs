@@ -7,6 +7,8 @@ pub(crate) mod login;
 pub(crate) mod login_page;
 pub(crate) mod pages;
 pub(crate) mod password;
+pub(crate) mod push;
+pub(crate) mod pushed;
 pub(crate) mod redirect;
 pub(crate) mod request;
 pub(crate) mod seal;

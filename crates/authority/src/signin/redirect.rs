@@ -25,7 +25,7 @@ pub(crate) fn allowed(asked: &str, registered: &[String], native: bool) -> bool 
 ///
 /// # Errors
 /// `redirect_uri_mismatch`.
-pub(crate) fn registrable(uri: &str) -> Result<(), Refusal> {
+pub fn registrable(uri: &str) -> Result<(), Refusal> {
     let scheme = uri.split_once(':').map_or("", |(scheme, _)| scheme);
     // A private scheme is written as a URL with a path, so that parameters can follow.
     let private = uri.strip_prefix(scheme).is_some_and(|rest| rest.starts_with(":/"));

@@ -1,6 +1,6 @@
 //! An authorization request after it was checked: RFC 6749 §4.1.1 with the parameters of RFC 7636, RFC 9396 and RFC 9449.
 
-use crate::{clients::candidate::Candidate, grants::requested::RequestedAuthority};
+use crate::{clients::candidate::Candidate, grants::requested::RequestedAuthority, signin::pushed::UsedOnce};
 use remit_model::AgentId;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,9 @@ pub(crate) struct AuthorizationRequest {
     /// What the client would become, when it is not registered yet or not as it now describes itself.
     #[serde(default)]
     pub(crate) candidate: Option<Box<Candidate>>,
+    /// The pushed request that this one was.
+    #[serde(default)]
+    pub(crate) pushed: Option<UsedOnce>,
 }
 
 /// Where the answer goes; both parts are checked.

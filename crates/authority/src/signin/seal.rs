@@ -26,6 +26,8 @@ pub(crate) enum Purpose {
     KnownBrowser,
     /// What a client registered, until a person lets it in.
     Registration,
+    /// An authorization request that was pushed.
+    Pushed,
 }
 
 /// Seals and opens under one key.
@@ -96,6 +98,7 @@ impl Purpose {
             Self::Consent => b"remit consent v1\0",
             Self::KnownBrowser => b"remit known browser v1\0",
             Self::Registration => b"remit registration v1\0",
+            Self::Pushed => b"remit pushed request v1\0",
         };
         [label, browser].concat()
     }

@@ -20,6 +20,7 @@ mod metadata;
 mod opaque;
 mod property;
 mod published;
+mod pushed;
 mod rate_limits;
 mod registration;
 mod remembered;

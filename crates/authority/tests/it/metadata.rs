@@ -63,11 +63,11 @@ async fn n_md_04_every_advertised_endpoint_answers_and_no_other_is_named() {
         .filter(|(name, _)| name.ends_with("_endpoint") || *name == "jwks_uri")
         .map(|(_, url)| url.as_str().unwrap().strip_prefix(ISSUER).unwrap())
         .collect();
-    assert_eq!(endpoints.len(), 6);
+    assert_eq!(endpoints.len(), 7);
     for path in endpoints {
         assert_ne!(world.get(path).await.status, 404, "{path}");
     }
-    for absent in ["registration_endpoint", "pushed_authorization_request_endpoint", "device_authorization_endpoint"] {
+    for absent in ["registration_endpoint", "device_authorization_endpoint"] {
         assert!(document.get(absent).is_none(), "MD-06: {absent}");
     }
 }

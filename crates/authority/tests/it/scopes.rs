@@ -140,3 +140,30 @@ async fn ui_01_a_token_for_a_server_says_nothing_at_userinfo_and_the_consent_giv
     world.refresh(&world.planner, refresh, &[("resource", ISSUER)]).await.refused("invalid_target", "widens_resource");
     world.refresh(&world.planner, refresh, &[("scope", "openid")]).await.refused("invalid_scope", "widens_scope");
 }
+
+#[tokio::test]
+async fn c_02_a_slash_behind_a_resource_changes_nothing() {
+    let world = World::new().await;
+    let slash = format!("{HELPDESK}/");
+    let body = world.delegated_with("alice", &[("resource", &slash)]).await;
+    assert_eq!(claims(text(&body, "access_token"))["aud"], HELPDESK);
+    let refresh = text(&body, "refresh_token").to_owned();
+    let reply = world.refresh(&world.planner, &refresh, &[("resource", &slash)]).await;
+    assert_eq!(claims(&reply.access_token())["aud"], HELPDESK);
+    for other in [format!("{HELPDESK}//"), format!("{HELPDESK}/x"), format!("{HELPDESK}/?x=1")] {
+        let back = Browser::default().begin(&world, &request_with(&[("resource", &other)])).await.location();
+        assert_eq!(query(&back, "error").as_deref(), Some("invalid_target"), "{other}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_resource_a_token_is_for_the_one_server_that_is_possible() {
+    let world = World::new().await;
+    let body = world.delegated_with("alice", &[("resource", ""), ("scope", "helpdesk:tickets_read profile email offline_access")]).await;
+    assert_eq!(claims(text(&body, "access_token"))["aud"], HELPDESK);
+    assert_eq!(body["scope"], "helpdesk:tickets_read", "the answer says what was granted");
+    // Where both servers are possible, the client must say which.
+    let code = world.code("alice", &request_with(&[("resource", "")])).await;
+    world.redeem(&world.planner, &code, &[]).await.refused("invalid_target", "resource_unknown");
+    world.redeem(&world.planner, &code, &[("resource", FILES)]).await.access_token();
+}

@@ -219,6 +219,8 @@ pub(crate) struct AgentsSection {
     pub(crate) require_dpop_nonce: bool,
     /// Days until a delegation through sign-in ends for good, however often it is refreshed.
     pub(crate) delegation_days: u16,
+    /// Demand that every authorization request is pushed first (RFC 9126).
+    pub(crate) require_pushed_requests: bool,
     /// How often one client may ask.
     pub(crate) rate_limits: RateLimitsSection,
 }
@@ -230,6 +232,7 @@ impl Default for AgentsSection {
             chain_depth: 4,
             require_dpop_nonce: false,
             delegation_days: 30,
+            require_pushed_requests: false,
             rate_limits: RateLimitsSection::default(),
         }
     }

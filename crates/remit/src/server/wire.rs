@@ -203,6 +203,7 @@ fn mount(
             consent: i64::from(config.agents.delegation_days) * 86_400,
             rate: config.agents.rate_limits.tokens.rate(),
             clients,
+            require_pushed_requests: config.agents.require_pushed_requests,
             ..authority::Settings::default()
         },
     });

@@ -2,7 +2,7 @@
 
 use super::rows::{Log, signed, unsigned, world_row};
 use crate::{
-    batch::KeyedHash,
+    batch::{JtiKind, KeyedHash},
     db::{
         error::DbError,
         group::{BudgetFact, CodeFact, Facts, FamilyFact, Head, Needs, RefreshFact},
@@ -150,6 +150,10 @@ impl DbReader {
     }
 
     /// What was counted under this key.
+    pub(crate) fn was_used(&self, kind: JtiKind, key: &str) -> Result<bool, DbError> {
+        Ok(self.prepare(sql::KNOWS_ONCE)?.exists(params![self.tenant(), kind.as_str(), key])?)
+    }
+
     pub(crate) fn spent(&self, key: &str) -> Result<i64, DbError> {
         let found = self.prepare(sql::BUDGET)?.query_row(params![self.tenant(), key], |row| row.get(0)).optional()?;
         Ok(found.unwrap_or_default())
