@@ -69,13 +69,7 @@ impl UsedOnce {
 ///
 /// # Errors
 /// `request_too_large` for a request that no URL can hold.
-pub(crate) fn seal(
-    server: &Server,
-    form: &Form,
-    client_id: &str,
-    jkt: Option<&str>,
-    now: UnixTime,
-) -> Result<String, Rejection> {
+pub(crate) fn seal(server: &Server, form: &Form, client_id: &str, jkt: Option<&str>, now: UnixTime) -> Result<String, Rejection> {
     let mut query = form_urlencoded::Serializer::new(String::new());
     for name in PARAMETERS {
         query.extend_pairs(form.all(name).map(|value| (name, value)));
@@ -104,7 +98,8 @@ pub(crate) fn seal(
 pub(crate) async fn open(server: &Server, uri: &str, client_id: &str, now: UnixTime) -> Result<(Form, UsedOnce), Rejection> {
     let refused = |reason: &str| Rejection::from(Refusal::new(Code::RequestMalformed, reason));
     let sealed = uri.strip_prefix(PREFIX);
-    let sealed = sealed.ok_or_else(|| refused("`request_uri` must be one that our push endpoint gave; nothing else is fetched"))?;
+    let sealed =
+        sealed.ok_or_else(|| refused("`request_uri` must be one that our push endpoint gave; nothing else is fetched"))?;
     let pushed: Option<Pushed> = server.seal.open(Purpose::Pushed, b"", sealed, now);
     let pushed = pushed.ok_or_else(|| refused("the pushed request is unknown or has expired; start again from the program"))?;
     if pushed.client_id != client_id {

@@ -46,7 +46,8 @@ async fn par_03_a_pushed_request_becomes_a_consent_and_a_token() {
     let world = World::new().await;
     let metadata = world.get("/.well-known/oauth-authorization-server").await.body;
     assert_eq!(metadata["pushed_authorization_request_endpoint"], format!("{ISSUER}{PAR}"));
-    let details = json!([{"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets_read"], "fields": ["/id"]}]).to_string();
+    let details =
+        json!([{"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets_read"], "fields": ["/id"]}]).to_string();
     let reply = push(&world, &[("authorization_details", &details), ("purpose", "weekly report")]).await;
     assert_eq!((reply.status, &reply.body["expires_in"]), (StatusCode::CREATED, &json!(60)));
     assert_eq!(reply.headers["cache-control"], "no-store");
@@ -70,7 +71,11 @@ async fn par_02_what_the_authorization_endpoint_refuses_is_refused_at_the_push()
         (&[("code_challenge_method", "plain")], "invalid_request", "pkce_required"),
         (&[("resource", "https://elsewhere.example/")], "invalid_target", "resource_unknown"),
         (&[("scope", "helpdesk:nothing")], "invalid_scope", "scope_unknown"),
-        (&[("authorization_details", "[{\"type\":\"other\"}]")], "invalid_authorization_details", "authorization_details_invalid"),
+        (
+            &[("authorization_details", "[{\"type\":\"other\"}]")],
+            "invalid_authorization_details",
+            "authorization_details_invalid",
+        ),
         (&[("prompt", "none login")], "invalid_request", "request_malformed"),
     ] {
         push(&world, changes).await.refused(error, code);
@@ -207,7 +212,9 @@ async fn par_05_a_proof_at_the_push_binds_the_code() {
         world.post(PAR, &form, &[("dpop", proof)]).await
     };
     let other = Actor::new("other").jkt().to_owned();
-    send(proof_for(&world, &url, &world.planner), &[("dpop_jkt", &other)]).await.refused("invalid_dpop_proof", "dpop_key_mismatch");
+    send(proof_for(&world, &url, &world.planner), &[("dpop_jkt", &other)])
+        .await
+        .refused("invalid_dpop_proof", "dpop_key_mismatch");
     send(proof_for(&world, TOKEN, &world.planner), &[]).await.refused("invalid_dpop_proof", "dpop_proof_invalid");
     let proof = proof_for(&world, &url, &world.planner);
     let reply = send(proof.clone(), &[("dpop_jkt", world.planner.jkt())]).await;
@@ -247,7 +254,8 @@ async fn par_07_methods_sizes_and_floods() {
     let wrong = world.get(PAR).await;
     assert_eq!((wrong.status, wrong.headers["allow"].to_str().unwrap()), (StatusCode::METHOD_NOT_ALLOWED, "POST"));
     assert_eq!(push(&world, &[("state", &"x".repeat(200 << 10))]).await.status, StatusCode::PAYLOAD_TOO_LARGE);
-    let long = push(&world, &[("state", &"x".repeat(2_000)), ("nonce", &"y".repeat(2_000)), ("login_hint", &"z".repeat(2_000))]).await;
+    let long =
+        push(&world, &[("state", &"x".repeat(2_000)), ("nonce", &"y".repeat(2_000)), ("login_hint", &"z".repeat(2_000))]).await;
     assert_eq!(long.status, StatusCode::PAYLOAD_TOO_LARGE, "a URL that proxies refuse is not given out: {}", long.text);
     let mut last = StatusCode::OK;
     for _ in 0..4 {

@@ -159,7 +159,8 @@ async fn c_02_a_slash_behind_a_resource_changes_nothing() {
 #[tokio::test]
 async fn without_a_resource_a_token_is_for_the_one_server_that_is_possible() {
     let world = World::new().await;
-    let body = world.delegated_with("alice", &[("resource", ""), ("scope", "helpdesk:tickets_read profile email offline_access")]).await;
+    let body =
+        world.delegated_with("alice", &[("resource", ""), ("scope", "helpdesk:tickets_read profile email offline_access")]).await;
     assert_eq!(claims(text(&body, "access_token"))["aud"], HELPDESK);
     assert_eq!(body["scope"], "helpdesk:tickets_read", "the answer says what was granted");
     // Where both servers are possible, the client must say which.
