@@ -1118,6 +1118,39 @@ class PublicKey:
                 good = self.key.verify(signature, message, pss if alg == "PS256" else padding.PKCS1v15(), hashes.SHA256()) is None
         except InvalidSignature: good = False
         refuse(not good, "the token's signature does not verify")
+    def verify_asn1(self, message, signature):
+        """As `verify`, for signatures as authenticators make them: those of ECDSA are ASN.1."""
+        if not isinstance(self.key, ec.EllipticCurvePublicKey): return self.verify(self.algs[0], message, signature)
+        try: self.key.verify(signature, message, ec.ECDSA(self.hash))
+        except InvalidSignature: raise Wrong("the passkey's signature does not verify") from None
+def relying_party(url):
+    """The site and the origin of passkeys (Web Authentication): a name with TLS, or this computer."""
+    found = re.fullmatch(r"(https?)://([^/?#]*)([/?#].*)?", url) if isinstance(url, str) else None
+    authority = found[2] if found else ""
+    host = authority.rpartition(":")[0] if ":" in authority else authority
+    label = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
+    named = all(label.fullmatch(part) for part in host.split(".")) and not re.fullmatch(r"[0-9]*", host.split(".")[-1])
+    local = host == "localhost" or host.endswith(".localhost")
+    refuse(not found or not named or not (found[1] == "https" or local), "the issuer's address has no passkeys")
+    return host, f"{found[1]}://{authority.removesuffix({'https': ':443', 'http': ':80'}[found[1]])}"
+def assertion(said, key, counter, challenge, site, origin):
+    """A passkey's signature over a challenge (Web Authentication, section 7.2); returns the counter it states."""
+    data, client, signature = (unb64u(said[name]) for name in ("authenticator_data", "client_data", "signature"))
+    asked = parse_json(client, 64 << 10, members=CLAIMS_MEMBERS)
+    refuse(not isinstance(asked, dict) or asked.get("type") != "webauthn.get", "the passkey was asked for something else than `webauthn.get`")
+    refuse(not isinstance(asked.get("challenge"), str) or unb64u(asked["challenge"]) != challenge, "the passkey answers another challenge")
+    refuse(asked.get("origin") != origin, f"the passkey was used at another site than `{origin}`")
+    refuse(asked.get("crossOrigin", False) is not False or "topOrigin" in asked, "the passkey was used inside a page of another site")
+    refuse(len(data) < 37, "the authenticator data of the passkey is cut short")
+    flags, now = data[32], int.from_bytes(data[33:37], "big")
+    refuse(data[:32] != sha256(site.encode()), f"the passkey is of another site than `{site}`")
+    refuse(not flags & 1, "the authenticator does not say that a person was present")
+    refuse(not flags & 4, "the authenticator did not verify the person")
+    refuse(flags & 16 and not flags & 8, "the authenticator says that a passkey was backed up which cannot be")
+    refuse(flags & 64 or bool(flags & 128) == (len(data) == 37), "the authenticator data of the passkey has another form than an assertion's")
+    refuse(not (now > counter or now == counter == 0), f"the passkey's signature counter is {now}, after {counter} before")
+    key.verify_asn1(data + sha256(client), signature)
+    return now
 def weak(public):
     """Small order, or a second spelling of a point."""
     y = public[:31] + bytes([public[31] & 0x7F])
@@ -1289,6 +1322,8 @@ class Token:
             profile = "user" if is_person(hop.delegate) else "ai_agent"
             act = dict(named(hop.delegate), sub_profile=profile) | ({} if act is None else {"act": act})
         refuse(self.sub != self.root["sub"] or self.act != act, "`sub` or `act` of the token do not say what the chain says")
+        signed = self.hops[0].signed if self.hops else None
+        refuse(self.claims.get("urn:remit:signed") != signed, "the token and its chain disagree on what the person signed")
         refuse(self.jkt is None, "the token is bound to no key")
         if not self.hops: return
         last = self.hops[-1]
@@ -1328,12 +1363,13 @@ class Custody:
     def __init__(self, log, report):
         self.log, self.report = log, report
         self.issuer, self.agents, self.tokens, self.proofs = None, {}, {}, set()
-        self.revoked, self.replaced, self.ends = {}, {}, {}
+        self.revoked, self.replaced, self.ends, self.passkeys, self.consents = {}, {}, {}, {}, {}
     def visit(self, index, record):
         try:
             refuse(record is None, "the record cannot be read")
             if record.type == "log_control": self.learn_issuer(record)
-            elif record.type == "config_change": self.learn_issuer(record), self.learn_agent(record)
+            elif record.type == "config_change": self.learn_issuer(record), self.learn_agent(record), self.learn_passkey(index, record)
+            elif record.type == "approval": self.approval(index, record)
             elif record.type in ("token", "delegation"): self.issued(index, record)
             elif record.type in ("decision", "intent", "effect"): self.used(record)
         except HOSTILE as error: self.report.fail("custody", index, error)
@@ -1363,6 +1399,66 @@ class Custody:
         refuse(agent not in self.agents, "the log has no registration of the agent's keys")
         before, changed = self.replaced.get(agent, (None, 0))
         return [self.agents[agent]] + ([before] if before is not None and now - changed <= ROTATION else [])
+    def learn_passkey(self, index, record):
+        """A person enrols a passkey, or one is removed."""
+        if record.at("ext/passkey") is None: return
+        event, credential = record.text("ext/passkey/event"), record.text("ext/passkey/credential")
+        side = self.opened(index, record)
+        if event is None or credential is None: return
+        if event != "enrolled":
+            self.passkeys[credential] = "removed"
+            return
+        refuse(credential in self.passkeys, "the passkey was enrolled before")
+        (there, stated), (named_, person) = (side.value(path) for path in ("/passkey/credential", "/chain/0/subject")) if side else ((False, None),) * 2
+        if there and named_:
+            refuse(not isinstance(stated, dict) or set(stated) != {"id", "key", "counter"}, "the passkey cannot be read")
+            counter = stated["counter"]
+            refuse(type(counter) is not int or not 0 <= counter < 2**32, "the passkey's counter cannot be read")
+            refuse(named_hash(stated["id"]) != credential, "the committed passkey is not the one the record names")
+            self.passkeys[credential] = {"person": person, "key": PublicKey(stated["key"]), "counter": counter}
+        else: self.passkeys[credential] = None
+    def approval(self, index, record):
+        """What a person signed when they approved it."""
+        digest_ = record.text("ext/token/root_signature")
+        if digest_ is None: return
+        side = self.opened(index, record)
+        refuse(digest_ in self.consents, "the same consent was signed in an earlier record")
+        there, evidence = side.value("/approval/signature") if side else (False, None)
+        if not there: self.consents[digest_] = None
+        else:
+            refuse(not isinstance(evidence, dict) or set(evidence) != {"document", "assertion"}, "what the passkey signed cannot be read")
+            document = evidence["document"]
+            refuse(digest(document) != digest_, "the committed document is not the one that was signed")
+            self.consents[digest_] = self.signed(document, evidence["assertion"], side)
+    def signed(self, document, said, side):
+        person = {"iss": document["issuer"], "sub": document["person"]}
+        site, origin = relying_party(document["issuer"])
+        there, subject = side.value("/chain/0/subject")
+        refuse(there and subject != person, "the passkey that signed is another person's")
+        there, page = side.value("/approval/page")
+        refuse(there and (not isinstance(page, str) or named_hash(page) != document["page"]), "the committed page is not the one that was signed")
+        members = {"credential", "authenticator_data", "client_data", "signature"}
+        refuse(not isinstance(said, dict) or set(said) != members or not all(isinstance(one, str) for one in said.values()), "what the passkey signed cannot be read")
+        name = named_hash(said["credential"])
+        refuse(self.passkeys.get(name, "removed") == "removed", "no earlier record enrols the passkey that signed, or it was removed")
+        passkey = self.passkeys[name]
+        if passkey is None: return None
+        refuse(passkey["person"] != person, "the passkey that signed is another person's")
+        passkey["counter"] = assertion(said, passkey["key"], passkey["counter"], sha256(canonical(document)), site, origin)
+        return document
+    def root_signature(self, token, hop):
+        """An earlier approval signed exactly this first hop."""
+        if hop.signed is None: return
+        refuse(len(token.hops) != 1 or hop.signed not in self.consents, "no earlier record has the signature that the chain states")
+        document, self.consents[hop.signed] = self.consents[hop.signed], "redeemed"
+        refuse(document == "redeemed", "the same proof was used for an earlier token")
+        if document is None:
+            self.report.note("what the person signed at the root is not with this copy")
+            return
+        expected = {"type": "remit.consent.v1", "issuer": hop.delegator["iss"], "person": hop.delegator["sub"], "agent": hop.delegate["sub"]}
+        expected |= {name: document.get(name) if isinstance(document.get(name), str) else "" for name in ("redirect_uri", "page", "nonce")}
+        expected |= {"authority": hop.authority.value, "until": hop.expires} | ({} if hop.purpose is None else {"purpose": hop.purpose})
+        refuse(not is_person(hop.delegator) or canonical(expected) != canonical(document), "the person agreed to something else than was delegated")
     def learn_revocation(self, index, record):
         """From here on the token, or the whole chain, must not be used."""
         done, what = record.text("outcome/status") == "success", record.text("ext/token/revoked")
@@ -1467,6 +1563,7 @@ class Custody:
         jws = link.verify()
         self.once(jws, link.proves_one(jws))
         self.report.hops += 1
+        self.root_signature(token, hop)
     def in_force(self, names, now):
         """None of these had been revoked. A moment is left for what was under way."""
         for name in names:

@@ -18,9 +18,10 @@ import verify as v  # noqa: E402
 def make(folder):
     import cases
     import custody
+    import passkeys
     import world
 
-    for part in (*cases.PARTS, custody.attacks):
+    for part in (*cases.PARTS, custody.attacks, passkeys.attacks):
         part()
     for number, (about, found) in enumerate(cases.CASES):
         place = folder / f"{number:04}"

@@ -9,6 +9,7 @@ pub mod gateway;
 pub mod insight;
 pub mod ledger;
 pub mod model;
+pub mod passkeys;
 mod road;
 pub mod token;
 
@@ -16,7 +17,7 @@ pub mod token;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("authority_requests", authority::requests),
     ("gateway_authzen", gateway::authzen),
     ("gateway_schemas", gateway::schemas),
@@ -29,4 +30,5 @@ pub const TARGETS: [(&str, Target); 12] = [
     ("model_json", model::json),
     ("model_words", model::words),
     ("token_jws", token::jws),
+    ("token_passkeys", passkeys::responses),
 ];

@@ -81,6 +81,7 @@ const TABLE: &[Held] = &[
     held("store/src/world/snapshot.rs", "agents: HashTrieMapSync", "agents"),
     held("store/src/world/snapshot.rs", "endpoints: HashTrieMapSync", "endpoints"),
     held("store/src/world/snapshot.rs", "humans: HashTrieMapSync", "humans"),
+    held("store/src/world/snapshot.rs", "passkeys: HashTrieMapSync", "passkeys"),
     held("store/src/unproven.rs", "kinds: Vec<Kind>", "UNPROVEN_KINDS"),
     held("token/src/dpop/replay.rs", "shards: Vec<Mutex", "SHARDS"),
     held("token/src/dpop/replay.rs", "slots: BTreeMap", "capacity"),

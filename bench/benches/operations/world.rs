@@ -332,6 +332,7 @@ fn people(planner: &Caller, agents: [&Caller; 5]) -> Batch {
         status: HumanStatus::Active,
         password_hash: None,
         entitlements: authority(&entitlements()),
+        passkeys: remit_model::Passkeys::default(),
     };
     let batch = Batch::new(TenantId::main()).change(Change::PutHuman(human));
     let batch = agents.into_iter().fold(batch, |batch, agent| batch.change(Change::PutAgent(agent.registered())));

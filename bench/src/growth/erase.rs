@@ -26,6 +26,7 @@ pub(super) async fn run(store: &Store, size: u64, table: &mut Table) -> Result<(
         entitlements: Authority::none(),
         identity: None,
         ended_before: None,
+        passkeys: remit_model::Passkeys::default(),
     };
     store.apply(Batch::new(TenantId::main()).change(Change::PutHuman(human))).await?;
     let about = (0..ABOUT).fold(Batch::new(TenantId::main()), |batch, number| {

@@ -40,4 +40,6 @@ mod tokens;
 pub use clients::rules::{Admission, ClientRules};
 pub use http::router::router;
 pub use server::{Parts, Server, Settings};
-pub use signin::{accounts, password::hash_password, redirect::registrable as check_redirect_uri};
+pub use signin::{
+    accounts, passkeys::enrolment::link as passkey_link, password::hash_password, redirect::registrable as check_redirect_uri,
+};

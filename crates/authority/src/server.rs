@@ -18,6 +18,7 @@ use remit_token::{
     AcceptedKeys, KeySet, PrivateKey, SigningKeys, Skew, Verified,
     access::{self, AccessToken},
     dpop,
+    webauthn::RelyingParty,
 };
 use std::{fmt, sync::Arc};
 
@@ -138,6 +139,8 @@ pub struct Server {
     pub(crate) throttle: Throttle,
     rates: RateLimits,
     pub(crate) passwords: password::Passwords,
+    /// The site of passkeys; none where the issuer's address rules them out.
+    pub(crate) passkeys: Option<RelyingParty>,
     pub(crate) nonces: Arc<dpop::Nonces>,
     pub(crate) replays: dpop::ReplaySet,
     /// The same for clients that have no key to authenticate with.
@@ -176,7 +179,8 @@ impl Server {
             replays: dpop::ReplaySet::new(settings.remembered_proofs, settings.dpop_window),
             public_replays: dpop::ReplaySet::new(settings.remembered_proofs, settings.dpop_window),
             sessions,
-            seal: Seal::new(store.keyed_hash("sign-in pages", b"v1")),
+            seal: Seal::of(&store),
+            passkeys: RelyingParty::of(&issuer),
             throttle: Throttle::default(),
             rates: RateLimits::new(settings.rate),
             pinned: Pinned::default(),

@@ -1,7 +1,7 @@
 //! The state that all admin routes share.
 
 use crate::gathered::Gathered;
-use remit_clock::Clock;
+use remit_clock::{Clock, Entropy};
 use remit_model::{Server, TenantId};
 use remit_policy::Live;
 use remit_store::Store;
@@ -21,6 +21,7 @@ pub struct Console {
     pub store: Store,
     pub policy: Arc<Live>,
     pub clock: Clock,
+    pub entropy: Entropy,
     /// Registered resources, for scope shorthand.
     pub servers: Vec<Arc<Server>>,
     /// The private halves of the issuer's keys.

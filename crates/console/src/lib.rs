@@ -28,6 +28,7 @@ mod health;
 mod keys;
 mod ledger;
 mod log;
+mod passkeys;
 mod reconcile;
 mod records;
 
@@ -46,6 +47,7 @@ pub fn router(console: Arc<Console>) -> Router {
         .merge(records::routes())
         .merge(ledger::routes())
         .merge(log::routes())
+        .merge(passkeys::routes())
         .merge(health::routes())
         .with_state(console)
 }
@@ -63,6 +65,9 @@ pub const ADMIN_ROUTES: &[(&str, &str)] = &[
     ("GET", "/admin/v1/keys"),
     ("POST", "/admin/v1/keys"),
     ("POST", "/admin/v1/keys/{kid}/revoke"),
+    ("GET", "/admin/v1/accounts/{name}/passkeys"),
+    ("DELETE", "/admin/v1/accounts/{name}/passkeys/{id}"),
+    ("POST", "/admin/v1/accounts/{name}/passkey-link"),
     ("POST", "/admin/v1/reconcile"),
     ("GET", "/admin/v1/records"),
     ("GET", "/admin/v1/records/{id}"),

@@ -3,6 +3,7 @@
 use crate::{
     authority::Authority,
     id::{AgentId, PrincipalKind},
+    passkey::Passkeys,
     time::UnixTime,
 };
 use serde::{Deserialize, Serialize};
@@ -183,6 +184,9 @@ pub struct Human {
     /// Whatever rests on an authentication before this time has ended, and stays so. It never moves back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_before: Option<UnixTime>,
+    /// How they sign in and sign otherwise than by password.
+    #[serde(default, skip_serializing_if = "Passkeys::is_empty")]
+    pub passkeys: Passkeys,
 }
 
 /// A person as an identity provider knows them. The pair of issuer and subject identifies them; nothing else does.

@@ -135,6 +135,9 @@ pub(crate) struct PolicyTest {
     /// A method by which the person authenticated, such as `pwd` (repeatable)
     #[arg(long, value_name = "METHOD")]
     pub(crate) amr: Vec<String>,
+    /// As if the person had signed with a passkey what they agreed to
+    #[arg(long)]
+    pub(crate) root_signed: bool,
     /// For `read-field`: the class of the fields
     #[arg(long, value_name = "CLASS")]
     pub(crate) class: Option<String>,
@@ -171,6 +174,44 @@ pub(crate) enum AccountCommand {
     Passwd(AccountPassword),
     /// List the accounts
     List(ConfigArg),
+    /// See and remove a person's passkeys, or make a link with which they add one
+    #[command(subcommand)]
+    Passkey(PasskeyCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PasskeyCommand {
+    /// List a person's passkeys
+    List(AccountName),
+    /// Remove one; it signs no one in from now on, and what it signed stays signed
+    Remove(PasskeyRemove),
+    /// Print a link with which the person adds a passkey; it works once
+    Link(PasskeyLink),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AccountName {
+    /// The sign-in name
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) admin: AdminArg,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PasskeyRemove {
+    #[command(flatten)]
+    pub(crate) account: AccountName,
+    /// The passkey, as `list` prints it
+    pub(crate) id: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PasskeyLink {
+    #[command(flatten)]
+    pub(crate) account: AccountName,
+    /// For how many hours the link is good, 168 at most
+    #[arg(long, default_value_t = 24, value_name = "HOURS")]
+    pub(crate) hours: i64,
 }
 
 #[derive(Debug, Args)]

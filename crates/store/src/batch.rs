@@ -8,6 +8,7 @@ use remit_model::{
     chain::Chain,
     id::{AgentId, Principal, TenantId},
     issuer_keys::IssuerKey,
+    passkey::Passkey,
     time::UnixTime,
 };
 use serde::{Deserialize, Serialize};
@@ -111,6 +112,9 @@ pub enum Precondition {
     Held(String),
     /// This refresh token is the newest of an unrevoked family and unexpired.
     RefreshCurrent(KeyedHash),
+    /// The person has exactly these passkeys, with these counters: of two that sign in at once with a copied one, the second
+    /// finds the counter of the first.
+    Passkeys { human: String, enrolled: Vec<Passkey> },
     /// Every party may act, and neither the token, one it descends from, their chain nor a key that signed them is revoked.
     /// What was true when a request was looked at may have changed by its commit, here or at another replica: this is asked at
     /// the commit.
@@ -179,8 +183,14 @@ pub enum Change {
         agent: AgentId,
         status: AgentStatus,
     },
-    /// Adds or replaces a human. What has ended stays so: `ended_before` never moves back.
+    /// Adds or replaces a human. What has ended stays so: `ended_before` never moves back. One who is there keeps the passkeys
+    /// they have enrolled.
     PutHuman(Human),
+    /// What passkeys a person has from now on.
+    SetPasskeys {
+        human: String,
+        enrolled: Vec<Passkey>,
+    },
     /// Ends everything that rests on an authentication of this person before a time: their tokens, and those of every agent
     /// that holds a part of their authority.
     EndHuman {

@@ -9,6 +9,7 @@
 //! ```
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a world that cannot be built fails the test that wanted it")]
 
+mod authenticator;
 pub mod corpus;
 mod parties;
 mod policies;
@@ -17,6 +18,7 @@ mod stores;
 mod wait;
 mod words;
 
+pub use authenticator::Authenticator;
 pub use parties::{agent, human, key, key_named, server};
 pub use policies::{PERMIT_ALL, live, starter};
 pub use port::port;

@@ -42,6 +42,7 @@ pub fn human(name: &str, entitlements: Authority) -> Human {
         entitlements,
         identity: None,
         ended_before: None,
+        passkeys: remit_model::Passkeys::default(),
     }
 }
 

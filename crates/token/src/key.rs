@@ -7,8 +7,9 @@ use aws_lc_rs::{
     agreement,
     rand::SystemRandom,
     signature::{
-        ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED, ED25519, EcdsaKeyPair, Ed25519KeyPair,
-        KeyPair as _, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, VerificationAlgorithm,
+        ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_ASN1,
+        ECDSA_P384_SHA384_FIXED, ED25519, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, ParsedPublicKey,
+        RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, UnparsedPublicKey, VerificationAlgorithm,
     },
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -241,6 +242,17 @@ impl PublicKey {
         #[cfg(test)]
         counting::count();
         self.0.parsed.verify_sig(message, signature).is_ok()
+    }
+
+    /// The same for signatures as authenticators make them: those of ECDSA are ASN.1, all others as everywhere. SPEC: Web
+    /// Authentication §6.5.5.
+    pub(crate) fn verifies_asn1(&self, message: &[u8], signature: &[u8]) -> bool {
+        let wide = match self.algorithm() {
+            Algorithm::Es256 => &ECDSA_P256_SHA256_ASN1,
+            Algorithm::Es384 => &ECDSA_P384_SHA384_ASN1,
+            _ => return self.verifies(message, signature),
+        };
+        self.material().point().is_some_and(|point| UnparsedPublicKey::new(wide, point).verify(message, signature).is_ok())
     }
 }
 

@@ -148,6 +148,7 @@ pub(crate) struct Setup {
     password: String,
     vkey: String,
     yaml: String,
+    host: &'static str,
     entitlements: Vec<String>,
     environment: Vec<(String, String)>,
 }
@@ -167,6 +168,7 @@ impl Setup {
             password: word("password"),
             vkey: word("vkey"),
             yaml,
+            host: "127.0.0.1",
             folder,
             entitlements: vec!["helpdesk:*".to_owned()],
             environment: Vec::new(),
@@ -181,6 +183,14 @@ impl Setup {
     /// The folder that the server will have.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Known as `localhost`, for what needs a name.
+    pub(crate) fn at_localhost(mut self) -> Self {
+        self.host = "localhost";
+        let url = |host: &str| format!("  public_url: http://{host}:{}\n", self.port);
+        let (old, new) = (url("127.0.0.1"), url("localhost"));
+        self.replace(&old, &new)
     }
 
     /// A variable in the server's environment.
@@ -226,7 +236,7 @@ impl Setup {
         let entitlements = json!(self.entitlements).to_string();
         let setup = self.replace("entitlements: [\"helpdesk:*\"]", &format!("entitlements: {entitlements}"));
         fs::write(setup.folder.path().join("remit.yaml"), &setup.yaml).unwrap();
-        let issuer = format!("http://127.0.0.1:{}", setup.port);
+        let issuer = format!("http://{}:{}", setup.host, setup.port);
         let server = serve(setup.folder.path(), &setup.environment);
         let Self { folder, password, vkey, environment, .. } = setup;
         Remit { folder, issuer, password, vkey, environment, server }

@@ -31,6 +31,7 @@ mod library_packages;
 mod openid;
 mod operator;
 mod outage;
+mod passkeys;
 mod processes;
 mod proxy;
 mod raw;

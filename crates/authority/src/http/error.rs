@@ -110,7 +110,7 @@ pub(crate) fn outward(code: Code, at: At) -> (StatusCode, &'static str) {
             (bad, "invalid_dpop_proof")
         }
         Code::GrantInvalid | Code::PkceMismatch | Code::RedirectUriMismatch => (bad, "invalid_grant"),
-        Code::ConsentDenied => (bad, "access_denied"),
+        Code::ConsentDenied | Code::PasskeyInvalid | Code::PasskeyRequired => (bad, "access_denied"),
         Code::LoginRequired => (bad, "login_required"),
         Code::ProviderUnreachable => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
         Code::ProviderAnswerInvalid | Code::SignInTooWeak => (StatusCode::FORBIDDEN, "access_denied"),

@@ -11,7 +11,7 @@ use crate::{
         form::{self, Form},
         origin::{Incoming, RequestOrigin},
     },
-    signin::{consent, login, pages, push},
+    signin::{consent, login, pages, passkeys::account, push},
     tokens::{introspect, metadata, revoke, userinfo},
 };
 use axum::{
@@ -35,6 +35,9 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/oauth/login", any(login_page))
         .route("/oauth/consent", any(consent_page))
         .route("/oauth/style.css", get(style))
+        .route("/oauth/passkey.js", get(script))
+        .route("/account/passkeys", any(passkeys_page))
+        .route("/account/passkeys/new", any(passkey_link))
         .route("/oauth/token", any(token_endpoint))
         .route("/oauth/introspect", any(introspect_endpoint))
         .route("/oauth/revoke", any(revoke_endpoint))
@@ -99,10 +102,33 @@ async fn page_request(request: Request) -> Option<(Method, Incoming)> {
     Some((parts.method, Incoming { origin, headers: parts.headers, form }))
 }
 
+async fn passkeys_page(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
+    match page_request(request).await {
+        Some((Method::POST, incoming)) => account::change(&server, incoming).await,
+        Some((_, incoming)) => account::list(&server, incoming).await,
+        None => pages::method_not_allowed(),
+    }
+}
+
+async fn passkey_link(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
+    match page_request(request).await {
+        Some((Method::GET, incoming)) => account::by_link(&server, incoming),
+        _ => pages::method_not_allowed(),
+    }
+}
+
 async fn style() -> Response<Body> {
-    let mut response = Response::new(Body::from(pages::STYLE));
+    asset(pages::STYLE, "text/css; charset=utf-8")
+}
+
+async fn script() -> Response<Body> {
+    asset(pages::SCRIPT, "text/javascript; charset=utf-8")
+}
+
+fn asset(text: &'static str, media_type: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/css; charset=utf-8"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response

@@ -3,7 +3,7 @@
 //! Pure: it reads a snapshot and adds to a batch. It reads no file and checks no password.
 
 use remit_ledger::record::{Draft, EffectConfirmed, OutcomeStatus, ProducerKind, RecordType};
-use remit_model::{Human, HumanStatus, ToolClass};
+use remit_model::{Human, HumanStatus, Passkeys, ToolClass};
 use remit_store::{Batch, Change, Snapshot};
 use serde_json::json;
 use std::{collections::BTreeSet, sync::Arc};
@@ -24,12 +24,15 @@ pub fn sync(batch: Batch, snapshot: &Snapshot, listed: Vec<Human>) -> Batch {
     let names: BTreeSet<String> = listed.iter().map(|human| human.name.clone()).collect();
     let gone = snapshot.humans().filter(|human| human.status == HumanStatus::Active && !names.contains(&human.name));
     let disabled: Vec<Human> = gone.map(|human| Human { status: HumanStatus::Disabled, ..Human::clone(human) }).collect();
-    // What has ended is for the store to know, not for the configuration.
-    let listed = listed.into_iter().map(|human| {
-        let ended_before = snapshot.human(&human.name).and_then(|known| known.ended_before);
-        Human { ended_before, ..human }
-    });
-    let changed = listed.filter(|human| snapshot.human(&human.name).map(Arc::as_ref) != Some(human));
+    // What has ended, and which passkeys people enrolled, is for the store to know, not for the configuration.
+    let kept = |human: Human| match snapshot.human(&human.name) {
+        Some(known) => {
+            let passkeys = Passkeys { demanded: human.passkeys.demanded, ..known.passkeys.clone() };
+            Human { ended_before: known.ended_before, passkeys, ..human }
+        }
+        None => human,
+    };
+    let changed = listed.into_iter().map(kept).filter(|human| snapshot.human(&human.name).map(Arc::as_ref) != Some(human));
     let changes: Vec<Change> = changed.chain(disabled).map(Change::PutHuman).collect();
     if changes.is_empty() {
         return batch;

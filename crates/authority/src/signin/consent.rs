@@ -7,7 +7,7 @@ use crate::{
     Server,
     clients::{
         admission,
-        candidate::{self, Candidate, Publisher},
+        candidate::{self, Candidate},
     },
     grants::{
         attempt::{Attempt, Caller, Once},
@@ -21,33 +21,30 @@ use crate::{
     policy_check::{self, Checked, Delegation, PolicyCheck},
     signin::{
         authorize::{self, Stopped},
+        consent_page::Page,
         login_page::{self, PENDING_SECONDS, foreign},
-        pages::{self, Phrase},
+        pages,
+        passkeys::{ceremony::Signing, used::Used},
         pushed::UsedOnce,
         redirect,
-        request::{AuthorizationRequest, ReturnTo},
+        request::{AuthorizationRequest, ReturnTo, SignInFor},
         seal::Purpose,
         sessions::{Browser, SignedIn},
     },
     tokens::{issue, record::Entry},
 };
-use axum::{
-    body::Body,
-    http::{Response, StatusCode},
-};
+use axum::{body::Body, http::Response};
 use remit_decide::{
     Principals,
     active::{self, TokenIds},
 };
-use remit_ledger::record::{HumanInLoop, RecordType};
-use remit_model::{
-    Agent, AgentId, Authority, Chain, Clauses, Code, Fault, Human, Part, Principal, Refusal, Sentence, UnixTime, display,
-};
+use remit_ledger::record::{Draft, HumanInLoop, RecordType};
+use remit_model::{Agent, AgentId, Authority, Chain, Code, Fault, Human, Principal, PrincipalKind, Refusal, UnixTime, json};
 use remit_store::{Batch, Change, JtiKind, Snapshot, StoredCode};
-use remit_token::id_token;
+use remit_token::{consent, id_token, webauthn::Assertion};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 /// The first hit: checks the request, and shows the page to sign in or to decide. SPEC: AZ-01, AZ-14, AZ-15
 pub(crate) async fn begin(server: &Server, incoming: Incoming) -> Response<Body> {
@@ -72,7 +69,7 @@ pub(crate) async fn begin(server: &Server, incoming: Incoming) -> Response<Body>
         return stop(server, Attempt::new(At::Authorize, origin), &Facts::default(), None, stopped).await;
     }
     let response = if must_sign_in(&server.store.snapshot(), &browser, &ask, now) {
-        match login_page::page(server, &browser, &ask, now) {
+        match login_page::page(server, &browser, &SignInFor::Request(Box::new(ask.clone())), now) {
             Ok(page) => page,
             Err(rejection) => {
                 let stopped = Stopped::there(&ask.client, &ask.back, rejection.into_refusal(), None);
@@ -107,12 +104,16 @@ struct Shown {
     /// The pushed request that the decision uses up.
     pushed: Option<UsedOnce>,
     expires: UnixTime,
+    /// `sha-256:…` of the text that it showed.
+    page: String,
+    /// Whether only a signature allows it.
+    must_sign: bool,
 }
 
 /// The world in which the person decides: with the client as it describes itself.
-fn world(server: &Server, ask: &AuthorizationRequest) -> Arc<Snapshot> {
+fn world(server: &Server, candidate: Option<&Candidate>) -> Arc<Snapshot> {
     let snapshot = server.store.snapshot();
-    match &ask.candidate {
+    match candidate {
         Some(candidate) => Arc::new(candidate::as_if(&snapshot, candidate)),
         None => snapshot,
     }
@@ -127,10 +128,11 @@ pub(crate) async fn page(
     now: UnixTime,
 ) -> Response<Body> {
     let Some(user) = &browser.user else { return pages::problem(&foreign(), None) };
-    let snapshot = world(server, ask);
-    let Offer { check, offered } = offer(server, &snapshot, ask, user, now);
+    let snapshot = world(server, ask.candidate.as_deref());
+    let Offer { check, offered, must_sign } = offer(server, &snapshot, ask, user, now);
     let shown = offered.and_then(|(agent, human, consented)| {
-        let page = Page { agent: &agent, human: &human, ask, consented: &consented };
+        let page = Page { agent: &agent, human: &human, consented: &consented, candidate: ask.candidate.as_deref() };
+        let text = page.text(server).map_err(|fault| Rejection::from(fault).into_refusal())?;
         let expires = now.plus(PENDING_SECONDS);
         let shown = Shown {
             id: server.entropy.token(16),
@@ -140,9 +142,12 @@ pub(crate) async fn page(
             candidate: ask.candidate.clone(),
             pushed: ask.pushed.clone(),
             expires,
+            page: json::sha256_label(text.as_bytes()),
+            must_sign,
         };
+        let signing = Signing::by(server, &human, &consent::challenge(&shown.document(server)));
         let request = server.seal.seal(Purpose::Consent, &browser.id, shown, expires, &server.entropy);
-        request.map(|request| page.render(server, &request)).map_err(Rejection::into_refusal)
+        request.map(|request| page.render(&text, &request, signing, must_sign)).map_err(Rejection::into_refusal)
     });
     match shown {
         Ok(page) => page,
@@ -157,8 +162,29 @@ fn by_person(server: &Server, origin: RequestOrigin, user: &SignedIn) -> Attempt
     Attempt::new(At::Authorize, origin).by(Caller::person(&server.issuer, user))
 }
 
+impl Shown {
+    /// What a person with a passkey signs.
+    fn document(&self, server: &Server) -> Value {
+        let (person, authority) = (PrincipalKind::Human.subject(&self.consented.user), self.consented.authority.to_value());
+        let document = consent::Document {
+            issuer: &server.issuer,
+            person: &person,
+            agent: &self.client.subject(),
+            redirect_uri: &self.consented.redirect_uri,
+            authority: &authority,
+            until: self.consented.until,
+            purpose: self.consented.purpose.as_deref(),
+            page: &self.page,
+            nonce: &self.id,
+        };
+        document.to_value()
+    }
+}
+
 /// What can be put before the person, with the policy decision if policy was asked.
 struct Offer {
+    /// Whether policy permits it only with the person's signature.
+    must_sign: bool,
     check: Option<PolicyCheck>,
     offered: Result<(Arc<Agent>, Arc<Human>, Consented), Refusal>,
 }
@@ -167,7 +193,7 @@ struct Offer {
 fn offer(server: &Server, snapshot: &Snapshot, ask: &AuthorizationRequest, user: &SignedIn, now: UnixTime) -> Offer {
     let (agent, human, authority) = match allowed(snapshot, ask, user) {
         Ok(allowed) => allowed,
-        Err(refusal) => return Offer { check: None, offered: Err(refusal) },
+        Err(refusal) => return Offer { must_sign: false, check: None, offered: Err(refusal) },
     };
     let until = now.plus(ask.asked.lifetime.unwrap_or(server.settings.consent));
     let delegate = Principal::agent(&server.issuer, &agent.id);
@@ -182,7 +208,14 @@ fn offer(server: &Server, snapshot: &Snapshot, ask: &AuthorizationRequest, user:
         authentication: Some(&user.authentication),
         root_signed: false,
     };
-    let Checked { allowed, check } = policy_check::check(server, snapshot, &delegation, now);
+    let unsigned = policy_check::check(server, snapshot, &delegation, now);
+    // What policy refuses without a signature may be put before a person who can sign.
+    let can_sign = server.passkeys.is_some() && !human.passkeys.enrolled.is_empty();
+    let signed = (unsigned.allowed.is_err() && unsigned.check.is_some() && can_sign)
+        .then(|| policy_check::check(server, snapshot, &Delegation { root_signed: true, ..delegation }, now))
+        .filter(|signed| signed.allowed.is_ok());
+    let must_sign = signed.is_some();
+    let Checked { allowed, check } = signed.unwrap_or(unsigned);
     let offered = allowed.map(|()| {
         let purpose = ask.asked.purpose.as_deref();
         let digest = id_token::consent_digest(&delegate.sub, &authority.to_value(), until, purpose);
@@ -204,7 +237,7 @@ fn offer(server: &Server, snapshot: &Snapshot, ask: &AuthorizationRequest, user:
         };
         (agent, human, consented)
     });
-    Offer { check, offered }
+    Offer { must_sign, check, offered }
 }
 
 /// The part of the request that is within the person's entitlements and the agent's ceiling.
@@ -231,145 +264,6 @@ fn parties(snapshot: &Snapshot, client: &AgentId, user: &str, since: UnixTime) -
     Ok((agent, human))
 }
 
-/// What a consent page is made of.
-struct Page<'a> {
-    agent: &'a Agent,
-    human: &'a Human,
-    ask: &'a AuthorizationRequest,
-    consented: &'a Consented,
-}
-
-impl Page<'_> {
-    fn render(&self, server: &Server, request: &str) -> Response<Body> {
-        let Self { agent, human, ask, consented } = self;
-        let uri = &ask.back.redirect_uri;
-        let purpose = ask.asked.purpose.as_deref().map(Part::shown);
-        let until_words = when(consented.until, "%e %B %Y, %H:%M UTC");
-        let publisher = match candidate::publisher(agent) {
-            Publisher::Host(host) => Some(Part::shown(&host)),
-            Publisher::Administrator | Publisher::None => None,
-        };
-        let consent = pages::Consent {
-            agent_name: &display::escape(&agent.display_name),
-            agent_subject: &agent.id.subject(),
-            owner: &agent.owner,
-            human_name: &display::escape(&human.display_name),
-            human_subject: &human.subject(),
-            publisher: publisher.as_deref(),
-            notes: notes(agent, ask.candidate.as_deref()),
-            redirect_host: &Part::shown(&redirect::host(uri)),
-            loopback: redirect::is_loopback(uri),
-            purpose: purpose.as_deref(),
-            grants: consented.authority.clauses().iter().map(|clauses| offered(server, clauses)).collect(),
-            until: &when(consented.until, "%Y-%m-%dT%H:%M:%SZ"),
-            until_words: until_words.trim(),
-            others: others(&consented.authority),
-            request,
-        };
-        pages::html(StatusCode::OK, &consent, &redirect::form_action(uri))
-    }
-}
-
-/// What a person must know about a client that registered itself. SPEC: AZ-09, AZ-10, CM-05
-fn notes(agent: &Agent, candidate: Option<&Candidate>) -> Vec<String> {
-    let mut notes = Vec::new();
-    match candidate::publisher(agent) {
-        Publisher::Administrator => return notes,
-        Publisher::None => {
-            notes.push(
-                "This program registered itself. Its name is what it says of itself: it may be another program.".to_owned(),
-            );
-        }
-        Publisher::Host(_) if agent.redirect_uris.iter().all(|uri| redirect::is_loopback(uri)) => {
-            notes.push(
-                "Any program on this computer can use this name. Go on only if you have just started the program yourself."
-                    .to_owned(),
-            );
-        }
-        Publisher::Host(_) => {}
-    }
-    match candidate {
-        Some(candidate) if candidate.is_new() => {
-            notes.push("This program is new here: you are the first who is asked about it.".to_owned());
-        }
-        Some(candidate) => {
-            let what = candidate.changed.join(", and ");
-            notes.push(format!(
-                "This program has changed since it was last let in: {what}. If you allow it, everyone else must consent to it again."
-            ));
-        }
-        None => {}
-    }
-    notes
-}
-
-fn offered(server: &Server, clauses: &Clauses) -> pages::Offered {
-    let limits = clauses.limits.iter().map(|limit| phrases(server, limit, &[])).collect();
-    pages::Offered { may: phrases(server, &clauses.subject, &clauses.locations), limits }
-}
-
-/// The parts of a sentence. Where the operator gave a title, to a server or to a tool at `locations`, it stands before the name.
-fn phrases(server: &Server, sentence: &Sentence, locations: &[String]) -> Vec<Phrase> {
-    let data = |value: &str| Phrase::Data(Part::shown(value));
-    let ours = |text: &str| Phrase::Words(display::escape(text).into_owned());
-    let at = |location: &str| server.servers.iter().find(|known| known.location == *location);
-    let tool_title = |tool: &str| {
-        let titles = locations.iter().filter_map(|location| at(location)?.tools.get(tool)?.title.as_deref());
-        let mut titles: Vec<&str> = titles.collect();
-        titles.dedup();
-        <[&str; 1]>::try_from(titles).ok().map(|[title]| title.to_owned())
-    };
-    let mut phrases = Vec::new();
-    for part in sentence.flat() {
-        match part {
-            Part::Words(words) => phrases.push(ours(&words)),
-            Part::Resource(location) => phrases.push(at(&location).map_or_else(|| data(&location), |known| ours(&known.title))),
-            Part::Action(tool) => match tool_title(&tool) {
-                Some(title) => phrases.extend([ours(&format!("{title} (")), data(&tool), ours(")")]),
-                None => phrases.push(data(&tool)),
-            },
-            Part::Value(value) => phrases.push(data(&value)),
-            Part::List { .. } => {}
-        }
-    }
-    phrases
-}
-
-fn when(time: UnixTime, format: &str) -> String {
-    jiff::Timestamp::from_second(time.0).map_or_else(|_| time.to_string(), |time| time.strftime(format).to_string())
-}
-
-/// Whether other agents may come to hold a part of this. SPEC: AZ-09
-fn others(authority: &Authority) -> Vec<Phrase> {
-    let details = authority.to_value();
-    let named = |detail: &Value| detail.pointer("/delegate/to").and_then(Value::as_array).cloned().unwrap_or_default();
-    let names: BTreeSet<String> =
-        details.as_array().into_iter().flatten().flat_map(named).filter_map(|name| name.as_str().map(str::to_owned)).collect();
-    let words = |text: &str| Phrase::Words(text.to_owned());
-    let depth = authority.depth();
-    if names.is_empty() || depth == 0 {
-        return vec![words("It may not pass any of this on to other agents.")];
-    }
-    let mut phrases = vec![words("It may pass parts of this on to ")];
-    if names.contains("*") {
-        phrases.push(words("any registered agent"));
-    } else {
-        for (at, name) in names.iter().enumerate() {
-            phrases.extend((at > 0).then(|| words(", ")));
-            phrases.push(Phrase::Data(Part::shown(name)));
-        }
-    }
-    phrases.push(if depth == 1 {
-        words(", which may not pass it on again.")
-    } else {
-        Phrase::Words(format!(
-            ", and from there through at most {} more.",
-            if depth == 2 { "1 agent".to_owned() } else { format!("{} agents", depth - 1) }
-        ))
-    });
-    phrases
-}
-
 /// POST: the decision. SPEC: AZ-11, AZ-13, N-AZ-09
 pub(crate) async fn decide(server: &Server, incoming: Incoming) -> Response<Body> {
     let Incoming { origin, headers, form } = incoming;
@@ -378,12 +272,13 @@ pub(crate) async fn decide(server: &Server, incoming: Incoming) -> Response<Body
         let browser = server.sessions.known(&headers, &server.issuer, now).ok_or_else(foreign)?;
         let shown: Shown = server.seal.open(Purpose::Consent, &browser.id, form.required("request")?, now).ok_or_else(foreign)?;
         let user = browser.user.filter(|user| user.name == shown.consented.user).ok_or_else(foreign)?;
-        Ok((shown, user, form.one("decision") == Some("allow")))
+        Ok((shown, user, form))
     });
-    let (shown, user, allow) = match opened {
+    let (shown, user, form) = match opened {
         Ok(opened) => opened,
         Err(refusal) => return pages::problem(&refusal, None),
     };
+    let allow = form.one("decision") == Some("allow");
     // INVARIANT: a page is decided once: its id is used up in the batch that records the decision.
     let once = Once { kind: JtiKind::Other, key: format!("consent page {}", shown.id), until: shown.expires };
     let once = std::iter::once(once).chain(shown.pushed.as_ref().map(UsedOnce::once)).collect();
@@ -397,17 +292,74 @@ pub(crate) async fn decide(server: &Server, incoming: Incoming) -> Response<Body
         let refusal = Refusal::new(Code::ConsentDenied, "the person refused");
         return stop(server, attempt, &facts, None, refused(refusal)).await;
     }
+    let signature = match form.one("passkey").map(|response| RootSignature::check(server, &shown, response, now)).transpose() {
+        Ok(None) if shown.must_sign => Err(Refusal::new(Code::PasskeyRequired, "a policy asks for this person's signature")),
+        other => other,
+    };
+    let signature = match signature {
+        Ok(signature) => signature,
+        // The page stays open: nothing of it is used up, and another passkey may do.
+        Err(refusal) => {
+            let attempt = Attempt { once: Vec::new(), ..attempt };
+            return stop(server, attempt, &facts, None, Stopped { client: Some(client), ..Stopped::here(refusal) }).await;
+        }
+    };
+    let facts = signature.iter().fold(facts, |facts, signature| facts.fact("root_signature", signature.digest.clone()));
     let entry = Entry { tenant: &server.tenant, attempt: &attempt, facts: &facts, check: None };
-    match hand_over(server, entry, shown, now).await {
+    match hand_over(server, entry, shown, signature, now).await {
         Ok(location) => pages::see_other(&location),
         Err(Rejection::Refusal(refusal)) if refusal.code == Code::SessionForeign => pages::problem(&refusal, None),
         Err(rejection) => stop(server, attempt, &facts, None, refused(rejection.into_refusal())).await,
     }
 }
 
+/// The signature of the person at the root of a chain, over everything that the page showed and that is granted.
+struct RootSignature {
+    /// `sha-256:…` of the document; the challenge that was signed.
+    digest: String,
+    document: Value,
+    assertion: Assertion,
+    page: String,
+    used: Used,
+}
+
+impl RootSignature {
+    fn check(server: &Server, shown: &Shown, response: &str, now: UnixTime) -> Result<Self, Refusal> {
+        let assertion = Assertion::read(response)?;
+        let document = shown.document(server);
+        let snapshot = world(server, shown.candidate.as_deref());
+        let used = Used::check(server, &snapshot, &assertion, &consent::challenge(&document), now)?;
+        if used.human.name != shown.consented.user {
+            return Err(Refusal::new(Code::PasskeyInvalid, "this passkey is of another account than the one that is signed in"));
+        }
+        // What is kept is what was read: a page that would say something else by now is not what was signed.
+        let (agent, human) = parties(&snapshot, &shown.client, &shown.consented.user)?;
+        let candidate = shown.candidate.as_deref();
+        let text = Page { agent: &agent, human: &human, consented: &shown.consented, candidate }.text(server);
+        let page = text.ok().filter(|text| json::sha256_label(text.as_bytes()) == shown.page).ok_or_else(|| {
+            let reason = "what the page said has changed since; start again from the program that sent you here";
+            Refusal::new(Code::SessionForeign, reason)
+        })?;
+        Ok(Self { digest: json::digest(&document), document, assertion, page, used })
+    }
+
+    /// Adds it to the record of the approval, and counts the passkey.
+    fn keep(self, batch: Batch, record: Draft) -> Batch {
+        let evidence = json!({"document": self.document, "assertion": self.assertion});
+        self.used.count(batch).record(record.commit("/approval/signature", evidence).commit("/approval/page", json!(self.page)))
+    }
+}
+
 /// The code, durable with the record of the approval before it leaves. SPEC: AZ-12, AZ-13, X-12
-async fn hand_over(server: &Server, entry: Entry<'_>, shown: Shown, now: UnixTime) -> Result<String, Rejection> {
-    let Shown { client, back, consented, candidate, .. } = shown;
+async fn hand_over(
+    server: &Server,
+    entry: Entry<'_>,
+    shown: Shown,
+    signature: Option<RootSignature>,
+    now: UnixTime,
+) -> Result<String, Rejection> {
+    let Shown { client, back, mut consented, candidate, .. } = shown;
+    consented.signed = signature.as_ref().map(|signature| signature.digest.clone());
     let snapshot = server.store.snapshot();
     let new = candidate.as_ref().filter(|candidate| candidate.is_new() && !snapshot.has_agent(&client));
     let world = new.map_or_else(|| Arc::clone(&snapshot), |candidate| Arc::new(candidate::as_if(&snapshot, candidate)));
@@ -435,7 +387,11 @@ async fn hand_over(server: &Server, entry: Entry<'_>, shown: Shown, now: UnixTim
     };
     let shown = json!({"agent": client.subject(), "authority": consented.authority.to_value(), "until": consented.until});
     let record = entry.happened(RecordType::Approval).commit("/approval/shown", shown);
-    let batch = batch.change(Change::PutCode(stored)).record(record);
+    let batch = batch.change(Change::PutCode(stored));
+    let batch = match signature {
+        Some(signature) => signature.keep(batch, record),
+        None => batch.record(record),
+    };
     issue::commit(server, &entry.attempt.once, None, batch).await?;
     Ok(redirect::with(&back.redirect_uri, &[("code", &code)], back.state.as_deref(), &server.issuer))
 }

@@ -5,18 +5,20 @@
 use crate::{
     Server,
     grants::{
-        attempt::{Attempt, Caller},
+        attempt::{Attempt, Caller, Once},
         outcome::Facts,
     },
     http::{
         error::{At, Rejection},
+        form::Form,
         origin::{Incoming, RequestOrigin},
     },
     signin::{
         consent,
-        login_page::{foreign, render, with_cookies},
+        login_page::{self, PENDING_SECONDS, SecondFactor, foreign, render, with_cookies},
         pages,
-        request::AuthorizationRequest,
+        passkeys::{self, named, used::Used},
+        request::SignInFor,
         seal::Purpose,
         sessions::{self, Browser, BrowserId, KNOWN_DAYS, SignedIn},
         throttle::Source,
@@ -27,9 +29,11 @@ use axum::{
     body::Body,
     http::{HeaderMap, HeaderValue, Response, StatusCode, header},
 };
+use remit_decide::active;
 use remit_ledger::record::{HumanInLoop, RecordType};
 use remit_model::{Authentication, Code, Principal, Refusal, UnixTime};
-use remit_store::Batch;
+use remit_store::{Batch, JtiKind};
+use remit_token::webauthn::Assertion;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -47,6 +51,9 @@ pub(crate) async fn sign_in(server: &Server, incoming: Incoming) -> Response<Bod
         Ok(opened) => opened,
         Err(refusal) => return pages::problem(&refusal, None),
     };
+    if let Some(response) = form.one("passkey") {
+        return by_passkey(server, origin, &headers, &browser, &ask, &form, response, now).await;
+    }
     let name = form.one("username").unwrap_or_default();
     let request = form.one("request").unwrap_or_default();
     let again = |status, message: &str| render(server, status, &ask, request, name, Some(message));
@@ -70,24 +77,94 @@ pub(crate) async fn sign_in(server: &Server, incoming: Incoming) -> Response<Bod
         Err(fault) => return pages::problem(&Rejection::Fault(fault).into_refusal(), None),
     }
     server.throttle.succeeded(name, source);
-    match signed_in(server, &origin, &browser.id, name, now).await {
+    if let Some(human) = human.filter(|human| human.passkeys.demanded) {
+        return match login_page::second_factor(server, &browser, &human, &ask, now) {
+            Ok(page) => page,
+            Err(rejection) => {
+                let refusal = rejection.into_refusal();
+                record_failure(server, &origin, name, &refusal).await;
+                again(StatusCode::FORBIDDEN, &refusal.reason)
+            }
+        };
+    }
+    let user = SignedIn { name: name.to_owned(), authentication: Authentication::password(now) };
+    enter(server, origin, &browser, &ask, user, None, now).await
+}
+
+/// The session, and what the person signed in for.
+async fn enter(
+    server: &Server,
+    origin: RequestOrigin,
+    browser: &Browser,
+    ask: &SignInFor,
+    user: SignedIn,
+    passkey: Option<(Used, Once)>,
+    now: UnixTime,
+) -> Response<Body> {
+    let name = user.name.clone();
+    match signed_in(server, &origin, &browser.id, user, passkey, now).await {
         Ok((browser, cookie)) => {
-            let page = consent::page(server, origin, &browser, &ask, now).await;
-            with_cookies(page, [Some(cookie), remember(server, name, now)].into_iter().flatten())
+            let page = match ask {
+                SignInFor::Request(ask) => consent::page(server, origin, &browser, ask, now).await,
+                SignInFor::Account => pages::see_other("/account/passkeys"),
+            };
+            with_cookies(page, [Some(cookie), remember(server, &name, now)].into_iter().flatten())
         }
         Err(refusal) => pages::problem(&refusal, None),
     }
 }
 
-/// The request of a sign-in page that was opened in this very browser. SPEC: AZ-11, AZ-14, N-AZ-09
-fn opened(
+/// A passkey: by itself, or after the right password. It says whose it is; a name is not asked for.
+#[expect(clippy::too_many_arguments, reason = "each is a fact of one request, and they travel no further")]
+async fn by_passkey(
     server: &Server,
+    origin: RequestOrigin,
     headers: &HeaderMap,
-    request: &str,
+    browser: &Browser,
+    ask: &SignInFor,
+    form: &Form,
+    response: &str,
     now: UnixTime,
-) -> Result<(Browser, AuthorizationRequest), Refusal> {
+) -> Response<Body> {
+    let request = form.one("request").unwrap_or_default();
+    let second: Option<SecondFactor> = server.seal.open(Purpose::SecondFactor, &browser.id, request, now);
+    let challenge = passkeys::challenge(request);
+    let snapshot = server.store.snapshot();
+    let used = Assertion::read(response).and_then(|assertion| Used::check(server, &snapshot, &assertion, &challenge, now));
+    let used = used.and_then(|used| {
+        active::human(&used.human, None)?;
+        match &second {
+            Some(second) if second.name != used.human.name => {
+                Err(Refusal::new(Code::PasskeyInvalid, "this passkey is of another account than the password"))
+            }
+            _ => Ok(used),
+        }
+    });
+    let used = match used {
+        Ok(used) => used,
+        Err(refusal) => {
+            let named = second.as_ref().map(|second| second.name.as_str()).unwrap_or_default();
+            record_failure(server, &origin, named, &refusal).await;
+            return match second {
+                Some(_) => pages::problem(&refusal, None),
+                None => render(server, StatusCode::FORBIDDEN, ask, request, "", Some(&refusal.reason)),
+            };
+        }
+    };
+    let name = used.human.name.clone();
+    let source = known_browser(server, headers, &name, now);
+    server.throttle.succeeded(&name, source.as_deref().map_or(Source::Address(origin.peer), Source::Known));
+    let user = SignedIn { name, authentication: used.authentication(now, second.is_some()) };
+    // One page signs in once: the answer to its challenge, seen on the way, signs no one in again.
+    let once = Once { kind: JtiKind::Other, key: format!("sign-in page {}", named(request)), until: now.plus(PENDING_SECONDS) };
+    enter(server, origin, browser, ask, user, Some((used, once)), now).await
+}
+
+/// The request of a sign-in page that was opened in this very browser. SPEC: AZ-11, AZ-14, N-AZ-09
+fn opened(server: &Server, headers: &HeaderMap, request: &str, now: UnixTime) -> Result<(Browser, SignInFor), Refusal> {
     let browser = server.sessions.known(headers, &server.issuer, now).ok_or_else(foreign)?;
-    let ask = server.seal.open(Purpose::SignIn, &browser.id, request, now).ok_or_else(foreign)?;
+    let second = || server.seal.open(Purpose::SecondFactor, &browser.id, request, now).map(|second: SecondFactor| second.ask);
+    let ask = server.seal.open(Purpose::SignIn, &browser.id, request, now).or_else(second).ok_or_else(foreign)?;
     Ok((browser, ask))
 }
 
@@ -96,14 +173,14 @@ async fn signed_in(
     server: &Server,
     origin: &RequestOrigin,
     old: &BrowserId,
-    name: &str,
+    user: SignedIn,
+    passkey: Option<(Used, Once)>,
     now: UnixTime,
 ) -> Result<(Browser, String), Refusal> {
     let token = server.entropy.token(32);
-    let user = SignedIn { name: name.to_owned(), authentication: Authentication::password(now) };
     let id = server.sessions.open(&token, user.clone(), now.plus(server.settings.session), now);
     // Checking a password takes its time: an account that was erased meanwhile is not remembered.
-    if server.store.snapshot().human(name).is_none() {
+    if server.store.snapshot().human(&user.name).is_none() {
         server.sessions.close(&id);
         return Err(Refusal::new(Code::CredentialsInvalid, "name or password is wrong"));
     }
@@ -111,7 +188,11 @@ async fn signed_in(
     let facts = Facts { human_in_loop: HumanInLoop::Approved, ..Facts::default() };
     let entry = Entry { tenant: &server.tenant, attempt: &attempt, facts: &facts, check: None };
     let batch = Batch::new(server.tenant.clone()).record(entry.happened(RecordType::SessionOpen));
-    if let Err(rejection) = issue::commit(server, &[], None, batch).await {
+    let (batch, once) = match passkey {
+        Some((used, once)) => (used.count(batch), vec![once]),
+        None => (batch, Vec::new()),
+    };
+    if let Err(rejection) = issue::commit(server, &once, None, batch).await {
         server.sessions.close(&id);
         return Err(rejection.into_refusal());
     }

@@ -5,26 +5,36 @@
 use crate::{
     Server,
     http::error::Rejection,
-    signin::{pages, redirect, request::AuthorizationRequest, seal::Purpose, sessions::Browser},
+    signin::{
+        pages,
+        passkeys::{self, ceremony::Signing},
+        redirect,
+        request::SignInFor,
+        seal::Purpose,
+        sessions::Browser,
+    },
 };
 use axum::{
     body::Body,
     http::{HeaderValue, Response, StatusCode, header},
 };
-use remit_model::{Code, Refusal, UnixTime};
+use remit_model::{Code, Human, Refusal, UnixTime};
+use serde::{Deserialize, Serialize};
 
 /// A person has this long to sign in, and then as long to decide.
 pub(crate) const PENDING_SECONDS: i64 = 600;
 
+/// A person whose password was right.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct SecondFactor {
+    pub(crate) name: String,
+    pub(crate) ask: SignInFor,
+}
+
 /// The sign-in page of a request, which lives in the page itself.
-pub(crate) fn page(
-    server: &Server,
-    browser: &Browser,
-    ask: &AuthorizationRequest,
-    now: UnixTime,
-) -> Result<Response<Body>, Rejection> {
+pub(crate) fn page(server: &Server, browser: &Browser, ask: &SignInFor, now: UnixTime) -> Result<Response<Body>, Rejection> {
     let request = server.seal.seal(Purpose::SignIn, &browser.id, ask, now.plus(PENDING_SECONDS), &server.entropy)?;
-    let hint = ask.login_hint.clone().unwrap_or_default();
+    let hint = ask.request().and_then(|ask| ask.login_hint.clone()).unwrap_or_default();
     Ok(render(server, StatusCode::OK, ask, &request, &hint, None))
 }
 
@@ -32,18 +42,43 @@ pub(crate) fn page(
 pub(crate) fn render(
     server: &Server,
     status: StatusCode,
-    ask: &AuthorizationRequest,
+    ask: &SignInFor,
     request: &str,
     username: &str,
     message: Option<&str>,
 ) -> Response<Body> {
     let snapshot = server.store.snapshot();
-    let candidate = ask.candidate.as_ref().map(|candidate| &candidate.agent);
-    let agent = candidate.or_else(|| snapshot.agent(&ask.client).map(AsRef::as_ref));
-    let login =
-        pages::Login { agent_name: agent.map_or("an agent", |agent| agent.display_name.as_str()), request, username, message };
+    let asks = ask.request();
+    let candidate = asks.and_then(|ask| ask.candidate.as_ref()).map(|candidate| &candidate.agent);
+    let agent = candidate.or_else(|| asks.and_then(|ask| snapshot.agent(&ask.client)).map(AsRef::as_ref));
+    let name = agent.map_or("an agent", |agent| agent.display_name.as_str());
+    let signing = Signing::by_anyone(server, &passkeys::challenge(request));
+    let login = pages::Login { agent_name: asks.map(|_| name), request, username, message, signing };
     // Signing in may end with a redirect to the program, when nothing can be granted.
-    pages::html(status, &login, &redirect::form_action(&ask.back.redirect_uri))
+    let leads_to = asks.map(|ask| redirect::form_action(&ask.back.redirect_uri)).unwrap_or_default();
+    pages::scripted(status, &login, &leads_to)
+}
+
+/// The page that asks for a passkey after the right password.
+///
+/// # Errors
+/// The request is too large to wait in a page.
+pub(crate) fn second_factor(
+    server: &Server,
+    browser: &Browser,
+    human: &Human,
+    ask: &SignInFor,
+    now: UnixTime,
+) -> Result<Response<Body>, Rejection> {
+    let waiting = SecondFactor { name: human.name.clone(), ask: ask.clone() };
+    let request = server.seal.seal(Purpose::SecondFactor, &browser.id, waiting, now.plus(PENDING_SECONDS), &server.entropy)?;
+    let Some(signing) = Signing::by(server, human, &passkeys::challenge(&request)) else {
+        let reason = "your account asks for a passkey and has none; your administrator makes a link to add one with \
+                      `remit account passkey link`";
+        return Err(Refusal::new(Code::PasskeyRequired, reason).into());
+    };
+    let leads_to = ask.request().map(|ask| redirect::form_action(&ask.back.redirect_uri)).unwrap_or_default();
+    Ok(pages::scripted(StatusCode::OK, &pages::SecondFactor { request: &request, signing }, &leads_to))
 }
 
 /// The refusal for a page that this browser does not have open.

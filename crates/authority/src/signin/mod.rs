@@ -3,9 +3,11 @@
 pub mod accounts;
 pub(crate) mod authorize;
 pub(crate) mod consent;
+pub(crate) mod consent_page;
 pub(crate) mod login;
 pub(crate) mod login_page;
 pub(crate) mod pages;
+pub(crate) mod passkeys;
 pub(crate) mod password;
 pub(crate) mod push;
 pub(crate) mod pushed;

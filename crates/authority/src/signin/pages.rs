@@ -1,8 +1,11 @@
-//! The pages a person sees: plain HTML, no script, one stylesheet.
+//! The pages a person sees: plain HTML, one stylesheet, and where passkeys are used one script file of ours.
 //!
 //! Implements AZ-09 and AZ-11: the pages cannot be framed, cached, or made to load anything from elsewhere.
 
-use crate::http::error::{At, outward};
+use crate::{
+    http::error::{At, outward},
+    signin::passkeys::ceremony::{Making, Signing},
+};
 use askama::Template;
 use axum::{
     body::Body,
@@ -10,20 +13,73 @@ use axum::{
 };
 use remit_model::{Code, Refusal};
 
+pub(crate) const SCRIPT: &str = include_str!("../../templates/passkey.js");
 pub(crate) const STYLE: &str = include_str!("../../templates/style.css");
 
 #[derive(Template)]
 #[template(path = "login.html")]
 pub(crate) struct Login<'a> {
-    pub(crate) agent_name: &'a str,
+    /// Who asks to act for the person, if they sign in for that.
+    pub(crate) agent_name: Option<&'a str>,
     pub(crate) request: &'a str,
     pub(crate) username: &'a str,
     pub(crate) message: Option<&'a str>,
+    /// How a passkey signs in, where there are passkeys.
+    pub(crate) signing: Option<Signing>,
 }
 
 #[derive(Template)]
+#[template(path = "second_factor.html")]
+pub(crate) struct SecondFactor<'a> {
+    pub(crate) request: &'a str,
+    pub(crate) signing: Signing,
+}
+
+#[derive(Template)]
+#[template(path = "passkeys.html")]
+pub(crate) struct Passkeys<'a> {
+    pub(crate) human_name: &'a str,
+    pub(crate) human_subject: &'a str,
+    pub(crate) rows: Vec<PasskeyRow>,
+    /// Whether a link brought the person here, without a session.
+    pub(crate) by_link: bool,
+    pub(crate) request: &'a str,
+    pub(crate) making: Making<'a>,
+    pub(crate) message: Option<&'a str>,
+}
+
+/// One passkey as the page lists it.
+pub(crate) struct PasskeyRow {
+    pub(crate) id: String,
+    pub(crate) label: String,
+    pub(crate) added: String,
+    pub(crate) used: Option<String>,
+    pub(crate) synced: bool,
+}
+
+#[derive(Template)]
+#[template(path = "passkey_added.html")]
+pub(crate) struct PasskeyAdded<'a> {
+    pub(crate) human_name: &'a str,
+}
+
+/// The consent page: what it says, and the buttons.
+#[derive(Template)]
 #[template(path = "consent.html")]
 pub(crate) struct Consent<'a> {
+    /// [`ConsentText`], rendered.
+    pub(crate) text: &'a str,
+    pub(crate) request: &'a str,
+    /// How the person signs it, when they have a passkey.
+    pub(crate) signing: Option<Signing>,
+    /// Whether it can only be allowed by signing it.
+    pub(crate) must_sign: bool,
+}
+
+/// What a consent page says. A person with a passkey signs the digest of exactly this text.
+#[derive(Template)]
+#[template(path = "consent_text.html")]
+pub(crate) struct ConsentText<'a> {
     pub(crate) agent_name: &'a str,
     pub(crate) agent_subject: &'a str,
     pub(crate) owner: &'a str,
@@ -40,7 +96,6 @@ pub(crate) struct Consent<'a> {
     pub(crate) until: &'a str,
     pub(crate) until_words: &'a str,
     pub(crate) others: Vec<Phrase>,
-    pub(crate) request: &'a str,
 }
 
 /// One grant as the page lists it.
@@ -71,6 +126,15 @@ struct Problem<'a> {
 
 /// Renders a page; `form_action` is where its form may lead besides ourselves.
 pub(crate) fn html(status: StatusCode, page: &impl Template, form_action: &str) -> Response<Body> {
+    respond(status, page, form_action, "")
+}
+
+/// The same for a page that uses passkeys: our own script file may run, and no other.
+pub(crate) fn scripted(status: StatusCode, page: &impl Template, form_action: &str) -> Response<Body> {
+    respond(status, page, form_action, " script-src 'self';")
+}
+
+fn respond(status: StatusCode, page: &impl Template, form_action: &str, script: &str) -> Response<Body> {
     let text = match page.render() {
         Ok(text) => text,
         Err(error) => {
@@ -88,7 +152,7 @@ pub(crate) fn html(status: StatusCode, page: &impl Template, form_action: &str) 
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin"));
     let policy = format!(
-        "default-src 'none'; style-src 'self'; form-action 'self' {form_action}; frame-ancestors 'none'; base-uri 'none'"
+        "default-src 'none'; style-src 'self';{script} form-action 'self' {form_action}; frame-ancestors 'none'; base-uri 'none'"
     );
     // A redirect URI is printable ASCII, so this holds; without it the strict policy alone stays.
     let policy = HeaderValue::from_str(&policy).unwrap_or_else(|_| {

@@ -4,6 +4,25 @@ use crate::{clients::candidate::Candidate, grants::requested::RequestedAuthority
 use remit_model::AgentId;
 use serde::{Deserialize, Serialize};
 
+/// What a person signs in for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum SignInFor {
+    /// An agent asks to act for them.
+    Request(Box<AuthorizationRequest>),
+    /// Their own account.
+    Account,
+}
+
+impl SignInFor {
+    /// The request, if there is one.
+    pub(crate) fn request(&self) -> Option<&AuthorizationRequest> {
+        match self {
+            Self::Request(ask) => Some(ask),
+            Self::Account => None,
+        }
+    }
+}
+
 /// An authorization request that may be put before a person.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct AuthorizationRequest {

@@ -9,6 +9,7 @@ use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, Unbou
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use remit_clock::Entropy;
 use remit_model::{Code, Fault, Refusal, UnixTime};
+use remit_store::Store;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::fmt;
 
@@ -22,6 +23,12 @@ pub(crate) enum Purpose {
     SignIn,
     /// What a consent page showed.
     Consent,
+    /// A request whose person gave the right password and needs a passkey as well.
+    SecondFactor,
+    /// A page on which a person changes their passkeys.
+    Passkeys,
+    /// A link with which a person adds a passkey.
+    PasskeyLink,
     /// A browser in which a person signed in before.
     KnownBrowser,
     /// What a client registered, until a person lets it in.
@@ -42,7 +49,11 @@ struct Content<T> {
 }
 
 impl Seal {
-    /// A key of the store, so that a page outlives a restart and is good at every replica.
+    /// Under a key of the store, so that a page outlives a restart and is good at every replica.
+    pub(crate) fn of(store: &Store) -> Self {
+        Self::new(store.keyed_hash("sign-in pages", b"v1"))
+    }
+
     pub(crate) fn new(key: [u8; 32]) -> Self {
         Self { key }
     }
@@ -96,6 +107,9 @@ impl Purpose {
         let label: &[u8] = match self {
             Self::SignIn => b"remit sign-in v1\0",
             Self::Consent => b"remit consent v1\0",
+            Self::SecondFactor => b"remit second factor v1\0",
+            Self::Passkeys => b"remit passkeys v1\0",
+            Self::PasskeyLink => b"remit passkey link v1\0",
             Self::KnownBrowser => b"remit known browser v1\0",
             Self::Registration => b"remit registration v1\0",
             Self::Pushed => b"remit pushed request v1\0",

@@ -206,6 +206,9 @@ fn refused_by_store(server: &Server, error: ApplyError) -> Rejection {
         ApplyError::Conflict(Precondition::Once { .. }) => {
             Refusal::new(Code::EdgeProofInvalid, "this proof of delegation was used before")
         }
+        ApplyError::Conflict(Precondition::Passkeys { .. }) => {
+            Refusal::new(Code::PasskeyInvalid, "the passkeys of this account changed at the same moment; try again")
+        }
         ApplyError::Conflict(Precondition::Unused(_)) => Refusal::new(Code::GrantInvalid, "the code was used before"),
         ApplyError::Conflict(Precondition::RefreshCurrent(_)) => return Rejection::RotatedMeanwhile,
         ApplyError::Unavailable(outage) => {

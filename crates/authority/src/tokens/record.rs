@@ -153,13 +153,17 @@ impl Entry<'_> {
 
 /// The claims as the ledger keeps them beside the log; the token itself is never kept.
 fn claims_value(claims: &access::Claims) -> Value {
-    json!({
+    let mut value = json!({
         "iss": claims.iss, "sub": claims.sub, "aud": claims.aud, "client_id": claims.client_id, "scope": claims.scope,
         "jti": claims.jti, "iat": claims.iat, "exp": claims.exp, "auth_time": claims.auth_time, "acr": claims.acr, "amr": claims.amr,
         "cnf": {"jkt": claims.cnf_jkt}, "act": claims.act, "authorization_details": claims.authority,
         "txn": claims.txn, "urn:remit:ancestors": claims.ancestors, "urn:remit:ancestor_keys": claims.ancestor_keys,
         "urn:remit:purpose": claims.purpose,
-    })
+    });
+    if let (Some(signed), Some(members)) = (&claims.signed, value.as_object_mut()) {
+        members.insert("urn:remit:signed".to_owned(), json!(signed));
+    }
+    value
 }
 
 fn decision_facts(check: &PolicyCheck) -> DecisionFacts {

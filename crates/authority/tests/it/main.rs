@@ -18,6 +18,7 @@ mod labels;
 mod limits;
 mod metadata;
 mod opaque;
+mod passkeys;
 mod property;
 mod published;
 mod pushed;

@@ -49,6 +49,9 @@ const POLICY: &str = r#"
 permit (principal, action == Action::"delegate", resource);
 @id("never-for-mischief") @title("No mischief") @reason("This purpose is not allowed.")
 forbid (principal, action == Action::"delegate", resource) when { context has purpose && context.purpose == "mischief" };
+@id("signed-payments") @reason("Payments need the person's signature.")
+forbid (principal, action == Action::"delegate", resource) when { context has purpose && context.purpose == "payments" }
+unless { context.root_signed };
 "#;
 
 static HASH: LazyLock<String> = LazyLock::new(|| hash_password(PASSWORD, &Entropy::seeded(9)).unwrap());
@@ -92,6 +95,7 @@ pub(crate) struct World {
     pub(crate) summarizer: Actor,
     pub(crate) scribe: Actor,
     pub(crate) public: Actor,
+    pub(crate) issuer: &'static str,
     settings: Settings,
     outbound: Outbound,
     seed: u64,
@@ -192,12 +196,21 @@ impl World {
     }
 
     pub(crate) async fn with(settings: Settings) -> Self {
-        Self::reaching(settings, Outbound::new(Rules::default()).unwrap()).await
+        Self::made(ISSUER, settings, Outbound::new(Rules::default()).unwrap()).await
+    }
+
+    /// A server of this address: passkeys need one that is a name.
+    pub(crate) async fn at(issuer: &'static str, settings: Settings) -> Self {
+        Self::made(issuer, settings, Outbound::new(Rules::default()).unwrap()).await
     }
 
     /// A server that fetches from other machines in this way.
     pub(crate) async fn reaching(settings: Settings, outbound: Outbound) -> Self {
-        let world = Self::open(tempfile::tempdir().unwrap(), remit_testkit::clock(), settings, outbound, 7);
+        Self::made(ISSUER, settings, outbound).await
+    }
+
+    async fn made(issuer: &'static str, settings: Settings, outbound: Outbound) -> Self {
+        let world = Self::open(issuer, tempfile::tempdir().unwrap(), remit_testkit::clock(), settings, outbound, 7);
         let batch = Batch::new(TenantId::main())
             .change(Change::PutHuman(human("alice")))
             .change(Change::PutHuman(human("bob")))
@@ -212,9 +225,9 @@ impl World {
     /// The same server after a stop and a start: the same store, and an empty memory.
     pub(crate) async fn restart(self) -> Self {
         self.store.close().await.unwrap();
-        let Self { dir, clock, settings, outbound, seed, store, server, app, .. } = self;
+        let Self { issuer, dir, clock, settings, outbound, seed, store, server, app, .. } = self;
         drop((store, server, app));
-        Self::open(dir, clock, settings, outbound, seed + 1)
+        Self::open(issuer, dir, clock, settings, outbound, seed + 1)
     }
 
     /// Why the same server does not start again with the key that it had first.
@@ -230,7 +243,7 @@ impl World {
         remit_testkit::quiet_config(self.dir.path(), self.clock.clone()).data_dir
     }
 
-    fn open(dir: TempDir, clock: Clock, settings: Settings, outbound: Outbound, seed: u64) -> Self {
+    fn open(issuer: &'static str, dir: TempDir, clock: Clock, settings: Settings, outbound: Outbound, seed: u64) -> Self {
         let entropy = Entropy::seeded(seed);
         let signing = || PrivateKey::from_seed(Algorithm::Es256, &[5; 32]).unwrap();
         let keys = SigningKeys::new(signing());
@@ -242,7 +255,7 @@ impl World {
             policy: remit_testkit::live(&[("test.cedar".to_owned(), POLICY.to_owned())]),
             clock: clock.clone(),
             entropy,
-            issuer: ISSUER.to_owned(),
+            issuer: issuer.to_owned(),
             keys: keys.clone(),
             servers: servers(),
             nonces: Arc::new(nonces),
@@ -260,6 +273,7 @@ impl World {
             summarizer: Actor::new("summarizer"),
             scribe: Actor::new("scribe"),
             public: Actor::new("public"),
+            issuer,
             settings,
             outbound,
             seed,
@@ -340,7 +354,7 @@ impl World {
     }
 
     pub(crate) fn assertion(&self, actor: &Actor) -> String {
-        assertion::create(&actor.auth, &actor.sub, ISSUER, &fresh(), self.now()).unwrap()
+        assertion::create(&actor.auth, &actor.sub, self.issuer, &fresh(), self.now()).unwrap()
     }
 
     pub(crate) fn proof(&self, key: &PrivateKey) -> String {
@@ -348,8 +362,8 @@ impl World {
     }
 
     pub(crate) fn proof_with(&self, key: &PrivateKey, delegation: Option<&Delegation>) -> String {
-        let jti = fresh();
-        dpop::create(key, &ProofFor { method: "POST", url: TOKEN, now: self.now(), jti: &jti, delegation, ..ProofFor::default() })
+        let (jti, url) = (fresh(), format!("{}/oauth/token", self.issuer));
+        dpop::create(key, &ProofFor { method: "POST", url: &url, now: self.now(), jti: &jti, delegation, ..ProofFor::default() })
             .unwrap()
     }
 
@@ -378,7 +392,7 @@ impl World {
 
     /// The token with which a sub-agent shows itself.
     pub(crate) async fn identity(&self, actor: &Actor) -> String {
-        self.own_token(actor, &[("resource", ISSUER)]).await
+        self.own_token(actor, &[("resource", self.issuer)]).await
     }
 
     /// Exchanges the parent's token for a token of a named child.

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod keys;
+mod passkeys;
 mod updates;
 
 use axum::{Router, body::Body};
@@ -50,6 +51,7 @@ impl World {
             store: store.clone(),
             policy: remit_testkit::live(&[]),
             clock: clock.clone(),
+            entropy: Entropy::seeded(2),
             servers: vec![Arc::new(server)],
             signing: signing.clone(),
             admin_digest: Console::digest(CREDENTIAL),

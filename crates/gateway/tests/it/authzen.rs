@@ -182,6 +182,7 @@ async fn whoever_holds_nothing_or_stands_no_more_is_denied() {
         entitlements: point.world.grant(json!({"actions": ["*"]})),
         identity: None,
         ended_before: None,
+        passkeys: remit_model::Passkeys::default(),
     };
     point.world.store.apply(Batch::new(TenantId::main()).change(Change::PutHuman(alice))).await.unwrap();
     denied(&point.ask(read("human:alice")).await, "human_disabled");

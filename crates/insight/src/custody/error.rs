@@ -67,6 +67,29 @@ pub(super) enum CustodyError {
     AthLength,
     #[error("the same proof was used for an earlier token")]
     UsedTwice,
+    // What a person signed.
+    #[error("the passkey or what it signed cannot be read: {0}")]
+    Passkey(serde_json::Error),
+    #[error("the passkey was enrolled before")]
+    EnrolledBefore,
+    #[error("the committed passkey is not the one the record names")]
+    OtherCredential,
+    #[error("no earlier record enrols the passkey that signed, or it was removed")]
+    NotEnrolled,
+    #[error("the passkey that signed is another person's")]
+    OtherSigner,
+    #[error("the issuer's address has no passkeys")]
+    NoSite,
+    #[error("the committed document is not the one that was signed")]
+    OtherDocument,
+    #[error("the committed page is not the one that was signed")]
+    OtherPage,
+    #[error("the same consent was signed in an earlier record")]
+    SignedBefore,
+    #[error("no earlier record has the signature that the chain states")]
+    NotSigned,
+    #[error("the token and its chain disagree on what the person signed")]
+    SignedDiffers,
     // One token and its chain.
     #[error("{bound}: {wider}")]
     Wider { bound: &'static str, wider: Refusal },

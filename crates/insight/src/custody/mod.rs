@@ -13,6 +13,7 @@ mod edge;
 mod error;
 mod report;
 mod root;
+mod signature;
 mod standing;
 mod token;
 
@@ -25,8 +26,9 @@ use crate::{
 use edge::{Keys, Link};
 use error::CustodyError;
 use remit_ledger::{Reader, Record, Side, dir::ReadError};
-use remit_model::{Chain, PrincipalKind, chain::HARD_DEPTH};
+use remit_model::{Chain, Hop, PrincipalKind, chain::HARD_DEPTH};
 use serde_json::Value;
+use signature::Signatures;
 use standing::Standing;
 use std::collections::{HashMap, HashSet};
 use token::{Opened, hash};
@@ -40,6 +42,7 @@ pub fn custody(reader: &Reader) -> CustodyReport {
         chains: HashSet::new(),
         proofs: HashSet::new(),
         standing: Standing::default(),
+        signatures: Signatures::default(),
         report: CustodyReport::default(),
     };
     for index in 0..reader.len() {
@@ -66,6 +69,7 @@ struct Custody<'r> {
     /// What the signatures seen so far were made over: each proves one act.
     proofs: HashSet<String>,
     standing: Standing,
+    signatures: Signatures,
     report: CustodyReport,
 }
 
@@ -86,7 +90,10 @@ impl Custody<'_> {
     fn visit(&mut self, index: u64, record: &Record) {
         let outcome = match record.record_type() {
             "log_control" => self.keys.learn_issuer(record),
-            "config_change" => self.keys.learn_issuer(record).and_then(|()| self.keys.learn_agent(record, written(record))),
+            "config_change" => (self.keys.learn_issuer(record))
+                .and_then(|()| self.keys.learn_agent(record, written(record)))
+                .and_then(|()| self.passkey(index, record)),
+            "approval" => self.approval(index, record),
             "token" | "delegation" => self.issued(index, record),
             "decision" | "intent" | "effect" => self.used(record),
             _ => Ok(()),
@@ -95,6 +102,21 @@ impl Custody<'_> {
             self.report.fail(index, why.to_string());
         }
         self.standing.learn(index, record, written(record));
+    }
+
+    fn passkey(&mut self, index: u64, record: &Record) -> Result<(), CustodyError> {
+        if record.ext("passkey").is_none() {
+            return Ok(());
+        }
+        let side = opened(self.reader, index, record)?;
+        self.signatures.learn(record, side.as_ref())
+    }
+
+    /// An approval, if it says that the person signed it.
+    fn approval(&mut self, index: u64, record: &Record) -> Result<(), CustodyError> {
+        let Some(digest) = record.text("/ext/token/root_signature") else { return Ok(()) };
+        let side = opened(self.reader, index, record)?;
+        self.signatures.approved(digest, side.as_ref())
     }
 
     /// A record that issued a token. Records of the same types that issued none (a revocation) are passed over.
@@ -172,10 +194,26 @@ impl Custody<'_> {
                     first?;
                 }
                 self.report.hop(&hop.edge, proved.note);
+                self.root_signature(token, hop)?;
                 Ok(())
             }
             _ => Err(CustodyError::UnknownHops),
         }
+    }
+
+    /// The signature that a new hop states. Only a person at the root has a passkey here.
+    fn root_signature(&mut self, token: &Opened, hop: &Hop) -> Result<(), CustodyError> {
+        let Some(digest) = hop.signed.as_deref() else { return Ok(()) };
+        if token.chain.hops.len() != 1 {
+            return Err(CustodyError::NotSigned);
+        }
+        let shown = token.shown().cloned().unwrap_or_else(|| hop.authority.to_value());
+        if self.signatures.root(digest, hop, &shown)? {
+            self.report.signed_roots += 1;
+        } else {
+            self.report.note("what the person signed at the root is not with this copy");
+        }
+        Ok(())
     }
 
     /// How many of the token's hops an earlier record already delegated, exactly as they stand.

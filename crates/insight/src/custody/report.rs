@@ -17,6 +17,8 @@ pub struct CustodyReport {
     pub proofs: BTreeMap<&'static str, u64>,
     /// Agents on their own account whose assertion was checked.
     pub roots: u64,
+    /// First hops whose person signed with a passkey what was delegated, checked.
+    pub signed_roots: u64,
     /// Decisions at a gateway whose token was traced to the record that issued it.
     pub uses: u64,
     /// Token records whose committed values are not with this copy.
@@ -44,6 +46,10 @@ impl CustodyReport {
         self.failures.push(Broken { index, detail });
     }
 
+    pub(super) fn note(&mut self, note: &'static str) {
+        *self.notes.entry(note).or_default() += 1;
+    }
+
     pub(super) fn hop(&mut self, edge: &EdgeProof, note: Option<&'static str>) {
         self.hops += 1;
         *self.proofs.entry(edge.kind()).or_default() += 1;
@@ -65,6 +71,9 @@ impl fmt::Display for CustodyReport {
             "{mark} custody: {} hops signed by their delegators, {} tokens, {} uses traced",
             self.hops, self.tokens, self.uses
         )?;
+        if self.signed_roots > 0 {
+            write!(f, ", {} roots signed with a passkey", self.signed_roots)?;
+        }
         if self.undisclosed > 0 {
             write!(f, ", {} undisclosed", self.undisclosed)?;
         }

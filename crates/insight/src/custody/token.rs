@@ -30,6 +30,8 @@ pub(super) struct Claims {
     cnf: Value,
     #[serde(rename = "authorization_details")]
     pub(super) authority: Authority,
+    #[serde(rename = "urn:remit:signed", default)]
+    signed: Option<String>,
     #[serde(rename = "urn:remit:ancestors", default)]
     pub(super) ancestors: Vec<String>,
 }
@@ -106,6 +108,9 @@ impl Opened {
     pub(super) fn says_what_its_chain_says(&self) -> Result<(), CustodyError> {
         if self.claims.sub != self.chain.root.sub || self.claims.act != nested_act(&self.chain) {
             return Err(CustodyError::Actors);
+        }
+        if self.claims.signed.as_deref() != self.chain.root_signature() {
+            return Err(CustodyError::SignedDiffers);
         }
         if self.jkt.is_none() {
             return Err(CustodyError::Unbound);

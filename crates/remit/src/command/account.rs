@@ -27,7 +27,7 @@ const PASSWORD_LEAST: usize = 15;
 ///
 /// # Errors
 /// The configuration has problems, or a file cannot be read or written.
-pub(crate) fn run(command: &AccountCommand, ambient: &Ambient) -> Result<()> {
+pub(crate) async fn run(command: &AccountCommand, ambient: &Ambient) -> Result<()> {
     match command {
         AccountCommand::Hash { json } => {
             let hash = hash(&typed()?, ambient)?;
@@ -37,6 +37,7 @@ pub(crate) fn run(command: &AccountCommand, ambient: &Ambient) -> Result<()> {
             outln!("{hash}");
             Ok(())
         }
+        AccountCommand::Passkey(command) => super::passkey::run(command).await,
         AccountCommand::Add(args) => add(args, ambient),
         AccountCommand::Passwd(args) => passwd(args, ambient),
         AccountCommand::List(args) => {

@@ -7,6 +7,7 @@ pub(crate) mod audit;
 pub(crate) mod config;
 pub(crate) mod init;
 pub(crate) mod keys;
+pub(crate) mod passkey;
 pub(crate) mod policy;
 pub(crate) mod reference;
 pub(crate) mod server;

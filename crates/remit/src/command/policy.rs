@@ -118,7 +118,7 @@ async fn question(args: &PolicyTest, loaded: &Loaded, ambient: &Ambient) -> Resu
         auth_age: args.human.is_some().then_some(args.auth_age),
         acr: args.acr.clone(),
         amr: args.amr.clone(),
-        root_signed: false,
+        root_signed: args.root_signed && args.human.is_some(),
     })
 }
 

@@ -11,6 +11,7 @@ use super::{
 use remit_gateway::{AUTHZEN, Authzen, UpstreamHeaders};
 use remit_ledger::dir::read_file;
 use remit_model::{Authority, Server, ServerId, TenantId, chain::HARD_DEPTH, display, token_bounds};
+use remit_token::webauthn::RelyingParty;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::{
@@ -275,6 +276,11 @@ impl Check<'_> {
         for IdentityProvider::Local { accounts } in &config.identity_providers {
             for account in accounts {
                 self.account(account, &servers, root.line_of("accounts"));
+                if account.second_factor.is_some() && RelyingParty::of(url).is_none() {
+                    let complaint =
+                        "second_factor: passkeys need a `server.public_url` that names a host (https, or http://localhost)";
+                    self.complain(root.line_of("accounts"), format!("account {}: {complaint}", account.name));
+                }
             }
         }
     }

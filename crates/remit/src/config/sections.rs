@@ -185,6 +185,14 @@ pub(crate) enum IdentityProvider {
     },
 }
 
+/// What a password needs beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SecondFactor {
+    /// One of the person's passkeys.
+    Passkey,
+}
+
 /// A local account.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -196,6 +204,9 @@ pub(crate) struct Account {
     pub(crate) display_name: Option<String>,
     /// File with the Argon2 PHC string (`remit init` writes one).
     pub(crate) password_hash_file: PathBuf,
+    /// `passkey`: the password alone does not sign this person in. Without it a passkey may be used, and need not.
+    #[serde(default)]
+    pub(crate) second_factor: Option<SecondFactor>,
     /// What this person may do, and so the most they can hand to an agent: scope shorthand such as `helpdesk:*`.
     #[serde(default)]
     pub(crate) entitlements: Vec<String>,

@@ -17,7 +17,7 @@ use remit_console::Console;
 use remit_gateway::{self as gateway, Route, Upstream, UpstreamHeaders};
 use remit_helpdesk::Desk;
 use remit_ledger::{note::SigningKey, record::RecordType};
-use remit_model::{Human, HumanStatus, Server};
+use remit_model::{Human, HumanStatus, Passkeys, Server};
 use remit_outbound::{Outbound, Rules};
 use remit_policy::{Bundle, Live};
 use remit_store::{Batch, Change, Config as StoreConfig, Secret, Store, Witnessing};
@@ -223,6 +223,7 @@ fn mount(
         store: store.clone(),
         policy: Arc::clone(policy),
         clock: ambient.clock.clone(),
+        entropy: ambient.entropy.clone(),
         servers: servers.to_vec(),
         signing,
         admin_digest: Console::digest(admin),
@@ -297,6 +298,7 @@ pub(crate) fn accounts(loaded: &Loaded, servers: &[&Server]) -> Result<Vec<Human
                     .map_err(|refusal| anyhow::anyhow!("account {}: {refusal}", account.name))?,
                 identity: None,
                 ended_before: None,
+                passkeys: Passkeys { demanded: account.second_factor.is_some(), enrolled: Vec::new() },
             })
         })
         .collect()

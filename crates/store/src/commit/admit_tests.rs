@@ -76,6 +76,7 @@ impl Model {
                     _ => false,
                 }
             }
+            Precondition::Passkeys { human, enrolled } => self.humans.contains_key(human) && enrolled.is_empty(),
             Precondition::NotHeld(subject) => !self.holds.contains(subject),
             Precondition::Held(subject) => self.holds.contains(subject),
             Precondition::RefreshCurrent(hash) => self.facts.refresh.get(hash).is_some_and(|token| {
@@ -303,6 +304,7 @@ fn human(name: &str, status: HumanStatus) -> Human {
         entitlements: Authority::none(),
         identity: None,
         ended_before: None,
+        passkeys: remit_model::Passkeys::default(),
     }
 }
 

@@ -14,6 +14,7 @@ use remit_model::{
     agent::{Agent, AgentStatus, Human},
     id::AgentId,
     issuer_keys::{self, IssuerKey},
+    passkey::{Passkey, Passkeys},
     time::UnixTime,
 };
 
@@ -29,6 +30,7 @@ impl<'a> Weighing<'_, 'a> {
             Change::EndHuman { name, before } => self.end_human(name, *before),
             Change::PutIssuerKey(key) => self.put_issuer_key(key),
             Change::RemoveIssuerKey(kid) => self.remove_issuer_key(kid),
+            Change::SetPasskeys { human, enrolled } => self.set_passkeys(human, enrolled),
             Change::PutCode(code) => self.new_code(code),
             Change::UseCode { code, txn } => self.use_code(code, txn),
             Change::FailCode(code) => self.fail_code(code),
@@ -63,11 +65,25 @@ impl<'a> Weighing<'_, 'a> {
     }
 
     fn put_human(&mut self, human: &Human) -> Result<(), ApplyError> {
-        // INVARIANT: what has ended stays so, whoever writes the account and whatever they had read of it before.
-        let ended = self.snapshot().human(&human.name).and_then(|known| known.ended_before);
-        if ended > human.ended_before {
-            return self.put_human(&Human { ended_before: ended, ..human.clone() });
-        }
+        // INVARIANT: what has ended stays so, and passkeys stay enrolled, no matter who writes the account and what they had read of
+        // it before.
+        let human = match self.snapshot().human(&human.name) {
+            Some(known) => {
+                let passkeys = Passkeys { enrolled: known.passkeys.enrolled.clone(), ..human.passkeys.clone() };
+                &Human { ended_before: known.ended_before.max(human.ended_before), passkeys, ..human.clone() }
+            }
+            None => human,
+        };
+        self.write_human(human)
+    }
+
+    fn set_passkeys(&mut self, human: &str, enrolled: &[Passkey]) -> Result<(), ApplyError> {
+        let known = self.snapshot().human(human).ok_or_else(|| invalid("there is no such account"))?;
+        let passkeys = Passkeys { enrolled: enrolled.to_vec(), ..known.passkeys.clone() };
+        self.write_human(&Human { passkeys, ..Human::clone(known) })
+    }
+
+    fn write_human(&mut self, human: &Human) -> Result<(), ApplyError> {
         let body = row::encode(human, self.snapshot().human_body(&human.name), |_, _| true);
         self.put(Kind::Human, &human.name, Some(&body.map_err(|error| refused_row(&error))?), None)
     }

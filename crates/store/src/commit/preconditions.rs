@@ -29,6 +29,9 @@ impl Weighing<'_, '_> {
             Precondition::NotHeld(subject) => !self.snapshot().is_held(subject),
             Precondition::Held(subject) => self.snapshot().is_held(subject),
             Precondition::RefreshCurrent(hash) => self.is_current(hash),
+            Precondition::Passkeys { human, enrolled } => {
+                self.snapshot().human(human).is_some_and(|human| human.passkeys.enrolled == *enrolled)
+            }
             Precondition::Active { parties, tokens, txn, since, keys } => self.is_active(parties, tokens, txn, *since, keys),
         })
     }

@@ -38,6 +38,8 @@ pub struct Snapshot {
     /// Where agents are called by others, and how many say so of themselves.
     endpoints: HashTrieMapSync<Arc<str>, usize>,
     humans: HashTrieMapSync<Arc<str>, HumanRow>,
+    /// Whose passkey a credential id is.
+    passkeys: HashTrieMapSync<Arc<str>, Arc<str>>,
     revoked: Revoked,
     /// Legal holds: pseudonym of the subject, and since when.
     holds: Until,
@@ -76,6 +78,7 @@ impl Snapshot {
             awake: Arc::default(),
             endpoints: HashTrieMapSync::new_sync(),
             humans: HashTrieMapSync::new_sync(),
+            passkeys: HashTrieMapSync::new_sync(),
             revoked: Revoked { jti: Until::new_sync(), txn: Until::new_sync(), family: Until::new_sync() },
             holds: Until::new_sync(),
             issuer_keys: IssuerKeys::default(),
@@ -150,6 +153,11 @@ impl Snapshot {
     /// The account of this name. One whose row cannot be read is no account.
     pub fn human(&self, name: &str) -> Option<&Arc<Human>> {
         self.humans.get(name)?.read.as_ref()
+    }
+
+    /// The person who enrolled the passkey of this credential id.
+    pub fn human_of_passkey(&self, credential: &str) -> Option<&Arc<Human>> {
+        self.human(self.passkeys.get(credential)?)
     }
 
     /// Whether there is an account of this name, readable or not.
@@ -228,9 +236,14 @@ impl Snapshot {
             }
             (Kind::Human, Some(body)) => {
                 let read = read_human(&key, &body);
+                self.forget_passkeys(&key);
+                for passkey in read.iter().flat_map(|human| &human.passkeys.enrolled) {
+                    self.passkeys.insert_mut(passkey.id.as_str().into(), Arc::clone(&key));
+                }
                 self.humans.insert_mut(key, HumanRow { body, read });
             }
             (Kind::Human, None) => {
+                self.forget_passkeys(&key);
                 self.humans.remove_mut(&*key);
             }
             (Kind::RevokedToken | Kind::RevokedChain | Kind::RevokedFamily, Some(_)) => {
@@ -264,7 +277,15 @@ impl Snapshot {
 
     /// Takes out an account whose row went without a trace; followers have to load everything.
     pub(crate) fn forget_human(&mut self, name: &str) {
+        self.forget_passkeys(name);
         self.humans.remove_mut(name);
+    }
+
+    fn forget_passkeys(&mut self, name: &str) {
+        let known = self.humans.get(name).and_then(|row| row.read.clone());
+        for passkey in known.iter().flat_map(|human| &human.passkeys.enrolled) {
+            self.passkeys.remove_mut(passkey.id.as_str());
+        }
     }
 
     /// Forgets what expired. Its last token has expired as well, so the meaning, and therefore the revision, does not change.

@@ -46,6 +46,7 @@ fn human(name: &str, status: HumanStatus) -> Change {
         entitlements: Authority::none(),
         identity: None,
         ended_before: None,
+        passkeys: remit_model::Passkeys::default(),
     })
 }
 

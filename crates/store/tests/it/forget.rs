@@ -44,6 +44,7 @@ fn account(name: &str) -> Change {
         entitlements: Authority::none(),
         identity: None,
         ended_before: None,
+        passkeys: remit_model::Passkeys::default(),
     })
 }
 

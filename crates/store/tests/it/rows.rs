@@ -19,6 +19,7 @@ fn alice() -> Human {
         entitlements: Authority::none(),
         identity: None,
         ended_before: None,
+        passkeys: remit_model::Passkeys::default(),
     }
 }
 

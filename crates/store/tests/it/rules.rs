@@ -166,6 +166,7 @@ fn alice(status: HumanStatus) -> Human {
         entitlements: Authority::none(),
         identity: None,
         ended_before: None,
+        passkeys: remit_model::Passkeys::default(),
     }
 }
 

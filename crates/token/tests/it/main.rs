@@ -12,3 +12,4 @@ mod matrix;
 mod properties;
 mod statement;
 mod support;
+mod webauthn;
