@@ -332,6 +332,8 @@ fn people(planner: &Caller, agents: [&Caller; 5]) -> Batch {
         status: HumanStatus::Active,
         password_hash: None,
         entitlements: authority(&entitlements()),
+        identity: None,
+        ended_before: None,
         passkeys: remit_model::Passkeys::default(),
     };
     let batch = Batch::new(TenantId::main()).change(Change::PutHuman(human));

@@ -333,7 +333,7 @@ impl RootSignature {
             return Err(Refusal::new(Code::PasskeyInvalid, "this passkey is of another account than the one that is signed in"));
         }
         // What is kept is what was read: a page that would say something else by now is not what was signed.
-        let (agent, human) = parties(&snapshot, &shown.client, &shown.consented.user)?;
+        let (agent, human) = parties(&snapshot, &shown.client, &shown.consented.user, shown.consented.authentication.time)?;
         let candidate = shown.candidate.as_deref();
         let text = Page { agent: &agent, human: &human, consented: &shown.consented, candidate }.text(server);
         let page = text.ok().filter(|text| json::sha256_label(text.as_bytes()) == shown.page).ok_or_else(|| {

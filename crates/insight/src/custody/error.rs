@@ -73,7 +73,7 @@ pub(super) enum CustodyError {
     #[error("the passkey was enrolled before")]
     EnrolledBefore,
     #[error("the committed passkey is not the one the record names")]
-    OtherCredential,
+    OtherPasskey,
     #[error("no earlier record enrols the passkey that signed, or it was removed")]
     NotEnrolled,
     #[error("the passkey that signed is another person's")]

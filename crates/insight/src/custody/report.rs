@@ -46,10 +46,6 @@ impl CustodyReport {
         self.failures.push(Broken { index, detail });
     }
 
-    pub(super) fn note(&mut self, note: &'static str) {
-        *self.notes.entry(note).or_default() += 1;
-    }
-
     pub(super) fn hop(&mut self, edge: &EdgeProof, note: Option<&'static str>) {
         self.hops += 1;
         *self.proofs.entry(edge.kind()).or_default() += 1;

@@ -75,7 +75,7 @@ impl Signatures {
             Some((Some(stated), Some(person))) => {
                 let stated: Credential = serde_json::from_value(stated).map_err(CustodyError::Passkey)?;
                 if hash(&stated.id) != credential {
-                    return Err(CustodyError::OtherCredential);
+                    return Err(CustodyError::OtherPasskey);
                 }
                 let key = PublicKey::from_jwk(&stated.key).map_err(CustodyError::Signature)?;
                 Passkey::Known { person, key, counter: stated.counter }

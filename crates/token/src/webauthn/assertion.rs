@@ -1,10 +1,9 @@
 //! A passkey signs. SPEC: Web Authentication §7.2.
 
 use super::{
-    Expect,
     authenticator_data::AuthenticatorData,
     client_data::{self, Ceremony},
-    invalid, registration,
+    expect::{Expect, invalid, read},
 };
 use crate::{base64url::decode, key::PublicKey};
 use remit_model::{Refusal, json::sha256};
@@ -37,7 +36,7 @@ impl Assertion {
     /// # Errors
     /// `passkey_invalid`.
     pub fn read(text: &str) -> Result<Self, Refusal> {
-        registration::read(text)
+        read(text)
     }
 
     /// Checks that this key signed this challenge at this site, for a verified person, and that its counter, last seen at

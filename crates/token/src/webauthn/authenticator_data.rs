@@ -1,6 +1,6 @@
 //! What the authenticator itself says and signs. SPEC: Web Authentication §6.1.
 
-use super::{RelyingParty, invalid};
+use super::expect::{RelyingParty, invalid};
 use remit_model::{Refusal, json::sha256};
 
 /// SHA-256 of the relying party ID, flags, counter: what is always there.

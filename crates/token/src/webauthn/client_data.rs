@@ -1,6 +1,6 @@
 //! What the browser says a passkey was asked for. SPEC: Web Authentication §5.8.1, §7.1 steps 7 to 12, §7.2 steps 11 to 15.
 
-use super::{Expect, invalid};
+use super::expect::{Expect, invalid};
 use crate::base64url::decode;
 use remit_model::{Refusal, json};
 use serde_json::{Map, Value};

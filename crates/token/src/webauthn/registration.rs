@@ -1,10 +1,9 @@
 //! A passkey is made. SPEC: Web Authentication §7.1, RFC 9053.
 
 use super::{
-    ALGORITHMS, Expect, RESPONSE_LIMIT,
     authenticator_data::AuthenticatorData,
     client_data::{self, Ceremony},
-    invalid,
+    expect::{ALGORITHMS, Expect, invalid, read},
 };
 use crate::{
     base64url::{decode, encode},
@@ -15,9 +14,9 @@ use coset::{
     AsCborValue as _, CoseKey, Label, RegisteredLabelWithPrivate,
     iana::{self, EnumI64 as _},
 };
-use remit_model::{Refusal, json};
+use remit_model::Refusal;
 use serde::Deserialize;
-use serde_json::{Value, json as object};
+use serde_json::json as object;
 
 /// Longest credential id, in bytes (§7.1 step 25).
 const ID_LIMIT: usize = 1023;
@@ -153,11 +152,4 @@ fn public_key(cose: Cbor) -> Result<PublicKey, Refusal> {
         _ => return Err(unsupported()),
     };
     PublicKey::from_jwk(&jwk).map_err(|refusal| invalid(format!("the passkey's public key: {}", refusal.reason)))
-}
-
-/// Reads the JSON text that a page sends.
-pub(super) fn read<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, Refusal> {
-    let limits = json::Limits { bytes: RESPONSE_LIMIT, ..json::Limits::TOKEN };
-    let value: Value = json::parse(text.as_bytes(), &limits).map_err(|refusal| invalid(refusal.reason))?;
-    serde_json::from_value(value).map_err(|error| invalid(format!("the authenticator's response cannot be read: {error}")))
 }
