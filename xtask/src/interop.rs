@@ -6,19 +6,45 @@
 use crate::{generated, run, setup};
 use anyhow::{Result, bail};
 
-/// An agent framework in a Python environment of its own.
+/// An agent framework with packages of its own.
 struct Suite {
     name: &'static str,
+    packages: Packages,
     /// What it takes, measured: why it is not part of `cargo xtask test`.
     cost: &'static str,
     /// The ignored test of `remit-e2e` that it runs.
     test: &'static str,
 }
 
-const SUITES: [Suite; 3] = [
-    Suite { name: "google-adk", cost: "156 MB of packages, two minutes", test: "frameworks::google_adk" },
-    Suite { name: "llama-index", cost: "300 MB of packages, two minutes", test: "frameworks::llama_index" },
-    Suite { name: "strands", cost: "127 MB of packages, two minutes", test: "frameworks::strands" },
+/// What a list in `e2e/clients/interop` installs.
+#[derive(Clone, Copy)]
+enum Packages {
+    /// `NAME.txt`: a virtual environment.
+    Python,
+    /// `NAME/package-lock.json`: a folder with `node_modules`.
+    Node,
+}
+
+const SUITES: [Suite; 4] = [
+    Suite {
+        name: "google-adk",
+        packages: Packages::Python,
+        cost: "156 MB of packages, two minutes",
+        test: "frameworks::google_adk",
+    },
+    Suite {
+        name: "llama-index",
+        packages: Packages::Python,
+        cost: "300 MB of packages, two minutes",
+        test: "frameworks::llama_index",
+    },
+    Suite { name: "strands", packages: Packages::Python, cost: "127 MB of packages, two minutes", test: "frameworks::strands" },
+    Suite {
+        name: "langchain-js",
+        packages: Packages::Node,
+        cost: "89 MB of packages, one minute",
+        test: "libraries::langchain_tools",
+    },
 ];
 
 pub(crate) fn run(names: &[&str]) -> Result<()> {
@@ -30,16 +56,15 @@ pub(crate) fn run(names: &[&str]) -> Result<()> {
     let binary = generated::binary()?.display().to_string();
     let mut failed = Vec::new();
     for suite in SUITES.iter().filter(|suite| names.is_empty() || names.contains(&suite.name)) {
-        let list = format!("interop/{}.txt", suite.name);
-        let python = match setup::python_environment(&format!("interop/{}", suite.name), &list) {
-            Ok(python) => python.display().to_string(),
+        let installed = match install(suite) {
+            Ok(installed) => installed,
             Err(error) if names.is_empty() => {
                 println!("interop: skipped {}: {error:#}", suite.name);
                 continue;
             }
             Err(error) => return Err(error),
         };
-        if let Err(error) = test(suite, &binary, &python) {
+        if let Err(error) = test(suite, &binary, &installed) {
             eprintln!("interop: {}: {error:#}", suite.name);
             failed.push(suite.name);
         }
@@ -57,10 +82,24 @@ pub(crate) fn say_what_is_skipped() {
     }
 }
 
-fn test(suite: &Suite, binary: &str, python: &str) -> Result<()> {
+/// Installs what a suite needs; its Python, or the folder that has its `node_modules`.
+fn install(suite: &Suite) -> Result<String> {
+    let place = format!("interop/{}", suite.name);
+    let installed = match suite.packages {
+        Packages::Python => setup::python_environment(&place, &format!("{place}.txt"))?,
+        Packages::Node => setup::node_folder(&place)?,
+    };
+    Ok(installed.display().to_string())
+}
+
+fn test(suite: &Suite, binary: &str, installed: &str) -> Result<()> {
     println!("interop: {}", suite.name);
     let usual = setup::python().display().to_string();
-    let variables = [("REMIT_BIN", binary), ("REMIT_E2E_PYTHON", usual.as_str()), ("REMIT_E2E_INTEROP_PYTHON", python)];
+    let packages = match suite.packages {
+        Packages::Python => "REMIT_E2E_INTEROP_PYTHON",
+        Packages::Node => "REMIT_E2E_INTEROP_NODE",
+    };
+    let variables = [("REMIT_BIN", binary), ("REMIT_E2E_PYTHON", usual.as_str()), (packages, installed)];
     let arguments = ["test", "--package", "remit-e2e", "--test", "it", "--locked", "--", "--exact", suite.test, "--ignored"];
     run::run_in(&run::root(), &run::cargo(), &arguments, &variables)
 }

@@ -4,7 +4,10 @@
 
 use crate::run;
 use anyhow::{Context, Result, bail};
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 pub(crate) fn all() -> Result<()> {
     chromium()?;
@@ -86,14 +89,30 @@ fn node_packages() -> Result<()> {
     if major.is_none_or(|major| major < 20) {
         bail!("the client tests need Node 20 or newer, not {}", version.trim());
     }
-    let lock = fs::read(place.join("package-lock.json")).context("e2e/clients/package-lock.json")?;
+    npm_ci(&place)
+}
+
+/// A folder under the target directory with the packages of a folder of `e2e/clients`.
+pub(crate) fn node_folder(name: &str) -> Result<PathBuf> {
+    let (list, place) = (run::root().join("e2e").join("clients").join(name), run::target().join(name));
+    fs::create_dir_all(&place)?;
+    for file in ["package.json", "package-lock.json"] {
+        fs::copy(list.join(file), place.join(file)).with_context(|| list.join(file).display().to_string())?;
+    }
+    npm_ci(&place)?;
+    Ok(place)
+}
+
+fn npm_ci(place: &Path) -> Result<()> {
+    let lock = place.join("package-lock.json");
+    let lock = fs::read(&lock).with_context(|| lock.display().to_string())?;
     let done = place.join("node_modules").join(".installed-from");
     if fs::read(&done).is_ok_and(|installed| installed == lock) {
-        println!("setup: npm packages are there");
+        println!("setup: npm packages are in {}", place.display());
         return Ok(());
     }
-    println!("setup: installing npm packages of e2e/clients");
-    run::run_in(&place, "npm", &["ci", "--ignore-scripts", "--no-audit", "--no-fund"], &[])?;
+    println!("setup: installing npm packages into {}", place.display());
+    run::run_in(place, "npm", &["ci", "--ignore-scripts", "--no-audit", "--no-fund"], &[])?;
     Ok(fs::write(done, lock)?)
 }
 

@@ -12,9 +12,11 @@ let turn = 0;
 export const { connect, turns } = script;
 export const overStdio = 'command' in connect;
 
-/** The `fetch` of the agent that the script names. */
-export const agentFetch = () =>
-  remitAgent({ issuer: connect.issuer, agent: connect.agent, key: readFileSync(connect.key_file) }).fetch;
+/** The agent that the script names. */
+export const agent = () => remitAgent({ issuer: connect.issuer, agent: connect.agent, key: readFileSync(connect.key_file) });
+
+/** Its `fetch`. */
+export const agentFetch = () => agent().fetch;
 
 /** Takes all tool results so far and returns the calls of the next turn, none at the end. */
 export async function next(results) {

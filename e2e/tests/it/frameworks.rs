@@ -42,6 +42,9 @@ fn typescript_frameworks_see_refusals_and_survive_expiry_and_a_restart() {
     let mut fleet = Fleet::new();
     fleet.start_both("@ai-sdk/mcp", || program("node".into(), "with-ai-sdk.mjs"));
     fleet.start_both("@openai/agents", || program("node".into(), "with-openai-agents.mjs"));
+    let [_, (_, over_http)] = fleet.transports.clone();
+    let provider = program("node".into(), "with-sdk-auth-provider.mjs");
+    fleet.start("@modelcontextprotocol/client with the library's provider", provider, &over_http);
     let desktop = fleet.desktop();
     fleet.start("@modelcontextprotocol/client with its own OAuth", program("node".into(), "with-sdk-oauth.mjs"), &desktop);
     fleet.run();

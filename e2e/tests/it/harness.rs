@@ -69,6 +69,12 @@ pub(crate) fn interop_python() -> PathBuf {
     named.map_or_else(|| panic!("cargo xtask interop runs this test"), PathBuf::from)
 }
 
+/// The folder with the packages of one framework, for tests that `cargo xtask interop` runs.
+pub(crate) fn interop_node() -> PathBuf {
+    let named = env::var_os("REMIT_E2E_INTEROP_NODE");
+    named.map_or_else(|| panic!("cargo xtask interop runs this test"), PathBuf::from)
+}
+
 /// A running program that ends with the test.
 pub(crate) struct Running {
     child: Child,

@@ -3,7 +3,7 @@
 //! Every test does the same with each library: it speaks to a program that uses the library (`e2e/clients/libraries`), a line
 //! of JSON at a time.
 
-use crate::harness::{Remit, Setup, client, legacy_python, python, python_library};
+use crate::harness::{Remit, Setup, client, interop_node, legacy_python, python, python_library, root, succeed};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use remit_testkit::wait_until;
 use serde_json::{Value, json};
@@ -242,6 +242,42 @@ fn a_restart_in_between_is_survived() {
         }
         assert_eq!(driver.token(&remit, "planner"), held);
     }
+}
+
+/// Node finds LangChain beside a library that is installed, so the library is copied to where LangChain is.
+#[test]
+#[ignore = "its packages are large: cargo xtask interop langchain-js"]
+fn langchain_tools() {
+    let folder = interop_node();
+    let library = folder.join("node_modules/@remit/agent");
+    fs::create_dir_all(library.join("src")).unwrap();
+    for file in ["package.json", "src/index.js"] {
+        let files = root().join("clients/typescript").join(file);
+        for entry in
+            fs::read_dir(files.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file())
+        {
+            let place = library.join(file).with_file_name(entry.file_name().unwrap());
+            fs::copy(&entry, place).unwrap();
+        }
+    }
+    let program = folder.join("langchain.mjs");
+    fs::copy(client("libraries/langchain.mjs"), &program).unwrap();
+    let remit = Setup::new().section(NONCES).start();
+    let update = json!({ "/status": { "in": ["pending"] } });
+    let helpdesk = remit.resource("helpdesk");
+    let key = remit.agent_with(
+        "planner",
+        &json!([
+            { "type": "tool_access", "locations": [helpdesk], "actions": ["tickets_read"] },
+            { "type": "tool_access", "locations": [helpdesk], "actions": ["tickets_update"], "arguments": update },
+        ]),
+    );
+    let mut node = Command::new("node");
+    node.arg(program).args([&remit.issuer, "planner"]).arg(key).arg(&helpdesk);
+    let told: Value = serde_json::from_slice(&succeed(node).stdout).unwrap();
+    assert_eq!(told["names"].as_array().unwrap().len(), 2, "{told}");
+    assert!(told["read"].as_str().unwrap().contains("Charged twice for March"), "{told}");
+    assert_eq!(told["refused"]["code"], "argument_not_granted", "{told}");
 }
 
 /// A running program that uses one of the libraries.

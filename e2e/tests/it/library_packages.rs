@@ -52,6 +52,14 @@ fn javascript_sources_parse() {
     }
 }
 
+/// What index.d.ts declares is enough for a strict user (`clients/typescript/test/types.ts`), and no more than that.
+#[test]
+fn typescript_declarations_compile() {
+    let mut compiler = Command::new("node");
+    compiler.arg(client("node_modules/typescript/bin/tsc")).arg("--project").arg(root().join("clients/typescript"));
+    succeed(compiler);
+}
+
 /// `pip install ./clients/python`, without the network: what it depends on is there.
 #[test]
 fn the_python_library_installs_from_the_tree() {
