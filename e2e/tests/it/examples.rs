@@ -72,7 +72,8 @@ pub(crate) fn person(file: &Path, password: &str) {
     );
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Copies the files of a folder, without its folders.
+pub(crate) fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         if entry.file_type().unwrap().is_file() {

@@ -3,7 +3,10 @@
 //! Every test does the same with each library: it speaks to a program that uses the library (`e2e/clients/libraries`), a line
 //! of JSON at a time.
 
-use crate::harness::{Remit, Setup, client, interop_node, legacy_python, python, python_library, root, succeed};
+use crate::{
+    examples::copy,
+    harness::{Remit, Setup, client, interop_node, legacy_python, python, python_library, root, succeed},
+};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use remit_testkit::wait_until;
 use serde_json::{Value, json};
@@ -251,15 +254,8 @@ fn langchain_tools() {
     let folder = interop_node();
     let library = folder.join("node_modules/@remit/agent");
     fs::create_dir_all(library.join("src")).unwrap();
-    for file in ["package.json", "src/index.js"] {
-        let files = root().join("clients/typescript").join(file);
-        for entry in
-            fs::read_dir(files.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file())
-        {
-            let place = library.join(file).with_file_name(entry.file_name().unwrap());
-            fs::copy(&entry, place).unwrap();
-        }
-    }
+    copy(&root().join("clients/typescript"), &library);
+    copy(&root().join("clients/typescript/src"), &library.join("src"));
     let program = folder.join("langchain.mjs");
     fs::copy(client("libraries/langchain.mjs"), &program).unwrap();
     let remit = Setup::new().section(NONCES).start();
