@@ -93,20 +93,20 @@ fn blocks(document: &str) -> Vec<Block> {
         let fence = lines.find(|line| !line.trim().is_empty()).unwrap_or_default();
         let content: Vec<&str> = lines.by_ref().take_while(|line| !line.starts_with("```")).collect();
         let content = content.join("\n");
-        let block = match kind.trim().split_once(' ') {
-            Some(("file", name)) => Block::Write { file: name.to_owned(), content },
-            _ => {
-                assert!(fence.starts_with("```sh"), "a tested block must be ```sh, not {fence:?}");
-                match kind.trim() {
-                    "" => Block::Run(content),
-                    "background" => Block::Start(content),
-                    other => panic!("there is no kind of test {other:?}"),
-                }
-            }
+        let block = match (kind.trim(), kind.trim().strip_prefix("file ")) {
+            (_, Some(name)) => Block::Write { file: name.to_owned(), content },
+            ("", None) => Block::Run(shell(fence, content)),
+            ("background", None) => Block::Start(shell(fence, content)),
+            (other, None) => panic!("there is no kind of test {other:?}"),
         };
         found.push(block);
     }
     found
+}
+
+fn shell(fence: &str, content: String) -> String {
+    assert!(fence.starts_with("```sh"), "a tested block must be ```sh, not {fence:?}");
+    content
 }
 
 #[test]
