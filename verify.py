@@ -1295,6 +1295,15 @@ class Token:
         self.purpose, self.jkt = claims.get("urn:remit:purpose"), text_at(claims.get("cnf"), "/jkt")
         texts = [self.id, self.sub, self.jti, self.aud, self.txn, *self.ancestors]
         refuse(not all(isinstance(text, str) for text in texts) or type(self.exp) is not int, "the token's claims are malformed")
+        self.may_act, self.single_use = claims.get("may_act"), claims.get("urn:remit:single_use", False)
+        refuse(type(self.single_use) is not bool, "`urn:remit:single_use` is neither true nor false")
+        if self.may_act is not None or "may_act" in claims:
+            known = isinstance(self.may_act, dict) and set(self.may_act) <= {"iss", "sub", "sub_profile"} and "sub" in self.may_act
+            named = known and all(isinstance(self.may_act.get(name, "x"), str) and self.may_act.get(name, "x") for name in ("iss", "sub"))
+            refuse(not named or self.may_act.get("sub_profile", "ai_agent") != "ai_agent", "`may_act` of a token cannot be read")
+    def admits(self, delegate):
+        """Whether `may_act` lets this party become the actor."""
+        return self.may_act is None or named(delegate) == {"iss": self.may_act.get("iss", self.root["iss"]), "sub": self.may_act["sub"]}
     def new_hop(self):
         """Whether the chain's last hop made this token, as opposed to a refresh or a narrower copy."""
         return bool(self.hops) and self.hops[-1].jti == self.jti
@@ -1362,7 +1371,7 @@ class Custody:
     """Every token continues the chain of the one it came from, by at most one hop that the delegator itself signed."""
     def __init__(self, log, report):
         self.log, self.report = log, report
-        self.issuer, self.agents, self.tokens, self.proofs = None, {}, {}, set()
+        self.issuer, self.agents, self.tokens, self.proofs, self.exchanged = None, {}, {}, set(), set()
         self.revoked, self.replaced, self.ends, self.passkeys, self.consents = {}, {}, {}, {}, {}
     def visit(self, index, record):
         try:
@@ -1495,7 +1504,10 @@ class Custody:
         if token.ancestors:
             parent = self.tokens.get(named_hash(token.ancestors[0]))
             if parent is None: raise Wrong("the token it comes from was issued by no earlier record")
-            if parent.token is not None: token.narrows(parent.token)
+            if parent.token is not None:
+                token.narrows(parent.token)
+                refuse(parent.token.single_use and parent.token.jti in self.exchanged, "its parent token was for one exchange, and an earlier record exchanged it")
+                self.exchanged.add(parent.token.jti)
         keys = self.signers(record.text("ext/token/kid"), token)
         self.in_force([*map(named_hash, token.ancestors), token.id, *keys], record.written())
         new = token.hops[self.known_hops(token, parent) :]
@@ -1559,6 +1571,7 @@ class Custody:
             if hop.expires > parent.token.exp:
                 raise Wrong(f"the delegation ends at {hop.expires}, its parent token at {parent.token.exp}")
             hop.authority.within(parent.token.authority, "delegated wider than the parent token")
+            refuse(not parent.token.admits(hop.delegate), "its parent token lets another party act (`may_act`)")
         link = Link(self, record, token, hop, parent)
         jws = link.verify()
         self.once(jws, link.proves_one(jws))

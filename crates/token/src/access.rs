@@ -6,6 +6,7 @@ use crate::{
     jws::{Jws, sign_jws},
     key::{PrivateKey, PublicKey},
     keyset::KeySet,
+    restrictions::Restrictions,
 };
 use remit_model::{Authentication, Authority, Code, Fault, Refusal, UnixTime, display, json::sha256};
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
@@ -88,6 +89,7 @@ pub struct AccessToken {
     keys: Vec<String>,
     /// The later of `iat` and `nbf`.
     begins: UnixTime,
+    restrictions: Restrictions,
 }
 
 impl AccessToken {
@@ -105,6 +107,11 @@ impl AccessToken {
     /// The `kid` of the key that signed it, then of those that signed the tokens it descends from.
     pub fn keys(&self) -> &[String] {
         &self.keys
+    }
+
+    /// What it says of its own exchange.
+    pub fn restrictions(&self) -> &Restrictions {
+        &self.restrictions
     }
 
     /// The verified claims.
@@ -163,11 +170,19 @@ pub fn digest(compact: &str) -> [u8; 32] {
 /// # Errors
 /// Only when the library fails.
 pub fn mint(key: &PrivateKey, claims: &Claims) -> Result<String, Fault> {
-    sign_jws(TYP, key, None, &Body(claims))
+    mint_restricted(key, claims, &Restrictions::default())
+}
+
+/// Signs an access token that restricts its own exchange.
+///
+/// # Errors
+/// Only when the library fails.
+pub fn mint_restricted(key: &PrivateKey, claims: &Claims, restrictions: &Restrictions) -> Result<String, Fault> {
+    sign_jws(TYP, key, None, &Body(claims, restrictions))
 }
 
 /// Claims as a token has them; what is absent is left out.
-struct Body<'c>(&'c Claims);
+struct Body<'c>(&'c Claims, &'c Restrictions);
 
 impl Serialize for Body<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
@@ -210,6 +225,9 @@ impl Serialize for Body<'_> {
         if let Some(signed) = &claims.signed {
             body.serialize_entry("urn:remit:signed", signed)?;
         }
+        for (name, value) in self.1.claims() {
+            body.serialize_entry(&name, &value)?;
+        }
         body.end()
     }
 }
@@ -246,7 +264,8 @@ pub(crate) fn check(
     let claims = read(reader, aud)?;
     let begins = reader.optional_time("nbf")?.map_or(claims.iat, |nbf| nbf.max(claims.iat));
     let keys = std::iter::once(key.thumbprint().to_owned()).chain(claims.ancestor_keys.iter().cloned()).collect();
-    Ok((AccessToken { claims, digest: digest(compact), keys, begins }, key.clone()))
+    let restrictions = Restrictions::read(&body)?;
+    Ok((AccessToken { claims, digest: digest(compact), keys, begins, restrictions }, key.clone()))
 }
 
 /// SPEC: N-AT-03: one string. An array is refused even when we are in it.

@@ -46,6 +46,7 @@ mod keyset;
 pub mod logout_token;
 mod material;
 pub mod provider_id_token;
+mod restrictions;
 pub mod statement;
 #[cfg(test)]
 mod vectors;
@@ -59,5 +60,6 @@ pub use issuer::{AcceptedKeys, KeyFolder, SigningKeys};
 pub use jws::{Jws, sign_jws};
 pub use key::{Algorithm, PrivateKey, PublicKey};
 pub use keyset::KeySet;
+pub use restrictions::{MayAct, Restrictions};
 pub use statement::Delegation;
 pub use verified::Verified;

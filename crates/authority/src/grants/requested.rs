@@ -12,12 +12,13 @@
 
 use crate::http::form::Form;
 use remit_model::{
-    Agent, Authority, Code, Refusal, Server, UnixTime,
+    Agent, AgentId, Authority, Code, Refusal, Server, UnixTime,
     authority::{ActionSet, Holder},
     display,
     json::{self, Limits, Numbers},
     token_bounds,
 };
+use remit_token::{MayAct, Restrictions};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use url::Url;
@@ -41,6 +42,9 @@ pub(crate) struct RequestedAuthority {
     /// `requested_lifetime`: seconds the result should live.
     pub(crate) lifetime: Option<i64>,
     pub(crate) purpose: Option<String>,
+    /// `single_use`: the token can be exchanged once.
+    #[serde(default)]
+    pub(crate) single_use: bool,
 }
 
 /// What a token is for: its one audience. SPEC: TK-08
@@ -50,15 +54,32 @@ pub(crate) enum Target {
     /// This authorization server: a token that only says who its holder is.
     Issuer(String),
     /// A registered agent's endpoint: a token to be shown to that agent and exchanged by it.
-    Endpoint(String),
+    Endpoint(Endpoint),
+}
+
+/// Where an agent is called by others.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) uri: String,
+    /// The agent; none where rows of older builds give several agents one endpoint.
+    pub(crate) agent: Option<AgentId>,
+    /// Whether a token for it can be exchanged once only.
+    pub(crate) single_use: bool,
 }
 
 impl Target {
     pub(crate) fn uri(&self) -> &str {
         match self {
             Self::Server(server) => &server.location,
-            Self::Issuer(uri) | Self::Endpoint(uri) => uri,
+            Self::Issuer(uri) | Self::Endpoint(Endpoint { uri, .. }) => uri,
         }
+    }
+
+    /// What the token says of its own exchange: one that is shown to an agent is exchanged by that agent alone. SPEC: RFC 8693 §4.4
+    pub(crate) fn restrictions(&self, issuer: &str) -> Restrictions {
+        let Self::Endpoint(Endpoint { agent, single_use, .. }) = self else { return Restrictions::default() };
+        let may_act = agent.as_ref().map(|agent| MayAct { iss: Some(issuer.to_owned()), sub: agent.subject() });
+        Restrictions { may_act, single_use: *single_use }
     }
 
     pub(crate) fn server(&self) -> Option<&Server> {
@@ -72,7 +93,8 @@ impl Target {
 impl RequestedAuthority {
     /// Reads the parameters that every grant shares.
     pub(crate) fn read(form: &Form, servers: &[Arc<Server>]) -> Result<Self, Refusal> {
-        let mut asked = Self { purpose: purpose(form)?, lifetime: lifetime(form)?, ..Self::default() };
+        let mut asked =
+            Self { purpose: purpose(form)?, lifetime: lifetime(form)?, single_use: single_use(form)?, ..Self::default() };
         if let Some(text) = form.one("authorization_details") {
             let value = json::parse(text.as_bytes(), &DETAILS_LIMITS)
                 .map_err(|refusal| Refusal::new(Code::AuthorizationDetailsInvalid, refusal.reason))?;
@@ -81,8 +103,9 @@ impl RequestedAuthority {
         if let Some(scope) = form.one("scope") {
             asked.read_scope(scope, servers)?;
         }
-        for target in form.all("resource").chain(form.all("audience")) {
-            let target = without_slash(canonical(target)?, servers);
+        let resources = form.all("resource").map(canonical);
+        for target in resources.chain(form.all("audience").map(|name| audience(name, servers))) {
+            let target = without_slash(target?, servers);
             if !asked.targets.contains(&target) {
                 asked.targets.push(target);
             }
@@ -225,11 +248,43 @@ impl RequestedAuthority {
         inherited: Option<&str>,
         openid: bool,
     ) -> Result<Target, Refusal> {
-        match self.targets.as_slice() {
+        let target = match self.targets.as_slice() {
             [one] => world.find(one),
             [] if self.nothing_named() => world.default_for(held, inherited, openid),
             [] => world.default_for(&self.named(), inherited, openid),
-            _ => Err(Refusal::new(Code::ResourceUnknown, "a token is for one resource; name one with `resource`")),
+            several => self.one_of(several, world, held),
+        }?;
+        match target {
+            Target::Endpoint(endpoint) => Ok(Target::Endpoint(Endpoint { single_use: self.single_use, ..endpoint })),
+            _ if self.single_use => Err(Refusal::new(
+                Code::RequestMalformed,
+                "`single_use` is for a token that another agent exchanges; name its endpoint with `resource`",
+            )),
+            target => Ok(target),
+        }
+    }
+
+    /// The one of several resources that the request is about: the only one at which it asks for something by name. Each of
+    /// them has to be within what is held. SPEC: TK-08, TX-04
+    fn one_of(&self, several: &[String], world: &Targets<'_>, held: &Authority) -> Result<Target, Refusal> {
+        let named = self.named();
+        let mut asked = Vec::new();
+        for uri in several {
+            let target = world.find(uri)?;
+            if held.at_location(target.uri()).is_none() {
+                let reason = format!("nothing that is held is for {}, which the request names too", target.uri());
+                return Err(Refusal::new(Code::WidensResource, reason));
+            }
+            if !named.at_location(target.uri()).is_none() {
+                asked.push(target);
+            }
+        }
+        match asked.pop() {
+            Some(target) if asked.is_empty() => Ok(target),
+            _ => Err(Refusal::new(
+                Code::ResourceUnknown,
+                "a token is for one resource; name one with `resource`, or ask by `scope` for something at one of them",
+            )),
         }
     }
 }
@@ -251,7 +306,11 @@ impl Targets<'_> {
             return Ok(Target::Issuer(uri.to_owned()));
         }
         if self.snapshot.is_endpoint(uri) {
-            return Ok(Target::Endpoint(uri.to_owned()));
+            let agent = match self.snapshot.called_at(uri) {
+                [one] => Some(one.clone()),
+                _ => None,
+            };
+            return Ok(Target::Endpoint(Endpoint { uri: uri.to_owned(), agent, single_use: false }));
         }
         Err(Refusal::new(Code::ResourceUnknown, "`resource` names nothing that is registered here"))
     }
@@ -346,6 +405,20 @@ fn without_slash(target: String, servers: &[Arc<Server>]) -> String {
     match target.strip_suffix('/') {
         Some(short) if !is_server(&target) && is_server(short) => short.to_owned(),
         _ => target,
+    }
+}
+
+/// A resource by its address, or a server by its name here: RFC 8693 §2.1 takes logical names for `audience`.
+fn audience(name: &str, servers: &[Arc<Server>]) -> Result<String, Refusal> {
+    let server = servers.iter().find(|server| server.id.as_str() == name);
+    server.map_or_else(|| canonical(name), |server| Ok(server.location.clone()))
+}
+
+fn single_use(form: &Form) -> Result<bool, Refusal> {
+    match form.one("single_use") {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(Refusal::new(Code::RequestMalformed, "`single_use` must be `true` or `false`")),
     }
 }
 

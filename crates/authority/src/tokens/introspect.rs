@@ -153,6 +153,7 @@ fn active(token: &AccessToken) -> Value {
     ];
     if let Some(members) = body.as_object_mut() {
         members.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+        members.extend(token.restrictions().claims());
     }
     body
 }

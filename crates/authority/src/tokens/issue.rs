@@ -85,9 +85,10 @@ async fn issue(server: &Server, entry: Entry<'_>, grant: Grant) -> Result<Value,
     let principals = Principals::new(&server.issuer, &snapshot).since(auth_time);
     let standing = active::at_commit(principals, grant.chain.parties(), &source)?;
     let claims = claims(server, &grant, identifier::client_id_of(&snapshot, &grant.client), above_keys);
-    let token = access::mint(&signing, &claims)?;
+    let restrictions = grant.target.restrictions(&server.issuer);
+    let token = access::mint_restricted(&signing, &claims, &restrictions)?;
     token_bounds::check_token(&token, &claims.scope)?;
-    let record = entry.issued(&grant, &claims, kid);
+    let record = entry.issued(&grant, &claims, &restrictions, kid);
     let expires_in = grant.expires.since(grant.issued);
     let mut body = json!({
         "access_token": token,
@@ -202,6 +203,9 @@ fn refused_by_store(server: &Server, error: ApplyError) -> Rejection {
         }
         ApplyError::Conflict(Precondition::Once { kind: JtiKind::Other, .. }) => {
             Refusal::new(Code::SessionForeign, "this page was decided before; start again from the program that sent you here")
+        }
+        ApplyError::Conflict(Precondition::Once { kind: JtiKind::SubjectToken, .. }) => {
+            Refusal::new(Code::SubjectTokenUsed, "this subject token can be exchanged once, and was")
         }
         ApplyError::Conflict(Precondition::Once { .. }) => {
             Refusal::new(Code::EdgeProofInvalid, "this proof of delegation was used before")

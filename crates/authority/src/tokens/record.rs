@@ -17,7 +17,7 @@ use remit_ledger::record::{
     Protocol, RecordType, Resource, TokenFacts,
 };
 use remit_model::{EdgeProof, Refusal, TenantId, ToolClass, json};
-use remit_token::access;
+use remit_token::{Restrictions, access};
 use serde_json::{Map, Value, json};
 
 /// A request as the ledger sees it.
@@ -44,7 +44,7 @@ impl Entry<'_> {
     }
 
     /// The record of a token that is issued.
-    pub(crate) fn issued(&self, grant: &Grant, claims: &access::Claims, kid: &str) -> Draft {
+    pub(crate) fn issued(&self, grant: &Grant, claims: &access::Claims, restrictions: &Restrictions, kid: &str) -> Draft {
         let digest = grant.authority.digest();
         let mut plain = self.plain();
         plain.insert("jti_hash".to_owned(), json!(hash(&grant.jti)));
@@ -64,7 +64,7 @@ impl Entry<'_> {
             .resource(Resource::new("access_token", None))
             .ext("token", Value::Object(plain))
             .commit("/delegation/chain", serde_json::to_value(&grant.chain).unwrap_or(Value::Null))
-            .commit("/token/access", claims_value(claims));
+            .commit("/token/access", claims_value(claims, restrictions));
         if let Some(last) = draft.chain.last_mut() {
             last.token = Some(TokenFacts {
                 jti: Some(grant.jti.clone()),
@@ -152,7 +152,7 @@ impl Entry<'_> {
 }
 
 /// The claims as the ledger keeps them beside the log; the token itself is never kept.
-fn claims_value(claims: &access::Claims) -> Value {
+fn claims_value(claims: &access::Claims, restrictions: &Restrictions) -> Value {
     let mut value = json!({
         "iss": claims.iss, "sub": claims.sub, "aud": claims.aud, "client_id": claims.client_id, "scope": claims.scope,
         "jti": claims.jti, "iat": claims.iat, "exp": claims.exp, "auth_time": claims.auth_time, "acr": claims.acr, "amr": claims.amr,
@@ -162,6 +162,9 @@ fn claims_value(claims: &access::Claims) -> Value {
     });
     if let (Some(signed), Some(members)) = (&claims.signed, value.as_object_mut()) {
         members.insert("urn:remit:signed".to_owned(), json!(signed));
+    }
+    if let Some(members) = value.as_object_mut() {
+        members.extend(restrictions.claims());
     }
     value
 }

@@ -11,6 +11,7 @@ mod custody;
 mod document_host;
 mod documents;
 mod exchange;
+mod exchange_targets;
 mod flow;
 mod key_sets;
 mod keys;

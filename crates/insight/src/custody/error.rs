@@ -20,6 +20,12 @@ pub(super) enum CustodyError {
     NoCredentialKey,
     #[error("the agent is not registered with the credential that the record names")]
     OtherCredential,
+    #[error("`may_act` of a token cannot be read: {0}")]
+    Restrictions(Refusal),
+    #[error("its parent token lets another party act (`may_act`)")]
+    NotAdmitted,
+    #[error("its parent token was for one exchange, and an earlier record exchanged it")]
+    ExchangedTwice,
     #[error("the log has no registration of the agent's keys")]
     Unregistered,
     #[error("the log states no keys for the signer")]

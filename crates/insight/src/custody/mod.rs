@@ -40,6 +40,7 @@ pub fn custody(reader: &Reader) -> CustodyReport {
         keys: Keys::default(),
         tokens: HashMap::new(),
         chains: HashSet::new(),
+        exchanged: HashSet::new(),
         proofs: HashSet::new(),
         standing: Standing::default(),
         signatures: Signatures::default(),
@@ -66,6 +67,8 @@ struct Custody<'r> {
     tokens: HashMap<String, Issued>,
     /// Ids of the chains seen.
     chains: HashSet<String>,
+    /// `jti` of the tokens that others came from and that were for one exchange.
+    exchanged: HashSet<String>,
     /// What the signatures seen so far were made over: each proves one act.
     proofs: HashSet<String>,
     standing: Standing,
@@ -166,6 +169,9 @@ impl Custody<'_> {
         };
         if let Some(parent) = parent.and_then(|parent| parent.opened.as_ref()) {
             token.narrows(parent)?;
+            if parent.restrictions.single_use && !self.exchanged.insert(parent.claims.jti.clone()) {
+                return Err(CustodyError::ExchangedTwice);
+            }
         }
         let above = token.claims.ancestors.iter().map(|jti| hash(jti));
         let keys = self.signers(record.text("/ext/token/kid"), Some(token));

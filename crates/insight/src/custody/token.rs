@@ -3,7 +3,7 @@
 use super::error::CustodyError;
 use remit_ledger::{Record, Side};
 use remit_model::{Authority, Chain, Hop, Principal, UnixTime, json};
-use remit_token::{Actor, nested_act};
+use remit_token::{Actor, Restrictions, nested_act};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -12,6 +12,8 @@ pub(super) struct Opened {
     pub(super) chain: Chain,
     pub(super) claims: Claims,
     pub(super) jkt: Option<String>,
+    /// What the token says of its own exchange.
+    pub(super) restrictions: Restrictions,
     /// The authority of each hop, and of the token, as it was committed: what digests are over.
     shown: Vec<Value>,
     details: Value,
@@ -45,10 +47,12 @@ impl Opened {
         let shown = chain.get("hops").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         let shown = shown.iter().map(|hop| hop.get("authority").cloned().unwrap_or_default()).collect();
         let details = claims.get("authorization_details").cloned().unwrap_or_default();
+        let restrictions = claims.as_object().map(Restrictions::read).transpose().map_err(CustodyError::Restrictions)?;
+        let restrictions = restrictions.unwrap_or_default();
         let chain = serde_json::from_value(chain).map_err(CustodyError::Chain)?;
         let claims: Claims = serde_json::from_value(claims).map_err(CustodyError::Claims)?;
         let jkt = claims.cnf.get("jkt").and_then(Value::as_str).map(str::to_owned);
-        Ok(Some(Self { chain, claims, jkt, shown, details }))
+        Ok(Some(Self { chain, claims, jkt, restrictions, shown, details }))
     }
 
     /// Whether this token was made by the chain's last hop, as opposed to narrowed or refreshed later.
@@ -144,6 +148,10 @@ impl Opened {
 
     /// What a hop hands on is a part of the very token it was handed on from, not only of the hop before. SPEC: DC-07.
     pub(super) fn covers(&self, hop: &Hop) -> Result<(), CustodyError> {
+        // SPEC: DC-05 (4)
+        if !self.restrictions.admits(&hop.delegate, &self.chain.root.iss) {
+            return Err(CustodyError::NotAdmitted);
+        }
         if hop.expires > self.claims.exp {
             return Err(CustodyError::DelegationOutlivesParent { delegation: hop.expires, parent: self.claims.exp });
         }

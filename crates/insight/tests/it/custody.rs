@@ -102,6 +102,49 @@ fn a_statement_for_something_else_is_found() {
     }
 }
 
+/// What a token says of its own exchange.
+fn restricted(world: &mut World, parent: &Token, claims: &serde_json::Value) -> Token {
+    world.again_with(parent, |proposal| proposal.more = claims.as_object().unwrap().clone())
+}
+
+#[test]
+fn n_tx_15_a_hop_to_another_agent_than_may_act_names_is_found() {
+    for (may_act, expected) in [
+        (json!({"sub": "agent:scribe"}), Some("lets another party act")),
+        (json!({"sub": "agent:summarizer", "iss": "https://other.example"}), Some("lets another party act")),
+        (json!({"sub": "agent:summarizer"}), None),
+        (json!({"sub": "agent:summarizer", "iss": ISS, "sub_profile": "ai_agent"}), None),
+    ] {
+        let mut world = World::new();
+        let planner = world.login(as_is);
+        let token = restricted(&mut world, &planner, &json!({"may_act": may_act}));
+        world.hand(Way::Statement, &token, as_is);
+        match expected {
+            Some(expected) => broken(&world, expected),
+            None => assert!(report(&world).ok(), "{}", report(&world)),
+        }
+    }
+}
+
+#[test]
+fn a_may_act_that_cannot_be_read_is_found() {
+    let mut world = World::new();
+    let planner = world.login(as_is);
+    restricted(&mut world, &planner, &json!({"may_act": {"sub": "agent:scribe", "region": "EU"}}));
+    broken(&world, "`may_act` of a token cannot be read");
+}
+
+#[test]
+fn a_second_exchange_of_a_token_for_single_use_is_found() {
+    let mut world = World::new();
+    let planner = world.login(as_is);
+    let token = restricted(&mut world, &planner, &json!({"urn:remit:single_use": true}));
+    world.hand(Way::Statement, &token, as_is);
+    assert!(report(&world).ok());
+    world.again(&token, true);
+    broken(&world, "an earlier record exchanged it");
+}
+
 #[test]
 fn n_dc_10_a_wider_child_is_found() {
     let mut world = World::new();

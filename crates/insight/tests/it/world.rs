@@ -47,6 +47,8 @@ pub(crate) struct Token {
 pub(crate) struct Proposal {
     pub(crate) chain: Chain,
     pub(crate) claims: access::Claims,
+    /// Further claims.
+    pub(crate) more: Map<String, Value>,
     pub(crate) facts: Map<String, Value>,
     pub(crate) assertion: Option<String>,
 }
@@ -357,7 +359,7 @@ impl World {
             purpose: None,
             signed: None,
         };
-        let mut proposal = Proposal { chain, claims, facts: Map::new(), assertion: None };
+        let mut proposal = Proposal { chain, claims, more: Map::new(), facts: Map::new(), assertion: None };
         spoil(&mut proposal);
         let draft = issued(kind, &proposal);
         self.record(draft);
@@ -495,7 +497,7 @@ fn log_key() -> SigningKey {
 
 /// The record of a token, as the authorization server writes it.
 fn issued(kind: RecordType, proposal: &Proposal) -> Draft {
-    let Proposal { chain, claims, facts, assertion } = proposal;
+    let Proposal { chain, claims, more, facts, assertion } = proposal;
     let mut parties = facts::delegated(chain);
     if let (Some(assertion), Some(root)) = (assertion, parties.first_mut()) {
         root.edge = Some(Edge::Proof(EdgeProof::ClientAssertion(assertion.clone())));
@@ -508,11 +510,12 @@ fn issued(kind: RecordType, proposal: &Proposal) -> Draft {
     token.insert("audience".to_owned(), json!(claims.aud));
     token.insert("scope".to_owned(), json!(claims.scope));
     token.insert("authority_digest".to_owned(), json!(claims.authority.digest()));
-    let shown = json!({
+    let mut shown = json!({
         "iss": claims.iss, "sub": claims.sub, "aud": claims.aud, "jti": claims.jti, "iat": claims.iat, "exp": claims.exp,
         "cnf": {"jkt": claims.cnf_jkt}, "act": claims.act, "authorization_details": claims.authority.to_value(),
         "txn": claims.txn, "urn:remit:ancestors": claims.ancestors,
     });
+    shown.as_object_mut().unwrap().extend(more.clone());
     let mut draft = Draft::new(TenantId::main(), ProducerKind::AuthzServer, kind)
         .action("token", ToolClass::Identity)
         .protocol(Protocol::Http)

@@ -35,8 +35,8 @@ pub struct Snapshot {
     agents: HashTrieMapSync<AgentId, Arc<AgentRow>>,
     /// How many of them were asked for since they were last put to rest.
     awake: Arc<AtomicUsize>,
-    /// Where agents are called by others, and how many say so of themselves.
-    endpoints: HashTrieMapSync<Arc<str>, usize>,
+    /// Where agents are called by others, and which say so of themselves.
+    endpoints: HashTrieMapSync<Arc<str>, Arc<[AgentId]>>,
     humans: HashTrieMapSync<Arc<str>, HumanRow>,
     /// Whose passkey a credential id is.
     passkeys: HashTrieMapSync<Arc<str>, Arc<str>>,
@@ -140,6 +140,11 @@ impl Snapshot {
     /// Whether some agent is called by others at this URI: its registered label `endpoint`.
     pub fn is_endpoint(&self, uri: &str) -> bool {
         self.endpoints.contains_key(uri)
+    }
+
+    /// The agents that are called by others at this URI. Registration lets one have it; rows of older builds may say otherwise.
+    pub fn called_at(&self, uri: &str) -> &[AgentId] {
+        self.endpoints.get(uri).map_or(&[], AsRef::as_ref)
     }
 
     /// The agents this subject is accountable for, in no order, and those whose rows mention the subject and cannot be read.
@@ -315,11 +320,11 @@ impl Snapshot {
 
     fn put_agent(&mut self, id: AgentId, row: Option<AgentRow>) {
         if let Some(uri) = self.agents.get(&id).and_then(|before| before.endpoint(&id)) {
-            match self.endpoints.get(uri.as_str()).copied() {
-                Some(count) if count > 1 => self.endpoints.insert_mut(Arc::from(uri), count - 1),
-                _ => {
-                    self.endpoints.remove_mut(uri.as_str());
-                }
+            let others: Arc<[AgentId]> = self.called_at(&uri).iter().filter(|other| **other != id).cloned().collect();
+            if others.is_empty() {
+                self.endpoints.remove_mut(uri.as_str());
+            } else {
+                self.endpoints.insert_mut(Arc::from(uri), others);
             }
         }
         let Some(row) = row else {
@@ -327,8 +332,8 @@ impl Snapshot {
             return;
         };
         if let Some(uri) = row.endpoint(&id) {
-            let count = self.endpoints.get(uri.as_str()).copied().unwrap_or(0);
-            self.endpoints.insert_mut(Arc::from(uri), count + 1);
+            let all = self.called_at(&uri).iter().cloned().chain([id.clone()]).collect();
+            self.endpoints.insert_mut(Arc::from(uri), all);
         }
         self.agents.insert_mut(id, Arc::new(row));
     }
@@ -510,8 +515,10 @@ mod tests {
         for name in ["b", "c"] {
             snapshot.put(&id(name), &row(name, "user:alice", Some(uri)));
         }
+        assert_eq!(snapshot.called_at(uri), [id("b"), id("c")]);
         snapshot.put(&id("b"), &row("b", "user:alice", None));
         assert!(snapshot.is_endpoint(uri), "c has it still");
+        assert_eq!(snapshot.called_at(uri), [id("c")]);
         assert!(!snapshot.is_endpoint("https://a.example/"));
         snapshot.put(&id("c"), &row("c", "user:alice", Some("https://c.example")));
         assert!(!snapshot.is_endpoint(uri) && snapshot.is_endpoint("https://c.example"));

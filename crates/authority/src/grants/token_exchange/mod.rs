@@ -9,9 +9,11 @@
 //! | statement | the child | the parent's `delegation+jwt` (type `jwt`) | |
 //! | call | the child | the parent's access token, whose audience is the child's endpoint | `subject_token_proof`: the parent's DPoP proof of that call |
 //!
-//! With nothing but its own access token a holder narrows it: no hop is added. `rule.rs` is the whole rule, and pure.
+//! With nothing but its own access token a holder narrows it: no hop is added. A token that restricts its own exchange
+//! (`may_act`, single use) is held to it. `rule.rs` is the whole rule, and pure.
 
 mod evidence;
+mod restrictions;
 mod rule;
 
 use crate::{
@@ -38,7 +40,7 @@ pub(crate) async fn exchange(request: &TokenRequest<'_>) -> Result<Outcome, Reje
     if request.form.one("requested_token_type").is_some_and(|kind| kind != ACCESS_TOKEN) {
         return Err(Refusal::new(Code::RequestMalformed, "only access tokens are issued here").into());
     }
-    let evidence = evidence::gather(request).await?;
+    let evidence = restrictions::kept(request, evidence::gather(request).await?)?;
     if let Some(purpose) = evidence.kind.purpose() {
         display::check("`purpose` of the statement", purpose, display::TEXT_LIMIT)?;
     }
