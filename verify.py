@@ -1284,6 +1284,17 @@ class Hop:
         texts = [self.jkt, self.jti, self.kind, self.jws] + [text for text in (self.purpose, self.signed) if text is not None]
         if set(edge) != {"kind", "jws"} or not all(isinstance(text, str) for text in texts) or type(self.expires) is not int:
             raise Wrong("a hop of the chain is malformed")
+class MayAct:
+    """What a token says of its own exchange; it only restricts."""
+    def __init__(self, claims):
+        self.value, self.single_use = claims.get("may_act"), claims.get("urn:remit:single_use", False)
+        refuse(type(self.single_use) is not bool, "`urn:remit:single_use` is neither true nor false")
+        if "may_act" not in claims: return
+        known = isinstance(self.value, dict) and set(self.value) <= {"iss", "sub", "sub_profile"} and "sub" in self.value
+        texts_ = known and all(isinstance(text, str) and 0 < len(text.encode()) <= 2048 for name, text in self.value.items() if name != "sub_profile")
+        refuse(not texts_ or self.value.get("sub_profile", "ai_agent") != "ai_agent", "`may_act` of a token cannot be read")
+    def admits(self, party, issuer):
+        return self.value is None or named(party) == {"iss": self.value.get("iss", issuer), "sub": self.value["sub"]}
 class Token:
     """What the committed values of a token record say."""
     def __init__(self, chain, claims):
@@ -1295,15 +1306,7 @@ class Token:
         self.purpose, self.jkt = claims.get("urn:remit:purpose"), text_at(claims.get("cnf"), "/jkt")
         texts = [self.id, self.sub, self.jti, self.aud, self.txn, *self.ancestors]
         refuse(not all(isinstance(text, str) for text in texts) or type(self.exp) is not int, "the token's claims are malformed")
-        self.may_act, self.single_use = claims.get("may_act"), claims.get("urn:remit:single_use", False)
-        refuse(type(self.single_use) is not bool, "`urn:remit:single_use` is neither true nor false")
-        if self.may_act is not None or "may_act" in claims:
-            known = isinstance(self.may_act, dict) and set(self.may_act) <= {"iss", "sub", "sub_profile"} and "sub" in self.may_act
-            named = known and all(isinstance(self.may_act.get(name, "x"), str) and self.may_act.get(name, "x") for name in ("iss", "sub"))
-            refuse(not named or self.may_act.get("sub_profile", "ai_agent") != "ai_agent", "`may_act` of a token cannot be read")
-    def admits(self, delegate):
-        """Whether `may_act` lets this party become the actor."""
-        return self.may_act is None or named(delegate) == {"iss": self.may_act.get("iss", self.root["iss"]), "sub": self.may_act["sub"]}
+        self.may_act = MayAct(claims)
     def new_hop(self):
         """Whether the chain's last hop made this token, as opposed to a refresh or a narrower copy."""
         return bool(self.hops) and self.hops[-1].jti == self.jti
@@ -1506,7 +1509,7 @@ class Custody:
             if parent is None: raise Wrong("the token it comes from was issued by no earlier record")
             if parent.token is not None:
                 token.narrows(parent.token)
-                refuse(parent.token.single_use and parent.token.jti in self.exchanged, "its parent token was for one exchange, and an earlier record exchanged it")
+                refuse(parent.token.may_act.single_use and parent.token.jti in self.exchanged, "its parent token was for one exchange, and an earlier record exchanged it")
                 self.exchanged.add(parent.token.jti)
         keys = self.signers(record.text("ext/token/kid"), token)
         self.in_force([*map(named_hash, token.ancestors), token.id, *keys], record.written())
@@ -1514,7 +1517,7 @@ class Custody:
         if not token.hops: self.root_agent(record, token, side)
         elif new and (len(new) > 1 or new[0].jti != token.jti):
             raise Wrong("the chain has hops that no earlier record delegated")
-        elif new: self.new_hop(record, token, new[0], parent)
+        elif new: self.new_hop(record, token, new[0], parent, side)
     def known_hops(self, token, parent):
         """How many of the token's hops an earlier record already delegated, exactly as they stand."""
         mine = [hop.value for hop in token.hops]
@@ -1566,15 +1569,16 @@ class Custody:
     def once(self, jws, strict=True):
         refuse(strict and jws.signed in self.proofs, "the same proof was used for an earlier token")
         self.proofs.add(jws.signed)
-    def new_hop(self, record, token, hop, parent):
+    def new_hop(self, record, token, hop, parent, side):
         if parent is not None and parent.token is not None:
             if hop.expires > parent.token.exp:
                 raise Wrong(f"the delegation ends at {hop.expires}, its parent token at {parent.token.exp}")
             hop.authority.within(parent.token.authority, "delegated wider than the parent token")
-            refuse(not parent.token.admits(hop.delegate), "its parent token lets another party act (`may_act`)")
-        link = Link(self, record, token, hop, parent)
+            refuse(not parent.token.may_act.admits(hop.delegate, parent.token.root["iss"]), "its parent token lets another party act (`may_act`)")
+        link = Link(self, record, token, hop, parent, side)
         jws = link.verify()
         self.once(jws, link.proves_one(jws))
+        if link.holder is not None: self.once(link.holder)
         self.report.hops += 1
         self.root_signature(token, hop)
     def in_force(self, names, now):
@@ -1610,17 +1614,19 @@ class Custody:
         keys = [own] + [issued.key for issued in above if issued is not None]
         return [issuer_key(key) for key in keys if key is not None]
 
+FOREIGN = {"access_token": ("at+jwt", "jwt"), "jwt_grant": ("jwt", None), "id_jag": ("oauth-id-jag+jwt",)}
 CODE_LIFE = 60  # seconds from an ID token to the record that rests on it
 GRACE = 10  # seconds that a request may be under way when its token is revoked
 class Link:
     """One hop, and what earlier records say about its delegator."""
-    def __init__(self, custody, record, token, hop, parent):
+    def __init__(self, custody, record, token, hop, parent, side):
         self.custody, self.record, self.hop, self.parent = custody, record, hop, parent
         self.issuer, self.now = token.root["iss"], record.written()
         self.parent_jti = token.ancestors[0] if token.ancestors else None
+        self.subject, self.holder = side.value("/token/subject"), None
     def verify(self):
         """The delegator's own signature over this hop; returns the proof."""
-        kinds = {"id_token": self.id_token, "dpop_at_token": self.at_token, "statement": self.statement, "dpop_at_call": self.at_call}
+        kinds = {"id_token": self.id_token, "dpop_at_token": self.at_token, "statement": self.statement, "dpop_at_call": self.at_call, "foreign_token": self.foreign}
         refuse(self.hop.kind not in kinds, "a client assertion delegates nothing")
         return kinds[self.hop.kind]()
     def id_token(self):
@@ -1637,7 +1643,46 @@ class Link:
         return jws
     def proves_one(self, jws):
         """Older builds signed ID tokens without `jti`: two equal consents redeemed within one second gave the same one."""
+        if self.hop.kind == "foreign_token":
+            value = self.subject[1]
+            return value["single_use"] or value["kind"] != "access_token" or jws.claims.get("urn:remit:single_use", False)
         return self.hop.kind != "id_token" or "jti" in jws.claims or self.now - jws.time("iat") > CODE_LIFE
+    def foreign(self):
+        """A token that a trusted issuer made about the person; the key that verified it is with the record."""
+        hop, (open_, subject) = self.hop, self.subject
+        refuse(not open_, "the key that verified the token of another issuer is not with its record")
+        members = isinstance(subject, dict) and {"kind", "jwk", "single_use"} <= set(subject) <= {"kind", "jwk", "single_use", "proof"}
+        refuse(not members or subject["kind"] not in FOREIGN or type(subject["single_use"]) is not bool, "what was committed of a token of another issuer cannot be read")
+        kind, proof = subject["kind"], subject.get("proof")
+        jws = Jws(hop.jws, FOREIGN[kind])
+        issuer, aud = jws.text("iss"), jws.claims.get("aud")
+        aud = aud if isinstance(aud, list) else [aud]
+        refuse(len(aud) > 32 or not aud or not all(isinstance(one, str) for one in aud), "the token of another issuer has no audience")
+        refuse(kind != "access_token" and len(aud) != 1 or kind == "id_jag" and aud != [self.issuer], "the assertion is not for this issuer")
+        jws.current(self.now, jws.time("iat"), 86_400)
+        refuse(self.now - jws.time("iat") > 86_400 + SKEW, "the token of another issuer is too old")
+        jws.by_known_key(KeySet([subject["jwk"]]))
+        jws.ident("sub")
+        if kind != "access_token": jws.ident("jti")
+        stated = jws.claims.get("typ", None if kind != "access_token" else "Bearer")
+        other = {"nonce", "at_hash", "c_hash", "s_hash", "events", "token_introspection", "act"} & set(jws.claims)
+        refuse(other or stated not in ((None,) if kind != "access_token" else ("Bearer", "DPoP")), "the token of another issuer is of another kind, or was delegated before")
+        client = jws.text("client_id", optional=True) or jws.text("azp", optional=True)
+        refuse(kind == "id_jag" and client != hop.delegate["sub"], "the assertion was made for another client than the delegate")
+        refuse(not MayAct(jws.claims).admits(hop.delegate, issuer), "its parent token lets another party act (`may_act`)")
+        if kind == "access_token" and hop.expires > jws.time("exp"): raise Wrong("the delegation outlives the token that it rests on")
+        jkt = thumbprint(jws.claims["cnf"]) if "cnf" in jws.claims else None
+        if jkt is not None and jkt != hop.jkt or proof is not None:
+            refuse(jkt in (None, hop.jkt) or proof is None or kind != "access_token", "the token of another issuer is bound to a key that the delegate did not prove")
+            self.holder = seen = Jws(proof, ("dpop+jwt",))
+            seen.ident("jti"), seen.text("htu")
+            key = seen.embedded_key()
+            refuse(key.jkt != jkt, "the proof is made with another key than the delegator's")
+            seen.verify(key)
+            refuse(abs(seen.time("iat") - self.now) > WINDOW, "the delegator's proof is of another time than the record")
+            refuse(seen.text("htm") != "POST" or seen.text("ath") != b64u(sha256(hop.jws.encode())), "the delegator's proof covers another token than the one exchanged")
+        self.custody.report.note("whom a token of another issuer means here, and what its scopes hand over, is the server's statement")
+        return jws
     def delegator_key(self):
         refuse(self.parent is None or self.parent.jkt is None, "no earlier record states the delegator's key")
         return self.parent.jkt

@@ -2,7 +2,8 @@
 //!
 //! Implements OAuth 2.1 with RFC 8414 metadata, RFC 7636 PKCE, RFC 7523 client authentication, RFC 8693 token exchange,
 //! RFC 8707 resource indicators, RFC 9068 access tokens, RFC 9207 issuer identification, RFC 9396 authorization details,
-//! RFC 9449 DPoP, RFC 7662 introspection, RFC 7009 revocation, RFC 7591 registration and client metadata documents; the rule ids (`TK-04`, `DC-05`, …) in code and test
+//! RFC 9449 DPoP, RFC 7523 JWT grants of trusted issuers, RFC 7662 and RFC 9701 introspection, RFC 7009 revocation, RFC 7591
+//! registration and client metadata documents; the rule ids (`TK-04`, `DC-05`, …) in code and test
 //! names are those of our conformance checklist. What it deliberately does not do: opaque access tokens, the implicit
 //! and password grants, client secrets.
 //!
@@ -12,7 +13,8 @@
 //! |---|---|---|
 //! | `requested_lifetime` | authorize, token | seconds the consent, or the token, should last; more than the parent has is refused |
 //! | `purpose` | authorize, exchange, client credentials | what it is for, in words; shown, put into tokens and records, and seen by policy |
-//! | `subject_token_proof` | exchange | the parent's DPoP proof of the call with which it gave the subject token |
+//! | `subject_token_proof` | exchange | the holder's DPoP proof of the call with which it gave the subject token |
+//! | `single_use` | exchange, client credentials | `true`: the token, which is for an agent's endpoint, can be exchanged once |
 //!
 //! An error carries `remit_code` (our stable code) and `remit_record` (the id of its record) beside the standard members.
 //!
@@ -32,6 +34,7 @@
 mod clients;
 mod grants;
 mod http;
+mod issuers;
 mod policy_check;
 mod server;
 mod signin;
@@ -39,6 +42,7 @@ mod tokens;
 
 pub use clients::rules::{Admission, ClientRules};
 pub use http::router::router;
+pub use issuers::TrustedIssuer;
 pub use server::{Parts, Server, Settings};
 pub use signin::{
     accounts, passkeys::enrolment::link as passkey_link, password::hash_password, redirect::registrable as check_redirect_uri,

@@ -7,6 +7,7 @@ use crate::{
         long_assertions::{self, LongAssertions},
         rules::ClientRules,
     },
+    issuers::{TrustedIssuer, TrustedIssuers},
     signin::{password, seal::Seal, sessions::Sessions, throttle::Throttle},
 };
 use remit_clock::{Clock, Entropy};
@@ -92,6 +93,10 @@ pub struct Settings {
     pub clients: ClientRules,
     /// Whether every authorization request must be pushed. SPEC: PAR-06
     pub require_pushed_requests: bool,
+    /// Issuers that are trusted to say who a person is. SPEC: JB-01
+    pub trusted_issuers: Vec<TrustedIssuer>,
+    /// Whether ID-JAGs (draft-ietf-oauth-identity-assertion-authz-grant-04) are redeemed.
+    pub id_jag: bool,
 }
 
 impl Default for Settings {
@@ -115,6 +120,8 @@ impl Default for Settings {
             rate: Rate::UNLIMITED,
             clients: ClientRules::default(),
             require_pushed_requests: false,
+            trusted_issuers: Vec::new(),
+            id_jag: false,
         }
     }
 }
@@ -156,6 +163,7 @@ pub struct Server {
     /// Keys that agents publish.
     pub(crate) key_sets: KeySets,
     pub(crate) long_assertions: LongAssertions,
+    pub(crate) issuers: TrustedIssuers,
 }
 
 impl Server {
@@ -189,6 +197,7 @@ impl Server {
             registrations: RateLimits::new(REGISTRATIONS),
             key_sets: KeySets::new(&outbound, &clock),
             long_assertions: LongAssertions::new(settings.long_assertions),
+            issuers: TrustedIssuers::new(settings.trusted_issuers.clone(), outbound.clone(), clock.clone()),
             outbound,
             store,
             policy,

@@ -7,7 +7,7 @@ use crate::fields::FieldDecision;
 use remit_ledger::record::{
     DecisionFacts, DecisionResult, Edge, Engine, GrantFacts, GrantKind, Party, PartyKind, PolicyFact, PolicyFailure, TokenFacts,
 };
-use remit_model::{Chain, Principal, PrincipalKind};
+use remit_model::{Chain, EdgeProof, Principal, PrincipalKind};
 use remit_policy::{Decision, Effect, Question, RuleEffect};
 use serde_json::{Value, json};
 
@@ -113,7 +113,9 @@ pub fn delegated(chain: &Chain) -> Vec<Party> {
             authorization_details_hash: Some(hop.authority.digest()),
             ..TokenFacts::default()
         });
-        party.grant = GrantFacts { id: hop.jti.clone(), kind: party.grant.kind, parent_jti: parent.map(str::to_owned) };
+        // A person whom another issuer vouches for did not sign in here.
+        let kind = if matches!(hop.edge, EdgeProof::ForeignToken(_)) { GrantKind::TokenExchange } else { party.grant.kind };
+        party.grant = GrantFacts { id: hop.jti.clone(), kind, parent_jti: parent.map(str::to_owned) };
         party.edge = Some(Edge::Proof(hop.edge.clone()));
         parent = Some(&hop.jti);
     }

@@ -29,6 +29,8 @@ pub enum EdgeProof {
     Statement(String),
     /// The delegator's DPoP proof on its call to the child's endpoint.
     DpopAtCall(String),
+    /// A human's root hop: a token that a trusted issuer made about the person, for this agent.
+    ForeignToken(String),
 }
 
 impl EdgeProof {
@@ -39,7 +41,8 @@ impl EdgeProof {
             | Self::ClientAssertion(jws)
             | Self::DpopAtToken(jws)
             | Self::Statement(jws)
-            | Self::DpopAtCall(jws) => jws,
+            | Self::DpopAtCall(jws)
+            | Self::ForeignToken(jws) => jws,
         }
     }
 
@@ -51,6 +54,7 @@ impl EdgeProof {
             Self::DpopAtToken(_) => "dpop_at_token",
             Self::Statement(_) => "statement",
             Self::DpopAtCall(_) => "dpop_at_call",
+            Self::ForeignToken(_) => "foreign_token",
         }
     }
 }

@@ -35,6 +35,7 @@ mod base64url;
 mod claims;
 pub mod consent;
 pub mod dpop;
+pub mod foreign;
 pub mod id_token;
 mod inspect;
 pub mod introspection;

@@ -6,6 +6,7 @@ pub(crate) mod attempt;
 mod authorization_code;
 mod client_credentials;
 pub(crate) mod consented;
+mod foreign;
 pub(crate) mod outcome;
 mod refresh_token;
 pub(crate) mod request;
@@ -29,13 +30,26 @@ use axum::{
 };
 use outcome::{Facts, Outcome};
 use remit_model::{Code, Refusal, UnixTime, display};
-use remit_token::dpop::Proof;
+use remit_token::{dpop::Proof, foreign::Kind};
 use request::TokenRequest;
 use std::sync::atomic::AtomicBool;
 
 pub(crate) const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
-/// What the token endpoint understands; the metadata lists exactly these. SPEC: N-MD-04
-pub(crate) const GRANTS: [&str; 4] = ["authorization_code", "refresh_token", "client_credentials", TOKEN_EXCHANGE];
+pub(crate) const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
+/// What the token endpoint understands; the metadata lists exactly these. SPEC: N-MD-04, MD-04
+pub(crate) fn offered(server: &Server) -> Vec<&'static str> {
+    let mut grants = vec!["authorization_code", "refresh_token", "client_credentials", TOKEN_EXCHANGE];
+    if server.issuers.accept(Kind::JwtGrant) || id_jag(server) {
+        grants.push(JWT_BEARER);
+    }
+    grants
+}
+
+/// Whether ID-JAGs are redeemed.
+pub(crate) fn id_jag(server: &Server) -> bool {
+    server.settings.id_jag && server.issuers.accept(Kind::IdJag)
+}
 
 /// Answers a token request.
 pub(crate) async fn token(server: &Server, incoming: Incoming) -> Response<Body> {
@@ -68,7 +82,7 @@ fn request<'a>(
     entered: Entered,
     now: UnixTime,
 ) -> (Attempt, Result<TokenRequest<'a>, Refusal>) {
-    let grant_type = match grant_type(&entered.form) {
+    let grant_type = match grant_type(server, &entered.form) {
         Ok(grant_type) => grant_type,
         Err(refusal) => return (attempt, Err(refusal)),
     };
@@ -76,6 +90,7 @@ fn request<'a>(
     attempt.at = match grant_type {
         TOKEN_EXCHANGE => At::Exchange,
         "client_credentials" => At::ClientCredentials,
+        JWT_BEARER => At::JwtBearer,
         _ => At::Token,
     };
     let proof = match prove(server, headers, &entered, now) {
@@ -110,6 +125,7 @@ async fn decide(request: &TokenRequest<'_>) -> Outcome {
         "authorization_code" => authorization_code::redeem(request).await,
         "refresh_token" => refresh_token::refresh(request).await,
         "client_credentials" => client_credentials::grant(request),
+        JWT_BEARER => foreign::redeem(request).await,
         _ => token_exchange::exchange(request).await,
     };
     let mut outcome = outcome.unwrap_or_else(Outcome::from);
@@ -129,9 +145,9 @@ fn label(form: &Form) -> Result<Option<&str>, Refusal> {
     Ok(label)
 }
 
-fn grant_type(form: &Form) -> Result<&'static str, Refusal> {
+fn grant_type(server: &Server, form: &Form) -> Result<&'static str, Refusal> {
     let asked = form.required("grant_type")?;
-    let offered = GRANTS.into_iter().find(|offered| *offered == asked);
+    let offered = offered(server).into_iter().find(|offered| *offered == asked);
     offered.ok_or_else(|| Refusal::new(Code::GrantTypeUnsupported, "this grant type is not offered"))
 }
 

@@ -63,6 +63,8 @@ pub(crate) struct Facts {
     pub(crate) human_in_loop: HumanInLoop,
     /// Plain facts for `ext.token`: hashes and words, never names or tokens.
     pub(crate) plain: Map<String, Value>,
+    /// What an auditor needs to check a token of another issuer; committed beside the record.
+    pub(crate) subject: Option<Value>,
 }
 
 /// Why something presented is refused, and what that costs.

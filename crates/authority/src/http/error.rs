@@ -20,6 +20,7 @@ pub(crate) enum At {
     /// Token endpoint, before the grant type is known or for a grant other than those below.
     Token,
     ClientCredentials,
+    JwtBearer,
     Exchange,
     Introspect,
     Revoke,
@@ -37,6 +38,7 @@ impl At {
             Self::Authorize => "authority.authorize",
             Self::Token => "authority.token",
             Self::ClientCredentials => "authority.client_credentials",
+            Self::JwtBearer => "authority.jwt_bearer",
             Self::Exchange => "authority.exchange",
             Self::Introspect => "authority.introspect",
             Self::Revoke => "authority.revoke",
@@ -111,6 +113,8 @@ pub(crate) fn outward(code: Code, at: At) -> (StatusCode, &'static str) {
         }
         Code::GrantInvalid | Code::PkceMismatch | Code::RedirectUriMismatch => (bad, "invalid_grant"),
         Code::ConsentDenied | Code::PasskeyInvalid | Code::PasskeyRequired => (bad, "access_denied"),
+        // SPEC: IR-01, IR-06, JB-07
+        Code::SubjectTokenUsed if at == At::JwtBearer => (bad, "invalid_grant"),
         Code::LoginRequired => (bad, "login_required"),
         Code::ProviderUnreachable => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
         Code::ProviderAnswerInvalid | Code::SignInTooWeak => (StatusCode::FORBIDDEN, "access_denied"),
@@ -133,7 +137,7 @@ pub(crate) fn outward(code: Code, at: At) -> (StatusCode, &'static str) {
             At::Exchange => (bad, "invalid_request"),
             At::ClientCredentials | At::Authorize | At::Push => (bad, "unauthorized_client"),
             At::Introspect | At::Revoke => (StatusCode::UNAUTHORIZED, "invalid_client"),
-            At::Token | At::UserInfo | At::Register => (bad, "invalid_grant"),
+            At::Token | At::JwtBearer | At::UserInfo | At::Register => (bad, "invalid_grant"),
         },
         Code::PolicyDenied | Code::PolicyError | Code::PolicyUnavailable | Code::StepUpRequired => match at {
             At::Exchange => (bad, "invalid_request"),
@@ -248,7 +252,7 @@ mod tests {
     #[test]
     fn tk_07_only_client_authentication_is_401_at_the_token_endpoint() {
         for code in Code::ALL {
-            for at in [At::Token, At::ClientCredentials, At::Exchange] {
+            for at in [At::Token, At::ClientCredentials, At::JwtBearer, At::Exchange] {
                 let (status, error) = outward(*code, at);
                 assert_eq!(status == StatusCode::UNAUTHORIZED, error == "invalid_client", "{code}");
             }

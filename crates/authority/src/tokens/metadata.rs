@@ -8,6 +8,9 @@ use remit_token::Algorithm;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
+/// SPEC: draft-ietf-oauth-identity-assertion-authz-grant-04 §7.2
+const ID_JAG_PROFILE: &str = "urn:ietf:params:oauth:grant-profile:id-jag";
+
 pub(crate) fn document(server: &Server) -> Value {
     let mut scopes = vec!["openid".to_owned()];
     for resource in &server.servers {
@@ -27,7 +30,7 @@ pub(crate) fn document(server: &Server) -> Value {
         "userinfo_endpoint": server.url("/oauth/userinfo"),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
-        "grant_types_supported": grants::GRANTS,
+        "grant_types_supported": grants::offered(server),
         "code_challenge_methods_supported": ["S256"],
         "scopes_supported": scopes,
         "token_endpoint_auth_methods_supported": ["private_key_jwt", "none"],
@@ -63,6 +66,10 @@ pub(crate) fn document(server: &Server) -> Value {
     // SPEC: MD-06
     if let (true, Some(members)) = (server.settings.clients.registration != Admission::Off, document.as_object_mut()) {
         members.insert("registration_endpoint".to_owned(), json!(server.url("/oauth/register")));
+    }
+    // SPEC: MD-04, MD-07: which issuers are trusted is not said.
+    if let Some(members) = document.as_object_mut().filter(|_| grants::id_jag(server)) {
+        members.insert("authorization_grant_profiles_supported".to_owned(), json!([ID_JAG_PROFILE]));
     }
     document
 }

@@ -65,6 +65,9 @@ impl Entry<'_> {
             .ext("token", Value::Object(plain))
             .commit("/delegation/chain", serde_json::to_value(&grant.chain).unwrap_or(Value::Null))
             .commit("/token/access", claims_value(claims, restrictions));
+        if let Some(subject) = &self.facts.subject {
+            draft = draft.commit("/token/subject", subject.clone());
+        }
         if let Some(last) = draft.chain.last_mut() {
             last.token = Some(TokenFacts {
                 jti: Some(grant.jti.clone()),

@@ -2,7 +2,6 @@
 
 use crate::{flow::*, world::*};
 use remit_insight::custody;
-use remit_ledger::Reader;
 use remit_model::Agent;
 use remit_store::Change;
 use serde_json::{Value, json};
@@ -39,10 +38,8 @@ async fn by_call(world: &World, child: &Actor, token: &str, proof: &str) -> Repl
 }
 
 async fn convinces_an_auditor(world: &World) {
-    world.record_registrations().await;
-    world.store.publish().await.unwrap();
-    let report = custody(&Reader::open(world.store.ledger_dir()).unwrap());
-    assert!(report.ok(), "{report:?}");
+    let report = custody(&world.audited().await);
+    assert!(report.ok() && report.undisclosed == 0, "{report:?}");
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod documents;
 mod exchange;
 mod exchange_targets;
 mod flow;
+mod foreign;
 mod key_sets;
 mod keys;
 mod labels;

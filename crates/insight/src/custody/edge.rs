@@ -1,6 +1,6 @@
 //! One hop's signature, by the delegator's own key, and what the log says about keys.
 
-use super::error::CustodyError;
+use super::{error::CustodyError, foreign};
 use remit_ledger::Record;
 use remit_model::{ClientProfile, EdgeProof, Hop, UnixTime};
 use remit_token::{Delegation, KeySet, Skew, dpop, id_token, statement};
@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::collections::HashMap;
 
 /// How far a proof's own time may be from its record's: the window a server may be configured with, and its skew.
-const WINDOW_SECS: i64 = 660;
+pub(super) const WINDOW_SECS: i64 = 660;
 
 /// How long after an ID token without `jti` a record may rest on the same one as an earlier record: a code's life.
 const SAME_CONSENT_SECS: i64 = 60;
@@ -49,6 +49,8 @@ pub(super) struct Link<'a> {
     pub(super) at: UnixTime,
     /// The hop's authority as it was committed.
     pub(super) shown: Option<&'a Value>,
+    /// What was committed to check a token of another issuer with.
+    pub(super) subject: Option<Value>,
 }
 
 impl Keys {
@@ -144,13 +146,16 @@ pub(super) struct Proved {
     pub(super) note: Option<&'static str>,
     /// Whether it may prove this hop alone.
     pub(super) once: bool,
+    /// A second proof that the hop rests on, which proves this hop alone too.
+    pub(super) holder: Option<String>,
 }
 
 /// Checks the hop's edge proof.
 pub(super) fn verify(link: &Link<'_>, keys: &Keys) -> Result<Proved, CustodyError> {
     match &link.hop.edge {
-        EdgeProof::IdToken(jws) => keys.id_token(jws, link).map(|once| Proved { note: None, once }),
-        _ => by_agent(link).map(|note| Proved { note, once: true }),
+        EdgeProof::IdToken(jws) => keys.id_token(jws, link).map(|once| Proved { note: None, once, holder: None }),
+        EdgeProof::ForeignToken(jws) => foreign::verify(link, jws),
+        _ => by_agent(link).map(|note| Proved { note, once: true, holder: None }),
     }
 }
 
@@ -190,7 +195,7 @@ fn by_agent(link: &Link<'_>) -> Result<Option<&'static str>, CustodyError> {
             }
             Ok(Some("the delegator's proof names the delegate only by its endpoint"))
         }
-        EdgeProof::IdToken(_) | EdgeProof::ClientAssertion(_) => Err(CustodyError::Assertion),
+        EdgeProof::IdToken(_) | EdgeProof::ForeignToken(_) | EdgeProof::ClientAssertion(_) => Err(CustodyError::Assertion),
     }
 }
 

@@ -20,6 +20,18 @@ pub(super) enum CustodyError {
     NoCredentialKey,
     #[error("the agent is not registered with the credential that the record names")]
     OtherCredential,
+    #[error("the key that verified the token of another issuer is not with its record")]
+    NoForeignKey,
+    #[error("what was committed of a token of another issuer cannot be read: {0}")]
+    Subject(serde_json::Error),
+    #[error("the key of another issuer cannot be read: {0}")]
+    ForeignKey(Refusal),
+    #[error("the assertion was made for another client than the delegate")]
+    OtherClient,
+    #[error("the delegation ends at {delegation}, the token that it rests on at {token}")]
+    OutlivesForeign { token: UnixTime, delegation: UnixTime },
+    #[error("the token of another issuer is bound to a key that the delegate did not prove")]
+    NoHolder,
     #[error("`may_act` of a token cannot be read: {0}")]
     Restrictions(Refusal),
     #[error("its parent token lets another party act (`may_act`)")]

@@ -11,6 +11,7 @@
 
 mod edge;
 mod error;
+mod foreign;
 mod report;
 mod root;
 mod signature;
@@ -193,11 +194,15 @@ impl Custody<'_> {
                     subject_token_hash: record.text("/ext/token/subject_token_hash"),
                     at: written(record),
                     shown: token.shown(),
+                    subject: side.value("/token/subject"),
                 };
                 let proved = edge::verify(&link, &self.keys)?;
                 let first = once(&mut self.proofs, hop.edge.jws());
                 if proved.once {
                     first?;
+                }
+                if let Some(holder) = &proved.holder {
+                    once(&mut self.proofs, holder)?;
                 }
                 self.report.hop(&hop.edge, proved.note);
                 self.root_signature(token, hop)?;

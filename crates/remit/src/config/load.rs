@@ -168,11 +168,13 @@ impl Check<'_> {
             authzen: self.section(root, "authzen"),
             outbound: self.section(root, "outbound"),
             clients: self.section(root, "clients"),
+            trusted_issuers: BTreeMap::new(),
+            id_jag: self.section(root, "id_jag"),
             observe: self.section(root, "observe"),
         };
         for (key, node) in root.members() {
             match key.as_str() {
-                "server" | "storage" | "ledger" | "agents" | "policies" | "authzen" | "outbound" | "clients"
+                "server" | "storage" | "ledger" | "agents" | "policies" | "authzen" | "outbound" | "clients" | "id_jag"
                 | "observe" => {}
                 "identity_providers" if !node.is_list() && !node.is_null() => {
                     self.complain(Some(node.line), "identity_providers: must be a list of providers".to_owned());
@@ -180,11 +182,18 @@ impl Check<'_> {
                 "mcp_servers" if !node.is_mapping() && !node.is_null() => {
                     self.complain(Some(node.line), "mcp_servers: must be a mapping from each server's name to its settings".to_owned());
                 }
+                "trusted_issuers" if !node.is_mapping() && !node.is_null() => {
+                    self.complain(Some(node.line), "trusted_issuers: must be a mapping from a name to each issuer's settings".to_owned());
+                }
+                "trusted_issuers" => {
+                    let part = |(name, item): &(String, Node)| Some((name.clone(), self.part(item, &format!("trusted_issuers.{name}"))?));
+                    config.trusted_issuers = node.members().iter().filter_map(part).collect();
+                }
                 "identity_providers" => config.identity_providers = node.items().iter().filter_map(|item| self.part(item, key)).collect(),
                 "mcp_servers" => config.mcp_servers = self.servers(node),
                 unknown => self.complain(
                     Some(node.line),
-                    format!("unknown section `{unknown}`; there are server, storage, ledger, identity_providers, agents, mcp_servers, policies, authzen, outbound, clients and observe"),
+                    format!("unknown section `{unknown}`; there are server, storage, ledger, identity_providers, agents, mcp_servers, policies, authzen, outbound, trusted_issuers, id_jag, clients and observe"),
                 ),
             }
         }
@@ -272,6 +281,12 @@ impl Check<'_> {
         let servers: Vec<&Server> = servers.iter().collect();
         for (key, problem) in config.clients.problems(&servers) {
             self.complain(line("clients", key), format!("clients.{key}: {problem}"));
+        }
+        for (name, issuer) in &config.trusted_issuers {
+            let line = root.member("trusted_issuers").and_then(|node| node.member(name)).map(|node| node.line);
+            for problem in issuer.problems(&servers, config.id_jag.is_some()) {
+                self.complain(line, format!("trusted_issuers.{name}.{problem}"));
+            }
         }
         for IdentityProvider::Local { accounts } in &config.identity_providers {
             for account in accounts {

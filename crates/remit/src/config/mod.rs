@@ -8,6 +8,7 @@ mod capture_rules;
 mod clients;
 mod differences;
 mod fields;
+mod issuers;
 mod load;
 pub(crate) mod names;
 mod programs;
@@ -19,6 +20,7 @@ pub(crate) mod witnesses;
 
 pub(crate) use capture_rules::captures;
 pub(crate) use differences::{needs_restart, reloadable};
+pub(crate) use issuers::TrustedIssuerSection;
 pub(crate) use load::{Loaded, Problem, SIZE_LIMIT, entitlements, load, log_origin, public_url, report};
 pub(crate) use sections::{Account, IdentityProvider, McpServer, Reads, ServerSection, schema};
 

@@ -3,6 +3,7 @@
 use super::{
     capture::{Capture, RetentionClass, ToolCapture},
     clients::ClientsSection,
+    issuers::{IdJagVersion, TrustedIssuerSection},
     subject::Subject,
     witnesses::WitnessesSection,
 };
@@ -36,6 +37,12 @@ pub(crate) struct Config {
     pub(crate) authzen: AuthzenSection,
     #[serde(default)]
     pub(crate) outbound: OutboundSection,
+    /// Issuers whose tokens say who a person is, by a name of the operator's choice: agents exchange or redeem these tokens.
+    #[serde(default)]
+    pub(crate) trusted_issuers: BTreeMap<String, TrustedIssuerSection>,
+    /// Redeem ID-JAGs, in this version of the draft. Without it none is accepted.
+    #[serde(default)]
+    pub(crate) id_jag: Option<IdJagVersion>,
     #[serde(default)]
     pub(crate) clients: ClientsSection,
     #[serde(default)]

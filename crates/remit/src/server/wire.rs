@@ -204,6 +204,8 @@ fn mount(
             rate: config.agents.rate_limits.tokens.rate(),
             clients,
             require_pushed_requests: config.agents.require_pushed_requests,
+            trusted_issuers: config.trusted_issuers.values().map(config::TrustedIssuerSection::trusted).collect(),
+            id_jag: config.id_jag.is_some(),
             ..authority::Settings::default()
         },
     });

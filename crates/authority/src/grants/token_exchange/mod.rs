@@ -9,7 +9,7 @@
 //! | statement | the child | the parent's `delegation+jwt` (type `jwt`) | |
 //! | call | the child | the parent's access token, whose audience is the child's endpoint | `subject_token_proof`: the parent's DPoP proof of that call |
 //!
-//! With nothing but its own access token a holder narrows it: no hop is added. A token that restricts its own exchange
+//! A subject token of a trusted issuer begins a chain (`grants/foreign`). With nothing but its own access token a holder narrows it: no hop is added. A token that restricts its own exchange
 //! (`may_act`, single use) is held to it. `rule.rs` is the whole rule, and pure.
 
 mod evidence;
@@ -18,6 +18,7 @@ mod rule;
 
 use crate::{
     grants::{
+        foreign,
         outcome::{Facts, Outcome},
         request::TokenRequest,
         requested::RequestedAuthority,
@@ -27,7 +28,7 @@ use crate::{
 use remit_model::{Code, Refusal, display};
 use serde_json::json;
 
-const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+pub(crate) const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
 /// Verifies the evidence, then applies the rule.
 ///
@@ -39,6 +40,10 @@ pub(crate) async fn exchange(request: &TokenRequest<'_>) -> Result<Outcome, Reje
     let requested = RequestedAuthority::read(&request.form, &server.servers)?;
     if request.form.one("requested_token_type").is_some_and(|kind| kind != ACCESS_TOKEN) {
         return Err(Refusal::new(Code::RequestMalformed, "only access tokens are issued here").into());
+    }
+    let subject = request.form.one("subject_token").unwrap_or_default();
+    if request.form.one("subject_token_type") == Some(ACCESS_TOKEN) && server.issuers.may_have_made(subject, &server.issuer) {
+        return foreign::exchange(request).await;
     }
     let evidence = restrictions::kept(request, evidence::gather(request).await?)?;
     if let Some(purpose) = evidence.kind.purpose() {
