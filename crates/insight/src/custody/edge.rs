@@ -1,6 +1,6 @@
 //! One hop's signature, by the delegator's own key, and what the log says about keys.
 
-use super::{error::CustodyError, foreign};
+use super::error::CustodyError;
 use remit_ledger::Record;
 use remit_model::{ClientProfile, EdgeProof, Hop, UnixTime};
 use remit_token::{Delegation, KeySet, Skew, dpop, id_token, statement};
@@ -154,7 +154,6 @@ pub(super) struct Proved {
 pub(super) fn verify(link: &Link<'_>, keys: &Keys) -> Result<Proved, CustodyError> {
     match &link.hop.edge {
         EdgeProof::IdToken(jws) => keys.id_token(jws, link).map(|once| Proved { note: None, once, holder: None }),
-        EdgeProof::ForeignToken(jws) => foreign::verify(link, jws),
         _ => by_agent(link).map(|note| Proved { note, once: true, holder: None }),
     }
 }

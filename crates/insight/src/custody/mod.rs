@@ -27,7 +27,7 @@ use crate::{
 use edge::{Keys, Link};
 use error::CustodyError;
 use remit_ledger::{Reader, Record, Side, dir::ReadError};
-use remit_model::{Chain, Hop, PrincipalKind, chain::HARD_DEPTH};
+use remit_model::{Chain, EdgeProof, Hop, PrincipalKind, chain::HARD_DEPTH};
 use serde_json::Value;
 use signature::Signatures;
 use standing::Standing;
@@ -196,7 +196,10 @@ impl Custody<'_> {
                     shown: token.shown(),
                     subject: side.value("/token/subject"),
                 };
-                let proved = edge::verify(&link, &self.keys)?;
+                let proved = match &hop.edge {
+                    EdgeProof::ForeignToken(jws) => foreign::verify(&link, jws)?,
+                    _ => edge::verify(&link, &self.keys)?,
+                };
                 let first = once(&mut self.proofs, hop.edge.jws());
                 if proved.once {
                     first?;
