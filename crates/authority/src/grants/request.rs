@@ -9,6 +9,9 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+/// RFC 8693 §3.
+pub(crate) const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+
 /// Client, proof and parameters, at one moment of one snapshot.
 #[derive(Debug)]
 pub(crate) struct TokenRequest<'a> {

@@ -10,9 +10,8 @@ mod evidence;
 use crate::{
     grants::{
         outcome::{Facts, Grant, Outcome},
-        request::TokenRequest,
+        request::{ACCESS_TOKEN, TokenRequest},
         requested::{RequestedAuthority, Target, Targets},
-        token_exchange::ACCESS_TOKEN,
     },
     http::error::Rejection,
     policy_check::{self, Checked, Delegation},

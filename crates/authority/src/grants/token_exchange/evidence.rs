@@ -5,7 +5,11 @@
 //! handed over is not decided here.
 
 use crate::{
-    grants::{attempt::Once, request::TokenRequest, requested},
+    grants::{
+        attempt::Once,
+        request::{ACCESS_TOKEN, TokenRequest},
+        requested,
+    },
     http::error::Rejection,
     tokens::record::hash,
 };
@@ -24,7 +28,6 @@ use remit_token::{
 use serde_json::Value;
 use std::sync::Arc;
 
-const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 /// Most tokens above one token: a holder cannot narrow its own token without end. SPEC: X-10
 const ANCESTORS_LIMIT: usize = 32;

@@ -20,15 +20,13 @@ use crate::{
     grants::{
         foreign,
         outcome::{Facts, Outcome},
-        request::TokenRequest,
+        request::{ACCESS_TOKEN, TokenRequest},
         requested::RequestedAuthority,
     },
     http::error::Rejection,
 };
 use remit_model::{Code, Refusal, display};
 use serde_json::json;
-
-pub(crate) const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
 /// Verifies the evidence, then applies the rule.
 ///

@@ -5,11 +5,8 @@
 
 use crate::grants::{
     attempt::Once,
-    request::TokenRequest,
-    token_exchange::{
-        ACCESS_TOKEN,
-        evidence::{Evidence, ExchangeKind},
-    },
+    request::{ACCESS_TOKEN, TokenRequest},
+    token_exchange::evidence::{Evidence, ExchangeKind},
 };
 use remit_model::{Code, Refusal};
 use remit_store::JtiKind;
