@@ -335,6 +335,7 @@ fn people(planner: &Caller, agents: [&Caller; 5]) -> Batch {
         identity: None,
         ended_before: None,
         passkeys: remit_model::Passkeys::default(),
+        managed: remit_model::Managed::default(),
     };
     let batch = Batch::new(TenantId::main()).change(Change::PutHuman(human));
     let batch = agents.into_iter().fold(batch, |batch, agent| batch.change(Change::PutAgent(agent.registered())));

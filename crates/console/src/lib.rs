@@ -16,6 +16,7 @@
 //! ```
 
 mod access;
+mod accounts;
 mod admin;
 mod agent_update;
 mod agents;
@@ -42,6 +43,7 @@ pub fn router(console: Arc<Console>) -> Router {
     Router::new()
         .merge(agents::routes())
         .merge(agent_update::routes())
+        .merge(accounts::routes())
         .merge(keys::routes())
         .merge(reconcile::routes())
         .merge(records::routes())
@@ -62,6 +64,11 @@ pub const ADMIN_ROUTES: &[(&str, &str)] = &[
     ("POST", "/admin/v1/agents/{name}/quarantine"),
     ("POST", "/admin/v1/agents/{name}/activate"),
     ("POST", "/admin/v1/agents/{name}/retire"),
+    ("GET", "/admin/v1/accounts"),
+    ("POST", "/admin/v1/accounts"),
+    ("POST", "/admin/v1/accounts/{name}/password"),
+    ("POST", "/admin/v1/accounts/{name}/disable"),
+    ("POST", "/admin/v1/accounts/{name}/enable"),
     ("GET", "/admin/v1/keys"),
     ("POST", "/admin/v1/keys"),
     ("POST", "/admin/v1/keys/{kid}/revoke"),

@@ -166,6 +166,17 @@ pub enum HumanStatus {
     Disabled,
 }
 
+/// Where a local account is changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Managed {
+    /// In the configuration, which lists it.
+    #[default]
+    Configuration,
+    /// With commands, through the admin API.
+    Command,
+}
+
 /// A person who can sign in and delegate.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -187,6 +198,9 @@ pub struct Human {
     /// How they sign in and sign otherwise than by password.
     #[serde(default, skip_serializing_if = "Passkeys::is_empty")]
     pub passkeys: Passkeys,
+    /// Where the account is changed. Rows that do not say are of accounts that the configuration lists.
+    #[serde(default)]
+    pub managed: Managed,
 }
 
 /// A person as an identity provider knows them. The pair of issuer and subject identifies them; nothing else does.

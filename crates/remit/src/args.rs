@@ -168,12 +168,16 @@ pub(crate) enum AccountCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Write the password hash of a new account, and print what to add to remit.yaml
+    /// Add an account to the running server
     Add(AccountAdd),
     /// Give an account a new password
     Passwd(AccountPassword),
+    /// Stop an account, and at once everything that was done on its behalf
+    Disable(AccountName),
+    /// Let a disabled account sign in again; what it handed out before stays ended
+    Enable(AccountName),
     /// List the accounts
-    List(ConfigArg),
+    List(AdminArg),
     /// See and remove a person's passkeys, or make a link with which they add one
     #[command(subcommand)]
     Passkey(PasskeyCommand),
@@ -221,11 +225,17 @@ pub(crate) struct AccountAdd {
     /// What the person may do, as a scope (repeatable; default: `helpdesk:*`)
     #[arg(long = "entitlement", value_name = "SCOPE")]
     pub(crate) entitlements: Vec<String>,
+    /// Shown on pages
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) display_name: Option<String>,
     /// Read the password from standard input instead of making one
     #[arg(long)]
     pub(crate) password_stdin: bool,
+    /// Only write the password hash into the key folder, and print what to add to remit.yaml
+    #[arg(long, conflicts_with = "admin_url")]
+    pub(crate) yaml: bool,
     #[command(flatten)]
-    pub(crate) config: ConfigArg,
+    pub(crate) admin: AdminArg,
 }
 
 #[derive(Debug, Args)]
@@ -236,7 +246,7 @@ pub(crate) struct AccountPassword {
     #[arg(long)]
     pub(crate) password_stdin: bool,
     #[command(flatten)]
-    pub(crate) config: ConfigArg,
+    pub(crate) admin: AdminArg,
 }
 
 #[derive(Debug, Subcommand)]

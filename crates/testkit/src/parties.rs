@@ -1,7 +1,7 @@
 //! Who and what a world consists of. Change a member with `Agent { status, ..agent("planner", ceiling) }`.
 
 use crate::NOW;
-use remit_model::{Agent, AgentId, AgentStatus, Authority, Human, HumanStatus, Server, ServerId, ToolRule, json};
+use remit_model::{Agent, AgentId, AgentStatus, Authority, Human, HumanStatus, Managed, Server, ServerId, ToolRule, json};
 use remit_token::{Algorithm, PrivateKey};
 use std::collections::BTreeMap;
 
@@ -43,6 +43,7 @@ pub fn human(name: &str, entitlements: Authority) -> Human {
         identity: None,
         ended_before: None,
         passkeys: remit_model::Passkeys::default(),
+        managed: Managed::default(),
     }
 }
 

@@ -1,13 +1,13 @@
 //! What an operator types: reload, agents that change, accounts, policies, the chain of delegation, the audit trail.
 
-use crate::harness::{Player, Remit, Setup, desk, node, play, remit, succeed, text};
+use crate::harness::{Player, Remit, Setup, desk, node, play, python, remit, root, succeed, text};
 use remit_testkit::wait_until;
 use serde_json::{Value, json};
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     os::unix::fs::PermissionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     thread,
 };
@@ -243,7 +243,7 @@ fn an_account_is_added_and_a_password_changed_without_a_restart() {
     let hash = |password: &str| piped(remit(&["account", "hash"]), password);
     assert!(String::from_utf8(hash("a password of some length").stdout).unwrap().starts_with("$argon2id$"));
     assert_eq!(hash("short").status.code(), Some(1));
-    let told: Value = serde_json::from_str(&server.run(&["account", "add", "bob", "--json"])).unwrap();
+    let told: Value = serde_json::from_str(&server.run(&["account", "add", "bob", "--yaml", "--json"])).unwrap();
     edit(&server, "    accounts:\n", &format!("    accounts:\n{}", told["yaml"].as_str().unwrap()));
     assert!(server.run(&["config", "check"]).contains("fine"));
     server.hangup();
@@ -251,7 +251,7 @@ fn an_account_is_added_and_a_password_changed_without_a_restart() {
     server.run(&["agent", "add", "planner", "--owner", "user:bob", "--scope", "helpdesk:*"]);
     let changed = server.run(&["account", "passwd", "bob"]);
     assert!(changed.contains("shown this once"), "{changed}");
-    assert!(refused(server.command(&["account", "passwd", "nobody"])).contains("alice"));
+    assert!(refused(server.command(&["account", "passwd", "nobody"])).contains("no account `nobody`"));
 }
 
 fn piped(mut command: Command, input: &str) -> Output {
@@ -428,4 +428,102 @@ fn the_demo_suggests_the_command_that_shows_the_most_and_reads_the_consent_page_
     for hidden in ["withheld", "cannot be said"] {
         assert!(!output.contains(hidden), "{suggested}: {output}");
     }
+}
+
+/// A token of the planner, acting on its own account, in a file; and what becomes of a call with it.
+fn called_with(server: &Remit, token: &Path) -> String {
+    let mut connect = server.through_connect("planner", "helpdesk");
+    connect["args"].as_array_mut().unwrap().extend([json!("--token-file"), json!(token)]);
+    play(Player::TypeScriptLegacy, &connect, &json!([{ "name": "tickets_read", "arguments": { "id": "T-1001" } }])).to_string()
+}
+
+fn kept(server: &Remit, name: &str, token: &str) -> PathBuf {
+    let file = server.folder().join(name);
+    fs::write(&file, token).unwrap();
+    file
+}
+
+#[test]
+fn jw_02_signing_keys_are_rotated_and_revoked_without_a_restart() {
+    let mut server = Setup::new().start();
+    server.agent("planner", &["helpdesk:tickets_read"]);
+    let keys = |server: &Remit| -> Value { serde_json::from_str(&server.run(&["keys", "list", "--json"])).unwrap() };
+    let kid = |keys: &Value, stage: &str| {
+        let found = keys["keys"].as_array().unwrap().iter().find(|key| key["stage"] == stage);
+        found.unwrap_or_else(|| panic!("no {stage} key in {keys}"))["kid"].as_str().unwrap().to_owned()
+    };
+    let first = kid(&keys(&server), "signing");
+    let old = kept(&server, "old.token", &server.token("planner", "helpdesk"));
+    assert!(server.run(&["keys", "rotate"]).contains("next"));
+    assert!(refused(server.command(&["keys", "rotate"])).contains("published already"));
+    server.run(&["keys", "rotate", "--now"]);
+    let second = kid(&keys(&server), "signing");
+    assert_eq!((kid(&keys(&server), "retiring"), first == second), (first.clone(), false));
+    let new = kept(&server, "new.token", &server.token("planner", "helpdesk"));
+    for token in [&old, &new] {
+        assert!(called_with(&server, token).contains("T-1001"));
+    }
+    // The server goes on with what lies in its folder, and reads it only when no other can.
+    server.stop();
+    server.restart();
+    let folder = server.folder().join("keys");
+    let file = folder.join(format!("issuer-{second}.pem"));
+    assert!(file.exists(), "{:?}", fs::read_dir(&folder).unwrap().collect::<Vec<_>>());
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(called_with(&server, &old).contains("T-1001"));
+
+    server.run(&["keys", "revoke", &first]);
+    assert!(!folder.join("issuer.pem").exists(), "the private key of a revoked key is removed");
+    let said = called_with(&server, &old);
+    assert!(!said.contains("T-1001"), "{said}");
+    assert!(called_with(&server, &new).contains("T-1001"));
+    // The key that signs, without a next one: another takes over at once.
+    server.run(&["keys", "revoke", &second]);
+    assert!(!called_with(&server, &new).contains("T-1001"));
+    let newest = kept(&server, "newest.token", &server.token("planner", "helpdesk"));
+    assert!(called_with(&server, &newest).contains("T-1001"));
+    assert!(refused(server.command(&["keys", "revoke", &second])).contains("already"));
+    assert!(refused(server.command(&["keys", "revoke", "nothing"])).contains("no key"));
+    server.stop();
+    succeed(remit(&["audit", "verify", text(&server.ledger())]));
+    let mut second_verifier = Command::new(python());
+    second_verifier.arg("-B").arg(root().join("verify.py")).arg(server.ledger());
+    succeed(second_verifier);
+}
+
+#[test]
+fn dc_13_an_account_is_added_and_disabled_without_a_restart() {
+    let server = Setup::new().start();
+    let made: Value = serde_json::from_str(&server.run(&["account", "add", "bob", "--json"])).unwrap();
+    let password = made["password"].as_str().unwrap().to_owned();
+    server.run(&["agent", "add", "planner", "--owner", "user:bob", "--scope", "helpdesk:*"]);
+    let bob = |password: &str| {
+        let mut command = server.command(&exchange("planner", &["--login"]));
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let url = lines.find_map(|line| line.trim().starts_with("http").then(|| line.trim().to_owned())).unwrap();
+        node("consent.mjs", &json!({ "url": url, "user": "bob", "password": password }));
+        thread::spawn(move || lines.for_each(drop));
+        child.wait_with_output().unwrap()
+    };
+    let token = kept(&server, "bob.token", &String::from_utf8(bob(&password).stdout).unwrap());
+    assert!(called_with(&server, &token).contains("T-1001"));
+    // What the configuration lists is changed there.
+    assert!(refused(server.command(&["account", "disable", "alice"])).contains("configuration"));
+    assert!(server.run(&["account", "disable", "bob"]).contains("owns planner"));
+    let said = called_with(&server, &token);
+    assert!(!said.contains("T-1001"), "{said}");
+    server.run(&["account", "enable", "bob"]);
+    let said = called_with(&server, &token);
+    assert!(!said.contains("T-1001"), "what was handed out does not come back: {said}");
+    let changed = piped(server.command(&["account", "passwd", "bob", "--password-stdin"]), "a password of some length");
+    assert!(changed.status.success(), "{}", String::from_utf8_lossy(&changed.stderr));
+    let token = kept(&server, "again.token", &String::from_utf8(bob("a password of some length").stdout).unwrap());
+    assert!(called_with(&server, &token).contains("T-1001"));
+    // A reload leaves the account alone.
+    server.hangup();
+    wait_until("the reload", || records(&server, "config.load").len() > 1);
+    assert!(server.run(&["account", "list"]).contains("command"));
+    assert!(called_with(&server, &token).contains("T-1001"));
+    server.run(&["audit", "verify", text(&server.ledger())]);
 }

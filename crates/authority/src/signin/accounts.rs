@@ -3,7 +3,7 @@
 //! Pure: it reads a snapshot and adds to a batch. It reads no file and checks no password.
 
 use remit_ledger::record::{Draft, EffectConfirmed, OutcomeStatus, ProducerKind, RecordType};
-use remit_model::{Human, HumanStatus, Passkeys, ToolClass};
+use remit_model::{Human, HumanStatus, Managed, Passkeys, ToolClass};
 use remit_store::{Batch, Change, Snapshot};
 use serde_json::json;
 use std::{collections::BTreeSet, sync::Arc};
@@ -18,11 +18,14 @@ pub fn without_erased(snapshot: &Snapshot, listed: Vec<Human>, before: &BTreeSet
 }
 
 /// Adds what makes the store's accounts those of `listed`, with one record when anything changes. An account that is not
-/// listed any more is disabled, so that what it handed out stops and its name is not given to another person.
+/// listed any more is disabled, so that what it handed out stops and its name is not given to another person. Accounts that
+/// are managed with commands stay as they are, unless they are listed: then the configuration manages them.
 #[must_use]
 pub fn sync(batch: Batch, snapshot: &Snapshot, listed: Vec<Human>) -> Batch {
     let names: BTreeSet<String> = listed.iter().map(|human| human.name.clone()).collect();
-    let gone = snapshot.humans().filter(|human| human.status == HumanStatus::Active && !names.contains(&human.name));
+    let ours = |human: &Human| human.managed == Managed::Configuration && human.identity.is_none();
+    let active = snapshot.humans().filter(|human| human.status == HumanStatus::Active && ours(human));
+    let gone = active.filter(|human| !names.contains(&human.name));
     let disabled: Vec<Human> = gone.map(|human| Human { status: HumanStatus::Disabled, ..Human::clone(human) }).collect();
     // What has ended, and which passkeys people enrolled, is for the store to know, not for the configuration.
     let kept = |human: Human| match snapshot.human(&human.name) {
@@ -42,4 +45,34 @@ pub fn sync(batch: Batch, snapshot: &Snapshot, listed: Vec<Human>) -> Batch {
         .outcome(OutcomeStatus::Success, EffectConfirmed::Observed)
         .ext("config", json!({"accounts_changed": changes.len()}));
     changes.into_iter().fold(batch, Batch::change).record(record)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use remit_model::{Authority, TenantId};
+    use remit_store::Store;
+
+    fn human(name: &str, managed: Managed) -> Human {
+        Human { managed, ..remit_testkit::human(name, Authority::none()) }
+    }
+
+    #[tokio::test]
+    async fn the_configuration_leaves_accounts_of_commands_alone_until_it_lists_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(remit_testkit::store_config(dir.path(), remit_testkit::clock())).unwrap();
+        let put = [human("listed", Managed::Configuration), human("gone", Managed::Configuration), human("made", Managed::Command)];
+        let batch = Batch::new(TenantId::main());
+        store.apply(put.into_iter().map(Change::PutHuman).fold(batch, Batch::change)).await.unwrap();
+        let load = async |listed: Vec<Human>| {
+            store.apply(sync(Batch::new(TenantId::main()), &store.snapshot(), listed)).await.unwrap();
+            let world = store.snapshot();
+            ["listed", "gone", "made"].map(|name| (world.human(name).unwrap().status, world.human(name).unwrap().managed))
+        };
+        let (active, disabled) = (HumanStatus::Active, HumanStatus::Disabled);
+        let (file, command) = (Managed::Configuration, Managed::Command);
+        let listed = human("listed", file);
+        assert_eq!(load(vec![listed.clone()]).await, [(active, file), (disabled, file), (active, command)]);
+        assert_eq!(load(vec![listed, human("made", file)]).await, [(active, file), (disabled, file), (active, file)]);
+    }
 }

@@ -1,6 +1,7 @@
 //! The operator's side over HTTP, in process: no door without a lock, every change a record.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod accounts;
 mod keys;
 mod passkeys;
 mod updates;

@@ -1,14 +1,17 @@
-//! `remit account …`: the accounts of `remit.yaml`, and their password hashes.
+//! `remit account …`: the people who can sign in with a password. The configuration lists some; the others are in the server's
+//! database, and change without a restart. Passwords stay here: the server gets hashes.
 
 use crate::{
-    args::{AccountAdd, AccountCommand, AccountPassword},
+    args::{AccountAdd, AccountCommand, AccountName, AccountPassword, AdminArg},
     bounded_read,
+    client::AdminClient,
     config::{self, Account, IdentityProvider, Loaded},
     keys,
     stdout::print_json,
 };
 use anyhow::{Context as _, Result, bail};
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
+use http::Method;
 use remit_clock::Ambient;
 use remit_model::{AgentId, display};
 use serde_json::{Value, json};
@@ -38,90 +41,147 @@ pub(crate) async fn run(command: &AccountCommand, ambient: &Ambient) -> Result<(
             Ok(())
         }
         AccountCommand::Passkey(command) => super::passkey::run(command).await,
-        AccountCommand::Add(args) => add(args, ambient),
-        AccountCommand::Passwd(args) => passwd(args, ambient),
-        AccountCommand::List(args) => {
-            let loaded = config::load(&args.config).map_err(|problems| config::report(&problems))?;
-            list(&loaded, args.json)
-        }
+        AccountCommand::Add(args) => add(args, ambient).await,
+        AccountCommand::Passwd(args) => passwd(args, ambient).await,
+        AccountCommand::Disable(args) => change(args, "disable").await,
+        AccountCommand::Enable(args) => change(args, "enable").await,
+        AccountCommand::List(admin) => list(admin).await,
     }
 }
 
-/// Writes the hash, and prints what to put into the file: comments and order there are the operator's.
-fn add(args: &AccountAdd, ambient: &Ambient) -> Result<()> {
-    let loaded = config::load(&args.config.config).map_err(|problems| config::report(&problems))?;
+async fn add(args: &AccountAdd, ambient: &Ambient) -> Result<()> {
+    let loaded = load(&args.admin)?;
     let name = AgentId::parse(&args.name).map_err(|refusal| anyhow::anyhow!("{}", refusal.reason))?;
     if accounts(&loaded).any(|account| account.name == name.as_str()) {
         bail!("there is an account `{name}` already; `remit account passwd {name}` changes its password");
     }
+    let entitlements = if args.entitlements.is_empty() { vec!["helpdesk:*".to_owned()] } else { args.entitlements.clone() };
+    if args.yaml {
+        return add_yaml(args, &loaded, &name, &entitlements, ambient);
+    }
+    let (password, shown) = password(args.password_stdin, ambient)?;
+    let asked = json!({
+        "name": name, "display_name": args.display_name, "password_hash": hash(&password, ambient)?,
+        "scope": entitlements.join(" "),
+    });
+    let answer = AdminClient::of(&args.admin)?.send(Method::POST, "accounts", Some(&asked)).await?;
+    done(&args.admin, answer, shown)
+}
+
+/// Writes the hash, and prints what to put into the file: comments and order there are the operator's.
+fn add_yaml(args: &AccountAdd, loaded: &Loaded, name: &AgentId, entitlements: &[String], ambient: &Ambient) -> Result<()> {
     let (password, shown) = password(args.password_stdin, ambient)?;
     let file = loaded.config.server.keys_dir.join(format!("{name}.argon2"));
     keys::write_private(&loaded.at(&file), hash(&password, ambient)?.as_bytes())?;
-    let entitlements = if args.entitlements.is_empty() { vec!["helpdesk:*".to_owned()] } else { args.entitlements.clone() };
     let block = format!(
         "      - name: {name}\n        password_hash_file: {}\n        entitlements: {}\n",
         file.display(),
         json!(entitlements)
     );
-    if args.config.json {
+    if args.admin.config.json {
         return print_json(&json!({"account": name, "password": shown, "password_hash_file": file, "yaml": block}));
     }
     if let Some(password) = shown {
         outln!("Password of {name}, shown this once: {password}");
     }
-    outln!("Put this below `accounts:` in {}:\n\n{block}", args.config.config.display());
+    outln!("Put this below `accounts:` in {}:\n\n{block}", args.admin.config.config.display());
     outln!("Then send SIGHUP to the server, or restart it.");
     Ok(())
 }
 
-fn passwd(args: &AccountPassword, ambient: &Ambient) -> Result<()> {
-    let loaded = config::load(&args.config.config).map_err(|problems| config::report(&problems))?;
-    let known = || accounts(&loaded).map(|account| account.name.as_str()).collect::<Vec<_>>().join(", ");
-    let account = accounts(&loaded).find(|account| account.name == args.name);
-    let account = account.with_context(|| format!("there is no account `{}`; there are: {}", args.name, known()))?;
+async fn passwd(args: &AccountPassword, ambient: &Ambient) -> Result<()> {
+    let loaded = load(&args.admin)?;
+    let Some(account) = accounts(&loaded).find(|account| account.name == args.name) else {
+        let (password, shown) = password(args.password_stdin, ambient)?;
+        let asked = json!({"password_hash": hash(&password, ambient)?});
+        let path = format!("accounts/{}/password", named(&args.name)?);
+        let answer = AdminClient::of(&args.admin)?.send(Method::POST, &path, Some(&asked)).await?;
+        return done(&args.admin, answer, shown);
+    };
     let (password, shown) = password(args.password_stdin, ambient)?;
     replace(&loaded.at(&account.password_hash_file), &hash(&password, ambient)?)?;
-    if args.config.json {
+    if args.admin.config.json {
         return print_json(&json!({"account": account.name, "password": shown}));
     }
     if let Some(password) = shown {
         outln!("Password of {}, shown this once: {password}", account.name);
     }
-    outln!("Send SIGHUP to the server, or restart it; the old password works until then.");
+    outln!("The configuration lists this account: send SIGHUP to the server, or restart it; the old password works until then.");
     Ok(())
 }
 
-fn accounts(loaded: &Loaded) -> impl Iterator<Item = &Account> {
-    loaded.config.identity_providers.iter().flat_map(|IdentityProvider::Local { accounts }| accounts)
+async fn change(args: &AccountName, verb: &str) -> Result<()> {
+    let path = format!("accounts/{}/{verb}", named(&args.name)?);
+    done(&args.admin, AdminClient::of(&args.admin)?.send(Method::POST, &path, None).await?, None)
 }
 
-fn list(loaded: &Loaded, as_json: bool) -> Result<()> {
-    if as_json {
-        let accounts: Vec<Value> = accounts(loaded)
-            .map(|account| {
-                json!({
-                    "name": account.name, "display_name": account.display_name, "disabled": account.disabled,
-                    "entitlements": account.entitlements, "authorization_details": account.authorization_details,
-                })
-            })
-            .collect();
-        return print_json(&json!({"accounts": accounts}));
+/// A name as it may stand in a path.
+fn named(name: &str) -> Result<AgentId> {
+    AgentId::parse(name).map_err(|refusal| anyhow::anyhow!("{}", refusal.reason))
+}
+
+fn load(admin: &AdminArg) -> Result<Loaded> {
+    config::load(&admin.config.config).map_err(|problems| config::report(&problems))
+}
+
+/// Says what became of the account, and shows a generated password once.
+fn done(admin: &AdminArg, mut answer: Value, password: Option<String>) -> Result<()> {
+    if admin.config.json {
+        if let (Some(members), Some(password)) = (answer.as_object_mut(), password) {
+            members.insert("password".to_owned(), json!(password));
+        }
+        return print_json(&answer);
+    }
+    let account = answer.get("account").cloned().unwrap_or_default();
+    if let Some(password) = password {
+        outln!("Password of {}, shown this once: {password}", text(&account, "name"));
+    }
+    outln!("{} ({}), {}", text(&account, "name"), text(&account, "display_name"), text(&account, "status"));
+    for line in texts(&account, "may") {
+        outln!("  may: {line}");
+    }
+    let owned: Vec<&str> = texts(&account, "owns").collect();
+    if !owned.is_empty() {
+        outln!("  owns {}; `remit agent update NAME --owner user:NAME` names another owner", owned.join(", "));
+    }
+    if let Some(record) = answer.get("record").and_then(Value::as_str) {
+        outln!("  recorded as {record}");
+    }
+    Ok(())
+}
+
+async fn list(admin: &AdminArg) -> Result<()> {
+    let answer = AdminClient::of(admin)?.send(Method::GET, "accounts", None).await?;
+    if admin.config.json {
+        return print_json(&answer);
     }
     let mut table = Table::new();
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(120);
-    table.set_header(["ACCOUNT", "STATUS", "DISPLAY NAME", "ENTITLEMENTS"]);
-    for account in accounts(loaded) {
-        let detailed = account.authorization_details.is_some().then_some("authorization details");
-        let may = account.entitlements.iter().map(String::as_str).chain(detailed).collect::<Vec<_>>().join(" ");
+    table.set_header(["ACCOUNT", "STATUS", "MANAGED BY", "DISPLAY NAME", "MAY"]);
+    for account in answer.get("accounts").and_then(Value::as_array).into_iter().flatten() {
+        let may: Vec<&str> = texts(account, "may").collect();
         table.add_row([
-            display::escape(&account.name).into_owned(),
-            if account.disabled { "disabled" } else { "active" }.to_owned(),
-            display::escape(account.display_name.as_deref().unwrap_or_default()).into_owned(),
-            display::escape(&may).into_owned(),
+            display::escape(text(account, "name")).into_owned(),
+            text(account, "status").to_owned(),
+            text(account, "managed").replace('_', " "),
+            display::escape(text(account, "display_name")).into_owned(),
+            may.join("\n"),
         ]);
     }
     outln!("{}", table.trim_fmt());
     Ok(())
+}
+
+fn text<'a>(account: &'a Value, name: &str) -> &'a str {
+    account.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn texts<'a>(account: &'a Value, name: &str) -> impl Iterator<Item = &'a str> {
+    account.get(name).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+}
+
+fn accounts(loaded: &Loaded) -> impl Iterator<Item = &Account> {
+    loaded.config.identity_providers.iter().flat_map(|IdentityProvider::Local { accounts }| accounts)
 }
 
 /// The password to set, and what to show of it: a generated one, once.

@@ -17,7 +17,7 @@ use remit_console::Console;
 use remit_gateway::{self as gateway, Route, Upstream, UpstreamHeaders};
 use remit_helpdesk::Desk;
 use remit_ledger::{note::SigningKey, record::RecordType};
-use remit_model::{Human, HumanStatus, Passkeys, Server};
+use remit_model::{Human, HumanStatus, Managed, Passkeys, Server};
 use remit_outbound::{Outbound, Rules};
 use remit_policy::{Bundle, Live};
 use remit_store::{Batch, Change, Config as StoreConfig, Secret, Store, Witnessing};
@@ -301,6 +301,7 @@ pub(crate) fn accounts(loaded: &Loaded, servers: &[&Server]) -> Result<Vec<Human
                 identity: None,
                 ended_before: None,
                 passkeys: Passkeys { demanded: account.second_factor.is_some(), enrolled: Vec::new() },
+                managed: Managed::Configuration,
             })
         })
         .collect()
