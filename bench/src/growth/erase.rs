@@ -27,6 +27,7 @@ pub(super) async fn run(store: &Store, size: u64, table: &mut Table) -> Result<(
         identity: None,
         ended_before: None,
         passkeys: remit_model::Passkeys::default(),
+        managed: remit_model::Managed::default(),
     };
     store.apply(Batch::new(TenantId::main()).change(Change::PutHuman(human))).await?;
     let about = (0..ABOUT).fold(Batch::new(TenantId::main()), |batch, number| {

@@ -20,7 +20,7 @@ impl World {
         (serde_json::from_str(&text).unwrap(), text)
     }
 
-    fn bob(&self) -> std::sync::Arc<Human> {
+    fn bob(&self) -> Arc<Human> {
         self.store.snapshot().human("bob").unwrap().clone()
     }
 }

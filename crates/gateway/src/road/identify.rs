@@ -25,7 +25,7 @@ use remit_token::{
     access::{self, AccessToken},
     dpop::{self, NonceRule, Nonces, Proof, ReplaySet},
 };
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 /// Longest `Authorization` header read: a scheme and a token. SPEC: X-10.
 const CREDENTIAL_LIMIT: usize = "Bearer ".len() + token_bounds::TOKEN.size();
@@ -136,7 +136,7 @@ impl Gatekeeper {
         // A proof that comes again is its sender's own refusal: it counts for no client's limit.
         self.refused.look(&proof, now).and_then(|()| self.replay.look(&proof, now)).map_err(known)?;
         // A request over the limit takes no room in the memory of those who are served.
-        count(token.actor()).map_err(|refusal| {
+        count(&counted_as(&token, Principals::new(&settings.issuer, &snapshot))).map_err(|refusal| {
             let _ = self.refused.remember(&proof, now);
             known(refusal)
         })?;
@@ -283,6 +283,13 @@ fn credential(headers: &HeaderMap) -> Result<Credential<'_>, Refusal> {
         return Err(Refusal::new(Code::TokenMissing, "`Authorization` must use the `DPoP` scheme"));
     };
     Ok(Credential { scheme, token: token.trim_matches(' ') })
+}
+
+/// Whose limit a request counts against. Many people use one client that has no key, so each has a limit of their own there: one
+/// of them cannot use up what the others need. SPEC: TK-11
+fn counted_as<'t>(token: &'t VerifiedToken, principals: Principals<'_>) -> Cow<'t, str> {
+    let public = principals.agent(token.holder()).is_some_and(|agent| agent.is_public());
+    if public { Cow::Owned(format!("{} {}", token.actor(), token.sub)) } else { Cow::Borrowed(token.actor()) }
 }
 
 fn unexpired(token: &AccessToken, settings: &Settings, now: UnixTime) -> Result<(), Refusal> {

@@ -183,6 +183,7 @@ async fn whoever_holds_nothing_or_stands_no_more_is_denied() {
         identity: None,
         ended_before: None,
         passkeys: remit_model::Passkeys::default(),
+        managed: remit_model::Managed::default(),
     };
     point.world.store.apply(Batch::new(TenantId::main()).change(Change::PutHuman(alice))).await.unwrap();
     denied(&point.ask(read("human:alice")).await, "human_disabled");

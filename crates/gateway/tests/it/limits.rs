@@ -1,6 +1,6 @@
 //! What callers can make the ledger and the gateway do by asking often: rate limits and counted refusals.
 
-use crate::world::{Wish, World, key};
+use crate::world::{Wish, World, agent, key};
 use hyper::Method;
 use remit_model::{Rate, bounds};
 use serde_json::{Value, json};
@@ -106,4 +106,37 @@ async fn a_caller_without_any_token_is_neither_recorded_nor_counted() {
     world.store.tend().await;
     let written = world.records().await.split_off(usize::try_from(before).unwrap() - 1);
     assert!(written.iter().all(|record| record["record_type"] == "heartbeat"), "{written:?}");
+}
+
+#[tokio::test]
+async fn tk_11_each_person_has_a_limit_of_their_own_at_a_client_that_many_use() {
+    let world = limited().await;
+    let bob = remit_testkit::human("bob", world.grant(json!({"actions": ["*"]})));
+    remit_testkit::change(&world.store, remit_store::Change::PutHuman(bob)).await;
+    let of = |person: &str| {
+        let mut client = world.all();
+        let mut claims = world.claims(world.grant(json!({"actions": ["*"]})), client.key.public().thumbprint());
+        claims.sub = format!("user:{person}");
+        client.token = remit_token::access::mint(&world.issuer_key, &claims).unwrap();
+        client
+    };
+    for public in [true, false] {
+        let keys = if public { Vec::new() } else { vec![key(50).public().to_jwk()] };
+        let planner = remit_model::Agent { keys, ..agent("planner", world.grant(json!({"actions": ["*"]}))) };
+        assert_eq!(planner.is_public(), public);
+        remit_testkit::change(&world.store, remit_store::Change::PutAgent(planner)).await;
+        let (alice, bob) = (of("alice"), of("bob"));
+        for _ in 0..3 {
+            alice.call("ticket_read", read()).await.result();
+        }
+        alice.call("ticket_read", read()).await.refused(429, "rate_limited");
+        of("alice").call("ticket_read", read()).await.refused(429, "rate_limited");
+        let reply = bob.call("ticket_read", read()).await;
+        if public {
+            reply.result();
+        } else {
+            reply.refused(429, "rate_limited");
+        }
+        world.clock.advance(Duration::from_secs(10));
+    }
 }

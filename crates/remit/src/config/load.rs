@@ -1,6 +1,7 @@
 //! Reading `remit.yaml`: every problem in one go, each with its line and a reason a person can act on.
 
 use super::{
+    network::Network,
     capture_rules::captures,
     fields, names, programs,
     sections::{Account, Config, IdentityProvider, McpServer, schema_value},
@@ -241,6 +242,12 @@ impl Check<'_> {
         }
         if let Err(error) = EnvFilter::try_new(&config.observe.log) {
             self.complain(line("observe", "log"), format!("observe.log: `{}` is not a log filter: {error}", config.observe.log));
+        }
+        for text in &config.server.trusted_proxies.addresses {
+            if Network::parse(text).is_none() {
+                let reason = format!("server.trusted_proxies.addresses: `{text}` is neither an address nor a range such as 10.0.0.0/8");
+                self.complain(line("server", "trusted_proxies"), reason);
+            }
         }
         if let Err(error) = config.server.listen.parse::<SocketAddr>() {
             self.complain(

@@ -11,6 +11,7 @@ mod fields;
 mod issuers;
 mod load;
 pub(crate) mod names;
+mod network;
 mod programs;
 mod sections;
 mod shape;
@@ -22,7 +23,8 @@ pub(crate) use capture_rules::captures;
 pub(crate) use differences::{needs_restart, reloadable};
 pub(crate) use issuers::TrustedIssuerSection;
 pub(crate) use load::{Loaded, Problem, SIZE_LIMIT, entitlements, load, log_origin, public_url, report};
-pub(crate) use sections::{Account, IdentityProvider, McpServer, Reads, ServerSection, schema};
+pub(crate) use network::Network;
+pub(crate) use sections::{Account, ForwardedHeader, IdentityProvider, McpServer, Reads, ServerSection, TrustedProxies, schema};
 
 #[cfg(test)]
 mod tests;

@@ -68,6 +68,39 @@ pub(crate) struct ServerSection {
     pub(crate) allowed_hosts: Vec<String>,
     /// `Origin` values of browser-based MCP clients to accept besides our own.
     pub(crate) allowed_origins: Vec<String>,
+    /// Proxies in front of the server that say which address a request came from.
+    pub(crate) trusted_proxies: TrustedProxies,
+}
+
+/// Proxies whose word about a client's address is taken.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct TrustedProxies {
+    /// Their addresses, or ranges of them such as `10.0.0.0/8`. By default no proxy is trusted.
+    pub(crate) addresses: Vec<String>,
+    /// The header that they set. Another one is passed on as the client sent it, so only this one is read.
+    pub(crate) header: ForwardedHeader,
+}
+
+/// A header that names the client's address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ForwardedHeader {
+    /// A list of addresses.
+    #[default]
+    XForwardedFor,
+    /// RFC 7239.
+    Forwarded,
+}
+
+impl ForwardedHeader {
+    /// The name of the header.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::XForwardedFor => "x-forwarded-for",
+            Self::Forwarded => "forwarded",
+        }
+    }
 }
 
 impl Default for ServerSection {
@@ -80,6 +113,7 @@ impl Default for ServerSection {
             admin_token_file: "keys/admin.token".into(),
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
+            trusted_proxies: TrustedProxies::default(),
         }
     }
 }

@@ -5,6 +5,7 @@ mod config_reload;
 mod header_files;
 pub(crate) mod listener;
 mod policy_cache;
+mod proxies;
 pub(crate) mod reload;
 pub(crate) mod serve;
 pub(crate) mod wire;

@@ -3,6 +3,7 @@
 use super::changed::changed;
 use super::header_files::HeaderFiles;
 use super::policy_cache::PolicyCache;
+use super::proxies::{self, Proxies};
 use super::reload;
 use crate::witness::{self, WitnessSet};
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
     keys,
 };
 use anyhow::{Context as _, Result};
-use axum::Router;
+use axum::{Router, middleware};
 use remit_authority as authority;
 use remit_clock::Ambient;
 use remit_console::Console;
@@ -128,6 +129,10 @@ pub(crate) async fn start(loaded: &Loaded, ambient: &Ambient) -> Result<Running>
     let clients = config.clients.rules(&shown).map_err(|refusal| anyhow::anyhow!("clients: {refusal}"))?;
     let (router, gateway, console) =
         mount(loaded, ambient, &store, &policy, signing, &servers, routes, &admin, outbound, clients);
+    let router = match Proxies::of(&config.server.trusted_proxies) {
+        Some(proxies) => router.layer(middleware::from_fn_with_state(Arc::new(proxies), proxies::forwarded)),
+        None => router,
+    };
     let vkey = keys::vkey(&loaded.at(&config.server.keys_dir), &origin)?;
     Ok(Running { router, store, policy, policies, known, desks, vkey, header_files, gateway, console })
 }

@@ -305,6 +305,7 @@ fn human(name: &str, status: HumanStatus) -> Human {
         identity: None,
         ended_before: None,
         passkeys: remit_model::Passkeys::default(),
+        managed: remit_model::Managed::default(),
     }
 }
 

@@ -47,6 +47,7 @@ fn human(name: &str, status: HumanStatus) -> Change {
         identity: None,
         ended_before: None,
         passkeys: remit_model::Passkeys::default(),
+        managed: remit_model::Managed::default(),
     })
 }
 

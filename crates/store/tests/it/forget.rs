@@ -45,6 +45,7 @@ fn account(name: &str) -> Change {
         identity: None,
         ended_before: None,
         passkeys: remit_model::Passkeys::default(),
+        managed: remit_model::Managed::default(),
     })
 }
 

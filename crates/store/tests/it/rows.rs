@@ -20,6 +20,7 @@ fn alice() -> Human {
         identity: None,
         ended_before: None,
         passkeys: remit_model::Passkeys::default(),
+        managed: remit_model::Managed::default(),
     }
 }
 

@@ -167,6 +167,7 @@ fn alice(status: HumanStatus) -> Human {
         identity: None,
         ended_before: None,
         passkeys: remit_model::Passkeys::default(),
+        managed: remit_model::Managed::default(),
     }
 }
 
