@@ -151,7 +151,8 @@ fn by_command(world: &Snapshot, name: &str) -> Result<Human, Refusal> {
         Refusal::new(Code::NotFound, reason)
     })?;
     if human.managed == Managed::Configuration && human.identity.is_none() {
-        let reason = format!("the account `{name}` is listed in the configuration; change it there and send SIGHUP to the server");
+        let reason =
+            format!("the account `{name}` is listed in the configuration; change it there and send SIGHUP to the server");
         return Err(malformed(reason));
     }
     Ok(Human::clone(human))
@@ -219,7 +220,8 @@ fn hash(phc: String) -> Result<String, Refusal> {
     let ["", "argon2id", "v=19", parameters, salt, digest] = parts.as_slice() else { return Err(bad()) };
     let base64 = |text: &str| text.len() >= 11 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(&byte));
     let within = |(name, most): (&str, u32)| {
-        let value = parameters.split(',').find_map(|one| one.split_once('=').filter(|(key, _)| *key == name)?.1.parse::<u32>().ok());
+        let value =
+            parameters.split(',').find_map(|one| one.split_once('=').filter(|(key, _)| *key == name)?.1.parse::<u32>().ok());
         value.is_some_and(|value| (1..=most).contains(&value))
     };
     let fine = phc.len() <= HASH_LENGTH && base64(salt) && base64(digest) && HASH_LIMITS.into_iter().all(within);

@@ -44,7 +44,10 @@ pub mod resource;
 pub mod time;
 pub mod token_bounds;
 
-pub use agent::{Acts, Agent, AgentStatus, AssertionAudience, Binding, ClientProfile, Credential, Human, HumanStatus, Identity, Managed, Registration};
+pub use agent::{
+    Acts, Agent, AgentStatus, AssertionAudience, Binding, ClientProfile, Credential, Human, HumanStatus, Identity, Managed,
+    Registration,
+};
 pub use authentication::Authentication;
 pub use authority::{ActionSet, Authority, Clauses, Grant, Part, Permit, Sentence};
 pub use call::Call;

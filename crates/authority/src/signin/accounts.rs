@@ -61,7 +61,8 @@ mod tests {
     async fn the_configuration_leaves_accounts_of_commands_alone_until_it_lists_them() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(remit_testkit::store_config(dir.path(), remit_testkit::clock())).unwrap();
-        let put = [human("listed", Managed::Configuration), human("gone", Managed::Configuration), human("made", Managed::Command)];
+        let put =
+            [human("listed", Managed::Configuration), human("gone", Managed::Configuration), human("made", Managed::Command)];
         let batch = Batch::new(TenantId::main());
         store.apply(put.into_iter().map(Change::PutHuman).fold(batch, Batch::change)).await.unwrap();
         let load = async |listed: Vec<Human>| {

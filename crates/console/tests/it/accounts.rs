@@ -34,7 +34,10 @@ async fn an_account_is_added_and_its_password_changed_while_the_server_runs() {
     assert_eq!((world.bob().managed, world.bob().password_hash.as_deref()), (Managed::Command, Some(HASH)));
     let (record, text) = world.record_text().await;
     assert_eq!((record["record_type"].as_str(), record["action"]["name"].as_str()), (Some("config_change"), Some("account.add")));
-    assert!(!text.contains("Bob") && !text.contains("bob") && !text.contains("argon2"), "the plain record names no person: {text}");
+    assert!(
+        !text.contains("Bob") && !text.contains("bob") && !text.contains("argon2"),
+        "the plain record names no person: {text}"
+    );
 
     let other = HASH.replace("aGFzaGhhc2", "b3RoZXJvdGhlcg");
     let (status, answer) = world.account("/bob/password", json!({"password_hash": other})).await;

@@ -1,9 +1,10 @@
 //! Reading `remit.yaml`: every problem in one go, each with its line and a reason a person can act on.
 
 use super::{
-    network::Network,
     capture_rules::captures,
-    fields, names, programs,
+    fields, names,
+    network::Network,
+    programs,
     sections::{Account, Config, IdentityProvider, McpServer, schema_value},
     shape::lists_for_mappings,
     subject,
@@ -245,7 +246,8 @@ impl Check<'_> {
         }
         for text in &config.server.trusted_proxies.addresses {
             if Network::parse(text).is_none() {
-                let reason = format!("server.trusted_proxies.addresses: `{text}` is neither an address nor a range such as 10.0.0.0/8");
+                let reason =
+                    format!("server.trusted_proxies.addresses: `{text}` is neither an address nor a range such as 10.0.0.0/8");
                 self.complain(line("server", "trusted_proxies"), reason);
             }
         }
