@@ -1276,12 +1276,12 @@ class Hop:
     """One delegation of a chain."""
     def __init__(self, value):
         members = {"delegator", "delegate", "jkt", "authority", "purpose", "expires", "jti", "edge"}
-        refuse(not isinstance(value, dict) or not members - {"purpose"} <= set(value) <= members | {"signed"}, "a hop of the chain has other members")
+        refuse(not isinstance(value, dict) or not members - {"purpose", "jkt"} <= set(value) <= members | {"signed"}, "a hop of the chain has other members")
         self.value, self.delegator, self.delegate = value, principal(value["delegator"]), principal(value["delegate"])
-        self.jkt, self.jti, self.purpose, self.expires = value["jkt"], value["jti"], value.get("purpose"), value["expires"]
+        self.jkt, self.jti, self.purpose, self.expires = value.get("jkt"), value["jti"], value.get("purpose"), value["expires"]
         self.authority, edge = Authority(value["authority"]), value["edge"]
         self.kind, self.jws, self.signed = edge["kind"], edge["jws"], value.get("signed")
-        texts = [self.jkt, self.jti, self.kind, self.jws] + [text for text in (self.purpose, self.signed) if text is not None]
+        texts = [self.jti, self.kind, self.jws] + [text for text in (self.jkt, self.purpose, self.signed) if text is not None]
         if set(edge) != {"kind", "jws"} or not all(isinstance(text, str) for text in texts) or type(self.expires) is not int:
             raise Wrong("a hop of the chain is malformed")
 class MayAct:
@@ -1336,12 +1336,21 @@ class Token:
         refuse(self.sub != self.root["sub"] or self.act != act, "`sub` or `act` of the token do not say what the chain says")
         signed = self.hops[0].signed if self.hops else None
         refuse(self.claims.get("urn:remit:signed") != signed, "the token and its chain disagree on what the person signed")
-        refuse(self.jkt is None, "the token is bound to no key")
         if not self.hops: return
         last = self.hops[-1]
         refuse(self.jkt != last.jkt, "the token is bound to another key than its holder's")
         refuse(self.exp > last.expires, f"the token ends at {self.exp}, its delegation at {last.expires}")
         self.authority.within(last.authority, "wider than its delegation")
+    def is_bound_as_stated(self, record, bearer):
+        """A token is bound to a key, unless its record and the registration of its holder say otherwise; then no agent hands it on."""
+        if self.jkt is not None:
+            refuse(states_unbound(record), "the record says that the token is bound to no key, and it is bound to one")
+            return
+        refuse(not states_unbound(record), "the token is bound to no key")
+        refuse(not bearer(self.parties()[-1]["sub"], record.written()), "the token is bound to no key, and the log does not say that its holder is registered so")
+        by_agent = len(self.hops) > 1 or bool(self.hops and not is_person(self.root))
+        further = any(grant.get("delegate", {}).get("depth", 1) for one in (self, *self.hops) for grant in one.authority.value if "delegate" in grant)
+        refuse(by_agent or further or self.ancestors, "the token is bound to no key, and it or what it rests on was handed on by an agent, or can be")
     def chain_holds(self):
         """Links, cycles, depth, narrowing and lifetimes of the whole chain."""
         refuse(len(self.hops) > 8, "the chain has more than 8 hops")
@@ -1361,10 +1370,11 @@ class Token:
         refuse(self.exp > parent.exp, f"it ends at {self.exp}, its parent token at {parent.exp}")
         refuse(self.ancestors[1:] != parent.ancestors, "the tokens above it are not those above its parent token")
         self.authority.within(parent.authority, "wider than its parent token")
+def states_unbound(record): return text_at(record.chain[-1], "/token/binding") == "danger_bearer"
 class Issued:
     """A token as an earlier record states it."""
     def __init__(self, index, record, token):
-        self.index, self.txn, self.token = index, record.text("txn"), token
+        self.index, self.txn, self.token, self.unbound = index, record.text("txn"), token, states_unbound(record)
         self.key = record.text("ext/token/kid")
         self.parties = [text_at(party, "/subject_ref") for party in record.chain]
         self.jkt = token.jkt if token is not None and token.jkt is not None else text_at(record.chain[-1], "/cnf/jkt")
@@ -1411,6 +1421,9 @@ class Custody:
         refuse(agent not in self.agents, "the log has no registration of the agent's keys")
         before, changed = self.replaced.get(agent, (None, 0))
         return [self.agents[agent]] + ([before] if before is not None and now - changed <= ROTATION else [])
+    def bearer(self, agent, now):
+        """Whether the agent's tokens are bound to no key, as far as its registration goes."""
+        return agent in self.agents and any(profile.get("binding") == "danger_bearer" for _, profile in self.registered(agent, now))
     def learn_passkey(self, index, record):
         """A person enrols a passkey, or one is removed."""
         if record.at("ext/passkey") is None: return
@@ -1502,6 +1515,7 @@ class Custody:
     def check(self, record, jti_hash, token, side):
         token.agrees_with(record, jti_hash, side)
         token.says_what_its_chain_says()
+        token.is_bound_as_stated(record, self.bearer)
         token.chain_holds()
         parent = None
         if token.ancestors:
@@ -1600,10 +1614,13 @@ class Custody:
         if issued.txn != record.text("txn") or issued.parties != [text_at(party, "/subject_ref") for party in record.chain]:
             raise Wrong(f"its chain is not the one its token was issued to in record {issued.index}")
         proved = text_at(record.chain[-1], "/cnf/jkt")
-        refuse(proved is None and through, "it was let through without a proof of the token's key")
+        bearer = issued.unbound and states_unbound(record)
+        refuse(proved is None and through and not bearer, "it was let through without a proof of the token's key")
         refuse(proved is not None and proved != issued.jkt, "the key that was proved is not the one its token is bound to")
         decided = record.decided_at()
         if decided is None or not through: return
+        if bearer and issued.token is not None and not self.bearer(issued.token.parties()[-1]["sub"], decided):
+            raise Wrong("the token is bound to no key, and the log does not say that its holder is registered so")
         refuse(issued.token is not None and decided > issued.token.exp + SKEW, "its token had expired")
         above = issued.token.ancestors if issued.token is not None else []
         keys = self.signers(issued.key, issued.token)

@@ -305,7 +305,7 @@ fn people(planner: &Caller, agents: [&Caller; 5]) -> Batch {
     chain.hops.push(Hop {
         delegator: alice,
         delegate: planner.principal(),
-        jkt: jkt.clone(),
+        jkt: Some(jkt.clone()),
         authority: claims.authority.clone(),
         purpose: None,
         expires: claims.exp,
@@ -319,7 +319,7 @@ fn people(planner: &Caller, agents: [&Caller; 5]) -> Batch {
         authority: claims.authority,
         parent: None,
         client: planner.sub(),
-        jkt,
+        jkt: Some(jkt),
         audience: HELPDESK.to_owned(),
         issued: NOW,
         expires: claims.exp,

@@ -57,7 +57,7 @@ pub(crate) fn check(server: &Server, snapshot: &Snapshot, delegation: &Delegatio
 pub(crate) fn ask(issuer: &str, snapshot: &Snapshot, bundle: Arc<Bundle>, delegation: &Delegation<'_>, now: UnixTime) -> Checked {
     let Delegation { before, to, authority, server, purpose, expires, authentication, root_signed } = *delegation;
     let actors: Vec<Principal> = before.hops.iter().map(|hop| hop.delegate.clone()).collect();
-    let who = Presented { root: &before.root, actors: &actors, held: None, location: None, token: None };
+    let who = Presented { root: &before.root, actors: &actors, held: None, location: None, token: None, unbound: false };
     let verdict = decide(
         &World::new(issuer, snapshot, &bundle, now),
         &Ask {

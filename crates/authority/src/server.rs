@@ -59,6 +59,10 @@ pub struct Parts {
 pub struct Settings {
     /// Longest life of an access token.
     pub access_token: i64,
+    /// Whether agents that are registered with `binding: danger_bearer` get tokens, which are bound to no key.
+    pub danger_bearer: bool,
+    /// Longest life of such a token.
+    pub bearer_token: i64,
     /// Life of an authorization code. SPEC: AZ-13
     pub code: i64,
     /// Longest a human's consent lasts, and so the absolute end of refresh tokens. SPEC: RT-04
@@ -103,6 +107,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             access_token: 600,
+            danger_bearer: false,
+            bearer_token: 600,
             code: 60,
             consent: 86_400,
             refresh_idle: 8 * 3_600,

@@ -14,7 +14,7 @@ use axum::{
     routing::{patch, post},
 };
 use remit_ledger::record::Draft;
-use remit_model::{Acts, Agent, AgentStatus, AssertionAudience, Authority, Code, Credential, Principal, Refusal, display, json};
+use remit_model::{Acts, Agent, AgentStatus, AssertionAudience, Authority, Binding, Code, Credential, Principal, Refusal, display, json};
 use remit_store::{ApplyError, Batch, Change, Precondition};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json as object};
@@ -49,6 +49,8 @@ struct Update {
     /// Replaces the list.
     credentials: Option<Vec<Credential>>,
     assertion_audience: Option<AssertionAudience>,
+    binding: Option<Binding>,
+    danger_bearer_writes: Option<bool>,
 }
 
 /// What `POST /admin/v1/agents/NAME/rotate-key` takes.
@@ -139,7 +141,7 @@ fn facts(console: &Console, before: &Agent, after: &Agent) -> Map<String, Value>
         return facts;
     };
     let differs = |(name, value): (&String, &Value)| {
-        (!["may", "warnings"].contains(&name.as_str()) && old.get(name) != Some(value)).then(|| name.clone())
+        (!["may", "warnings", "standing_risks"].contains(&name.as_str()) && old.get(name) != Some(value)).then(|| name.clone())
     };
     facts.insert("changed".to_owned(), new.iter().filter_map(differs).collect::<Vec<_>>().into());
     if before.ceiling != after.ceiling {
@@ -190,6 +192,14 @@ fn updated(console: &Console, before: &Agent, asked: &Update) -> Result<Agent, R
         agent.client.credentials.clone_from(listed);
     }
     agent.client.assertion_audience = asked.assertion_audience.unwrap_or(agent.client.assertion_audience);
+    if asked.binding.is_some() || asked.danger_bearer_writes.is_some() {
+        let profile = &mut agent.client;
+        profile.binding = asked.binding.unwrap_or(profile.binding);
+        // What was allowed for one binding is not allowed for the next one in silence.
+        let kept = profile.danger_bearer_writes && profile.binding == Binding::DangerBearer;
+        profile.danger_bearer_writes = asked.danger_bearer_writes.unwrap_or(kept);
+        agents::binding(console, profile)?;
+    }
     if agent == *before {
         return Err(Refusal::new(Code::RequestMalformed, "nothing would change; name what is to be different"));
     }

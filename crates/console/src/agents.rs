@@ -14,7 +14,7 @@ use axum::{
 };
 use http::StatusCode;
 use remit_model::{
-    Acts, Agent, AgentId, AgentStatus, AssertionAudience, Authority, ClientProfile, Code, Credential, Principal, PrincipalKind,
+    Acts, Agent, AgentId, AgentStatus, AssertionAudience, Authority, Binding, ClientProfile, Code, Credential, Principal, PrincipalKind,
     Refusal, Server, UnixTime, display, json, token_bounds,
 };
 use remit_store::{ApplyError, Batch, Change, JtiKind, Precondition, Snapshot};
@@ -70,6 +70,10 @@ struct Registration {
     credentials: Vec<Credential>,
     #[serde(default)]
     assertion_audience: AssertionAudience,
+    #[serde(default)]
+    binding: Binding,
+    #[serde(default)]
+    danger_bearer_writes: bool,
 }
 
 async fn add(admin: Admin, State(console): State<Arc<Console>>, body: Bytes) -> Result<(StatusCode, Json<Value>), No> {
@@ -118,6 +122,37 @@ fn stated(agent: &Agent) -> Value {
     facts
 }
 
+/// Checks what an agent is to be registered with: `asked`, and whether its tokens may change something although they are bound to
+/// no key.
+///
+/// # Errors
+/// A binding that this server does not offer, and a permission that means nothing with the binding.
+pub(crate) fn binding(console: &Console, profile: &ClientProfile) -> Result<(), Refusal> {
+    let malformed = |reason: &str| Err(Refusal::new(Code::RequestMalformed, reason));
+    match profile.binding {
+        Binding::Mtls => return malformed("`binding: mtls` is not offered; use `dpop`"),
+        Binding::DangerBearer if !console.danger_bearer => {
+            return malformed(
+                "`binding: danger_bearer` is refused by the configuration; an operator allows it with `agents.danger_bearer: allowed`",
+            );
+        }
+        Binding::Dpop | Binding::DangerBearer => {}
+    }
+    if profile.danger_bearer_writes && profile.binding != Binding::DangerBearer {
+        return malformed("`danger_bearer_writes` belongs to `binding: danger_bearer`");
+    }
+    Ok(())
+}
+
+/// What stays dangerous about an agent as it is registered, in words.
+fn standing_risks(agent: &Agent) -> Vec<&'static str> {
+    match (agent.is_bearer(), agent.client.danger_bearer_writes) {
+        (false, _) => Vec::new(),
+        (true, false) => vec!["its access tokens are bound to no key: whoever holds one can read with it until it ends"],
+        (true, true) => vec!["its access tokens are bound to no key: whoever holds one can read and change with it until it ends"],
+    }
+}
+
 /// Lets no two agents have a key in common, nor one agent the same key twice: a key says who signed.
 ///
 /// # Errors
@@ -164,6 +199,15 @@ fn register(console: &Console, asked: Registration) -> Result<Agent, Refusal> {
     redirect_uris(&asked.redirect_uris)?;
     accountable(console, &asked.owner)?;
     let ceiling = ceiling(console, asked.scope.as_deref(), asked.authorization_details.as_ref())?;
+    let danger_bearer_writes = asked.danger_bearer_writes;
+    let client = ClientProfile {
+        binding: asked.binding,
+        danger_bearer_writes,
+        credentials: asked.credentials,
+        assertion_audience: asked.assertion_audience,
+        ..ClientProfile::default()
+    };
+    binding(console, &client)?;
     Ok(Agent {
         display_name: asked.display_name.unwrap_or_else(|| id.to_string()),
         id,
@@ -174,11 +218,7 @@ fn register(console: &Console, asked: Registration) -> Result<Agent, Refusal> {
         ceiling,
         labels: asked.labels,
         acts: asked.acts,
-        client: ClientProfile {
-            credentials: asked.credentials,
-            assertion_audience: asked.assertion_audience,
-            ..ClientProfile::default()
-        },
+        client,
         registered: console.clock.unix(),
     })
 }
@@ -339,6 +379,9 @@ pub(crate) fn view(console: &Console, agent: &Agent) -> Value {
         "acts": agent.acts,
         "credentials": agent.client.credentials,
         "assertion_audience": agent.client.assertion_audience,
+        "binding": agent.client.binding,
+        "danger_bearer_writes": agent.client.danger_bearer_writes,
+        "standing_risks": standing_risks(agent),
         "registered": agent.registered,
         "warnings": warnings,
     })

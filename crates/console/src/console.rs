@@ -28,6 +28,8 @@ pub struct Console {
     pub signing: SigningKeys,
     /// SHA-256 of the admin credential; the credential itself is not kept.
     pub admin_digest: [u8; 32],
+    /// Whether agents may be registered with `binding: danger_bearer`.
+    pub danger_bearer: bool,
     /// The published ledger.
     pub ledger_dir: PathBuf,
     /// Reads of the log that are gathered before they are recorded; begins empty.

@@ -25,6 +25,8 @@ pub struct Presented<'a> {
     pub location: Option<&'a str>,
     /// The token, where there is one.
     pub token: Option<TokenIds<'a>>,
+    /// The token is bound to no key.
+    pub unbound: bool,
 }
 
 impl<'a> Presented<'a> {
@@ -101,7 +103,7 @@ impl EffectiveCache {
 /// What a chain may do now.
 ///
 /// # Errors
-/// As [`active::token`] and [`active::chain`].
+/// As [`active::presented`].
 pub fn effective(world: Principals<'_>, presented: &Presented<'_>) -> Result<Effective, Refusal> {
     let basis = basis(world, presented)?;
     Ok(work_out(world, presented, basis))
@@ -144,10 +146,7 @@ pub(crate) fn holding(world: Principals<'_>, presented: &Presented<'_>) -> Autho
 }
 
 fn basis(world: Principals<'_>, presented: &Presented<'_>) -> Result<Vec<Basis>, Refusal> {
-    if let Some(token) = &presented.token {
-        active::token(world, token)?;
-    }
-    Ok(active::chain(world, presented.parties())?.into_iter().map(Basis::from).collect())
+    Ok(active::presented(world, presented)?.into_iter().map(Basis::from).collect())
 }
 
 fn work_out(world: Principals<'_>, presented: &Presented<'_>, basis: Vec<Basis>) -> Effective {

@@ -106,11 +106,12 @@ pub fn delegated(chain: &Chain) -> Vec<Party> {
     let mut parties = parties(std::iter::once(&chain.root).chain(chain.hops.iter().map(|hop| &hop.delegate)));
     let mut parent: Option<&str> = None;
     for (party, hop) in parties.iter_mut().skip(1).zip(&chain.hops) {
-        party.jkt = Some(hop.jkt.clone());
+        party.jkt.clone_from(&hop.jkt);
         party.token = Some(TokenFacts {
             jti: Some(hop.jti.clone()),
             expires: Some(hop.expires),
             authorization_details_hash: Some(hop.authority.digest()),
+            unbound: hop.jkt.is_none(),
             ..TokenFacts::default()
         });
         // A person whom another issuer vouches for did not sign in here.

@@ -21,7 +21,7 @@
 //!     tools: Default::default(),
 //! };
 //! let ask = Ask {
-//!     who: Presented { root: &planner, actors: &[], held: None, location: Some(&helpdesk.location), token: None },
+//!     who: Presented { root: &planner, actors: &[], held: None, location: Some(&helpdesk.location), token: None, unbound: false },
 //!     circumstances: Circumstances::default(),
 //!     what: What::List { server: &helpdesk },
 //!     known: None,
@@ -32,6 +32,7 @@
 //! ```
 
 pub mod active;
+pub mod bearer;
 pub mod budget;
 pub mod effective;
 pub mod facts;

@@ -80,6 +80,7 @@ impl<'w> Principals<'w> {
             iss: principal.iss.clone(),
             owner: agent.map(|agent| agent.owner.clone()),
             labels: agent.map(|agent| agent.labels.clone()).unwrap_or_default(),
+            binding: agent.map(|agent| agent.client.binding).unwrap_or_default(),
         }
     }
 }

@@ -1,12 +1,12 @@
 //! The decision: may this chain do this now, on which grants, and under which obligations.
 //!
-//! Implements CE-01 to CE-03, DC-07, DC-13. Three questions in this order, and the first "no" ends it: may everyone in the
-//! chain act, does their effective authority cover it, do the policies permit it. Policies can only take away. Nothing
+//! Implements CE-01 to CE-03, DC-07, DC-13. The questions are asked in this order, and the first "no" ends it: may everyone in
+//! the chain act, does their effective authority cover it, does the binding of their tokens allow it, do the policies permit it. Policies can only take away. Nothing
 //! here counts a budget or masks an answer: the verdict states the charges and the obligations, and the part that
 //! enforces it does so.
 
 use crate::{
-    active,
+    active, bearer,
     effective::{self, Current, Effective, EffectiveCache, Presented},
     fields::FieldDecision,
     question::{self, Circumstances, What},
@@ -88,6 +88,7 @@ fn judge(world: &World<'_>, ask: &Ask<'_>, verdict: &mut Verdict) -> Result<Perm
             active::all(world.principals, parties)?;
         } else {
             active::chain(world.principals, parties)?;
+            bearer::delegation(world.principals, ask.who.parties(), to, authority)?;
         }
         put(world, verdict, question(world, ask))?;
         return Ok(Permit { grants: Vec::new(), fields: None, limits: Vec::new(), charges: Vec::new() });
@@ -103,6 +104,9 @@ fn judge(world: &World<'_>, ask: &Ask<'_>, verdict: &mut Verdict) -> Result<Perm
     verdict.effective = Some(current);
     let permit = covers(world, ask, &effective)?;
     verdict.covered = Some(permit.clone());
+    if let What::Call { action, class, .. } = ask.what {
+        bearer::call(world.principals, ask.who.holder(), action, class)?;
+    }
     put(world, verdict, question::build(world, &ask.who, &ask.circumstances, &ask.what, &effective))?;
     if let (What::Call { server, action, .. }, Some(asked)) = (ask.what, &verdict.asked) {
         verdict.fields = FieldDecision::all(world, &asked.question, server, action);

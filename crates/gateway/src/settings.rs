@@ -54,8 +54,8 @@ pub struct Settings {
     pub keep_alive: Duration,
     /// Requests of one client. MG-21.
     pub rate: Rate,
-    /// Answer denials with HTTP 403 and an `insufficient_scope` challenge instead of a JSON-RPC error under HTTP 200.
-    pub denials_as_http: bool,
+    /// Accept access tokens that are bound to no key, of agents that are registered so.
+    pub danger_bearer: bool,
     /// Refuse mutations when the clock's state is unknown (record.md §1.5).
     pub clock_required: bool,
     /// The program that guards stdio servers, run with the argument `guard`: it ends their process groups when this
@@ -92,7 +92,7 @@ impl Settings {
             capture_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(15),
             rate: Rate::UNLIMITED,
-            denials_as_http: false,
+            danger_bearer: false,
             clock_required: false,
             guard: None,
             authzen: None,
@@ -123,6 +123,9 @@ pub enum Denials {
     Result,
     /// A JSON-RPC error.
     Error,
+    /// HTTP 403 `insufficient_scope` where a wider token would be enough, so that the client asks a person for it; a tool result
+    /// otherwise. SPEC: MG-01
+    StepUp,
 }
 
 /// Largest body that may be kept whole, in bytes: four of them and their encryption fit beside one record.

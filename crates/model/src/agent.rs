@@ -46,6 +46,8 @@ pub struct ClientProfile {
     pub assertion_audience: AssertionAudience,
     /// Whether its authorization requests must be pushed: RFC 9126 §6.
     pub require_pushed_requests: bool,
+    /// With [`Binding::DangerBearer`]: whether it may also call what changes something.
+    pub danger_bearer_writes: bool,
 }
 
 /// What an access token is bound to.
@@ -117,6 +119,17 @@ pub enum AssertionAudience {
     TokenEndpoint,
 }
 
+impl Binding {
+    /// The word for it in the configuration, in records and in policies.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dpop => "dpop",
+            Self::Mtls => "mtls",
+            Self::DangerBearer => "danger_bearer",
+        }
+    }
+}
+
 impl Agent {
     /// Its OAuth `client_id`: its subject, unless it registered itself under another one.
     pub fn client_id(&self) -> String {
@@ -130,6 +143,11 @@ impl Agent {
     /// Whether it has no means to authenticate, and so identifies itself by `client_id` alone (RFC 6749 §2.1).
     pub fn is_public(&self) -> bool {
         self.keys.is_empty() && self.client.credentials.is_empty()
+    }
+
+    /// Whether its access tokens are bound to nothing, so that they serve everyone who holds them.
+    pub fn is_bearer(&self) -> bool {
+        self.client.binding == Binding::DangerBearer
     }
 }
 

@@ -65,8 +65,10 @@ impl EdgeProof {
 pub struct Hop {
     pub delegator: Principal,
     pub delegate: Principal,
-    /// RFC 7638 thumbprint of the delegate's proof key.
-    pub jkt: String,
+    /// RFC 7638 thumbprint of the delegate's proof key; `None` where a person delegates to an agent whose tokens are bound to
+    /// no key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jkt: Option<String>,
     /// What the delegate holds after this hop.
     pub authority: Authority,
     pub purpose: Option<String>,

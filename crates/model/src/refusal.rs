@@ -83,6 +83,7 @@ pub enum Code {
     // The call.
     ToolNotGranted,
     ArgumentNotGranted,
+    BearerNotAllowed,
     ArgumentMalformed,
     GrantExpired,
     LimitExhausted,
@@ -185,6 +186,7 @@ impl Code {
         Self::ConstraintUnknown,
         Self::ToolNotGranted,
         Self::ArgumentNotGranted,
+        Self::BearerNotAllowed,
         Self::ArgumentMalformed,
         Self::GrantExpired,
         Self::LimitExhausted,
@@ -287,6 +289,7 @@ impl Code {
             Self::ConstraintUnknown => "constraint_unknown",
             Self::ToolNotGranted => "tool_not_granted",
             Self::ArgumentNotGranted => "argument_not_granted",
+            Self::BearerNotAllowed => "bearer_not_allowed",
             Self::ArgumentMalformed => "argument_malformed",
             Self::GrantExpired => "grant_expired",
             Self::LimitExhausted => "limit_exhausted",

@@ -4,6 +4,7 @@
 //! a replay either understands a question completely or says that it cannot: see [`Question::read`].
 
 use remit_model::{
+    agent::Binding,
     id::{PrincipalKind, ServerId, TenantId},
     resource::ToolClass,
     time::UnixTime,
@@ -13,7 +14,7 @@ use serde_json::Value;
 use std::{collections::BTreeMap, fmt};
 
 /// The newest version of the form below. A question of version 1 does not state it; a later version states itself as `v`.
-/// Version 2 has `acr`, `amr` and `root_signed`.
+/// Version 2 has `acr`, `amr`, `root_signed` and the `binding` of a party.
 ///
 /// To add something that policies can look at: give it a member that is left out while it is empty, and write `v` only
 /// where it is not. Then a question without it keeps its bytes, and an older build says why it cannot replay one with it.
@@ -100,6 +101,10 @@ impl Question {
         let stated = recorded.as_object_mut().and_then(|members| members.shift_remove("v"));
         match stated.map(|version| version.as_u64().ok_or(version)) {
             None | Some(Ok(1)) => {
+                let bound = ["principal", "on_behalf_of"].map(|party| recorded.get(party).and_then(|party| party.get("binding")));
+                if bound.iter().any(Option::is_some) {
+                    return Err(malformed("a question of version 1 has no `binding`".to_owned()));
+                }
                 if let Some(later) = SINCE_2.iter().find(|name| recorded.get(**name).is_some()) {
                     return Err(malformed(format!("a question of version 1 has no `{later}`")));
                 }
@@ -142,7 +147,8 @@ impl Question {
 
 impl Serialize for Question {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        if !self.root_signed && self.acr.is_none() && self.amr.is_empty() {
+        let usual = is_usual(&self.principal.binding) && is_usual(&self.on_behalf_of.binding);
+        if usual && !self.root_signed && self.acr.is_none() && self.amr.is_empty() {
             return Self::serialize(self, to);
         }
         let mut members = Self::serialize(self, serde_json::value::Serializer).map_err(S::Error::custom)?;
@@ -176,6 +182,14 @@ pub struct Party {
     pub owner: Option<String>,
     /// Each label `key=value` puts the party into `Group::"key=value"`.
     pub labels: BTreeMap<String, String>,
+    /// What the party's access tokens are bound to.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub binding: Binding,
+}
+
+/// Whether tokens are bound as nearly all are; then a question says nothing of it.
+fn is_usual(binding: &Binding) -> bool {
+    *binding == Binding::default()
 }
 
 /// What is about to happen.

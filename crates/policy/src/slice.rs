@@ -7,7 +7,7 @@ use crate::{
 };
 use arc_swap::ArcSwapOption;
 use cedar_policy::{Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression};
-use remit_model::{decimal::Decimal, id::PrincipalKind, time::UnixTime};
+use remit_model::{agent::Binding, decimal::Decimal, id::PrincipalKind, time::UnixTime};
 use serde_json::{Number, Value};
 use std::{collections::HashMap, str::FromStr, sync::Arc};
 
@@ -229,6 +229,10 @@ fn party(types: &Types, question: &Question, party: &Party) -> Result<Entity, Un
         let owner = uid(&types.human, local_name(PrincipalKind::Human, owner));
         attributes.push(("owner".to_owned(), RestrictedExpression::new_entity_uid(owner)));
     }
+    // Left out where tokens are bound as usual, so that a decision of an older build is asked again under its own schema.
+    if party.binding != Binding::default() {
+        attributes.push(("binding".to_owned(), text(party.binding.as_str())));
+    }
     entity(party_uid(types, question, party), attributes, groups(types, party))
 }
 
@@ -396,6 +400,7 @@ pub(crate) mod tests {
             iss: ISSUER.to_owned(),
             owner: owner.map(str::to_owned),
             labels: BTreeMap::from([("team".to_owned(), "support".to_owned())]),
+            binding: remit_model::Binding::default(),
         };
         Question {
             tenant: TenantId::main(),
@@ -488,6 +493,7 @@ pub(crate) mod tests {
             iss: "https://idp.example".to_owned(),
             owner: None,
             labels: BTreeMap::new(),
+            binding: remit_model::Binding::default(),
         };
         for sub in ["00u1f9xk", "agent:planner", "user:alice"] {
             question.principal = federated(sub);

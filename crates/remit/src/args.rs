@@ -2,7 +2,8 @@
 
 use crate::command::agent_credentials::CredentialArgs;
 use anyhow::{Context as _, Result};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
+use remit_model::Binding;
 use std::path::PathBuf;
 
 /// Which configuration file.
@@ -326,6 +327,31 @@ pub(crate) struct AgentSettings {
     /// A label for policies (repeatable)
     #[arg(long = "label", value_name = "NAME=VALUE")]
     pub(crate) labels: Vec<String>,
+    /// What its access tokens are bound to. `danger_bearer` binds them to nothing: whoever holds one can use it
+    #[arg(long, value_name = "BINDING")]
+    pub(crate) binding: Option<BindingArg>,
+    /// With `--binding danger_bearer`: whether the agent may also call tools that change something
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) danger_bearer_writes: Option<bool>,
+}
+
+/// What an agent's access tokens are bound to.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum BindingArg {
+    /// A key that the agent proves with each request (RFC 9449)
+    Dpop,
+    /// Nothing (RFC 6750)
+    DangerBearer,
+}
+
+impl From<BindingArg> for Binding {
+    fn from(named: BindingArg) -> Self {
+        match named {
+            BindingArg::Dpop => Self::Dpop,
+            BindingArg::DangerBearer => Self::DangerBearer,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -315,8 +315,8 @@ pub struct StoredRefresh {
     pub client: String,
     /// Origin of the chain it renews; the payload is sealed under their key.
     pub subject: Principal,
-    /// Thumbprint of the key it is bound to.
-    pub jkt: String,
+    /// Thumbprint of the key it is bound to; `None` of a client whose tokens are bound to no key.
+    pub jkt: Option<String>,
     pub payload: Value,
     pub expires: UnixTime,
     /// Set by the store: 0 for the first of the family, then one more with each rotation.
@@ -335,7 +335,9 @@ pub struct StoredToken {
     /// `jti` of the token this one was derived from.
     pub parent: Option<String>,
     pub client: String,
-    pub jkt: String,
+    /// Thumbprint of the key it is bound to, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jkt: Option<String>,
     pub audience: String,
     pub issued: UnixTime,
     pub expires: UnixTime,

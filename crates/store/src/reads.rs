@@ -37,7 +37,7 @@ pub(crate) fn refresh(reader: &DbReader, hash: &KeyedHash, vault: &Vault) -> Res
         family: row.family,
         client: row.client,
         subject,
-        jkt: row.jkt,
+        jkt: Some(row.jkt).filter(|jkt| !jkt.is_empty()),
         payload,
         expires: row.expires,
         generation: row.generation,

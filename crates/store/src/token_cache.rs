@@ -44,14 +44,15 @@ impl TokenCache {
 /// Bytes a token takes in memory, roughly.
 fn bytes(token: &StoredToken) -> usize {
     let hops = token.chain.hops.iter().map(|hop| {
-        let texts = [&hop.delegator.iss, &hop.delegator.sub, &hop.delegate.iss, &hop.delegate.sub, &hop.jkt, &hop.jti];
+        let texts = [&hop.delegator.iss, &hop.delegator.sub, &hop.delegate.iss, &hop.delegate.sub, &hop.jti];
         let texts: usize = texts.iter().map(|text| text.len()).sum();
-        size_of_val(hop) + texts + hop.edge.jws().len() + hop.purpose.as_ref().map_or(0, String::len) + hop.authority.bytes()
+        size_of_val(hop) + texts + hop.jkt.as_ref().map_or(0, String::len) + hop.edge.jws().len() + hop.purpose.as_ref().map_or(0, String::len) + hop.authority.bytes()
     });
     let texts =
-        [&token.jti, &token.jti, &token.client, &token.jkt, &token.audience, &token.chain.root.iss, &token.chain.root.sub];
+        [&token.jti, &token.jti, &token.client, &token.audience, &token.chain.root.iss, &token.chain.root.sub];
     let texts: usize = texts.iter().map(|text| text.len()).sum();
-    size_of::<StoredToken>() + texts + token.authority.bytes() + hops.sum::<usize>()
+    let jkt = token.jkt.as_ref().map_or(0, String::len);
+    size_of::<StoredToken>() + texts + jkt + token.authority.bytes() + hops.sum::<usize>()
 }
 
 #[cfg(test)]
@@ -66,7 +67,7 @@ mod tests {
         chain.hops.push(Hop {
             delegator: alice.clone(),
             delegate: alice,
-            jkt: String::new(),
+            jkt: None,
             authority: Authority::none(),
             purpose: None,
             expires: UnixTime(60),
@@ -74,7 +75,7 @@ mod tests {
             edge: EdgeProof::IdToken("x".repeat(edge)),
             signed: None,
         });
-        let (client, jkt, audience) = (String::new(), String::new(), String::new());
+        let (client, jkt, audience) = (String::new(), None, String::new());
         let (issued, expires) = (UnixTime(0), UnixTime(60));
         let authority = Authority::none();
         Arc::new(StoredToken {

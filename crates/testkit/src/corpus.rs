@@ -182,6 +182,7 @@ impl Corpus {
             iss: ISSUER.to_owned(),
             owner: (kind == PrincipalKind::Agent).then(|| human.clone()),
             labels: BTreeMap::from([("team".to_owned(), "support".to_owned())]),
+            binding: remit_model::Binding::default(),
         };
         let action = match self.dice.below(20) {
             0 => Action::List,

@@ -2,6 +2,7 @@
 
 pub(crate) mod admission;
 pub(crate) mod authenticate;
+pub(crate) mod binding;
 pub(crate) mod candidate;
 pub(crate) mod credential;
 pub(crate) mod identifier;

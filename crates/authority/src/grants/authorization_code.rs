@@ -83,7 +83,8 @@ fn fits(request: &TokenRequest<'_>, consented: &Consented) -> Result<(), Refusal
         return Err(Refusal::new(Code::RedirectUriMismatch, "`redirect_uri` is not the one of the request"));
     }
     verifier(request.form.one("code_verifier"), &consented.challenge)?;
-    if consented.dpop_jkt.as_deref().is_some_and(|jkt| jkt != request.proof.jkt()) {
+    // A code that was bound to a key is redeemed with that key, whatever the agent was registered as meanwhile.
+    if consented.dpop_jkt.is_some() && consented.dpop_jkt.as_deref() != request.jkt() {
         return Err(Refusal::new(Code::DpopKeyMismatch, "the code is bound to another proof key"));
     }
     Ok(())
@@ -158,7 +159,7 @@ fn terms(request: &TokenRequest<'_>, consented: &Consented, root: &Chain) -> Res
     consented.authority.within(&most).map_err(|wider| {
         Refusal::new(Code::GrantInvalid, format!("what was agreed to is not the person's to give any more: {}", wider.reason))
     })?;
-    let expires = requested.end(request.now, server.settings.access_token, Some(consented.until))?;
+    let expires = requested.end(request.now, request.longest(), Some(consented.until))?;
     Ok(Terms { target, authority, expires })
 }
 
@@ -176,7 +177,7 @@ fn issue(
     let hop = Hop {
         delegator: root.root.clone(),
         delegate: Principal::agent(&server.issuer, &request.client.agent.id),
-        jkt: request.proof.jkt().to_owned(),
+        jkt: request.jkt().map(str::to_owned),
         authority: consented.authority.clone(),
         purpose: consented.purpose.clone(),
         expires: consented.until,
@@ -201,7 +202,7 @@ fn issue(
         authority: terms.authority,
         target: terms.target,
         client: request.client.id(),
-        jkt: request.proof.jkt().to_owned(),
+        jkt: request.jkt().map(str::to_owned),
         jti,
         ancestors: Vec::new(),
         issued: request.now,
@@ -258,7 +259,7 @@ fn first_refresh(
         family: chain.id.clone(),
         client: request.client.id(),
         subject: chain.root.clone(),
-        jkt: request.proof.jkt().to_owned(),
+        jkt: request.jkt().map(str::to_owned),
         payload: serde_json::to_value(renewable).map_err(Fault::new)?,
         expires: request.now.plus(server.settings.refresh_idle).min(consented.until),
         generation: 0,

@@ -7,6 +7,7 @@
 
 use crate::{
     grants::{
+        empty,
         outcome::{Facts, Grant, Outcome},
         request::TokenRequest,
         requested::{RequestedAuthority, Targets},
@@ -14,8 +15,9 @@ use crate::{
     http::error::Rejection,
     policy_check::{self, Checked, Delegation},
 };
+use remit_decide::bearer;
 use remit_ledger::record::RecordType;
-use remit_model::{Chain, Code, Principal, Refusal, authority::Holder};
+use remit_model::{Agent, Chain, Code, Principal, Refusal, authority::Holder};
 
 /// What an agent gets on its own account.
 ///
@@ -23,27 +25,23 @@ use remit_model::{Chain, Code, Principal, Refusal, authority::Holder};
 /// Refuses public clients, `openid`, `authorization_details` beyond the agent's ceiling, and a `scope` of which nothing is
 /// within it.
 pub(crate) fn grant(request: &TokenRequest<'_>) -> Result<Outcome, Rejection> {
-    let TokenRequest { server, snapshot, form, client, proof, now, .. } = request;
+    let TokenRequest { server, snapshot, form, client, now, .. } = request;
     client.confidential()?;
     let requested = RequestedAuthority::read(form, &server.servers)?;
     if requested.openid {
         return Err(Refusal::new(Code::ScopeUnknown, "`openid` is about people; an agent has no ID token").into());
     }
-    let ceiling = &client.agent.ceiling;
+    let servers: Vec<&remit_model::Server> = server.servers.iter().map(AsRef::as_ref).collect();
+    let ceiling = &bearer::usable(&client.agent, &servers, &client.agent.ceiling);
     let targets = Targets { issuer: &server.issuer, servers: &server.servers, snapshot };
     requested.targets.iter().try_for_each(|uri| targets.find(uri).map(drop))?;
-    let requested = requested.reduced_to(ceiling)?;
+    let agent = Principal::agent(&server.issuer, &client.agent.id);
+    let requested = requested.reduced_to(ceiling, &usable_limit(&client.agent, &agent))?;
     let target = requested.target(&targets, ceiling, None)?;
     let authority = requested.under(ceiling, &target, Holder::Ceiling)?;
-    let expires = requested.end(*now, server.settings.access_token, None)?;
-    let agent = Principal::agent(&server.issuer, &client.agent.id);
+    let expires = requested.end(*now, request.longest(), None)?;
     let chain = Chain::new(server.entropy.token(16), agent.clone());
     let facts = Facts { chain: Some(chain.clone()), purpose: requested.purpose.clone(), ..Facts::default() };
-    // SPEC: AZ-07: what was asked for stands beside what is granted.
-    let facts = match form.one("scope") {
-        Some(scope) => facts.fact("scope_requested", scope),
-        None => facts,
-    };
     // SPEC: TK-09
     let delegation = Delegation {
         before: &chain,
@@ -62,7 +60,7 @@ pub(crate) fn grant(request: &TokenRequest<'_>) -> Result<Outcome, Rejection> {
         authority,
         target,
         client: client.id(),
-        jkt: proof.jkt().to_owned(),
+        jkt: request.jkt().map(str::to_owned),
         jti: server.token_id(),
         ancestors: Vec::new(),
         issued: *now,
@@ -77,4 +75,12 @@ pub(crate) fn grant(request: &TokenRequest<'_>) -> Result<Outcome, Rejection> {
         answer: Vec::new(),
     });
     Ok(Outcome::decided(grant.map_err(Rejection::from), check, facts))
+}
+
+/// What bounds an agent on its own account, in words.
+fn usable_limit(agent: &Agent, principal: &Principal) -> String {
+    if agent.is_bearer() && !agent.client.danger_bearer_writes {
+        return format!("the tools of class `read` in {}", empty::limit(principal));
+    }
+    empty::limit(principal)
 }

@@ -6,6 +6,7 @@ pub(crate) mod attempt;
 mod authorization_code;
 mod client_credentials;
 pub(crate) mod consented;
+pub(crate) mod empty;
 mod foreign;
 pub(crate) mod outcome;
 mod refresh_token;
@@ -14,7 +15,7 @@ pub(crate) mod requested;
 mod token_exchange;
 
 use crate::{
-    Server,
+    Server, clients,
     clients::proof::{self, Request},
     http::{
         error::{self, At, Rejection},
@@ -97,7 +98,9 @@ fn request<'a>(
         Ok(proof) => proof,
         Err(refusal) => return (attempt, Err(refusal)),
     };
-    attempt.caller = attempt.caller.map(|caller| caller.proved(&proof));
+    if let Some(proof) = &proof {
+        attempt.caller = attempt.caller.map(|caller| caller.proved(proof));
+    }
     let Entered { form, snapshot, client } = entered;
     let request = TokenRequest { server, snapshot, form, grant_type, client, proof, now, remembered: AtomicBool::new(false) };
     (attempt, request.remember_confidential().map(|()| request))
@@ -132,6 +135,10 @@ async fn decide(request: &TokenRequest<'_>) -> Outcome {
     if let Some(label) = label {
         outcome.facts = outcome.facts.fact("label", label);
     }
+    // SPEC: AZ-07: what was asked for stands beside what is granted.
+    if let Some(scope) = request.form.one("scope") {
+        outcome.facts = outcome.facts.fact("scope_requested", scope);
+    }
     outcome
 }
 
@@ -151,14 +158,20 @@ fn grant_type(server: &Server, form: &Form) -> Result<&'static str, Refusal> {
     offered.ok_or_else(|| Refusal::new(Code::GrantTypeUnsupported, "this grant type is not offered"))
 }
 
-/// The proof of possession of this request. It is remembered by [`TokenRequest`].
-fn prove(server: &Server, headers: &HeaderMap, entered: &Entered, now: UnixTime) -> Result<Proof, Refusal> {
+/// The proof of possession of this request, unless the client's tokens are bound to no key. It is remembered by
+/// [`TokenRequest`].
+fn prove(server: &Server, headers: &HeaderMap, entered: &Entered, now: UnixTime) -> Result<Option<Proof>, Refusal> {
     let client = &entered.client;
+    if client.agent.is_bearer() {
+        // SPEC: DP-11: a proof that comes nevertheless binds nothing.
+        return clients::binding::offered(server, &client.agent).map(|()| None);
+    }
+    clients::binding::proof_sent(server, headers, &client.agent)?;
     let url = server.url("/oauth/token");
     let replays = if client.credential.is_some() { &server.replays } else { &server.public_replays };
     let known = server.key_cache.header(&client.agent.id);
     let request = Request { method: "POST", url: &url, replays, known: known.as_deref() };
     let proof = proof::proof(server, headers, request, None, None, now)?;
     server.key_cache.keep_header(&client.agent.id, &proof);
-    Ok(proof)
+    Ok(Some(proof))
 }

@@ -33,7 +33,8 @@ pub(crate) struct Grant {
     pub(crate) authority: Authority,
     pub(crate) target: Target,
     pub(crate) client: String,
-    pub(crate) jkt: String,
+    /// Thumbprint of the key that the token is bound to, if any.
+    pub(crate) jkt: Option<String>,
     pub(crate) jti: String,
     /// Parent first, root last.
     pub(crate) ancestors: Vec<String>,

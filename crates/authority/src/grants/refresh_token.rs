@@ -7,6 +7,7 @@
 use crate::{
     grants::{
         consented::{self, Renewable},
+        empty,
         outcome::{Facts, Grant, Outcome, Refused},
         request::TokenRequest,
         requested::{RequestedAuthority, Target},
@@ -81,8 +82,12 @@ fn check(
     let invalid = |reason: &str| Refusal::new(Code::GrantInvalid, reason);
     let stored =
         stored.filter(|stored| stored.client == request.client.id()).ok_or_else(|| invalid("the refresh token is not known"))?;
-    if stored.jkt != request.proof.jkt() {
-        return Err(Refusal::new(Code::DpopKeyMismatch, "the refresh token is bound to another proof key").into());
+    if stored.jkt.as_deref() != request.jkt() {
+        let reason = match (&stored.jkt, request.jkt()) {
+            (Some(_), Some(_)) => "the refresh token is bound to another proof key",
+            _ => "the agent was registered with another `binding` when the person signed in; a new sign-in is needed",
+        };
+        return Err(Refusal::new(Code::DpopKeyMismatch, reason).into());
     }
     let renewable: Renewable = serde_json::from_value(stored.payload.clone()).map_err(Fault::new)?;
     let txn = &renewable.chain.id;
@@ -156,10 +161,10 @@ fn terms(request: &TokenRequest<'_>, renewable: &Renewable, hop: &Hop) -> Result
     let principals = Principals::new(&server.issuer, &request.snapshot).since(Some(renewable.authentication.time));
     let still = effective::bounded(principals, renewable.chain.parties(), &authority)?;
     if still.is_none() && !authority.is_none() {
-        return Err(Refusal::new(Code::AuthorityEmpty, "nothing of what was agreed to is allowed any more"));
+        return Err(empty::refusal(principals, renewable.chain.parties(), &authority));
     }
     // SPEC: RT-04: never beyond the end that was agreed to.
-    let expires = requested.end(request.now, server.settings.access_token, Some(renewable.until))?;
+    let expires = requested.end(request.now, request.longest(), Some(renewable.until))?;
     Ok(Terms { target, authority: still, expires })
 }
 

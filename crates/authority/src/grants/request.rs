@@ -1,7 +1,8 @@
 //! An authenticated, proven request for a token: what every grant starts from.
 
 use crate::{Server, clients::authenticate::Client, http::form::Form};
-use remit_model::{Refusal, UnixTime};
+use remit_decide::{Principals, bearer};
+use remit_model::{Code, Principal, Refusal, UnixTime};
 use remit_store::Snapshot;
 use remit_token::dpop::Proof;
 use std::sync::{
@@ -20,25 +21,52 @@ pub(crate) struct TokenRequest<'a> {
     pub(crate) form: Form,
     pub(crate) grant_type: &'static str,
     pub(crate) client: Client,
-    pub(crate) proof: Proof,
+    /// `None` for a client whose tokens are bound to no key: a proof that comes nevertheless binds nothing. SPEC: DP-11
+    pub(crate) proof: Option<Proof>,
     pub(crate) now: UnixTime,
     /// Whether the proof of a client without keys is remembered.
     pub(crate) remembered: AtomicBool,
 }
 
 impl TokenRequest<'_> {
+    /// Thumbprint of the key that what is issued is bound to, if it is bound to one.
+    pub(crate) fn jkt(&self) -> Option<&str> {
+        self.proof.as_ref().map(Proof::jkt)
+    }
+
+    /// The proof of possession, where nothing can be done without one.
+    ///
+    /// # Errors
+    /// `bearer_not_allowed`.
+    pub(crate) fn proven(&self) -> Result<&Proof, Refusal> {
+        let caller = Principal::agent(&self.server.issuer, &self.client.agent.id);
+        bearer::exchange(Principals::new(&self.server.issuer, &self.snapshot), &caller)?;
+        self.proof.as_ref().ok_or_else(|| Refusal::new(Code::DpopProofMissing, "the request has no proof of a key"))
+    }
+
+    /// Longest life of an access token for this client, in seconds.
+    pub(crate) fn longest(&self) -> i64 {
+        let settings = &self.server.settings;
+        if self.client.agent.is_bearer() { settings.bearer_token } else { settings.access_token }
+    }
+
     /// Remembers the proof of a client with keys, which has authenticated and may act. SPEC: DP-09
     pub(crate) fn remember_confidential(&self) -> Result<(), Refusal> {
-        if self.client.credential.is_some() { self.server.replays.remember(&self.proof, self.now) } else { Ok(()) }
+        match &self.proof {
+            Some(proof) if self.client.credential.is_some() => self.server.replays.remember(proof, self.now),
+            _ => Ok(()),
+        }
     }
 
     /// Remembers the proof of a client without keys. Anyone can use its name, so its proof takes room only once it is the
     /// proof of what it redeems, and before a second use of that is punished. A request that is decided twice remembers it
     /// once. SPEC: DP-09
     pub(crate) fn remember_public(&self) -> Result<(), Refusal> {
-        if self.client.credential.is_some() || self.remembered.swap(true, Ordering::Relaxed) {
-            return Ok(());
+        match &self.proof {
+            Some(proof) if self.client.credential.is_none() && !self.remembered.swap(true, Ordering::Relaxed) => {
+                self.server.public_replays.remember(proof, self.now)
+            }
+            _ => Ok(()),
         }
-        self.server.public_replays.remember(&self.proof, self.now)
     }
 }

@@ -1,9 +1,9 @@
 //! What a request asks for, and the most it can get: the same reading and the same narrowing for every grant.
 //!
 //! Implements RFC 8707 `resource`, RFC 9396 `authorization_details`, `scope` as their shorthand, and our
-//! `requested_lifetime`; rules TK-08, TX-04, TX-05, DC-07. Asking for more than the parent has is refused with the
-//! code of the dimension that widens. A consent and `client_credentials` grant the part of a `scope` that is within it, and
-//! the answer names that part (RFC 6749 §3.3). Comparing is left to the model's algebra.
+//! `requested_lifetime`; rules TK-08, TX-04, TX-05, DC-07. Of a `scope` the part is granted that is within what may be given,
+//! and the answer names that part (RFC 6749 §3.3). `authorization_details` say exactly what is needed: asking for more than
+//! may be given is refused with the code of the dimension that widens. Comparing is left to the model's algebra.
 //!
 //! `scope` names actions only, so it says nothing about arguments, fields or limits: those come from the parent. What is
 //! asked for by `scope` cannot be delegated. A `scope` that names no action asks for none: only a request without `scope`
@@ -143,11 +143,12 @@ impl RequestedAuthority {
     }
 
     /// The same request, with `scope` reduced to what `most` holds at the resource that is asked for. `authorization_details`
-    /// stay as they are. SPEC: RFC 6749 §3.3, N-CC-03
+    /// stay as they are. `within` says in words whose limit `most` is, and what could be done about it.
+    /// SPEC: RFC 6749 §3.3, N-CC-03
     ///
     /// # Errors
     /// `authority_empty` when nothing else is asked for and nothing of it is left.
-    pub(crate) fn reduced_to(self, most: &Authority) -> Result<Self, Refusal> {
+    pub(crate) fn reduced_to(self, most: &Authority, within: &str) -> Result<Self, Refusal> {
         let Some(scope) = &self.scope else { return Ok(self) };
         let held = most.meet(scope);
         let scope = match self.targets.as_slice() {
@@ -157,8 +158,7 @@ impl RequestedAuthority {
         // Naming none is enough where the resource is this issuer, which the token then only names the agent to.
         let anything = self.details.is_some() || (self.names_none() && !self.targets.is_empty());
         if scope.is_none() && !anything {
-            let reason = "nothing that `scope` names is within the ceiling of this agent";
-            return Err(Refusal::new(Code::AuthorityEmpty, reason));
+            return Err(Refusal::new(Code::AuthorityEmpty, format!("nothing that `scope` names is within {within}")));
         }
         Ok(Self { scope: Some(scope), ..self })
     }
@@ -177,7 +177,7 @@ impl RequestedAuthority {
             Target::Endpoint(_) => parent.clone(),
         };
         if self.nothing_named() {
-            return some(parent);
+            return some(parent, holder);
         }
         let mut grants = Vec::new();
         if let Some(details) = &self.details {
@@ -190,7 +190,7 @@ impl RequestedAuthority {
             actions_within(&scope, &parent, holder)?;
             grants.extend(parent.meet(&scope).grants().iter().cloned());
         }
-        some(Authority::from_grants(grants))
+        some(Authority::from_grants(grants), holder)
     }
 
     /// The part of `most` that was asked for: what a consent page offers. Here the person decides, so the page may
@@ -377,9 +377,10 @@ fn actions_within(asked: &Authority, parent: &Authority, holder: Holder) -> Resu
     Ok(())
 }
 
-fn some(authority: Authority) -> Result<Authority, Refusal> {
+fn some(authority: Authority, holder: Holder) -> Result<Authority, Refusal> {
     if authority.is_none() {
-        return Err(Refusal::new(Code::AuthorityEmpty, "nothing of what was requested can be granted"));
+        let reason = format!("nothing of what was requested can be granted: {}", holder.holds_nothing());
+        return Err(Refusal::new(Code::AuthorityEmpty, reason));
     }
     Ok(authority)
 }

@@ -5,7 +5,7 @@
 
 use crate::{
     Server,
-    clients::candidate,
+    clients::{binding, candidate},
     grants::requested::{RequestedAuthority, Targets},
     http::form::Form,
     signin::{
@@ -74,7 +74,7 @@ pub(crate) fn understood(
     let agent = agent.ok_or_else(|| stop(None, Refusal::new(Code::ClientUnknown, "the agent is not registered any more")))?;
     let back = back(&agent, form).map_err(|refusal| stop(Some(&agent.id), refusal))?;
     let tell = |oauth, refusal| Stopped { refusal, client: Some(agent.id.clone()), back: Some(back.clone()), oauth };
-    active::agent(&agent).map_err(|refusal| tell(None, refusal))?;
+    active::agent(&agent).and_then(|()| binding::offered(server, &agent)).map_err(|refusal| tell(None, refusal))?;
     // SPEC: AZ-05, N-AZ-07
     match form.one("response_type") {
         Some("code") => {}

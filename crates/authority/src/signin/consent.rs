@@ -37,6 +37,7 @@ use axum::{body::Body, http::Response};
 use remit_decide::{
     Principals,
     active::{self, TokenIds},
+    bearer,
 };
 use remit_ledger::record::{Draft, HumanInLoop, RecordType};
 use remit_model::{Agent, AgentId, Authority, Chain, Code, Fault, Human, Principal, PrincipalKind, Refusal, UnixTime, json};
@@ -191,7 +192,7 @@ struct Offer {
 
 /// What this person may hand to this agent of what it asks. SPEC: AZ-07, TX-04, TK-09
 fn offer(server: &Server, snapshot: &Snapshot, ask: &AuthorizationRequest, user: &SignedIn, now: UnixTime) -> Offer {
-    let (agent, human, authority) = match allowed(snapshot, ask, user) {
+    let (agent, human, authority) = match allowed(server, snapshot, ask, user) {
         Ok(allowed) => allowed,
         Err(refusal) => return Offer { must_sign: false, check: None, offered: Err(refusal) },
     };
@@ -242,16 +243,38 @@ fn offer(server: &Server, snapshot: &Snapshot, ask: &AuthorizationRequest, user:
 
 /// The part of the request that is within the person's entitlements and the agent's ceiling.
 fn allowed(
+    server: &Server,
     snapshot: &Snapshot,
     ask: &AuthorizationRequest,
     user: &SignedIn,
 ) -> Result<(Arc<Agent>, Arc<Human>, Authority), Refusal> {
     let (agent, human) = parties(snapshot, &ask.client, &user.name, user.authentication.time)?;
-    let authority = ask.asked.offered(&human.entitlements.meet(&agent.ceiling));
+    let servers: Vec<&remit_model::Server> = server.servers.iter().map(AsRef::as_ref).collect();
+    let usable = bearer::usable(&agent, &servers, &agent.ceiling);
+    let authority = ask.asked.offered(&human.entitlements.meet(&usable));
     if authority.is_none() && !ask.asked.openid {
-        return Err(Refusal::new(Code::AuthorityEmpty, "this person can grant this agent nothing of what was requested"));
+        return Err(empty(ask, &agent, &human, &usable));
     }
     Ok((agent, human, authority))
+}
+
+/// Whose limit leaves nothing of what was asked for, and what would be enough.
+fn empty(ask: &AuthorizationRequest, agent: &Agent, human: &Human, usable: &Authority) -> Refusal {
+    let (subject, person) = (agent.id.subject(), human.subject());
+    let nothing = |most: &Authority| ask.asked.offered(most).is_none();
+    let reason = if nothing(&agent.ceiling) {
+        format!("nothing of what was requested is within the ceiling of `{subject}`; an operator can widen it")
+    } else if nothing(usable) {
+        format!(
+            "what was requested changes something, or is to be handed on, and the tokens of `{subject}` are bound to no key \
+             (`binding: danger_bearer`); tools of class `read` can be granted to it"
+        )
+    } else if nothing(&human.entitlements) {
+        format!("nothing of what was requested is among the entitlements of `{person}`; an operator can widen them")
+    } else {
+        format!("of what was requested, `{person}` may grant nothing that is within the ceiling of `{subject}` as well")
+    };
+    Refusal::new(Code::AuthorityEmpty, reason)
 }
 
 fn parties(snapshot: &Snapshot, client: &AgentId, user: &str, since: UnixTime) -> Result<(Arc<Agent>, Arc<Human>), Refusal> {

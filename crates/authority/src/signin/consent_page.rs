@@ -70,9 +70,12 @@ impl Page<'_> {
     }
 }
 
-/// What a person must know about a client that registered itself. SPEC: AZ-09, AZ-10, CM-05
+/// What a person must know about a client that registered itself, or whose tokens anyone can use. SPEC: AZ-09, AZ-10, CM-05
 fn notes(agent: &Agent, candidate: Option<&Candidate>) -> Vec<String> {
     let mut notes = Vec::new();
+    if agent.is_bearer() {
+        notes.push("Its access tokens are bound to no key: whoever gets hold of one can use it too, until it ends.".to_owned());
+    }
     match candidate::publisher(agent) {
         Publisher::Administrator => return notes,
         Publisher::None => {

@@ -122,7 +122,9 @@ pub(crate) async fn current(
         } else {
             active::chain(principals, parties).map(drop)
         };
-        standing.is_ok()
+        let holder = principals.agent(stored.chain.holder());
+        let unbound = || server.settings.danger_bearer && holder.is_some_and(|agent| agent.is_bearer());
+        standing.is_ok() && (token.cnf_jkt.is_some() || unbound())
     });
     Ok(active.then_some(token))
 }
@@ -137,13 +139,13 @@ fn active(token: &AccessToken) -> Value {
         "active": true,
         "iss": token.iss, "sub": token.sub, "aud": token.aud, "client_id": token.client_id,
         "exp": token.exp, "iat": token.iat, "jti": token.jti, "scope": token.scope,
-        "token_type": "DPoP",
-        "cnf": {"jkt": token.cnf_jkt},
+        "token_type": if token.cnf_jkt.is_some() { "DPoP" } else { "Bearer" },
         "authorization_details": token.authority.to_value(),
         "txn": token.txn,
         "chain_complete": true,
     });
     let optional = [
+        ("cnf", token.cnf_jkt.as_ref().map(|jkt| json!({"jkt": jkt}))),
         ("act", token.act.as_ref().map(|act| json!(act))),
         ("auth_time", token.auth_time.map(|time| json!(time))),
         ("acr", token.acr.as_ref().map(|acr| json!(acr))),

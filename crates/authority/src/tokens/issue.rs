@@ -92,7 +92,7 @@ async fn issue(server: &Server, entry: Entry<'_>, grant: Grant) -> Result<Value,
     let expires_in = grant.expires.since(grant.issued);
     let mut body = json!({
         "access_token": token,
-        "token_type": "DPoP",
+        "token_type": if grant.jkt.is_some() { "DPoP" } else { "Bearer" },
         "expires_in": expires_in,
         "scope": claims.scope,
     });
@@ -144,7 +144,7 @@ fn claims(server: &Server, grant: &Grant, client_id: String, ancestor_keys: Vec<
         auth_time: authentication.map(|authentication| authentication.time),
         acr: authentication.and_then(|authentication| authentication.acr.clone()),
         amr: authentication.map(|authentication| authentication.amr.clone()).unwrap_or_default(),
-        cnf_jkt: Some(grant.jkt.clone()),
+        cnf_jkt: grant.jkt.clone(),
         act: nested_act(&grant.chain),
         authority: grant.authority.clone(),
         txn: grant.chain.id.clone(),

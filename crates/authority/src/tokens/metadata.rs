@@ -12,11 +12,7 @@ use std::collections::BTreeSet;
 const ID_JAG_PROFILE: &str = "urn:ietf:params:oauth:grant-profile:id-jag";
 
 pub(crate) fn document(server: &Server) -> Value {
-    let mut scopes = vec!["openid".to_owned()];
-    for resource in &server.servers {
-        scopes.push(format!("{}:*", resource.id));
-        scopes.extend(resource.tools.keys().map(|tool| format!("{}:{tool}", resource.id)));
-    }
+    let scopes = scopes(server);
     let resources: Vec<&str> = server.servers.iter().map(|resource| resource.location.as_str()).collect();
     let keys = server.published_keys(server.now());
     let signing: BTreeSet<&str> = keys.iter().map(|(_, key)| key.algorithm().name()).collect();
@@ -72,4 +68,19 @@ pub(crate) fn document(server: &Server) -> Value {
         members.insert("authorization_grant_profiles_supported".to_owned(), json!([ID_JAG_PROFILE]));
     }
     document
+}
+
+/// Most bytes of the scopes that the document lists: clients ask for all of them, and have small limits for what they send.
+const SCOPE_BYTES: usize = 1024;
+
+/// The scopes of tools that only read. Clients take what is listed for what they need, and ask for all of it; where these are
+/// many, only `openid` is listed. SPEC: MD-02
+fn scopes(server: &Server) -> Vec<String> {
+    let reading = server.servers.iter().flat_map(|resource| {
+        let tools = resource.tools.iter().filter(|(_, rule)| !rule.class.mutates());
+        tools.map(|(tool, _)| format!("{}:{tool}", resource.id))
+    });
+    let scopes: Vec<String> = reading.collect();
+    let fits = scopes.iter().map(|scope| scope.len() + 1).sum::<usize>() <= SCOPE_BYTES;
+    std::iter::once("openid".to_owned()).chain(scopes.into_iter().filter(|_| fits)).collect()
 }

@@ -77,6 +77,7 @@ impl Entry<'_> {
                 expires: Some(grant.expires),
                 issued: Some(grant.issued),
                 authorization_details_hash: Some(digest),
+                unbound: grant.jkt.is_none(),
             });
         }
         draft
@@ -159,7 +160,7 @@ fn claims_value(claims: &access::Claims, restrictions: &Restrictions) -> Value {
     let mut value = json!({
         "iss": claims.iss, "sub": claims.sub, "aud": claims.aud, "client_id": claims.client_id, "scope": claims.scope,
         "jti": claims.jti, "iat": claims.iat, "exp": claims.exp, "auth_time": claims.auth_time, "acr": claims.acr, "amr": claims.amr,
-        "cnf": {"jkt": claims.cnf_jkt}, "act": claims.act, "authorization_details": claims.authority,
+        "cnf": claims.cnf_jkt.as_ref().map(|jkt| json!({"jkt": jkt})), "act": claims.act, "authorization_details": claims.authority,
         "txn": claims.txn, "urn:remit:ancestors": claims.ancestors, "urn:remit:ancestor_keys": claims.ancestor_keys,
         "urn:remit:purpose": claims.purpose,
     });

@@ -59,20 +59,27 @@ async fn present(server: &Server, parts: &Parts, now: UnixTime) -> Result<Shown,
     if parts.uri.query().is_some_and(|query| !query.is_empty()) {
         return Err(Refusal::new(Code::RequestMalformed, "parameters do not belong in the URL").into());
     }
-    let presented = bound_token(&parts.headers)?;
+    let (scheme, presented) = credential(server, &parts.headers)?;
     let snapshot = server.store.snapshot();
     let token = introspect::current(server, &snapshot, presented, now).await?.ok_or_else(no_longer)?;
-    let url = server.url("/oauth/userinfo");
-    let request = Request { method: parts.method.as_str(), url: &url, replays: &server.replays, known: None };
-    let bound_to = token.cnf_jkt.as_deref();
-    let proof = proof::proof(server, &parts.headers, request, Some(token.digest()), bound_to, now)?;
-    // The token counts, everyone in its chain may act, and the proof is made with its key.
-    server.replays.remember(&proof, now)?;
+    let holder = Caller::claimed(Principal::local(&server.issuer, token.actor()));
+    let caller = match (&token.cnf_jkt, scheme) {
+        (None, Scheme::Bearer) => holder,
+        // SPEC: N-UI-05
+        (Some(_), Scheme::Bearer) | (None, Scheme::Dpop) => return Err(wrong_scheme(server).into()),
+        (Some(bound_to), Scheme::Dpop) => {
+            let url = server.url("/oauth/userinfo");
+            let request = Request { method: parts.method.as_str(), url: &url, replays: &server.replays, known: None };
+            let proof = proof::proof(server, &parts.headers, request, Some(token.digest()), Some(bound_to), now)?;
+            // The token counts, everyone in its chain may act, and the proof is made with its key.
+            server.replays.remember(&proof, now)?;
+            holder.proved(&proof)
+        }
+    };
     server.count_request(token.actor())?;
     let chain = server.store.token(&token.jti).await.map_err(Fault::new)?.map(|stored| stored.chain.clone());
-    let holder = Principal::local(&server.issuer, token.actor());
     let facts = Facts { chain, ..Facts::default() };
-    Ok(Shown { snapshot, token, caller: Caller::claimed(holder).proved(&proof), facts })
+    Ok(Shown { snapshot, token, caller, facts })
 }
 
 async fn answer(server: &Server, attempt: Attempt, parts: &Parts, shown: &Shown) -> Response<Body> {
@@ -115,14 +122,36 @@ fn no_longer() -> Refusal {
     Refusal::new(Code::TokenRevoked, "the token does not count here")
 }
 
-/// SPEC: DP-11, N-UI-05
-fn bound_token(headers: &HeaderMap) -> Result<&str, Refusal> {
-    let missing = || Refusal::new(Code::TokenMissing, "send the access token with the `DPoP` scheme");
+#[derive(Clone, Copy)]
+enum Scheme {
+    Bearer,
+    Dpop,
+}
+
+fn wrong_scheme(server: &Server) -> Refusal {
+    let reason = if server.settings.danger_bearer {
+        "send the access token with the scheme that is its `token_type`"
+    } else {
+        "send the access token with the `DPoP` scheme"
+    };
+    Refusal::new(Code::TokenMissing, reason)
+}
+
+/// SPEC: DP-11
+fn credential<'h>(server: &Server, headers: &'h HeaderMap) -> Result<(Scheme, &'h str), Refusal> {
+    let missing = || wrong_scheme(server);
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next().and_then(|value| value.to_str().ok()).ok_or_else(missing)?;
     if values.next().is_some() {
         return Err(Refusal::new(Code::RequestMalformed, "the request has more than one `Authorization` header"));
     }
     let (scheme, token) = value.split_once(' ').ok_or_else(missing)?;
-    if scheme.eq_ignore_ascii_case("dpop") { Ok(token.trim()) } else { Err(missing()) }
+    let scheme = if scheme.eq_ignore_ascii_case("dpop") {
+        Scheme::Dpop
+    } else if scheme.eq_ignore_ascii_case("bearer") && server.settings.danger_bearer {
+        Scheme::Bearer
+    } else {
+        return Err(missing());
+    };
+    Ok((scheme, token.trim()))
 }

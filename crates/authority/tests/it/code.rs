@@ -374,10 +374,15 @@ async fn n_rt_03_scope_may_only_narrow() {
     let world = World::new().await;
     let body = world.delegated_with("alice", &[("scope", "helpdesk:tickets_read helpdesk:tickets_search")]).await;
     let token = text(&body, "refresh_token");
-    world.refresh(&world.planner, token, &[("scope", "helpdesk:refund_create")]).await.refused("invalid_scope", "widens_scope");
+    world.refresh(&world.planner, token, &[("scope", "helpdesk:refund_create")]).await.refused("invalid_scope", "authority_empty");
     world.refresh(&world.planner, token, &[("scope", "openid")]).await.refused("invalid_scope", "widens_scope");
     let narrower = world.refresh(&world.planner, token, &[("scope", "helpdesk:tickets_read")]).await;
     assert_eq!(claims(&narrower.access_token())["scope"], "helpdesk:tickets_read");
+    // Of what is wider, the part that was agreed to, and the answer says so.
+    let wider = [("scope", "helpdesk:tickets_read helpdesk:refund_create files:read")];
+    let narrower = world.refresh(&world.planner, text(&narrower.body, "refresh_token"), &wider).await;
+    assert_eq!(text(&narrower.body, "scope"), "helpdesk:tickets_read");
+    assert!(!narrower.body["authorization_details"].to_string().contains("refund_create"), "{}", narrower.text);
     let whole = world.refresh(&world.planner, text(&narrower.body, "refresh_token"), &[]).await;
     assert_eq!(claims(&whole.access_token())["scope"], "helpdesk:tickets_read helpdesk:tickets_search", "RT-03");
 }

@@ -169,9 +169,28 @@ async fn n_tx_01_wider_lifetime() {
 async fn n_tx_02_n_dc_10_no_hierarchy_and_no_wildcard_widens() {
     let world = World::new().await;
     let token = parent(&world).await;
-    for scope in ["helpdesk:*", "helpdesk:admin_reset", "helpdesk:tickets_read helpdesk:admin_reset"] {
-        world.hand(&world.planner, &token, &world.summarizer, &[("scope", scope)]).await.refused("invalid_scope", "widens_scope");
+    let held = text(&claims(&token), "scope").to_owned();
+    for (scope, given) in [
+        ("helpdesk:*", Some(held.as_str())),
+        ("helpdesk:admin_reset", None),
+        ("helpdesk:tickets_read helpdesk:admin_reset", Some("helpdesk:tickets_read")),
+        ("helpdesk:tickets_read files:read", Some("helpdesk:tickets_read")),
+    ] {
+        let reply = world.hand(&world.planner, &token, &world.summarizer, &[("scope", scope)]).await;
+        match given {
+            // SPEC: RFC 6749 §3.3: the part that may be given, named in the answer.
+            Some(given) => assert_eq!(text(&reply.body, "scope"), given, "{scope}"),
+            None => {
+                reply.refused("invalid_scope", "authority_empty");
+                let words = text(&reply.body, "error_description");
+                assert!(words.contains("`agent:planner` may delegate to `agent:summarizer`"), "{words}");
+            }
+        }
+        assert!(!reply.text.contains("admin_reset"), "{}", reply.text);
     }
+    let details = json!([{"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets_read", "admin_reset"]}]).to_string();
+    let asked = [("authorization_details", details.as_str())];
+    world.hand(&world.planner, &token, &world.summarizer, &asked).await.refused("invalid_scope", "widens_scope");
     for scope in ["helpdesk:tickets", "HELPDESK:tickets_read", "helpdesk:tickets.*", "helpdesk:tickets_read\tx"] {
         world
             .hand(&world.planner, &token, &world.summarizer, &[("scope", scope)])
@@ -531,7 +550,7 @@ async fn a_statement_by_someone_who_does_not_hold_the_token() {
     by_statement(&world, &world.summarizer, &wider, &[]).await.refused("invalid_scope", "widens_scope");
     let narrow = world.statement(&world.planner, &token, &world.summarizer, &read_only());
     let reply = by_statement(&world, &world.summarizer, &narrow, &[("scope", "helpdesk:tickets_search")]).await;
-    reply.refused("invalid_scope", "widens_scope");
+    reply.refused("invalid_scope", "authority_empty");
     let late = world.statement(&world.planner, &token, &world.summarizer, &read_only());
     revoke(&world, &world.planner, &token).await;
     by_statement(&world, &world.summarizer, &late, &[]).await.refused("invalid_request", "token_revoked");
@@ -587,7 +606,7 @@ async fn a_delegation_in_the_proof_binds_content() {
     let reply = send(&good, "helpdesk:tickets_read").await;
     assert_eq!(reply.body["expires_in"], 120, "{}", reply.text);
     assert_eq!(claims(&reply.access_token())["urn:remit:purpose"], "stated");
-    send(&good, "helpdesk:tickets_search").await.refused("invalid_scope", "widens_scope");
+    send(&good, "helpdesk:tickets_search").await.refused("invalid_scope", "authority_empty");
     let other = stated(&jti, &world.scribe, &read_only());
     send(&other, "helpdesk:tickets_read").await.refused("invalid_request", "edge_proof_invalid");
     let other = stated("another", &world.summarizer, &read_only());

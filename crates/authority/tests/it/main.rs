@@ -3,6 +3,7 @@
 
 mod assertions;
 mod attacks;
+mod bearer;
 mod authorize;
 mod code;
 mod consent_page;

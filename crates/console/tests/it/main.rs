@@ -58,6 +58,7 @@ impl World {
             admin_digest: Console::digest(CREDENTIAL),
             ledger_dir: store.ledger_dir().to_owned(),
             gathered: remit_console::Gathered::default(),
+            danger_bearer: false,
             earlier_keys: std::sync::OnceLock::new(),
         };
         Self { router: router(Arc::new(console)), store, clock, signing, _dir: dir }

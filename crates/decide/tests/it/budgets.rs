@@ -38,7 +38,7 @@ async fn a_call_draws_on_its_own_grant_and_on_the_token_above_it() {
         authority: limited(5),
         parent: None,
         client: "agent:planner".into(),
-        jkt: String::new(),
+        jkt: None,
         audience: LOCATION.into(),
         issued: NOW,
         expires: NOW.plus(600),

@@ -299,13 +299,10 @@ impl Desk<'_> {
         let nonce = self.gateway.gatekeeper.nonce(self.gateway.clock.unix());
         let scope = format!("{NAME}:{EVALUATE}");
         let status = challenge::status(refusal.code);
-        let challenge = Challenge { server: &self.point.server, scope: Some(&scope), nonce: Some(&nonce) };
+        let challenge = Challenge { server: &self.point.server, scope: Some(&scope), nonce: Some(&nonce), bearer: self.gateway.settings.danger_bearer };
         let mut response = (status, format!("{refusal}\n")).into_response();
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().extend(challenge.unauthenticated(refusal.code));
-        }
-        if status == StatusCode::FORBIDDEN && refusal.code != Code::OriginNotAllowed && self.gateway.settings.denials_as_http {
-            response.headers_mut().extend(challenge.insufficient_scope());
         }
         if let Some(seconds) = refusal.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -246,17 +246,23 @@ async fn refuse(
     let server = &call.mount.server;
     let named = call.request.params.get("name").and_then(Value::as_str);
     let scope = format!("{}:{}", server.id, named.map_or("*", |name| server.tool_named(name)));
+    // A wider token helps only if those in the chain could grant it; asking for another would send the person round in circles.
+    let step_up = call.mount.denials == Denials::StepUp
+        && rejection.refusal().code == Code::ToolNotGranted
+        && named.is_some_and(|name| {
+            show::requestable(gateway, call).could_call(&server.location, server.tool_named(name), gateway.clock.unix())
+        });
     let context = error::Context {
-        challenge: Challenge { server, scope: Some(&scope), nonce: None },
+        challenge: Challenge { server, scope: Some(&scope), nonce: None, bearer: call.caller.token.cnf_jkt.is_none() },
         revision: Some(call.revision),
         requested: None,
         receipt,
-        denials_as_http: gateway.settings.denials_as_http,
+        step_up,
     };
     let refused = error::refuse(rejection, &context);
     // An upstream's own error passes as it came, and what HTTP says with a status stays an error.
     let as_result = call.request.method == "tools/call"
-        && call.mount.denials == Denials::Result
+        && call.mount.denials != Denials::Error
         && refused.status == StatusCode::OK
         && !matches!(rejection, Rejection::Upstream(_));
     let message = if as_result {

@@ -1,7 +1,8 @@
 //! The only place where a rejection becomes HTTP and JSON-RPC.
 //!
-//! Who is calling is an HTTP matter: 401 or 403 with a challenge (`road/challenge.rs`). What they may do is not: a denial is
-//! answered under HTTP 200, because clients of both eras take a bare 4xx for the end of the session. Where it is a tool result
+//! Who is calling is an HTTP matter: 401 with a challenge (`road/challenge.rs`). What they may do is not: a denial is answered
+//! under HTTP 200, because clients of both eras take a bare 4xx for the end of the session. The exception is a 403 that asks
+//! for a wider token, where the server is set so. Where it is a tool result
 //! and not an error, `denial.rs` words it.
 
 use crate::{
@@ -41,7 +42,8 @@ pub(crate) struct Context<'a> {
     pub(crate) requested: Option<&'a str>,
     /// Where the refusal was recorded.
     pub(crate) receipt: Option<&'a Receipt>,
-    pub(crate) denials_as_http: bool,
+    /// A token with the scope of the challenge would be enough, and the client is to ask for one.
+    pub(crate) step_up: bool,
 }
 
 /// Maps a rejection to its HTTP status, headers and JSON-RPC error.
@@ -66,7 +68,7 @@ pub(crate) fn refuse(rejection: &Rejection, context: &Context<'_>) -> Refused {
     if code == UNAUTHENTICATED {
         headers = context.challenge.unauthenticated(refusal.code);
     }
-    if code == DENIED && context.denials_as_http {
+    if code == DENIED && context.step_up {
         status = StatusCode::FORBIDDEN;
         headers = context.challenge.insufficient_scope();
     }
@@ -155,8 +157,8 @@ mod tests {
     #[test]
     fn a_fault_is_never_explained() {
         let server = server();
-        let challenge = Challenge { server: &server, scope: None, nonce: None };
-        let context = Context { challenge, revision: None, requested: None, receipt: None, denials_as_http: false };
+        let challenge = Challenge { server: &server, scope: None, nonce: None, bearer: false };
+        let context = Context { challenge, revision: None, requested: None, receipt: None, step_up: false };
         let refused = refuse(&Fault::new("password=hunter2").into(), &context);
         assert!(!refused.error.to_value().to_string().contains("hunter2"));
     }

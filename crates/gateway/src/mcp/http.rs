@@ -45,6 +45,7 @@ use remit_model::{
     ToolClass,
     json::{Limits, Numbers},
     refusal::{Code, Refusal},
+    resource::Server,
 };
 use remit_store::Receipt;
 use serde_json::{Map, Value, json};
@@ -135,7 +136,7 @@ impl Inbound {
     async fn admit(self) -> Result<(Identified, Method, Body), Response> {
         let Self { gateway, mount, parts, body } = self;
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-        let plain = |refusal: Refusal| refused(&gateway, &mount, &refusal.into(), None);
+        let plain = |refusal: Refusal| refused(&gateway, &mount, &refusal.into(), None, None);
         admit::origin(&gateway.settings, &parts.uri, &parts.headers).map_err(plain)?;
         if ![Method::POST, Method::GET, Method::HEAD, Method::DELETE].contains(&parts.method) {
             return Err(plain(Refusal::new(Code::MethodNotAllowed, "use POST")));
@@ -157,13 +158,22 @@ impl Inbound {
                 parts.method,
                 body,
             )),
-            Err(unidentified) => Err(unauthenticated(&gateway, &mount, unidentified, &origin).await),
+            Err(unidentified) => {
+                let scope = needed(&parts.headers, &mount.server);
+                Err(unauthenticated(&gateway, &mount, unidentified, &origin, scope.as_deref()).await)
+            }
         }
     }
 }
 
 /// Records and answers a request of someone we could not identify.
-async fn unauthenticated(gateway: &Gateway, mount: &Mount, unidentified: Unidentified, origin: &RequestOrigin) -> Response {
+async fn unauthenticated(
+    gateway: &Gateway,
+    mount: &Mount,
+    unidentified: Unidentified,
+    origin: &RequestOrigin,
+    scope: Option<&str>,
+) -> Response {
     let recorded = unidentified.is_recorded(&gateway.store, origin);
     let Unidentified { refusal, token, .. } = unidentified;
     let now = gateway.clock.now();
@@ -177,21 +187,37 @@ async fn unauthenticated(gateway: &Gateway, mount: &Mount, unidentified: Unident
         }
         receipt = match commit(&gateway.store, &gateway.settings.tenant, record.close(Err(&rejection), &now)).await {
             Ok(receipt) => receipt,
-            Err(unavailable) => return refused(gateway, mount, &unavailable.into(), None),
+            Err(unavailable) => return refused(gateway, mount, &unavailable.into(), None, scope),
         };
     }
-    refused(gateway, mount, &rejection, receipt.as_ref())
+    refused(gateway, mount, &rejection, receipt.as_ref(), scope)
 }
 
-fn refused(gateway: &Gateway, mount: &Mount, rejection: &Rejection, receipt: Option<&Receipt>) -> Response {
+/// The scope of the tool that the request says it calls. Clients ask for whatever a challenge names, so nothing else is named:
+/// for all other requests they take what the metadata suggests. The body is not read for it, so only the stateless era says it.
+fn needed(headers: &HeaderMap, server: &Server) -> Option<String> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    if text("mcp-method") != Some("tools/call") {
+        return None;
+    }
+    let tool = server.tool_named(text("mcp-name")?);
+    server.tools.contains_key(tool).then(|| format!("{}:{tool}", server.id))
+}
+
+fn refused(
+    gateway: &Gateway,
+    mount: &Mount,
+    rejection: &Rejection,
+    receipt: Option<&Receipt>,
+    scope: Option<&str>,
+) -> Response {
     let nonce = gateway.gatekeeper.nonce(gateway.clock.unix());
-    // No scope: nothing is known yet of what the request needs, and clients ask for whatever a challenge names.
     let context = error::Context {
-        challenge: Challenge { server: &mount.server, scope: None, nonce: Some(&nonce) },
+        challenge: Challenge { server: &mount.server, scope, nonce: Some(&nonce), bearer: gateway.settings.danger_bearer },
         revision: None,
         requested: None,
         receipt,
-        denials_as_http: gateway.settings.denials_as_http,
+        step_up: false,
     };
     rejected(&Value::Null, rejection, &context)
 }
@@ -477,11 +503,11 @@ impl Identified {
             Err(unavailable) => (unavailable.into(), None),
         };
         let context = error::Context {
-            challenge: Challenge { server: &self.mount.server, scope: None, nonce: None },
+            challenge: Challenge { server: &self.mount.server, scope: None, nonce: None, bearer: gateway.settings.danger_bearer },
             revision,
             requested: self.headers.get("mcp-protocol-version").and_then(|version| version.to_str().ok()),
             receipt: receipt.as_ref(),
-            denials_as_http: gateway.settings.denials_as_http,
+            step_up: false,
         };
         rejected(&id, &rejection, &context)
     }

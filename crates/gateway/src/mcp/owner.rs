@@ -7,7 +7,7 @@ use crate::road::identify::Caller;
 pub(crate) struct Owner {
     holder: String,
     subject: String,
-    /// The chain; for an agent on its own account, whose every token begins a chain, its key instead.
+    /// The chain; for an agent on its own account, whose every token begins a chain, its key instead, if it has one.
     chain: String,
 }
 
@@ -16,6 +16,7 @@ impl Owner {
         let token = &caller.token;
         let chain = match (&token.act, &token.cnf_jkt) {
             (None, Some(jkt)) => format!("jkt:{jkt}"),
+            (None, None) => "bearer".to_owned(),
             _ => format!("txn:{}", token.txn),
         };
         Self { holder: caller.holder().to_owned(), subject: token.sub.clone(), chain }

@@ -10,7 +10,7 @@ use crate::{
     },
     road::{act::Act, authorise::Permitted, rejection::Rejection},
 };
-use remit_decide::Principals;
+use remit_decide::{Principals, bearer};
 use remit_model::{
     Authority, json,
     mask::{self, Shown},
@@ -35,9 +35,10 @@ pub(crate) fn show(
     if let Some(list) = List::of(&call.request.method) {
         call.mount.learn(list, &result);
         let requestable = call.mount.list_requestable.then(|| requestable(gateway, call));
+        let authority = usable(gateway, call, &call.caller.authority.authority);
         let view = ListView {
             server: &call.mount.server,
-            authority: &call.caller.authority.authority,
+            authority: &authority,
             requestable: requestable.as_ref(),
             for_itself: call.caller.token.is_for_itself(),
             now: now.unix(),
@@ -55,15 +56,22 @@ pub(crate) fn show(
     Ok(shown)
 }
 
+/// What of an authority the kind of token that the caller has can be used for.
+fn usable(gateway: &Gateway, call: &McpCall, authority: &Authority) -> Authority {
+    let snapshot = gateway.store.snapshot();
+    let holder = Principals::new(&gateway.settings.issuer, &snapshot).agent(call.caller.token.holder());
+    holder.map_or_else(|| authority.clone(), |agent| bearer::usable(agent, &[&call.mount.server], authority))
+}
+
 /// The most that the caller's chain could be granted: the meet of everybody's ceiling.
-fn requestable(gateway: &Gateway, call: &McpCall) -> Authority {
+pub(crate) fn requestable(gateway: &Gateway, call: &McpCall) -> Authority {
     let snapshot = gateway.store.snapshot();
     let principals = Principals::new(&gateway.settings.issuer, &snapshot);
     let presented = call.caller.token.presented();
     let mut ceilings =
         presented.parties().map(|party| principals.find(party).map(|found| found.ceiling().clone()).unwrap_or_default());
     let first = ceilings.next().unwrap_or_default();
-    ceilings.fold(first, |authority, ceiling| authority.meet(&ceiling))
+    usable(gateway, call, &ceilings.fold(first, |authority, ceiling| authority.meet(&ceiling)))
 }
 
 /// The upstream needs something from the client before it goes on. SPEC: MG-10, MG-11.

@@ -24,6 +24,7 @@ pub(crate) fn of(token: &AccessToken, root: &Principal, actors: &[Principal]) ->
             expires: Some(token.exp),
             issued: Some(token.iat),
             authorization_details_hash: Some(token.authority.digest()),
+            unbound: token.cnf_jkt.is_none(),
         });
         caller.grant =
             GrantFacts { id: token.jti.clone(), kind: caller.grant.kind, parent_jti: token.ancestors.first().cloned() };

@@ -15,6 +15,8 @@ pub(crate) struct Challenge<'a> {
     pub(crate) scope: Option<&'a str>,
     /// A fresh nonce for the next proof.
     pub(crate) nonce: Option<&'a str>,
+    /// Whether tokens that are bound to no key are accepted; in a challenge about one token, whether it is such a token.
+    pub(crate) bearer: bool,
 }
 
 /// The HTTP status of a refusal at an endpoint that speaks plain HTTP.
@@ -45,7 +47,8 @@ pub(crate) fn status(code: Code) -> StatusCode {
 }
 
 impl Challenge<'_> {
-    /// The headers of a 401: one for each scheme (PR-03); `Bearer` first, because today's clients look there for the metadata.
+    /// The headers of a 401: one for each scheme that can be used (PR-03); `Bearer` first, because bearer clients look there for
+    /// the metadata.
     pub(crate) fn unauthenticated(&self, code: Code) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let common = format!("resource_metadata=\"{}\"{}", metadata_url(self.server), self.scope_parameter());
@@ -57,7 +60,9 @@ impl Challenge<'_> {
         };
         // SPEC: RFC 6750 §3.1: the Bearer scheme has no word for a bad proof, only for a token that is not good enough.
         let bearer_error = error.map_or_else(String::new, |_| ", error=\"invalid_token\"".to_owned());
-        append(&mut headers, header::WWW_AUTHENTICATE, &format!("Bearer {common}{bearer_error}"));
+        if self.bearer {
+            append(&mut headers, header::WWW_AUTHENTICATE, &format!("Bearer {common}{bearer_error}"));
+        }
         let error = error.map_or_else(String::new, |error| format!(", error=\"{error}\", error_description=\"{code}\""));
         let algs = Algorithm::ACCEPTED.join(" ");
         append(&mut headers, header::WWW_AUTHENTICATE, &format!("DPoP algs=\"{algs}\", {common}{error}"));
@@ -68,10 +73,12 @@ impl Challenge<'_> {
         headers
     }
 
-    /// SPEC: MG-01: 403 `insufficient_scope`, for deployments that want denials as HTTP.
+    /// The challenge of a 403: the scope that would have been enough, under the scheme that the token was sent with.
+    /// SPEC: MG-01, RFC 6750 §3.1
     pub(crate) fn insufficient_scope(&self) -> HeaderMap {
         let url = metadata_url(self.server);
-        let value = format!("Bearer error=\"insufficient_scope\", resource_metadata=\"{url}\"{}", self.scope_parameter());
+        let scheme = if self.bearer { "Bearer" } else { "DPoP" };
+        let value = format!("{scheme} error=\"insufficient_scope\", resource_metadata=\"{url}\"{}", self.scope_parameter());
         let mut headers = HeaderMap::new();
         append(&mut headers, header::WWW_AUTHENTICATE, &value);
         headers
@@ -153,7 +160,7 @@ mod tests {
     #[test]
     fn n_pr_04_the_challenges_are_one_per_scheme_and_quoted() {
         let server = server();
-        let challenge = Challenge { server: &server, scope: Some("helpdesk:a \"b\\"), nonce: Some("n1") };
+        let challenge = Challenge { server: &server, scope: Some("helpdesk:a \"b\\"), nonce: Some("n1"), bearer: true };
         let headers = challenge.unauthenticated(Code::DpopNonceRequired);
         let challenges: Vec<_> = headers.get_all("www-authenticate").iter().map(|v| v.to_str().unwrap()).collect();
         assert_eq!(challenges.len(), 2);
@@ -171,7 +178,7 @@ mod tests {
     #[test]
     fn pr_03_no_error_when_no_token_was_sent() {
         let server = server();
-        let headers = Challenge { server: &server, scope: None, nonce: None }.unauthenticated(Code::TokenMissing);
+        let headers = Challenge { server: &server, scope: None, nonce: None, bearer: true }.unauthenticated(Code::TokenMissing);
         assert!(headers.get_all("www-authenticate").iter().all(|value| !value.to_str().unwrap().contains("error=")));
     }
 }

@@ -34,6 +34,7 @@ const CREDENTIAL_LIMIT: usize = "Bearer ".len() + token_bounds::TOKEN.size();
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) token: Arc<VerifiedToken>,
+    /// None with a token that is bound to no key.
     pub(crate) proof: Option<Arc<Proof>>,
     /// What the token amounts to at this server.
     pub(crate) authority: Arc<Effective>,
@@ -127,17 +128,20 @@ impl Gatekeeper {
         count: impl FnOnce(&str) -> Result<(), Refusal>,
     ) -> Result<Caller, Unidentified> {
         let snapshot = store.snapshot();
-        let credential = credential(arrival.headers).map_err(Unidentified::nobody)?;
+        let credential = credential(arrival.headers, settings).map_err(Unidentified::nobody)?;
         let digest = access::digest(credential.token);
         let (token, remembered) =
             self.token(credential.token, &digest, arrival.server, (settings, &snapshot), now).map_err(Unidentified::nobody)?;
         let known = |refusal: Refusal| Unidentified { refusal, token: Some(Arc::clone(&token)), proven: false };
         let proof = self.proof(arrival, &credential, &token, settings, now).map_err(known)?;
-        // A proof that comes again is its sender's own refusal: it counts for no client's limit.
-        self.refused.look(&proof, now).and_then(|()| self.replay.look(&proof, now)).map_err(known)?;
+        if let Some(proof) = &proof {
+            // A proof that comes again is its sender's own refusal: it counts for no client's limit.
+            self.refused.look(proof, now).and_then(|()| self.replay.look(proof, now)).map_err(known)?;
+        }
         // A request over the limit takes no room in the memory of those who are served.
+        let refused = || proof.as_ref().map(|proof| self.refused.remember(proof, now));
         count(&counted_as(&token, Principals::new(&settings.issuer, &snapshot))).map_err(|refusal| {
-            let _ = self.refused.remember(&proof, now);
+            let _ = refused();
             known(refusal)
         })?;
         let current = token.current(Principals::new(&settings.issuer, &snapshot)).map_err(|refusal| {
@@ -145,14 +149,16 @@ impl Gatekeeper {
             self.tokens.remove(&digest);
             // Used up is its proof nevertheless: the request must not be sent again once the caller may act. When there is no room
             // left, this cannot be promised; the request is refused in any case.
-            let _ = self.refused.remember(&proof, now);
+            let _ = refused();
             Unidentified { proven: true, ..known(refusal) }
         })?;
-        self.replay.remember(&proof, now).map_err(known)?;
+        if let Some(proof) = &proof {
+            self.replay.remember(proof, now).map_err(known)?;
+        }
         if !remembered {
             self.remember(&token, credential.token, &current, store, settings);
         }
-        Ok(Caller { proof: Some(Arc::new(proof)), authority: current.effective, revision: current.revision, token })
+        Ok(Caller { proof: proof.map(Arc::new), authority: current.effective, revision: current.revision, token })
     }
 
     fn remember(&self, token: &Arc<VerifiedToken>, compact: &str, current: &Current, store: &Store, settings: &Settings) {
@@ -195,6 +201,8 @@ impl Gatekeeper {
         Ok((token, remembered))
     }
 
+    /// The proof of the token's key; none where the token is bound to no key. Whether its holder may have such a token is for
+    /// the decision point.
     fn proof(
         &self,
         arrival: &IncomingRequest<'_>,
@@ -202,9 +210,9 @@ impl Gatekeeper {
         token: &VerifiedToken,
         settings: &Settings,
         now: UnixTime,
-    ) -> Result<Proof, Refusal> {
+    ) -> Result<Option<Proof>, Refusal> {
         let Some(bound_to) = token.cnf_jkt.as_deref() else {
-            return Err(Refusal::new(Code::DpopKeyMismatch, "the token is bound to no key; this server takes only bound tokens"));
+            return unbound(credential, settings).map(|()| None);
         };
         if credential.scheme == Scheme::Bearer {
             // SPEC: DP-11: a caller that sends a bound token as Bearer shows no key.
@@ -231,7 +239,7 @@ impl Gatekeeper {
         };
         let proof = dpop::verify(&values, &expect)?;
         token.remember(&proof);
-        Ok(proof)
+        Ok(Some(proof))
     }
 }
 
@@ -262,11 +270,20 @@ struct Credential<'a> {
     token: &'a str,
 }
 
+/// What a client hears first. One that only has bearer tokens learns here what it can do.
+fn no_token(settings: &Settings) -> String {
+    let bound = if settings.danger_bearer { "" } else { CONNECT };
+    format!("the request has no `Authorization` header{bound}")
+}
+
+const CONNECT: &str = "; access tokens are bound to a key that each request proves (DPoP). A client without DPoP connects through \
+                       `remit connect`; or an operator allows `agents.danger_bearer` and registers its agent with `binding: danger_bearer`";
+
 /// SPEC: X-04, X-08: one `Authorization` header, scheme in any case, nothing from the query.
-fn credential(headers: &HeaderMap) -> Result<Credential<'_>, Refusal> {
+fn credential<'h>(headers: &'h HeaderMap, settings: &Settings) -> Result<Credential<'h>, Refusal> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else {
-        return Err(Refusal::new(Code::TokenMissing, "the request has no `Authorization` header"));
+        return Err(Refusal::new(Code::TokenMissing, no_token(settings)));
     };
     let malformed = |reason: &str| Refusal::new(Code::TokenMalformed, reason);
     if values.next().is_some() {
@@ -290,6 +307,16 @@ fn credential(headers: &HeaderMap) -> Result<Credential<'_>, Refusal> {
 fn counted_as<'t>(token: &'t VerifiedToken, principals: Principals<'_>) -> Cow<'t, str> {
     let public = principals.agent(token.holder()).is_some_and(|agent| agent.is_public());
     if public { Cow::Owned(format!("{} {}", token.actor(), token.sub)) } else { Cow::Borrowed(token.actor()) }
+}
+
+/// SPEC: DP-11: a token that is bound to no key is a bearer token, whatever proof comes with it.
+fn unbound(credential: &Credential<'_>, settings: &Settings) -> Result<(), Refusal> {
+    let reason = match (settings.danger_bearer, credential.scheme) {
+        (true, Scheme::Bearer) => return Ok(()),
+        (true, Scheme::Dpop) => "the token is bound to no key, so no proof belongs to it; send it with the `Bearer` scheme",
+        (false, _) => "the token is bound to no key; this server takes only bound tokens (`agents.danger_bearer: refused`)",
+    };
+    Err(Refusal::new(Code::DpopKeyMismatch, reason))
 }
 
 fn unexpired(token: &AccessToken, settings: &Settings, now: UnixTime) -> Result<(), Refusal> {

@@ -20,14 +20,18 @@ pub(crate) fn document(settings: &Settings, server: &Server) -> Value {
         "resource": server.location,
         "resource_name": server.title,
         "authorization_servers": [settings.issuer],
-        "bearer_methods_supported": ["header"],
         "dpop_signing_alg_values_supported": Algorithm::ACCEPTED,
-        "dpop_bound_access_tokens_required": true,
+        "dpop_bound_access_tokens_required": !settings.danger_bearer,
         "authorization_details_types_supported": ["tool_access"],
     });
     let scopes = scopes(server);
-    if let (false, Value::Object(members)) = (scopes.is_empty(), &mut document) {
-        members.insert("scopes_supported".to_owned(), json!(scopes));
+    if let Value::Object(members) = &mut document {
+        if settings.danger_bearer {
+            members.insert("bearer_methods_supported".to_owned(), json!(["header"]));
+        }
+        if !scopes.is_empty() {
+            members.insert("scopes_supported".to_owned(), json!(scopes));
+        }
     }
     document
 }

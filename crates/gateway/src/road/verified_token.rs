@@ -71,6 +71,7 @@ impl VerifiedToken {
             held: Some(&self.token.authority),
             location: Some(&self.token.aud),
             token: Some(self.ids()),
+            unbound: self.token.cnf_jkt.is_none(),
         }
     }
 
@@ -94,10 +95,9 @@ impl VerifiedToken {
     /// Whether the token was not revoked and everyone in its chain may act. SPEC: DC-13.
     ///
     /// # Errors
-    /// As [`remit_decide::active::token`] and [`remit_decide::active::chain`].
+    /// As [`remit_decide::active::presented`].
     pub(crate) fn still_active(&self, world: Principals<'_>) -> Result<(), Refusal> {
-        remit_decide::active::token(world, &self.ids())?;
-        remit_decide::active::chain(world.since(self.token.auth_time), self.presented().parties()).map(drop)
+        remit_decide::active::presented(world.since(self.token.auth_time), &self.presented()).map(drop)
     }
 
     /// That nothing of [`Self::still_active`] has changed when a batch is committed.

@@ -11,7 +11,7 @@ fn hop(world: &World, from: Principal, to: &str, jkt: &str, authority: Authority
     Hop {
         delegator: from,
         delegate: Principal::local(&world.base, to),
-        jkt: jkt.to_owned(),
+        jkt: Some(jkt.to_owned()),
         authority,
         purpose: None,
         expires: UnixTime(NOW + 600),
@@ -37,7 +37,7 @@ async fn issue(world: &World, claims: &Claims, chain: &Chain) {
         authority: claims.authority.clone(),
         parent: claims.ancestors.first().cloned(),
         client: claims.client_id.clone(),
-        jkt: claims.cnf_jkt.clone().unwrap(),
+        jkt: claims.cnf_jkt.clone(),
         audience: claims.aud.clone(),
         issued: claims.iat,
         expires: claims.exp,

@@ -202,7 +202,7 @@ async fn a_session_survives_denials() {
 
 #[tokio::test]
 async fn mg_01_denials_can_be_http_403_with_the_scope_that_would_do() {
-    let world = Wish::new(true).settings(|settings| settings.denials_as_http = true).build().await;
+    let world = Wish { denials: Denials::StepUp, ..Wish::new(true) }.build().await;
     let client = world.planner(world.grant(json!({"actions": ["ticket_read"]})));
     let reply = client.call("refund", json!({})).await;
     reply.refused(403, "tool_not_granted");

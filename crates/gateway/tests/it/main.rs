@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod authzen;
+mod bearer;
 mod budgets;
 mod calls;
 mod capture;

@@ -260,7 +260,7 @@ impl World {
         chain.hops.push(Hop {
             delegator: root,
             delegate: planner,
-            jkt: String::new(),
+            jkt: None,
             authority: authority.clone(),
             purpose: None,
             expires: UnixTime(NOW + 600),
@@ -274,7 +274,7 @@ impl World {
             authority: authority.clone(),
             parent: None,
             client: "agent:planner".into(),
-            jkt: String::new(),
+            jkt: None,
             audience: self.location.clone(),
             issued: UnixTime(NOW),
             expires: UnixTime(NOW + 600),

@@ -2,7 +2,7 @@
 
 use super::error::CustodyError;
 use remit_ledger::Record;
-use remit_model::{ClientProfile, EdgeProof, Hop, UnixTime};
+use remit_model::{Binding, ClientProfile, EdgeProof, Hop, Principal, UnixTime};
 use remit_token::{Delegation, KeySet, Skew, dpop, id_token, statement};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -13,7 +13,8 @@ pub(super) const WINDOW_SECS: i64 = 660;
 /// How long after an ID token without `jti` a record may rest on the same one as an earlier record: a code's life.
 const SAME_CONSENT_SECS: i64 = 60;
 
-/// How long after an agent's keys were replaced a record may still rest on the ones before: the request was under way.
+/// How long after an agent's keys or binding were replaced a record may still rest on the ones before: the request was under
+/// way.
 const ROTATION_SECS: i64 = 60;
 
 /// Public keys as the log states them up to here. A key that was replaced signs nothing any more: its old holder
@@ -117,6 +118,12 @@ impl Keys {
         Ok(std::iter::once(known).chain(before.map(|(before, _)| before)).collect())
     }
 
+    /// Whether the tokens of this agent are bound to no key at a moment, as far as its registration goes.
+    pub(super) fn is_bearer(&self, agent: &Principal, at: UnixTime) -> bool {
+        let registered = self.registered(&agent.sub, at).unwrap_or_default();
+        registered.iter().any(|registered| registered.client.binding == Binding::DangerBearer)
+    }
+
     /// Whether it proves this hop alone.
     fn id_token(&self, jws: &str, link: &Link<'_>) -> Result<bool, CustodyError> {
         let hop = link.hop;
@@ -214,7 +221,7 @@ fn delegator_jkt<'a>(link: &Link<'a>) -> Result<&'a str, CustodyError> {
 /// What was delegated is within what the delegator signed, to the one it names.
 fn covers(stated: &Delegation, link: &Link<'_>) -> Result<(), CustodyError> {
     let hop = link.hop;
-    if stated.delegate != hop.delegate.sub || stated.jkt != hop.jkt || Some(stated.parent.as_str()) != link.parent_jti {
+    if stated.delegate != hop.delegate.sub || Some(&stated.jkt) != hop.jkt.as_ref() || Some(stated.parent.as_str()) != link.parent_jti {
         return Err(CustodyError::OtherDelegate);
     }
     if stated.purpose.is_some() && stated.purpose != hop.purpose {

@@ -127,6 +127,12 @@ pub(super) enum CustodyError {
     Actors,
     #[error("the token is bound to no key")]
     Unbound,
+    #[error("the token is bound to no key, and the log does not say that its holder is registered so")]
+    NotBearer,
+    #[error("the token is bound to no key, and it or what it rests on was handed on by an agent, or can be")]
+    BearerHandedOn,
+    #[error("the record says that the token is bound to no key, and it is bound to one")]
+    StatedUnbound,
     #[error("the token is bound to another key than its holder's")]
     OtherHolder,
     #[error("the token ends at {token}, its delegation at {delegation}")]

@@ -32,7 +32,7 @@ use serde_json::Value;
 use signature::Signatures;
 use standing::Standing;
 use std::collections::{HashMap, HashSet};
-use token::{Opened, hash};
+use token::{Opened, hash, states_unbound};
 
 /// Re-checks the custody of every authority in the log.
 pub fn custody(reader: &Reader) -> CustodyReport {
@@ -86,6 +86,8 @@ struct Issued {
     jkt: Option<String>,
     /// The issuer's key that signed it. Older builds did not say.
     key: Option<String>,
+    /// The record says that it is bound to no key.
+    unbound: bool,
     /// `None` when the committed values are not with this copy.
     opened: Option<Opened>,
 }
@@ -149,6 +151,7 @@ impl Custody<'_> {
             parties: parties(record),
             key: fact("kid"),
             jkt: read.as_ref().and_then(|token| token.jkt.clone()).or_else(|| plain_jkt.map(str::to_owned)),
+            unbound: states_unbound(record),
             opened: read,
         };
         if let Some(earlier) = self.tokens.insert(jti_hash, issued) {
@@ -160,6 +163,7 @@ impl Custody<'_> {
     fn check(&mut self, record: &Record, jti_hash: &str, token: &Opened, side: &Side) -> Result<(), CustodyError> {
         token.agrees_with(record, jti_hash, side)?;
         token.says_what_its_chain_says()?;
+        token.is_bound_as_stated(record, &self.keys, written(record))?;
         well_formed(&token.chain)?;
         let parent = match token.claims.ancestors.first() {
             None => None,
@@ -294,13 +298,17 @@ impl Custody<'_> {
             return Err(CustodyError::OtherUser(issued.index));
         }
         let proved = record.chain().last().and_then(|party| party.pointer("/cnf/jkt")).and_then(Value::as_str);
-        if proved.is_none() && let_through {
+        let bearer = issued.unbound && states_unbound(record);
+        if proved.is_none() && let_through && !bearer {
             return Err(CustodyError::UseWithoutProof);
         }
         if proved.is_some() && proved != issued.jkt.as_deref() {
             return Err(CustodyError::OtherKeyProved);
         }
         let Some(decided) = decided_at(record).filter(|_| let_through) else { return Ok(()) };
+        if bearer && issued.opened.as_ref().is_some_and(|token| !self.keys.is_bearer(token.chain.holder(), decided)) {
+            return Err(CustodyError::NotBearer);
+        }
         if issued.opened.as_ref().is_some_and(|token| decided > token.claims.exp.plus(SKEW_SECS)) {
             return Err(CustodyError::Expired);
         }

@@ -1,8 +1,8 @@
 //! What the committed values of a token record say, and what must be true of them by themselves.
 
-use super::error::CustodyError;
+use super::{edge::Keys, error::CustodyError};
 use remit_ledger::{Record, Side};
-use remit_model::{Authority, Chain, Hop, Principal, UnixTime, json};
+use remit_model::{Authority, Binding, Chain, Hop, Principal, PrincipalKind, UnixTime, json};
 use remit_token::{Actor, Restrictions, nested_act};
 use serde::Deserialize;
 use serde_json::Value;
@@ -17,6 +17,12 @@ pub(super) struct Opened {
     /// The authority of each hop, and of the token, as it was committed: what digests are over.
     shown: Vec<Value>,
     details: Value,
+}
+
+/// Whether a record says that the caller's token is bound to no key.
+pub(super) fn states_unbound(record: &Record) -> bool {
+    let binding = record.chain().last().and_then(|party| party.pointer("/token/binding")).and_then(Value::as_str);
+    binding == Some(Binding::DangerBearer.as_str())
 }
 
 /// The claims of an issued token as the log keeps them.
@@ -116,11 +122,8 @@ impl Opened {
         if self.claims.signed.as_deref() != self.chain.root_signature() {
             return Err(CustodyError::SignedDiffers);
         }
-        if self.jkt.is_none() {
-            return Err(CustodyError::Unbound);
-        }
         let Some(last) = self.chain.hops.last() else { return Ok(()) };
-        if self.jkt.as_deref() != Some(last.jkt.as_str()) {
+        if self.jkt != last.jkt {
             return Err(CustodyError::OtherHolder);
         }
         if self.claims.exp > last.expires {
@@ -130,6 +133,30 @@ impl Opened {
             .authority
             .within(&last.authority)
             .map_err(|wider| CustodyError::Wider { bound: "wider than its delegation", wider })
+    }
+
+    /// A token is bound to a key, unless its record and the registration of its holder say that it is not; then no agent handed it
+    /// on, and none can. SPEC: TX-06.
+    pub(super) fn is_bound_as_stated(&self, record: &Record, keys: &Keys, at: UnixTime) -> Result<(), CustodyError> {
+        match (&self.jkt, states_unbound(record)) {
+            (Some(_), false) => return Ok(()),
+            (Some(_), true) => return Err(CustodyError::StatedUnbound),
+            (None, false) => return Err(CustodyError::Unbound),
+            (None, true) => {}
+        }
+        if !keys.is_bearer(self.chain.holder(), at) {
+            return Err(CustodyError::NotBearer);
+        }
+        let by_agent = match self.chain.hops.as_slice() {
+            [] => false,
+            [_] => self.chain.root.kind() != PrincipalKind::Human,
+            _ => true,
+        };
+        let further = self.claims.authority.depth() > 0 || self.chain.hops.iter().any(|hop| hop.authority.depth() > 0);
+        if by_agent || further || !self.claims.ancestors.is_empty() {
+            return Err(CustodyError::BearerHandedOn);
+        }
+        Ok(())
     }
 
     /// SPEC: DC-07.

@@ -88,7 +88,7 @@ fn a_statement_for_something_else_is_found() {
             let hop = &mut proposal.chain.hops[1];
             let mut stated = Delegation {
                 delegate: hop.delegate.sub.clone(),
-                jkt: hop.jkt.clone(),
+                jkt: hop.jkt.clone().unwrap(),
                 parent: planner.claims.jti.clone(),
                 authority: hop.authority.clone(),
                 expires: hop.expires,

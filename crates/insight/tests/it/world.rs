@@ -215,7 +215,7 @@ impl World {
         let hop = Hop {
             delegator: human.clone(),
             delegate: planner,
-            jkt: jkt("planner"),
+            jkt: Some(jkt("planner")),
             authority: authority.clone(),
             purpose: Some("Close ticket T-1".to_owned()),
             expires,
@@ -261,7 +261,7 @@ impl World {
         let hop = Hop {
             delegator: parent.chain.holder().clone(),
             delegate: agent("summarizer"),
-            jkt: jkt("summarizer"),
+            jkt: Some(jkt("summarizer")),
             authority: authority.clone(),
             purpose: None,
             expires,
@@ -412,6 +412,7 @@ impl World {
             iss: principal.iss.clone(),
             owner: (principal.kind() == PrincipalKind::Agent).then(|| "user:alice".to_owned()),
             labels: BTreeMap::new(),
+            binding: remit_model::Binding::default(),
         };
         Question {
             tenant: TenantId::main(),

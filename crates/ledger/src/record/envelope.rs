@@ -14,7 +14,7 @@ use crate::{
     tree,
     vault::{KeyId, Subject},
 };
-use remit_model::{Moment, PrincipalKind};
+use remit_model::{Binding, Moment, PrincipalKind};
 use serde_json::{Value, json};
 use std::{borrow::Cow, collections::BTreeSet};
 
@@ -335,6 +335,7 @@ fn token(token: &mut CanonicalWriter<'_>, facts: &TokenFacts) {
     token.list("aud", &facts.audience);
     token.total("aud_total", &facts.audience);
     token.some("authorization_details_hash", facts.authorization_details_hash.as_ref());
+    token.some("binding", facts.unbound.then_some(Binding::DangerBearer.as_str()));
     token.some("exp", facts.expires.map(|at| at.to_string()));
     token.some("iat", facts.issued.map(|at| at.to_string()));
     token.some("iss", facts.issuer.as_ref());

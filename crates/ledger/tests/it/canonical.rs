@@ -180,6 +180,7 @@ fn token(facts: &TokenFacts) -> Value {
     token.some("iss", facts.issuer.as_ref());
     token.list("aud", facts.audience.clone());
     token.list("scope", facts.scope.clone());
+    token.some("binding", facts.unbound.then_some("danger_bearer"));
     token.some("exp", facts.expires.map(|at| at.to_string()));
     token.some("iat", facts.issued.map(|at| at.to_string()));
     token.some("authorization_details_hash", facts.authorization_details_hash.as_ref());
@@ -454,6 +455,7 @@ prop_compose! {
             expires: some[2].then_some(UnixTime(time)),
             issued: some[3].then_some(UnixTime(-time)),
             authorization_details_hash: some[5].then(|| c.clone()),
+            unbound: some[1],
         });
         party.jkt = some[1].then(|| d.clone());
         party.proof = some[2].then(|| a.clone());

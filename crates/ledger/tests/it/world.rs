@@ -183,6 +183,7 @@ fn party(sub: &str, kind: PartyKind) -> Party {
         expires: Some(UnixTime(1_800_000_300)),
         issued: Some(UnixTime(1_800_000_000)),
         authorization_details_hash: Some(Hash::of(&[b"authority"]).to_string()),
+        ..TokenFacts::default()
     });
     party.jkt = Some("thumbprint".to_owned());
     party.proof = Some("dpop.proof.jws".to_owned());

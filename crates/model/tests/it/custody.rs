@@ -18,7 +18,7 @@ fn hop(from: &str, to: &str, authority: Authority) -> Hop {
     Hop {
         delegator: who(from),
         delegate: who(to),
-        jkt: format!("jkt-{to}"),
+        jkt: Some(format!("jkt-{to}")),
         authority,
         purpose: None,
         expires: UnixTime(100),

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use http::Method;
 use remit_clock::Ambient;
+use remit_model::Binding;
 use remit_token::{Algorithm, PrivateKey};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -73,6 +74,7 @@ async fn add(args: &AgentAdd, ambient: &Ambient) -> Result<()> {
     asked.insert("keys".into(), keys);
     asked.insert("redirect_uris".into(), json!(redirect_uris(&args.settings.redirect_uris, args.public)));
     asked.insert("labels".into(), Value::Object(labels(&args.settings)?));
+    asked.extend(binding(&args.settings));
     asked.insert("acts".into(), json!(if args.on_behalf_only { "on_behalf" } else { "either" }));
     asked.insert("credentials".into(), json!(credentials));
     asked.extend(args.credentials.audience().map(|audience| ("assertion_audience".to_owned(), json!(audience))));
@@ -95,6 +97,7 @@ async fn update(args: &AgentUpdate) -> Result<()> {
     let mut labels = labels(&args.settings)?;
     labels.extend(args.remove_labels.iter().map(|name| (name.clone(), Value::Null)));
     asked.insert("labels".into(), Value::Object(labels));
+    asked.extend(binding(&args.settings));
     let texts = [("owner", &args.owner), ("display_name", &args.display_name)];
     asked.extend(texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), json!(text.as_ref()?)))));
     if let Some(only) = args.on_behalf_only {
@@ -188,6 +191,13 @@ fn ceiling(settings: &AgentSettings) -> Result<Map<String, Value>> {
     Ok(asked)
 }
 
+/// What is said of the binding of the agent's tokens.
+fn binding(settings: &AgentSettings) -> impl Iterator<Item = (String, Value)> {
+    let binding = settings.binding.map(|named| ("binding".to_owned(), json!(Binding::from(named))));
+    let writes = settings.danger_bearer_writes.map(|writes| ("danger_bearer_writes".to_owned(), json!(writes)));
+    binding.into_iter().chain(writes)
+}
+
 fn labels(settings: &AgentSettings) -> Result<Map<String, Value>> {
     let mut labels = Map::new();
     for label in &settings.labels {
@@ -245,6 +255,9 @@ fn show(answer: &Value, json: bool) -> Result<()> {
     if answer.pointer("/agent/assertion_audience").is_some_and(|audience| audience == "token_endpoint") {
         outln!("  its client assertions may name the token endpoint as their audience");
     }
+    for risk in answer.pointer("/agent/standing_risks").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+        outln!("  standing risk: {risk}");
+    }
     for (name, value) in answer.pointer("/agent/labels").and_then(Value::as_object).into_iter().flatten() {
         outln!("  label {name}={}", value.as_str().unwrap_or_default());
     }
@@ -264,11 +277,14 @@ fn list(answer: &Value) {
         "STATUS",
         "OWNER",
         "MAY AT MOST",
+        "STANDING RISK",
     ]);
     for agent in answer.get("agents").and_then(Value::as_array).into_iter().flatten() {
         let text = |name: &str| agent.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let may: Vec<&str> = agent.get("may").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
-        table.add_row([text("name"), text("status"), text("owner"), may.join("\n")]);
+        let risks: Vec<&str> =
+            agent.get("standing_risks").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        table.add_row([text("name"), text("status"), text("owner"), may.join("\n"), risks.join("\n")]);
     }
     outln!("{}", table.trim_fmt());
 }

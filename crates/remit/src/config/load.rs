@@ -263,6 +263,12 @@ impl Check<'_> {
                 "agents.access_token_lifetime: must be 60 to 3600 seconds".into(),
             );
         }
+        if !(60..=3600).contains(&config.agents.danger_bearer_lifetime) {
+            self.complain(
+                line("agents", "danger_bearer_lifetime"),
+                "agents.danger_bearer_lifetime: must be 60 to 3600 seconds".into(),
+            );
+        }
         let limits = &config.agents.rate_limits;
         for (name, limit) in [("tokens", &limits.tokens), ("calls", &limits.calls)] {
             if limit.burst == 0 {

@@ -265,6 +265,11 @@ pub(crate) struct Account {
 pub(crate) struct AgentsSection {
     /// Lifetime of an access token in seconds, at most 3600.
     pub(crate) access_token_lifetime: u32,
+    /// Whether agents may be registered with `binding: danger_bearer`: their access tokens are bound to no key, so that whoever
+    /// holds one can use it.
+    pub(crate) danger_bearer: DangerBearer,
+    /// Lifetime of such a token in seconds, at most 3600.
+    pub(crate) danger_bearer_lifetime: u32,
     /// Most actors in one delegation chain, at most 8.
     pub(crate) chain_depth: u8,
     /// Demand a server nonce in every DPoP proof (RFC 9449 section 8).
@@ -281,6 +286,8 @@ impl Default for AgentsSection {
     fn default() -> Self {
         Self {
             access_token_lifetime: 600,
+            danger_bearer: DangerBearer::default(),
+            danger_bearer_lifetime: 600,
             chain_depth: 4,
             require_dpop_nonce: false,
             delegation_days: 30,
@@ -288,6 +295,15 @@ impl Default for AgentsSection {
             rate_limits: RateLimitsSection::default(),
         }
     }
+}
+
+/// Whether access tokens may be bound to no key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum DangerBearer {
+    #[default]
+    Refused,
+    Allowed,
 }
 
 /// How often one client may ask. A client over its limit gets 429 with `Retry-After`; others are not slowed by it.
@@ -342,7 +358,7 @@ pub(crate) struct McpServer {
     pub(crate) start_timeout_s: Option<NonZeroU16>,
     /// A built-in sample upstream: `helpdesk`.
     pub(crate) sample: Option<String>,
-    /// How a refused tool call is answered: `result` or `error`.
+    /// How a refused tool call is answered: `result`, `error` or `step_up`.
     pub(crate) denials: Denials,
     /// List the tools that an agent does not hold but could ask a person for, marked as such.
     pub(crate) list_requestable: bool,
@@ -363,6 +379,9 @@ pub(crate) enum Denials {
     Result,
     /// A JSON-RPC error.
     Error,
+    /// HTTP 403 `insufficient_scope` where a wider token would be enough, so that the client asks the person for it; otherwise a
+    /// tool result.
+    StepUp,
 }
 
 impl From<Denials> for remit_gateway::Denials {
@@ -370,6 +389,7 @@ impl From<Denials> for remit_gateway::Denials {
         match denials {
             Denials::Result => Self::Result,
             Denials::Error => Self::Error,
+            Denials::StepUp => Self::StepUp,
         }
     }
 }

@@ -203,6 +203,8 @@ fn mount(
         outbound,
         settings: authority::Settings {
             access_token: config.agents.access_token_lifetime.into(),
+            danger_bearer: bearer_allowed(config),
+            bearer_token: config.agents.danger_bearer_lifetime.into(),
             chain_depth: config.agents.chain_depth.into(),
             require_nonce: config.agents.require_dpop_nonce,
             consent: i64::from(config.agents.delegation_days) * 86_400,
@@ -237,12 +239,17 @@ fn mount(
         ledger_dir: store.ledger_dir().to_owned(),
         gathered: remit_console::Gathered::default(),
         earlier_keys: OnceLock::new(),
+        danger_bearer: bearer_allowed(config),
     });
     let router = Router::new()
         .merge(authority::router(Arc::new(authority)))
         .merge(gateway::router(Arc::clone(&gateway)))
         .merge(remit_console::router(Arc::clone(&console)));
     (router, gateway, console)
+}
+
+fn bearer_allowed(config: &config::Config) -> bool {
+    config.agents.danger_bearer == config::DangerBearer::Allowed
 }
 
 /// What the configuration says to the gateway as a whole.
@@ -252,6 +259,7 @@ fn gateway_settings(loaded: &Loaded, store: &Store, servers: &[Arc<Server>], rou
     settings.tenant = store.tenant().clone();
     settings.hosts.extend(config.server.allowed_hosts.iter().cloned());
     settings.origins.extend(config.server.allowed_origins.iter().cloned());
+    settings.danger_bearer = bearer_allowed(config);
     settings.nonce_required = config.agents.require_dpop_nonce;
     settings.clock_required = config.ledger.clock_required;
     settings.rate = config.agents.rate_limits.calls.rate();

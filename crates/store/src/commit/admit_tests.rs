@@ -262,7 +262,7 @@ fn refresh() -> impl Strategy<Value = StoredRefresh> {
         family,
         client: "agent:a".to_owned(),
         subject: Principal::human("https://as.test", "alice"),
-        jkt: "thumb".to_owned(),
+        jkt: Some("thumb".to_owned()),
         payload: json!({}),
         expires,
         generation: 0,
@@ -277,7 +277,7 @@ fn token(jti: String) -> StoredToken {
         authority: Authority::none(),
         parent: None,
         client: "agent:a".to_owned(),
-        jkt: "thumb".to_owned(),
+        jkt: Some("thumb".to_owned()),
         audience: "https://as.test/mcp".to_owned(),
         issued: UnixTime(NOW),
         expires: UnixTime(NOW + 60),
@@ -395,7 +395,7 @@ fn plain<'a>(next: &mut u64) -> impl FnMut(&Snapshot, &'a Batch, &[Private<'a>])
                     if generation == 0 {
                         sealed.private.push(PrivateRow::Family { family: family.clone(), until, subject });
                     }
-                    let (hash, client, jkt) = (token.hash, token.client.clone(), token.jkt.clone());
+                    let (hash, client, jkt) = (token.hash, token.client.clone(), token.jkt.clone().unwrap_or_default());
                     sealed.private.push(PrivateRow::Refresh { hash, family, generation, client, jkt, payload, until });
                 }
                 Private::Token(token) => {

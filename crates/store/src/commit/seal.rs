@@ -137,7 +137,8 @@ impl Sealing {
                     family: refresh.family.clone(),
                     generation: *generation,
                     client: refresh.client.clone(),
-                    jkt: refresh.jkt.clone(),
+                    // The column takes no NULL.
+                    jkt: refresh.jkt.clone().unwrap_or_default(),
                     payload,
                     until: refresh.expires,
                 });

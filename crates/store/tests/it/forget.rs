@@ -72,7 +72,7 @@ fn token(human: &str) -> StoredToken {
         authority: Authority::none(),
         parent: None,
         client: "agent:planner".to_owned(),
-        jkt: "thumb".to_owned(),
+        jkt: Some("thumb".to_owned()),
         audience: "https://remit.test/mcp/helpdesk".to_owned(),
         issued: UnixTime(NOW),
         expires: UnixTime(NOW + 300),

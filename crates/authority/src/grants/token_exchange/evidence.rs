@@ -22,7 +22,7 @@ use remit_store::{JtiKind, Precondition, StoredToken};
 use remit_token::{
     Delegation, Skew,
     access::AccessToken,
-    dpop::{self, NonceRule},
+    dpop::{self, NonceRule, Proof},
     inspect_unverified, statement,
 };
 use serde_json::Value;
@@ -98,7 +98,7 @@ pub(crate) struct Evidence {
 }
 
 /// SPEC: TX-01, N-TX-04
-pub(crate) async fn gather(request: &TokenRequest<'_>) -> Result<Evidence, Rejection> {
+pub(crate) async fn gather(request: &TokenRequest<'_>, proof: &Proof) -> Result<Evidence, Rejection> {
     let form = &request.form;
     let subject = form.required("subject_token")?;
     let kind = form.required("subject_token_type")?;
@@ -111,19 +111,19 @@ pub(crate) async fn gather(request: &TokenRequest<'_>) -> Result<Evidence, Rejec
         _ => return Err(malformed("`actor_token` and `actor_token_type` come together or not at all").into()),
     };
     match (kind, actor, form.one("subject_token_proof")) {
-        (ACCESS_TOKEN, Some(actor), None) => named(request, subject, actor).await,
-        (ACCESS_TOKEN, None, Some(proof)) => called(request, subject, proof).await,
-        (ACCESS_TOKEN, None, None) => narrowed(request, subject).await,
-        (JWT, None, None) => stated(request, subject).await,
+        (ACCESS_TOKEN, Some(actor), None) => named(request, proof, subject, actor).await,
+        (ACCESS_TOKEN, None, Some(shown)) => called(request, proof, subject, shown).await,
+        (ACCESS_TOKEN, None, None) => narrowed(request, proof, subject).await,
+        (JWT, None, None) => stated(request, proof, subject).await,
         (ACCESS_TOKEN | JWT, _, _) => Err(malformed("the exchange carries two kinds of evidence; send one").into()),
         _ => Err(Refusal::new(Code::TokenTypeWrong, "`subject_token_type` must be access_token or jwt").into()),
     }
 }
 
 /// Way one: the parent calls, proves its key, and names a child that showed itself to us. SPEC: DC-05
-async fn named(request: &TokenRequest<'_>, subject: &str, actor: &str) -> Result<Evidence, Rejection> {
+async fn named(request: &TokenRequest<'_>, proof: &Proof, subject: &str, actor: &str) -> Result<Evidence, Rejection> {
     let (token, parent) = own(request, subject).await?;
-    held_by_caller(request, &token)?;
+    held_by_caller(request, proof, &token)?;
     let invalid = |reason: &str| Refusal::new(Code::ActorTokenInvalid, reason);
     let actor = request
         .server
@@ -148,10 +148,10 @@ async fn named(request: &TokenRequest<'_>, subject: &str, actor: &str) -> Result
     active::token(principals(request), &ids(&actor)).map_err(|_| invalid("the actor token was revoked"))?;
     // (2) the child has a key of its own. SPEC: N-DC-12
     let jkt = actor.cnf_jkt.clone().ok_or_else(|| invalid("the actor token is not bound to a key"))?;
-    if jkt == parent.jkt {
+    if Some(&jkt) == parent.jkt.as_ref() {
         return Err(invalid("the sub-agent must have a key of its own").into());
     }
-    let stated = request.proof.delegation.clone();
+    let stated = proof.delegation.clone();
     if let Some(stated) = &stated {
         let fits = stated.delegate == delegate.sub && stated.jkt == jkt && stated.parent == token.jti;
         if !fits {
@@ -162,7 +162,7 @@ async fn named(request: &TokenRequest<'_>, subject: &str, actor: &str) -> Result
         kind: ExchangeKind::Delegate(Box::new(ProvenDelegation {
             delegate,
             jkt,
-            edge: EdgeProof::DpopAtToken(request.proof.compact().to_owned()),
+            edge: EdgeProof::DpopAtToken(proof.compact().to_owned()),
             stated,
             shown_until: Some(actor.exp),
         })),
@@ -188,23 +188,23 @@ async fn named(request: &TokenRequest<'_>, subject: &str, actor: &str) -> Result
 }
 
 /// Way two: the child calls, with a statement that the parent signed with its proof key.
-async fn stated(request: &TokenRequest<'_>, compact: &str) -> Result<Evidence, Rejection> {
+async fn stated(request: &TokenRequest<'_>, proof: &Proof, compact: &str) -> Result<Evidence, Rejection> {
     let server = request.server;
     let expect = statement::Expect { issuer: &server.issuer, bound_to: None };
     let statement = statement::verify(compact, &expect, request.now, Skew::NONE)?;
     let delegation = statement.delegation();
     let unknown = || edge("the statement names a token that is not known here");
     let parent = server.store.token(&delegation.parent).await.map_err(Fault::new)?.ok_or_else(unknown)?;
-    if statement.jkt() != parent.jkt || statement.delegator() != parent.chain.holder().sub {
+    if Some(statement.jkt()) != parent.jkt.as_deref() || statement.delegator() != parent.chain.holder().sub {
         return Err(
             Refusal::new(Code::ChainSpliced, "the statement is not signed by the holder of the token that it delegates").into()
         );
     }
     let delegate = Principal::agent(&server.issuer, &request.client.agent.id);
-    if delegation.delegate != delegate.sub || delegation.jkt != request.proof.jkt() {
+    if delegation.delegate != delegate.sub || delegation.jkt != proof.jkt() {
         return Err(Refusal::new(Code::ChainSpliced, "the statement names another sub-agent or another key").into());
     }
-    own_key(request, &parent)?;
+    own_key(proof, &parent)?;
     if parent.expires <= request.now {
         return Err(Refusal::new(Code::TokenExpired, "the parent's token has expired").into());
     }
@@ -228,7 +228,7 @@ async fn stated(request: &TokenRequest<'_>, compact: &str) -> Result<Evidence, R
         }],
         kind: ExchangeKind::Delegate(Box::new(ProvenDelegation {
             delegate,
-            jkt: request.proof.jkt().to_owned(),
+            jkt: proof.jkt().to_owned(),
             edge: EdgeProof::Statement(compact.to_owned()),
             stated: Some(delegation.clone()),
             shown_until: None,
@@ -238,7 +238,7 @@ async fn stated(request: &TokenRequest<'_>, compact: &str) -> Result<Evidence, R
 }
 
 /// Way three: the parent called the child with a token for the child's endpoint; the child brings token and proof.
-async fn called(request: &TokenRequest<'_>, subject: &str, proof: &str) -> Result<Evidence, Rejection> {
+async fn called(request: &TokenRequest<'_>, proof: &Proof, subject: &str, shown: &str) -> Result<Evidence, Rejection> {
     let (token, parent) = own(request, subject).await?;
     // (3) the token was addressed to this very agent. SPEC: TX-02, N-TX-07
     // A proof of a call to one of our own resources belongs to that call, whatever an agent's row says of its endpoint.
@@ -247,25 +247,27 @@ async fn called(request: &TokenRequest<'_>, subject: &str, proof: &str) -> Resul
     let endpoint = endpoint.ok_or_else(|| {
         Refusal::new(Code::TokenAudienceWrong, "the subject token is not addressed to this agent's registered endpoint")
     })?;
-    own_key(request, &parent)?;
+    own_key(proof, &parent)?;
+    let unbound = || edge("the subject token is bound to no key, so nothing shows that its holder called");
+    let bound_to = parent.jkt.as_deref().ok_or_else(unbound)?;
     let window = request.server.settings.dpop_window;
     let expect = dpop::Expect {
         method: "POST",
         url: endpoint,
         access_token: Some(token.digest()),
-        bound_to: Some(&parent.jkt),
+        bound_to: Some(bound_to),
         known: None,
         nonce: NonceRule::Ignored,
         replay: None,
         now: request.now,
         window_secs: window,
     };
-    let seen = dpop::verify(&[proof], &expect)
+    let seen = dpop::verify(&[shown], &expect)
         .map_err(|refusal| edge(&format!("`subject_token_proof` is not the parent's proof of its call: {}", refusal.reason)))?;
     Ok(Evidence {
         kind: ExchangeKind::Delegate(Box::new(ProvenDelegation {
             delegate: Principal::agent(&request.server.issuer, &request.client.agent.id),
-            jkt: request.proof.jkt().to_owned(),
+            jkt: proof.jkt().to_owned(),
             edge: EdgeProof::DpopAtCall(seen.compact().to_owned()),
             stated: None,
             shown_until: None,
@@ -285,9 +287,9 @@ async fn called(request: &TokenRequest<'_>, subject: &str, proof: &str) -> Resul
     })
 }
 
-async fn narrowed(request: &TokenRequest<'_>, subject: &str) -> Result<Evidence, Rejection> {
+async fn narrowed(request: &TokenRequest<'_>, proof: &Proof, subject: &str) -> Result<Evidence, Rejection> {
     let (token, parent) = own(request, subject).await?;
-    held_by_caller(request, &token)?;
+    held_by_caller(request, proof, &token)?;
     Ok(Evidence {
         kind: ExchangeKind::Narrow,
         facts: vec![("proved_by", "holder".into()), subject_hash(&token)],
@@ -323,19 +325,19 @@ fn ids(token: &AccessToken) -> TokenIds<'_> {
 }
 
 /// (2) The caller is the holder, and proves the holder's key. SPEC: TX-06, N-TX-09
-fn held_by_caller(request: &TokenRequest<'_>, token: &AccessToken) -> Result<(), Refusal> {
+fn held_by_caller(request: &TokenRequest<'_>, proof: &Proof, token: &AccessToken) -> Result<(), Refusal> {
     if token.actor() != request.client.id() {
         return Err(Refusal::new(Code::ChainSpliced, "the subject token is held by another agent"));
     }
-    if token.cnf_jkt.as_deref() != Some(request.proof.jkt()) {
+    if token.cnf_jkt.as_deref() != Some(proof.jkt()) {
         return Err(Refusal::new(Code::DpopKeyMismatch, "the subject token is bound to another proof key"));
     }
     Ok(())
 }
 
 /// SPEC: DC-10, N-DC-12
-fn own_key(request: &TokenRequest<'_>, parent: &StoredToken) -> Result<(), Refusal> {
-    if request.proof.jkt() == parent.jkt { Err(edge("the sub-agent must have a key of its own")) } else { Ok(()) }
+fn own_key(proof: &Proof, parent: &StoredToken) -> Result<(), Refusal> {
+    if Some(proof.jkt()) == parent.jkt.as_deref() { Err(edge("the sub-agent must have a key of its own")) } else { Ok(()) }
 }
 
 fn ancestors(token: &AccessToken) -> Result<Vec<String>, Refusal> {

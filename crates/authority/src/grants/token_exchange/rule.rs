@@ -5,6 +5,7 @@
 
 use crate::{
     grants::{
+        empty,
         outcome::Grant,
         requested::{RequestedAuthority, Target, Targets},
         token_exchange::evidence::{Evidence, ExchangeKind, ProvenDelegation},
@@ -76,7 +77,7 @@ pub(crate) fn decide(world: &World<'_>, exchange: &Exchange<'_>) -> Decided {
         Err(refusal) => return refused(refusal),
     };
     let Checked { allowed, check } = ask_policy(world, exchange, to, &terms);
-    let grant = allowed.map(|()| terms.grant(world, exchange, chain, to.jkt.clone(), RecordType::Delegation));
+    let grant = allowed.map(|()| terms.grant(world, exchange, chain, Some(to.jkt.clone()), RecordType::Delegation));
     Decided { grant, check }
 }
 
@@ -89,7 +90,7 @@ struct Terms {
 }
 
 impl Terms {
-    fn grant(self, world: &World<'_>, exchange: &Exchange<'_>, chain: Chain, jkt: String, record_type: RecordType) -> Grant {
+    fn grant(self, world: &World<'_>, exchange: &Exchange<'_>, chain: Chain, jkt: Option<String>, record_type: RecordType) -> Grant {
         let Evidence { parent, ancestors, authentication, requires, .. } = exchange.evidence;
         Grant {
             record_type,
@@ -121,6 +122,7 @@ fn terms(world: &World<'_>, exchange: &Exchange<'_>) -> Result<Terms, Refusal> {
     active::chain(world.principals(exchange.evidence), parent.chain.parties())?;
     let held = held(kind, &parent.authority)?;
     let targets = Targets { issuer: world.issuer, servers: world.servers, snapshot: world.snapshot };
+    let requested = RequestedAuthority::clone(requested).reduced_to(&held, &limit(kind, parent.chain.holder()))?;
     let target = requested.target(&targets, &held, Some(&parent.audience))?;
     let authority = bounded(world, exchange.evidence, &requested.under(&held, &target, Holder::Parent)?)?;
     let end = kind.expires().map_or(parent.expires, |stated| stated.min(parent.expires));
@@ -156,7 +158,7 @@ fn extend(world: &World<'_>, exchange: &Exchange<'_>, to: &ProvenDelegation, ter
     let hop = Hop {
         delegator: before.holder().clone(),
         delegate: to.delegate.clone(),
-        jkt: to.jkt.clone(),
+        jkt: Some(to.jkt.clone()),
         authority: terms.authority.clone(),
         purpose: terms.purpose.clone(),
         expires: terms.expires,
@@ -200,6 +202,14 @@ fn held(kind: &ExchangeKind, authority: &Authority) -> Result<Authority, Refusal
     }
 }
 
+/// What bounds this step, in words.
+fn limit(kind: &ExchangeKind, holder: &remit_model::Principal) -> String {
+    match kind {
+        ExchangeKind::Narrow => "what the subject token holds".to_owned(),
+        ExchangeKind::Delegate(to) => format!("what `{}` may delegate to `{}`", holder.sub, to.delegate.sub),
+    }
+}
+
 /// No more than everyone in the chain, and the child itself, may do at this moment. SPEC: DC-07, TX-04
 fn bounded(world: &World<'_>, evidence: &Evidence, authority: &Authority) -> Result<Authority, Refusal> {
     let child = match &evidence.kind {
@@ -208,10 +218,7 @@ fn bounded(world: &World<'_>, evidence: &Evidence, authority: &Authority) -> Res
     };
     let most = effective::bounded(world.principals(evidence), evidence.parent.chain.parties().chain(child), authority)?;
     if most.is_none() && !authority.is_none() {
-        return Err(Refusal::new(
-            Code::AuthorityEmpty,
-            "nothing of what was requested is within what every party of the chain may do",
-        ));
+        return Err(empty::refusal(world.principals(), evidence.parent.chain.parties().chain(child), authority));
     }
     Ok(most)
 }

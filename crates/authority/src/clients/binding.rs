@@ -1,0 +1,42 @@
+//! What an agent's registration says its tokens are bound to, and what a client hears that cannot do it.
+//!
+//! Implements RFC 6750 §5.3 and RFC 9449 §5 as a ladder: a key (`dpop`) unless an operator registers the agent with
+//! `danger_bearer` and the configuration allows that.
+
+use crate::Server;
+use axum::http::HeaderMap;
+use remit_model::{Agent, Code, Refusal};
+
+/// Checks that this server issues the kind of token that the agent is registered for.
+///
+/// # Errors
+/// `bearer_not_allowed` while the configuration does not allow such agents.
+pub(crate) fn offered(server: &Server, agent: &Agent) -> Result<(), Refusal> {
+    if server.settings.danger_bearer || !agent.is_bearer() {
+        return Ok(());
+    }
+    let reason = format!(
+        "`{}` is registered with `binding: danger_bearer`, and this server does not issue tokens that are bound to no key \
+         (`agents.danger_bearer: refused`); connect through `remit connect`, or have the agent registered with `binding: dpop`",
+        agent.id.subject()
+    );
+    Err(Refusal::new(Code::BearerNotAllowed, reason))
+}
+
+/// Checks that the request has a proof at all. A client without DPoP hears here what it can do, on its first request that
+/// needs one.
+///
+/// # Errors
+/// `dpop_proof_missing`.
+pub(crate) fn proof_sent(server: &Server, headers: &HeaderMap, agent: &Agent) -> Result<(), Refusal> {
+    if headers.contains_key("dpop") {
+        return Ok(());
+    }
+    let allowed = if server.settings.danger_bearer { "" } else { ", once the configuration says `agents.danger_bearer: allowed`" };
+    let reason = format!(
+        "the request has no `DPoP` header, and the tokens of `{}` are bound to a key (`binding: dpop`). A client without DPoP \
+         connects through `remit connect`; or an operator registers the agent with `binding: danger_bearer`{allowed}",
+        agent.id.subject()
+    );
+    Err(Refusal::new(Code::DpopProofMissing, reason))
+}
