@@ -374,6 +374,56 @@ def tokens():
     insider("honest after all: a key registered twice", "", world)
 
 
+def unbound(draft):
+    """The token is bound to no key, and says so."""
+    for one in draft["chain"]["hops"][-1:]:
+        one.pop("jkt", None)
+    draft["token"]["cnf"] = None
+    draft["binding"] = "danger_bearer"
+
+
+def bearers():
+    """Tokens that are bound to no key, and agents that are registered for them."""
+    registered = lambda world, name="planner": (world.bind(name, "danger_bearer"), world)[1]
+    login = lambda world, spoil=unbound, **more: world.login(spoil, **({"details": w.NARROW} | more))
+    silent = lambda draft: (unbound(draft), draft.update(binding=None))
+    narrow = lambda draft: (unbound(draft), draft["token"].update(authorization_details=copy.deepcopy(w.NARROW)))
+    last = lambda draft: draft["chain"][-1]
+
+    def one(name, act, expect="custody"):
+        world = small()
+        act(world)
+        insider(name, expect, world)
+
+    def later(world, seconds, act):
+        world.bind("planner", "dpop")
+        world.now += seconds
+        act(world)
+
+    one("honest after all: a call with a token that is bound to no key", lambda world: world.call(login(registered(world))), "")
+    one("honest after all: an agent's own token that is bound to no key", lambda world: registered(world).own("planner", narrow), "")
+    one("honest after all: a refresh of a token that is bound to no key", lambda world: world.again(login(registered(world)), False, unbound), "")
+    one("a token bound to no key, of an agent that must prove one", login)
+    one("a token bound to no key, in silence", lambda world: login(registered(world), silent))
+    one("an agent's own token bound to no key, of an agent that must prove one", lambda world: world.own("planner", narrow))
+    one("a token bound to no key that can be handed on", lambda world: login(registered(world), details=w.BROAD))
+    one("a token bound to no key that was handed on", lambda world: registered(world, "summarizer").hand("named", world.login(), unbound))
+    one("a hop from a token that is bound to no key", lambda world: world.hand("named", login(registered(world)), details=w.NARROW))
+    one("a narrower copy of a token that is bound to no key", lambda world: world.again(login(registered(world)), True, unbound))
+    one("a bound token that is said to be bound to no key", lambda world: login(registered(world), lambda draft: draft.update(binding="danger_bearer")))
+    one("a token bound to no key whose hop names one", lambda world: login(registered(world), lambda draft: (unbound(draft), draft["chain"]["hops"][-1].update(jkt=w.dpop("planner").jkt))))
+    one("honest after all: a token bound to no key, just after that ended", lambda world: later(registered(world), 58, login), "")
+    one("a token bound to no key, a minute after that ended", lambda world: later(registered(world), 60, login))
+    one("a call without a proof, in silence", lambda world: world.call(login(registered(world)), spoil=lambda draft: last(draft)["token"].pop("binding")))
+    one("a bound token used as if it were bound to no key", lambda world: world.call(registered(world).login(), spoil=lambda draft: (last(draft).pop("cnf"), last(draft)["token"].update(binding="danger_bearer"))))
+
+    def ended(world):
+        token = login(registered(world))
+        later(world, 61, lambda world: world.call(token))
+
+    one("a call with a token bound to no key, a minute after that ended", ended)
+
+
 def consents():
     """The ID token of a consent proves one delegation; older builds signed no `jti`."""
     for name, seconds, members, expect in [
@@ -432,5 +482,5 @@ def uses():
 
 
 def attacks():
-    for part in (widened, times, proofs, people, chains, tokens, consents, uses):
+    for part in (widened, times, proofs, people, chains, tokens, bearers, consents, uses):
         part()

@@ -215,6 +215,10 @@ class World:
         keys = [(key or Signer("client " + name)).jwk, *extra]
         return self.record("config_change", action=("agent.add", "admin"), ext={"config": {"agent": f"agent:{name}", "keys": keys}})
 
+    def bind(self, name, binding):
+        """What the agent's tokens are bound to from now on."""
+        return self.record("config_change", action=("agent.update", "admin"), ext={"config": {"agent": f"agent:{name}", "binding": binding}})
+
     def issue(self, kind, chain, details, jti, exp, parent=None, spoil=None, facts=None, assertion=None, **claims):
         """The record of a token; `spoil` may change everything about it before it is written."""
         holder = (chain["hops"][-1]["delegate"] if chain["hops"] else chain["root"])["sub"].split(":")[1]
@@ -224,7 +228,7 @@ class World:
         token = {"iss": ISS, "sub": chain["root"]["sub"], "aud": HELPDESK, "jti": jti, "iat": self.now, "exp": exp,
                  "cnf": {"jkt": dpop(holder).jkt}, "act": act, "authorization_details": details, "txn": chain["id"],
                  "urn:remit:ancestors": [parent["jti"], *parent["urn:remit:ancestors"]] if parent else []} | claims  # fmt: skip
-        draft = {"kind": kind, "chain": copy.deepcopy(chain), "token": copy.deepcopy(token), "facts": facts or {}, "assertion": assertion, "plain": None}
+        draft = {"kind": kind, "chain": copy.deepcopy(chain), "token": copy.deepcopy(token), "facts": facts or {}, "assertion": assertion, "plain": None, "binding": None}
         if spoil:
             spoil(draft)
         chain, token = draft["chain"], draft["token"]
@@ -232,10 +236,12 @@ class World:
         if draft["assertion"]:
             parties[0]["edge"] = {"kind": "client_assertion", "jws": draft["assertion"]}
         for hop in chain["hops"]:
-            parties.append(party(hop["delegate"], "agent", jkt=hop["jkt"]) | {"edge": hop["edge"]})
+            parties.append(party(hop["delegate"], "agent", jkt=hop.get("jkt")) | {"edge": hop["edge"]})
         jkt = (token["cnf"] or {}).get("jkt")
         if jkt:
             parties[-1]["cnf"] = {"jkt": jkt}
+        if draft["binding"]:
+            parties[-1]["token"] = {"binding": draft["binding"]}
         facts = {"jti_hash": v.named_hash(token["jti"]), "audience": token["aud"], "scope": "helpdesk:tickets_read", "expires": token["exp"],
                  "authority_digest": v.digest(token["authorization_details"])} | draft["facts"]  # fmt: skip
         index = self.record(draft["kind"], chain=parties, txn=chain["id"], ext={"token": facts},
@@ -301,8 +307,11 @@ class World:
         parties = [party(one, "agent") for one in [chain["root"], *[hop["delegate"] for hop in chain["hops"]]]]
         parties[0]["kind"] = "human" if chain["root"]["sub"].startswith("user:") else "agent"
         last = parties[-1]
-        last |= {"cnf": {"jkt": token["cnf"]["jkt"], "proof_hash": v.named_hash("a proof")},
-                 "token": {"jti_hash": v.named_hash(token["jti"]), "aud": [HELPDESK]}}  # fmt: skip
+        last["token"] = {"jti_hash": v.named_hash(token["jti"]), "aud": [HELPDESK]}
+        if token["cnf"]:
+            last["cnf"] = {"jkt": token["cnf"]["jkt"], "proof_hash": v.named_hash("a proof")}
+        else:
+            last["token"]["binding"] = "danger_bearer"
         decision = {"id": "d", "result": result, "reason_code": "policy", "policies": [{"id": "p", "version": "1", "effect": "permit", "digest": v.named_hash("p")}],
                     "policy_set_digest": v.hash_text(sha(POLICIES)), "schema_digest": v.hash_text(sha(SCHEMA)),
                     "engine": {"name": "cedar", "version": "4.14"}, "nondet": [{"name": "now", "value": self.now}]}  # fmt: skip

@@ -111,11 +111,12 @@ pub fn usable(agent: &Agent, servers: &[&Server], authority: &Authority) -> Auth
         let mut actions = vec!["*"];
         if !agent.client.danger_bearer_writes {
             let reading = server.tools.iter().filter(|(_, rule)| rule.class == ToolClass::Read);
-            actions = reading.map(|(tool, _)| tool.as_str()).chain(READING_METHODS).collect();
+            let named = reading.map(|(tool, _)| tool.as_str()).filter(|tool| Authority::can_name(tool));
+            actions = named.chain(READING_METHODS).collect();
         }
         json!({"type": "tool_access", "locations": [server.location], "actions": actions})
     });
-    // INVARIANT: names of tools and servers were checked when the configuration was read; without them nothing can be used.
+    // A server with more tools than a grant can name leaves nothing to use.
     Authority::parse(&usable.collect()).map_or_else(|_| Authority::none(), |most| authority.meet(&most))
 }
 

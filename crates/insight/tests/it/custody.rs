@@ -345,6 +345,42 @@ fn a_token_bound_to_no_key_is_found() {
     broken(&world, "another key than its holder's");
 }
 
+/// The newest hop and its token are bound to no key.
+fn unbound(proposal: &mut Proposal) {
+    if let Some(hop) = proposal.chain.hops.last_mut() {
+        hop.jkt = None;
+        hop.authority = narrow();
+    }
+    proposal.claims.authority = narrow();
+    proposal.claims.cnf_jkt = None;
+}
+
+#[test]
+fn n_tx_09_a_token_bound_to_no_key_counts_where_its_holder_is_registered_so_and_ends_there() {
+    let signed_in = |bind: Option<&str>| {
+        let mut world = World::new();
+        bind.iter().for_each(|binding| world.bind("planner", binding));
+        let token = world.login_with(narrow(), unbound);
+        (world, token)
+    };
+    let (mut world, token) = signed_in(Some("danger_bearer"));
+    world.call(&token, "tickets_read", Read, &json!({}), |_| {});
+    assert!(report(&world).ok(), "{}", report(&world));
+    world.bind("planner", "dpop");
+    world.wait(61);
+    world.call(&token, "tickets_read", Read, &json!({}), |_| {});
+    broken(&world, "registered so");
+    for bind in [None, Some("dpop")] {
+        broken(&signed_in(bind).0, "registered so");
+    }
+    let (mut world, token) = signed_in(Some("danger_bearer"));
+    world.again_with(&token, unbound);
+    broken(&world, "handed on");
+    let (mut world, token) = signed_in(Some("danger_bearer"));
+    world.call(&token, "tickets_read", Read, &json!({}), |draft| draft.chain[1].token.as_mut().unwrap().unbound = false);
+    broken(&world, "without a proof of the token's key");
+}
+
 #[test]
 fn a_call_without_a_recorded_token_is_found() {
     let mut world = World::new();

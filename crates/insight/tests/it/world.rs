@@ -175,6 +175,15 @@ impl World {
         self.now += seconds;
     }
 
+    /// What the agent's tokens are bound to from now on.
+    pub(crate) fn bind(&mut self, name: &str, binding: &str) {
+        let draft = Draft::new(TenantId::main(), ProducerKind::AuthzServer, RecordType::ConfigChange)
+            .action("agent.update", ToolClass::Admin)
+            .outcome(OutcomeStatus::Success, EffectConfirmed::Observed)
+            .ext("config", json!({"agent": format!("agent:{name}"), "binding": binding}));
+        self.record(draft);
+    }
+
     fn keys(&mut self, action: &str, name: &str, seed: &str) {
         let keys = json!([key(seed).public().to_jwk()]);
         let draft = Draft::new(TenantId::main(), ProducerKind::AuthzServer, RecordType::ConfigChange)
@@ -191,7 +200,12 @@ impl World {
 
     /// Alice signs in and agrees; the planner gets its first token.
     pub(crate) fn login(&mut self, spoil: impl FnOnce(&mut Proposal)) -> Token {
-        let (authority, expires) = (broad(), UnixTime(self.now + 7200));
+        self.login_with(broad(), spoil)
+    }
+
+    /// The same, where Alice agrees to this.
+    pub(crate) fn login_with(&mut self, authority: Authority, spoil: impl FnOnce(&mut Proposal)) -> Token {
+        let expires = UnixTime(self.now + 7200);
         let human = Principal::human(ISS, "alice");
         let planner = agent("planner");
         let consent = id_token::consent_digest(&planner.sub, &authority.to_value(), expires, Some("Close ticket T-1"));
@@ -536,10 +550,11 @@ fn presented(token: &Token) -> Vec<Party> {
     let mut parties: Vec<Party> = principals.map(Party::of).collect();
     if let Some(last) = parties.last_mut() {
         last.jkt.clone_from(&token.claims.cnf_jkt);
-        last.proof = Some("a proof".to_owned());
+        last.proof = token.claims.cnf_jkt.is_some().then(|| "a proof".to_owned());
         last.token = Some(TokenFacts {
             jti: Some(token.claims.jti.clone()),
             audience: vec![HELPDESK.to_owned()],
+            unbound: token.claims.cnf_jkt.is_none(),
             ..TokenFacts::default()
         });
     }

@@ -127,6 +127,11 @@ impl Authority {
         wire::parse(details).map(Self::from_grants)
     }
 
+    /// Whether a grant can name this action: graphic ASCII without `*`, and not too long.
+    pub fn can_name(action: &str) -> bool {
+        action != "*" && wire::action(action)
+    }
+
     /// Expands OAuth scope shorthand, `helpdesk:tickets_read helpdesk:*`.
     ///
     /// # Errors
