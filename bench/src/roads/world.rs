@@ -128,7 +128,7 @@ impl World {
             };
             let asked = json!({
                 "name": agent.name, "owner": "user:alice", "keys": [agent.key.public().to_jwk()],
-                "authorization_details": ceiling,
+                "authorization_details": ceiling, "acts": "either",
             });
             self.admin("POST", "agents", &asked.to_string())?.json(201)?;
         }

@@ -63,7 +63,8 @@ struct Registration {
     authorization_details: Option<Value>,
     #[serde(default)]
     labels: BTreeMap<String, String>,
-    #[serde(default)]
+    /// Acting alone is a decision: without a word a new agent acts on behalf of people.
+    #[serde(default = "on_behalf")]
     acts: Acts,
     /// Ways to authenticate besides `keys`.
     #[serde(default)]
@@ -74,6 +75,10 @@ struct Registration {
     binding: Binding,
     #[serde(default)]
     danger_bearer_writes: bool,
+}
+
+fn on_behalf() -> Acts {
+    Acts::OnBehalf
 }
 
 async fn add(admin: Admin, State(console): State<Arc<Console>>, body: Bytes) -> Result<(StatusCode, Json<Value>), No> {

@@ -86,7 +86,8 @@ fn rooted(chain: &[Registered<'_>]) -> Result<(), Refusal> {
     });
     bound.map_or(Ok(()), |agent| {
         let reason = format!(
-            "`{}` acts only on behalf of a person; a person must sign in for it, or for the agent that delegates to it",
+            "`{}` acts only on behalf of a person; a person must sign in for it, or for the agent that delegates to it, or an operator \
+             must let it act on its own (`remit agent update --autonomous true`)",
             agent.id.subject()
         );
         Err(Refusal::new(Code::ClientNotAllowed, reason))

@@ -25,7 +25,8 @@ pub enum AgentStatus {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Acts {
-    /// On what others delegate to it, and on its own up to its ceiling.
+    /// On what others delegate to it, and on its own up to its ceiling. Rows of older builds that say nothing mean this; a new
+    /// registration has to say it.
     #[default]
     Either,
     /// Only where a person is at the root of the chain.

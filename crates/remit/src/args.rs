@@ -368,9 +368,9 @@ pub(crate) struct AgentUpdate {
     pub(crate) settings: AgentSettings,
     #[command(flatten)]
     pub(crate) credentials: CredentialArgs,
-    /// Whether the agent may act only on behalf of a person
+    /// Whether the agent may also act on its own, without a person
     #[arg(long, value_name = "BOOL")]
-    pub(crate) on_behalf_only: Option<bool>,
+    pub(crate) autonomous: Option<bool>,
     /// Remove a label (repeatable); `endpoint` is one
     #[arg(long = "remove-label", value_name = "NAME")]
     pub(crate) remove_labels: Vec<String>,
@@ -406,9 +406,9 @@ pub(crate) struct AgentAdd {
     pub(crate) settings: AgentSettings,
     #[command(flatten)]
     pub(crate) credentials: CredentialArgs,
-    /// Let the agent act only on behalf of a person, never on its own authority
-    #[arg(long)]
-    pub(crate) on_behalf_only: bool,
+    /// Let the agent also act on its own, without a person, up to its ceiling
+    #[arg(long, conflicts_with = "public")]
+    pub(crate) autonomous: bool,
     /// Register a public client: it has no key, and acts only for people who sign in
     #[arg(long, conflicts_with_all = ["public_key", "key"])]
     pub(crate) public: bool,

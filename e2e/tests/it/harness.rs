@@ -296,9 +296,9 @@ impl Remit {
         command
     }
 
-    /// `remit agent add`; the file with the agent's private key.
+    /// `remit agent add` of an agent that may act on its own; the file with its private key.
     pub(crate) fn agent(&self, name: &str, scopes: &[&str]) -> PathBuf {
-        let mut arguments = vec!["agent", "add", name];
+        let mut arguments = vec!["agent", "add", name, "--autonomous"];
         arguments.extend(scopes.iter().flat_map(|scope| ["--scope", scope]));
         self.run(&arguments);
         self.folder().join(format!("agents/{name}.pem"))
@@ -308,7 +308,7 @@ impl Remit {
     pub(crate) fn agent_with(&self, name: &str, details: &Value) -> PathBuf {
         let file = self.folder().join(format!("{name}.json"));
         fs::write(&file, details.to_string()).unwrap();
-        self.run(&["agent", "add", name, "--authorization-details", text(&file)]);
+        self.run(&["agent", "add", name, "--autonomous", "--authorization-details", text(&file)]);
         self.folder().join(format!("agents/{name}.pem"))
     }
 

@@ -176,9 +176,9 @@ fn the_admin_api_is_reached_where_the_server_listens_although_the_public_url_is_
 }
 
 #[test]
-fn an_agent_that_acts_on_behalf_only_gets_nothing_for_itself() {
+fn a_new_agent_gets_nothing_for_itself_unless_it_is_registered_as_autonomous() {
     let server = Setup::new().start();
-    let told = server.run(&["agent", "add", "bound", "--scope", "helpdesk:*", "--on-behalf-only"]);
+    let told = server.run(&["agent", "add", "bound", "--scope", "helpdesk:*"]);
     assert!(told.contains("only on behalf of a person"), "{told}");
     let said = refused(server.command(&exchange("bound", &[])));
     assert!(said.contains("client_not_allowed") && said.contains("person"), "{said}");
@@ -187,9 +187,9 @@ fn an_agent_that_acts_on_behalf_only_gets_nothing_for_itself() {
     // The same by a change, and back.
     server.agent("free", &["helpdesk:*"]);
     server.token("free", "helpdesk");
-    server.run(&["agent", "update", "free", "--on-behalf-only", "true"]);
+    server.run(&["agent", "update", "free", "--autonomous", "false"]);
     assert!(refused(server.command(&exchange("free", &[]))).contains("client_not_allowed"));
-    server.run(&["agent", "update", "free", "--on-behalf-only", "false"]);
+    server.run(&["agent", "update", "free", "--autonomous", "true"]);
     server.token("free", "helpdesk");
 }
 
@@ -385,8 +385,8 @@ fn a_person_an_agent_and_its_sub_agent_are_chained_with_commands_alone() {
     }]);
     let file = server.folder().join("planner.json");
     fs::write(&file, details.to_string()).unwrap();
-    server.run(&["agent", "add", "planner", "--authorization-details", text(&file), "--on-behalf-only"]);
-    server.run(&["agent", "add", "summarizer", "--scope", "helpdesk:tickets_read", "--on-behalf-only"]);
+    server.run(&["agent", "add", "planner", "--authorization-details", text(&file)]);
+    server.run(&["agent", "add", "summarizer", "--scope", "helpdesk:tickets_read"]);
     let asked = ["--login", "--authorization-details", text(&file), "--purpose", "weekly report"];
     let planner = signed_in(&server, &exchange("planner", &asked));
     let key = server.folder().join("agents/summarizer.pem");

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod accounts;
+mod bindings;
 mod keys;
 mod passkeys;
 mod updates;
@@ -35,7 +36,16 @@ impl World {
         Self::at(TempDir::new().unwrap()).await
     }
 
+    /// Where agents may be registered whose tokens are bound to no key.
+    async fn with_bearers() -> Self {
+        Self::open(TempDir::new().unwrap(), true).await
+    }
+
     async fn at(dir: TempDir) -> Self {
+        Self::open(dir, false).await
+    }
+
+    async fn open(dir: TempDir, danger_bearer: bool) -> Self {
         let (clock, entropy) = (remit_testkit::clock(), Entropy::seeded(1));
         let signing = keys::at_hand(dir.path());
         let issuer_jwks = signing.set().to_jwks();
@@ -58,7 +68,7 @@ impl World {
             admin_digest: Console::digest(CREDENTIAL),
             ledger_dir: store.ledger_dir().to_owned(),
             gathered: remit_console::Gathered::default(),
-            danger_bearer: false,
+            danger_bearer,
             earlier_keys: std::sync::OnceLock::new(),
         };
         Self { router: router(Arc::new(console)), store, clock, signing, _dir: dir }

@@ -20,11 +20,11 @@ async fn an_agent_is_changed_member_by_member_and_the_record_says_which() {
     let (_, before) = world.admin("GET", "/admin/v1/agents/planner", &Value::Null).await;
     for (change, member, expected) in [
         (json!({"display_name": "Planner"}), "display_name", json!("Planner")),
-        (json!({"acts": "on_behalf"}), "acts", json!("on_behalf")),
+        (json!({"acts": "either"}), "acts", json!("either")),
         (json!({"redirect_uris": ["https://app.example/cb"]}), "redirect_uris", json!(["https://app.example/cb"])),
         (json!({"labels": {"team": "support", "tier": "1"}}), "labels", json!({"team": "support", "tier": "1"})),
         (json!({"labels": {"tier": null}}), "labels", json!({"team": "support"})),
-        (json!({"acts": "either"}), "acts", json!("either")),
+        (json!({"acts": "on_behalf"}), "acts", json!("on_behalf")),
     ] {
         let (status, answer) = patch(&world, "planner", &change).await;
         assert_eq!((status, &answer["agent"][member]), (StatusCode::OK, &expected), "{change} {answer}");

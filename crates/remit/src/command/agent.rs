@@ -75,7 +75,7 @@ async fn add(args: &AgentAdd, ambient: &Ambient) -> Result<()> {
     asked.insert("redirect_uris".into(), json!(redirect_uris(&args.settings.redirect_uris, args.public)));
     asked.insert("labels".into(), Value::Object(labels(&args.settings)?));
     asked.extend(binding(&args.settings));
-    asked.insert("acts".into(), json!(if args.on_behalf_only { "on_behalf" } else { "either" }));
+    asked.insert("acts".into(), json!(if args.autonomous { "either" } else { "on_behalf" }));
     asked.insert("credentials".into(), json!(credentials));
     asked.extend(args.credentials.audience().map(|audience| ("assertion_audience".to_owned(), json!(audience))));
     let answer = admin.send(Method::POST, "agents", Some(&Value::Object(asked))).await?;
@@ -100,8 +100,8 @@ async fn update(args: &AgentUpdate) -> Result<()> {
     asked.extend(binding(&args.settings));
     let texts = [("owner", &args.owner), ("display_name", &args.display_name)];
     asked.extend(texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), json!(text.as_ref()?)))));
-    if let Some(only) = args.on_behalf_only {
-        asked.insert("acts".into(), json!(if only { "on_behalf" } else { "either" }));
+    if let Some(autonomous) = args.autonomous {
+        asked.insert("acts".into(), json!(if autonomous { "either" } else { "on_behalf" }));
     }
     let credentials = args.credentials.credentials();
     if !credentials.is_empty() {
@@ -245,8 +245,8 @@ fn show(answer: &Value, json: bool) -> Result<()> {
         "  {}",
         match (answer.pointer("/agent/acts").and_then(Value::as_str), count("keys") + count("credentials")) {
             (_, 0) => "has no key: acts only for people who sign in",
-            (Some("on_behalf"), _) => "acts only on behalf of a person",
-            _ => "also acts on its own, without a person (`--on-behalf-only` forbids that)",
+            (Some("on_behalf"), _) => "acts only on behalf of a person (`--autonomous` lets it act on its own)",
+            _ => "also acts on its own, without a person",
         }
     );
     for credential in answer.pointer("/agent/credentials").and_then(Value::as_array).into_iter().flatten() {

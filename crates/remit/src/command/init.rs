@@ -33,7 +33,7 @@ pub(crate) fn run(args: &Init, ambient: &Ambient) -> Result<()> {
         written.vkey
     );
     outln!(
-        "Next:\n  remit serve -c {config}\n  remit agent add planner -c {config} --scope 'helpdesk:*'\n  remit connect helpdesk --agent planner -c {config}"
+        "Next:\n  remit serve -c {config}\n  remit agent add planner -c {config} --scope 'helpdesk:*'\n  remit connect helpdesk --agent planner --login -c {config}"
     );
     Ok(())
 }

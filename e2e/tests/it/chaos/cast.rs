@@ -35,7 +35,7 @@ impl Agent {
         let labels = if self.sub == "agent:summarizer" { json!({ "endpoint": ENDPOINT }) } else { json!({}) };
         json!({
             "name": self.sub.trim_start_matches("agent:"), "owner": "user:alice", "keys": [self.auth.public().to_jwk()],
-            "redirect_uris": [REDIRECT], "authorization_details": ceiling, "labels": labels,
+            "redirect_uris": [REDIRECT], "authorization_details": ceiling, "labels": labels, "acts": "either",
         })
     }
 }
