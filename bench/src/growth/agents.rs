@@ -104,7 +104,14 @@ fn decide(bundle: &Bundle, first: usize, count: usize) -> Result<f64> {
 /// An agent reads a ticket for its person.
 fn question(number: usize) -> Result<Question> {
     let issuer = "https://remit.bench".to_owned();
-    let party = |kind, sub: String, owner| Party { kind, sub, iss: issuer.clone(), owner, labels: BTreeMap::new(), binding: remit_model::Binding::default() };
+    let party = |kind, sub: String, owner| Party {
+        kind,
+        sub,
+        iss: issuer.clone(),
+        owner,
+        labels: BTreeMap::new(),
+        binding: remit_model::Binding::default(),
+    };
     let (agent, alice) = (format!("agent:{}", name(number)), "user:alice".to_owned());
     Ok(Question {
         tenant: TenantId::main(),

@@ -154,7 +154,9 @@ fn standing_risks(agent: &Agent) -> Vec<&'static str> {
     match (agent.is_bearer(), agent.client.danger_bearer_writes) {
         (false, _) => Vec::new(),
         (true, false) => vec!["its access tokens are bound to no key: whoever holds one can read with it until it ends"],
-        (true, true) => vec!["its access tokens are bound to no key: whoever holds one can read and change with it until it ends"],
+        (true, true) => {
+            vec!["its access tokens are bound to no key: whoever holds one can read and change with it until it ends"]
+        }
     }
 }
 

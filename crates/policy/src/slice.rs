@@ -400,7 +400,7 @@ pub(crate) mod tests {
             iss: ISSUER.to_owned(),
             owner: owner.map(str::to_owned),
             labels: BTreeMap::from([("team".to_owned(), "support".to_owned())]),
-            binding: remit_model::Binding::default(),
+            binding: Binding::default(),
         };
         Question {
             tenant: TenantId::main(),
@@ -493,7 +493,7 @@ pub(crate) mod tests {
             iss: "https://idp.example".to_owned(),
             owner: None,
             labels: BTreeMap::new(),
-            binding: remit_model::Binding::default(),
+            binding: Binding::default(),
         };
         for sub in ["00u1f9xk", "agent:planner", "user:alice"] {
             question.principal = federated(sub);

@@ -46,10 +46,14 @@ fn bytes(token: &StoredToken) -> usize {
     let hops = token.chain.hops.iter().map(|hop| {
         let texts = [&hop.delegator.iss, &hop.delegator.sub, &hop.delegate.iss, &hop.delegate.sub, &hop.jti];
         let texts: usize = texts.iter().map(|text| text.len()).sum();
-        size_of_val(hop) + texts + hop.jkt.as_ref().map_or(0, String::len) + hop.edge.jws().len() + hop.purpose.as_ref().map_or(0, String::len) + hop.authority.bytes()
+        size_of_val(hop)
+            + texts
+            + hop.jkt.as_ref().map_or(0, String::len)
+            + hop.edge.jws().len()
+            + hop.purpose.as_ref().map_or(0, String::len)
+            + hop.authority.bytes()
     });
-    let texts =
-        [&token.jti, &token.jti, &token.client, &token.audience, &token.chain.root.iss, &token.chain.root.sub];
+    let texts = [&token.jti, &token.jti, &token.client, &token.audience, &token.chain.root.iss, &token.chain.root.sub];
     let texts: usize = texts.iter().map(|text| text.len()).sum();
     let jkt = token.jkt.as_ref().map_or(0, String::len);
     size_of::<StoredToken>() + texts + jkt + token.authority.bytes() + hops.sum::<usize>()

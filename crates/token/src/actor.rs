@@ -76,7 +76,7 @@ mod tests {
             chain.hops.push(Hop {
                 delegator,
                 delegate,
-                jkt: String::new(),
+                jkt: None,
                 authority: Authority::none(),
                 purpose: None,
                 expires: UnixTime(0),

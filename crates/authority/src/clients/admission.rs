@@ -16,7 +16,7 @@ use crate::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use remit_ledger::record::RecordType;
 use remit_model::{
-    Agent, AgentStatus, ClientProfile, Code, Principal, PrincipalKind, Refusal, Registration, ToolClass, UnixTime, json,
+    Agent, AgentStatus, Binding, ClientProfile, Code, Principal, PrincipalKind, Refusal, Registration, ToolClass, UnixTime, json,
 };
 use remit_store::{Batch, Budget, Change, JtiKind, Precondition, Snapshot};
 use remit_token::PublicKey;
@@ -123,8 +123,14 @@ fn write(
         "agent": agent.id.subject(), "keys": agent.keys, "ceiling": agent.ceiling.digest(),
         "status": agent.status, "client_id_hash": json::sha256_label(agent.client_id().as_bytes()),
     });
-    if let (false, Some(members)) = (candidate.is_new(), config.as_object_mut()) {
-        members.insert("changed".to_owned(), object!(candidate.changed));
+    if let Some(members) = config.as_object_mut() {
+        if !candidate.is_new() {
+            members.insert("changed".to_owned(), object!(candidate.changed));
+        }
+        // The log is verified with it, as with the keys.
+        if agent.client.binding != Binding::default() {
+            members.insert("binding".to_owned(), agent.client.binding.as_str().into());
+        }
     }
     let record = entry
         .happened(RecordType::ConfigChange)

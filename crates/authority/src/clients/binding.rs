@@ -32,7 +32,8 @@ pub(crate) fn proof_sent(server: &Server, headers: &HeaderMap, agent: &Agent) ->
     if headers.contains_key("dpop") {
         return Ok(());
     }
-    let allowed = if server.settings.danger_bearer { "" } else { ", once the configuration says `agents.danger_bearer: allowed`" };
+    let allowed =
+        if server.settings.danger_bearer { "" } else { ", once the configuration says `agents.danger_bearer: allowed`" };
     let reason = format!(
         "the request has no `DPoP` header, and the tokens of `{}` are bound to a key (`binding: dpop`). A client without DPoP \
          connects through `remit connect`; or an operator registers the agent with `binding: danger_bearer`{allowed}",

@@ -4,12 +4,9 @@ use remit_decide::{Principals, Registered};
 use remit_model::{Authority, Code, Principal, PrincipalKind, Refusal};
 
 /// The refusal of a request of which nothing is within what every one of these may do.
-pub(crate) fn refusal<'p>(
-    world: Principals<'_>,
-    parties: impl IntoIterator<Item = &'p Principal>,
-    asked: &Authority,
-) -> Refusal {
-    let nothing = |party: &&Principal| asked.meet(&world.find(party).map(Registered::ceiling).cloned().unwrap_or_default()).is_none();
+pub(crate) fn refusal<'p>(world: Principals<'_>, parties: impl IntoIterator<Item = &'p Principal>, asked: &Authority) -> Refusal {
+    let nothing =
+        |party: &&Principal| asked.meet(&world.find(party).map(Registered::ceiling).cloned().unwrap_or_default()).is_none();
     let reason = parties.into_iter().find(nothing).map_or_else(
         || "nothing of what was requested is within what every party of the chain may do".to_owned(),
         |party| format!("nothing of what was requested is within {}", limit(party)),

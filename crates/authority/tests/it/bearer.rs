@@ -10,10 +10,7 @@ use serde_json::{Value, json};
 const CC: (&str, &str) = ("grant_type", "client_credentials");
 
 fn bearer(actor: &Actor, public: bool) -> Agent {
-    Agent {
-        client: ClientProfile { binding: Binding::DangerBearer, ..ClientProfile::default() },
-        ..agent(actor, public)
-    }
+    Agent { client: ClientProfile { binding: Binding::DangerBearer, ..ClientProfile::default() }, ..agent(actor, public) }
 }
 
 /// A server that allows them, where the planner and the public client are registered so.
@@ -36,8 +33,7 @@ async fn plain(world: &World, actor: &Actor, more: &[(&str, &str)]) -> Reply {
 }
 
 async fn redeem(world: &World, code: &str) -> Reply {
-    let form =
-        [("grant_type", "authorization_code"), ("code", code), ("redirect_uri", REDIRECT), ("code_verifier", VERIFIER)];
+    let form = [("grant_type", "authorization_code"), ("code", code), ("redirect_uri", REDIRECT), ("code_verifier", VERIFIER)];
     plain(world, &world.planner, &form).await
 }
 
@@ -128,16 +124,15 @@ async fn a_bearer_agent_gets_only_what_reads_and_nothing_to_hand_on() {
     refused.refused("invalid_scope", "authority_empty");
     says(&refused, &["class `read`", "agent:planner"]);
     let mut browser = Browser::default();
-    let page = browser.consent_page(&world, "alice", &request_with(&[("scope", "helpdesk:tickets_read helpdesk:refund_create")])).await;
+    let page =
+        browser.consent_page(&world, "alice", &request_with(&[("scope", "helpdesk:tickets_read helpdesk:refund_create")])).await;
     assert!(page.text.contains("bound to no key") && !page.text.contains("refund_create"), "{}", page.text);
     let details = json!([{"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets_read"],
         "delegate": {"to": ["agent:summarizer"], "depth": 1}}]);
     let given = signed_in(&world, &[("authorization_details", &details.to_string())]).await;
     assert!(!given.to_string().contains("\"delegate\""), "{given}");
-    let back = Browser::default()
-        .consent_page(&world, "alice", &request_with(&[("scope", "helpdesk:refund_create")]))
-        .await
-        .location();
+    let back =
+        Browser::default().consent_page(&world, "alice", &request_with(&[("scope", "helpdesk:refund_create")])).await.location();
     assert!(query(&back, "error_description").unwrap().contains("class `read`"), "{back}");
 }
 
@@ -219,7 +214,8 @@ async fn rt_01_refresh_tokens_of_bearer_agents_rotate_and_a_retry_gets_the_same_
 #[tokio::test]
 async fn a_public_bearer_client_signs_a_person_in_as_editors_do() {
     let world = world().await;
-    let code = world.code("alice", &request_with(&[("client_id", "agent:public"), ("scope", "openid helpdesk:tickets_read")])).await;
+    let code =
+        world.code("alice", &request_with(&[("client_id", "agent:public"), ("scope", "openid helpdesk:tickets_read")])).await;
     let form = [
         ("grant_type", "authorization_code"),
         ("client_id", "agent:public"),
@@ -230,8 +226,12 @@ async fn a_public_bearer_client_signs_a_person_in_as_editors_do() {
     let reply = world.post("/oauth/token", &fields(&form), &[]).await;
     reply.access_token();
     assert_eq!(reply.body["token_type"], "Bearer");
-    let again = [("grant_type", "refresh_token"), ("client_id", "agent:public"), ("scope", "openid"),
-        ("refresh_token", text(&reply.body, "refresh_token"))];
+    let again = [
+        ("grant_type", "refresh_token"),
+        ("client_id", "agent:public"),
+        ("scope", "openid"),
+        ("refresh_token", text(&reply.body, "refresh_token")),
+    ];
     let identity = world.post("/oauth/token", &fields(&again), &[]).await.access_token();
     let userinfo = |scheme: &str| {
         Request::get("/oauth/userinfo").header("authorization", format!("{scheme} {identity}")).body(Body::empty()).unwrap()
@@ -258,7 +258,10 @@ async fn a_change_of_the_binding_ends_what_was_given_under_the_other_one() {
     let given = signed_in(&world, &[]).await;
     assert!(world.active(&world.planner, text(&given, "access_token")).await);
     world.change(Change::PutAgent(agent(&world.planner, false))).await;
-    assert!(!world.active(&world.planner, text(&given, "access_token")).await, "a bearer token of an agent that must prove a key");
+    assert!(
+        !world.active(&world.planner, text(&given, "access_token")).await,
+        "a bearer token of an agent that must prove a key"
+    );
     let reply = world.refresh(&world.planner, text(&given, "refresh_token"), &[]).await;
     reply.refused("invalid_dpop_proof", "dpop_key_mismatch");
     let bound = world.delegated("alice").await;

@@ -374,7 +374,10 @@ async fn n_rt_03_scope_may_only_narrow() {
     let world = World::new().await;
     let body = world.delegated_with("alice", &[("scope", "helpdesk:tickets_read helpdesk:tickets_search")]).await;
     let token = text(&body, "refresh_token");
-    world.refresh(&world.planner, token, &[("scope", "helpdesk:refund_create")]).await.refused("invalid_scope", "authority_empty");
+    world
+        .refresh(&world.planner, token, &[("scope", "helpdesk:refund_create")])
+        .await
+        .refused("invalid_scope", "authority_empty");
     world.refresh(&world.planner, token, &[("scope", "openid")]).await.refused("invalid_scope", "widens_scope");
     let narrower = world.refresh(&world.planner, token, &[("scope", "helpdesk:tickets_read")]).await;
     assert_eq!(claims(&narrower.access_token())["scope"], "helpdesk:tickets_read");

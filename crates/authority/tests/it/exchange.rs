@@ -188,7 +188,8 @@ async fn n_tx_02_n_dc_10_no_hierarchy_and_no_wildcard_widens() {
         }
         assert!(!reply.text.contains("admin_reset"), "{}", reply.text);
     }
-    let details = json!([{"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets_read", "admin_reset"]}]).to_string();
+    let details =
+        json!([{"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets_read", "admin_reset"]}]).to_string();
     let asked = [("authorization_details", details.as_str())];
     world.hand(&world.planner, &token, &world.summarizer, &asked).await.refused("invalid_scope", "widens_scope");
     for scope in ["helpdesk:tickets", "HELPDESK:tickets_read", "helpdesk:tickets.*", "helpdesk:tickets_read\tx"] {

@@ -3,8 +3,8 @@
 
 mod assertions;
 mod attacks;
-mod bearer;
 mod authorize;
+mod bearer;
 mod code;
 mod consent_page;
 mod credentials;

@@ -63,7 +63,11 @@ async fn a_bearer_agent_is_a_standing_risk_wherever_it_is_shown_and_its_record_s
     assert_eq!(answer["agent"]["standing_risks"], json!([]), "{answer}");
     assert_eq!(answer["agent"]["danger_bearer_writes"], false, "what was allowed for bearer tokens ends with them");
     let config = record(&world, &answer).await["ext"]["config"].clone();
-    assert_eq!((&config["binding"], &config["changed"]), (&json!("dpop"), &json!(["binding", "danger_bearer_writes"])), "{config}");
+    assert_eq!(
+        (&config["binding"], &config["changed"]),
+        (&json!("dpop"), &json!(["binding", "danger_bearer_writes"])),
+        "{config}"
+    );
     world.admin("POST", "/admin/v1/agents", &registration("other")).await;
     let (_, other) = world.admin("GET", "/admin/v1/agents/other", &Value::Null).await;
     assert_eq!((&other["agent"]["binding"], &other["agent"]["standing_risks"]), (&json!("dpop"), &json!([])));

@@ -77,7 +77,7 @@ async fn dc_13_an_agent_that_acts_on_behalf_only_needs_a_person_at_the_root_wher
     }
     // As the decision point is asked: by name, without a token.
     let bound = named("agent:bound");
-    let presented = Presented { root: &bound, actors: &[], held: None, location: None, token: None };
+    let presented = Presented { root: &bound, actors: &[], held: None, location: None, token: None, unbound: false };
     assert_eq!(effective::effective(world.principals, &presented).unwrap_err().code, Code::ClientNotAllowed);
 }
 
@@ -85,7 +85,7 @@ async fn dc_13_an_agent_that_acts_on_behalf_only_needs_a_person_at_the_root_wher
 async fn rt_05_a_remembered_authority_ends_with_the_revision_it_was_found_in() {
     let registry = Registry::new().await;
     let (root, actors, held) = (named("user:alice"), [named("agent:planner")], calls(&["read", "refund"], 500));
-    let presented = Presented { root: &root, actors: &actors, held: Some(&held), location: None, token: None };
+    let presented = Presented { root: &root, actors: &actors, held: Some(&held), location: None, token: None, unbound: false };
     let cache = EffectiveCache::default();
     let snapshot = registry.snapshot();
     let world = |snapshot| remit_decide::Principals::new(ISSUER, snapshot);

@@ -104,7 +104,7 @@ pub(crate) fn call<'a>(
     (server, action, arguments): (&'a Server, &'a str, &'a Value),
 ) -> Ask<'a> {
     Ask {
-        who: Presented { root, actors, held: Some(held), location: Some(LOCATION), token: None },
+        who: Presented { root, actors, held: Some(held), location: Some(LOCATION), token: None, unbound: false },
         circumstances: Circumstances { txn: Some("t-1"), purpose: None, authentication: Some(&SIGNED_IN), root_signed: false },
         what: What::Call { server, action, class: ToolClass::Read, arguments },
         known: None,

@@ -81,7 +81,14 @@ impl<'a> View<'a> {
             None => act::list_tools(server),
         };
         let ask = Ask {
-            who: Presented { root: &subject, actors: &[], held: None, location: Some(&server.location), token: None, unbound: false },
+            who: Presented {
+                root: &subject,
+                actors: &[],
+                held: None,
+                location: Some(&server.location),
+                token: None,
+                unbound: false,
+            },
             circumstances: Circumstances { txn: Some(self.txn), ..Circumstances::default() },
             what: authorise::what(&act, server),
             known: None,

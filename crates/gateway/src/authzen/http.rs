@@ -299,7 +299,12 @@ impl Desk<'_> {
         let nonce = self.gateway.gatekeeper.nonce(self.gateway.clock.unix());
         let scope = format!("{NAME}:{EVALUATE}");
         let status = challenge::status(refusal.code);
-        let challenge = Challenge { server: &self.point.server, scope: Some(&scope), nonce: Some(&nonce), bearer: self.gateway.settings.danger_bearer };
+        let challenge = Challenge {
+            server: &self.point.server,
+            scope: Some(&scope),
+            nonce: Some(&nonce),
+            bearer: self.gateway.settings.danger_bearer,
+        };
         let mut response = (status, format!("{refusal}\n")).into_response();
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().extend(challenge.unauthenticated(refusal.code));

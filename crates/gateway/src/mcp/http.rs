@@ -204,13 +204,7 @@ fn needed(headers: &HeaderMap, server: &Server) -> Option<String> {
     server.tools.contains_key(tool).then(|| format!("{}:{tool}", server.id))
 }
 
-fn refused(
-    gateway: &Gateway,
-    mount: &Mount,
-    rejection: &Rejection,
-    receipt: Option<&Receipt>,
-    scope: Option<&str>,
-) -> Response {
+fn refused(gateway: &Gateway, mount: &Mount, rejection: &Rejection, receipt: Option<&Receipt>, scope: Option<&str>) -> Response {
     let nonce = gateway.gatekeeper.nonce(gateway.clock.unix());
     let context = error::Context {
         challenge: Challenge { server: &mount.server, scope, nonce: Some(&nonce), bearer: gateway.settings.danger_bearer },

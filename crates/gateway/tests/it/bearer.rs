@@ -5,7 +5,10 @@ use axum::http::Method;
 use remit_gateway::{Denials, Settings};
 use remit_model::{Agent, Binding, ClientProfile, TenantId};
 use remit_store::{Batch, Change};
-use remit_token::{access, dpop::{self, ProofFor}};
+use remit_token::{
+    access,
+    dpop::{self, ProofFor},
+};
 use serde_json::json;
 
 fn allowed(settings: &mut Settings) {
@@ -192,7 +195,10 @@ async fn mg_01_step_up_asks_for_the_tool_of_the_call_where_someone_could_grant_i
     let reply = as_bearer(&world, &token, "prose").await;
     reply.refused(403, "tool_not_granted");
     let challenge = reply.headers["www-authenticate"].to_str().unwrap();
-    assert!(challenge.starts_with("Bearer error=\"insufficient_scope\"") && challenge.contains("scope=\"helpdesk:prose\""), "{challenge}");
+    assert!(
+        challenge.starts_with("Bearer error=\"insufficient_scope\"") && challenge.contains("scope=\"helpdesk:prose\""),
+        "{challenge}"
+    );
     // What such a token is never good for is not asked for: the person would be asked in vain.
     as_bearer(&world, &token, "refund").await.refused(200, "tool_not_granted");
 }

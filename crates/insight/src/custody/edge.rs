@@ -221,7 +221,10 @@ fn delegator_jkt<'a>(link: &Link<'a>) -> Result<&'a str, CustodyError> {
 /// What was delegated is within what the delegator signed, to the one it names.
 fn covers(stated: &Delegation, link: &Link<'_>) -> Result<(), CustodyError> {
     let hop = link.hop;
-    if stated.delegate != hop.delegate.sub || Some(&stated.jkt) != hop.jkt.as_ref() || Some(stated.parent.as_str()) != link.parent_jti {
+    if stated.delegate != hop.delegate.sub
+        || Some(&stated.jkt) != hop.jkt.as_ref()
+        || Some(stated.parent.as_str()) != link.parent_jti
+    {
         return Err(CustodyError::OtherDelegate);
     }
     if stated.purpose.is_some() && stated.purpose != hop.purpose {

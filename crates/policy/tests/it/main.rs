@@ -25,7 +25,14 @@ fn bundle(text: &str) -> Result<Bundle, Vec<PolicyError>> {
 fn party(sub: &str) -> Party {
     let kind = if sub.starts_with("user:") { PrincipalKind::Human } else { PrincipalKind::Agent };
     let owner = (kind == PrincipalKind::Agent).then(|| "user:alice".to_owned());
-    Party { kind, sub: sub.to_owned(), iss: ISSUER.to_owned(), owner, labels: BTreeMap::new(), binding: remit_model::Binding::default() }
+    Party {
+        kind,
+        sub: sub.to_owned(),
+        iss: ISSUER.to_owned(),
+        owner,
+        labels: BTreeMap::new(),
+        binding: remit_model::Binding::default(),
+    }
 }
 
 /// Alice's agents, first one to the caller, call a tool of the helpdesk.

@@ -165,7 +165,14 @@ fn action(args: &PolicyTest, server: Option<&Server>, issuer: &str) -> Result<(A
 fn party(issuer: &str, kind: PrincipalKind, name: &str) -> Result<Party> {
     let name = kind.name_in(name).unwrap_or(name);
     let name = AgentId::parse(name).map_err(|refusal| anyhow!("{}", refusal.reason))?;
-    Ok(Party { kind, sub: kind.subject(name.as_str()), iss: issuer.to_owned(), owner: None, labels: BTreeMap::new(), binding: remit_model::Binding::default() })
+    Ok(Party {
+        kind,
+        sub: kind.subject(name.as_str()),
+        iss: issuer.to_owned(),
+        owner: None,
+        labels: BTreeMap::new(),
+        binding: remit_model::Binding::default(),
+    })
 }
 
 /// The agent with the owner and the labels that it has: as given, else as the running server knows it.

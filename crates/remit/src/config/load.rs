@@ -2,10 +2,11 @@
 
 use super::{
     capture_rules::captures,
+    clients::BindTo,
     fields, names,
     network::Network,
     programs,
-    sections::{Account, Config, IdentityProvider, McpServer, schema_value},
+    sections::{Account, Config, DangerBearer, IdentityProvider, McpServer, schema_value},
     shape::lists_for_mappings,
     subject,
     tree::Node,
@@ -257,17 +258,17 @@ impl Check<'_> {
                 format!("server.listen: `{}` is not ADDRESS:PORT ({error})", config.server.listen),
             );
         }
-        if !(60..=3600).contains(&config.agents.access_token_lifetime) {
-            self.complain(
-                line("agents", "access_token_lifetime"),
-                "agents.access_token_lifetime: must be 60 to 3600 seconds".into(),
-            );
+        let agents = &config.agents;
+        for (key, seconds) in
+            [("access_token_lifetime", agents.access_token_lifetime), ("danger_bearer_lifetime", agents.danger_bearer_lifetime)]
+        {
+            if !(60..=3600).contains(&seconds) {
+                self.complain(line("agents", key), format!("agents.{key}: must be 60 to 3600 seconds"));
+            }
         }
-        if !(60..=3600).contains(&config.agents.danger_bearer_lifetime) {
-            self.complain(
-                line("agents", "danger_bearer_lifetime"),
-                "agents.danger_bearer_lifetime: must be 60 to 3600 seconds".into(),
-            );
+        if config.clients.binding == BindTo::DangerBearer && agents.danger_bearer == DangerBearer::Refused {
+            let problem = "clients.binding: `danger_bearer` needs `agents.danger_bearer: allowed`";
+            self.complain(line("clients", "binding"), problem.into());
         }
         let limits = &config.agents.rate_limits;
         for (name, limit) in [("tokens", &limits.tokens), ("calls", &limits.calls)] {

@@ -90,7 +90,14 @@ struct Terms {
 }
 
 impl Terms {
-    fn grant(self, world: &World<'_>, exchange: &Exchange<'_>, chain: Chain, jkt: Option<String>, record_type: RecordType) -> Grant {
+    fn grant(
+        self,
+        world: &World<'_>,
+        exchange: &Exchange<'_>,
+        chain: Chain,
+        jkt: Option<String>,
+        record_type: RecordType,
+    ) -> Grant {
         let Evidence { parent, ancestors, authentication, requires, .. } = exchange.evidence;
         Grant {
             record_type,
