@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod active;
+mod bearer;
 mod budgets;
 mod facts;
 mod fields;
