@@ -217,7 +217,7 @@ class World:
 
     def bind(self, name, binding):
         """What the agent's tokens are bound to from now on."""
-        return self.record("config_change", action=("agent.update", "admin"), ext={"config": {"agent": f"agent:{name}", "binding": binding}})
+        return self.record("config_change", action=("agent.update", "admin"), ext={"config": {"agent": f"agent:{name}", "client": {"binding": binding}}})
 
     def issue(self, kind, chain, details, jti, exp, parent=None, spoil=None, facts=None, assertion=None, **claims):
         """The record of a token; `spoil` may change everything about it before it is written."""

@@ -129,7 +129,7 @@ fn write(
         }
         // The log is verified with it, as with the keys.
         if agent.client.binding != Binding::default() {
-            members.insert("binding".to_owned(), agent.client.binding.as_str().into());
+            members.insert("client".to_owned(), object!({"binding": agent.client.binding}));
         }
     }
     let record = entry

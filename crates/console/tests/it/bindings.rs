@@ -51,7 +51,7 @@ async fn a_bearer_agent_is_a_standing_risk_wherever_it_is_shown_and_its_record_s
     let world = World::with_bearers().await;
     let (status, answer) = world.admin("POST", "/admin/v1/agents", &with(&json!({"binding": "danger_bearer"}))).await;
     assert_eq!(status, StatusCode::CREATED, "{answer}");
-    assert_eq!(record(&world, &answer).await["ext"]["config"]["binding"], "danger_bearer");
+    assert_eq!(record(&world, &answer).await["ext"]["config"]["client"]["binding"], "danger_bearer");
     let (_, list) = world.admin("GET", "/admin/v1/agents", &Value::Null).await;
     for agent in [&answer["agent"], &list["agents"][0]] {
         assert_eq!(agent["binding"], "danger_bearer");
@@ -64,7 +64,7 @@ async fn a_bearer_agent_is_a_standing_risk_wherever_it_is_shown_and_its_record_s
     assert_eq!(answer["agent"]["danger_bearer_writes"], false, "what was allowed for bearer tokens ends with them");
     let config = record(&world, &answer).await["ext"]["config"].clone();
     assert_eq!(
-        (&config["binding"], &config["changed"]),
+        (&config["client"]["binding"], &config["changed"]),
         (&json!("dpop"), &json!(["binding", "danger_bearer_writes"])),
         "{config}"
     );

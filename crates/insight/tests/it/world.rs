@@ -180,7 +180,7 @@ impl World {
         let draft = Draft::new(TenantId::main(), ProducerKind::AuthzServer, RecordType::ConfigChange)
             .action("agent.update", ToolClass::Admin)
             .outcome(OutcomeStatus::Success, EffectConfirmed::Observed)
-            .ext("config", json!({"agent": format!("agent:{name}"), "binding": binding}));
+            .ext("config", json!({"agent": format!("agent:{name}"), "client": {"binding": binding}}));
         self.record(draft);
     }
 

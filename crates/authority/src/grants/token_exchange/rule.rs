@@ -225,7 +225,7 @@ fn bounded(world: &World<'_>, evidence: &Evidence, authority: &Authority) -> Res
     };
     let most = effective::bounded(world.principals(evidence), evidence.parent.chain.parties().chain(child), authority)?;
     if most.is_none() && !authority.is_none() {
-        return Err(empty::refusal(world.principals(), evidence.parent.chain.parties().chain(child), authority));
+        return Err(empty::refusal(world.principals(evidence), evidence.parent.chain.parties().chain(child), authority));
     }
     Ok(most)
 }
