@@ -14,7 +14,9 @@ use axum::{
     routing::{patch, post},
 };
 use remit_ledger::record::Draft;
-use remit_model::{Acts, Agent, AgentStatus, AssertionAudience, Authority, Binding, Code, Credential, Principal, Refusal, display, json};
+use remit_model::{
+    Acts, Agent, AgentStatus, AssertionAudience, Authority, Binding, Code, Credential, Principal, Refusal, display, json,
+};
 use remit_store::{ApplyError, Batch, Change, Precondition};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json as object};

@@ -14,8 +14,8 @@ use axum::{
 };
 use http::StatusCode;
 use remit_model::{
-    Acts, Agent, AgentId, AgentStatus, AssertionAudience, Authority, Binding, ClientProfile, Code, Credential, Principal, PrincipalKind,
-    Refusal, Server, UnixTime, display, json, token_bounds,
+    Acts, Agent, AgentId, AgentStatus, AssertionAudience, Authority, Binding, ClientProfile, Code, Credential, Principal,
+    PrincipalKind, Refusal, Server, UnixTime, display, json, token_bounds,
 };
 use remit_store::{ApplyError, Batch, Change, JtiKind, Precondition, Snapshot};
 use remit_token::PublicKey;

@@ -417,6 +417,11 @@ pub(crate) fn node(program: &str, script: &Value) -> Value {
     run_script(Command::new("node"), program, script, &[])
 }
 
+/// The same with Python.
+pub(crate) fn python_script(program: &str, script: &Value) -> Value {
+    run_script(Command::new(python()), program, script, &[])
+}
+
 fn run_script(mut command: Command, program: &str, script: &Value, more: &[&str]) -> Value {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("script.json");

@@ -18,6 +18,7 @@ mod corpus;
 mod crash;
 mod demo;
 mod documents;
+mod doors;
 mod examples;
 mod export;
 mod facts;

@@ -324,6 +324,19 @@ async fn dp_07_a_required_nonce_is_asked_for_and_then_accepted() {
     let reply = world.token(&world.planner, &[CC, ("scope", "files:read")]).await;
     reply.refused("use_dpop_nonce", "dpop_nonce_required");
     let nonce = reply.headers["dpop-nonce"].to_str().unwrap().to_owned();
+    // C19: clients keep one nonce for each origin, so one that the gateway issued is as good here.
+    let gateway = remit_token::dpop::Nonces::new(&[7; 32], remit_token::dpop::nonce::PERIOD_SECS);
+    let (jti, issued) = (fresh(), gateway.issue(world.now()));
+    let request = remit_token::dpop::ProofFor {
+        method: "POST",
+        url: TOKEN,
+        now: world.now(),
+        jti: &jti,
+        nonce: Some(&issued),
+        ..Default::default()
+    };
+    let proof = remit_token::dpop::create(&world.planner.dpop, &request).unwrap();
+    world.token_with(&world.planner, &proof, &[CC, ("scope", "files:read")]).await.access_token();
     let jti = fresh();
     let proof = remit_token::dpop::create(
         &world.planner.dpop,

@@ -248,7 +248,7 @@ impl World {
         let signing = || PrivateKey::from_seed(Algorithm::Es256, &[5; 32]).unwrap();
         let keys = SigningKeys::new(signing());
         let store = open_store(&dir, &clock, &entropy, &keys);
-        let nonces = dpop::Nonces::new(&entropy.bytes(), dpop::nonce::PERIOD_SECS);
+        let nonces = dpop::Nonces::new(&[u8::try_from(seed).unwrap(); 32], dpop::nonce::PERIOD_SECS);
         let nonces = if store.is_continued() { nonces.after_restart(clock.unix(), dpop::WINDOW_SECS) } else { nonces };
         let server = Arc::new(Server::new(Parts {
             store: store.clone(),

@@ -25,7 +25,14 @@ async fn a_call_draws_on_its_own_grant_and_on_the_token_above_it() {
     let (planner, held) = (named("agent:planner"), limited(2));
     let ancestors = ["parent".to_owned()];
     let token = TokenIds { jti: "own", ancestors: &ancestors, txn: "t", keys: &[] };
-    let who = Presented { root: &planner, actors: &[], held: Some(&held), location: Some(LOCATION), token: Some(token), unbound: false };
+    let who = Presented {
+        root: &planner,
+        actors: &[],
+        held: Some(&held),
+        location: Some(LOCATION),
+        token: Some(token),
+        unbound: false,
+    };
     let effective = effective::effective(world, &who).unwrap();
     let arguments = json!({"amount": 1});
     let call = Call { location: LOCATION, action: "read", arguments: &arguments, now: NOW };

@@ -181,6 +181,10 @@ async fn n_dp_14_15_a_required_nonce_is_asked_for_and_then_enough() {
     good.result();
     assert!(good.headers.contains_key("dpop-nonce"), "DP-07: rolled on success");
     refused(&client, Some(&dpop), &[&custom(&client, |request| request.nonce = Some("made-up"))], "dpop_nonce_required").await;
+    // C19: clients keep one nonce for each origin, so one that the token endpoint issued is as good here.
+    let token_endpoint = dpop::Nonces::new(&[8; 32], dpop::nonce::PERIOD_SECS).issue(UnixTime(NOW));
+    let proof = custom(&client, |request| request.nonce = Some(&token_endpoint));
+    client.send(with(Some(&dpop), &[&proof]), &list()).await.result();
     let another_process = dpop::Nonces::new(&[9; 32], 150).issue(UnixTime(NOW));
     let foreign = custom(&client, |request| request.nonce = Some(&another_process));
     refused(&client, Some(&dpop), &[&foreign], "dpop_nonce_required").await;

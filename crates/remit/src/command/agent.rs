@@ -255,7 +255,8 @@ fn show(answer: &Value, json: bool) -> Result<()> {
     if answer.pointer("/agent/assertion_audience").is_some_and(|audience| audience == "token_endpoint") {
         outln!("  its client assertions may name the token endpoint as their audience");
     }
-    for risk in answer.pointer("/agent/standing_risks").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+    for risk in answer.pointer("/agent/standing_risks").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+    {
         outln!("  standing risk: {risk}");
     }
     for (name, value) in answer.pointer("/agent/labels").and_then(Value::as_object).into_iter().flatten() {
