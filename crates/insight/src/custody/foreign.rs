@@ -69,7 +69,7 @@ fn read(jws: &str, keys: &KeySet, issuer: &str, subject: &Subject, link: &Link<'
 
 /// A token that is bound to a key is exchanged by its holder, or with its holder's proof.
 fn holder(link: &Link<'_>, token: &ForeignToken, proof: Option<&str>) -> Result<(), CustodyError> {
-    let bound = token.jkt.as_deref().filter(|jkt| *jkt != link.hop.jkt);
+    let bound = token.jkt.as_deref().filter(|jkt| Some(*jkt) != link.hop.jkt.as_deref());
     let (jkt, proof) = match (bound, proof) {
         (None, None) => return Ok(()),
         (Some(jkt), Some(proof)) if token.kind == Kind::AccessToken => (jkt, proof),

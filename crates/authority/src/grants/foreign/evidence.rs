@@ -106,7 +106,7 @@ fn possession(request: &TokenRequest<'_>, token: &ForeignToken, once: &mut Vec<O
             Some(_) => Err(Refusal::new(Code::EdgeProofInvalid, "the token is bound to no key, so there is nothing to prove")),
         };
     };
-    if jkt == request.proof.jkt() {
+    if jkt == request.proven()?.jkt() {
         return Ok(None);
     }
     let other = |reason: &str| Err(Refusal::new(Code::DpopKeyMismatch, reason));

@@ -130,11 +130,13 @@ fn terms(request: &TokenRequest<'_>, evidence: &Evidence, root: &Chain) -> Resul
 
 fn grant(request: &TokenRequest<'_>, evidence: &Evidence, root: &Chain, terms: Terms) -> Result<Grant, Refusal> {
     let Terms { authority, target, expires } = terms;
+    // SPEC: TX-06: what another issuer vouches for is bound to a key here.
+    let jkt = request.proven()?.jkt().to_owned();
     let jti = request.server.token_id();
     let hop = Hop {
         delegator: root.root.clone(),
         delegate: evidence.delegate.clone(),
-        jkt: request.proof.jkt().to_owned(),
+        jkt: Some(jkt.clone()),
         authority: authority.clone(),
         purpose: None,
         expires,
@@ -148,7 +150,7 @@ fn grant(request: &TokenRequest<'_>, evidence: &Evidence, root: &Chain, terms: T
         authority,
         target,
         client: request.client.id(),
-        jkt: request.proof.jkt().to_owned(),
+        jkt: Some(jkt),
         jti,
         ancestors: Vec::new(),
         ancestor_keys: Vec::new(),
