@@ -24,7 +24,9 @@ pub(crate) use differences::{needs_restart, reloadable};
 pub(crate) use issuers::TrustedIssuerSection;
 pub(crate) use load::{Loaded, Problem, SIZE_LIMIT, entitlements, load, log_origin, public_url, report};
 pub(crate) use network::Network;
-pub(crate) use sections::{Account, Config, DangerBearer, ForwardedHeader, IdentityProvider, McpServer, Reads, ServerSection, TrustedProxies, schema};
+pub(crate) use sections::{
+    Account, Config, DangerBearer, ForwardedHeader, IdentityProvider, McpServer, Reads, ServerSection, TrustedProxies, schema,
+};
 
 #[cfg(test)]
 mod tests;
