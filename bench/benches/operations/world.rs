@@ -127,6 +127,7 @@ impl World {
             servers: vec![helpdesk(), desk()],
             nonces: nonces(),
             outbound: remit_outbound::Outbound::new(remit_outbound::Rules::default()).unwrap(),
+            sign_in: remit_authority::provider::SignInMethods { providers: Vec::new(), local: true },
             settings: remit_authority::Settings::default(),
         });
         let mut world = Self {

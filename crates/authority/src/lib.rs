@@ -45,5 +45,6 @@ pub use http::router::router;
 pub use issuers::TrustedIssuer;
 pub use server::{Parts, Server, Settings};
 pub use signin::{
-    accounts, passkeys::enrolment::link as passkey_link, password::hash_password, redirect::registrable as check_redirect_uri,
+    accounts, passkeys::enrolment::link as passkey_link, password::hash_password, provider,
+    redirect::registrable as check_redirect_uri,
 };

@@ -8,7 +8,13 @@ use crate::{
         rules::ClientRules,
     },
     issuers::{TrustedIssuer, TrustedIssuers},
-    signin::{password, seal::Seal, sessions::Sessions, throttle::Throttle},
+    signin::{
+        password,
+        provider::{SignInMethods, discovery::Discovery},
+        seal::Seal,
+        sessions::Sessions,
+        throttle::Throttle,
+    },
 };
 use remit_clock::{Clock, Entropy};
 use remit_decide::Pinned;
@@ -21,7 +27,10 @@ use remit_token::{
     dpop,
     webauthn::RelyingParty,
 };
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 /// Bytes of verified tokens remembered.
 const REMEMBERED_TOKENS: usize = 32 << 20;
@@ -51,6 +60,8 @@ pub struct Parts {
     pub nonces: Arc<dpop::Nonces>,
     /// How it fetches from other machines.
     pub outbound: Outbound,
+    /// Where people sign in.
+    pub sign_in: SignInMethods,
     pub settings: Settings,
 }
 
@@ -160,6 +171,9 @@ pub struct Server {
     pub(crate) public_replays: dpop::ReplaySet,
     pub(crate) pinned: Pinned,
     pub(crate) outbound: Outbound,
+    /// Documents of identity providers.
+    pub(crate) discovery: Discovery,
+    sign_in: RwLock<Arc<SignInMethods>>,
     /// Metadata documents of clients.
     pub(crate) documents: Documents,
     /// How often documents are asked for from one network, or at one host.
@@ -175,7 +189,7 @@ pub struct Server {
 impl Server {
     /// Puts the parts together. The server forgets what it remembers about a person when the store erases them.
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, policy, clock, entropy, issuer, keys, servers, nonces, outbound, settings } = parts;
+        let Parts { store, policy, clock, entropy, issuer, keys, servers, nonces, outbound, sign_in, settings } = parts;
         let tokens = Arc::new(Verified::new(REMEMBERED_TOKENS));
         let sessions = Arc::new(Sessions::default());
         let (remembered, signed_in) = (Arc::clone(&tokens), Arc::clone(&sessions));
@@ -204,6 +218,8 @@ impl Server {
             key_sets: KeySets::new(&outbound, &clock),
             long_assertions: LongAssertions::new(settings.long_assertions),
             issuers: TrustedIssuers::new(settings.trusted_issuers.clone(), outbound.clone(), clock.clone()),
+            discovery: Discovery::new(&outbound, &clock),
+            sign_in: RwLock::new(Arc::new(sign_in)),
             outbound,
             store,
             policy,
@@ -258,6 +274,16 @@ impl Server {
     /// `rate_limited`.
     pub(crate) fn count_request(&self, client: &str) -> Result<(), Refusal> {
         self.rates.take(client, self.clock.now().mono_ns).map_err(|over| over.refusal())
+    }
+
+    /// Where people sign in.
+    pub(crate) fn sign_in_methods(&self) -> Arc<SignInMethods> {
+        Arc::clone(&self.sign_in.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Offers other ways to sign in from now on. Who is signed in stays so.
+    pub fn set_sign_in_methods(&self, methods: SignInMethods) {
+        *self.sign_in.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(methods);
     }
 
     pub(crate) fn now(&self) -> UnixTime {

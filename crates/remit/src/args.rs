@@ -162,6 +162,44 @@ pub(crate) struct PolicyTest {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum ProviderCommand {
+    /// Print what to add to remit.yaml for an OpenID Connect provider, and what to register there
+    Add(ProviderAdd),
+    /// Fetch a provider's metadata and keys, and say what is wrong
+    Test(ProviderTest),
+    /// List the providers
+    List(ConfigArg),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProviderAdd {
+    /// Its name here: at most 20 of a-z, 0-9 and '-'
+    pub(crate) name: String,
+    /// Its issuer identifier
+    #[arg(long, value_name = "URL")]
+    pub(crate) issuer: String,
+    /// The client that Remit is at the provider
+    #[arg(long, value_name = "ID")]
+    pub(crate) client_id: String,
+    /// What everybody whom it lets in may do, as a scope (repeatable)
+    #[arg(long = "entitlement", value_name = "SCOPE")]
+    pub(crate) entitlements: Vec<String>,
+    /// Prove to be the client with a new private key instead of a secret
+    #[arg(long)]
+    pub(crate) key: bool,
+    #[command(flatten)]
+    pub(crate) config: ConfigArg,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProviderTest {
+    /// Its name in remit.yaml
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) config: ConfigArg,
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum AccountCommand {
     /// Hash the password on standard input, for `password_hash_file`
     Hash {

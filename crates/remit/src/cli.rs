@@ -3,7 +3,7 @@
 use crate::{
     args::{
         AccountCommand, AgentCommand, ConfigArg, ConfigCommand, Connect, Demo, Init, KeysCommand, LoginServer, PolicyCommand,
-        ServerCommand, TokenCommand,
+        ProviderCommand, ServerCommand, TokenCommand,
     },
     command::audit::AuditCommand,
     witness::Witness,
@@ -37,6 +37,9 @@ pub(crate) enum Command {
     /// The people who can sign in
     #[command(subcommand)]
     Account(AccountCommand),
+    /// The identity providers that people sign in at
+    #[command(subcommand)]
+    Provider(ProviderCommand),
     /// Check the policies, or ask them one question
     #[command(subcommand)]
     Policy(PolicyCommand),

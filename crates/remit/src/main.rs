@@ -87,6 +87,7 @@ async fn run(command: Command) -> Result<bool> {
             command::server::run(&command).await?;
         }
         Command::Account(command) => command::account::run(&command, &ambient).await?,
+        Command::Provider(command) => return command::provider::run(&command, &ambient).await,
         Command::Policy(command) => return command::policy::run(&command, &ambient).await,
         Command::Agent(command) => agent::run(&command, &ambient).await?,
         Command::Keys(command) => command::keys::run(&command, &ambient).await?,

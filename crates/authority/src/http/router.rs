@@ -11,13 +11,13 @@ use crate::{
         form::{self, Form},
         origin::{Incoming, RequestOrigin},
     },
-    signin::{consent, login, pages, passkeys::account, push},
+    signin::{consent, login, pages, passkeys::account, provider::relying_party, push},
     tokens::{introspect, metadata, revoke, userinfo},
 };
 use axum::{
     Router,
     body::Body,
-    extract::{Request, State},
+    extract::{Path, Request, State},
     http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header},
     routing::{any, get},
 };
@@ -34,6 +34,8 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/oauth/par", any(push_endpoint))
         .route("/oauth/login", any(login_page))
         .route("/oauth/consent", any(consent_page))
+        .route("/oauth/provider", any(provider_page))
+        .route("/oauth/callback/{provider}", any(callback_page))
         .route("/oauth/style.css", get(style))
         .route("/oauth/passkey.js", get(script))
         .route("/account/passkeys", any(passkeys_page))
@@ -79,6 +81,21 @@ async fn login_page(State(server): State<Arc<Server>>, request: Request) -> Resp
         Some((Method::POST, incoming)) => login::sign_in(&server, incoming).await,
         Some(_) => pages::not_begun(),
         None => pages::method_not_allowed(),
+    }
+}
+
+async fn provider_page(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
+    match page_request(request).await {
+        Some((Method::POST, incoming)) => relying_party::leave(&server, incoming).await,
+        Some(_) => pages::not_begun(),
+        None => pages::method_not_allowed(),
+    }
+}
+
+async fn callback_page(State(server): State<Arc<Server>>, Path(provider): Path<String>, request: Request) -> Response<Body> {
+    match page_request(request).await {
+        Some((Method::GET, incoming)) => relying_party::answered(&server, &provider, incoming).await,
+        _ => pages::method_not_allowed(),
     }
 }
 

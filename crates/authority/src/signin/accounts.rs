@@ -3,7 +3,7 @@
 //! Pure: it reads a snapshot and adds to a batch. It reads no file and checks no password.
 
 use remit_ledger::record::{Draft, EffectConfirmed, OutcomeStatus, ProducerKind, RecordType};
-use remit_model::{Human, HumanStatus, Managed, Passkeys, ToolClass};
+use remit_model::{Human, HumanStatus, Identity, Managed, Passkeys, ToolClass, UnixTime};
 use remit_store::{Batch, Change, Snapshot};
 use serde_json::json;
 use std::{collections::BTreeSet, sync::Arc};
@@ -20,13 +20,25 @@ pub fn without_erased(snapshot: &Snapshot, listed: Vec<Human>, before: &BTreeSet
 /// Adds what makes the store's accounts those of `listed`, with one record when anything changes. An account that is not
 /// listed any more is disabled, so that what it handed out stops and its name is not given to another person. Accounts that
 /// are managed with commands stay as they are, unless they are listed: then the configuration manages them.
+///
+/// People of an identity provider are not listed: they come and go with the provider, by its issuer in `providers`. Those of
+/// a provider that is not configured any more are disabled; if it is configured again, what they had handed out stays dead.
 #[must_use]
-pub fn sync(batch: Batch, snapshot: &Snapshot, listed: Vec<Human>) -> Batch {
+pub fn sync(batch: Batch, snapshot: &Snapshot, listed: Vec<Human>, providers: &BTreeSet<String>, now: UnixTime) -> Batch {
     let names: BTreeSet<String> = listed.iter().map(|human| human.name.clone()).collect();
-    let ours = |human: &Human| human.managed == Managed::Configuration && human.identity.is_none();
-    let active = snapshot.humans().filter(|human| human.status == HumanStatus::Active && ours(human));
-    let gone = active.filter(|human| !names.contains(&human.name));
-    let disabled: Vec<Human> = gone.map(|human| Human { status: HumanStatus::Disabled, ..Human::clone(human) }).collect();
+    let disabled = snapshot.humans().filter_map(|human| {
+        let known = human.identity.as_ref().is_some_and(|identity| providers.contains(&identity.issuer));
+        match (&human.identity, human.status) {
+            _ if names.contains(&human.name) => None,
+            (None, HumanStatus::Active) if human.managed == Managed::Configuration => {
+                Some(Human { status: HumanStatus::Disabled, ..Human::clone(human) })
+            }
+            (Some(_), HumanStatus::Active) if !known => Some(withdrawn(human, true, now)),
+            (Some(Identity { withdrawn: true, .. }), _) if known => Some(withdrawn(human, false, now)),
+            _ => None,
+        }
+    });
+    let disabled: Vec<Human> = disabled.collect();
     // What has ended, and which passkeys people enrolled, is for the store to know, not for the configuration.
     let kept = |human: Human| match snapshot.human(&human.name) {
         Some(known) => {
@@ -45,6 +57,16 @@ pub fn sync(batch: Batch, snapshot: &Snapshot, listed: Vec<Human>) -> Batch {
         .outcome(OutcomeStatus::Success, EffectConfirmed::Observed)
         .ext("config", json!({"accounts_changed": changes.len()}));
     changes.into_iter().fold(batch, Batch::change).record(record)
+}
+
+/// The account without its provider, or with it again: then nothing counts that was handed out before.
+fn withdrawn(human: &Human, withdrawn: bool, now: UnixTime) -> Human {
+    Human {
+        status: if withdrawn { HumanStatus::Disabled } else { HumanStatus::Active },
+        identity: human.identity.clone().map(|identity| Identity { withdrawn, ..identity }),
+        ended_before: human.ended_before.max(Some(now.plus(1))),
+        ..human.clone()
+    }
 }
 
 #[cfg(test)]
@@ -66,7 +88,7 @@ mod tests {
         let batch = Batch::new(TenantId::main());
         store.apply(put.into_iter().map(Change::PutHuman).fold(batch, Batch::change)).await.unwrap();
         let load = async |listed: Vec<Human>| {
-            store.apply(sync(Batch::new(TenantId::main()), &store.snapshot(), listed)).await.unwrap();
+            store.apply(sync(Batch::new(TenantId::main()), &store.snapshot(), listed, &BTreeSet::new(), remit_testkit::NOW)).await.unwrap();
             let world = store.snapshot();
             ["listed", "gone", "made"].map(|name| (world.human(name).unwrap().status, world.human(name).unwrap().managed))
         };
@@ -75,5 +97,30 @@ mod tests {
         let listed = human("listed", file);
         assert_eq!(load(vec![listed.clone()]).await, [(active, file), (disabled, file), (active, command)]);
         assert_eq!(load(vec![listed, human("made", file)]).await, [(active, file), (disabled, file), (active, file)]);
+    }
+
+    #[tokio::test]
+    async fn people_of_a_provider_go_with_it_and_come_back_without_what_they_had_handed_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(remit_testkit::store_config(dir.path(), remit_testkit::clock())).unwrap();
+        let identity = |withdrawn| Identity { issuer: "https://id.example".into(), subject: "1".into(), withdrawn };
+        let person = Human { identity: Some(identity(false)), ..human("corp-1", Managed::Configuration) };
+        store.apply(Batch::new(TenantId::main()).change(Change::PutHuman(person))).await.unwrap();
+        let now = remit_testkit::NOW;
+        let load = async |providers: &[&str], at: UnixTime| {
+            let providers = providers.iter().map(|issuer| (*issuer).to_owned()).collect();
+            store.apply(sync(Batch::new(TenantId::main()), &store.snapshot(), Vec::new(), &providers, at)).await.unwrap();
+            let person = store.snapshot().human("corp-1").cloned().unwrap();
+            (person.status, person.ended_before, person.identity.clone().unwrap().withdrawn)
+        };
+        assert_eq!(load(&["https://id.example"], now).await, (HumanStatus::Active, None, false));
+        assert_eq!(load(&["https://other.example"], now).await, (HumanStatus::Disabled, Some(now.plus(1)), true));
+        assert_eq!(load(&[], now.plus(50)).await, (HumanStatus::Disabled, Some(now.plus(1)), true), "once");
+        let again = (HumanStatus::Active, Some(now.plus(101)), false);
+        assert_eq!(load(&["https://id.example"], now.plus(100)).await, again);
+        // Who was disabled otherwise stays so.
+        let person = Human { identity: Some(identity(false)), status: HumanStatus::Disabled, ..human("corp-1", Managed::Configuration) };
+        store.apply(Batch::new(TenantId::main()).change(Change::PutHuman(person))).await.unwrap();
+        assert_eq!(load(&["https://id.example"], now.plus(200)).await.0, HumanStatus::Disabled);
     }
 }

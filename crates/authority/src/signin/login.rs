@@ -137,6 +137,11 @@ async fn by_passkey(
             Some(second) if second.name != used.human.name => {
                 Err(Refusal::new(Code::PasskeyInvalid, "this passkey is of another account than the password"))
             }
+            // Who leaves the organisation leaves its provider: no key of theirs lets them in past it.
+            _ if used.human.identity.is_some() => Err(Refusal::new(
+                Code::PasskeyInvalid,
+                "this account signs in at its identity provider; its passkeys only sign consents",
+            )),
             _ => Ok(used),
         }
     });

@@ -38,6 +38,19 @@ pub(crate) fn page(server: &Server, browser: &Browser, ask: &SignInFor, now: Uni
     Ok(render(server, StatusCode::OK, ask, &request, &hint, None))
 }
 
+/// The same after a failed attempt at an identity provider, with the reason.
+pub(crate) fn page_with(
+    server: &Server,
+    status: StatusCode,
+    browser: &Browser,
+    ask: &SignInFor,
+    message: &str,
+    now: UnixTime,
+) -> Result<Response<Body>, Rejection> {
+    let request = server.seal.seal(Purpose::SignIn, &browser.id, ask, now.plus(PENDING_SECONDS), &server.entropy)?;
+    Ok(render(server, status, ask, &request, "", Some(message)))
+}
+
 /// The page with the name that was given and, after a failed attempt, a message.
 pub(crate) fn render(
     server: &Server,
@@ -53,7 +66,11 @@ pub(crate) fn render(
     let agent = candidate.or_else(|| asks.and_then(|ask| snapshot.agent(&ask.client)).map(AsRef::as_ref));
     let name = agent.map_or("an agent", |agent| agent.display_name.as_str());
     let signing = Signing::by_anyone(server, &passkeys::challenge(request));
-    let login = pages::Login { agent_name: asks.map(|_| name), request, username, message, signing };
+    let methods = server.sign_in_methods();
+    let providers = methods.providers.iter();
+    let providers = providers.map(|provider| pages::OfferedProvider { name: &provider.name, title: &provider.title }).collect();
+    let local = methods.local || methods.providers.is_empty();
+    let login = pages::Login { agent_name: asks.map(|_| name), request, username, message, signing, providers, local };
     // Signing in may end with a redirect to the program, when nothing can be granted.
     let leads_to = asks.map(|ask| redirect::form_action(&ask.back.redirect_uri)).unwrap_or_default();
     pages::scripted(status, &login, &leads_to)

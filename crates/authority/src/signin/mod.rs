@@ -9,6 +9,7 @@ pub(crate) mod login_page;
 pub(crate) mod pages;
 pub(crate) mod passkeys;
 pub(crate) mod password;
+pub mod provider;
 pub(crate) mod push;
 pub(crate) mod pushed;
 pub(crate) mod redirect;

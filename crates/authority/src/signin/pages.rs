@@ -26,6 +26,24 @@ pub(crate) struct Login<'a> {
     pub(crate) message: Option<&'a str>,
     /// How a passkey signs in, where there are passkeys.
     pub(crate) signing: Option<Signing>,
+    /// The identity providers that are offered.
+    pub(crate) providers: Vec<OfferedProvider<'a>>,
+    /// Whether there are local accounts.
+    pub(crate) local: bool,
+}
+
+/// An identity provider on the sign-in page.
+pub(crate) struct OfferedProvider<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) title: &'a str,
+}
+
+/// The page that leads to an identity provider.
+#[derive(Template)]
+#[template(path = "leaving.html")]
+struct Leaving<'a> {
+    title: &'a str,
+    url: &'a str,
 }
 
 #[derive(Template)]
@@ -160,6 +178,11 @@ fn respond(status: StatusCode, page: &impl Template, form_action: &str, script: 
     });
     headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     response
+}
+
+/// Sends the browser on to an identity provider.
+pub(crate) fn leaving(title: &str, url: &str) -> Response<Body> {
+    html(StatusCode::OK, &Leaving { title, url }, "")
 }
 
 /// A page that says no, without a link to anywhere. SPEC: AZ-01

@@ -31,6 +31,8 @@ pub(crate) enum Purpose {
     PasskeyLink,
     /// A browser in which a person signed in before.
     KnownBrowser,
+    /// A sign-in that waits for its identity provider.
+    Provider,
     /// What a client registered, until a person lets it in.
     Registration,
     /// An authorization request that was pushed.
@@ -111,6 +113,7 @@ impl Purpose {
             Self::Passkeys => b"remit passkeys v1\0",
             Self::PasskeyLink => b"remit passkey link v1\0",
             Self::KnownBrowser => b"remit known browser v1\0",
+            Self::Provider => b"remit provider sign-in v1\0",
             Self::Registration => b"remit registration v1\0",
             Self::Pushed => b"remit pushed request v1\0",
         };

@@ -107,7 +107,7 @@ const SESSION: &str = "remit-session";
 const KNOWN: &str = "remit-known";
 
 /// `__Host-` wherever the issuer is https; plain on http loopback, where browsers refuse the prefix.
-fn cookie_name(issuer: &str, name: &str) -> String {
+pub(crate) fn cookie_name(issuer: &str, name: &str) -> String {
     if issuer.starts_with("https:") { format!("__Host-{name}") } else { name.to_owned() }
 }
 
@@ -125,13 +125,13 @@ pub(crate) fn read_known_cookie<'a>(headers: &'a HeaderMap, issuer: &str) -> Opt
     read_cookie(headers, &cookie_name(issuer, KNOWN))
 }
 
-fn set_cookie(issuer: &str, name: &str, value: &str) -> String {
+pub(crate) fn set_cookie(issuer: &str, name: &str, value: &str) -> String {
     let secure = if issuer.starts_with("https:") { "; Secure" } else { "" };
     format!("{}={value}; Path=/; HttpOnly; SameSite=Lax{secure}", cookie_name(issuer, name))
 }
 
 /// A cookie's value; a request that carries it twice is treated as carrying none.
-fn read_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub(crate) fn read_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut found = headers
         .get_all(header::COOKIE)
         .iter()

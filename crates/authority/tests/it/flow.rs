@@ -8,7 +8,10 @@ use axum::{
 };
 use remit_token::dpop::{self, ProofFor};
 use serde_json::Value;
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 /// A browser with its cookies of ours.
 #[derive(Clone, Default)]
@@ -16,6 +19,8 @@ pub(crate) struct Browser {
     pub(crate) cookie: Option<String>,
     /// The cookie that stays after the session.
     pub(crate) known: Option<String>,
+    /// Those of sign-ins that wait for an identity provider.
+    pub(crate) pending: BTreeMap<String, String>,
     pub(crate) address: Option<IpAddr>,
 }
 
@@ -55,7 +60,7 @@ impl Browser {
     }
 
     async fn send(&mut self, world: &World, mut request: Builder, body: Body) -> Reply {
-        let cookies: Vec<&str> = self.cookie.iter().chain(&self.known).map(String::as_str).collect();
+        let cookies: Vec<&str> = self.cookie.iter().chain(&self.known).chain(self.pending.values()).map(String::as_str).collect();
         if !cookies.is_empty() {
             request = request.header("cookie", cookies.join("; "));
         }
@@ -65,6 +70,14 @@ impl Browser {
         let reply = world.send(request.body(body).unwrap()).await;
         for cookie in reply.headers.get_all("set-cookie") {
             let pair = cookie.to_str().unwrap().split(';').next().unwrap().to_owned();
+            if let Some((name, value)) = pair.split_once('=').filter(|(name, _)| name.starts_with("remit-provider-")) {
+                if value.is_empty() {
+                    self.pending.remove(name);
+                } else {
+                    self.pending.insert(name.to_owned(), pair.clone());
+                }
+                continue;
+            }
             let kept = if pair.starts_with("remit-known=") { &mut self.known } else { &mut self.cookie };
             *kept = Some(pair);
         }

@@ -260,6 +260,7 @@ impl World {
             servers: servers(),
             nonces: Arc::new(nonces),
             outbound: outbound.clone(),
+            sign_in: remit_authority::provider::SignInMethods { providers: Vec::new(), local: true },
             settings: settings.clone(),
         }));
         Self {

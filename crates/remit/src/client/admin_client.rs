@@ -3,7 +3,7 @@
 use super::{agent_client::server_refusal, http_client::HttpClient};
 use crate::{
     args::AdminArg,
-    config::{self, IdentityProvider, ServerSection},
+    config::{self, ServerSection},
     keys,
 };
 use anyhow::{Context as _, Result};
@@ -46,8 +46,8 @@ impl AdminClient {
     pub(crate) fn of(args: &AdminArg) -> Result<Self> {
         let loaded = config::load(&args.config.config).map_err(|problems| config::report(&problems))?;
         let credential = keys::read_secret(&loaded.at(&loaded.config.server.admin_token_file))?;
-        let accounts = loaded.config.identity_providers.iter().flat_map(|IdentityProvider::Local { accounts }| accounts);
-        let first_account = accounts.into_iter().next().map(|account| remit_model::PrincipalKind::Human.subject(&account.name));
+        let mut accounts = config::accounts(&loaded.config.identity_providers);
+        let first_account = accounts.next().map(|account| remit_model::PrincipalKind::Human.subject(&account.name));
         Ok(Self {
             web: HttpClient::new()?,
             url: admin_url(args.admin_url.as_deref(), &loaded.config.server)?,

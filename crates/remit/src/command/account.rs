@@ -5,7 +5,7 @@ use crate::{
     args::{AccountAdd, AccountCommand, AccountName, AccountPassword, AdminArg},
     bounded_read,
     client::AdminClient,
-    config::{self, Account, IdentityProvider, Loaded},
+    config::{self, Account, Loaded},
     keys,
     stdout::print_json,
 };
@@ -181,7 +181,7 @@ fn texts<'a>(account: &'a Value, name: &str) -> impl Iterator<Item = &'a str> {
 }
 
 fn accounts(loaded: &Loaded) -> impl Iterator<Item = &Account> {
-    loaded.config.identity_providers.iter().flat_map(|IdentityProvider::Local { accounts }| accounts)
+    config::accounts(&loaded.config.identity_providers)
 }
 
 /// The password to set, and what to show of it: a generated one, once.

@@ -9,6 +9,7 @@ pub(crate) mod init;
 pub(crate) mod keys;
 pub(crate) mod passkey;
 pub(crate) mod policy;
+pub(crate) mod provider;
 pub(crate) mod reference;
 pub(crate) mod server;
 pub(crate) mod token;

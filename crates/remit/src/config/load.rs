@@ -5,8 +5,8 @@ use super::{
     clients::BindTo,
     fields, names,
     network::Network,
-    programs,
-    sections::{Account, Config, DangerBearer, IdentityProvider, McpServer, schema_value},
+    programs, providers,
+    sections::{Account, Config, DangerBearer, McpServer, schema_value},
     shape::lists_for_mappings,
     subject,
     tree::Node,
@@ -304,14 +304,20 @@ impl Check<'_> {
                 self.complain(line, format!("trusted_issuers.{name}.{problem}"));
             }
         }
-        for IdentityProvider::Local { accounts } in &config.identity_providers {
-            for account in accounts {
-                self.account(account, &servers, root.line_of("accounts"));
-                if account.second_factor.is_some() && RelyingParty::of(url).is_none() {
-                    let complaint =
-                        "second_factor: passkeys need a `server.public_url` that names a host (https, or http://localhost)";
-                    self.complain(root.line_of("accounts"), format!("account {}: {complaint}", account.name));
-                }
+        for account in providers::accounts(&config.identity_providers) {
+            self.account(account, &servers, root.line_of("accounts"));
+            if account.second_factor.is_some() && RelyingParty::of(url).is_none() {
+                let complaint = "second_factor: passkeys need a `server.public_url` that names a host (https, or http://localhost)";
+                self.complain(root.line_of("accounts"), format!("account {}: {complaint}", account.name));
+            }
+        }
+        for problem in providers::problems(&config.identity_providers, &servers) {
+            self.complain(line("identity_providers", "issuer"), problem);
+        }
+        for provider in providers::oidc(&config.identity_providers) {
+            let files = [("client_secret_file", &provider.client_secret_file), ("client_key_file", &provider.client_key_file)];
+            for (key, file) in files.into_iter().filter_map(|(key, file)| Some((key, file.as_ref()?))) {
+                self.readable(file, line("identity_providers", key), &format!("identity_providers: {}: {key}", provider.name));
             }
         }
     }

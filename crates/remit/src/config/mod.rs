@@ -13,6 +13,7 @@ mod load;
 pub(crate) mod names;
 mod network;
 mod programs;
+mod providers;
 mod sections;
 mod shape;
 mod subject;
@@ -24,6 +25,7 @@ pub(crate) use differences::{needs_restart, reloadable};
 pub(crate) use issuers::TrustedIssuerSection;
 pub(crate) use load::{Loaded, Problem, SIZE_LIMIT, entitlements, load, log_origin, public_url, report};
 pub(crate) use network::Network;
+pub(crate) use providers::{OidcProvider, accounts, credential, oidc, sign_in_methods};
 pub(crate) use sections::{
     Account, Config, DangerBearer, ForwardedHeader, IdentityProvider, McpServer, Reads, ServerSection, TrustedProxies, schema,
 };

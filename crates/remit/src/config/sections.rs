@@ -4,6 +4,7 @@ use super::{
     capture::{Capture, RetentionClass, ToolCapture},
     clients::ClientsSection,
     issuers::{IdJagVersion, TrustedIssuerSection},
+    providers::OidcProvider,
     subject::Subject,
     witnesses::WitnessesSection,
 };
@@ -224,6 +225,8 @@ pub(crate) enum IdentityProvider {
         /// The accounts.
         accounts: Vec<Account>,
     },
+    /// An OpenID Connect provider of the organisation.
+    Oidc(Box<OidcProvider>),
 }
 
 /// What a password needs beside it.

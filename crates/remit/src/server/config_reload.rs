@@ -1,18 +1,22 @@
 //! SIGHUP: reads `remit.yaml` again, applies what can change in a running server, and says what needs a restart. A file with
 //! problems changes nothing.
 
-use super::{changed::changed, wire};
+use super::{
+    changed::changed,
+    wire::{self, Running},
+};
 use crate::{
     bounded_read,
     config::{self, Loaded, Problem},
 };
 use anyhow::{Context as _, Result};
-use remit_authority::accounts;
+use remit_authority::{Server, accounts};
+use remit_clock::Clock;
 use remit_ledger::record::{DecisionFacts, EffectConfirmed, OutcomeStatus, RecordType};
-use remit_model::{Code, Human, Refusal, Server, json::sha256_label};
+use remit_model::{Code, Human, Refusal, json::sha256_label};
 use remit_store::{ApplyError, Batch, Precondition, Store};
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 use tokio::signal::unix::Signal;
 
 /// Attempts to apply accounts while other changes are made at the same time.
@@ -30,19 +34,23 @@ pub(crate) struct ConfigReload<L> {
     /// The names of the accounts that the store was last brought in line with.
     listed: BTreeSet<String>,
     store: Store,
+    authority: Arc<Server>,
+    clock: Clock,
     /// Sets the log filter.
     set_log: L,
 }
 
 impl<L: Fn(&str) -> Result<()>> ConfigReload<L> {
-    pub(crate) fn new(loaded: &Loaded, store: Store, set_log: L) -> Self {
+    pub(crate) fn new(loaded: &Loaded, running: &Running, clock: Clock, set_log: L) -> Self {
         Self {
             file: loaded.file.clone(),
             public_url: loaded.config.server.public_url.clone(),
             started: loaded.document.clone(),
             taken: loaded.document.clone(),
             listed: wire::account_names(loaded),
-            store,
+            store: running.store.clone(),
+            authority: Arc::clone(&running.authority),
+            clock,
             set_log,
         }
     }
@@ -82,8 +90,11 @@ impl<L: Fn(&str) -> Result<()>> ConfigReload<L> {
         // Scopes of accounts are about the servers as they run, under the URL they run at.
         loaded.config.server.public_url.clone_from(&self.public_url);
         let servers = loaded.servers();
-        let listed = wire::accounts(&loaded, &servers.iter().collect::<Vec<&Server>>())?;
+        let shown: Vec<&remit_model::Server> = servers.iter().collect();
+        let listed = wire::accounts(&loaded, &shown)?;
+        let sign_in = config::sign_in_methods(&loaded, &shown)?;
         self.commit(&loaded, listed, &json!({"digest": loaded.digest, "applied": applied, "restart": restart})).await?;
+        self.authority.set_sign_in_methods(sign_in);
         self.listed = wire::account_names(&loaded);
         (self.set_log)(&loaded.config.observe.log)?;
         tracing::info!(
@@ -110,7 +121,7 @@ impl<L: Fn(&str) -> Result<()>> ConfigReload<L> {
             }
             let record = changed(&loaded.tenant, RecordType::ConfigChange, "config.load").ext("config", facts);
             let batch = Batch::new(loaded.tenant.clone()).require(Precondition::Revision(world.revision())).record(record);
-            match self.store.apply(accounts::sync(batch, &world, kept)).await {
+            match self.store.apply(accounts::sync(batch, &world, kept, &wire::issuers(loaded), self.clock.unix())).await {
                 Err(ApplyError::Conflict(_)) => {}
                 Err(error) => return Err(error).context("it could not be recorded"),
                 Ok(_) => {

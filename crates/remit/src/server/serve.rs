@@ -30,7 +30,7 @@ where
     let watching = tokio::spawn(watch_policies(&running, ambient));
     let header_files = std::mem::take(&mut running.header_files);
     let following = tokio::spawn(header_files::watch(header_files, running.store.clone()));
-    let reloading = tokio::spawn(ConfigReload::new(loaded, running.store.clone(), set_log).watch(hangup));
+    let reloading = tokio::spawn(ConfigReload::new(loaded, &running, ambient.clock.clone(), set_log).watch(hangup));
     let mut signals = StopSignals::catch()?;
     stdout::announce(&ready(loaded, &running.vkey, json));
     signals.next().await;

@@ -7,7 +7,7 @@ use super::proxies::{self, Proxies};
 use super::reload;
 use crate::witness::{self, WitnessSet};
 use crate::{
-    config::{self, IdentityProvider, Loaded, McpServer},
+    config::{self, Loaded, McpServer},
     keys,
 };
 use anyhow::{Context as _, Result};
@@ -18,7 +18,7 @@ use remit_console::Console;
 use remit_gateway::{self as gateway, Route, Upstream, UpstreamHeaders};
 use remit_helpdesk::Desk;
 use remit_ledger::{note::SigningKey, record::RecordType};
-use remit_model::{Human, HumanStatus, Managed, Passkeys, Server};
+use remit_model::{Human, HumanStatus, Managed, Passkeys, Server, UnixTime};
 use remit_outbound::{Outbound, Rules};
 use remit_policy::{Bundle, Live};
 use remit_store::{Batch, Change, Config as StoreConfig, Secret, Store, Witnessing};
@@ -52,6 +52,8 @@ pub(crate) struct Running {
     pub(crate) vkey: String,
     /// The upstreams' credentials, which [`header_files::watch`](super::header_files::watch) follows.
     pub(crate) header_files: Vec<HeaderFiles>,
+    /// Which [`config_reload`](super::config_reload) tells where people sign in.
+    pub(crate) authority: Arc<authority::Server>,
     gateway: Arc<gateway::Gateway>,
     console: Arc<Console>,
 }
@@ -120,21 +122,30 @@ pub(crate) async fn start(loaded: &Loaded, ambient: &Ambient) -> Result<Running>
         tokio::spawn(witness::watch(store.clone(), witnesses.enough(), witnesses.grace()));
     }
     let servers: Vec<Arc<Server>> = loaded.servers().into_iter().map(Arc::new).collect();
-    register(loaded, &servers, &store).await?;
+    register(loaded, &servers, &store, ambient.clock.unix()).await?;
     let before = pinned_before(&store).await?;
     let bundle = pin(&store, bundle, before.as_deref(), &known).await?;
     let policy = Arc::new(Live::new(bundle, ambient.clock.unix()));
     let Upstreams { routes, desks, header_files } = upstreams(loaded, &servers).await?;
     let shown: Vec<&Server> = servers.iter().map(AsRef::as_ref).collect();
     let clients = config.clients.rules(&shown).map_err(|refusal| anyhow::anyhow!("clients: {refusal}"))?;
-    let (router, gateway, console) =
-        mount(loaded, ambient, &store, &policy, signing, &servers, routes, &admin, outbound, clients);
+    let sign_in = config::sign_in_methods(loaded, &shown)?;
+    let Mounted { router, authority, gateway, console } =
+        mount(loaded, ambient, &store, &policy, signing, &servers, routes, &admin, outbound, clients, sign_in);
     let router = match Proxies::of(&config.server.trusted_proxies) {
         Some(proxies) => router.layer(middleware::from_fn_with_state(Arc::new(proxies), proxies::forwarded)),
         None => router,
     };
     let vkey = keys::vkey(&loaded.at(&config.server.keys_dir), &origin)?;
-    Ok(Running { router, store, policy, policies, known, desks, vkey, header_files, gateway, console })
+    Ok(Running { router, store, policy, policies, known, desks, vkey, header_files, authority, gateway, console })
+}
+
+/// The parts behind the routes.
+struct Mounted {
+    router: Router,
+    authority: Arc<authority::Server>,
+    gateway: Arc<gateway::Gateway>,
+    console: Arc<Console>,
 }
 
 /// Refuses to start without the private key that signs; warns of one that signs later.
@@ -151,7 +162,7 @@ fn signing_key_at_hand(store: &Store, signing: &SigningKeys, ambient: &Ambient) 
 }
 
 /// How other machines are fetched from.
-fn outbound(loaded: &Loaded) -> Result<Outbound> {
+pub(crate) fn outbound(loaded: &Loaded) -> Result<Outbound> {
     let section = &loaded.config.outbound;
     let trusted = match &section.ca_file {
         Some(file) => {
@@ -187,11 +198,12 @@ fn mount(
     admin: &str,
     outbound: Outbound,
     clients: authority::ClientRules,
-) -> (Router, Arc<gateway::Gateway>, Arc<Console>) {
+    sign_in: authority::provider::SignInMethods,
+) -> Mounted {
     let config = &loaded.config;
     let issuer = config.server.public_url.clone();
     let nonces = Arc::new(nonces(ambient, store));
-    let authority = authority::Server::new(authority::Parts {
+    let authority = Arc::new(authority::Server::new(authority::Parts {
         store: store.clone(),
         policy: Arc::clone(policy),
         clock: ambient.clock.clone(),
@@ -201,6 +213,7 @@ fn mount(
         servers: servers.to_vec(),
         nonces: Arc::clone(&nonces),
         outbound,
+        sign_in,
         settings: authority::Settings {
             access_token: config.agents.access_token_lifetime.into(),
             danger_bearer: bearer_allowed(config),
@@ -215,7 +228,7 @@ fn mount(
             id_jag: config.id_jag.is_some(),
             ..authority::Settings::default()
         },
-    });
+    }));
     let settings = gateway_settings(loaded, store, servers, &routes);
     let gateway = gateway::Gateway::new(gateway::Parts {
         store: store.clone(),
@@ -242,10 +255,10 @@ fn mount(
         danger_bearer: bearer_allowed(config),
     });
     let router = Router::new()
-        .merge(authority::router(Arc::new(authority)))
+        .merge(authority::router(Arc::clone(&authority)))
         .merge(gateway::router(Arc::clone(&gateway)))
         .merge(remit_console::router(Arc::clone(&console)));
-    (router, gateway, console)
+    Mounted { router, authority, gateway, console }
 }
 
 fn bearer_allowed(config: &config::Config) -> bool {
@@ -279,17 +292,22 @@ fn nonces(ambient: &Ambient, store: &Store) -> Nonces {
 }
 
 /// Records which configuration is in force, and brings its accounts into the store.
-async fn register(loaded: &Loaded, servers: &[Arc<Server>], store: &Store) -> Result<()> {
+async fn register(loaded: &Loaded, servers: &[Arc<Server>], store: &Store, now: UnixTime) -> Result<()> {
     // Its digest alone: with the file at hand one can tell whether it was this one.
     let batch = Batch::new(store.tenant().clone())
         .record(changed(store.tenant(), RecordType::ConfigChange, "config.load").ext("config", json!({"digest": loaded.digest})));
     let listed = accounts(loaded, &servers.iter().map(AsRef::as_ref).collect::<Vec<_>>())?;
-    store.apply(authority::accounts::sync(batch, &store.snapshot(), listed)).await?;
+    store.apply(authority::accounts::sync(batch, &store.snapshot(), listed, &issuers(loaded), now)).await?;
     Ok(())
 }
 
 fn listed_accounts(loaded: &Loaded) -> impl Iterator<Item = &config::Account> {
-    loaded.config.identity_providers.iter().flat_map(|IdentityProvider::Local { accounts }| accounts)
+    config::accounts(&loaded.config.identity_providers)
+}
+
+/// The issuers of the identity providers that the configuration lists.
+pub(crate) fn issuers(loaded: &Loaded) -> BTreeSet<String> {
+    config::oidc(&loaded.config.identity_providers).map(|provider| provider.issuer.clone()).collect()
 }
 
 /// The names of the accounts that the configuration lists.

@@ -1,0 +1,196 @@
+//! A provider's metadata and keys. SPEC: OpenID Connect Discovery 1.0 §4, RFC 8414 §3, §5; F-04, F-05, F-07.
+
+use crate::http::error::Rejection;
+use remit_clock::Clock;
+use remit_model::{Code, Refusal, display};
+use remit_outbound::{Documents, Freshness, Limit, Outbound, OutboundError, Source};
+use remit_token::{KeySet, provider_id_token};
+use serde_json::Value;
+
+/// Metadata and keys are used for so long when they cannot be fetched again: a provider that is down lets nobody in anyway.
+const STALE: i64 = 3_600;
+
+/// What we need of a provider's metadata.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metadata {
+    /// Where it was found.
+    pub document: String,
+    pub authorization_endpoint: String,
+    pub token_endpoint: String,
+    pub jwks_uri: String,
+    pub userinfo_endpoint: Option<String>,
+    /// It names itself in every authorization response (RFC 9207).
+    pub states_issuer: bool,
+    /// Its token endpoint takes a secret in the body alone.
+    pub secret_in_body: bool,
+    /// What it says that does not fit; a person can often sign in nevertheless.
+    pub complaints: Vec<String>,
+}
+
+/// Fetches documents of providers, and keeps them.
+#[derive(Debug)]
+pub(crate) struct Discovery {
+    metadata: Documents,
+    keys: Documents,
+}
+
+impl Discovery {
+    pub(crate) fn new(outbound: &Outbound, clock: &Clock) -> Self {
+        let freshness = Freshness { stale: STALE, ..Freshness::default() };
+        let documents = |limit| Documents::new(outbound.clone(), clock.clone(), Source::Operator, limit, freshness);
+        Self { metadata: documents(Limit::METADATA), keys: documents(Limit::KEYS) }
+    }
+
+    /// The metadata of an issuer, from the first well-known place that has a document which names this very issuer.
+    ///
+    /// # Errors
+    /// `provider_unreachable` with what each place answered; `provider_answer_invalid` for metadata that cannot be used.
+    pub(crate) async fn metadata(&self, issuer: &str) -> Result<Metadata, Refusal> {
+        let mut tried = Vec::new();
+        for document in places(issuer) {
+            let found = match self.metadata.get(&document).await {
+                Ok(found) => found,
+                Err(error) => {
+                    tried.push(error.to_string());
+                    // Without an answer the other places will not answer either: one bound, not four.
+                    if matches!(error, OutboundError::Unreachable { .. }) {
+                        break;
+                    }
+                    continue;
+                }
+            };
+            // SPEC: RFC 8414 §3.3, J-07: otherwise it is the metadata of somebody else.
+            match found.get("issuer").and_then(Value::as_str) {
+                Some(stated) if stated == issuer => return read(document, &found),
+                stated => tried.push(format!(
+                    "{document} states the issuer `{}`, which is not exactly `{issuer}`",
+                    display::excerpt(stated.unwrap_or_default(), 200)
+                )),
+            }
+        }
+        Err(Refusal::new(Code::ProviderUnreachable, format!("the identity provider has no metadata: {}", tried.join("; "))))
+    }
+
+    /// The provider's keys. For the token `compact`, they are fetched again if they have no key for it.
+    ///
+    /// # Errors
+    /// `provider_unreachable`, `provider_answer_invalid`.
+    pub(crate) async fn keys(&self, metadata: &Metadata, compact: Option<&str>) -> Result<KeySet, Refusal> {
+        let document = self.keys.get(&metadata.jwks_uri).await.map_err(|error| unreachable(&error))?;
+        let keys = key_set(&document)?;
+        let Some(compact) = compact else { return Ok(keys) };
+        if provider_id_token::has_key(compact, &keys).map_err(|refusal| invalid(&refusal.reason))? {
+            return Ok(keys);
+        }
+        // SPEC: F-05, N-F-06
+        match self.keys.refresh(&metadata.jwks_uri).await {
+            Ok(document) => key_set(&document),
+            Err(_) => Ok(keys),
+        }
+    }
+}
+
+/// Where an issuer's metadata can be: OpenID Connect appends to the path of the issuer, RFC 8414 inserts before it. Some
+/// providers have only one of the four.
+pub(crate) fn places(issuer: &str) -> Vec<String> {
+    let appended = |name: &str| format!("{}/.well-known/{name}", issuer.trim_end_matches('/'));
+    let mut places = vec![appended("openid-configuration")];
+    let after_scheme = issuer.find("://").map_or(0, |at| at + 3);
+    let path = issuer.get(after_scheme..).and_then(|rest| rest.find('/')).map(|at| at + after_scheme);
+    if let Some((origin, path)) = path.and_then(|at| issuer.split_at_checked(at)).filter(|(_, path)| *path != "/") {
+        let inserted = |name: &str| format!("{origin}/.well-known/{name}{}", path.trim_end_matches('/'));
+        places.extend([inserted("openid-configuration"), inserted("oauth-authorization-server")]);
+    }
+    places.push(appended("oauth-authorization-server"));
+    places
+}
+
+fn read(document: String, found: &Value) -> Result<Metadata, Refusal> {
+    let text = |name: &str| found.get(name).and_then(Value::as_str).map(str::to_owned);
+    let needed = |name: &str| text(name).ok_or_else(|| invalid(&format!("its metadata has no `{name}`")));
+    let list =
+        |name: &str| -> Option<Vec<&str>> { Some(found.get(name)?.as_array()?.iter().filter_map(Value::as_str).collect()) };
+    let methods = list("token_endpoint_auth_methods_supported");
+    let offers = |method: &str| methods.as_ref().is_none_or(|methods| methods.contains(&method));
+    let mut complaints = Vec::new();
+    if list("code_challenge_methods_supported").is_some_and(|methods| !methods.contains(&"S256")) {
+        complaints.push("its metadata does not list the PKCE method `S256`".to_owned());
+    }
+    if list("response_types_supported").is_some_and(|types| !types.contains(&"code")) {
+        complaints.push("its metadata does not list the response type `code`".to_owned());
+    }
+    if list("id_token_signing_alg_values_supported").is_some_and(|algs| !algs.iter().any(|alg| matches!(*alg, "RS256" | "ES256")))
+    {
+        complaints.push("its metadata lists neither RS256 nor ES256 for ID tokens".to_owned());
+    }
+    Ok(Metadata {
+        document,
+        authorization_endpoint: needed("authorization_endpoint")?,
+        token_endpoint: needed("token_endpoint")?,
+        jwks_uri: needed("jwks_uri")?,
+        userinfo_endpoint: text("userinfo_endpoint"),
+        states_issuer: found.get("authorization_response_iss_parameter_supported") == Some(&Value::Bool(true)),
+        secret_in_body: !offers("client_secret_basic") && offers("client_secret_post"),
+        complaints,
+    })
+}
+
+fn key_set(document: &Value) -> Result<KeySet, Refusal> {
+    let keys = KeySet::from_jwks(document).map_err(|refusal| invalid(&format!("its keys cannot be used: {}", refusal.reason)))?;
+    if keys.is_empty() { Err(invalid("it publishes no key that can be used")) } else { Ok(keys) }
+}
+
+pub(crate) fn unreachable(error: &OutboundError) -> Refusal {
+    Refusal::new(Code::ProviderUnreachable, format!("the identity provider cannot be used now: {error}"))
+}
+
+/// What the provider says cannot be accepted.
+pub(crate) fn invalid(reason: &str) -> Refusal {
+    Refusal::new(Code::ProviderAnswerInvalid, format!("the identity provider's answer cannot be accepted: {reason}"))
+}
+
+/// As [`invalid`], for the refusal of a verifier.
+pub(crate) fn unverified(refusal: Refusal) -> Rejection {
+    invalid(&refusal.reason).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn metadata_is_looked_for_at_every_place_that_a_standard_names() {
+        assert_eq!(
+            places("https://id.example/realms/staff"),
+            [
+                "https://id.example/realms/staff/.well-known/openid-configuration",
+                "https://id.example/.well-known/openid-configuration/realms/staff",
+                "https://id.example/.well-known/oauth-authorization-server/realms/staff",
+                "https://id.example/realms/staff/.well-known/oauth-authorization-server",
+            ]
+        );
+        let at_root =
+            ["openid-configuration", "oauth-authorization-server"].map(|name| format!("https://id.example/.well-known/{name}"));
+        assert_eq!(places("https://id.example"), at_root);
+        assert_eq!(places("https://id.example/"), at_root);
+    }
+
+    #[test]
+    fn metadata_must_have_what_a_sign_in_needs() {
+        let whole = json!({
+            "authorization_endpoint": "https://i/a", "token_endpoint": "https://i/t", "jwks_uri": "https://i/k",
+            "token_endpoint_auth_methods_supported": ["client_secret_post"], "code_challenge_methods_supported": ["plain"],
+            "authorization_response_iss_parameter_supported": true,
+        });
+        let metadata = read("https://i/d".into(), &whole).unwrap();
+        assert!(metadata.states_issuer && metadata.secret_in_body);
+        assert_eq!(metadata.complaints.len(), 1, "{:?}", metadata.complaints);
+        for name in ["authorization_endpoint", "token_endpoint", "jwks_uri"] {
+            let mut without = whole.clone();
+            without.as_object_mut().unwrap().remove(name);
+            let refusal = read("https://i/d".into(), &without).unwrap_err();
+            assert!(refusal.reason.contains(name), "{}", refusal.reason);
+        }
+    }
+}

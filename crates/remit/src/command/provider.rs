@@ -1,0 +1,167 @@
+//! `remit provider …`: the identity providers of `remit.yaml`.
+
+use crate::{
+    args::{ProviderAdd, ProviderCommand, ProviderTest},
+    config::{self, Loaded, OidcProvider},
+    keys,
+    server::wire,
+    stdout::print_json,
+};
+use anyhow::{Context as _, Result, bail};
+use comfy_table::{ContentArrangement, Table, presets::NOTHING};
+use remit_authority::provider::{self, ClientCredential};
+use remit_clock::Ambient;
+use remit_model::display;
+use remit_token::{Algorithm, PrivateKey};
+use serde_json::{Value, json};
+
+/// Runs the command; `false` means that a provider cannot be used as it is.
+///
+/// # Errors
+/// The configuration has problems, or a file cannot be read or written.
+pub(crate) async fn run(command: &ProviderCommand, ambient: &Ambient) -> Result<bool> {
+    match command {
+        ProviderCommand::Add(args) => add(args, ambient).map(|()| true),
+        ProviderCommand::Test(args) => test(args, ambient).await,
+        ProviderCommand::List(args) => {
+            let loaded = config::load(&args.config).map_err(|problems| config::report(&problems))?;
+            list(&loaded, args.json).map(|()| true)
+        }
+    }
+}
+
+fn redirect_uri(loaded: &Loaded, name: &str) -> String {
+    format!("{}/oauth/callback/{name}", loaded.config.server.public_url)
+}
+
+/// Prints what to put into the file: comments and order there are the operator's.
+fn add(args: &ProviderAdd, ambient: &Ambient) -> Result<()> {
+    let loaded = config::load(&args.config.config).map_err(|problems| config::report(&problems))?;
+    if config::oidc(&loaded.config.identity_providers).any(|known| known.name == args.name) {
+        bail!("there is an identity provider `{}` already", args.name);
+    }
+    let keys_dir = &loaded.config.server.keys_dir;
+    let file = keys_dir.join(format!("{}.{}", args.name, if args.key { "pem" } else { "secret" }));
+    let jwk = if args.key { Some(new_key(&loaded.at(&file), ambient)?) } else { None };
+    let proof = if args.key { "client_key_file" } else { "client_secret_file" };
+    let rule = json!(args.entitlements);
+    let block = format!(
+        "  - type: oidc\n    name: {}\n    issuer: {}\n    client_id: {}\n    {proof}: {}\n    entitlements:\n      - scope: {rule}\n",
+        json!(args.name),
+        json!(args.issuer),
+        json!(args.client_id),
+        json!(file.display().to_string()),
+    );
+    let redirect = redirect_uri(&loaded, &args.name);
+    if args.config.json {
+        return print_json(&json!({"provider": args.name, "redirect_uri": redirect, "jwk": jwk, "yaml": block}));
+    }
+    outln!("Register this redirect URI at the provider: {redirect}");
+    match &jwk {
+        Some(jwk) => outln!("and this public key, for private_key_jwt: {jwk}"),
+        None => outln!("and write the client's secret, which only you can read, into {}.", file.display()),
+    }
+    outln!("\nPut this below `identity_providers:` in {}:\n\n{block}", args.config.config.display());
+    outln!("Then `remit provider test {}`, and send SIGHUP to the server, or restart it.", args.name);
+    Ok(())
+}
+
+fn new_key(file: &std::path::Path, ambient: &Ambient) -> Result<Value> {
+    let key = PrivateKey::generate(Algorithm::Es256, &mut |bytes| ambient.entropy.fill(bytes));
+    let key = key.map_err(|fault| anyhow::anyhow!("{fault}"))?;
+    let pem = key.to_pkcs8_pem().map_err(|fault| anyhow::anyhow!("{fault}"))?;
+    keys::write_private(file, pem.as_bytes())?;
+    Ok(public(&key))
+}
+
+/// The public half as a provider registers it.
+fn public(key: &PrivateKey) -> Value {
+    let mut jwk = key.public().to_jwk();
+    if let Some(members) = jwk.as_object_mut() {
+        members.insert("kid".to_owned(), json!(key.public().thumbprint()));
+        members.insert("alg".to_owned(), json!(key.algorithm().name()));
+        members.insert("use".to_owned(), json!("sig"));
+    }
+    jwk
+}
+
+/// Fetches what a sign-in fetches.
+async fn test(args: &ProviderTest, ambient: &Ambient) -> Result<bool> {
+    let loaded = config::load(&args.config.config).map_err(|problems| config::report(&problems))?;
+    let named = config::oidc(&loaded.config.identity_providers).find(|provider| provider.name == args.name);
+    let named = named.with_context(|| format!("`identity_providers` has no provider `{}`", args.name))?;
+    let credential = config::credential(&loaded, named)?;
+    let outbound = wire::outbound(&loaded)?;
+    let examined = provider::examine(&outbound, &ambient.clock, &named.issuer).await;
+    let (metadata, keys) = match examined {
+        Ok(examined) => examined,
+        Err(refusal) => {
+            if args.config.json {
+                print_json(&json!({"provider": named.name, "good": false, "problems": [refusal.to_string()]}))?;
+            } else {
+                outln!("{}: {refusal}", named.name);
+            }
+            return Ok(false);
+        }
+    };
+    let keys: Vec<Value> = keys.iter().map(|(kid, key)| json!({"kid": kid, "alg": key.algorithm().name()})).collect();
+    let complaints: Vec<String> = metadata.complaints.iter().map(|one| display::escape(one).into_owned()).collect();
+    let jwk = match &credential {
+        ClientCredential::Key { key, .. } => Some(public(key)),
+        ClientCredential::Secret(_) | ClientCredential::None => None,
+    };
+    if args.config.json {
+        let found = json!({
+            "provider": named.name, "good": complaints.is_empty(), "metadata": metadata.document, "keys": keys, "jwk": jwk,
+            "redirect_uri": redirect_uri(&loaded, &named.name), "problems": complaints,
+        });
+        return print_json(&found).map(|()| complaints.is_empty());
+    }
+    outln!("metadata      {}", metadata.document);
+    outln!("sign-in       {}", display::escape(&metadata.authorization_endpoint));
+    outln!("tokens        {}", display::escape(&metadata.token_endpoint));
+    for key in &keys {
+        outln!(
+            "key           {} {}",
+            key["alg"].as_str().unwrap_or_default(),
+            display::escape(key["kid"].as_str().unwrap_or_default())
+        );
+    }
+    outln!("names itself  {}", if metadata.states_issuer { "in every answer (RFC 9207)" } else { "not in its answers" });
+    outln!("client        {} ({})", display::escape(&named.client_id), proof(&credential));
+    if let Some(jwk) = jwk {
+        outln!("public key    {jwk}");
+    }
+    outln!("redirect URI  {}", redirect_uri(&loaded, &named.name));
+    for complaint in &complaints {
+        outln!("problem       {complaint}");
+    }
+    Ok(complaints.is_empty())
+}
+
+fn proof(credential: &ClientCredential) -> &'static str {
+    match credential {
+        ClientCredential::Secret(_) => "secret",
+        ClientCredential::Key { .. } => "private key",
+        ClientCredential::None => "public",
+    }
+}
+
+fn list(loaded: &Loaded, as_json: bool) -> Result<()> {
+    let providers: Vec<&OidcProvider> = config::oidc(&loaded.config.identity_providers).collect();
+    if as_json {
+        let one = |provider: &&OidcProvider| json!({"name": provider.name, "title": provider.title, "issuer": provider.issuer, "client_id": provider.client_id});
+        return print_json(&json!({"providers": providers.iter().map(one).collect::<Vec<_>>()}));
+    }
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(120);
+    table.set_header(["PROVIDER", "ISSUER", "CLIENT"]);
+    for provider in providers {
+        table.add_row(
+            [provider.name.as_str(), provider.issuer.as_str(), provider.client_id.as_str()]
+                .map(|text| display::escape(text).into_owned()),
+        );
+    }
+    outln!("{}", table.trim_fmt());
+    Ok(())
+}
