@@ -307,7 +307,8 @@ impl Check<'_> {
         for account in providers::accounts(&config.identity_providers) {
             self.account(account, &servers, root.line_of("accounts"));
             if account.second_factor.is_some() && RelyingParty::of(url).is_none() {
-                let complaint = "second_factor: passkeys need a `server.public_url` that names a host (https, or http://localhost)";
+                let complaint =
+                    "second_factor: passkeys need a `server.public_url` that names a host (https, or http://localhost)";
                 self.complain(root.line_of("accounts"), format!("account {}: {complaint}", account.name));
             }
         }
