@@ -88,7 +88,10 @@ mod tests {
         let batch = Batch::new(TenantId::main());
         store.apply(put.into_iter().map(Change::PutHuman).fold(batch, Batch::change)).await.unwrap();
         let load = async |listed: Vec<Human>| {
-            store.apply(sync(Batch::new(TenantId::main()), &store.snapshot(), listed, &BTreeSet::new(), remit_testkit::NOW)).await.unwrap();
+            store
+                .apply(sync(Batch::new(TenantId::main()), &store.snapshot(), listed, &BTreeSet::new(), remit_testkit::NOW))
+                .await
+                .unwrap();
             let world = store.snapshot();
             ["listed", "gone", "made"].map(|name| (world.human(name).unwrap().status, world.human(name).unwrap().managed))
         };
@@ -119,7 +122,8 @@ mod tests {
         let again = (HumanStatus::Active, Some(now.plus(101)), false);
         assert_eq!(load(&["https://id.example"], now.plus(100)).await, again);
         // Who was disabled otherwise stays so.
-        let person = Human { identity: Some(identity(false)), status: HumanStatus::Disabled, ..human("corp-1", Managed::Configuration) };
+        let person =
+            Human { identity: Some(identity(false)), status: HumanStatus::Disabled, ..human("corp-1", Managed::Configuration) };
         store.apply(Batch::new(TenantId::main()).change(Change::PutHuman(person))).await.unwrap();
         assert_eq!(load(&["https://id.example"], now.plus(200)).await.0, HumanStatus::Disabled);
     }
