@@ -30,6 +30,7 @@ const TABLE: &[Held] = &[
     held("authority/src/clients/long_assertions.rs", "used: Mutex<HashMap", "LONG_ASSERTIONS"),
     held("authority/src/http/router.rs", "axum::body::to_bytes(body, form::", "BYTES_LIMIT"),
     held("authority/src/http/router.rs", "axum::body::to_bytes(body, register::", "BODY_LIMIT"),
+    held("authority/src/signin/devices.rs", "waiting: Mutex<HashMap", "MEMORY"),
     held("authority/src/signin/sessions.rs", "memory: Mutex<HashMap", "BROWSERS"),
     held("authority/src/signin/throttle.rs", "memory: Mutex<HashMap", "MEMORY"),
     // Keys that the records of earlier processes name, read once.

@@ -9,6 +9,7 @@ use crate::{
     },
     issuers::{TrustedIssuer, TrustedIssuers},
     signin::{
+        devices::Devices,
         password,
         provider::{SignInMethods, discovery::Discovery},
         seal::Seal,
@@ -106,6 +107,8 @@ pub struct Settings {
     pub rate: Rate,
     /// Clients that no administrator registered.
     pub clients: ClientRules,
+    /// Whether programs without a browser may have a person decide elsewhere: RFC 8628.
+    pub device_flow: bool,
     /// Whether every authorization request must be pushed. SPEC: PAR-06
     pub require_pushed_requests: bool,
     /// Issuers that are trusted to say who a person is. SPEC: JB-01
@@ -136,6 +139,7 @@ impl Default for Settings {
             code_attempts: 5,
             rate: Rate::UNLIMITED,
             clients: ClientRules::default(),
+            device_flow: false,
             require_pushed_requests: false,
             trusted_issuers: Vec::new(),
             id_jag: false,
@@ -161,6 +165,7 @@ pub struct Server {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) seal: Seal,
     pub(crate) throttle: Throttle,
+    pub(crate) devices: Devices,
     rates: RateLimits,
     pub(crate) passwords: password::Passwords,
     /// The site of passkeys; none where the issuer's address rules them out.
@@ -210,6 +215,7 @@ impl Server {
             seal: Seal::of(&store),
             passkeys: RelyingParty::of(&issuer),
             throttle: Throttle::default(),
+            devices: Devices::default(),
             rates: RateLimits::new(settings.rate),
             pinned: Pinned::default(),
             documents: Documents::new(outbound.clone(), clock.clone(), Source::Stranger, Limit::CLIENT, DOCUMENTS),

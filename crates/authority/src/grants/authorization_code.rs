@@ -31,10 +31,21 @@ const ID_TOKEN: i64 = 600;
 /// # Errors
 /// A request without a code, or a fault. A wrong or used code is an [`Outcome`], because it costs something.
 pub(crate) async fn redeem(request: &TokenRequest<'_>) -> Result<Outcome, Rejection> {
+    redeem_with(request, request.form.required("code")?, request.form.one("code_verifier")).await
+}
+
+/// Redeems a code that the request does not show itself, with its verifier.
+///
+/// # Errors
+/// A fault.
+pub(crate) async fn redeem_with(
+    request: &TokenRequest<'_>,
+    presented: &str,
+    verifier: Option<&str>,
+) -> Result<Outcome, Rejection> {
     let store = &request.server.store;
-    let presented = request.form.required("code")?;
     let stored = store.code(store.keyed_hash("code", presented.as_bytes())).await.map_err(Fault::new)?;
-    let mut outcome = match check(request, stored) {
+    let mut outcome = match check(request, stored, verifier) {
         Ok((stored, consented)) => first_hop(request, &stored, &consented),
         Err(refused) => refused.into(),
     };
@@ -43,7 +54,11 @@ pub(crate) async fn redeem(request: &TokenRequest<'_>) -> Result<Outcome, Reject
 }
 
 /// SPEC: AC-01 to AC-05. A wrong attempt is counted; a second use ends what the first one gave.
-fn check(request: &TokenRequest<'_>, stored: Option<StoredCode>) -> Result<(StoredCode, Consented), Box<Refused>> {
+fn check(
+    request: &TokenRequest<'_>,
+    stored: Option<StoredCode>,
+    verifier: Option<&str>,
+) -> Result<(StoredCode, Consented), Box<Refused>> {
     let invalid = |reason: &str| Refusal::new(Code::GrantInvalid, reason);
     let stored = stored.filter(|stored| stored.client == request.client.id()).ok_or_else(|| invalid("the code is not known"))?;
     let consented: Consented = serde_json::from_value(stored.payload.clone()).map_err(Fault::new)?;
@@ -55,7 +70,7 @@ fn check(request: &TokenRequest<'_>, stored: Option<StoredCode>) -> Result<(Stor
     }
     // SPEC: N-AC-02: from here on a wrong attempt counts, unless the code is used up anyway.
     let counted = stored.used.is_none().then_some(Change::FailCode(stored.hash));
-    fits(request, &consented).map_err(|refusal| Refused {
+    fits(request, &consented, verifier).map_err(|refusal| Refused {
         rejection: refusal.into(),
         on_refusal: counted.into_iter().collect(),
         facts: Facts::default(),
@@ -78,11 +93,11 @@ fn check(request: &TokenRequest<'_>, stored: Option<StoredCode>) -> Result<(Stor
 }
 
 /// Whether the request is the one that the code was made for.
-fn fits(request: &TokenRequest<'_>, consented: &Consented) -> Result<(), Refusal> {
+fn fits(request: &TokenRequest<'_>, consented: &Consented, verifier: Option<&str>) -> Result<(), Refusal> {
     if request.form.one("redirect_uri").is_some_and(|uri| uri != consented.redirect_uri) {
         return Err(Refusal::new(Code::RedirectUriMismatch, "`redirect_uri` is not the one of the request"));
     }
-    verifier(request.form.one("code_verifier"), &consented.challenge)?;
+    verifies(verifier, &consented.challenge)?;
     // A code that was bound to a key is redeemed with that key, whatever the agent was registered as meanwhile.
     if consented.dpop_jkt.is_some() && consented.dpop_jkt.as_deref() != request.jkt() {
         return Err(Refusal::new(Code::DpopKeyMismatch, "the code is bound to another proof key"));
@@ -91,7 +106,7 @@ fn fits(request: &TokenRequest<'_>, consented: &Consented) -> Result<(), Refusal
 }
 
 /// SPEC: AC-02, N-AC-05, N-AC-06
-fn verifier(verifier: Option<&str>, challenge: &str) -> Result<(), Refusal> {
+fn verifies(verifier: Option<&str>, challenge: &str) -> Result<(), Refusal> {
     let wrong = |reason: &str| Refusal::new(Code::PkceMismatch, reason);
     let verifier = verifier.ok_or_else(|| wrong("`code_verifier` is missing"))?;
     let unreserved = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');

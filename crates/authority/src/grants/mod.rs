@@ -6,6 +6,7 @@ pub(crate) mod attempt;
 mod authorization_code;
 mod client_credentials;
 pub(crate) mod consented;
+pub(crate) mod device_code;
 pub(crate) mod empty;
 mod foreign;
 pub(crate) mod outcome;
@@ -37,12 +38,16 @@ use std::sync::atomic::AtomicBool;
 
 pub(crate) const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 pub(crate) const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+pub(crate) const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 /// What the token endpoint understands; the metadata lists exactly these. SPEC: N-MD-04, MD-04
 pub(crate) fn offered(server: &Server) -> Vec<&'static str> {
     let mut grants = vec!["authorization_code", "refresh_token", "client_credentials", TOKEN_EXCHANGE];
     if server.issuers.accept(Kind::JwtGrant) || id_jag(server) {
         grants.push(JWT_BEARER);
+    }
+    if server.settings.device_flow {
+        grants.push(DEVICE_CODE);
     }
     grants
 }
@@ -129,6 +134,7 @@ async fn decide(request: &TokenRequest<'_>) -> Outcome {
         "refresh_token" => refresh_token::refresh(request).await,
         "client_credentials" => client_credentials::grant(request),
         JWT_BEARER => foreign::redeem(request).await,
+        DEVICE_CODE => device_code::redeem(request).await,
         _ => token_exchange::exchange(request).await,
     };
     let mut outcome = outcome.unwrap_or_else(Outcome::from);

@@ -29,6 +29,8 @@ pub(crate) enum At {
     Register,
     /// Pushed authorization requests.
     Push,
+    /// Device authorization.
+    Device,
 }
 
 impl At {
@@ -45,6 +47,7 @@ impl At {
             Self::UserInfo => "authority.userinfo",
             Self::Register => "authority.register",
             Self::Push => "authority.push",
+            Self::Device => "authority.device",
         }
     }
 }
@@ -115,6 +118,9 @@ pub(crate) fn outward(code: Code, at: At) -> (StatusCode, &'static str) {
         Code::ConsentDenied | Code::PasskeyInvalid | Code::PasskeyRequired => (bad, "access_denied"),
         // SPEC: IR-01, IR-06, JB-07
         Code::SubjectTokenUsed if at == At::JwtBearer => (bad, "invalid_grant"),
+        Code::AuthorizationPending => (bad, "authorization_pending"),
+        Code::SlowDown => (bad, "slow_down"),
+        Code::DeviceCodeExpired => (bad, "expired_token"),
         Code::LoginRequired => (bad, "login_required"),
         Code::ProviderUnreachable => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
         Code::ProviderAnswerInvalid | Code::SignInTooWeak => (StatusCode::FORBIDDEN, "access_denied"),
@@ -135,7 +141,7 @@ pub(crate) fn outward(code: Code, at: At) -> (StatusCode, &'static str) {
         | Code::HumanUnknown
         | Code::SignInEnded => match at {
             At::Exchange => (bad, "invalid_request"),
-            At::ClientCredentials | At::Authorize | At::Push => (bad, "unauthorized_client"),
+            At::ClientCredentials | At::Authorize | At::Push | At::Device => (bad, "unauthorized_client"),
             At::Introspect | At::Revoke => (StatusCode::UNAUTHORIZED, "invalid_client"),
             At::Token | At::JwtBearer | At::UserInfo | At::Register => (bad, "invalid_grant"),
         },

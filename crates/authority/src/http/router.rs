@@ -5,13 +5,13 @@
 use crate::{
     Server,
     clients::register,
-    grants,
+    grants::{self, device_code},
     http::{
         error::{self, At},
         form::{self, Form},
         origin::{Incoming, RequestOrigin},
     },
-    signin::{consent, login, pages, passkeys::account, provider::relying_party, push},
+    signin::{consent, device_page, login, pages, passkeys::account, provider::relying_party, push},
     tokens::{introspect, metadata, revoke, userinfo},
 };
 use axum::{
@@ -32,6 +32,8 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/.well-known/jwks.json", get(jwks).options(preflight))
         .route("/oauth/authorize", any(authorize_endpoint))
         .route("/oauth/par", any(push_endpoint))
+        .route("/oauth/device_authorization", any(device_endpoint))
+        .route("/oauth/device", any(device_page))
         .route("/oauth/login", any(login_page))
         .route("/oauth/consent", any(consent_page))
         .route("/oauth/provider", any(provider_page))
@@ -153,6 +155,18 @@ fn asset(text: &'static str, media_type: &'static str) -> Response<Body> {
 
 async fn token_endpoint(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
     post(request, At::Token, |incoming| grants::token(&server, incoming)).await
+}
+
+async fn device_endpoint(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
+    post(request, At::Device, |incoming| device_code::begin(&server, incoming)).await
+}
+
+async fn device_page(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
+    match page_request(request).await {
+        Some((method, incoming)) if server.settings.device_flow => device_page::page(&server, &method, incoming).await,
+        Some(_) => pages::not_begun(),
+        None => pages::method_not_allowed(),
+    }
 }
 
 async fn push_endpoint(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {

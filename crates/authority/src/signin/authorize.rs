@@ -89,7 +89,7 @@ fn back(agent: &Agent, form: &Form) -> Result<ReturnTo, Refusal> {
     if !redirect::allowed(redirect_uri, &agent.redirect_uris, agent.is_public()) {
         return Err(Refusal::new(Code::RedirectUriMismatch, "the address to return to is not registered for this program"));
     }
-    Ok(ReturnTo { redirect_uri: redirect_uri.to_owned(), state: short(form, "state")? })
+    Ok(ReturnTo { redirect_uri: redirect_uri.to_owned(), state: short(form, "state")?, device: None })
 }
 
 fn rest(

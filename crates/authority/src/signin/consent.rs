@@ -33,7 +33,10 @@ use crate::{
     },
     tokens::{issue, record::Entry},
 };
-use axum::{body::Body, http::Response};
+use axum::{
+    body::Body,
+    http::{HeaderMap, Response, StatusCode},
+};
 use remit_decide::{
     Principals,
     active::{self, TokenIds},
@@ -55,11 +58,21 @@ pub(crate) async fn begin(server: &Server, incoming: Incoming) -> Response<Body>
         Ok(form) => authorize::read(server, &form, origin.peer, now).await,
         Err(refusal) => Err(Stopped::here(refusal)),
     };
-    let ask = match read {
-        Ok(ask) => ask,
-        Err(stopped) => return stop(server, Attempt::new(At::Authorize, origin), &Facts::default(), None, stopped).await,
-    };
-    let browser = server.sessions.browser(&headers, &server.issuer, &server.entropy, now);
+    match read {
+        Ok(ask) => proceed(server, origin, &headers, ask, now).await,
+        Err(stopped) => stop(server, Attempt::new(At::Authorize, origin), &Facts::default(), None, stopped).await,
+    }
+}
+
+/// A request that was checked, before its person.
+pub(crate) async fn proceed(
+    server: &Server,
+    origin: RequestOrigin,
+    headers: &HeaderMap,
+    ask: AuthorizationRequest,
+    now: UnixTime,
+) -> Response<Body> {
+    let browser = server.sessions.browser(headers, &server.issuer, &server.entropy, now);
     if ask.prompt.none {
         // SPEC: N-AZ-12. Consent is never skipped, so silence can only fail.
         let oauth =
@@ -132,7 +145,13 @@ pub(crate) async fn page(
     let snapshot = world(server, ask.candidate.as_deref());
     let Offer { check, offered, must_sign } = offer(server, &snapshot, ask, user, now);
     let shown = offered.and_then(|(agent, human, consented)| {
-        let page = Page { agent: &agent, human: &human, consented: &consented, candidate: ask.candidate.as_deref() };
+        let page = Page {
+            agent: &agent,
+            human: &human,
+            consented: &consented,
+            candidate: ask.candidate.as_deref(),
+            device: ask.back.device.as_ref(),
+        };
         let text = page.text(server).map_err(|fault| Rejection::from(fault).into_refusal())?;
         let expires = now.plus(PENDING_SECONDS);
         let shown = Shown {
@@ -330,7 +349,7 @@ pub(crate) async fn decide(server: &Server, incoming: Incoming) -> Response<Body
     let facts = signature.iter().fold(facts, |facts, signature| facts.fact("root_signature", signature.digest.clone()));
     let entry = Entry { tenant: &server.tenant, attempt: &attempt, facts: &facts, check: None };
     match hand_over(server, entry, shown, signature, now).await {
-        Ok(location) => pages::see_other(&location),
+        Ok(code) => handed(server, &back, code),
         Err(Rejection::Refusal(refusal)) if refusal.code == Code::SessionForeign => pages::problem(&refusal, None),
         Err(rejection) => stop(server, attempt, &facts, None, refused(rejection.into_refusal())).await,
     }
@@ -358,7 +377,8 @@ impl RootSignature {
         // What is kept is what was read: a page that would say something else by now is not what was signed.
         let (agent, human) = parties(&snapshot, &shown.client, &shown.consented.user, shown.consented.authentication.time)?;
         let candidate = shown.candidate.as_deref();
-        let text = Page { agent: &agent, human: &human, consented: &shown.consented, candidate }.text(server);
+        let device = shown.back.device.as_ref();
+        let text = Page { agent: &agent, human: &human, consented: &shown.consented, candidate, device }.text(server);
         let page = text.ok().filter(|text| json::sha256_label(text.as_bytes()) == shown.page).ok_or_else(|| {
             let reason = "what the page said has changed since; start again from the program that sent you here";
             Refusal::new(Code::SessionForeign, reason)
@@ -381,7 +401,7 @@ async fn hand_over(
     signature: Option<RootSignature>,
     now: UnixTime,
 ) -> Result<String, Rejection> {
-    let Shown { client, back, mut consented, candidate, .. } = shown;
+    let Shown { client, mut consented, candidate, .. } = shown;
     consented.signed = signature.as_ref().map(|signature| signature.digest.clone());
     let snapshot = server.store.snapshot();
     let new = candidate.as_ref().filter(|candidate| candidate.is_new() && !snapshot.has_agent(&client));
@@ -416,7 +436,18 @@ async fn hand_over(
         None => batch.record(record),
     };
     issue::commit(server, &entry.attempt.once, None, batch).await?;
-    Ok(redirect::with(&back.redirect_uri, &[("code", &code)], back.state.as_deref(), &server.issuer))
+    Ok(code)
+}
+
+/// Gives the code to who waits for it.
+fn handed(server: &Server, back: &ReturnTo, code: String) -> Response<Body> {
+    match &back.device {
+        Some(device) => {
+            server.devices.approve(device, code);
+            pages::html(StatusCode::OK, &pages::Done, "")
+        }
+        None => pages::see_other(&redirect::with(&back.redirect_uri, &[("code", &code)], back.state.as_deref(), &server.issuer)),
+    }
 }
 
 impl Stopped {
@@ -446,6 +477,10 @@ async fn stop(server: &Server, attempt: Attempt, facts: &Facts, check: Option<&P
         }
     };
     let Some(back) = back else { return pages::problem(&refusal, record.as_deref()) };
+    if let Some(device) = &back.device {
+        server.devices.refuse(device);
+        return pages::problem(&refusal, record.as_deref());
+    }
     let (_, usual) = error::outward(refusal.code, At::Authorize);
     let reason = error::printable(&refusal.reason);
     let mut parameters =

@@ -7,6 +7,7 @@ use crate::{
     clients::candidate::{self, Candidate, Publisher},
     grants::consented::Consented,
     signin::{
+        devices::Device,
         pages::{self, Phrase},
         passkeys::ceremony::Signing,
         redirect,
@@ -28,6 +29,8 @@ pub(crate) struct Page<'a> {
     pub(crate) consented: &'a Consented,
     /// What allowing it registers.
     pub(crate) candidate: Option<&'a Candidate>,
+    /// The device that asks, if one does.
+    pub(crate) device: Option<&'a Device>,
 }
 
 impl Page<'_> {
@@ -36,13 +39,17 @@ impl Page<'_> {
     /// # Errors
     /// Only when the template fails.
     pub(crate) fn text(&self, server: &Server) -> Result<String, Fault> {
-        let Self { agent, human, consented, candidate } = self;
+        let Self { agent, human, consented, candidate, device } = self;
         let uri = &consented.redirect_uri;
         let purpose = consented.purpose.as_deref().map(Part::shown);
         let until_words = when(consented.until, "%e %B %Y, %H:%M UTC");
         let publisher = match candidate::publisher(agent) {
             Publisher::Host(host) => Some(Part::shown(&host)),
             Publisher::Administrator | Publisher::None => None,
+        };
+        let destination = match device {
+            Some(_) => "nowhere: the program is on another device".to_owned(),
+            None => Part::shown(&redirect::host(uri)),
         };
         let text = pages::ConsentText {
             agent_name: &display::escape(&agent.display_name),
@@ -51,9 +58,9 @@ impl Page<'_> {
             human_name: &display::escape(&human.display_name),
             human_subject: &human.subject(),
             publisher: publisher.as_deref(),
-            notes: notes(agent, *candidate),
-            redirect_host: &Part::shown(&redirect::host(uri)),
-            loopback: redirect::is_loopback(uri),
+            notes: notes(agent, *candidate).into_iter().chain(device.map(device_note)).collect(),
+            redirect_host: &destination,
+            loopback: device.is_none() && redirect::is_loopback(uri),
             purpose: purpose.as_deref(),
             grants: consented.authority.clauses().iter().map(|clauses| offered(server, clauses)).collect(),
             until: &when(consented.until, "%Y-%m-%dT%H:%M:%SZ"),
@@ -68,6 +75,15 @@ impl Page<'_> {
         let consent = pages::Consent { text, request, signing, must_sign };
         pages::scripted(StatusCode::OK, &consent, &redirect::form_action(&self.consented.redirect_uri))
     }
+}
+
+/// What a person must know before they let a device act for them. SPEC: DG-02
+fn device_note(device: &Device) -> String {
+    let from = device.from.map_or_else(|| "an unknown address".to_owned(), |from| from.to_string());
+    format!(
+        "A device at {from} asks for this. It must show the code {} now. Allow it only if you started the program there yourself.",
+        device.user_code
+    )
 }
 
 /// What a person must know about a client that registered itself, or whose tokens anyone can use. SPEC: AZ-09, AZ-10, CM-05

@@ -4,6 +4,8 @@ pub mod accounts;
 pub(crate) mod authorize;
 pub(crate) mod consent;
 pub(crate) mod consent_page;
+pub(crate) mod device_page;
+pub(crate) mod devices;
 pub(crate) mod login;
 pub(crate) mod login_page;
 pub(crate) mod pages;

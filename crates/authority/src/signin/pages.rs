@@ -133,6 +133,19 @@ pub(crate) enum Phrase {
     Data(String),
 }
 
+/// Where a person types the code that a device shows.
+#[derive(Template)]
+#[template(path = "device.html")]
+pub(crate) struct DeviceCode<'a> {
+    pub(crate) user_code: &'a str,
+    pub(crate) message: Option<&'a str>,
+}
+
+/// The end of a request that a device made.
+#[derive(Template)]
+#[template(path = "done.html")]
+pub(crate) struct Done;
+
 #[derive(Template)]
 #[template(path = "problem.html")]
 struct Problem<'a> {

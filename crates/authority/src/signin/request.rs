@@ -1,6 +1,10 @@
 //! An authorization request after it was checked: RFC 6749 §4.1.1 with the parameters of RFC 7636, RFC 9396 and RFC 9449.
 
-use crate::{clients::candidate::Candidate, grants::requested::RequestedAuthority, signin::pushed::UsedOnce};
+use crate::{
+    clients::candidate::Candidate,
+    grants::requested::RequestedAuthority,
+    signin::{devices::Device, pushed::UsedOnce},
+};
 use remit_model::AgentId;
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +52,9 @@ pub(crate) struct AuthorizationRequest {
 pub(crate) struct ReturnTo {
     pub(crate) redirect_uri: String,
     pub(crate) state: Option<String>,
+    /// The device that waits for the answer, which then goes to no address.
+    #[serde(default)]
+    pub(crate) device: Option<Device>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -233,6 +233,11 @@ pub(crate) async fn record_refusal(
     refusal: Refusal,
 ) -> (Refusal, Option<String>) {
     let once = &entry.attempt.once;
+    // Not a refusal: the device asks again in a few seconds, and its person may still agree. SPEC: DG-01
+    if refusal.code == Code::AuthorizationPending && changes.is_empty() {
+        let used_up = commit(server, once, None, Batch::new(server.tenant.clone())).await;
+        return (used_up.map_or_else(Rejection::into_refusal, |_| refusal), None);
+    }
     // A refusal of who proved nothing, and which changes nothing, costs its caller nothing: its record is rationed.
     if once.is_empty() && changes.is_empty() && !entry.attempt.may_record(server, refusal.code) {
         return (refusal, None);

@@ -63,6 +63,9 @@ pub(crate) fn document(server: &Server) -> Value {
     if let (true, Some(members)) = (server.settings.clients.registration != Admission::Off, document.as_object_mut()) {
         members.insert("registration_endpoint".to_owned(), json!(server.url("/oauth/register")));
     }
+    if let (true, Some(members)) = (server.settings.device_flow, document.as_object_mut()) {
+        members.insert("device_authorization_endpoint".to_owned(), json!(server.url("/oauth/device_authorization")));
+    }
     // SPEC: MD-04, MD-07: which issuers are trusted is not said.
     if let Some(members) = document.as_object_mut().filter(|_| grants::id_jag(server)) {
         members.insert("authorization_grant_profiles_supported".to_owned(), json!([ID_JAG_PROFILE]));

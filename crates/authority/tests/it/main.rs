@@ -9,6 +9,7 @@ mod code;
 mod consent_page;
 mod credentials;
 mod custody;
+mod device;
 mod document_host;
 mod documents;
 mod exchange;

@@ -279,6 +279,8 @@ pub(crate) struct AgentsSection {
     pub(crate) require_dpop_nonce: bool,
     /// Days until a delegation through sign-in ends for good, however often it is refreshed.
     pub(crate) delegation_days: u16,
+    /// Let programs without a browser show a code to a person, who decides on another device (RFC 8628).
+    pub(crate) device_flow: bool,
     /// Demand that every authorization request is pushed first (RFC 9126).
     pub(crate) require_pushed_requests: bool,
     /// How often one client may ask.
@@ -294,6 +296,7 @@ impl Default for AgentsSection {
             chain_depth: 4,
             require_dpop_nonce: false,
             delegation_days: 30,
+            device_flow: false,
             require_pushed_requests: false,
             rate_limits: RateLimitsSection::default(),
         }

@@ -226,6 +226,7 @@ fn mount(
             require_pushed_requests: config.agents.require_pushed_requests,
             trusted_issuers: config.trusted_issuers.values().map(config::TrustedIssuerSection::trusted).collect(),
             id_jag: config.id_jag.is_some(),
+            device_flow: config.agents.device_flow,
             ..authority::Settings::default()
         },
     }));

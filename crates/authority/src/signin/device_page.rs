@@ -1,0 +1,68 @@
+//! The page on which a person types the code that a device shows.
+//!
+//! Implements RFC 8628 §3.3 and §5.1; rules DG-02, N-DG-01. What follows is the sign-in and consent of every other request.
+
+use crate::{
+    Server,
+    http::origin::Incoming,
+    signin::{
+        consent,
+        devices::{Device, DeviceRequest},
+        pages,
+        request::{AuthorizationRequest, Prompt, ReturnTo},
+        throttle::Source,
+    },
+};
+use axum::{
+    body::Body,
+    http::{Method, Response, StatusCode},
+};
+
+/// Wrong codes from one network before it must wait, and for how long.
+const ATTEMPTS: u32 = 10;
+const WINDOW: i64 = 900;
+/// Longest text in the field that is looked at.
+const TYPED_LIMIT: usize = 32;
+
+/// GET shows the page, POST looks for the device.
+pub(crate) async fn page(server: &Server, method: &Method, incoming: Incoming) -> Response<Body> {
+    let Incoming { origin, headers, form } = incoming;
+    let form = match form {
+        Ok(form) => form,
+        Err(refusal) => return pages::problem(&refusal, None),
+    };
+    let typed: String = form.one("user_code").unwrap_or_default().chars().take(TYPED_LIMIT).collect();
+    if *method == Method::GET {
+        return pages::html(StatusCode::OK, &pages::DeviceCode { user_code: &typed, message: None }, "");
+    }
+    let now = server.now();
+    let source = Source::Address(origin.peer);
+    // SPEC: N-DG-01
+    if let Err(refusal) = server.throttle.attempt("the code of a device", source, ATTEMPTS, WINDOW, now) {
+        return pages::problem(&refusal, None);
+    }
+    let Some((device, request)) = server.devices.find(&typed, now) else {
+        let message = Some("There is no such code, or it is too old. Look at the device again.");
+        return pages::html(StatusCode::NOT_FOUND, &pages::DeviceCode { user_code: &typed, message }, "");
+    };
+    server.throttle.succeeded("the code of a device", source);
+    consent::proceed(server, origin, &headers, asked(server, device, request), now).await
+}
+
+/// The request that the person decides about.
+fn asked(server: &Server, device: Device, request: DeviceRequest) -> AuthorizationRequest {
+    let DeviceRequest { client, asked, challenge, .. } = request;
+    AuthorizationRequest {
+        client,
+        back: ReturnTo { redirect_uri: server.url("/oauth/device"), state: None, device: Some(device) },
+        nonce: None,
+        challenge,
+        asked,
+        dpop_jkt: None,
+        prompt: Prompt::default(),
+        max_age: None,
+        login_hint: None,
+        candidate: None,
+        pushed: None,
+    }
+}
