@@ -91,6 +91,10 @@ const steps = {
     await page.getByRole('button', { name: 'Add a passkey' }).click();
     await page.getByText('Your passkey was added').waitFor();
     await look('link-added');
+  },
+  // With another authenticator: this one would not make a second passkey.
+  async spent() {
+    await cdp.send('WebAuthn.clearCredentials', { authenticatorId });
     await page.goto(script.link);
     await page.getByRole('button', { name: 'Add a passkey' }).click();
     await page.getByText('was used before').waitFor();

@@ -28,7 +28,7 @@ export async function callback() {
 export async function signIn(page, user, password) {
   await page.getByLabel('Name').fill(user);
   await page.getByLabel('Password').fill(password);
-  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByRole('button', { name: 'Sign in', exact: true }).click();
 }
 
 /** Opens `url`, signs in, consents, and returns what the agent's redirect URI was given. */

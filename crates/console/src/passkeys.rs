@@ -37,7 +37,7 @@ struct LinkFor {
 }
 
 async fn list(_: Admin, State(console): State<Arc<Console>>, Path(name): Path<String>) -> Result<Json<Value>, No> {
-    Ok(Json(view(&*account(&console, &name)?)))
+    Ok(Json(view(account(&console, &name)?.as_ref())))
 }
 
 async fn remove(
@@ -66,7 +66,7 @@ async fn remove(
         }
         other => No::from(other),
     })?;
-    Ok(Json(view(&*account(&console, &name)?)))
+    Ok(Json(view(account(&console, &name)?.as_ref())))
 }
 
 /// The link is shown once and kept nowhere; the first browser that opens it adds a passkey to the account.

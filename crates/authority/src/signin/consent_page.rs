@@ -42,7 +42,7 @@ impl Page<'_> {
         let Self { agent, human, consented, candidate, device } = self;
         let uri = &consented.redirect_uri;
         let purpose = consented.purpose.as_deref().map(Part::shown);
-        let until_words = when(consented.until, "%e %B %Y, %H:%M UTC");
+        let until_words = in_words(consented.until);
         let publisher = match candidate::publisher(agent) {
             Publisher::Host(host) => Some(Part::shown(&host)),
             Publisher::Administrator | Publisher::None => None,
@@ -64,7 +64,7 @@ impl Page<'_> {
             purpose: purpose.as_deref(),
             grants: consented.authority.clauses().iter().map(|clauses| offered(server, clauses)).collect(),
             until: &when(consented.until, "%Y-%m-%dT%H:%M:%SZ"),
-            until_words: until_words.trim(),
+            until_words: &until_words,
             others: others(&consented.authority),
         };
         text.render().map_err(Fault::new)
@@ -152,6 +152,11 @@ fn phrases(server: &Server, sentence: &Sentence, locations: &[String]) -> Vec<Ph
         }
     }
     phrases
+}
+
+/// A time as people read it.
+pub(crate) fn in_words(time: UnixTime) -> String {
+    when(time, "%e %B %Y, %H:%M UTC").trim().to_owned()
 }
 
 fn when(time: UnixTime, format: &str) -> String {

@@ -14,6 +14,9 @@ use remit_store::{Batch, Change};
 use remit_testkit::Authenticator;
 use serde_json::Value;
 
+/// What an authenticator says wrongly.
+type Lie = fn(&mut Authenticator);
+
 const SITE: &str = "http://localhost:8420";
 
 async fn world() -> World {
@@ -119,7 +122,6 @@ async fn an_account_that_asks_for_a_passkey_is_not_entered_by_password_alone() {
 async fn an_answer_that_is_wrong_in_one_thing_signs_no_one_in() {
     let (world, mut key) = (world().await, Authenticator::new(1));
     enrol(&world, "alice", &mut key).await;
-    type Lie = fn(&mut Authenticator);
     let lies: [(&str, Lie); 8] = [
         ("another site's page", |key| key.origin = "http://localhost:8421".to_owned()),
         ("another site", |key| key.origin = "https://evil.example".to_owned()),

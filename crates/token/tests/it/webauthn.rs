@@ -71,6 +71,9 @@ fn asserted(id: &str, sign: impl Fn(&[u8]) -> Vec<u8>) -> Assertion {
 /// A passkey of some algorithm: its COSE key, and how it signs.
 type Kind = (&'static str, Cbor, Box<dyn Fn(&[u8]) -> Vec<u8>>);
 
+/// What is done to a COSE key.
+type Change<'a> = (&'static str, &'a dyn Fn(&mut Vec<(Cbor, Cbor)>));
+
 fn kinds() -> Vec<Kind> {
     let random = SystemRandom::new();
     let ec = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
@@ -159,7 +162,6 @@ fn a_passkey_of_another_kind_or_form_is_not_enrolled() {
         made(&none(authenticator_data(0x45, b"id", &Cbor::Map(members))))
     };
     assert!(changed(&|_| ()).is_ok());
-    type Change<'a> = (&'static str, &'a dyn Fn(&mut Vec<(Cbor, Cbor)>));
     let changes: [Change<'_>; 9] = [
         ("no algorithm", &|members| drop(members.remove(1))),
         ("an algorithm that was not offered", &|members| members[1].1 = (-35).into()),

@@ -15,6 +15,7 @@ use crate::{
         origin::{Incoming, RequestOrigin},
     },
     signin::{
+        consent_page,
         login_page::{self, PENDING_SECONDS, foreign},
         pages,
         passkeys::{ceremony::Making, challenge, enrolment, named, used},
@@ -107,8 +108,8 @@ fn row(passkey: &Passkey) -> pages::PasskeyRow {
     pages::PasskeyRow {
         id: passkey.id.clone(),
         label: passkey.label.clone(),
-        added: passkey.added.utc(),
-        used: passkey.used.map(UnixTime::utc),
+        added: consent_page::in_words(passkey.added),
+        used: passkey.used.map(consent_page::in_words),
         synced: passkey.synced,
     }
 }

@@ -37,9 +37,12 @@ impl Used {
         let passkey = human.passkeys.find(&assertion.credential).ok_or_else(unknown)?;
         let key = PublicKey::from_jwk(&passkey.key)?;
         let signed = assertion.verify(&key, passkey.counter, &Expect { party, challenge })?;
-        let counted = |known: &Passkey| match known.id == assertion.credential {
-            true => Passkey { counter: signed.counter, used: Some(now), ..known.clone() },
-            false => known.clone(),
+        let counted = |known: &Passkey| {
+            if known.id == assertion.credential {
+                Passkey { counter: signed.counter, used: Some(now), ..known.clone() }
+            } else {
+                known.clone()
+            }
         };
         let enrolled = human.passkeys.enrolled.iter().map(counted).collect();
         Ok(Self { human, synced: signed.synced, enrolled })

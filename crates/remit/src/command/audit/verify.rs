@@ -138,10 +138,11 @@ fn custody_lines(report: &CustodyReport) -> Vec<String> {
     let mut lines: Vec<String> =
         report.failures.iter().map(|failure| format!("FAIL custody at record {}: {}", failure.index, failure.detail)).collect();
     lines.push(format!(
-        "{} custody: {} chains, {} hops re-checked by the delegators' signatures, {} undisclosed",
+        "{} custody: {} chains, {} hops re-checked by the delegators' signatures, {} roots signed with a passkey, {} undisclosed",
         if report.ok() { "ok  " } else { "FAIL" },
         report.chains,
         report.hops,
+        report.signed_roots,
         report.undisclosed
     ));
     lines
