@@ -68,6 +68,7 @@ pub struct Parts {
 
 /// Lifetimes and limits, in seconds unless said otherwise.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Settings {
     /// Longest life of an access token.
     pub access_token: i64,

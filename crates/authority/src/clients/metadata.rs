@@ -141,9 +141,8 @@ fn method(members: &Map<String, Value>, origin: Origin<'_>) -> Result<bool, Refu
         (Some("none"), _) => Ok(false),
         (Some("private_key_jwt"), _) if !has_keys => Err(malformed("`private_key_jwt` needs `jwks` or `jwks_uri`")),
         (Some("private_key_jwt"), _) => Ok(true),
-        (None, _) => Ok(has_keys),
         // RFC 7591 §2: what we do not offer is replaced, and the answer shows by what.
-        (Some(_), Origin::Registration) => Ok(has_keys),
+        (None, _) | (Some(_), Origin::Registration) => Ok(has_keys),
         (Some(other), Origin::Document(_)) => {
             let other = display::excerpt(other, 64);
             Err(malformed(&format!("`token_endpoint_auth_method` must be `none` or `private_key_jwt`, not `{other}`")))

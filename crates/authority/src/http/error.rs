@@ -90,16 +90,10 @@ impl Rejection {
 /// The OAuth error code and HTTP status of a refusal. SPEC: TK-07, TX-11, TK-09
 pub(crate) fn outward(code: Code, at: At) -> (StatusCode, &'static str) {
     let bad = StatusCode::BAD_REQUEST;
-    if let (At::UserInfo, Some(answer)) = (at, at_resource(code)) {
+    if let Some(answer) = special(code, at) {
         return answer;
     }
-    if let (At::Register, Some(error)) = (at, at_registration(code)) {
-        return (bad, error);
-    }
     match code {
-        // SPEC: N-PAR-06
-        Code::ClientUnknown if at == At::Push => (StatusCode::UNAUTHORIZED, "invalid_client"),
-        Code::RedirectUriMismatch if at == At::Push => (bad, "invalid_request"),
         Code::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "invalid_request"),
         Code::MediaTypeUnsupported => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request"),
         Code::RequestTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request"),
@@ -118,9 +112,6 @@ pub(crate) fn outward(code: Code, at: At) -> (StatusCode, &'static str) {
         Code::ConsentDenied | Code::PasskeyInvalid | Code::PasskeyRequired => (bad, "access_denied"),
         // SPEC: IR-01, IR-06, JB-07
         Code::SubjectTokenUsed if at == At::JwtBearer => (bad, "invalid_grant"),
-        Code::AuthorizationPending => (bad, "authorization_pending"),
-        Code::SlowDown => (bad, "slow_down"),
-        Code::DeviceCodeExpired => (bad, "expired_token"),
         Code::LoginRequired => (bad, "login_required"),
         Code::ProviderUnreachable => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
         Code::ProviderAnswerInvalid | Code::SignInTooWeak => (StatusCode::FORBIDDEN, "access_denied"),
@@ -157,13 +148,45 @@ pub(crate) fn outward(code: Code, at: At) -> (StatusCode, &'static str) {
     }
 }
 
+/// What one endpoint says in words of its own.
+fn special(code: Code, at: At) -> Option<(StatusCode, &'static str)> {
+    match at {
+        At::UserInfo => at_resource(code),
+        At::Register => at_registration(code),
+        At::Push => at_push(code),
+        _ => at_device(code),
+    }
+}
+
 /// SPEC: DR-02, RFC 7591 §3.2.2
-fn at_registration(code: Code) -> Option<&'static str> {
+fn at_registration(code: Code) -> Option<(StatusCode, &'static str)> {
     match code {
-        Code::RedirectUriMismatch => Some("invalid_redirect_uri"),
-        Code::RequestMalformed | Code::JsonDuplicateMember | Code::JsonTooDeep => Some("invalid_client_metadata"),
+        Code::RedirectUriMismatch => Some((StatusCode::BAD_REQUEST, "invalid_redirect_uri")),
+        Code::RequestMalformed | Code::JsonDuplicateMember | Code::JsonTooDeep => {
+            Some((StatusCode::BAD_REQUEST, "invalid_client_metadata"))
+        }
         _ => None,
     }
+}
+
+/// SPEC: N-PAR-06, RFC 9126 §2.3
+fn at_push(code: Code) -> Option<(StatusCode, &'static str)> {
+    match code {
+        Code::ClientUnknown => Some((StatusCode::UNAUTHORIZED, "invalid_client")),
+        Code::RedirectUriMismatch => Some((StatusCode::BAD_REQUEST, "invalid_request")),
+        _ => None,
+    }
+}
+
+/// SPEC: DG-01, RFC 8628 §3.5
+fn at_device(code: Code) -> Option<(StatusCode, &'static str)> {
+    let error = match code {
+        Code::AuthorizationPending => "authorization_pending",
+        Code::SlowDown => "slow_down",
+        Code::DeviceCodeExpired => "expired_token",
+        _ => return None,
+    };
+    Some((StatusCode::BAD_REQUEST, error))
 }
 
 /// Where we are a resource server ourselves. SPEC: UI-04, RFC 6750 §3.1, RFC 9449 §7.1

@@ -52,7 +52,7 @@ pub(crate) async fn read(
         None => (Cow::Borrowed(form), None),
     };
     let found = candidate::find(server, server.store.snapshot(), client_id, peer, now).await.map_err(here)?;
-    let ask = understood(server, &found.world, &form, &found.id)?;
+    let ask = understood(server, &found.world, &form, &found.id).map_err(|stopped| *stopped)?;
     let only_pushed = found.world.agent(&found.id).is_some_and(|agent| agent.client.require_pushed_requests);
     if pushed.is_none() && (only_pushed || server.settings.require_pushed_requests) {
         // SPEC: PAR-06
@@ -68,12 +68,13 @@ pub(crate) fn understood(
     snapshot: &Snapshot,
     form: &Form,
     id: &AgentId,
-) -> Result<AuthorizationRequest, Stopped> {
-    let stop = |client: Option<&AgentId>, refusal| Stopped { refusal, client: client.cloned(), back: None, oauth: None };
+) -> Result<AuthorizationRequest, Box<Stopped>> {
+    let stop =
+        |client: Option<&AgentId>, refusal| Box::new(Stopped { refusal, client: client.cloned(), back: None, oauth: None });
     let agent = snapshot.agent(id).cloned();
     let agent = agent.ok_or_else(|| stop(None, Refusal::new(Code::ClientUnknown, "the agent is not registered any more")))?;
     let back = back(&agent, form).map_err(|refusal| stop(Some(&agent.id), refusal))?;
-    let tell = |oauth, refusal| Stopped { refusal, client: Some(agent.id.clone()), back: Some(back.clone()), oauth };
+    let tell = |oauth, refusal| Box::new(Stopped { refusal, client: Some(agent.id.clone()), back: Some(back.clone()), oauth });
     active::agent(&agent).and_then(|()| binding::offered(server, &agent)).map_err(|refusal| tell(None, refusal))?;
     // SPEC: AZ-05, N-AZ-07
     match form.one("response_type") {

@@ -150,7 +150,7 @@ pub(crate) async fn page(
             human: &human,
             consented: &consented,
             candidate: ask.candidate.as_deref(),
-            device: ask.back.device.as_ref(),
+            device: ask.back.device.as_deref(),
         };
         let text = page.text(server).map_err(|fault| Rejection::from(fault).into_refusal())?;
         let expires = now.plus(PENDING_SECONDS);
@@ -377,7 +377,7 @@ impl RootSignature {
         // What is kept is what was read: a page that would say something else by now is not what was signed.
         let (agent, human) = parties(&snapshot, &shown.client, &shown.consented.user, shown.consented.authentication.time)?;
         let candidate = shown.candidate.as_deref();
-        let device = shown.back.device.as_ref();
+        let device = shown.back.device.as_deref();
         let text = Page { agent: &agent, human: &human, consented: &shown.consented, candidate, device }.text(server);
         let page = text.ok().filter(|text| json::sha256_label(text.as_bytes()) == shown.page).ok_or_else(|| {
             let reason = "what the page said has changed since; start again from the program that sent you here";

@@ -54,7 +54,7 @@ fn asked(server: &Server, device: Device, request: DeviceRequest) -> Authorizati
     let DeviceRequest { client, asked, challenge, .. } = request;
     AuthorizationRequest {
         client,
-        back: ReturnTo { redirect_uri: server.url("/oauth/device"), state: None, device: Some(device) },
+        back: ReturnTo { redirect_uri: server.url("/oauth/device"), state: None, device: Some(Box::new(device)) },
         nonce: None,
         challenge,
         asked,

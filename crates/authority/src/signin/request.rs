@@ -54,7 +54,7 @@ pub(crate) struct ReturnTo {
     pub(crate) state: Option<String>,
     /// The device that waits for the answer, which then goes to no address.
     #[serde(default)]
-    pub(crate) device: Option<Device>,
+    pub(crate) device: Option<Box<Device>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
