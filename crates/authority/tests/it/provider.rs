@@ -95,7 +95,7 @@ async fn provisioned(world: &World) -> Vec<Value> {
     records(world).await.into_iter().filter(|record| record["action"]["name"] == "account.sign_in").collect()
 }
 
-/// The sign-in page again, with the code; nobody is signed in, and no account was made.
+/// The sign-in page again, with the code; no one is signed in, and no account was made.
 async fn no_entry(world: &World, browser: &mut Browser, reply: &Reply, status: StatusCode, code: &str, word: &str) {
     assert_eq!(reply.status, status, "{word}: {}", reply.text);
     assert!(reply.text.contains(code) && reply.text.contains(word), "{word}: {}", reply.text);
@@ -251,7 +251,7 @@ async fn az_14_an_answer_counts_once_in_the_browser_and_from_the_provider_that_w
         assert!(reply.text.contains("session_foreign"), "{}", reply.text);
         assert!(!is_consent(reply));
     };
-    // Another browser, one that began a sign-in of its own, and the answer of a state that nobody began.
+    // Another browser, one that began a sign-in of its own, and the answer of a state that no one began.
     stopped(&Browser::default().back(&world, &back).await);
     let mut victim = Browser::default();
     victim.go(&world, "corp", &request()).await;
@@ -267,7 +267,7 @@ async fn az_14_an_answer_counts_once_in_the_browser_and_from_the_provider_that_w
     mixed.set_path("/oauth/callback/evil");
     stopped(&browser.clone().back(&world, &mixed).await);
     let mut nowhere = back.clone();
-    nowhere.set_path("/oauth/callback/nobody");
+    nowhere.set_path("/oauth/callback/unknown");
     assert_eq!(browser.clone().back(&world, &nowhere).await.status, StatusCode::NOT_FOUND);
 
     let page = browser.back(&world, &back).await;

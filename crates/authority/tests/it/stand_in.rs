@@ -249,7 +249,7 @@ impl Behaviour {
 
     fn knows_client(&self, headers: &HeaderMap, form: &HashMap<String, String>) -> bool {
         if let Some(keys) = &self.client_key {
-            let expect = assertion::Expect { client_id: CLIENT, issuer: &self.issuer };
+            let expect = assertion::Expect { client_id: CLIENT, issuer: &self.issuer, token_endpoint: None };
             let presented = form.get("client_assertion").map_or("", String::as_str);
             return assertion::verify(presented, keys, &expect, self.clock.unix(), Skew::default()).is_ok();
         }

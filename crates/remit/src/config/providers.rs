@@ -76,7 +76,7 @@ pub(crate) struct Require {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rule {
     /// Claims of the ID token that all must be there: equal to the value, or a list with the value in it. Without any, the
-    /// rule is for everybody whom the provider lets in.
+    /// rule is for everyone whom the provider lets in.
     #[serde(default)]
     pub(crate) when: BTreeMap<String, String>,
     /// What they may do, and so the most they can hand to an agent, as scopes.

@@ -7,7 +7,7 @@ use remit_outbound::{Documents, Freshness, Limit, Outbound, OutboundError, Sourc
 use remit_token::{KeySet, provider_id_token};
 use serde_json::Value;
 
-/// Metadata and keys are used for so long when they cannot be fetched again: a provider that is down lets nobody in anyway.
+/// Metadata and keys are used for so long when they cannot be fetched again: a provider that is down lets no one in anyway.
 const STALE: i64 = 3_600;
 
 /// What we need of a provider's metadata.
@@ -59,7 +59,7 @@ impl Discovery {
                     continue;
                 }
             };
-            // SPEC: RFC 8414 §3.3, J-07: otherwise it is the metadata of somebody else.
+            // SPEC: RFC 8414 §3.3, J-07: otherwise it is the metadata of another issuer.
             match found.get("issuer").and_then(Value::as_str) {
                 Some(stated) if stated == issuer => return read(document, &found),
                 stated => tried.push(format!(

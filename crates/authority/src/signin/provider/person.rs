@@ -18,7 +18,7 @@ pub(crate) struct Arrival {
 }
 
 /// # Errors
-/// `human_disabled`; a fault when the local name is taken by somebody else.
+/// `human_disabled`; a fault when the local name is taken by another account.
 pub(crate) fn arrive(snapshot: &Snapshot, provider: &ProviderSettings, token: &ProviderIdToken) -> Result<Arrival, Rejection> {
     let identity = provider.identity(token);
     let name = identity.local_name(&provider.name);

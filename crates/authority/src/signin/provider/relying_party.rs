@@ -324,7 +324,7 @@ async fn open_session(
 }
 
 /// Records why a sign-in failed and shows the sign-in page again, with the reason: another attempt, or another way in, may
-/// do. Nobody who is signed in already loses anything.
+/// do. Who is signed in already loses nothing.
 async fn refused(
     server: &Server,
     origin: &RequestOrigin,
