@@ -102,11 +102,12 @@ pub enum AuthMethod {
 }
 
 impl AuthMethod {
-    /// What the authentication class and methods of a token (`acr`, `amr`; RFC 8176) come to. Identity providers alone state a
-    /// class.
+    /// What the authentication class and methods of a token (`acr`, `amr`; RFC 8176) come to. Any other
+    /// class than those of passkeys is an identity provider's.
     pub fn of(acr: Option<&str>, amr: &[String]) -> Self {
         let has = |name: &str| amr.iter().any(|method| method == name);
-        if acr.is_some() {
+        // The classes of passkeys are ours too; then the methods tell.
+        if acr.is_some_and(|class| !matches!(class, "phr" | "phrh")) {
             return Self::Sso;
         }
         match (has("pwd"), has("hwk") || has("swk")) {
