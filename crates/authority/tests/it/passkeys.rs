@@ -263,10 +263,22 @@ async fn an_account_that_is_written_again_keeps_its_passkeys_and_an_erased_one_d
     let (world, mut key) = (world().await, Authenticator::new(1));
     enrol(&world, "alice", &mut key).await;
     let listed = vec![Human { display_name: "Alice Again".to_owned(), ..human("alice") }, human("bob")];
-    let batch = accounts::sync(Batch::new(TenantId::main()), &world.store.snapshot(), listed.clone(), &std::collections::BTreeSet::new(), world.now());
+    let batch = accounts::sync(
+        Batch::new(TenantId::main()),
+        &world.store.snapshot(),
+        listed.clone(),
+        &std::collections::BTreeSet::new(),
+        world.now(),
+    );
     world.store.apply(batch).await.unwrap();
     assert!(is_consent(&sign_in(&world, &mut Browser::default(), &mut key).await));
-    let same = accounts::sync(Batch::new(TenantId::main()), &world.store.snapshot(), listed, &std::collections::BTreeSet::new(), world.now());
+    let same = accounts::sync(
+        Batch::new(TenantId::main()),
+        &world.store.snapshot(),
+        listed,
+        &std::collections::BTreeSet::new(),
+        world.now(),
+    );
     assert!(same.changes.is_empty(), "what is kept is no change");
     // A batch that read the account before the passkey came does not take it away.
     world.change(Change::PutHuman(human("alice"))).await;
