@@ -18,7 +18,7 @@ use axum::{
 };
 use http::StatusCode;
 use remit_ledger::record::Draft;
-use remit_model::{AgentId, AgentStatus, Code, Human, HumanStatus, Managed, Passkeys, Principal, Refusal, display};
+use remit_model::{AgentId, AgentStatus, Authority, Code, Human, HumanStatus, Managed, Passkeys, Principal, Refusal, chain::HARD_DEPTH, display};
 use remit_store::{ApplyError, Batch, Change, Precondition, Snapshot};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -72,14 +72,14 @@ async fn list(_: Admin, State(console): State<Arc<Console>>) -> Json<Value> {
 async fn add(admin: Admin, State(console): State<Arc<Console>>, body: Bytes) -> Result<(StatusCode, Json<Value>), No> {
     let asked: Registration = read(&body)?;
     let name = AgentId::parse(&asked.name)?.to_string();
-    let display_name = asked.display_name.unwrap_or_else(|| name.clone());
+    let display_name = asked.display_name.clone().unwrap_or_else(|| name.clone());
     display::check_name("`display_name`", &display_name)?;
     let human = Human {
         name: name.clone(),
         display_name,
         status: HumanStatus::Active,
-        password_hash: Some(hash(asked.password_hash)?),
-        entitlements: agents::ceiling(&console, asked.scope.as_deref(), asked.authorization_details.as_ref())?,
+        password_hash: Some(hash(asked.password_hash.clone())?),
+        entitlements: entitlements(&console, &asked)?,
         identity: None,
         ended_before: None,
         passkeys: Passkeys::default(),
@@ -142,6 +142,20 @@ async fn enable(admin: Admin, State(console): State<Arc<Console>>, Path(name): P
         Ok((Human { status: HumanStatus::Active, ..human }, Vec::new()))
     })
     .await
+}
+
+/// What a scope stands for, a person may hand on to any agent, as for accounts that the configuration lists. Authorization details
+/// say themselves what may be handed on.
+fn entitlements(console: &Console, asked: &Registration) -> Result<Authority, Refusal> {
+    let authority = agents::ceiling(console, asked.scope.as_deref(), asked.authorization_details.as_ref())?;
+    if asked.scope.is_none() {
+        return Ok(authority);
+    }
+    let mut details = authority.to_value();
+    for grant in details.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+        grant.insert("delegate".to_owned(), json!({"to": ["*"], "depth": HARD_DEPTH}));
+    }
+    Authority::parse(&details)
 }
 
 /// An account that may be changed here.

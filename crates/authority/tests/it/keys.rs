@@ -10,12 +10,12 @@ use remit_token::{
 use serde_json::json;
 
 impl World {
-    fn kid(&self) -> String {
+    pub(crate) fn kid(&self) -> String {
         self.store.snapshot().issuer_keys().signing(self.now()).unwrap().kid.clone()
     }
 
     /// A new key that signs after so many seconds.
-    async fn rotate(&self, seed: u8, after: i64) -> String {
+    pub(crate) async fn rotate(&self, seed: u8, after: i64) -> String {
         let key = PrivateKey::from_seed(Algorithm::Es256, &[seed; 32]).unwrap();
         let (kid, jwk) = (key.public().thumbprint().to_owned(), key.public().to_jwk());
         self.keys.add(key);
@@ -26,7 +26,7 @@ impl World {
         kid
     }
 
-    async fn revoke_key(&self, kid: &str) {
+    pub(crate) async fn revoke_key(&self, kid: &str) {
         let key = self.store.snapshot().issuer_keys().key(kid).unwrap().clone();
         self.change(Change::PutIssuerKey(IssuerKey { revoked: Some(self.now()), ..key })).await;
     }
@@ -45,7 +45,7 @@ impl World {
     }
 }
 
-fn kid_of(token: &str) -> String {
+pub(crate) fn kid_of(token: &str) -> String {
     remit_token::inspect_unverified(token).unwrap().header["kid"].as_str().unwrap().to_owned()
 }
 
@@ -96,7 +96,7 @@ async fn n_jw_02_a_token_of_a_retired_key_fails_after_the_window() {
         let keys = AcceptedKeys::default().at(world.store.snapshot().issuer_keys(), world.now());
         let expect = access::Expect { issuer: ISSUER, audience: None };
         let known = access::verify(&real, &keys, &expect, remit_testkit::NOW, Skew::NONE).unwrap();
-        // Whoever has the old private key goes on signing with it.
+        // A thief who has the old private key goes on signing with it.
         let claims = access::Claims { iat: world.now(), exp: world.now().plus(300), ..known.claims().clone() };
         access::mint(&world.signing, &claims).unwrap()
     };

@@ -19,6 +19,7 @@ mod foreign;
 mod key_sets;
 mod keys;
 mod labels;
+mod lifetimes;
 mod limits;
 mod metadata;
 mod opaque;

@@ -31,6 +31,8 @@ async fn an_account_is_added_and_its_password_changed_while_the_server_runs() {
     let (status, answer) = world.account("", bob()).await;
     assert_eq!(status, StatusCode::CREATED, "{answer}");
     assert_eq!((answer["account"]["managed"].as_str(), answer["account"]["status"].as_str()), (Some("command"), Some("active")));
+    let may_hand_on = world.bob().entitlements.to_value()[0]["delegate"].clone();
+    assert_eq!(may_hand_on["to"], json!(["*"]), "as for accounts of the configuration");
     assert_eq!((world.bob().managed, world.bob().password_hash.as_deref()), (Managed::Command, Some(HASH)));
     let (record, text) = world.record_text().await;
     assert_eq!((record["record_type"].as_str(), record["action"]["name"].as_str()), (Some("config_change"), Some("account.add")));
