@@ -18,7 +18,9 @@ use axum::{
 };
 use http::StatusCode;
 use remit_ledger::record::Draft;
-use remit_model::{AgentId, AgentStatus, Authority, Code, Human, HumanStatus, Managed, Passkeys, Principal, Refusal, chain::HARD_DEPTH, display};
+use remit_model::{
+    AgentId, AgentStatus, Authority, Code, Human, HumanStatus, Managed, Passkeys, Principal, Refusal, chain::HARD_DEPTH, display,
+};
 use remit_store::{ApplyError, Batch, Change, Precondition, Snapshot};
 use serde::Deserialize;
 use serde_json::{Value, json};
