@@ -1,5 +1,5 @@
-// Unmodified TypeScript clients at the front door: the MCP SDK 2 and 1.x, with the code flow of a public client whose id is given,
-// and machine to machine. What each gets, or the words it gets.
+// Unmodified TypeScript clients at the front door: the MCP SDK 2 and 1.x, with the code flow of a public client whose id is given.
+// What each gets, or the words it gets.
 //
 // Script: as in doors.py; prints a list of {client, mode, result | words}.
 import { readFileSync } from 'node:fs';
@@ -12,14 +12,14 @@ const installed = (name) => JSON.parse(readFileSync(new URL(`node_modules/${name
 
 /** A person opens the page, signs in and allows; what the program's redirect URI was given. */
 async function person(url) {
-  let cookies = '';
+  const cookies = new Map();
   const go = async (path, form) => {
     const response = await fetch(new URL(path, script.issuer), {
       redirect: 'manual',
-      headers: { cookie: cookies },
+      headers: { cookie: [...cookies].map((pair) => pair.join('=')).join('; ') },
       ...(form && { method: 'POST', body: new URLSearchParams(form) }),
     });
-    for (const cookie of response.headers.getSetCookie()) cookies = cookie.split(';')[0];
+    for (const cookie of response.headers.getSetCookie()) cookies.set(...cookie.split(';')[0].split(/=(.*)/s).slice(0, 2));
     return response;
   };
   const hidden = async (page) => /name="request" value="([^"]*)"/.exec(await page.text())[1].replaceAll('&quot;', '"').replaceAll('&amp;', '&');
@@ -74,17 +74,9 @@ async function called(client) {
   return 'works';
 }
 
-async function machine() {
-  const auth = new two.PrivateKeyJwtProvider({ clientId: script.client, privateKey: readFileSync(script.key_file, 'utf8'), algorithm: 'EdDSA', issuer: script.issuer });
-  const client = new two.Client({ name: 'doors', version: '1' });
-  await client.connect(new two.StreamableHTTPClientTransport(new URL(script.resource), { authProvider: auth }));
-  return called(client);
-}
-
 const [v2, v1] = ['client', 'sdk'].map((name) => installed(`@modelcontextprotocol/${name}`));
 const doors = [
   [`MCP TypeScript SDK ${v2}`, 'code, given id', () => code(two.Client, two.StreamableHTTPClientTransport)],
-  [`MCP TypeScript SDK ${v2}`, '`PrivateKeyJwtProvider`', machine],
   [`MCP TypeScript SDK ${v1}`, 'code, given id', () => code(One, OneHttp)],
 ];
 const report = [];

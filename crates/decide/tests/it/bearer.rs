@@ -68,7 +68,7 @@ async fn tx_06_only_a_person_delegates_to_it_and_it_delegates_nothing() {
     let (snapshot, bundle) = (registry.snapshot(), policies(PERMIT));
     let world = World::new(ISSUER, &snapshot, &bundle, NOW);
     let (alice, planner, bearer) = (named("user:alice"), named("agent:planner"), named("agent:bearer"));
-    let plain = calls(&["read"], 10);
+    let (plain, server, arguments) = (calls(&["read"], 10), helpdesk(&[]), json!({}));
     let details = json!([{"type": "tool_access", "actions": ["read"], "delegate": {"to": ["*"], "depth": 1}}]);
     let further = Authority::parse(&details).unwrap();
     for (root, actors, to, authority, allowed) in [
@@ -83,7 +83,7 @@ async fn tx_06_only_a_person_delegates_to_it_and_it_delegates_nothing() {
         (&bearer, vec![], &planner, &plain, false),
         (&alice, vec![bearer.clone(), planner.clone()], &named("agent:scribe"), &plain, false),
     ] {
-        let asked = call(root, &actors, authority, (&helpdesk(&[]), "read", &json!({}))).who;
+        let asked = call(root, &actors, authority, (&server, "read", &arguments)).who;
         let ask = Ask {
             who: remit_decide::Presented { held: None, location: None, ..asked },
             circumstances: remit_decide::Circumstances::default(),
