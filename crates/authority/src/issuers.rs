@@ -49,6 +49,21 @@ pub struct TrustedIssuer {
     pub single_use: bool,
 }
 
+/// Another authorization server that redeems our assertions. SPEC: IJ-05
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AssertionAudience {
+    /// Its issuer identifier.
+    pub issuer: String,
+    /// Agents that get assertions for it, with their client ids there.
+    pub clients: BTreeMap<AgentId, String>,
+    /// Resources behind it.
+    pub resources: BTreeSet<String>,
+    /// Scopes there that an assertion may name.
+    pub scopes: BTreeSet<String>,
+    /// Whether it understands `act`. SPEC: IJ-08
+    pub act: bool,
+}
+
 /// Every trusted issuer, with the keys that were fetched.
 #[derive(Debug)]
 pub(crate) struct TrustedIssuers {

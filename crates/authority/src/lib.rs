@@ -42,7 +42,7 @@ mod tokens;
 
 pub use clients::rules::{Admission, ClientRules};
 pub use http::router::router;
-pub use issuers::TrustedIssuer;
+pub use issuers::{AssertionAudience, TrustedIssuer};
 pub use server::{Parts, Server, Settings};
 pub use signin::{
     accounts, passkeys::enrolment::link as passkey_link, password::hash_password, provider,

@@ -7,7 +7,7 @@ use crate::{
         long_assertions::{self, LongAssertions},
         rules::ClientRules,
     },
-    issuers::{TrustedIssuer, TrustedIssuers},
+    issuers::{AssertionAudience, TrustedIssuer, TrustedIssuers},
     signin::{
         devices::Devices,
         password,
@@ -116,6 +116,8 @@ pub struct Settings {
     pub trusted_issuers: Vec<TrustedIssuer>,
     /// Whether ID-JAGs (draft-ietf-oauth-identity-assertion-authz-grant-04) are redeemed.
     pub id_jag: bool,
+    /// Other authorization servers for which ID-JAGs are issued.
+    pub assertion_audiences: Vec<AssertionAudience>,
 }
 
 impl Default for Settings {
@@ -144,6 +146,7 @@ impl Default for Settings {
             require_pushed_requests: false,
             trusted_issuers: Vec::new(),
             id_jag: false,
+            assertion_audiences: Vec::new(),
         }
     }
 }

@@ -329,6 +329,22 @@ impl Code {
         }
     }
 
+    /// Whether the refusal is about a token that was presented: what it is, says or is bound to.
+    pub fn is_about_a_token(self) -> bool {
+        matches!(
+            self,
+            Self::TokenMalformed
+                | Self::TokenSignatureInvalid
+                | Self::TokenExpired
+                | Self::TokenNotYetValid
+                | Self::TokenRevoked
+                | Self::TokenTypeWrong
+                | Self::TokenAudienceWrong
+                | Self::TokenIssuerUnknown
+                | Self::ChainSpliced
+        )
+    }
+
     /// Whether it says that nothing can be recorded or changed now, for any caller.
     pub fn is_outage(self) -> bool {
         matches!(

@@ -36,6 +36,7 @@ mod claims;
 pub mod consent;
 pub mod dpop;
 pub mod foreign;
+pub mod id_jag;
 pub mod id_token;
 mod inspect;
 pub mod introspection;

@@ -9,6 +9,7 @@ pub(crate) mod consented;
 pub(crate) mod device_code;
 pub(crate) mod empty;
 mod foreign;
+pub(crate) mod id_jag;
 pub(crate) mod outcome;
 mod refresh_token;
 pub(crate) mod request;
@@ -32,7 +33,7 @@ use axum::{
 };
 use outcome::{Facts, Outcome};
 use remit_model::{Code, Refusal, UnixTime, display};
-use remit_token::{dpop::Proof, foreign::Kind};
+use remit_token::{dpop::Proof, foreign::Kind, id_jag::TOKEN_TYPE};
 use request::TokenRequest;
 use std::sync::atomic::AtomicBool;
 
@@ -43,7 +44,7 @@ pub(crate) const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_co
 /// What the token endpoint understands; the metadata lists exactly these. SPEC: N-MD-04, MD-04
 pub(crate) fn offered(server: &Server) -> Vec<&'static str> {
     let mut grants = vec!["authorization_code", "refresh_token", "client_credentials", TOKEN_EXCHANGE];
-    if server.issuers.accept(Kind::JwtGrant) || id_jag(server) {
+    if server.issuers.accept(Kind::JwtGrant) || redeems_id_jag(server) {
         grants.push(JWT_BEARER);
     }
     if server.settings.device_flow {
@@ -53,7 +54,7 @@ pub(crate) fn offered(server: &Server) -> Vec<&'static str> {
 }
 
 /// Whether ID-JAGs are redeemed.
-pub(crate) fn id_jag(server: &Server) -> bool {
+pub(crate) fn redeems_id_jag(server: &Server) -> bool {
     server.settings.id_jag && server.issuers.accept(Kind::IdJag)
 }
 
@@ -94,6 +95,7 @@ fn request<'a>(
     };
     attempt.grant_type = Some(grant_type);
     attempt.at = match grant_type {
+        TOKEN_EXCHANGE if entered.form.one("requested_token_type") == Some(TOKEN_TYPE) => At::IdJag,
         TOKEN_EXCHANGE => At::Exchange,
         "client_credentials" => At::ClientCredentials,
         JWT_BEARER => At::JwtBearer,
@@ -114,6 +116,9 @@ fn request<'a>(
 /// Decides and commits. A refresh that loses a race for its token is decided once more: then the token is rotated, and the
 /// client gets the same successor as the request that won.
 async fn answer(headers: &HeaderMap, attempt: &Attempt, request: &TokenRequest<'_>) -> Response<Body> {
+    if id_jag::is_asked(attempt.at, request) {
+        return id_jag::answer(headers, attempt, request).await;
+    }
     let server = request.server;
     for _ in 0..2 {
         if let Some(response) = issue::settle(server, headers, attempt, decide(request).await).await {

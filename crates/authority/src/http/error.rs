@@ -21,6 +21,8 @@ pub(crate) enum At {
     Token,
     ClientCredentials,
     JwtBearer,
+    /// A token exchange that asks for an ID-JAG.
+    IdJag,
     Exchange,
     Introspect,
     Revoke,
@@ -41,6 +43,7 @@ impl At {
             Self::Token => "authority.token",
             Self::ClientCredentials => "authority.client_credentials",
             Self::JwtBearer => "authority.jwt_bearer",
+            Self::IdJag => "authority.id_jag",
             Self::Exchange => "authority.exchange",
             Self::Introspect => "authority.introspect",
             Self::Revoke => "authority.revoke",
@@ -112,6 +115,9 @@ pub(crate) fn outward(code: Code, at: At) -> (StatusCode, &'static str) {
         Code::ConsentDenied | Code::PasskeyInvalid | Code::PasskeyRequired => (bad, "access_denied"),
         // SPEC: IR-01, IR-06, JB-07
         Code::SubjectTokenUsed if at == At::JwtBearer => (bad, "invalid_grant"),
+        // SPEC: TX-11, IJ-06
+        Code::StepUpRequired if at == At::IdJag => (bad, "insufficient_user_authentication"),
+        code if at == At::IdJag && code.is_about_a_token() => (bad, "invalid_grant"),
         Code::LoginRequired => (bad, "login_required"),
         Code::ProviderUnreachable => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
         Code::ProviderAnswerInvalid | Code::SignInTooWeak => (StatusCode::FORBIDDEN, "access_denied"),
@@ -134,7 +140,7 @@ pub(crate) fn outward(code: Code, at: At) -> (StatusCode, &'static str) {
             At::Exchange => (bad, "invalid_request"),
             At::ClientCredentials | At::Authorize | At::Push | At::Device => (bad, "unauthorized_client"),
             At::Introspect | At::Revoke => (StatusCode::UNAUTHORIZED, "invalid_client"),
-            At::Token | At::JwtBearer | At::UserInfo | At::Register => (bad, "invalid_grant"),
+            At::Token | At::JwtBearer | At::IdJag | At::UserInfo | At::Register => (bad, "invalid_grant"),
         },
         Code::PolicyDenied | Code::PolicyError | Code::PolicyUnavailable | Code::StepUpRequired => match at {
             At::Exchange => (bad, "invalid_request"),
@@ -281,7 +287,7 @@ mod tests {
     #[test]
     fn tk_07_only_client_authentication_is_401_at_the_token_endpoint() {
         for code in Code::ALL {
-            for at in [At::Token, At::ClientCredentials, At::JwtBearer, At::Exchange] {
+            for at in [At::Token, At::ClientCredentials, At::JwtBearer, At::IdJag, At::Exchange] {
                 let (status, error) = outward(*code, at);
                 assert_eq!(status == StatusCode::UNAUTHORIZED, error == "invalid_client", "{code}");
             }

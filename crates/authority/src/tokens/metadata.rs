@@ -4,7 +4,7 @@
 //! RFC 9728 §4; rules MD-01 to MD-08. Everything is built from configuration; no request header has a say (N-MD-02).
 
 use crate::{Server, clients::rules::Admission, grants};
-use remit_token::Algorithm;
+use remit_token::{Algorithm, id_jag::TOKEN_TYPE};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -67,8 +67,11 @@ pub(crate) fn document(server: &Server) -> Value {
         members.insert("device_authorization_endpoint".to_owned(), json!(server.url("/oauth/device_authorization")));
     }
     // SPEC: MD-04, MD-07: which issuers are trusted is not said.
-    if let Some(members) = document.as_object_mut().filter(|_| grants::id_jag(server)) {
+    if let Some(members) = document.as_object_mut().filter(|_| grants::redeems_id_jag(server)) {
         members.insert("authorization_grant_profiles_supported".to_owned(), json!([ID_JAG_PROFILE]));
+    }
+    if let (false, Some(members)) = (server.settings.assertion_audiences.is_empty(), document.as_object_mut()) {
+        members.insert("identity_chaining_requested_token_types_supported".to_owned(), json!([TOKEN_TYPE]));
     }
     document
 }

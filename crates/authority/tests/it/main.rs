@@ -16,6 +16,7 @@ mod exchange;
 mod exchange_targets;
 mod flow;
 mod foreign;
+mod id_jag;
 mod key_sets;
 mod keys;
 mod labels;

@@ -1,6 +1,6 @@
 //! `trusted_issuers`: issuers whose tokens say who a person is, for agents that bring them.
 
-use remit_authority::TrustedIssuer;
+use remit_authority::{AssertionAudience, TrustedIssuer};
 use remit_model::{AgentId, Authority, PrincipalKind, Server};
 use remit_token::{Algorithm, foreign::Kind};
 use schemars::JsonSchema;
@@ -60,6 +60,68 @@ pub(crate) enum TokenKind {
     JwtGrant,
     /// An identity assertion JWT authorization grant; the section `id_jag` switches it on.
     IdJag,
+}
+
+/// Another authorization server, for which agents get ID-JAGs here.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AssertionAudienceSection {
+    /// Its issuer identifier: the `audience` of the request and of the assertion.
+    pub(crate) issuer: String,
+    /// Agents that get assertions for it: agent to its client id there.
+    pub(crate) clients: BTreeMap<String, String>,
+    /// Resources behind it; an assertion is bound to one of them.
+    #[serde(default)]
+    pub(crate) resources: BTreeSet<String>,
+    /// Scopes there that an assertion may name.
+    pub(crate) scopes: BTreeSet<String>,
+    /// It understands `act`: name the agent in it.
+    #[serde(default)]
+    pub(crate) act: bool,
+}
+
+impl AssertionAudienceSection {
+    /// What is wrong with the section, each with its key.
+    pub(super) fn problems(&self, public_url: &str, id_jag: bool) -> Vec<String> {
+        let mut problems = Vec::new();
+        if !id_jag {
+            problems.push("issuer: needs the top-level key `id_jag: draft-04`".to_owned());
+        }
+        // SPEC: IJ-07
+        if self.issuer == public_url {
+            problems.push("issuer: this server redeems no assertion of its own".to_owned());
+        }
+        for url in std::iter::once(&self.issuer).chain(&self.resources) {
+            if !Url::parse(url).is_ok_and(|url| url.host().is_some() && url.fragment().is_none()) {
+                problems.push(format!("`{url}` is not a URL"));
+            }
+        }
+        for agent in self.clients.keys() {
+            if let Err(refusal) = AgentId::parse(agent) {
+                problems.push(format!("clients: {}", refusal.reason));
+            }
+        }
+        if self.scopes.is_empty() {
+            problems.push("scopes: name at least one".to_owned());
+        }
+        let text = |scope: &String| !scope.is_empty() && scope.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\');
+        for scope in self.scopes.iter().filter(|scope| !text(scope) || *scope == "*") {
+            problems.push(format!("scopes: `{scope}` is not a scope"));
+        }
+        problems
+    }
+
+    /// As the authorization server takes it.
+    pub(crate) fn audience(&self) -> AssertionAudience {
+        let client = |(agent, id): (&String, &String)| Some((AgentId::parse(agent).ok()?, id.clone()));
+        AssertionAudience {
+            issuer: self.issuer.clone(),
+            clients: self.clients.iter().filter_map(client).collect(),
+            resources: self.resources.clone(),
+            scopes: self.scopes.clone(),
+            act: self.act,
+        }
+    }
 }
 
 /// The version of the ID-JAG draft that is spoken.

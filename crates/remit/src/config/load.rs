@@ -172,6 +172,7 @@ impl Check<'_> {
             outbound: self.section(root, "outbound"),
             clients: self.section(root, "clients"),
             trusted_issuers: BTreeMap::new(),
+            assertion_audiences: BTreeMap::new(),
             id_jag: self.section(root, "id_jag"),
             observe: self.section(root, "observe"),
         };
@@ -185,6 +186,16 @@ impl Check<'_> {
                 "mcp_servers" if !node.is_mapping() && !node.is_null() => {
                     self.complain(Some(node.line), "mcp_servers: must be a mapping from each server's name to its settings".to_owned());
                 }
+                "assertion_audiences" if !node.is_mapping() && !node.is_null() => {
+                    let reason = "assertion_audiences: must be a mapping from a name to each server's settings";
+                    self.complain(Some(node.line), reason.to_owned());
+                }
+                "assertion_audiences" => {
+                    let part = |(name, item): &(String, Node)| {
+                        Some((name.clone(), self.part(item, &format!("assertion_audiences.{name}"))?))
+                    };
+                    config.assertion_audiences = node.members().iter().filter_map(part).collect();
+                }
                 "trusted_issuers" if !node.is_mapping() && !node.is_null() => {
                     self.complain(Some(node.line), "trusted_issuers: must be a mapping from a name to each issuer's settings".to_owned());
                 }
@@ -196,7 +207,7 @@ impl Check<'_> {
                 "mcp_servers" => config.mcp_servers = self.servers(node),
                 unknown => self.complain(
                     Some(node.line),
-                    format!("unknown section `{unknown}`; there are server, storage, ledger, identity_providers, agents, mcp_servers, policies, authzen, outbound, trusted_issuers, id_jag, clients and observe"),
+                    format!("unknown section `{unknown}`; there are server, storage, ledger, identity_providers, agents, mcp_servers, policies, authzen, outbound, trusted_issuers, id_jag, assertion_audiences, clients and observe"),
                 ),
             }
         }
@@ -297,6 +308,12 @@ impl Check<'_> {
         let servers: Vec<&Server> = servers.iter().collect();
         for (key, problem) in config.clients.problems(&servers) {
             self.complain(line("clients", key), format!("clients.{key}: {problem}"));
+        }
+        for (name, audience) in &config.assertion_audiences {
+            let line = root.member("assertion_audiences").and_then(|node| node.member(name)).map(|node| node.line);
+            for problem in audience.problems(url, config.id_jag.is_some()) {
+                self.complain(line, format!("assertion_audiences.{name}.{problem}"));
+            }
         }
         for (name, issuer) in &config.trusted_issuers {
             let line = root.member("trusted_issuers").and_then(|node| node.member(name)).map(|node| node.line);

@@ -22,7 +22,7 @@ pub(crate) mod witnesses;
 
 pub(crate) use capture_rules::captures;
 pub(crate) use differences::{needs_restart, reloadable};
-pub(crate) use issuers::TrustedIssuerSection;
+pub(crate) use issuers::{AssertionAudienceSection, TrustedIssuerSection};
 pub(crate) use load::{Loaded, Problem, SIZE_LIMIT, entitlements, load, log_origin, public_url, report};
 pub(crate) use network::Network;
 pub(crate) use providers::{OidcProvider, accounts, credential, oidc, sign_in_methods};

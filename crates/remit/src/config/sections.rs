@@ -3,7 +3,7 @@
 use super::{
     capture::{Capture, RetentionClass, ToolCapture},
     clients::ClientsSection,
-    issuers::{IdJagVersion, TrustedIssuerSection},
+    issuers::{AssertionAudienceSection, IdJagVersion, TrustedIssuerSection},
     providers::OidcProvider,
     subject::Subject,
     witnesses::WitnessesSection,
@@ -41,9 +41,12 @@ pub(crate) struct Config {
     /// Issuers whose tokens say who a person is, by a name of the operator's choice: agents exchange or redeem these tokens.
     #[serde(default)]
     pub(crate) trusted_issuers: BTreeMap<String, TrustedIssuerSection>,
-    /// Redeem ID-JAGs, in this version of the draft. Without it none is accepted.
+    /// Redeem and issue ID-JAGs, in this version of the draft. Without it none is accepted or issued.
     #[serde(default)]
     pub(crate) id_jag: Option<IdJagVersion>,
+    /// Other authorization servers, by a name of the operator's choice, for which agents get ID-JAGs here.
+    #[serde(default)]
+    pub(crate) assertion_audiences: BTreeMap<String, AssertionAudienceSection>,
     #[serde(default)]
     pub(crate) clients: ClientsSection,
     #[serde(default)]

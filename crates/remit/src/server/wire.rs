@@ -227,6 +227,7 @@ fn mount(
             trusted_issuers: config.trusted_issuers.values().map(config::TrustedIssuerSection::trusted).collect(),
             id_jag: config.id_jag.is_some(),
             device_flow: config.agents.device_flow,
+            assertion_audiences: config.assertion_audiences.values().map(config::AssertionAudienceSection::audience).collect(),
             ..authority::Settings::default()
         },
     }));
