@@ -128,7 +128,7 @@ async fn issue(attempt: &Attempt, request: &TokenRequest<'_>, asked: &mut Asked)
         scope: &scope,
         resource,
         authentication: subject.authentication.as_ref(),
-        cnf: Confirmation { jkt: request.proof.jkt() },
+        cnf: Confirmation { jkt: request.proven()?.jkt() },
         act,
     };
     let assertion = id_jag::mint(&*server.signing_key(request.now)?, &claims)?;
@@ -238,7 +238,7 @@ async fn by_refresh_token(request: &TokenRequest<'_>, presented: &str) -> Result
         stored.client == request.client.id() && stored.current && stored.expires > request.now
     };
     let stored = stored.filter(fits).ok_or_else(invalid)?;
-    if stored.jkt != request.proof.jkt() {
+    if stored.jkt.as_deref() != Some(request.proven()?.jkt()) {
         return Err(Refusal::new(Code::DpopKeyMismatch, "the refresh token is bound to another proof key").into());
     }
     let renewable: Renewable = serde_json::from_value(stored.payload).map_err(Fault::new)?;
