@@ -113,11 +113,6 @@ pub(crate) fn outward(code: Code, at: At) -> (StatusCode, &'static str) {
         }
         Code::GrantInvalid | Code::PkceMismatch | Code::RedirectUriMismatch => (bad, "invalid_grant"),
         Code::ConsentDenied | Code::PasskeyInvalid | Code::PasskeyRequired => (bad, "access_denied"),
-        // SPEC: IR-01, IR-06, JB-07
-        Code::SubjectTokenUsed if at == At::JwtBearer => (bad, "invalid_grant"),
-        // SPEC: TX-11, IJ-06
-        Code::StepUpRequired if at == At::IdJag => (bad, "insufficient_user_authentication"),
-        code if at == At::IdJag && code.is_about_a_token() => (bad, "invalid_grant"),
         Code::LoginRequired => (bad, "login_required"),
         Code::ProviderUnreachable => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
         Code::ProviderAnswerInvalid | Code::SignInTooWeak => (StatusCode::FORBIDDEN, "access_denied"),
@@ -160,6 +155,7 @@ fn special(code: Code, at: At) -> Option<(StatusCode, &'static str)> {
         At::UserInfo => at_resource(code),
         At::Register => at_registration(code),
         At::Push => at_push(code),
+        At::JwtBearer | At::IdJag => at_assertion(code),
         _ => at_device(code),
     }
 }
@@ -171,6 +167,16 @@ fn at_registration(code: Code) -> Option<(StatusCode, &'static str)> {
         Code::RequestMalformed | Code::JsonDuplicateMember | Code::JsonTooDeep => {
             Some((StatusCode::BAD_REQUEST, "invalid_client_metadata"))
         }
+        _ => None,
+    }
+}
+
+/// Where an assertion is redeemed or asked for. SPEC: TX-11, IJ-06, IR-01, JB-07
+fn at_assertion(code: Code) -> Option<(StatusCode, &'static str)> {
+    match code {
+        Code::StepUpRequired => Some((StatusCode::BAD_REQUEST, "insufficient_user_authentication")),
+        Code::SubjectTokenUsed => Some((StatusCode::BAD_REQUEST, "invalid_grant")),
+        code if code.is_about_a_token() => Some((StatusCode::BAD_REQUEST, "invalid_grant")),
         _ => None,
     }
 }
