@@ -17,9 +17,8 @@ pub(super) enum Ceremony {
 /// # Errors
 /// `passkey_invalid`.
 pub(super) fn check(bytes: &[u8], ceremony: Ceremony, expect: &Expect<'_>) -> Result<(), Refusal> {
-    let members = match json::parse(bytes, &json::Limits::TOKEN) {
-        Ok(Value::Object(members)) => members,
-        _ => return Err(invalid("the client data of the passkey is not a JSON object")),
+    let Ok(Value::Object(members)) = json::parse(bytes, &json::Limits::TOKEN) else {
+        return Err(invalid("the client data of the passkey is not a JSON object"));
     };
     let kind = match ceremony {
         Ceremony::Create => "webauthn.create",

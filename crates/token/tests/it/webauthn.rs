@@ -82,7 +82,8 @@ fn kinds() -> Vec<Kind> {
     let ed = Ed25519KeyPair::generate().unwrap();
     let ed_public = ed.public_key().as_ref().to_vec();
     let rsa = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
-    let modulus = rsa.public_key().modulus().big_endian_without_leading_zero().to_vec();
+    // RSAPublicKey of RFC 8017 appendix A.1.1: two headers and a zero, then 2048 bits of modulus.
+    let modulus = rsa.public_key().as_ref()[9..265].to_vec();
     vec![
         (
             "ES256",
