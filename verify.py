@@ -1553,8 +1553,10 @@ class Custody:
         refuse(is_person(token.root), "a token for a person without a delegation")
         if token.ancestors: return
         edge = side.value("/chain/0/edge")[1]
-        refuse(not isinstance(edge, dict) or edge.get("kind") != "client_assertion", "the agent's own client assertion is not with its record")
+        refuse(not isinstance(edge, dict) or edge.get("kind") not in ("client_assertion", "workload_token"), "the agent's own client assertion is not with its record")
         now, agent = record.written(), token.root
+        if edge["kind"] == "workload_token":
+            return self.first_good(self.registered(agent["sub"], now), lambda known: self.workload_token(record, side, edge["jws"], agent, now, known[1]))
         jws = Jws(edge["jws"], ("client-authentication+jwt", "jwt", None))
         refuse(jws.text("iss") != agent["sub"] or jws.ident("sub") != agent["sub"], "the assertion is of another client")
         jws.current(now, now + SKEW, 3600)
@@ -1575,6 +1577,17 @@ class Custody:
             refuse(not any(one.get("type") == "jwks_uri" for one in profile.get("credentials", [])), "the agent is not registered with the credential that the record names")
             keys = self.stated_key(side)
         jws.by_known_key(keys)
+    def workload_token(self, record, side, compact, agent, now, profile):
+        """An issuer vouched for the agent. A token that could be used again is kept without its signature."""
+        jws, stated = Jws(compact, ("jwt", "jose", None)), side.value("/token/credential")[1]
+        refuse(not isinstance(stated, dict), "the key that verified the agent's credential is not with its record")
+        if not compact.endswith("."): jws.by_known_key(self.stated_key(side))
+        refuse(jws.audience() != agent["iss"], "the workload's token is for another issuer")
+        jws.current(now, now, math.inf)
+        fact = lambda name: record.text("ext/token/credential/" + name)
+        good = [one for one in profile.get("credentials", []) if vouches(one, jws.claims, fact("kind"), fact("trusted_as"))]
+        refuse(not good or stated.get("subject") != jws.claims.get("sub"), "the agent is not registered with the credential that the record names")
+        if not compact.endswith("."): self.once(jws)
     def stated_key(self, side):
         """The key that the record commits to as the one that verified the credential."""
         stated = side.value("/token/credential")[1]
@@ -1632,6 +1645,24 @@ class Custody:
         return [issuer_key(key) for key in keys if key is not None]
 
 FOREIGN = {"access_token": ("at+jwt", "jwt"), "jwt_grant": ("jwt", None), "id_jag": ("oauth-id-jag+jwt",)}
+SEGMENT = "[A-Za-z0-9._-]+"
+def vouches(one, claims, kind, name):
+    """Whether claims are those of a credential that an agent is registered with."""
+    text, sub = lambda value: str(value).lower() if isinstance(value, bool) else str(value), claims.get("sub")
+    if kind == "federated" and one.get("type") == kind and one.get("issuer") == name:
+        return all(type(claims.get(claim)) in (str, int, bool) and text(claims[claim]) == pinned for claim, pinned in one["claims"].items())
+    if kind == "kubernetes" and one.get("type") == kind and one.get("cluster") == name:
+        found = claims.get("kubernetes.io")
+        account = found.get("serviceaccount") if isinstance(found, dict) else None
+        if not isinstance(account, dict) or found.get("namespace") != one["namespace"]: return False
+        same = sub == f"system:serviceaccount:{one['namespace']}:{one['service_account']}"
+        return same and account.get("name") == one["service_account"] and account.get("uid") == one["uid"]
+    if kind == "spiffe_jwt" and one.get("type") == "spiffe" and isinstance(sub, str):
+        id_ = re.fullmatch(f"spiffe://([a-z0-9._-]{{1,255}})((/{SEGMENT})+)", sub)
+        if not id_ or id_[1] != name or {".", ".."} & set(sub.split("/")): return False
+        return sub.startswith(one["id"][:-1]) and sub != one["id"][:-1] if one["id"].endswith("/*") else sub == one["id"]
+    return False
+
 CODE_LIFE = 60  # seconds from an ID token to the record that rests on it
 GRACE = 10  # seconds that a request may be under way when its token is revoked
 class Link:

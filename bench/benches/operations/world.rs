@@ -126,6 +126,7 @@ impl World {
             keys,
             servers: vec![helpdesk(), desk()],
             nonces: nonces(),
+            workload: remit_authority::WorkloadTrust::default(),
             outbound: remit_outbound::Outbound::new(remit_outbound::Rules::default()).unwrap(),
             sign_in: remit_authority::provider::SignInMethods { providers: Vec::new(), local: true },
             settings: remit_authority::Settings::default(),

@@ -6,6 +6,7 @@ use crate::{
         key_sets::KeySets,
         long_assertions::{self, LongAssertions},
         rules::ClientRules,
+        workload::{WorkloadTrust, bundles::Bundles, issuers::Issuers},
     },
     issuers::{AssertionAudience, TrustedIssuer, TrustedIssuers},
     signin::{
@@ -63,6 +64,8 @@ pub struct Parts {
     pub outbound: Outbound,
     /// Where people sign in.
     pub sign_in: SignInMethods,
+    /// Who vouches for workloads.
+    pub workload: WorkloadTrust,
     pub settings: Settings,
 }
 
@@ -191,6 +194,8 @@ pub struct Server {
     pub(crate) registrations: RateLimits,
     /// Keys that agents publish.
     pub(crate) key_sets: KeySets,
+    pub(crate) issuers: Issuers,
+    pub(crate) bundles: Bundles,
     pub(crate) long_assertions: LongAssertions,
     pub(crate) issuers: TrustedIssuers,
 }
@@ -198,7 +203,7 @@ pub struct Server {
 impl Server {
     /// Puts the parts together. The server forgets what it remembers about a person when the store erases them.
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, policy, clock, entropy, issuer, keys, servers, nonces, outbound, sign_in, settings } = parts;
+        let Parts { store, policy, clock, entropy, issuer, keys, servers, nonces, outbound, sign_in, workload, settings } = parts;
         let tokens = Arc::new(Verified::new(REMEMBERED_TOKENS));
         let sessions = Arc::new(Sessions::default());
         let (remembered, signed_in) = (Arc::clone(&tokens), Arc::clone(&sessions));
@@ -226,6 +231,8 @@ impl Server {
             fetches: RateLimits::new(FETCHES),
             registrations: RateLimits::new(REGISTRATIONS),
             key_sets: KeySets::new(&outbound, &clock),
+            issuers: Issuers::new(workload.issuers, &outbound, &clock),
+            bundles: Bundles::new(workload.domains, outbound.clone(), clock.clone()),
             long_assertions: LongAssertions::new(settings.long_assertions),
             issuers: TrustedIssuers::new(settings.trusted_issuers.clone(), outbound.clone(), clock.clone()),
             discovery: Discovery::new(&outbound, &clock),

@@ -187,7 +187,7 @@ fn updated(console: &Console, before: &Agent, asked: &Update) -> Result<Agent, R
     agents::labels(console, &agent.labels, Some(before))?;
     agent.acts = asked.acts.unwrap_or(agent.acts);
     if let Some(listed) = &asked.credentials {
-        credentials::check(listed, &agent.keys)?;
+        credentials::check(console, listed, &agent.keys)?;
         if listed.is_empty() && agent.keys.is_empty() && !before.is_public() {
             return Err(Refusal::new(Code::RequestMalformed, "without keys and credentials the agent could not prove who it is"));
         }

@@ -202,7 +202,7 @@ fn register(console: &Console, asked: Registration) -> Result<Agent, Refusal> {
     }
     labels(console, &asked.labels, None)?;
     let keys = public_keys(&asked.keys)?;
-    credentials::check(&asked.credentials, &keys)?;
+    credentials::check(console, &asked.credentials, &keys)?;
     redirect_uris(&asked.redirect_uris)?;
     accountable(console, &asked.owner)?;
     let ceiling = ceiling(console, asked.scope.as_deref(), asked.authorization_details.as_ref())?;

@@ -23,6 +23,10 @@ pub struct Console {
     pub clock: Clock,
     pub entropy: Entropy,
     /// Registered resources, for scope shorthand.
+    /// The issuers that vouch for workloads, which credentials refer to by name.
+    pub workload_issuers: Vec<remit_model::WorkloadIssuer>,
+    /// The SPIFFE trust domains that are configured.
+    pub trust_domains: Vec<String>,
     pub servers: Vec<Arc<Server>>,
     /// The private halves of the issuer's keys.
     pub signing: SigningKeys,

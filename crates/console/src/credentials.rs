@@ -1,8 +1,9 @@
 //! How an agent authenticates besides keys that are registered here: what may be registered.
 //!
-//! Implements RFC 7591 §2 (`jwks_uri`, never together with inline keys); rule TK-04.
+//! Implements RFC 7591 §2 (`jwks_uri`, never together with inline keys); rules TK-04, OF-01, KS-02, SP-04.
 
-use remit_model::{Code, Credential, Refusal, display};
+use crate::Console;
+use remit_model::{Code, Credential, Refusal, SpiffePattern, WorkloadIssuer, display};
 use url::{Host, Url};
 
 /// Most credentials of one agent.
@@ -13,26 +14,69 @@ const URI_LIMIT: usize = 2_048;
 /// Checks the credentials of an agent, `keys` being those that are registered inline.
 ///
 /// # Errors
-/// Too many, two of a kind that there is one of, or one that cannot be used.
-pub(crate) fn check(credentials: &[Credential], keys: &[serde_json::Value]) -> Result<(), Refusal> {
+/// Too many, two of a kind that there is one of, one that cannot be used, or one that names what is not configured.
+pub(crate) fn check(console: &Console, credentials: &[Credential], keys: &[serde_json::Value]) -> Result<(), Refusal> {
+    own_keys(credentials, keys)?;
+    credentials.iter().try_for_each(|credential| one(console, credential))
+}
+
+fn own_keys(credentials: &[Credential], keys: &[serde_json::Value]) -> Result<(), Refusal> {
     if credentials.len() > LIMIT {
         return Err(Refusal::new(Code::RequestTooLarge, format!("at most {LIMIT} credentials")));
     }
-    let published = credentials.iter().filter(|credential| matches!(credential, Credential::JwksUri { .. })).count();
-    if published > 0 && !keys.is_empty() {
+    let published: Vec<&str> = credentials
+        .iter()
+        .filter_map(|credential| match credential {
+            Credential::JwksUri { uri } => Some(uri.as_str()),
+            _ => None,
+        })
+        .collect();
+    if !published.is_empty() && !keys.is_empty() {
         return Err(malformed("give the agent's keys either in `keys` or at a `jwks_uri`, not both"));
     }
-    if published > 1 {
+    if published.len() > 1 {
         return Err(malformed("an agent has one `jwks_uri`"));
     }
-    credentials.iter().try_for_each(one)
+    published.into_iter().try_for_each(jwks_uri)
 }
 
-fn one(credential: &Credential) -> Result<(), Refusal> {
+fn one(console: &Console, credential: &Credential) -> Result<(), Refusal> {
     match credential {
-        Credential::JwksUri { uri } => jwks_uri(uri),
-        _ => Err(malformed("this kind of credential is not supported")),
+        Credential::JwksUri { .. } => Ok(()),
+        Credential::Spiffe { id } => spiffe(console, id),
+        Credential::Federated { issuer, claims } => trusted(console, credential, issuer)?.check_pins(claims),
+        Credential::Kubernetes { cluster, namespace, service_account, uid } => {
+            for (what, text) in [("namespace", namespace), ("service account", service_account), ("UID", uid)] {
+                let fine = (1..=253).contains(&text.len())
+                    && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b));
+                if !fine {
+                    let shown = display::excerpt(text, 64);
+                    return Err(malformed(format!("`{shown}` is not a {what} of Kubernetes")));
+                }
+            }
+            trusted(console, credential, cluster).map(drop)
+        }
     }
+}
+
+/// The configured issuer of this name and kind.
+fn trusted<'a>(console: &'a Console, credential: &Credential, name: &str) -> Result<&'a WorkloadIssuer, Refusal> {
+    let found = console.workload_issuers.iter().find(|issuer| issuer.is_named_by(credential));
+    found.ok_or_else(|| {
+        let kind = if matches!(credential, Credential::Kubernetes { .. }) { "cluster" } else { "issuer" };
+        let shown = display::excerpt(name, 64);
+        malformed(format!("`workload_issuers` has no {kind} `{shown}`; add it to the configuration first"))
+    })
+}
+
+/// SPEC: SP-01, SP-04
+fn spiffe(console: &Console, id: &str) -> Result<(), Refusal> {
+    SpiffePattern::parse(id)?;
+    let domain = id.strip_prefix("spiffe://").and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    if console.trust_domains.iter().any(|known| known == domain) {
+        return Ok(());
+    }
+    Err(malformed(format!("`spiffe.trust_domains` has no `{domain}`; add it to the configuration first")))
 }
 
 /// https, or http on loopback. What its name resolves to is checked when it is fetched. SPEC: F-01
@@ -70,23 +114,23 @@ mod tests {
 
     #[test]
     fn tk_04_keys_are_inline_or_published_and_never_both() {
-        check(&[], &[json!({})]).unwrap();
-        check(&published("https://agent.example/jwks.json"), &[]).unwrap();
-        check(&published("https://agent.example/jwks.json"), &[json!({})]).unwrap_err();
+        own_keys(&[], &[json!({})]).unwrap();
+        own_keys(&published("https://agent.example/jwks.json"), &[]).unwrap();
+        own_keys(&published("https://agent.example/jwks.json"), &[json!({})]).unwrap_err();
         let two = [published("https://a.example/jwks.json"), published("https://b.example/jwks.json")].concat();
-        check(&two, &[]).unwrap_err();
+        own_keys(&two, &[]).unwrap_err();
     }
 
     #[test]
     fn f_07_a_key_set_is_published_over_https_or_on_loopback() {
         for fine in ["https://agent.example/jwks.json", "http://127.0.0.1:9000/jwks", "http://localhost/k", "http://[::1]:1/k"] {
-            check(&published(fine), &[]).unwrap();
+            own_keys(&published(fine), &[]).unwrap();
         }
         let long = format!("https://agent.example/{}", "x".repeat(URI_LIMIT));
         for bad in
             ["http://agent.example/k", "ftp://agent.example/k", "https://u:p@agent.example/k", "https://a.example/#k", "k", &long]
         {
-            check(&published(bad), &[]).unwrap_err();
+            own_keys(&published(bad), &[]).unwrap_err();
         }
     }
 }

@@ -23,6 +23,9 @@ pub enum EdgeProof {
     IdToken(String),
     /// An autonomous agent's root: the client assertion it authenticated with (RFC 7523).
     ClientAssertion(String),
+    /// An autonomous agent's root: the token by which an issuer vouches for it. One that can be used until it ends is kept
+    /// without its signature.
+    WorkloadToken(String),
     /// The delegator's DPoP proof at the token endpoint while it exchanged for a named child.
     DpopAtToken(String),
     /// A delegation statement (`typ: delegation+jwt`) signed with the delegator's DPoP key.
@@ -39,6 +42,7 @@ impl EdgeProof {
         match self {
             Self::IdToken(jws)
             | Self::ClientAssertion(jws)
+            | Self::WorkloadToken(jws)
             | Self::DpopAtToken(jws)
             | Self::Statement(jws)
             | Self::DpopAtCall(jws)
@@ -51,6 +55,7 @@ impl EdgeProof {
         match self {
             Self::IdToken(_) => "id_token",
             Self::ClientAssertion(_) => "client_assertion",
+            Self::WorkloadToken(_) => "workload_token",
             Self::DpopAtToken(_) => "dpop_at_token",
             Self::Statement(_) => "statement",
             Self::DpopAtCall(_) => "dpop_at_call",

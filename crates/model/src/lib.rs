@@ -41,8 +41,10 @@ pub mod passkey;
 pub mod rate_limit;
 pub mod refusal;
 pub mod resource;
+pub mod spiffe;
 pub mod time;
 pub mod token_bounds;
+pub mod workload;
 
 pub use agent::{
     Acts, Agent, AgentStatus, AssertionAudience, Binding, ClientProfile, Credential, Human, HumanStatus, Identity, Managed,
@@ -58,4 +60,6 @@ pub use passkey::{Passkey, Passkeys};
 pub use rate_limit::{OverLimit, Rate, RateLimits};
 pub use refusal::{Code, Fault, Refusal};
 pub use resource::{Named, Server, SubjectRule, ToolClass, ToolRule};
+pub use spiffe::{SpiffeId, SpiffePattern};
 pub use time::{ClockStatus, Moment, TimeSource, UnixTime};
+pub use workload::{WorkloadIssuer, WorkloadKind};

@@ -256,7 +256,23 @@ impl Outbound {
     /// # Errors
     /// As [`Outbound::send`], and `Unusable` for any other answer.
     pub async fn get_json(&self, url: &str, source: Source, limit: Limit) -> Result<(Value, Answer), OutboundError> {
-        let answer = self.send(Request::get(url, source, limit)).await?;
+        self.get_json_with(url, source, limit, &HeaderMap::new()).await
+    }
+
+    /// The same with further request headers.
+    ///
+    /// # Errors
+    /// As [`Outbound::get_json`].
+    pub async fn get_json_with(
+        &self,
+        url: &str,
+        source: Source,
+        limit: Limit,
+        headers: &HeaderMap,
+    ) -> Result<(Value, Answer), OutboundError> {
+        let mut request = Request::get(url, source, limit);
+        request.headers.extend(headers.clone());
+        let answer = self.send(request).await?;
         if answer.status != StatusCode::OK {
             return Err(OutboundError::unusable(url, format!("its status is {}", answer.status.as_u16())));
         }

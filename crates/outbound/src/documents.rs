@@ -1,6 +1,7 @@
 //! Fetched JSON documents, kept for as long as they may be used. SPEC: F-04, F-05
 
 use crate::{Limit, Outbound, OutboundError, Source};
+use http::HeaderMap;
 use remit_clock::Clock;
 use remit_model::UnixTime;
 use serde_json::Value;
@@ -68,7 +69,15 @@ impl Documents {
     /// # Errors
     /// Why it cannot be fetched; within `retry` seconds of a failure the same error without another attempt.
     pub async fn get(&self, url: &str) -> Result<Arc<Value>, OutboundError> {
-        self.read(url, false).await
+        self.read(url, &HeaderMap::new(), false).await
+    }
+
+    /// The same with further request headers, for a server that shows the document to some alone.
+    ///
+    /// # Errors
+    /// As [`Documents::get`].
+    pub async fn get_with(&self, url: &str, headers: &HeaderMap) -> Result<Arc<Value>, OutboundError> {
+        self.read(url, headers, false).await
     }
 
     /// The document, fetched again even if it is fresh, unless the latest fetch was less than `retry` seconds ago. For a key
@@ -77,10 +86,18 @@ impl Documents {
     /// # Errors
     /// As [`Documents::get`].
     pub async fn refresh(&self, url: &str) -> Result<Arc<Value>, OutboundError> {
-        self.read(url, true).await
+        self.read(url, &HeaderMap::new(), true).await
     }
 
-    async fn read(&self, url: &str, again: bool) -> Result<Arc<Value>, OutboundError> {
+    /// The same with further request headers.
+    ///
+    /// # Errors
+    /// As [`Documents::get`].
+    pub async fn refresh_with(&self, url: &str, headers: &HeaderMap) -> Result<Arc<Value>, OutboundError> {
+        self.read(url, headers, true).await
+    }
+
+    async fn read(&self, url: &str, headers: &HeaderMap, again: bool) -> Result<Arc<Value>, OutboundError> {
         self.outbound.check(url, self.source)?;
         let UnixTime(now) = self.clock.unix();
         let slot = self.slot(url, now);
@@ -93,7 +110,7 @@ impl Documents {
         {
             return self.usable(&held, now).ok_or_else(|| failed.clone().unwrap_or_else(|| just_fetched(url)));
         }
-        match self.outbound.get_json(url, self.source, self.limit).await {
+        match self.outbound.get_json_with(url, self.source, self.limit, headers).await {
             Ok((document, answer)) => {
                 let Freshness { least, most, .. } = self.freshness;
                 let document = Arc::new(document);

@@ -91,6 +91,12 @@ impl<'a> Presented<'a> {
         Reader(&self.body).id("sub")
     }
 
+    /// Whether the client vouches for itself: `iss` and `sub` are one. A token of another issuer is for `workload` to read.
+    pub fn is_own(&self) -> bool {
+        let sub = self.body.get("sub");
+        sub.is_some() && self.body.get("iss") == sub
+    }
+
     /// Whether the key that it names is in this set.
     pub fn names_key_of(&self, keys: &KeySet) -> bool {
         keys.key_for(&self.jws).is_ok()

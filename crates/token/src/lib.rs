@@ -1,8 +1,8 @@
 //! Keys and signed tokens: everything of Remit that touches JOSE, and passkeys.
 //!
 //! Implements RFC 7515 (compact serialisation only), RFC 7517/7638 keys, RFC 9068 access tokens, RFC 9449 DPoP,
-//! RFC 7523 client assertions, OpenID Connect ID tokens, RFC 9701 introspection answers, and our delegation statements (`typ: delegation+jwt`).
-//! Passkeys are W3C Web Authentication ([`webauthn`]).
+//! RFC 7523 client assertions, tokens of workload issuers, JWT-SVIDs, OpenID Connect ID tokens, RFC 9701 introspection answers, and
+//! our delegation statements (`typ: delegation+jwt`). Passkeys are W3C Web Authentication ([`webauthn`]).
 //!
 //! The rules that shape it:
 //! - One verifier per kind of token (J-01). Each fixes its `typ`, key source, audience rule and lifetime, and returns a
@@ -54,6 +54,7 @@ pub mod statement;
 mod vectors;
 pub mod verified;
 pub mod webauthn;
+pub mod workload;
 
 pub use actor::{Actor, nested_act};
 pub use claims::Skew;

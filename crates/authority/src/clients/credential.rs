@@ -1,7 +1,8 @@
 //! What a client authenticated with: for the rules, which it may bound, and for the record, which names it.
 
-use remit_model::{AssertionAudience, UnixTime, json};
-use remit_token::assertion::ClientAssertion;
+use remit_ledger::record::AuthMethod;
+use remit_model::{AssertionAudience, EdgeProof, UnixTime, WorkloadIssuer, json};
+use remit_token::{assertion::ClientAssertion, workload::WorkloadToken};
 use serde_json::{Map, Value};
 
 /// How a client proved who it is.
@@ -11,6 +12,12 @@ pub(crate) enum Method {
     PrivateKeyJwt,
     /// A client assertion by a key that the agent publishes (RFC 7591 `jwks_uri`).
     JwksUri,
+    /// A projected service-account token of a Kubernetes cluster.
+    Kubernetes,
+    /// A token of another issuer that vouches for workloads.
+    Federated,
+    /// A JWT-SVID.
+    SpiffeJwt,
 }
 
 impl Method {
@@ -19,6 +26,17 @@ impl Method {
         match self {
             Self::PrivateKeyJwt => "private_key_jwt",
             Self::JwksUri => "jwks_uri",
+            Self::Kubernetes => "kubernetes",
+            Self::Federated => "federated",
+            Self::SpiffeJwt => "spiffe_jwt",
+        }
+    }
+
+    /// The same in the words of a record's `auth.method`.
+    pub(crate) fn recorded(self) -> AuthMethod {
+        match self {
+            Self::SpiffeJwt => AuthMethod::SpiffeSvid,
+            Self::PrivateKeyJwt | Self::JwksUri | Self::Kubernetes | Self::Federated => AuthMethod::ClientAssertion,
         }
     }
 }
@@ -31,8 +49,14 @@ pub(crate) struct ClientCredential {
     pub(crate) issuer: String,
     /// Of whom.
     pub(crate) subject: String,
-    /// The credential as it was sent.
-    pub(crate) compact: String,
+    /// The name of the issuer or trust domain in the configuration; for an agent's own key there is none.
+    pub(crate) trusted_as: Option<String>,
+    /// SHA-256 of the credential as it was sent.
+    pub(crate) hash: String,
+    /// What is kept as the edge proof of a root: the credential, without its signature where it could be used again.
+    pub(crate) kept: EdgeProof,
+    /// Nothing that is issued for it lives longer. SPEC: KS-03, TX-05
+    pub(crate) ends: Option<UnixTime>,
     /// The identifier that makes it good for one request, and until when that is remembered.
     pub(crate) once: Option<(String, UnixTime)>,
     pub(crate) audience: AssertionAudience,
@@ -50,10 +74,50 @@ impl ClientCredential {
             method,
             issuer: assertion.client_id().to_owned(),
             subject: assertion.client_id().to_owned(),
-            compact: assertion.compact().to_owned(),
+            trusted_as: None,
+            hash: json::sha256_label(assertion.compact().as_bytes()),
+            kept: EdgeProof::ClientAssertion(assertion.compact().to_owned()),
+            ends: None,
             once: Some((once, assertion.expires().plus(remembered))),
             audience: assertion.audience(),
             key,
+        }
+    }
+
+    /// What a token of a trusted issuer proves. A token that is good once is kept whole.
+    pub(crate) fn vouched(
+        method: Method,
+        rules: &WorkloadIssuer,
+        token: &WorkloadToken,
+        compact: &str,
+        kept: String,
+        remembered: i64,
+    ) -> Self {
+        // SPEC: OF-02: once, whichever agent it was for.
+        let once = token.jti().filter(|_| rules.single_use).map(|jti| format!("{} {jti}", rules.name));
+        Self {
+            once: once.map(|key| (key, token.expires().plus(remembered))),
+            ..Self::borne(method, &rules.issuer, &rules.name, token, compact, kept)
+        }
+    }
+
+    /// What a JWT-SVID of a trust domain proves.
+    pub(crate) fn of_svid(domain: &str, svid: &WorkloadToken, compact: &str, kept: String) -> Self {
+        Self::borne(Method::SpiffeJwt, domain, domain, svid, compact, kept)
+    }
+
+    fn borne(method: Method, issuer: &str, trusted_as: &str, token: &WorkloadToken, compact: &str, kept: String) -> Self {
+        Self {
+            method,
+            issuer: issuer.to_owned(),
+            subject: token.subject().to_owned(),
+            trusted_as: Some(trusted_as.to_owned()),
+            hash: json::sha256_label(compact.as_bytes()),
+            kept: EdgeProof::WorkloadToken(kept),
+            ends: Some(token.expires()),
+            once: None,
+            audience: AssertionAudience::Issuer,
+            key: token.key().cloned(),
         }
     }
 
@@ -62,7 +126,11 @@ impl ClientCredential {
     pub(crate) fn facts(&self) -> Value {
         let mut facts = Map::new();
         facts.insert("kind".to_owned(), self.method.name().into());
-        facts.insert("hash".to_owned(), json::sha256_label(self.compact.as_bytes()).into());
+        facts.insert("hash".to_owned(), self.hash.clone().into());
+        if let Some(name) = &self.trusted_as {
+            facts.insert("issuer".to_owned(), self.issuer.clone().into());
+            facts.insert("trusted_as".to_owned(), name.clone().into());
+        }
         if self.audience == AssertionAudience::TokenEndpoint {
             facts.insert("audience".to_owned(), "token_endpoint".into());
         }

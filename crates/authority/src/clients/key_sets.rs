@@ -2,6 +2,7 @@
 //!
 //! SPEC: F-03 to F-05, RFC 7517 §5. A set with one key that is private, symmetric or malformed is not used at all (N-F-05).
 
+use axum::http::HeaderMap;
 use remit_clock::Clock;
 use remit_outbound::{Documents, Freshness, Limit, Outbound, OutboundError, Source};
 use remit_token::KeySet;
@@ -46,15 +47,29 @@ impl KeySets {
         source: Source,
         wanted: impl Fn(&KeySet) -> bool,
     ) -> Result<Arc<KeySet>, OutboundError> {
+        self.find_with(uri, source, &HeaderMap::new(), wanted).await
+    }
+
+    /// The same with further request headers.
+    ///
+    /// # Errors
+    /// As [`KeySets::find`].
+    pub(crate) async fn find_with(
+        &self,
+        uri: &str,
+        source: Source,
+        headers: &HeaderMap,
+        wanted: impl Fn(&KeySet) -> bool,
+    ) -> Result<Arc<KeySet>, OutboundError> {
         let documents = match source {
             Source::Operator => &self.operator,
             Source::Stranger => &self.stranger,
         };
-        let keys = self.parse(uri, documents.get(uri).await?)?;
+        let keys = self.parse(uri, documents.get_with(uri, headers).await?)?;
         if wanted(&keys) {
             return Ok(keys);
         }
-        self.parse(uri, documents.refresh(uri).await?)
+        self.parse(uri, documents.refresh_with(uri, headers).await?)
     }
 
     fn parse(&self, uri: &str, document: Arc<Value>) -> Result<Arc<KeySet>, OutboundError> {

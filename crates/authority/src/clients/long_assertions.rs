@@ -15,6 +15,11 @@ pub(crate) const LONG: i64 = 330;
 /// Ends are counted together that lie within one minute.
 const SLOT: i64 = 60;
 
+/// Whose an identifier is that is accepted once: the client that signed, or the issuer that vouched.
+pub(crate) fn owner(key: &str) -> &str {
+    key.split(' ').next().unwrap_or_default()
+}
+
 /// For each client, how many of its long assertions end in each minute.
 #[derive(Debug)]
 pub(crate) struct LongAssertions {

@@ -5,11 +5,7 @@
 
 use crate::{
     Server,
-    clients::{
-        authenticate::{self, Client},
-        credential::ClientCredential,
-        identifier,
-    },
+    clients::{authenticate, client::Client, credential::ClientCredential, identifier, long_assertions},
     http::{
         error::At,
         form::Form,
@@ -100,7 +96,7 @@ pub(crate) async fn enter_in(
     let caller = Caller::client(&server.issuer, &client);
     let once = client.credential.as_ref().and_then(|shown| shown.once.clone());
     let counted = server.count_request(&counted_as(&client, attempt.origin.peer)).and_then(|()| match &once {
-        Some((_, until)) => server.long_assertions.check(&client.id(), *until, now),
+        Some((key, until)) => server.long_assertions.check(long_assertions::owner(key), *until, now),
         None => Ok(()),
     });
     if let Err(refusal) = counted {
@@ -138,7 +134,7 @@ impl Attempt {
 
 impl Caller {
     fn client(issuer: &str, client: &Client) -> Self {
-        let method = if client.credential.is_some() { AuthMethod::ClientAssertion } else { AuthMethod::None };
+        let method = client.credential.as_ref().map_or(AuthMethod::None, |shown| shown.method.recorded());
         Self {
             owner: Some(Principal::local(issuer, &client.agent.owner)),
             auth: Auth { method, ..Auth::default() },

@@ -1,6 +1,6 @@
 //! An authenticated, proven request for a token: what every grant starts from.
 
-use crate::{Server, clients::authenticate::Client, http::form::Form};
+use crate::{Server, clients::client::Client, http::form::Form};
 use remit_decide::{Principals, bearer};
 use remit_model::{Code, Principal, Refusal, UnixTime};
 use remit_store::Snapshot;
@@ -44,10 +44,13 @@ impl TokenRequest<'_> {
         self.proof.as_ref().ok_or_else(|| Refusal::new(Code::DpopProofMissing, "the request has no proof of a key"))
     }
 
-    /// Longest life of an access token for this client, in seconds.
+    /// Longest life of an access token for this client, in seconds: no longer than a credential by which an issuer vouched for
+    /// it. SPEC: KS-03, TX-05
     pub(crate) fn longest(&self) -> i64 {
         let settings = &self.server.settings;
-        if self.client.agent.is_bearer() { settings.bearer_token } else { settings.access_token }
+        let most = if self.client.agent.is_bearer() { settings.bearer_token } else { settings.access_token };
+        let ends = self.client.credential.as_ref().and_then(|shown| shown.ends);
+        ends.map_or(most, |ends| ends.since(self.now).clamp(1, most))
     }
 
     /// Remembers the proof of a client with keys, which has authenticated and may act. SPEC: DP-09

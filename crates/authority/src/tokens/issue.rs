@@ -5,7 +5,7 @@
 
 use crate::{
     Server,
-    clients::{authenticate, identifier, rules},
+    clients::{authenticate, identifier, long_assertions, rules},
     grants::{
         attempt::{Attempt, Once},
         outcome::{Facts, Grant, Outcome},
@@ -173,8 +173,7 @@ pub(crate) async fn commit(
     }
     let applied = server.store.apply(batch).await.map_err(|error| refused_by_store(server, error))?;
     for Once { key, until, .. } in once.iter().filter(|once| once.kind == JtiKind::ClientAssertion) {
-        let client = key.split(' ').next().unwrap_or_default();
-        server.long_assertions.used_one(client, *until, server.now());
+        server.long_assertions.used_one(long_assertions::owner(key), *until, server.now());
     }
     if let Some(check) = check {
         server.pinned.kept(check.bundle.digest());

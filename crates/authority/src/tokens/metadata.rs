@@ -29,12 +29,12 @@ pub(crate) fn document(server: &Server) -> Value {
         "grant_types_supported": grants::offered(server),
         "code_challenge_methods_supported": ["S256"],
         "scopes_supported": scopes,
-        "token_endpoint_auth_methods_supported": ["private_key_jwt", "none"],
+        "token_endpoint_auth_methods_supported": methods(server, true),
         "token_endpoint_auth_signing_alg_values_supported": Algorithm::ACCEPTED,
-        "introspection_endpoint_auth_methods_supported": ["private_key_jwt"],
+        "introspection_endpoint_auth_methods_supported": methods(server, false),
         "introspection_endpoint_auth_signing_alg_values_supported": Algorithm::ACCEPTED,
         "introspection_signing_alg_values_supported": signing,
-        "revocation_endpoint_auth_methods_supported": ["private_key_jwt", "none"],
+        "revocation_endpoint_auth_methods_supported": methods(server, true),
         "revocation_endpoint_auth_signing_alg_values_supported": Algorithm::ACCEPTED,
         "dpop_signing_alg_values_supported": Algorithm::ACCEPTED,
         "authorization_response_iss_parameter_supported": true,
@@ -89,4 +89,10 @@ fn scopes(server: &Server) -> Vec<String> {
     let scopes: Vec<String> = reading.collect();
     let fits = scopes.iter().map(|scope| scope.len() + 1).sum::<usize>() <= SCOPE_BYTES;
     std::iter::once("openid".to_owned()).chain(scopes.into_iter().filter(|_| fits)).collect()
+}
+
+/// How clients authenticate. Tokens of workload issuers come as assertions of `private_key_jwt`. SPEC: TK-02, MD-04
+fn methods(server: &Server, none: bool) -> Vec<&'static str> {
+    let spiffe = (!server.bundles.is_empty()).then_some("spiffe_jwt");
+    ["private_key_jwt"].into_iter().chain(spiffe).chain(none.then_some("none")).collect()
 }

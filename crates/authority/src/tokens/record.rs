@@ -16,7 +16,7 @@ use remit_ledger::record::{
     DecisionFacts, DecisionResult, Draft, Edge, EffectConfirmed, GrantFacts, GrantKind, OutcomeStatus, Party, ProducerKind,
     Protocol, RecordType, Resource, TokenFacts,
 };
-use remit_model::{EdgeProof, Refusal, TenantId, ToolClass, json};
+use remit_model::{Refusal, TenantId, ToolClass, json};
 use remit_token::{Restrictions, access};
 use serde_json::{Map, Value, json};
 
@@ -145,9 +145,9 @@ impl Entry<'_> {
             if party.jkt.is_none() {
                 party.jkt.clone_from(&caller.jkt);
             }
-            // An autonomous agent's root is proved by the assertion it authenticated with.
+            // An autonomous agent's root is proved by what it authenticated with.
             if let (0, Some(shown)) = (depth, &caller.credential) {
-                party.edge = Some(Edge::Proof(EdgeProof::ClientAssertion(shown.compact.clone())));
+                party.edge = Some(Edge::Proof(shown.kept.clone()));
                 party.grant = GrantFacts { kind: GrantKind::ClientCredentials, ..GrantFacts::default() };
             }
         }

@@ -7,7 +7,7 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http_body_util::BodyExt;
-use remit_authority::{Parts, Server, Settings, hash_password, router};
+use remit_authority::{Parts, Server, Settings, WorkloadTrust, hash_password, router};
 use remit_clock::{Clock, Entropy};
 use remit_ledger::record::{Draft, ProducerKind, RecordType};
 use remit_model::{Agent, AgentId, AgentStatus, Authority, Human, TenantId, ToolClass, ToolRule, UnixTime, json};
@@ -98,6 +98,7 @@ pub(crate) struct World {
     pub(crate) issuer: &'static str,
     settings: Settings,
     outbound: Outbound,
+    trust: WorkloadTrust,
     seed: u64,
     dir: TempDir,
 }
@@ -206,11 +207,16 @@ impl World {
 
     /// A server that fetches from other machines in this way.
     pub(crate) async fn reaching(settings: Settings, outbound: Outbound) -> Self {
-        Self::made(ISSUER, settings, outbound).await
+        Self::made(ISSUER, settings, outbound, WorkloadTrust::default()).await
     }
 
-    async fn made(issuer: &'static str, settings: Settings, outbound: Outbound) -> Self {
-        let world = Self::open(issuer, tempfile::tempdir().unwrap(), remit_testkit::clock(), settings, outbound, 7);
+    /// A server that trusts these issuers and trust domains.
+    pub(crate) async fn trusting(trust: WorkloadTrust) -> Self {
+        Self::made(ISSUER, Settings::default(), Outbound::new(Rules::default()).unwrap(), trust).await
+    }
+
+    async fn made(issuer: &'static str, settings: Settings, outbound: Outbound, trust: WorkloadTrust) -> Self {
+        let world = Self::open(issuer, tempfile::tempdir().unwrap(), remit_testkit::clock(), settings, outbound, trust, 7);
         let batch = Batch::new(TenantId::main())
             .change(Change::PutHuman(human("alice")))
             .change(Change::PutHuman(human("bob")))
@@ -225,9 +231,9 @@ impl World {
     /// The same server after a stop and a start: the same store, and an empty memory.
     pub(crate) async fn restart(self) -> Self {
         self.store.close().await.unwrap();
-        let Self { issuer, dir, clock, settings, outbound, seed, store, server, app, .. } = self;
+        let Self { issuer, dir, clock, settings, outbound, trust, seed, store, server, app, .. } = self;
         drop((store, server, app));
-        Self::open(issuer, dir, clock, settings, outbound, seed + 1)
+        Self::open(issuer, dir, clock, settings, outbound, trust, seed + 1)
     }
 
     /// Why the same server does not start again with the key that it had first.
@@ -243,7 +249,15 @@ impl World {
         remit_testkit::quiet_config(self.dir.path(), self.clock.clone()).data_dir
     }
 
-    fn open(issuer: &'static str, dir: TempDir, clock: Clock, settings: Settings, outbound: Outbound, seed: u64) -> Self {
+    fn open(
+        issuer: &'static str,
+        dir: TempDir,
+        clock: Clock,
+        settings: Settings,
+        outbound: Outbound,
+        trust: WorkloadTrust,
+        seed: u64,
+    ) -> Self {
         let entropy = Entropy::seeded(seed);
         let signing = || PrivateKey::from_seed(Algorithm::Es256, &[5; 32]).unwrap();
         let keys = SigningKeys::new(signing());
@@ -261,6 +275,7 @@ impl World {
             nonces: Arc::new(nonces),
             outbound: outbound.clone(),
             sign_in: remit_authority::provider::SignInMethods { providers: Vec::new(), local: true },
+            workload: trust.clone(),
             settings: settings.clone(),
         }));
         Self {
@@ -277,6 +292,7 @@ impl World {
             issuer,
             settings,
             outbound,
+            trust,
             seed,
             dir,
         }

@@ -69,6 +69,8 @@ impl World {
             ledger_dir: store.ledger_dir().to_owned(),
             gathered: remit_console::Gathered::default(),
             danger_bearer,
+            workload_issuers: Vec::new(),
+            trust_domains: Vec::new(),
             earlier_keys: std::sync::OnceLock::new(),
         };
         Self { router: router(Arc::new(console)), store, clock, signing, _dir: dir }

@@ -201,7 +201,9 @@ fn by_agent(link: &Link<'_>) -> Result<Option<&'static str>, CustodyError> {
             }
             Ok(Some("the delegator's proof names the delegate only by its endpoint"))
         }
-        EdgeProof::IdToken(_) | EdgeProof::ForeignToken(_) | EdgeProof::ClientAssertion(_) => Err(CustodyError::Assertion),
+        EdgeProof::IdToken(_) | EdgeProof::ForeignToken(_) | EdgeProof::ClientAssertion(_) | EdgeProof::WorkloadToken(_) => {
+            Err(CustodyError::Assertion)
+        }
     }
 }
 

@@ -270,7 +270,9 @@ impl Custody<'_> {
             return Ok(()); // A narrower copy of a token whose root was checked before.
         }
         let proved = root::verify(record, side, root, &self.keys, written(record))?;
-        once(&mut self.proofs, proved.edge.jws())?;
+        if proved.once {
+            once(&mut self.proofs, proved.edge.jws())?;
+        }
         if let Some(note) = proved.note {
             self.report.note(note);
         }

@@ -1,20 +1,24 @@
 //! The root of a chain without a person: what the agent authenticated with.
 //!
 //! Its own client assertion is checked with its registered keys, or with the key that its record states where the agent
-//! publishes its keys elsewhere.
+//! publishes its keys elsewhere. A token of an issuer that vouched for it is checked with the key in the record, and its claims
+//! with the credentials that the agent is registered with.
 
 use super::{
     edge::{Keys, Registered},
     error::CustodyError,
 };
 use remit_ledger::{Record, Side};
-use remit_model::{AssertionAudience, Credential, EdgeProof, Principal, UnixTime};
-use remit_token::{KeySet, Skew, assertion};
+use remit_model::{AssertionAudience, Credential, EdgeProof, Principal, SpiffeId, UnixTime};
+use remit_token::{KeySet, Skew, assertion, workload};
+use serde_json::Value;
 
 /// A root that holds.
 pub(super) struct Root {
     /// What proves it.
     pub(super) edge: EdgeProof,
+    /// Whether it may prove this root alone: a token of an issuer without its signature may be used until it ends.
+    pub(super) once: bool,
     /// What the signature does not show by itself, when that is worth knowing.
     pub(super) note: Option<&'static str>,
 }
@@ -25,9 +29,17 @@ pub(super) fn verify(record: &Record, side: &Side, agent: &Principal, keys: &Key
         return Err(CustodyError::NoAssertion);
     };
     let known = keys.registered(&agent.sub, at)?;
-    let EdgeProof::ClientAssertion(jws) = &edge else { return Err(CustodyError::NoAssertion) };
-    let note = first_good(known, |registered| own_assertion(record, side, jws, agent, registered, at))?;
-    Ok(Root { edge, note })
+    let note = match &edge {
+        EdgeProof::ClientAssertion(jws) => {
+            first_good(known, |registered| own_assertion(record, side, jws, agent, registered, at))?
+        }
+        EdgeProof::WorkloadToken(jws) => {
+            first_good(known, |registered| workload_token(record, side, jws, agent, registered, at))?
+        }
+        _ => return Err(CustodyError::NoAssertion),
+    };
+    let once = !edge.jws().ends_with('.');
+    Ok(Root { edge, once, note })
 }
 
 /// The outcome with the latest registration, unless only the one before it fits.
@@ -66,6 +78,43 @@ fn own_assertion(
     }
     named_audience(record, signed(&stated_key(side)?)?.audience())?;
     Ok(Some("the key of the agent is as the server fetched it from where the agent publishes its keys"))
+}
+
+/// Whether the agent accepts the token by which an issuer vouched for it.
+fn workload_token(
+    record: &Record,
+    side: &Side,
+    jws: &str,
+    agent: &Principal,
+    registered: &Registered,
+    at: UnixTime,
+) -> Result<Option<&'static str>, CustodyError> {
+    let stated = side.value("/token/credential").ok_or(CustodyError::NoCredentialKey)?;
+    let unsigned = jws.ends_with('.');
+    let keys = if unsigned { None } else { Some(stated_key(side)?) };
+    let presented = workload::Presented::read(jws).map_err(CustodyError::Signature)?;
+    let token = presented.verify_recorded(keys.as_ref(), &agent.iss, at).map_err(CustodyError::Signature)?;
+    let kind = record.text("/ext/token/credential/kind");
+    let trusted_as = record.text("/ext/token/credential/trusted_as").unwrap_or_default();
+    let named = |credential: &Credential| match credential {
+        Credential::Kubernetes { cluster, .. } => kind == Some("kubernetes") && cluster == trusted_as,
+        Credential::Federated { issuer, .. } => kind == Some("federated") && issuer == trusted_as,
+        Credential::Spiffe { .. } => {
+            let of_domain = SpiffeId::parse(token.subject()).is_ok_and(|id| id.trust_domain() == trusted_as);
+            kind == Some("spiffe_jwt") && of_domain
+        }
+        Credential::JwksUri { .. } => false,
+    };
+    let accepted = registered.client.credentials.iter().filter(|credential| named(credential));
+    let same = stated.get("subject").and_then(Value::as_str) == Some(token.subject());
+    if !same || !accepted.into_iter().any(|credential| credential.matches(token.claims()).is_ok()) {
+        return Err(CustodyError::OtherCredential);
+    }
+    Ok(Some(if unsigned {
+        "the token of an issuer vouched for the agent; its signature was not kept, because it could be used again"
+    } else {
+        "the token of an issuer vouched for the agent; the issuer's key is as the server fetched it"
+    }))
 }
 
 /// An audience other than our issuer is named in the record.

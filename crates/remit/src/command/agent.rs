@@ -50,7 +50,7 @@ async fn add(args: &AgentAdd, ambient: &Ambient) -> Result<()> {
         .clone()
         .or_else(|| admin.first_account.clone())
         .context("there is no account to own the agent; name one with --owner user:NAME")?;
-    let credentials = args.credentials.credentials();
+    let credentials = args.credentials.credentials()?;
     let own_key = args.key.is_some() || args.public_key.is_some();
     let (keys, made) = if args.public || (!credentials.is_empty() && !own_key) {
         (json!([]), None)
@@ -103,7 +103,7 @@ async fn update(args: &AgentUpdate) -> Result<()> {
     if let Some(autonomous) = args.autonomous {
         asked.insert("acts".into(), json!(if autonomous { "either" } else { "on_behalf" }));
     }
-    let credentials = args.credentials.credentials();
+    let credentials = args.credentials.credentials()?;
     if !credentials.is_empty() {
         asked.insert("credentials".into(), json!(credentials));
     }

@@ -10,6 +10,7 @@ use super::{
     shape::lists_for_mappings,
     subject,
     tree::Node,
+    workload,
 };
 use remit_gateway::{AUTHZEN, Authzen, UpstreamHeaders};
 use remit_ledger::dir::read_file;
@@ -170,6 +171,8 @@ impl Check<'_> {
             policies: self.section(root, "policies"),
             authzen: self.section(root, "authzen"),
             outbound: self.section(root, "outbound"),
+            workload_issuers: BTreeMap::new(),
+            spiffe: self.section(root, "spiffe"),
             clients: self.section(root, "clients"),
             trusted_issuers: BTreeMap::new(),
             assertion_audiences: BTreeMap::new(),
@@ -178,7 +181,7 @@ impl Check<'_> {
         };
         for (key, node) in root.members() {
             match key.as_str() {
-                "server" | "storage" | "ledger" | "agents" | "policies" | "authzen" | "outbound" | "clients" | "id_jag"
+                "server" | "storage" | "ledger" | "agents" | "policies" | "authzen" | "outbound" | "clients" | "id_jag" | "spiffe"
                 | "observe" => {}
                 "identity_providers" if !node.is_list() && !node.is_null() => {
                     self.complain(Some(node.line), "identity_providers: must be a list of providers".to_owned());
@@ -203,11 +206,18 @@ impl Check<'_> {
                     let part = |(name, item): &(String, Node)| Some((name.clone(), self.part(item, &format!("trusted_issuers.{name}"))?));
                     config.trusted_issuers = node.members().iter().filter_map(part).collect();
                 }
+                "workload_issuers" if !node.is_mapping() && !node.is_null() => {
+                    self.complain(Some(node.line), "workload_issuers: must be a mapping from each issuer's name to its settings".to_owned());
+                }
+                "workload_issuers" => {
+                    let read = node.members().iter().filter_map(|(name, item)| Some((name.clone(), self.part(item, &format!("workload_issuers.{name}"))?)));
+                    config.workload_issuers = read.collect();
+                }
                 "identity_providers" => config.identity_providers = node.items().iter().filter_map(|item| self.part(item, key)).collect(),
                 "mcp_servers" => config.mcp_servers = self.servers(node),
                 unknown => self.complain(
                     Some(node.line),
-                    format!("unknown section `{unknown}`; there are server, storage, ledger, identity_providers, agents, mcp_servers, policies, authzen, outbound, trusted_issuers, id_jag, assertion_audiences, clients and observe"),
+                    format!("unknown section `{unknown}`; there are server, storage, ledger, identity_providers, agents, mcp_servers, policies, authzen, outbound, trusted_issuers, id_jag, assertion_audiences, workload_issuers, spiffe, clients and observe"),
                 ),
             }
         }
@@ -296,6 +306,12 @@ impl Check<'_> {
         }
         if let Some(complaint) = config.ledger.witnesses.as_ref().and_then(|witnesses| witnesses.complaint(self.base)) {
             self.complain(line("ledger", "witnesses"), complaint);
+        }
+        for (name, problem) in workload::issuer_problems(&config.workload_issuers) {
+            self.complain(line("workload_issuers", &name), problem);
+        }
+        for (_, problem) in workload::domain_problems(&config.spiffe) {
+            self.complain(line("spiffe", "trust_domains"), problem);
         }
         self.server_blocks(config, root);
         if config.authzen.enabled && config.mcp_servers.contains_key(AUTHZEN) {

@@ -19,6 +19,7 @@ mod shape;
 mod subject;
 mod tree;
 pub(crate) mod witnesses;
+mod workload;
 
 pub(crate) use capture_rules::captures;
 pub(crate) use differences::{needs_restart, reloadable};
@@ -29,6 +30,7 @@ pub(crate) use providers::{OidcProvider, accounts, credential, oidc, sign_in_met
 pub(crate) use sections::{
     Account, Config, DangerBearer, ForwardedHeader, IdentityProvider, McpServer, Reads, ServerSection, TrustedProxies, schema,
 };
+pub(crate) use workload::trust as workload_trust;
 
 #[cfg(test)]
 mod tests;

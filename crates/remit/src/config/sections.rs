@@ -7,6 +7,7 @@ use super::{
     providers::OidcProvider,
     subject::Subject,
     witnesses::WitnessesSection,
+    workload::{SpiffeSection, WorkloadIssuerSection},
 };
 use remit_ledger::record::Retention;
 use remit_model::{Rate, ToolClass, ToolRule};
@@ -47,6 +48,11 @@ pub(crate) struct Config {
     /// Other authorization servers, by a name of the operator's choice, for which agents get ID-JAGs here.
     #[serde(default)]
     pub(crate) assertion_audiences: BTreeMap<String, AssertionAudienceSection>,
+    /// Issuers whose tokens prove workloads, by name: Kubernetes clusters, CI systems, clouds.
+    #[serde(default)]
+    pub(crate) workload_issuers: BTreeMap<String, WorkloadIssuerSection>,
+    #[serde(default)]
+    pub(crate) spiffe: SpiffeSection,
     #[serde(default)]
     pub(crate) clients: ClientsSection,
     #[serde(default)]

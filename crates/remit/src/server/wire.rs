@@ -214,6 +214,7 @@ fn mount(
         nonces: Arc::clone(&nonces),
         outbound,
         sign_in,
+        workload: config::workload_trust(&config.workload_issuers, &config.spiffe, &loaded.base),
         settings: authority::Settings {
             access_token: config.agents.access_token_lifetime.into(),
             danger_bearer: bearer_allowed(config),
@@ -248,6 +249,8 @@ fn mount(
         policy: Arc::clone(policy),
         clock: ambient.clock.clone(),
         entropy: ambient.entropy.clone(),
+        workload_issuers: config.workload_issuers.iter().map(|(name, section)| section.rules(name)).collect(),
+        trust_domains: config.spiffe.trust_domains.keys().cloned().collect(),
         servers: servers.to_vec(),
         signing,
         admin_digest: Console::digest(admin),

@@ -6,40 +6,19 @@
 
 mod private_key_jwt;
 mod public;
+mod spiffe;
+mod workload;
 
 use crate::{
     Server,
-    clients::{credential::ClientCredential, identifier},
+    clients::client::{Client, find, unauthenticated},
     http::{error::At, form::Form},
 };
 use axum::http::{HeaderMap, header};
 use remit_decide::active;
-use remit_model::{Agent, Code, Refusal, UnixTime};
+use remit_model::{Code, Refusal, UnixTime};
 use remit_store::Snapshot;
 use remit_token::assertion;
-use std::sync::Arc;
-
-/// A registered agent that identified itself; with a credential, proved it.
-#[derive(Clone, Debug)]
-pub(crate) struct Client {
-    pub(crate) agent: Arc<Agent>,
-    /// `None` for a public client.
-    pub(crate) credential: Option<ClientCredential>,
-}
-
-impl Client {
-    /// The agent's subject, by which codes and tokens are kept. What it calls itself is [`Agent::client_id`].
-    pub(crate) fn id(&self) -> String {
-        self.agent.id.subject()
-    }
-
-    /// SPEC: CC-01, TX-03 (public clients are refused)
-    pub(crate) fn confidential(&self) -> Result<&ClientCredential, Refusal> {
-        self.credential
-            .as_ref()
-            .ok_or_else(|| Refusal::new(Code::ClientNotAllowed, "this needs an agent with registered keys (`private_key_jwt`)"))
-    }
-}
 
 /// SPEC: TK-01
 pub(crate) async fn authenticate(
@@ -80,11 +59,22 @@ async fn by_assertion(
     compact: &str,
     now: UnixTime,
 ) -> Result<Client, Refusal> {
-    if form.one("client_assertion_type") != Some(assertion::ASSERTION_TYPE) {
-        return Err(unauthenticated("`client_assertion_type` must be the jwt-bearer type of RFC 7523"));
+    match form.one("client_assertion_type") {
+        Some(assertion::ASSERTION_TYPE) => {}
+        Some(spiffe::ASSERTION_TYPE) => {
+            let agent = find(snapshot, named(form)?)?;
+            let credential = spiffe::verify(server, &agent, compact, now).await?;
+            return Ok(Client { agent, credential: Some(credential) });
+        }
+        _ => return Err(unauthenticated("`client_assertion_type` must be the jwt-bearer type of RFC 7523, or jwt-spiffe")),
     }
     let unreadable = |refusal: Refusal| unauthenticated(&refusal.reason);
     let presented = assertion::Presented::read(compact).map_err(unreadable)?;
+    if !presented.is_own() {
+        let agent = find(snapshot, named(form)?)?;
+        let credential = workload::verify(server, &agent, compact, now).await?;
+        return Ok(Client { agent, credential: Some(credential) });
+    }
     let claimed = presented.client_id().map_err(unreadable)?;
     if form.one("client_id").is_some_and(|client_id| client_id != claimed) {
         return Err(unauthenticated("`client_id` is not the client of the assertion"));
@@ -94,17 +84,10 @@ async fn by_assertion(
     Ok(Client { agent, credential: Some(credential) })
 }
 
-fn find(snapshot: &Snapshot, client_id: &str) -> Result<Arc<Agent>, Refusal> {
-    identifier::registered(snapshot, client_id).ok_or_else(failed)
-}
-
-/// The same words for an unknown client, a wrong key and a missing proof. SPEC: X-11
-fn failed() -> Refusal {
-    unauthenticated("client authentication failed")
-}
-
-fn unauthenticated(reason: &str) -> Refusal {
-    Refusal::new(Code::ClientUnauthenticated, reason)
+/// The client that a credential of an issuer is for: such a token does not name it.
+fn named(form: &Form) -> Result<&str, Refusal> {
+    let missing = "the client assertion does not name an agent (`iss` and `sub` are not the same); name it with `client_id`";
+    form.one("client_id").ok_or_else(|| unauthenticated(missing))
 }
 
 /// The challenge a 401 carries when the client used the `Authorization` header. SPEC: X-07

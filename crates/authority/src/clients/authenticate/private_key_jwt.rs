@@ -2,10 +2,12 @@
 //!
 //! Implements RFC 7523 §2.2 and RFC 7591 §2 (`jwks_uri`); rules TK-04, J-09, F-05.
 
-use super::{failed, unauthenticated};
 use crate::{
     Server,
-    clients::credential::{ClientCredential, Method},
+    clients::{
+        client::{failed, unauthenticated},
+        credential::{ClientCredential, Method},
+    },
 };
 use remit_model::{Agent, AssertionAudience, Code, Credential, Refusal, Registration, UnixTime};
 use remit_outbound::Source;

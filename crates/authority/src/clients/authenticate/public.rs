@@ -1,7 +1,9 @@
 //! `none`: a client without a credential, which only says who it is. SPEC: RFC 6749 §2.1, TK-01, X-11
 
-use super::{Client, failed, find, unauthenticated};
-use crate::http::form::Form;
+use crate::{
+    clients::client::{Client, failed, find, unauthenticated},
+    http::form::Form,
+};
 use remit_model::Refusal;
 use remit_store::Snapshot;
 

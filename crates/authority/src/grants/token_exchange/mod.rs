@@ -59,7 +59,7 @@ pub(crate) async fn exchange(request: &TokenRequest<'_>) -> Result<Outcome, Reje
         servers: &server.servers,
         snapshot: &request.snapshot,
         policy: server.policy.current(),
-        access_token: server.settings.access_token,
+        access_token: request.longest(),
         chain_depth: server.settings.chain_depth,
         now: request.now,
     };

@@ -1,0 +1,89 @@
+//! A token of an issuer that vouches for the agent: a Kubernetes cluster, a CI system, a cloud.
+//!
+//! Implements RFC 7521 §4.2 and RFC 7523 §2.2 with an issuer other than the client, in the form
+//! `client_assertion_type=…:jwt-bearer`, `client_assertion` and `client_id`; rules JB-01 to JB-07, KS-01 to KS-03, OF-01, OF-02.
+//! Before the signature of a trusted issuer holds, every refusal has the same words: none tells which issuers are configured.
+
+use crate::{
+    Server,
+    clients::{
+        client::{failed, unauthenticated},
+        credential::{ClientCredential, Method},
+        workload::{TrustedIssuer, token_review},
+    },
+};
+use remit_model::{Agent, Code, Credential, Refusal, UnixTime};
+use remit_token::{
+    Skew,
+    workload::{Expect, Presented, WorkloadToken},
+};
+
+/// Verifies the token and matches it with the credentials that the agent is registered with.
+///
+/// # Errors
+/// `client_unauthenticated`.
+pub(super) async fn verify(server: &Server, agent: &Agent, compact: &str, now: UnixTime) -> Result<ClientCredential, Refusal> {
+    let presented = Presented::read(compact).map_err(|refusal| unauthenticated(&refusal.reason))?;
+    let issuer = presented.issuer().ok().and_then(|iss| server.issuers.find(iss)).ok_or_else(failed)?;
+    let accepted: Vec<&Credential> =
+        agent.client.credentials.iter().filter(|credential| issuer.rules.is_named_by(credential)).collect();
+    if accepted.is_empty() {
+        return Err(failed());
+    }
+    let wanted = |keys: &remit_token::KeySet| presented.names_key_of(keys);
+    let keys = server.issuers.keys(issuer, &server.key_sets, wanted).await.map_err(|why| {
+        tracing::warn!(issuer = issuer.rules.name, why, "the issuer's keys cannot be used");
+        failed()
+    })?;
+    let rules = &issuer.rules;
+    let expect = Expect {
+        issuer: &rules.issuer,
+        audience: &server.issuer,
+        algorithms: &rules.algorithms,
+        max_lifetime: rules.max_lifetime,
+        max_age: rules.max_age,
+        single_use: rules.single_use,
+    };
+    let skew = server.settings.skew;
+    let token = presented.verify(&keys, &expect, now, Skew::seconds(skew)).map_err(|refusal| match refusal.code {
+        Code::TokenSignatureInvalid => failed(),
+        _ => unauthenticated(&refusal.reason),
+    })?;
+    let credential = matching(issuer, &accepted, &token)?;
+    stands(server, issuer, compact, &token).await?;
+    let kept = if rules.single_use { compact.to_owned() } else { presented.unsigned() };
+    let method = match credential {
+        Credential::Kubernetes { .. } => Method::Kubernetes,
+        _ => Method::Federated,
+    };
+    Ok(ClientCredential::vouched(method, rules, &token, compact, kept, skew))
+}
+
+/// The first credential that fits, or why the first does not. SPEC: KS-02, OF-01
+fn matching<'a>(issuer: &TrustedIssuer, accepted: &[&'a Credential], token: &WorkloadToken) -> Result<&'a Credential, Refusal> {
+    let fits = |credential: &Credential| {
+        credential.matches(token.claims()).and_then(|()| issuer.rules.check_context(credential, token.claims()))
+    };
+    let mut refusals = Vec::new();
+    for credential in accepted {
+        match fits(credential) {
+            Ok(()) => return Ok(credential),
+            Err(refusal) => refusals.push(refusal),
+        }
+    }
+    Err(refusals.into_iter().next().unwrap_or_else(failed))
+}
+
+/// SPEC: KS-01, N-KS-03. Without an answer the token does not count: fail closed.
+async fn stands(server: &Server, issuer: &TrustedIssuer, compact: &str, token: &WorkloadToken) -> Result<(), Refusal> {
+    match token_review::review(&server.outbound, issuer, &server.issuer, compact, token).await {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            Err(unauthenticated("the cluster does not vouch for this token any more: its pod or its service account is gone"))
+        }
+        Err(why) => {
+            tracing::warn!(issuer = issuer.rules.name, why, "the cluster cannot be asked about a token");
+            Err(unauthenticated("the cluster cannot be asked about this token now; the server's log says why"))
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! SPIFFE trust bundles: the keys of each trust domain, refreshed as the bundle asks, and the last good one kept for a while.
+//!
+//! Implements SPIFFE Trust Domain and Bundle §4 and SPIFFE Federation §5 (`https_web`, or a file); rules SP-02, SP-05. Each trust
+//! domain has its own bundle and no other (N-SP-01). It deliberately does not implement `https_spiffe`.
+
+use super::{BundleSource, TrustDomain};
+use remit_clock::Clock;
+use remit_model::{UnixTime, json};
+use remit_outbound::{Limit, Outbound, Source};
+use remit_token::KeySet;
+use serde_json::Value;
+use std::{collections::BTreeMap, fs::File, io::Read as _, path::Path, sync::Arc};
+use tokio::sync::Mutex;
+
+/// Seconds after which a bundle that asks for nothing is fetched again, and the least and most that it may ask for.
+const REFRESH: i64 = 300;
+const REFRESH_RANGE: (i64, i64) = (10, 3_600);
+/// Seconds between attempts, however many tokens name a key that is not there. SPEC: F-05
+const RETRY: i64 = 10;
+
+/// The bundles of every trust domain that the operator trusts.
+#[derive(Debug)]
+pub(crate) struct Bundles {
+    outbound: Outbound,
+    clock: Clock,
+    domains: BTreeMap<String, (TrustDomain, Mutex<Held>)>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    bundle: Option<Bundle>,
+    /// When it was last fetched with success, and when it was last tried.
+    fetched: i64,
+    tried: Option<i64>,
+}
+
+#[derive(Clone, Debug)]
+struct Bundle {
+    keys: Arc<KeySet>,
+    sequence: u64,
+    refresh: i64,
+}
+
+impl Bundles {
+    pub(crate) fn new(domains: Vec<TrustDomain>, outbound: Outbound, clock: Clock) -> Self {
+        let domains = domains.into_iter().map(|domain| (domain.name.clone(), (domain, Mutex::default()))).collect();
+        Self { outbound, clock, domains }
+    }
+
+    /// Whether no trust domain is configured.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.domains.is_empty()
+    }
+
+    /// The trust domain of this name.
+    pub(crate) fn domain(&self, name: &str) -> Option<&TrustDomain> {
+        self.domains.get(name).map(|(domain, _)| domain)
+    }
+
+    /// The keys of a trust domain, fetched again when the bundle asks for it or has not the `wanted` key.
+    ///
+    /// # Errors
+    /// There is no bundle, or the last good one is too old; for the log.
+    pub(crate) async fn keys(&self, domain: &str, wanted: impl Fn(&KeySet) -> bool) -> Result<Arc<KeySet>, String> {
+        let (domain, held) = self.domains.get(domain).ok_or_else(|| "the trust domain is not configured".to_owned())?;
+        let UnixTime(now) = self.clock.unix();
+        let mut held = held.lock().await;
+        let due = match &held.bundle {
+            None => true,
+            Some(bundle) => now >= held.fetched.saturating_add(bundle.refresh) || !wanted(&bundle.keys),
+        };
+        let waits = held.tried.is_some_and(|tried| (tried..tried.saturating_add(RETRY)).contains(&now));
+        if due && !waits {
+            held.tried = Some(now);
+            match self.fetch(domain).await.and_then(|bundle| newer(held.bundle.as_ref(), bundle)) {
+                Ok(bundle) => (held.bundle, held.fetched) = (Some(bundle), now),
+                Err(why) => tracing::warn!(trust_domain = domain.name, why, "the trust bundle is not refreshed"),
+            }
+        }
+        let usable = |held: &Held| now < held.fetched.saturating_add(domain.max_stale);
+        match &held.bundle {
+            Some(bundle) if usable(&held) => Ok(Arc::clone(&bundle.keys)),
+            Some(_) => Err(format!("the bundle of {} is older than {} seconds", domain.name, domain.max_stale)),
+            None => Err(format!("there is no bundle of {}", domain.name)),
+        }
+    }
+
+    async fn fetch(&self, domain: &TrustDomain) -> Result<Bundle, String> {
+        let document = match &domain.bundle {
+            BundleSource::Url(url) => {
+                let fetched = self.outbound.get_json(url, Source::Operator, Limit::METADATA).await;
+                fetched.map_err(|error| error.to_string())?.0
+            }
+            BundleSource::File(file) => read(file)?,
+        };
+        parse(&document)
+    }
+}
+
+fn read(file: &Path) -> Result<Value, String> {
+    let cannot = |reason: String| format!("cannot read {}: {reason}", file.display());
+    let Limit(limit) = Limit::METADATA;
+    let mut bytes = Vec::new();
+    let most = u64::try_from(limit).unwrap_or(u64::MAX);
+    let read = File::open(file).and_then(|file| file.take(most).read_to_end(&mut bytes));
+    read.map_err(|error| cannot(error.to_string()))?;
+    let limits = json::Limits { bytes: limit, ..json::Limits::default() };
+    json::parse(&bytes, &limits).map_err(|refusal| cannot(refusal.reason))
+}
+
+/// A bundle with a lower sequence number than one that was seen is an old one. SPEC: SP-05
+fn newer(before: Option<&Bundle>, bundle: Bundle) -> Result<Bundle, String> {
+    match before {
+        Some(before) if bundle.sequence < before.sequence => {
+            Err(format!("its sequence number went back from {} to {}", before.sequence, bundle.sequence))
+        }
+        _ => Ok(bundle),
+    }
+}
+
+/// The keys for JWT-SVIDs; those for X.509-SVIDs, and any other, verify none. SPEC: SP-02, N-SP-08
+fn parse(document: &Value) -> Result<Bundle, String> {
+    let keys = document.get("keys").and_then(Value::as_array).ok_or("it is no bundle: it has no array `keys`")?;
+    let mut for_jwt = Vec::new();
+    for key in keys.iter().filter(|key| key.get("use").and_then(Value::as_str) == Some("jwt-svid")) {
+        let mut key = key.clone();
+        if key.get("kid").and_then(Value::as_str).is_none_or(str::is_empty) {
+            return Err("one of its keys for JWT-SVIDs has no `kid`".to_owned());
+        }
+        if let Some(members) = key.as_object_mut() {
+            members.remove("use");
+        }
+        for_jwt.push(key);
+    }
+    let keys = KeySet::from_keys(&for_jwt).map_err(|refusal| refusal.reason)?;
+    let number = |name: &str| match document.get(name) {
+        None => Ok(None),
+        Some(value) => value.as_u64().map(Some).ok_or_else(|| format!("`{name}` is not a whole number")),
+    };
+    let refresh = number("spiffe_refresh_hint")?.and_then(|hint| i64::try_from(hint).ok()).unwrap_or(REFRESH);
+    let (least, most) = REFRESH_RANGE;
+    let sequence = number("spiffe_sequence")?.unwrap_or(0);
+    Ok(Bundle { keys: Arc::new(keys), sequence, refresh: refresh.clamp(least, most) })
+}
