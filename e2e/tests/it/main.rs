@@ -42,3 +42,4 @@ mod stop;
 mod tlog;
 mod typed;
 mod witness;
+mod workload;

@@ -197,12 +197,12 @@ impl World {
     }
 
     pub(crate) async fn with(settings: Settings) -> Self {
-        Self::made(ISSUER, settings, Outbound::new(Rules::default()).unwrap()).await
+        Self::made(ISSUER, settings, Outbound::new(Rules::default()).unwrap(), WorkloadTrust::default()).await
     }
 
     /// A server of this address: passkeys need one that is a name.
     pub(crate) async fn at(issuer: &'static str, settings: Settings) -> Self {
-        Self::made(issuer, settings, Outbound::new(Rules::default()).unwrap()).await
+        Self::made(issuer, settings, Outbound::new(Rules::default()).unwrap(), WorkloadTrust::default()).await
     }
 
     /// A server that fetches from other machines in this way.
