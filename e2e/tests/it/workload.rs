@@ -164,7 +164,7 @@ fn agents_prove_themselves_without_a_secret_and_both_verifiers_accept_it() {
     let keys = server.folder().join("disclosure.json");
     server.run(&["audit", "disclose", "--out", text(&keys)]);
     server.stop();
-    let ours = succeed(server.command(&["audit", "verify"]));
+    let ours = succeed(server.command(&["audit", "verify", text(&server.ledger()), "--keys", text(&keys)]));
     let ours = String::from_utf8(ours.stdout).unwrap();
     assert!(ours.contains("publishes its keys") && ours.contains("vouched for the agent"), "{ours}");
     let theirs = second_opinion(&server.ledger(), &server.vkey, &["--keys", text(&keys)]);
