@@ -41,7 +41,7 @@ mod signin;
 mod tokens;
 
 pub use clients::rules::{Admission, ClientRules};
-pub use clients::workload::{BundleSource, TrustDomain, TrustedIssuer, WorkloadTrust};
+pub use clients::workload::{BundleSource, TrustDomain, WorkloadSource, WorkloadTrust};
 pub use http::router::router;
 pub use issuers::{AssertionAudience, TrustedIssuer};
 pub use server::{Parts, Server, Settings};

@@ -6,7 +6,7 @@ use crate::{
         key_sets::KeySets,
         long_assertions::{self, LongAssertions},
         rules::ClientRules,
-        workload::{WorkloadTrust, bundles::Bundles, issuers::Issuers},
+        workload::{WorkloadTrust, bundles::Bundles, issuers::WorkloadIssuers},
     },
     issuers::{AssertionAudience, TrustedIssuer, TrustedIssuers},
     signin::{
@@ -194,7 +194,7 @@ pub struct Server {
     pub(crate) registrations: RateLimits,
     /// Keys that agents publish.
     pub(crate) key_sets: KeySets,
-    pub(crate) issuers: Issuers,
+    pub(crate) workload_issuers: WorkloadIssuers,
     pub(crate) bundles: Bundles,
     pub(crate) long_assertions: LongAssertions,
     pub(crate) issuers: TrustedIssuers,
@@ -231,7 +231,7 @@ impl Server {
             fetches: RateLimits::new(FETCHES),
             registrations: RateLimits::new(REGISTRATIONS),
             key_sets: KeySets::new(&outbound, &clock),
-            issuers: Issuers::new(workload.issuers, &outbound, &clock),
+            workload_issuers: WorkloadIssuers::new(workload.issuers, &outbound, &clock),
             bundles: Bundles::new(workload.domains, outbound.clone(), clock.clone()),
             long_assertions: LongAssertions::new(settings.long_assertions),
             issuers: TrustedIssuers::new(settings.trusted_issuers.clone(), outbound.clone(), clock.clone()),

@@ -5,7 +5,7 @@ use crate::{
     world::*,
 };
 use axum::{Json, Router, extract::State, http::HeaderMap, routing::post};
-use remit_authority::{TrustedIssuer, WorkloadTrust};
+use remit_authority::{WorkloadSource, WorkloadTrust};
 use remit_model::{Agent, ClientProfile, Credential, WorkloadIssuer, WorkloadKind};
 use remit_store::Change;
 use remit_token::{Algorithm, PrivateKey, sign_jws};
@@ -41,8 +41,8 @@ fn rules(name: &str, kind: WorkloadKind, issuer: &str) -> WorkloadIssuer {
     }
 }
 
-fn trusted(rules: WorkloadIssuer, keys: &Published) -> TrustedIssuer {
-    TrustedIssuer { rules, jwks_uri: Some(keys.url.clone()), token_review: None, token_file: None }
+fn trusted(rules: WorkloadIssuer, keys: &Published) -> WorkloadSource {
+    WorkloadSource { rules, jwks_uri: Some(keys.url.clone()), token_review: None, token_file: None }
 }
 
 pub(crate) async fn accept(world: &World, credentials: &[Credential]) -> Agent {
@@ -96,7 +96,7 @@ impl Fixture {
         Self::with(|_| {}).await
     }
 
-    async fn with(change: impl FnOnce(&mut Vec<TrustedIssuer>)) -> Self {
+    async fn with(change: impl FnOnce(&mut Vec<WorkloadSource>)) -> Self {
         let (cluster, ci) = (key(51), key(52));
         let (cluster_keys, ci_keys) = (Published::new(jwks(&[("c", &cluster)])).await, Published::new(jwks(&[("g", &ci)])).await);
         let mut issuers = vec![

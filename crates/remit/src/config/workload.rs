@@ -1,6 +1,6 @@
 //! `workload_issuers` and `spiffe`: who vouches for workloads.
 
-use remit_authority::{BundleSource, TrustDomain, TrustedIssuer, WorkloadTrust};
+use remit_authority::{BundleSource, TrustDomain, WorkloadSource, WorkloadTrust};
 use remit_model::{ServerId, WorkloadIssuer, WorkloadKind, spiffe};
 use remit_token::Algorithm;
 use schemars::JsonSchema;
@@ -120,7 +120,7 @@ impl WorkloadIssuerSection {
 
 /// What the operator trusts, with files as seen from `base`.
 pub(crate) fn trust(issuers: &BTreeMap<String, WorkloadIssuerSection>, spiffe: &SpiffeSection, base: &Path) -> WorkloadTrust {
-    let issuers = issuers.iter().map(|(name, section)| TrustedIssuer {
+    let issuers = issuers.iter().map(|(name, section)| WorkloadSource {
         rules: section.rules(name),
         jwks_uri: section.jwks_uri.clone(),
         token_review: section.token_review.clone(),

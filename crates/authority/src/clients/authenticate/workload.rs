@@ -9,7 +9,7 @@ use crate::{
     clients::{
         client::{failed, unauthenticated},
         credential::{ClientCredential, Method},
-        workload::{TrustedIssuer, token_review},
+        workload::{WorkloadSource, token_review},
     },
 };
 use remit_model::{Agent, Code, Credential, Refusal, UnixTime};
@@ -24,14 +24,14 @@ use remit_token::{
 /// `client_unauthenticated`.
 pub(super) async fn verify(server: &Server, agent: &Agent, compact: &str, now: UnixTime) -> Result<ClientCredential, Refusal> {
     let presented = Presented::read(compact).map_err(|refusal| unauthenticated(&refusal.reason))?;
-    let issuer = presented.issuer().ok().and_then(|iss| server.issuers.find(iss)).ok_or_else(failed)?;
+    let issuer = presented.issuer().ok().and_then(|iss| server.workload_issuers.find(iss)).ok_or_else(failed)?;
     let accepted: Vec<&Credential> =
         agent.client.credentials.iter().filter(|credential| issuer.rules.is_named_by(credential)).collect();
     if accepted.is_empty() {
         return Err(failed());
     }
     let wanted = |keys: &remit_token::KeySet| presented.names_key_of(keys);
-    let keys = server.issuers.keys(issuer, &server.key_sets, wanted).await.map_err(|why| {
+    let keys = server.workload_issuers.keys(issuer, &server.key_sets, wanted).await.map_err(|why| {
         tracing::warn!(issuer = issuer.rules.name, why, "the issuer's keys cannot be used");
         failed()
     })?;
@@ -60,7 +60,7 @@ pub(super) async fn verify(server: &Server, agent: &Agent, compact: &str, now: U
 }
 
 /// The first credential that fits, or why the first does not. SPEC: KS-02, OF-01
-fn matching<'a>(issuer: &TrustedIssuer, accepted: &[&'a Credential], token: &WorkloadToken) -> Result<&'a Credential, Refusal> {
+fn matching<'a>(issuer: &WorkloadSource, accepted: &[&'a Credential], token: &WorkloadToken) -> Result<&'a Credential, Refusal> {
     let fits = |credential: &Credential| {
         credential.matches(token.claims()).and_then(|()| issuer.rules.check_context(credential, token.claims()))
     };
@@ -75,7 +75,7 @@ fn matching<'a>(issuer: &TrustedIssuer, accepted: &[&'a Credential], token: &Wor
 }
 
 /// SPEC: KS-01, N-KS-03. Without an answer the token does not count: fail closed.
-async fn stands(server: &Server, issuer: &TrustedIssuer, compact: &str, token: &WorkloadToken) -> Result<(), Refusal> {
+async fn stands(server: &Server, issuer: &WorkloadSource, compact: &str, token: &WorkloadToken) -> Result<(), Refusal> {
     match token_review::review(&server.outbound, issuer, &server.issuer, compact, token).await {
         Ok(true) => Ok(()),
         Ok(false) => {

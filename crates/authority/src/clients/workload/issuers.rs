@@ -2,7 +2,7 @@
 //!
 //! Implements OpenID Connect Discovery 1.0 §4 by appending to the issuer; rules JB-01, KS-01, F-05, F-07.
 
-use super::{TrustedIssuer, token_file};
+use super::{WorkloadSource, token_file};
 use crate::clients::key_sets::KeySets;
 use axum::http::HeaderMap;
 use remit_clock::Clock;
@@ -14,19 +14,19 @@ use std::{fmt, sync::Arc};
 const FRESHNESS: Freshness = Freshness { least: 60, most: 3_600, retry: 10, stale: 3_600 };
 
 /// The issuers that the operator trusts.
-pub(crate) struct Issuers {
-    trusted: Vec<TrustedIssuer>,
+pub(crate) struct WorkloadIssuers {
+    trusted: Vec<WorkloadSource>,
     discovery: Documents,
 }
 
-impl Issuers {
-    pub(crate) fn new(trusted: Vec<TrustedIssuer>, outbound: &Outbound, clock: &Clock) -> Self {
+impl WorkloadIssuers {
+    pub(crate) fn new(trusted: Vec<WorkloadSource>, outbound: &Outbound, clock: &Clock) -> Self {
         let discovery = Documents::new(outbound.clone(), clock.clone(), Source::Operator, Limit::METADATA, FRESHNESS);
         Self { trusted, discovery }
     }
 
     /// The issuer whose tokens say this `iss`, to the letter. SPEC: J-07, N-JB-06
-    pub(crate) fn find(&self, iss: &str) -> Option<&TrustedIssuer> {
+    pub(crate) fn find(&self, iss: &str) -> Option<&WorkloadSource> {
         self.trusted.iter().find(|trusted| trusted.rules.issuer == iss)
     }
 
@@ -36,7 +36,7 @@ impl Issuers {
     /// Why there are none, for the log.
     pub(crate) async fn keys(
         &self,
-        issuer: &TrustedIssuer,
+        issuer: &WorkloadSource,
         key_sets: &KeySets,
         wanted: impl Fn(&KeySet) -> bool,
     ) -> Result<Arc<KeySet>, String> {
@@ -51,7 +51,7 @@ impl Issuers {
         key_sets.find_with(&uri, Source::Operator, &headers, wanted).await.map_err(|error| error.to_string())
     }
 
-    async fn discovered(&self, issuer: &TrustedIssuer, headers: &HeaderMap) -> Result<String, String> {
+    async fn discovered(&self, issuer: &WorkloadSource, headers: &HeaderMap) -> Result<String, String> {
         let iss = &issuer.rules.issuer;
         let url = format!("{}/.well-known/openid-configuration", iss.trim_end_matches('/'));
         let document = self.discovery.get_with(&url, headers).await.map_err(|error| error.to_string())?;
@@ -63,8 +63,8 @@ impl Issuers {
     }
 }
 
-impl fmt::Debug for Issuers {
+impl fmt::Debug for WorkloadIssuers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Issuers").field("trusted", &self.trusted).finish_non_exhaustive()
+        f.debug_struct("WorkloadIssuers").field("trusted", &self.trusted).finish_non_exhaustive()
     }
 }

@@ -11,13 +11,13 @@ use std::path::PathBuf;
 /// What the operator trusts.
 #[derive(Clone, Debug, Default)]
 pub struct WorkloadTrust {
-    pub issuers: Vec<TrustedIssuer>,
+    pub issuers: Vec<WorkloadSource>,
     pub domains: Vec<TrustDomain>,
 }
 
 /// An issuer and where its keys are.
 #[derive(Clone, Debug)]
-pub struct TrustedIssuer {
+pub struct WorkloadSource {
     /// What its tokens must be like.
     pub rules: WorkloadIssuer,
     /// Where its keys are; its discovery document says so if this does not.

@@ -2,7 +2,7 @@
 //!
 //! Implements `authentication.k8s.io/v1`; rules KS-01, N-KS-03. There is no answer from a cache: it would outlive the pod.
 
-use super::{TrustedIssuer, token_file};
+use super::{WorkloadSource, token_file};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use remit_outbound::{Limit, Outbound, Request, Source};
 use remit_token::workload::WorkloadToken;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 /// There is no answer that can be used, for the log: then the token counts as one that the cluster does not vouch for.
 pub(crate) async fn review(
     outbound: &Outbound,
-    issuer: &TrustedIssuer,
+    issuer: &WorkloadSource,
     audience: &str,
     compact: &str,
     token: &WorkloadToken,
