@@ -5,7 +5,7 @@
 //! issued is bound to the agent's key. Both proofs are kept.
 
 use crate::{
-    clients::authenticate::Client,
+    clients::client::Client,
     grants::{attempt::Once, request::TokenRequest, requested},
     issuers::TrustedIssuer,
     tokens::record::hash,
