@@ -153,9 +153,9 @@ pub(crate) fn binding(console: &Console, profile: &ClientProfile) -> Result<(), 
 fn standing_risks(agent: &Agent) -> Vec<&'static str> {
     match (agent.is_bearer(), agent.client.danger_bearer_writes) {
         (false, _) => Vec::new(),
-        (true, false) => vec!["its access tokens are bound to no key: whoever holds one can read with it until it ends"],
+        (true, false) => vec!["its access tokens are bound to no key: a copy of one reads until it ends"],
         (true, true) => {
-            vec!["its access tokens are bound to no key: whoever holds one can read and change with it until it ends"]
+            vec!["its access tokens are bound to no key: a copy of one reads and changes until it ends"]
         }
     }
 }

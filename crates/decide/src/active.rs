@@ -3,11 +3,7 @@
 //! SPEC: DC-13, RT-05, N-TX-16. The token service, the gateway and the decision point ask here, so the same fact has the
 //! same code and the same words at each of them.
 
-use crate::{
-    bearer,
-    effective::Presented,
-    principal::{Principals, Registered},
-};
+use crate::principal::{Principals, Registered};
 use remit_model::{Acts, Agent, AgentId, AgentStatus, Code, Human, HumanStatus, Principal, PrincipalKind, Refusal, UnixTime};
 use remit_store::{Party, Precondition};
 
@@ -56,19 +52,6 @@ pub fn chain<'w, 'p>(
 ) -> Result<Vec<Registered<'w>>, Refusal> {
     let found = parties.into_iter().map(|party| principal(world, party)).collect::<Result<Vec<_>, _>>()?;
     rooted(&found)?;
-    Ok(found)
-}
-
-/// Finds everyone in the chain of a token, the root first, and checks that the token counts and that they may act.
-///
-/// # Errors
-/// As [`token`] and [`chain`], and `dpop_key_mismatch` for a token that is bound to no key although its holder's must be.
-pub fn presented<'w>(world: Principals<'w>, presented: &Presented<'_>) -> Result<Vec<Registered<'w>>, Refusal> {
-    if let Some(ids) = &presented.token {
-        token(world, ids)?;
-    }
-    let found = chain(world, presented.parties())?;
-    bearer::held(found.last(), presented.unbound)?;
     Ok(found)
 }
 

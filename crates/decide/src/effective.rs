@@ -6,6 +6,7 @@
 
 use crate::{
     active::{self, TokenIds},
+    bearer,
     principal::{Principals, Registered},
 };
 use remit_model::{Agent, Authority, Human, Principal, Refusal};
@@ -103,7 +104,7 @@ impl EffectiveCache {
 /// What a chain may do now.
 ///
 /// # Errors
-/// As [`active::presented`].
+/// As [`presented`].
 pub fn effective(world: Principals<'_>, presented: &Presented<'_>) -> Result<Effective, Refusal> {
     let basis = basis(world, presented)?;
     Ok(work_out(world, presented, basis))
@@ -145,8 +146,21 @@ pub(crate) fn holding(world: Principals<'_>, presented: &Presented<'_>) -> Autho
     presented.location.map_or_else(|| most.clone(), |location| most.at_location(location))
 }
 
+/// Finds everyone in the chain of a token, the root first, and checks that the token counts and that they may act.
+///
+/// # Errors
+/// As [`active::token`] and [`active::chain`], and `dpop_key_mismatch` for a token that is bound to no key although its holder's must be.
+pub fn presented<'w>(world: Principals<'w>, presented: &Presented<'_>) -> Result<Vec<Registered<'w>>, Refusal> {
+    if let Some(ids) = &presented.token {
+        active::token(world, ids)?;
+    }
+    let found = active::chain(world, presented.parties())?;
+    bearer::held(found.last(), presented.unbound)?;
+    Ok(found)
+}
+
 fn basis(world: Principals<'_>, presented: &Presented<'_>) -> Result<Vec<Basis>, Refusal> {
-    Ok(active::presented(world, presented)?.into_iter().map(Basis::from).collect())
+    Ok(self::presented(world, presented)?.into_iter().map(Basis::from).collect())
 }
 
 fn work_out(world: Principals<'_>, presented: &Presented<'_>, basis: Vec<Basis>) -> Effective {

@@ -95,9 +95,9 @@ impl VerifiedToken {
     /// Whether the token was not revoked and everyone in its chain may act. SPEC: DC-13.
     ///
     /// # Errors
-    /// As [`remit_decide::active::presented`].
+    /// As [`remit_decide::effective::presented`].
     pub(crate) fn still_active(&self, world: Principals<'_>) -> Result<(), Refusal> {
-        remit_decide::active::presented(world.since(self.token.auth_time), &self.presented()).map(drop)
+        remit_decide::effective::presented(world.since(self.token.auth_time), &self.presented()).map(drop)
     }
 
     /// That nothing of [`Self::still_active`] has changed when a batch is committed.
