@@ -143,7 +143,7 @@ async fn a_refused_exchange_uses_it_up_too_and_two_at_once_get_one_token() {
         ("subject_token_proof", proof.as_str()),
         ("scope", "helpdesk:admin_reset"),
     ];
-    world.token(&world.summarizer, &wide).await.refused("invalid_scope", "widens_scope");
+    world.token(&world.summarizer, &wide).await.refused("invalid_scope", "authority_empty");
     let again = world.call_proof(&world.planner, &token, DESK);
     by_call(&world, &world.summarizer, &token, &again).await.refused("invalid_request", "subject_token_used");
 
