@@ -90,7 +90,7 @@ async fn test(args: &ProviderTest, ambient: &Ambient) -> Result<bool> {
     let loaded = config::load(&args.config.config).map_err(|problems| config::report(&problems))?;
     let named = config::oidc(&loaded.config.identity_providers).find(|provider| provider.name == args.name);
     let named = named.with_context(|| format!("`identity_providers` has no provider `{}`", args.name))?;
-    let credential = config::credential(&loaded, named)?;
+    let credential = config::credential(&loaded.base, named)?;
     let outbound = wire::outbound(&loaded)?;
     let examined = provider::examine(&outbound, &ambient.clock, &named.issuer).await;
     let (metadata, keys) = match examined {

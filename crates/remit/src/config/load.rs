@@ -5,7 +5,8 @@ use super::{
     clients::BindTo,
     fields, names,
     network::Network,
-    programs, providers,
+    programs, provider_rules as providers,
+    provider_rules::entitlements,
     sections::{Account, Config, DangerBearer, McpServer, schema_value},
     shape::lists_for_mappings,
     subject,
@@ -14,7 +15,7 @@ use super::{
 };
 use remit_gateway::{AUTHZEN, Authzen, UpstreamHeaders};
 use remit_ledger::dir::read_file;
-use remit_model::{Authority, Server, ServerId, TenantId, chain::HARD_DEPTH, display, token_bounds};
+use remit_model::{Authority, Server, ServerId, TenantId, display, token_bounds};
 use remit_token::webauthn::RelyingParty;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -451,23 +452,6 @@ impl Check<'_> {
     fn complain(&mut self, line: Option<u64>, reason: String) {
         self.problems.push(Problem { file: self.file.to_owned(), line, reason });
     }
-}
-
-/// What an account may do: its scopes and its authorization details together. What stands there as a scope may be handed
-/// on, as deep as the server allows; authorization details say so themselves (`delegate`).
-pub(crate) fn entitlements(account: &Account, servers: &[&Server]) -> Result<Authority, remit_model::Refusal> {
-    let scoped = if account.entitlements.is_empty() {
-        Authority::none()
-    } else {
-        Authority::from_scope(&account.entitlements.join(" "), servers)?
-    };
-    let mut scoped = scoped.to_value();
-    for grant in scoped.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
-        grant.insert("delegate".to_owned(), json!({"to": ["*"], "depth": HARD_DEPTH}));
-    }
-    let scoped = Authority::parse(&scoped)?;
-    let detailed = account.authorization_details.as_ref().map(Authority::parse).transpose()?.unwrap_or_else(Authority::none);
-    Ok(Authority::from_grants(scoped.grants().iter().chain(detailed.grants()).cloned()))
 }
 
 /// SPEC: C-01 (issuer form), X-01 (https, or loopback for development).

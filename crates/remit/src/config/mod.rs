@@ -13,6 +13,7 @@ mod load;
 pub(crate) mod names;
 mod network;
 mod programs;
+mod provider_rules;
 mod providers;
 mod sections;
 mod shape;
@@ -24,11 +25,12 @@ mod workload;
 pub(crate) use capture_rules::captures;
 pub(crate) use differences::{needs_restart, reloadable};
 pub(crate) use issuers::{AssertionAudienceSection, TrustedIssuerSection};
-pub(crate) use load::{Loaded, Problem, SIZE_LIMIT, entitlements, load, log_origin, public_url, report};
+pub(crate) use load::{Loaded, Problem, SIZE_LIMIT, load, log_origin, public_url, report};
 pub(crate) use network::Network;
-pub(crate) use providers::{OidcProvider, accounts, credential, oidc, sign_in_methods};
+pub(crate) use provider_rules::{accounts, credential, entitlements, oidc, sign_in_methods};
+pub(crate) use providers::OidcProvider;
 pub(crate) use sections::{
-    Account, Config, DangerBearer, ForwardedHeader, IdentityProvider, McpServer, Reads, ServerSection, TrustedProxies, schema,
+    Account, Config, DangerBearer, ForwardedHeader, McpServer, Reads, ServerSection, TrustedProxies, schema,
 };
 pub(crate) use workload::trust as workload_trust;
 

@@ -92,7 +92,7 @@ impl<L: Fn(&str) -> Result<()>> ConfigReload<L> {
         let servers = loaded.servers();
         let shown: Vec<&remit_model::Server> = servers.iter().collect();
         let listed = wire::accounts(&loaded, &shown)?;
-        let sign_in = config::sign_in_methods(&loaded, &shown)?;
+        let sign_in = config::sign_in_methods(&loaded.base, &loaded.config.identity_providers, &shown)?;
         self.commit(&loaded, listed, &json!({"digest": loaded.digest, "applied": applied, "restart": restart})).await?;
         self.authority.set_sign_in_methods(sign_in);
         self.listed = wire::account_names(&loaded);

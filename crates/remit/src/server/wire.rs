@@ -129,7 +129,7 @@ pub(crate) async fn start(loaded: &Loaded, ambient: &Ambient) -> Result<Running>
     let Upstreams { routes, desks, header_files } = upstreams(loaded, &servers).await?;
     let shown: Vec<&Server> = servers.iter().map(AsRef::as_ref).collect();
     let clients = config.clients.rules(&shown).map_err(|refusal| anyhow::anyhow!("clients: {refusal}"))?;
-    let sign_in = config::sign_in_methods(loaded, &shown)?;
+    let sign_in = config::sign_in_methods(&loaded.base, &config.identity_providers, &shown)?;
     let Mounted { router, authority, gateway, console } =
         mount(loaded, ambient, &store, &policy, signing, &servers, routes, &admin, outbound, clients, sign_in);
     let router = match Proxies::of(&config.server.trusted_proxies) {
