@@ -152,7 +152,7 @@ async fn n_dg_04_an_approval_gives_what_was_shown_and_to_the_device_that_asked()
     browser.decide(&world, &page, "allow").await;
     poll(&world, &world.planner, &large).await.refused("authorization_pending", "authorization_pending");
     let grant = [("grant_type", GRANT), ("device_code", small.as_str()), ("scope", "helpdesk:refund_create")];
-    world.token(&world.planner, &grant).await.refused("invalid_scope", "widens_scope");
+    world.token(&world.planner, &grant).await.refused("invalid_scope", "authority_empty");
 }
 
 #[tokio::test]
