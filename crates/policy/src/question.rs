@@ -188,6 +188,7 @@ pub struct Party {
 }
 
 /// Whether tokens are bound as nearly all are; then a question says nothing of it.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_usual(binding: &Binding) -> bool {
     *binding == Binding::default()
 }

@@ -485,9 +485,12 @@ fn start(config: &Config, world: &Snapshot, key: &RecordKey, vkey: &str) -> Resu
     let changes = world.issuer_keys().at_start(at_hand, now).ok_or(StoreError::IssuerKeyRevoked)?;
     let keys = changes.iter().cloned().fold(world.issuer_keys().clone(), |keys, key| keys.with(key)).facts(now);
     let every = serde_json::json!({"every_ns": config.heartbeat.as_nanos().to_string()});
-    let mut draft = Draft::start(config.tenant.clone(), PRODUCER, &key.jwk(), vkey, &keys["issuer"]).ext("heartbeat", every);
-    if let Some(members) = draft.ext.get_mut("keys").and_then(serde_json::Value::as_object_mut) {
-        members.insert("issuer_until".to_owned(), keys["issuer_until"].clone());
+    let mut draft =
+        Draft::start(config.tenant.clone(), PRODUCER, &key.jwk(), vkey, keys.get("issuer").unwrap_or(&serde_json::Value::Null))
+            .ext("heartbeat", every);
+    let until = keys.get("issuer_until").cloned();
+    if let (Some(members), Some(until)) = (draft.ext.get_mut("keys").and_then(serde_json::Value::as_object_mut), until) {
+        members.insert("issuer_until".to_owned(), until);
     }
     let batch = Batch::new(config.tenant.clone()).record(draft);
     // What only notes the start is written as long as anything can be written.

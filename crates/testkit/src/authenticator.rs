@@ -52,7 +52,7 @@ impl Authenticator {
 
     /// What a page sends when its passkey was made for this challenge (base64url).
     pub fn make(&mut self, challenge: &str) -> Value {
-        let public = self.jwk()["x"].as_str().unwrap().to_owned();
+        let public = self.jwk().get("x").and_then(Value::as_str).unwrap().to_owned();
         let cose = Cbor::Map(vec![
             (Cbor::from(1), Cbor::from(1)),
             (Cbor::from(3), Cbor::from(-8)),
