@@ -160,7 +160,7 @@ fn a_child_gets_less_and_never_more() {
         assert_eq!(ticket(&driver.done(&read(&remit, "narrow", "T-1002"))[0]), "T-1002", "{library:?}");
         assert_ne!(driver.token(&remit, "narrow"), of_child);
         for (asked, code, agent) in [
-            (json!({ "scope": "helpdesk:customers_read" }), "widens_scope", "summarizer"),
+            (json!({ "scope": "helpdesk:customers_read" }), "authority_empty", "summarizer"),
             (json!({ "scope": "helpdesk:tickets_read", "requested_lifetime": 3600 }), "widens_lifetime", "summarizer"),
             (json!({ "scope": "helpdesk:tickets_read" }), "delegate_not_named", "stranger"),
         ] {
