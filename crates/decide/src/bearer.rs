@@ -1,4 +1,4 @@
-//! What holds for an agent whose access tokens are bound to no key: whoever has such a token can use it.
+//! What holds for an agent whose access tokens are bound to no key: a copy of one works.
 //!
 //! SPEC: RFC 6750 §5.2, TX-06, DP-11. Such an agent reads, and changes nothing unless its registration says so; nothing is
 //! delegated to it by an agent, and it delegates nothing. Policies are asked afterwards and can only take away.

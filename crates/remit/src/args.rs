@@ -365,7 +365,7 @@ pub(crate) struct AgentSettings {
     /// A label for policies (repeatable)
     #[arg(long = "label", value_name = "NAME=VALUE")]
     pub(crate) labels: Vec<String>,
-    /// What its access tokens are bound to. `danger_bearer` binds them to nothing: whoever holds one can use it
+    /// What its access tokens are bound to. `danger_bearer` binds them to nothing: a copy of one works
     #[arg(long, value_name = "BINDING")]
     pub(crate) binding: Option<BindingArg>,
     /// With `--binding danger_bearer`: whether the agent may also call tools that change something

@@ -138,7 +138,7 @@ pub struct TokenFacts {
     pub issued: Option<UnixTime>,
     /// `sha-256:…` of the canonical authority.
     pub authorization_details_hash: Option<String>,
-    /// The token was bound to no key, so whoever had it could use it. Recorded as `binding: danger_bearer`.
+    /// The token was bound to no key, so that a copy of it worked. Recorded as `binding: danger_bearer`.
     pub unbound: bool,
 }
 

@@ -191,7 +191,7 @@ fn ceiling(settings: &AgentSettings) -> Result<Map<String, Value>> {
     Ok(asked)
 }
 
-/// What is said of the binding of the agent's tokens.
+/// The binding that the arguments name, as the admin API takes it.
 fn binding(settings: &AgentSettings) -> impl Iterator<Item = (String, Value)> {
     let binding = settings.binding.map(|named| ("binding".to_owned(), json!(Binding::from(named))));
     let writes = settings.danger_bearer_writes.map(|writes| ("danger_bearer_writes".to_owned(), json!(writes)));
