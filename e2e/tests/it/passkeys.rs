@@ -17,7 +17,7 @@ fn server() -> Remit {
     Setup::new().at_localhost().start()
 }
 
-fn person(remit: &Remit, steps: &[&str], more: Value) -> Value {
+fn person(remit: &Remit, steps: &[&str], more: &Value) -> Value {
     // Screenshots for a person to look at.
     let shots = env::var("REMIT_E2E_SHOTS").ok().inspect(|folder| fs::create_dir_all(folder).unwrap());
     let mut script =
@@ -45,7 +45,7 @@ fn a_person_adds_a_passkey_signs_in_with_it_and_signs_a_consent_that_both_verifi
     let mut remit = server();
     remit.agent("planner", &["helpdesk:*"]);
     let (child, url) = login(&remit);
-    let report = person(&remit, &["add", "again", "alone", "sign"], json!({ "url": url }));
+    let report = person(&remit, &["add", "again", "alone", "sign"], &json!({ "url": url }));
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
     assert!(report["pages"]["consent"].as_str().unwrap().contains("to the letter"), "{report}");
@@ -61,7 +61,7 @@ fn a_person_adds_a_passkey_signs_in_with_it_and_signs_a_consent_that_both_verifi
         .unwrap();
     remit.stop();
     remit.restart();
-    person(&remit, &["second"], json!({ "credentials": report["credentials"] }));
+    person(&remit, &["second"], &json!({ "credentials": report["credentials"] }));
     // With its values disclosed, both verifiers check the signature of the root.
     let keys = remit.folder().join("keys.json");
     remit.run(&["audit", "disclose", "--out", text(&keys)]);
@@ -87,7 +87,7 @@ fn an_administrators_link_adds_a_passkey_once_and_a_removed_one_signs_no_one_in(
     let link = remit.run(&["account", "passkey", "link", "alice", "--hours", "1"]);
     let link = link.lines().next().unwrap().to_owned();
     assert!(link.starts_with(&format!("{}/account/passkeys/new?link=", remit.issuer)), "{link}");
-    person(&remit, &["link", "alone", "spent"], json!({ "link": link }));
+    person(&remit, &["link", "alone", "spent"], &json!({ "link": link }));
     let listed: Value = serde_json::from_str(&remit.run(&["account", "passkey", "list", "alice", "--json"])).unwrap();
     let id = listed["passkeys"][0]["id"].as_str().unwrap();
     remit.run(&["account", "passkey", "remove", "alice", id]);

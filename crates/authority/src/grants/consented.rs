@@ -88,9 +88,10 @@ pub(crate) fn pick(
     let world = Targets { issuer, servers: &request.server.servers, snapshot: &request.snapshot };
     // Clients that refresh ask for all that they asked the person for, which is often more than was agreed to: they get what was.
     // SPEC: RFC 6749 §3.3, RT-03
-    let asked = &match identity {
-        true => asked.clone(),
-        false => asked.clone().reduced_to(consented, "what was agreed to; a new sign-in can ask for more")?,
+    let asked = &if identity {
+        asked.clone()
+    } else {
+        asked.clone().reduced_to(consented, "what was agreed to; a new sign-in can ask for more")?
     };
     let target = match (asked.targets.as_slice(), targets) {
         ([], _) if identity && openid => Target::Issuer(issuer.clone()),

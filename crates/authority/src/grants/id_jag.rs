@@ -86,8 +86,8 @@ async fn issue(attempt: &Attempt, request: &TokenRequest<'_>, asked: &mut Asked)
     let signed_in = subject.authentication.as_ref().map(|how| how.time);
     let principals = Principals::new(&server.issuer, &request.snapshot).since(signed_in);
     let place = resource.unwrap_or(&audience.issuer);
-    let details = json!([{"type": "tool_access", "locations": [place], "actions": wanted}]);
-    let authority = effective::bounded(principals, [&subject.chain.root, &agent], &Authority::parse(&details)?)?;
+    let most = Authority::parse(&json!([{"type": "tool_access", "locations": [place], "actions": wanted}]))?;
+    let authority = effective::bounded(principals, [&subject.chain.root, &agent], &most)?;
     let held = authority.actions_at(place);
     let granted: Vec<&str> = wanted.iter().copied().filter(|scope| held.contains(scope)).collect();
     if granted.is_empty() {
@@ -109,14 +109,8 @@ async fn issue(attempt: &Attempt, request: &TokenRequest<'_>, asked: &mut Asked)
     let Checked { allowed, check } = policy_check::check(server, &request.snapshot, &delegation, request.now);
     asked.check = check;
     allowed?;
-    let jti = server.entropy.token(16);
-    let scope = granted.join(" ");
-    let act = audience.act.then(|| Actor {
-        iss: agent.iss.clone(),
-        sub: agent.sub.clone(),
-        sub_profile: "ai_agent".to_owned(),
-        act: None,
-    });
+    let (jti, scope) = (server.entropy.token(16), granted.join(" "));
+    let act = audience.act.then(|| actor(&agent));
     let claims = Claims {
         iss: &server.issuer,
         sub: &subject.chain.root.sub,
@@ -136,6 +130,11 @@ async fn issue(attempt: &Attempt, request: &TokenRequest<'_>, asked: &mut Asked)
     Ok(json!({
         "access_token": assertion, "issued_token_type": TOKEN_TYPE, "token_type": "N_A", "expires_in": LIFETIME, "scope": scope,
     }))
+}
+
+/// The agent as the assertion's `act`. SPEC: IJ-08
+fn actor(agent: &Principal) -> Actor {
+    Actor { iss: agent.iss.clone(), sub: agent.sub.clone(), sub_profile: "ai_agent".to_owned(), act: None }
 }
 
 /// The record of an assertion, and what must hold when it is written. SPEC: TK-10, DC-13, IR-07

@@ -124,7 +124,7 @@ async fn page_request(request: Request) -> Option<(Method, Incoming)> {
 async fn passkeys_page(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
     match page_request(request).await {
         Some((Method::POST, incoming)) => account::change(&server, incoming).await,
-        Some((_, incoming)) => account::list(&server, incoming).await,
+        Some((_, incoming)) => account::list(&server, &incoming),
         None => pages::method_not_allowed(),
     }
 }

@@ -27,7 +27,7 @@ impl World {
     /// Puts the private half of a key where the server looks for it, and gives back its public one.
     fn lay(&self, seed: u8) -> Value {
         let key = private(seed);
-        let file = self._dir.path().join(key_file(key.public().thumbprint()).unwrap());
+        let file = self.dir.path().join(key_file(key.public().thumbprint()).unwrap());
         std::fs::write(file, key.to_pkcs8_pem().unwrap().as_bytes()).unwrap();
         key.public().to_jwk()
     }
@@ -121,7 +121,7 @@ async fn n_jw_04_no_key_is_taken_twice_and_none_without_its_private_half() {
     world.post("/admin/v1/keys", json!({"key": world.lay(2)})).await;
     refused(json!({"key": world.lay(3)}), "is published already").await;
     // A file that holds another key than its name says.
-    let file = world._dir.path().join(key_file(&kid(4)).unwrap());
+    let file = world.dir.path().join(key_file(&kid(4)).unwrap());
     std::fs::write(file, private(5).to_pkcs8_pem().unwrap().as_bytes()).unwrap();
     refused(json!({"key": private(4).public().to_jwk()}), "another key").await;
     // A revoked key does not come back.

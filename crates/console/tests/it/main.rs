@@ -28,7 +28,7 @@ struct World {
     store: Store,
     clock: Clock,
     signing: SigningKeys,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl World {
@@ -73,7 +73,7 @@ impl World {
             trust_domains: Vec::new(),
             earlier_keys: std::sync::OnceLock::new(),
         };
-        Self { router: router(Arc::new(console)), store, clock, signing, _dir: dir }
+        Self { router: router(Arc::new(console)), store, clock, signing, dir }
     }
 
     async fn send(&self, method: &str, path: &str, credential: Option<&str>, body: &str) -> (StatusCode, Value) {
@@ -95,7 +95,7 @@ impl World {
 
 /// Changes the database's file where it holds `from`, as a disk does that fails.
 async fn damaged(world: World, from: &str, to: &str) -> World {
-    let World { router, store, _dir: dir, .. } = world;
+    let World { router, store, dir, .. } = world;
     store.close().await.unwrap();
     drop((router, store));
     let file = dir.path().join("data/remit.db");
@@ -211,7 +211,7 @@ async fn a_key_registered_before_keys_were_claimed_stays_its_agents() {
     earlier.id = remit_model::AgentId::parse("old").unwrap();
     earlier.keys = vec![key("old")];
     world.store.apply(Batch::new(TenantId::main()).change(Change::PutAgent(earlier))).await.unwrap();
-    let World { router, store, _dir: dir, .. } = world;
+    let World { router, store, dir, .. } = world;
     store.close().await.unwrap();
     drop((router, store));
     let world = World::at(dir).await;
@@ -256,7 +256,7 @@ async fn no_admin_route_answers_without_the_credential_and_each_refusal_is_recor
             );
         }
     }
-    let World { router, store, _dir: dir, .. } = world;
+    let World { router, store, dir, .. } = world;
     store.close().await.unwrap();
     drop((router, store));
     let records = World::at(dir).await.store.records(0, 1_000).await.unwrap();

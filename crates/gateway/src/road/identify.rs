@@ -185,12 +185,11 @@ impl Gatekeeper {
         let expect = access::Expect { issuer: &settings.issuer, audience: None };
         let known = self.tokens.get(digest).filter(|token| token.meets(&expect, now, skew));
         let remembered = known.is_some();
-        let token = match known {
-            Some(token) => token,
-            None => {
-                let keys = self.accepted.at(snapshot.issuer_keys(), now);
-                Arc::new(VerifiedToken::new(access::verify(compact, &keys, &expect, now, skew)?))
-            }
+        let token = if let Some(token) = known {
+            token
+        } else {
+            let keys = self.accepted.at(snapshot.issuer_keys(), now);
+            Arc::new(VerifiedToken::new(access::verify(compact, &keys, &expect, now, skew)?))
         };
         if token.aud != server.location {
             return Err(Refusal::new(

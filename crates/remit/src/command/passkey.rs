@@ -30,7 +30,7 @@ pub(crate) async fn run(command: &PasskeyCommand) -> Result<()> {
             if args.account.admin.config.json {
                 return print_json(&answer);
             }
-            let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
+            let text = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
             outln!("{}", text("link"));
             outln!(
                 "Good once, until {}. Give it to {} alone: the first browser that opens it adds a passkey.",

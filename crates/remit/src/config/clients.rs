@@ -12,9 +12,9 @@ use serde_json::Value;
 pub(crate) struct ClientsSection {
     /// Clients whose `client_id` is the https URL of a document that describes them: `off`, `quarantine` (an administrator
     /// activates each after the first consent) or `admit`.
-    pub(crate) metadata_documents: Admit,
+    pub(crate) metadata_documents: SelfRegistration,
     /// The registration endpoint of RFC 7591: `off`, `quarantine` or `admit`.
-    pub(crate) registration: Admit,
+    pub(crate) registration: SelfRegistration,
     /// Which hosts' documents are taken.
     pub(crate) hosts: HostsSection,
     /// The person who is accountable for these clients, as `user:NAME`. Required unless both ways are off.
@@ -30,7 +30,7 @@ pub(crate) struct ClientsSection {
 /// What becomes of a client that registers itself, once a person consents to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Admit {
+pub(crate) enum SelfRegistration {
     /// There is no such way to register.
     #[default]
     Off,
@@ -63,12 +63,12 @@ pub(crate) enum BindTo {
     DangerBearer,
 }
 
-impl From<Admit> for Admission {
-    fn from(admit: Admit) -> Self {
+impl From<SelfRegistration> for Admission {
+    fn from(admit: SelfRegistration) -> Self {
         match admit {
-            Admit::Off => Self::Off,
-            Admit::Quarantine => Self::Quarantine,
-            Admit::Admit => Self::Admit,
+            SelfRegistration::Off => Self::Off,
+            SelfRegistration::Quarantine => Self::Quarantine,
+            SelfRegistration::Admit => Self::Admit,
         }
     }
 }
@@ -85,7 +85,7 @@ impl From<BindTo> for Binding {
 
 impl ClientsSection {
     fn is_off(&self) -> bool {
-        self.metadata_documents == Admit::Off && self.registration == Admit::Off
+        self.metadata_documents == SelfRegistration::Off && self.registration == SelfRegistration::Off
     }
 
     /// The rules for these servers.

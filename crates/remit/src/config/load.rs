@@ -131,6 +131,11 @@ pub(crate) fn load(file: &Path) -> Result<Loaded, Vec<Problem>> {
     }
 }
 
+/// The line of a key of a section, or else the section's.
+fn line(root: &Node, section: &str, key: &str) -> Option<u64> {
+    root.member(section).and_then(|node| node.line_of(key).or(Some(node.line)))
+}
+
 /// Every resource of a configuration: its upstreams, and the decision point if it has one.
 fn registered(config: &Config) -> Vec<Server> {
     let url = &config.server.public_url;
@@ -187,33 +192,9 @@ impl Check<'_> {
                 "identity_providers" if !node.is_list() && !node.is_null() => {
                     self.complain(Some(node.line), "identity_providers: must be a list of providers".to_owned());
                 }
-                "mcp_servers" if !node.is_mapping() && !node.is_null() => {
-                    self.complain(Some(node.line), "mcp_servers: must be a mapping from each server's name to its settings".to_owned());
-                }
-                "assertion_audiences" if !node.is_mapping() && !node.is_null() => {
-                    let reason = "assertion_audiences: must be a mapping from a name to each server's settings";
-                    self.complain(Some(node.line), reason.to_owned());
-                }
-                "assertion_audiences" => {
-                    let part = |(name, item): &(String, Node)| {
-                        Some((name.clone(), self.part(item, &format!("assertion_audiences.{name}"))?))
-                    };
-                    config.assertion_audiences = node.members().iter().filter_map(part).collect();
-                }
-                "trusted_issuers" if !node.is_mapping() && !node.is_null() => {
-                    self.complain(Some(node.line), "trusted_issuers: must be a mapping from a name to each issuer's settings".to_owned());
-                }
-                "trusted_issuers" => {
-                    let part = |(name, item): &(String, Node)| Some((name.clone(), self.part(item, &format!("trusted_issuers.{name}"))?));
-                    config.trusted_issuers = node.members().iter().filter_map(part).collect();
-                }
-                "workload_issuers" if !node.is_mapping() && !node.is_null() => {
-                    self.complain(Some(node.line), "workload_issuers: must be a mapping from each issuer's name to its settings".to_owned());
-                }
-                "workload_issuers" => {
-                    let read = node.members().iter().filter_map(|(name, item)| Some((name.clone(), self.part(item, &format!("workload_issuers.{name}"))?)));
-                    config.workload_issuers = read.collect();
-                }
+                "assertion_audiences" => config.assertion_audiences = self.named(node, key),
+                "trusted_issuers" => config.trusted_issuers = self.named(node, key),
+                "workload_issuers" => config.workload_issuers = self.named(node, key),
                 "identity_providers" => config.identity_providers = node.items().iter().filter_map(|item| self.part(item, key)).collect(),
                 "mcp_servers" => config.mcp_servers = self.servers(node),
                 unknown => self.complain(
@@ -225,7 +206,19 @@ impl Check<'_> {
         config
     }
 
+    /// A mapping from names to settings of one kind.
+    fn named<T: DeserializeOwned>(&mut self, node: &Node, section: &str) -> BTreeMap<String, T> {
+        if !node.is_mapping() && !node.is_null() {
+            self.complain(Some(node.line), format!("{section}: must be a mapping from each one's name to its settings"));
+        }
+        let part = |(name, item): &(String, Node)| Some((name.clone(), self.part(item, &format!("{section}.{name}"))?));
+        node.members().iter().filter_map(part).collect()
+    }
+
     fn servers(&mut self, node: &Node) -> BTreeMap<String, McpServer> {
+        if !node.is_mapping() && !node.is_null() {
+            self.complain(Some(node.line), "mcp_servers: must be a mapping from each server's name to its settings".to_owned());
+        }
         let mut servers = BTreeMap::new();
         for (name, item) in node.members() {
             match self.part(item, &format!("mcp_servers.{name}")) {
@@ -257,7 +250,37 @@ impl Check<'_> {
 
     /// Meaning: what the shape cannot say.
     fn meaning(&mut self, config: &Config, root: &Node) {
-        let line = |section: &str, key: &str| root.member(section).and_then(|node| node.line_of(key).or(Some(node.line)));
+        self.listener(config, root);
+        self.agents(config, root);
+        let line = |section: &str, key: &str| line(root, section, key);
+        if !(10..=10_000).contains(&config.ledger.publish_every_ms) {
+            self.complain(line("ledger", "publish_every_ms"), "ledger.publish_every_ms: must be 10 to 10000".into());
+        }
+        if let Some(complaint) = config.ledger.witnesses.as_ref().and_then(|witnesses| witnesses.complaint(self.base)) {
+            self.complain(line("ledger", "witnesses"), complaint);
+        }
+        for (name, problem) in workload::issuer_problems(&config.workload_issuers) {
+            self.complain(line("workload_issuers", &name), problem);
+        }
+        for (_, problem) in workload::domain_problems(&config.spiffe) {
+            self.complain(line("spiffe", "trust_domains"), problem);
+        }
+        self.server_blocks(config, root);
+        if config.authzen.enabled && config.mcp_servers.contains_key(AUTHZEN) {
+            let complaint = format!("mcp_servers.{AUTHZEN}: the name is taken by the decision point (authzen.enabled)");
+            self.complain(line("mcp_servers", AUTHZEN), complaint);
+        }
+        let mut servers = registered(config);
+        let url = &config.server.public_url;
+        servers.extend(self.broken.iter().filter_map(|name| register(url, name, &McpServer::default())));
+        let servers: Vec<&Server> = servers.iter().collect();
+        self.issuers(config, root, &servers);
+        self.people(config, root, &servers);
+    }
+
+    /// The server's own names and addresses, and what it logs.
+    fn listener(&mut self, config: &Config, root: &Node) {
+        let line = |section: &str, key: &str| line(root, section, key);
         if let Err(reason) = public_url(&config.server.public_url) {
             self.complain(line("server", "public_url"), format!("server.public_url: {reason}"));
         }
@@ -280,6 +303,11 @@ impl Check<'_> {
                 format!("server.listen: `{}` is not ADDRESS:PORT ({error})", config.server.listen),
             );
         }
+    }
+
+    /// Limits of agents, and what their tokens are bound to.
+    fn agents(&mut self, config: &Config, root: &Node) {
+        let line = |section: &str, key: &str| line(root, section, key);
         let agents = &config.agents;
         for (key, seconds) in
             [("access_token_lifetime", agents.access_token_lifetime), ("danger_bearer_lifetime", agents.danger_bearer_lifetime)]
@@ -302,28 +330,13 @@ impl Check<'_> {
         if !(1..=8).contains(&config.agents.chain_depth) {
             self.complain(line("agents", "chain_depth"), "agents.chain_depth: must be 1 to 8".into());
         }
-        if !(10..=10_000).contains(&config.ledger.publish_every_ms) {
-            self.complain(line("ledger", "publish_every_ms"), "ledger.publish_every_ms: must be 10 to 10000".into());
-        }
-        if let Some(complaint) = config.ledger.witnesses.as_ref().and_then(|witnesses| witnesses.complaint(self.base)) {
-            self.complain(line("ledger", "witnesses"), complaint);
-        }
-        for (name, problem) in workload::issuer_problems(&config.workload_issuers) {
-            self.complain(line("workload_issuers", &name), problem);
-        }
-        for (_, problem) in workload::domain_problems(&config.spiffe) {
-            self.complain(line("spiffe", "trust_domains"), problem);
-        }
-        self.server_blocks(config, root);
-        if config.authzen.enabled && config.mcp_servers.contains_key(AUTHZEN) {
-            let complaint = format!("mcp_servers.{AUTHZEN}: the name is taken by the decision point (authzen.enabled)");
-            self.complain(line("mcp_servers", AUTHZEN), complaint);
-        }
-        let mut servers = registered(config);
+    }
+
+    /// Clients that register themselves, and issuers that are trusted.
+    fn issuers(&mut self, config: &Config, root: &Node, servers: &[&Server]) {
+        let line = |section: &str, key: &str| line(root, section, key);
         let url = &config.server.public_url;
-        servers.extend(self.broken.iter().filter_map(|name| register(url, name, &McpServer::default())));
-        let servers: Vec<&Server> = servers.iter().collect();
-        for (key, problem) in config.clients.problems(&servers) {
+        for (key, problem) in config.clients.problems(servers) {
             self.complain(line("clients", key), format!("clients.{key}: {problem}"));
         }
         for (name, audience) in &config.assertion_audiences {
@@ -334,19 +347,25 @@ impl Check<'_> {
         }
         for (name, issuer) in &config.trusted_issuers {
             let line = root.member("trusted_issuers").and_then(|node| node.member(name)).map(|node| node.line);
-            for problem in issuer.problems(&servers, config.id_jag.is_some()) {
+            for problem in issuer.problems(servers, config.id_jag.is_some()) {
                 self.complain(line, format!("trusted_issuers.{name}.{problem}"));
             }
         }
+    }
+
+    /// Accounts and identity providers.
+    fn people(&mut self, config: &Config, root: &Node, servers: &[&Server]) {
+        let line = |section: &str, key: &str| line(root, section, key);
+        let url = &config.server.public_url;
         for account in providers::accounts(&config.identity_providers) {
-            self.account(account, &servers, root.line_of("accounts"));
+            self.account(account, servers, root.line_of("accounts"));
             if account.second_factor.is_some() && RelyingParty::of(url).is_none() {
                 let complaint =
                     "second_factor: passkeys need a `server.public_url` that names a host (https, or http://localhost)";
                 self.complain(root.line_of("accounts"), format!("account {}: {complaint}", account.name));
             }
         }
-        for problem in providers::problems(&config.identity_providers, &servers) {
+        for problem in providers::problems(&config.identity_providers, servers) {
             self.complain(line("identity_providers", "issuer"), problem);
         }
         for provider in providers::oidc(&config.identity_providers) {

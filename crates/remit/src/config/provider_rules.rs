@@ -203,7 +203,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn provider(changes: &serde_json::Value) -> IdentityProvider {
+    fn provider(changes: &Value) -> IdentityProvider {
         let mut value =
             json!({"type": "oidc", "name": "corp", "issuer": "https://id.example/realms/staff", "client_id": "remit"});
         value.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());

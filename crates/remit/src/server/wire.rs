@@ -78,21 +78,14 @@ pub(crate) async fn start(loaded: &Loaded, ambient: &Ambient) -> Result<Running>
     let issuer = config.server.public_url.clone();
     let keys = keys::read(&loaded.at(&config.server.keys_dir)).context("no keys; `remit init` makes them")?;
     let admin = keys::read_secret(&loaded.at(&config.server.admin_token_file))?;
-    let policies = loaded.at(&config.policies.dir);
-    let program = build_digest();
+    let (policies, program) = (loaded.at(&config.policies.dir), build_digest());
     let known = Arc::new(PolicyCache::new(&loaded.at(&config.storage.data_dir), Secret::new(keys.pepper), &program));
     let bundle = reload::read(&policies, &known.read())
         .with_context(|| format!("the policies in {} have mistakes", policies.display()))?;
-    let signing = keys.issuer;
     let origin = config.ledger.origin.clone().unwrap_or_else(|| config::log_origin(host(&issuer)));
     let ledger_dir = loaded.at(&config.ledger.dir);
     let witnesses = witnesses(loaded, ambient, &origin, &keys.log)?;
-    let mut witnessing = Witnessing::default();
-    if let Some(witnesses) = &witnesses {
-        let key = SigningKey::from_seed(&origin, &keys.log).map_err(|fault| anyhow::anyhow!("{fault}"))?;
-        witnessing.seen = witnesses.seen(&key, &ledger_dir).await?;
-        witnessing.witnesses = Some(witnesses.clone());
-    }
+    let witnessing = witnessing(witnesses.as_ref(), &origin, &keys.log, &ledger_dir).await?;
     let opening = StoreConfig {
         data_dir: loaded.at(&config.storage.data_dir),
         ledger_dir: ledger_dir.clone(),
@@ -106,7 +99,7 @@ pub(crate) async fn start(loaded: &Loaded, ambient: &Ambient) -> Result<Running>
         pepper: Secret::new(keys.pepper),
         vault: Secret::new(keys.vault),
         retention: config.ledger.retention(),
-        issuer_jwks: signing.set().to_jwks(),
+        issuer_jwks: keys.issuer.set().to_jwks(),
         clock: ambient.clock.clone(),
         entropy: ambient.entropy.clone(),
         publish_every: Duration::from_millis(config.ledger.publish_every_ms),
@@ -117,7 +110,7 @@ pub(crate) async fn start(loaded: &Loaded, ambient: &Ambient) -> Result<Running>
     };
     let outbound = outbound(loaded)?;
     let store = Store::open_witnessed(opening, witnessing)?;
-    signing_key_at_hand(&store, &signing, ambient)?;
+    signing_key_at_hand(&store, &keys.issuer, ambient)?;
     if let Some(witnesses) = &witnesses {
         tokio::spawn(witness::watch(store.clone(), witnesses.enough(), witnesses.grace()));
     }
@@ -131,7 +124,7 @@ pub(crate) async fn start(loaded: &Loaded, ambient: &Ambient) -> Result<Running>
     let clients = config.clients.rules(&shown).map_err(|refusal| anyhow::anyhow!("clients: {refusal}"))?;
     let sign_in = config::sign_in_methods(&loaded.base, &config.identity_providers, &shown)?;
     let Mounted { router, authority, gateway, console } =
-        mount(loaded, ambient, &store, &policy, signing, &servers, routes, &admin, outbound, clients, sign_in);
+        mount(loaded, ambient, &store, &policy, keys.issuer, &servers, routes, &admin, outbound, clients, sign_in);
     let router = match Proxies::of(&config.server.trusted_proxies) {
         Some(proxies) => router.layer(middleware::from_fn_with_state(Arc::new(proxies), proxies::forwarded)),
         None => router,
@@ -171,6 +164,22 @@ pub(crate) fn outbound(loaded: &Loaded) -> Result<Outbound> {
         None => Vec::new(),
     };
     Outbound::new(Rules { allow: section.allow.clone(), trusted }).context("outbound.ca_file")
+}
+
+/// The witnesses, and the latest checkpoint that they have seen.
+async fn witnessing(
+    witnesses: Option<&Arc<WitnessSet>>,
+    origin: &str,
+    seed: &[u8; 32],
+    ledger: &std::path::Path,
+) -> Result<Witnessing> {
+    let mut witnessing = Witnessing::default();
+    if let Some(witnesses) = witnesses {
+        let key = SigningKey::from_seed(origin, seed).map_err(|fault| anyhow::anyhow!("{fault}"))?;
+        witnessing.seen = witnesses.seen(&key, ledger).await?;
+        witnessing.witnesses = Some(witnesses.clone());
+    }
+    Ok(witnessing)
 }
 
 /// The witnesses that the configuration names.
@@ -215,22 +224,7 @@ fn mount(
         outbound,
         sign_in,
         workload: config::workload_trust(&config.workload_issuers, &config.spiffe, &loaded.base),
-        settings: authority::Settings {
-            access_token: config.agents.access_token_lifetime.into(),
-            danger_bearer: bearer_allowed(config),
-            bearer_token: config.agents.danger_bearer_lifetime.into(),
-            chain_depth: config.agents.chain_depth.into(),
-            require_nonce: config.agents.require_dpop_nonce,
-            consent: i64::from(config.agents.delegation_days) * 86_400,
-            rate: config.agents.rate_limits.tokens.rate(),
-            clients,
-            require_pushed_requests: config.agents.require_pushed_requests,
-            trusted_issuers: config.trusted_issuers.values().map(config::TrustedIssuerSection::trusted).collect(),
-            id_jag: config.id_jag.is_some(),
-            device_flow: config.agents.device_flow,
-            assertion_audiences: config.assertion_audiences.values().map(config::AssertionAudienceSection::audience).collect(),
-            ..authority::Settings::default()
-        },
+        settings: authority_settings(config, clients),
     }));
     let settings = gateway_settings(loaded, store, servers, &routes);
     let gateway = gateway::Gateway::new(gateway::Parts {
@@ -264,6 +258,26 @@ fn mount(
         .merge(gateway::router(Arc::clone(&gateway)))
         .merge(remit_console::router(Arc::clone(&console)));
     Mounted { router, authority, gateway, console }
+}
+
+/// What the configuration says to the authorization server.
+fn authority_settings(config: &config::Config, clients: authority::ClientRules) -> authority::Settings {
+    authority::Settings {
+        access_token: config.agents.access_token_lifetime.into(),
+        danger_bearer: bearer_allowed(config),
+        bearer_token: config.agents.danger_bearer_lifetime.into(),
+        chain_depth: config.agents.chain_depth.into(),
+        require_nonce: config.agents.require_dpop_nonce,
+        consent: i64::from(config.agents.delegation_days) * 86_400,
+        rate: config.agents.rate_limits.tokens.rate(),
+        clients,
+        require_pushed_requests: config.agents.require_pushed_requests,
+        trusted_issuers: config.trusted_issuers.values().map(config::TrustedIssuerSection::trusted).collect(),
+        id_jag: config.id_jag.is_some(),
+        device_flow: config.agents.device_flow,
+        assertion_audiences: config.assertion_audiences.values().map(config::AssertionAudienceSection::audience).collect(),
+        ..authority::Settings::default()
+    }
 }
 
 fn bearer_allowed(config: &config::Config) -> bool {

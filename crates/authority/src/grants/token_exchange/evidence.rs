@@ -173,18 +173,23 @@ async fn named(request: &TokenRequest<'_>, proof: &Proof, subject: &str, actor: 
             ("actor_token_hash", json::label(actor.digest()).into()),
         ],
         once: Vec::new(),
-        requires: vec![Precondition::Active {
-            parties: Vec::new(),
-            tokens: vec![actor.jti.clone()],
-            txn: actor.txn.clone(),
-            since: None,
-            keys: actor.keys().to_vec(),
-        }],
+        requires: vec![still_good(&actor)],
         ancestors: ancestors(&token)?,
         authentication: token.authentication(),
         purpose: token.purpose.clone(),
         parent,
     })
+}
+
+/// The actor token is still not revoked at the commit.
+fn still_good(actor: &AccessToken) -> Precondition {
+    Precondition::Active {
+        parties: Vec::new(),
+        tokens: vec![actor.jti.clone()],
+        txn: actor.txn.clone(),
+        since: None,
+        keys: actor.keys().to_vec(),
+    }
 }
 
 /// Way two: the child calls, with a statement that the parent signed with its proof key.

@@ -48,7 +48,7 @@ struct Changing {
 }
 
 /// GET `/account/passkeys`: the list, or the page to sign in first.
-pub(crate) async fn list(server: &Server, incoming: Incoming) -> Response<Body> {
+pub(crate) fn list(server: &Server, incoming: &Incoming) -> Response<Body> {
     let now = server.now();
     let browser = server.sessions.browser(&incoming.headers, &server.issuer, &server.entropy, now);
     let response = match fresh(server, &browser, now) {

@@ -150,7 +150,7 @@ pub(crate) fn invalid(reason: &str) -> Refusal {
 }
 
 /// As [`invalid`], for the refusal of a verifier.
-pub(crate) fn unverified(refusal: Refusal) -> Rejection {
+pub(crate) fn unverified(refusal: &Refusal) -> Rejection {
     invalid(&refusal.reason).into()
 }
 

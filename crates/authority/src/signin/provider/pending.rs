@@ -75,7 +75,7 @@ impl Pending {
 
 /// The name of one of the cookies. A `state` of ours is base64url, which a cookie's name may be made of.
 fn name(state: &str, at: usize) -> String {
-    let begin: String = state.chars().filter(|c| c.is_ascii_alphanumeric()).take(10).collect();
+    let begin: String = state.chars().filter(char::is_ascii_alphanumeric).take(10).collect();
     format!("remit-provider-{begin}-{at}")
 }
 

@@ -250,7 +250,8 @@ async fn redeemed(
     let nonce = nonce(&pending.request);
     let expect = provider_id_token::Expect { issuer: &provider.issuer, client_id: &provider.client_id, nonce: &nonce };
     let skew = Skew::seconds(server.settings.skew);
-    provider_id_token::verify(&compact, &keys, &expect, tokens.access_token.as_deref(), now, skew).map_err(unverified)
+    provider_id_token::verify(&compact, &keys, &expect, tokens.access_token.as_deref(), now, skew)
+        .map_err(|refusal| unverified(&refusal))
 }
 
 /// The code of an answer that is this provider's. SPEC: RFC 9207 §2.4
