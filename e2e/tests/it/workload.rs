@@ -112,7 +112,7 @@ fn agents_prove_themselves_without_a_secret_and_both_verifiers_accept_it() {
         ))
         .start();
     let add = |name: &str, more: &[&str]| {
-        let command = [&["agent", "add", name, "--scope", "helpdesk:*"], more].concat();
+        let command = [&["agent", "add", name, "--scope", "helpdesk:*", "--autonomous"], more].concat();
         server.run(&command)
     };
     assert!(add("publisher", &["--jwks-uri", &published]).contains("keys published at"));
