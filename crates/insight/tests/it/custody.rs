@@ -104,7 +104,7 @@ fn a_statement_for_something_else_is_found() {
 
 /// What a token says of its own exchange.
 fn restricted(world: &mut World, parent: &Token, claims: &serde_json::Value) -> Token {
-    world.again_with(parent, |proposal| proposal.more = claims.as_object().unwrap().clone())
+    world.again_with(parent, |proposal| proposal.more.clone_from(claims.as_object().unwrap()))
 }
 
 #[test]
@@ -359,7 +359,9 @@ fn unbound(proposal: &mut Proposal) {
 fn n_tx_09_a_token_bound_to_no_key_counts_where_its_holder_is_registered_so_and_ends_there() {
     let signed_in = |bind: Option<&str>| {
         let mut world = World::new();
-        bind.iter().for_each(|binding| world.bind("planner", binding));
+        if let Some(binding) = bind {
+            world.bind("planner", binding);
+        }
         let token = world.login_with(narrow(), unbound);
         (world, token)
     };

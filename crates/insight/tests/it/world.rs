@@ -162,7 +162,7 @@ impl World {
             until.iter().zip(names.last()).map(|(end, name)| (kid(name), json!(end.to_string()))).collect();
         let mut stated = json!({"issuer": KeySet::of(keys.iter().map(PrivateKey::public)).to_jwks(), "issuer_until": ends});
         if let Some(name) = revoked {
-            stated["revoked"] = json!(kid(name));
+            stated.as_object_mut().unwrap().insert("revoked".to_owned(), json!(kid(name)));
         }
         let draft = Draft::new(TenantId::main(), ProducerKind::AuthzServer, RecordType::ConfigChange)
             .action("keys.rotate", ToolClass::Admin)
