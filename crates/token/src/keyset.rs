@@ -71,6 +71,12 @@ impl KeySet {
         Some(published(kid, key))
     }
 
+    /// The keys whose names are kept, under those names.
+    #[must_use]
+    pub fn keeping(&self, keep: impl Fn(&str) -> bool) -> Self {
+        Self { keys: self.keys.iter().filter(|(kid, _)| keep(kid)).cloned().collect() }
+    }
+
     /// Whether the set has no key.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()

@@ -77,8 +77,8 @@ impl Keys {
     /// The issuer's keys as they are accepted at this time.
     fn issuer(&self, at: UnixTime) -> Result<KeySet, CustodyError> {
         let keys = self.issuer.as_ref().ok_or(CustodyError::NoIssuerKeys)?;
-        let accepted = |kid: &str| self.ends.get(kid).is_none_or(|end| at < *end);
-        Ok(KeySet::of(keys.iter().filter(|(kid, _)| accepted(kid)).map(|(_, key)| key)))
+        // Under the names that the log states: a token names its key by one of them.
+        Ok(keys.keeping(|kid| self.ends.get(kid).is_none_or(|end| at < *end)))
     }
 
     /// An agent's registration states its keys and its credentials, and so do later changes of either.
