@@ -65,6 +65,8 @@ const TABLE: &[Held] = &[
     held("model/src/rate_limit.rs", "due_ns: Mutex<HashMap", "RATE_CLIENTS"),
     held("outbound/src/client.rs", "Limited::new(body, limit.0)", "limit"),
     held("outbound/src/documents.rs", "kept: Mutex<HashMap", "ROOM"),
+    // As many as there are key files, which only an administrator adds.
+    held("token/src/issuer.rs", "keys: RwLock<BTreeMap", "folder"),
     // As many as the operator's policies name.
     held("policy/src/index.rs", "by_principal: HashMap", "by_principal"),
     held("remit/src/server/listener/mod.rs", "listener.accept()", "CONNECTIONS"),

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that must hold before a change lands, cheapest first.
 
-use crate::{bounds, counts, deny, docs, docs_share, generated, interop, layers, run, setup, sizes, words};
+use crate::{bounds, conformance, counts, deny, docs, docs_share, generated, interop, layers, run, setup, sizes, words};
 use anyhow::{Context, Result, ensure};
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,7 @@ pub(crate) fn check() -> Result<()> {
     bounds::check()?;
     docs::check()?;
     docs_share::check()?;
+    conformance::run(generated::Mode::Check)?;
     layers::check()?;
     deny::check()?;
     run::run(&cargo, &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])

@@ -261,8 +261,17 @@ impl Server {
 
     /// A token of ours, unexpired, whatever it is for. Whether it still counts is for the snapshot to say.
     pub(crate) fn verify(&self, compact: &str, now: UnixTime) -> Result<Arc<AccessToken>, Refusal> {
+        self.verify_within(compact, now, Skew::NONE)
+    }
+
+    /// As [`Server::verify`], for as long after its end as the resource servers accept it.
+    pub(crate) fn verify_with_leeway(&self, compact: &str, now: UnixTime) -> Result<Arc<AccessToken>, Refusal> {
+        self.verify_within(compact, now, Skew::seconds(self.settings.skew))
+    }
+
+    fn verify_within(&self, compact: &str, now: UnixTime, skew: Skew) -> Result<Arc<AccessToken>, Refusal> {
         let expect = access::Expect { issuer: &self.issuer, audience: None };
-        let token = self.tokens.verify(compact, &self.published_keys(now), &expect, now, Skew::NONE)?;
+        let token = self.tokens.verify(compact, &self.published_keys(now), &expect, now, skew)?;
         // An erasure ends the chains of whom it forgets: then nothing of theirs is remembered that came back after it. Nor is
         // anything that a revoked key signed.
         let world = self.store.snapshot();

@@ -249,6 +249,7 @@ async fn n_tx_06_a_revoked_subject_token() {
     hand_details(&world, &token, &read_only()).await.refused("invalid_request", "token_revoked");
 }
 
+/// SPEC: DC-06
 #[tokio::test]
 async fn n_tx_07_a_token_addressed_to_someone_else() {
     let world = World::new().await;

@@ -206,6 +206,7 @@ async fn keycloak_refuses_a_subject_bound_to_key_a_exchanged_by_an_actor_with_ke
     convinces_an_auditor(&world).await;
 }
 
+/// SPEC: JB-01
 #[tokio::test]
 async fn n_tx_05_what_is_wrong_with_a_foreign_token() {
     let idp = Idp::new().await;

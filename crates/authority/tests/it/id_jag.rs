@@ -95,6 +95,7 @@ async fn an_agent_gets_an_assertion_for_the_other_server() {
     assert!(report.ok(), "{report:?}");
 }
 
+/// SPEC: DC-14
 #[tokio::test]
 async fn ij_08_act_names_the_agent_where_it_is_understood() {
     let world = world(true).await;

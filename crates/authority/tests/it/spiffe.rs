@@ -115,6 +115,7 @@ async fn n_sp_01_the_key_of_another_trust_domain_signs_nothing_for_this_one() {
     because(&it.shown(&sign_jws("JWT", &it.foreign, Some(json!({"kid": "k"})), &own).unwrap()).await, "SPIFFE ID is another");
 }
 
+/// SPEC: SP-02
 #[tokio::test]
 async fn n_sp_02_a_header_with_more_than_its_three_members_is_refused() {
     let it = Fixture::new().await;
@@ -165,6 +166,7 @@ async fn n_sp_06_a_sibling_of_a_prefix_is_refused() {
     }
 }
 
+/// SPEC: SP-02
 #[tokio::test]
 async fn n_sp_07_a_symmetric_or_absent_algorithm_is_refused() {
     let it = Fixture::new().await;
@@ -180,6 +182,7 @@ async fn n_sp_08_a_key_for_x509_svids_verifies_no_jwt() {
     uniform(&it.shown(&sign_jws("JWT", &key(73), Some(json!({"kid": "x"})), &it.claims(ID)).unwrap()).await);
 }
 
+/// SPEC: SP-06
 #[tokio::test]
 async fn n_sp_09_an_svid_for_another_server_too_is_refused() {
     let it = Fixture::new().await;

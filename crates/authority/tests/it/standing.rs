@@ -151,7 +151,7 @@ async fn n_dc_13_an_actor_token_that_is_revoked_between_decision_and_commit_is_r
     assert!(["token_revoked", "actor_token_invalid"].contains(&text(&reply.body, "remit_code")), "{}", reply.text);
 }
 
-/// Whoever writes the account afterwards, and however often it is disabled and enabled: what has ended stays so.
+/// What has ended stays so, however often the account is written, disabled and enabled afterwards.
 #[tokio::test]
 async fn dc_13_what_ended_with_a_person_stays_dead_when_they_may_act_again_and_a_new_sign_in_counts() {
     let Before { world, token, refresh, .. } = before().await;

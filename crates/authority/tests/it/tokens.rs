@@ -195,6 +195,20 @@ async fn an_access_token_does_not_take_the_refresh_token_with_it() {
     world.refresh(&world.planner, text(&body, "refresh_token"), &[]).await.access_token();
 }
 
+/// SPEC: RV-03
+#[tokio::test]
+async fn n_rv_03_a_token_is_revoked_as_long_as_a_resource_server_accepts_it() {
+    let world = World::new().await;
+    let token = world.own_token(&world.planner, &[("resource", HELPDESK)]).await;
+    let (jti, end) = (claims(&token)["jti"].clone(), claims(&token)["exp"].as_i64().unwrap());
+    // Gateways allow for clocks that differ by half a minute.
+    world.advance(u64::try_from(end - world.now().0 + 29).unwrap());
+    let mut form = world.authenticated(&world.planner);
+    form.extend(fields(&[("token", &token)]));
+    assert_eq!(world.post("/oauth/revoke", &form, &[]).await.status, 200);
+    assert!(world.store.snapshot().is_revoked(jti.as_str().unwrap(), [], ""), "it counts nowhere any more");
+}
+
 #[tokio::test]
 async fn n_rv_04_no_callback() {
     let world = World::new().await;

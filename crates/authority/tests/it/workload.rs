@@ -347,6 +347,7 @@ async fn n_of_05_another_tenant_of_a_cloud_is_refused() {
     because(&bearer(&world, &token("tenant-2")).await, "tid");
 }
 
+/// SPEC: JB-01
 #[tokio::test]
 async fn n_jb_01_an_unknown_issuer_is_refused_in_the_words_for_everything() {
     let it = Fixture::new().await;

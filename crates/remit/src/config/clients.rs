@@ -127,7 +127,8 @@ impl ClientsSection {
             problems.push(("scope", "say what these clients may do at most, such as `helpdesk:tickets_read`".to_owned()));
         }
         if let Err(refusal) = self.rules(servers) {
-            problems.push(("scope", refusal.to_string()));
+            let key = if self.authorization_details.is_some() { "authorization_details" } else { "scope" };
+            problems.push((key, refusal.to_string()));
         }
         let host = |entry: &&String| {
             let name = entry.strip_prefix('.').unwrap_or(entry);

@@ -277,8 +277,8 @@ pub(crate) struct Account {
 pub(crate) struct AgentsSection {
     /// Lifetime of an access token in seconds, at most 3600.
     pub(crate) access_token_lifetime: u32,
-    /// Whether agents may be registered with `binding: danger_bearer`: their access tokens are bound to no key, so that whoever
-    /// holds one can use it.
+    /// Whether agents may be registered with `binding: danger_bearer`: their access tokens are bound to no key, so that each
+    /// party that gets hold of one can use it.
     pub(crate) danger_bearer: DangerBearer,
     /// Lifetime of such a token in seconds, at most 3600.
     pub(crate) danger_bearer_lifetime: u32,

@@ -60,7 +60,7 @@ fn values_out_of_range_are_told_with_their_line_and_what_would_be_right() {
         ("agents:\n  access_token_lifetime: 59\n".to_owned(), "2: agents.access_token_lifetime: must be 60 to"),
         ("agents:\n  access_token_lifetime: -1\n".to_owned(), "agents: "),
         ("agents:\n  danger_bearer_lifetime: 3601\n".to_owned(), "2: agents.danger_bearer_lifetime: must be 60 to"),
-        ("agents:\n  danger_bearer: yes\n".to_owned(), "danger_bearer"),
+        ("agents:\n  danger_bearer: always\n".to_owned(), "unknown variant `always`"),
         ("clients:\n  binding: danger_bearer\n".to_owned(), "2: clients.binding: `danger_bearer` needs"),
         ("agents:\n  chain_depth: 0\n".to_owned(), "2: agents.chain_depth: must be 1 to 8"),
         ("ledger:\n  publish_every_ms: 9\n".to_owned(), "2: ledger.publish_every_ms: must be 10 to 10000"),
