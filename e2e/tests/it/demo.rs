@@ -4,10 +4,11 @@ use crate::harness::{remit, succeed, text};
 use serde_json::Value;
 
 /// What the story must refuse, each with its own code.
-const REFUSED: [&str; 10] = [
+const REFUSED: [&str; 11] = [
     "dpop_key_mismatch",
     "dpop_proof_replayed",
     "widens_scope",
+    "authority_empty",
     "widens_argument",
     "widens_field",
     "widens_lifetime",

@@ -154,7 +154,7 @@ async fn beyond(tell: &mut Teller, world: &World, tokens: &Tokens) -> Result<()>
     let to = Narrower { resource: &world.helpdesk, scope: Some("helpdesk:tickets_list"), ..Narrower::default() };
     let wider = narrow(&world.summarizer, &tokens.summarizer.access_token, None, &to).await?;
     let told = wider.err().unwrap_or_else(|| ServerRefusal { code: "issued".into(), ..ServerRefusal::default() });
-    refused(tell, world, "The summarizer tries to exchange its own token for another tool", &["widens_scope"], told).await
+    refused(tell, world, "The summarizer tries to exchange its own token for another tool", &["authority_empty"], told).await
 }
 
 async fn stopped(tell: &mut Teller, world: &World, tokens: &Tokens) -> Result<()> {
