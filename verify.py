@@ -1671,11 +1671,14 @@ class Link:
         self.custody, self.record, self.hop, self.parent = custody, record, hop, parent
         self.issuer, self.now = token.root["iss"], record.written()
         self.parent_jti = token.ancestors[0] if token.ancestors else None
+        self.hops = len(token.hops)
         self.subject, self.holder = side.value("/token/subject"), None
     def verify(self):
         """The delegator's own signature over this hop; returns the proof."""
         kinds = {"id_token": self.id_token, "dpop_at_token": self.at_token, "statement": self.statement, "dpop_at_call": self.at_call, "foreign_token": self.foreign}
         refuse(self.hop.kind not in kinds, "a client assertion delegates nothing")
+        at_root = self.hops == 1 and self.parent_jti is None and is_person(self.hop.delegator)
+        refuse(self.hop.kind in ("id_token", "foreign_token") and not at_root, "this evidence proves only what a person hands over at the root of a chain")
         return kinds[self.hop.kind]()
     def id_token(self):
         hop, jws = self.hop, Jws(self.hop.jws, ("jwt", None))

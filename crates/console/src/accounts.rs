@@ -19,7 +19,8 @@ use axum::{
 use http::StatusCode;
 use remit_ledger::record::Draft;
 use remit_model::{
-    AgentId, AgentStatus, Authority, Code, Human, HumanStatus, Managed, Passkeys, Principal, Refusal, chain::HARD_DEPTH, display,
+    AgentId, AgentStatus, Authority, Code, Human, HumanStatus, Identity, Managed, Passkeys, Principal, Refusal,
+    chain::HARD_DEPTH, display,
 };
 use remit_store::{ApplyError, Batch, Change, Precondition, Snapshot};
 use serde::Deserialize;
@@ -132,7 +133,9 @@ async fn disable(admin: Admin, State(console): State<Arc<Console>>, Path(name): 
         let ended_before = human.ended_before.max(Some(ended));
         let owned = owned(world, &human);
         let facts = vec![("owned_agents", json!(owned.len().to_string()))];
-        Ok((Human { status: HumanStatus::Disabled, ended_before, ..human }, facts))
+        // A provider that is configured again does not undo what an administrator decided.
+        let identity = human.identity.clone().map(|identity| Identity { withdrawn: false, ..identity });
+        Ok((Human { status: HumanStatus::Disabled, ended_before, identity, ..human }, facts))
     })
     .await
 }

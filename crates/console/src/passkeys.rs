@@ -83,8 +83,9 @@ async fn link(
         return Err(Refusal::new(Code::RequestMalformed, format!("a link lives from 1 to {HOURS} hours")).into());
     }
     let human = account(&console, &name)?;
-    let until = console.clock.unix().plus(asked.hours * 3_600);
-    let link = remit_authority::passkey_link(&console.store, &console.entropy, &console.issuer, &human.name, until)?;
+    let now = console.clock.unix();
+    let until = now.plus(asked.hours * 3_600);
+    let link = remit_authority::passkey_link(&console.store, &console.entropy, &console.issuer, &human.name, (now, until))?;
     let draft = admin
         .change(&console, "passkey.link")
         .ext("config", object!({"passkey_link_until": until}))

@@ -35,6 +35,10 @@ const TOTAL: Duration = Duration::from_secs(5);
 const URL_LIMIT: usize = 2_048;
 /// Nesting of a fetched JSON document.
 const DEPTH: usize = 32;
+/// Members and items of a fetched document: one for so many bytes of its limit, and this many at least. A kept document takes
+/// memory by its members, however short they are.
+const BYTES_A_MEMBER: usize = 64;
+const MEMBERS: usize = 256;
 
 type Connections = Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>;
 
@@ -106,6 +110,7 @@ pub struct Answer {
     pub headers: HeaderMap,
     pub body: Bytes,
     url: String,
+    limit: Limit,
 }
 
 impl Answer {
@@ -122,8 +127,8 @@ impl Answer {
         let limits = json::Limits {
             bytes: self.body.len().max(1),
             depth: DEPTH,
+            members: (self.limit.0 / BYTES_A_MEMBER).max(MEMBERS),
             numbers: json::Numbers::Doubles,
-            ..json::Limits::default()
         };
         json::parse(&self.body, &limits).map_err(|refusal| OutboundError::unusable(&self.url, refusal.reason))
     }
@@ -142,7 +147,9 @@ impl Answer {
 /// Sends requests. Clones share their connections.
 #[derive(Clone)]
 pub struct Outbound {
+    /// Any address: what the operator names, and what the operator allows.
     configured: Connections,
+    /// Public addresses alone.
     public: Connections,
     allow: std::sync::Arc<[String]>,
 }
@@ -156,7 +163,7 @@ impl Outbound {
         let tls = tls(&rules.trusted)?;
         let allow: std::sync::Arc<[String]> = rules.allow.into();
         let connections = |source| {
-            let mut tcp = HttpConnector::new_with_resolver(Resolver { source, allow: allow.clone() });
+            let mut tcp = HttpConnector::new_with_resolver(Resolver { source });
             tcp.set_connect_timeout(Some(CONNECT));
             tcp.set_nodelay(true);
             tcp.enforce_http(false);
@@ -225,10 +232,9 @@ impl Outbound {
         *outgoing.method_mut() = method;
         *outgoing.uri_mut() = uri;
         *outgoing.headers_mut() = headers;
-        let connections = match source {
-            Source::Operator => &self.configured,
-            Source::Stranger => &self.public,
-        };
+        // An exception is for its port alone, so it is looked at with the port.
+        let guarded = source == Source::Stranger && !self.is_allowed(&parsed);
+        let connections = if guarded { &self.public } else { &self.configured };
         let exchange = async {
             let answer = connections.request(outgoing).await.map_err(|error| OutboundError::unreachable(url, causes(&error)))?;
             let (head, body) = answer.into_parts();
@@ -243,7 +249,7 @@ impl Outbound {
                     OutboundError::unreachable(url, "the answer broke off")
                 }
             })?;
-            Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes(), url: url.to_owned() })
+            Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes(), url: url.to_owned(), limit })
         };
         match tokio::time::timeout(TOTAL, exchange).await {
             Ok(answer) => answer,
@@ -315,7 +321,6 @@ fn causes(error: &dyn std::error::Error) -> String {
 #[derive(Clone)]
 struct Resolver {
     source: Source,
-    allow: std::sync::Arc<[String]>,
 }
 
 impl tower_service::Service<Name> for Resolver {
@@ -328,9 +333,7 @@ impl tower_service::Service<Name> for Resolver {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        // The port is not known here; a host that is allowed at one port was checked with that port before.
-        let allowed = self.allow.iter().any(|at| at.rsplit_once(':').is_some_and(|(host, _)| host == name.as_str()));
-        let guarded = self.source == Source::Stranger && !allowed;
+        let guarded = self.source == Source::Stranger;
         Box::pin(async move {
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
             if guarded && found.iter().any(|address| !is_public(address.ip())) {

@@ -13,6 +13,8 @@ use tokio::sync::Mutex as AsyncMutex;
 
 /// Documents kept at most. Beyond it the one that was asked for the longest time ago is forgotten.
 const ROOM: usize = 1_024;
+/// The same for documents that strangers name.
+const STRANGERS: usize = 256;
 
 /// How long a document is used, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,9 +132,13 @@ impl Documents {
         held.document.clone().filter(|_| now < held.fresh_until.saturating_add(self.freshness.stale))
     }
 
+    fn room(&self) -> usize {
+        if self.source == Source::Stranger { STRANGERS } else { ROOM }
+    }
+
     fn slot(&self, url: &str, now: i64) -> Arc<Slot> {
         let mut kept = self.kept();
-        if !kept.contains_key(url) && kept.len() >= ROOM {
+        if !kept.contains_key(url) && kept.len() >= self.room() {
             let oldest = kept.iter().min_by_key(|(_, slot)| *lock(&slot.asked)).map(|(url, _)| url.clone());
             oldest.and_then(|oldest| kept.remove(&oldest));
         }

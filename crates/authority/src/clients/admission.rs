@@ -39,28 +39,44 @@ pub(crate) async fn admit(
     batch: Batch,
 ) -> Result<Batch, Rejection> {
     let Candidate { agent, .. } = candidate;
-    if !candidate.is_new() {
-        let present = snapshot.agent(&agent.id).ok_or_else(unregistered)?;
-        let updated = described_anew(present, agent);
-        return if updated == **present { Ok(batch) } else { Ok(write(server, snapshot, attempt, candidate, updated, batch)?) };
-    }
-    if snapshot.has_agent(&agent.id) {
-        // Another person let it in meanwhile. What it may do is then what is registered.
-        return Ok(batch);
-    }
     let rules = &server.settings.clients;
     let admission = match agent.client.registration {
         Registration::MetadataDocument { .. } => rules.documents,
         _ => rules.registration,
     };
+    if !candidate.is_new() {
+        let present = snapshot.agent(&agent.id).ok_or_else(unregistered)?;
+        let updated = described_anew(present, agent);
+        if updated == **present {
+            return Ok(batch);
+        }
+        return admitted(server, snapshot, attempt, candidate, (updated, admission), batch).await;
+    }
+    if snapshot.has_agent(&agent.id) {
+        // Another person let it in meanwhile. What it may do is then what is registered.
+        return Ok(batch);
+    }
+    admitted(server, snapshot, attempt, candidate, (agent.clone(), admission), batch).await
+}
+
+/// Writes the agent as the rules say: at once, or quarantined until an administrator has looked at it, also when what it says of
+/// itself has changed.
+async fn admitted(
+    server: &Server,
+    snapshot: &Snapshot,
+    attempt: &Attempt,
+    candidate: &Candidate,
+    (agent, admission): (Agent, Admission),
+    batch: Batch,
+) -> Result<Batch, Rejection> {
     match admission {
-        Admission::Admit => Ok(write(server, snapshot, attempt, candidate, agent.clone(), batch)?),
+        Admission::Admit => Ok(write(server, snapshot, attempt, candidate, agent, batch)?),
         Admission::Quarantine => {
             let waiting = Agent { status: AgentStatus::Quarantined, ..agent.clone() };
             let batch = Batch::new(server.tenant.clone());
             let batch = write(server, snapshot, attempt, candidate, waiting, batch)?;
             match issue::commit(server, &[], None, batch).await {
-                Ok(_) => Err(waits(agent).into()),
+                Ok(_) => Err(waits(&agent).into()),
                 Err(rejection) => Err(rejection),
             }
         }

@@ -6,7 +6,12 @@
 
 use crate::{
     Server,
-    grants::{attempt::Attempt, consented::Renewable, outcome::Facts, request::TokenRequest},
+    grants::{
+        attempt::Attempt,
+        consented::{self, Renewable},
+        outcome::Facts,
+        request::TokenRequest,
+    },
     http::error::{self, At, Rejection},
     issuers::AssertionAudience,
     policy_check::{self, Checked, Delegation, PolicyCheck},
@@ -26,7 +31,7 @@ use remit_decide::{
 };
 use remit_ledger::record::RecordType;
 use remit_model::{Authentication, Authority, Chain, Code, Fault, Principal, Refusal};
-use remit_store::Batch;
+use remit_store::{Batch, KeyedHash, Precondition};
 use remit_token::{
     Actor, Skew,
     id_jag::{self, Claims, Confirmation, TOKEN_TYPE},
@@ -68,6 +73,8 @@ struct Asked {
 struct Subject {
     chain: Chain,
     authentication: Option<Authentication>,
+    /// The refresh token that it was read from; it must still be the current one at the commit.
+    refresh: Option<KeyedHash>,
 }
 
 async fn issue(attempt: &Attempt, request: &TokenRequest<'_>, asked: &mut Asked) -> Result<Value, Rejection> {
@@ -78,8 +85,7 @@ async fn issue(attempt: &Attempt, request: &TokenRequest<'_>, asked: &mut Asked)
         return Err(Refusal::new(Code::RequestMalformed, "an ID-JAG is for the agent that calls, without `actor_token`").into());
     }
     let (audience, client_id) = audience(request)?;
-    let resource = resource(request, audience)?;
-    let wanted = scopes(request, audience)?;
+    let (resource, wanted) = (resource(request, audience)?, scopes(request, audience)?);
     let subject = subject(request).await?;
     asked.facts.chain = Some(subject.chain.clone());
     let agent = Principal::agent(&server.issuer, &request.client.agent.id);
@@ -94,7 +100,9 @@ async fn issue(attempt: &Attempt, request: &TokenRequest<'_>, asked: &mut Asked)
         let reason = format!("none of the scopes at {place} is within what the person and the agent may do");
         return Err(Refusal::new(Code::AuthorityEmpty, reason).into());
     }
-    let expires = request.now.plus(LIFETIME);
+    // SPEC: TX-05, KS-03
+    let life = LIFETIME.min(request.longest());
+    let expires = request.now.plus(life);
     let root = Chain::new(subject.chain.id.clone(), subject.chain.root.clone());
     let delegation = Delegation {
         before: &root,
@@ -104,7 +112,8 @@ async fn issue(attempt: &Attempt, request: &TokenRequest<'_>, asked: &mut Asked)
         purpose: None,
         expires,
         authentication: subject.authentication.as_ref(),
-        root_signed: subject.chain.root_signature().is_some(),
+        // What the person signed is what the agent may do here, not at the other server.
+        root_signed: false,
     };
     let Checked { allowed, check } = policy_check::check(server, &request.snapshot, &delegation, request.now);
     asked.check = check;
@@ -125,10 +134,11 @@ async fn issue(attempt: &Attempt, request: &TokenRequest<'_>, asked: &mut Asked)
         cnf: Confirmation { jkt: request.proven()?.jkt() },
         act,
     };
-    let assertion = id_jag::mint(&*server.signing_key(request.now)?, &claims)?;
-    record(attempt, request, asked, &subject, &claims).await?;
+    let key = server.signing_key(request.now)?;
+    let assertion = id_jag::mint(&*key, &claims)?;
+    record(attempt, request, asked, &subject, (&claims, key.public().thumbprint())).await?;
     Ok(json!({
-        "access_token": assertion, "issued_token_type": TOKEN_TYPE, "token_type": "N_A", "expires_in": LIFETIME, "scope": scope,
+        "access_token": assertion, "issued_token_type": TOKEN_TYPE, "token_type": "N_A", "expires_in": life, "scope": scope,
     }))
 }
 
@@ -143,7 +153,7 @@ async fn record(
     request: &TokenRequest<'_>,
     asked: &mut Asked,
     subject: &Subject,
-    claims: &Claims<'_>,
+    (claims, kid): (&Claims<'_>, &str),
 ) -> Result<(), Rejection> {
     let server = request.server;
     let facts = std::mem::take(&mut asked.facts)
@@ -158,10 +168,12 @@ async fn record(
     };
     let signed_in = subject.authentication.as_ref().map(|how| how.time);
     let principals = Principals::new(&server.issuer, &request.snapshot).since(signed_in);
-    let source = TokenIds { jti: "", ancestors: &[], txn: &subject.chain.id, keys: &[] };
+    let source = TokenIds { jti: "", ancestors: &[], txn: &subject.chain.id, keys: &[kid.to_owned()] };
     let standing = active::at_commit(principals, subject.chain.parties(), &source)?;
     let entry = Entry { tenant: &server.tenant, attempt, facts: &asked.facts, check: asked.check.as_ref() };
-    let batch = Batch::new(server.tenant.clone()).require(standing).record(entry.happened(RecordType::Delegation));
+    let batch = Batch::new(server.tenant.clone()).require(standing);
+    let batch = subject.refresh.into_iter().fold(batch, |batch, refresh| batch.require(Precondition::RefreshCurrent(refresh)));
+    let batch = batch.record(entry.happened(RecordType::Delegation));
     issue::commit(server, &attempt.once, asked.check.as_ref(), batch).await?;
     Ok(())
 }
@@ -210,6 +222,9 @@ async fn subject(request: &TokenRequest<'_>) -> Result<Subject, Rejection> {
     if request.snapshot.is_revoked("", [], &subject.chain.id) {
         return Err(Refusal::new(Code::TokenRevoked, "this delegation was revoked").into());
     }
+    if subject.chain.hops.last().is_some_and(|hop| hop.expires <= request.now) {
+        return Err(Refusal::new(Code::GrantInvalid, "what the person agreed to has ended").into());
+    }
     if subject.chain.holder().sub != request.client.id() {
         return Err(Refusal::new(Code::ChainSpliced, "the subject token is held by another agent").into());
     }
@@ -225,14 +240,15 @@ async fn by_id_token(request: &TokenRequest<'_>, presented: &str) -> Result<Subj
     let jti = token.jti.as_deref().ok_or_else(unknown)?;
     let stored = server.store.token(jti).await.map_err(Fault::new)?.ok_or_else(unknown)?;
     let authentication = token.auth_time.map(|time| Authentication { time, acr: token.acr.clone(), amr: token.amr.clone() });
-    Ok(Subject { chain: stored.chain.clone(), authentication })
+    Ok(Subject { chain: stored.chain.clone(), authentication, refresh: None })
 }
 
 /// SPEC: IJ-02: as a refresh is checked, without rotating.
 async fn by_refresh_token(request: &TokenRequest<'_>, presented: &str) -> Result<Subject, Rejection> {
     let store = &request.server.store;
     let invalid = || Refusal::new(Code::GrantInvalid, "the refresh token is not known, not current, or has expired");
-    let stored = store.refresh(store.keyed_hash("refresh", presented.as_bytes())).await.map_err(Fault::new)?;
+    let refresh = store.keyed_hash("refresh", presented.as_bytes());
+    let stored = store.refresh(refresh).await.map_err(Fault::new)?;
     let fits = |stored: &remit_store::StoredRefresh| {
         stored.client == request.client.id() && stored.current && stored.expires > request.now
     };
@@ -241,5 +257,6 @@ async fn by_refresh_token(request: &TokenRequest<'_>, presented: &str) -> Result
         return Err(Refusal::new(Code::DpopKeyMismatch, "the refresh token is bound to another proof key").into());
     }
     let renewable: Renewable = serde_json::from_value(stored.payload).map_err(Fault::new)?;
-    Ok(Subject { chain: renewable.chain, authentication: Some(renewable.authentication) })
+    consented::same_client(request, renewable.client.as_deref())?;
+    Ok(Subject { chain: renewable.chain, authentication: Some(renewable.authentication), refresh: Some(refresh) })
 }

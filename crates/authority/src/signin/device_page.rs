@@ -45,7 +45,6 @@ pub(crate) async fn page(server: &Server, method: &Method, incoming: Incoming) -
         let message = Some("There is no such code, or it is too old. Look at the device again.");
         return pages::html(StatusCode::NOT_FOUND, &pages::DeviceCode { user_code: &typed, message }, "");
     };
-    server.throttle.succeeded("the code of a device", source);
     consent::proceed(server, origin, &headers, asked(server, device, request), now).await
 }
 

@@ -233,7 +233,8 @@ async fn passkeys_are_changed_by_their_person_on_a_fresh_page_alone() {
 async fn a_link_adds_one_passkey_once_before_it_expires() {
     let (world, mut key, mut second) = (world().await, Authenticator::new(1), Authenticator::new(2));
     let entropy = remit_clock::Entropy::seeded(3);
-    let make = || remit_authority::passkey_link(&world.store, &entropy, SITE, "alice", world.now().plus(3600)).unwrap();
+    let make =
+        || remit_authority::passkey_link(&world.store, &entropy, SITE, "alice", (world.now(), world.now().plus(3600))).unwrap();
     let (link, late) = (make(), make());
     let path = link.strip_prefix(SITE).unwrap();
     let (mut browser, mut thief) = (Browser::default(), Browser::default());
@@ -254,7 +255,7 @@ async fn a_link_adds_one_passkey_once_before_it_expires() {
     }
     world.advance(3601);
     assert!(world.get(late.strip_prefix(SITE).unwrap()).await.status.is_client_error(), "the link has expired");
-    let nowhere = remit_authority::passkey_link(&world.store, &entropy, ISSUER, "alice", world.now().plus(3600));
+    let nowhere = remit_authority::passkey_link(&world.store, &entropy, ISSUER, "alice", (world.now(), world.now().plus(3600)));
     assert!(nowhere.unwrap_err().reason.contains("public_url"), "an IP address has no passkeys");
 }
 

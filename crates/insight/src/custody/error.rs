@@ -104,6 +104,8 @@ pub(super) enum CustodyError {
     OtherPage,
     #[error("the same consent was signed in an earlier record")]
     SignedBefore,
+    #[error("this evidence proves only what a person hands over at the root of a chain")]
+    RootEvidence,
     #[error("no earlier record has the signature that the chain states")]
     NotSigned,
     #[error("the token and its chain disagree on what the person signed")]

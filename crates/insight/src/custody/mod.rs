@@ -200,6 +200,12 @@ impl Custody<'_> {
                     shown: token.shown(),
                     subject: side.value("/token/subject"),
                 };
+                // A sign-in speaks for the person at the root: an agent delegates by its own key alone.
+                let signed_in = matches!(hop.edge, EdgeProof::IdToken(_) | EdgeProof::ForeignToken(_));
+                let at_root = parent.is_none() && token.chain.hops.len() == 1 && hop.delegator.kind() == PrincipalKind::Human;
+                if signed_in && !at_root {
+                    return Err(CustodyError::RootEvidence);
+                }
                 let proved = match &hop.edge {
                     EdgeProof::ForeignToken(jws) => foreign::verify(&link, jws)?,
                     _ => edge::verify(&link, &self.keys)?,

@@ -159,8 +159,8 @@ fn decisions_about_fields_are_made_again_and_a_changed_one_is_an_alarm() {
 
 #[test]
 fn ce_05_a_question_of_a_later_version_is_an_alarm_that_says_so() {
-    let later = |draft: &mut Draft| facts(draft).input.as_mut().unwrap()["v"] = json!(2);
-    alarm(&spoilt(later), "versions up to 1");
+    let later = |draft: &mut Draft| facts(draft).input.as_mut().unwrap()["v"] = json!(remit_policy::QUESTION_VERSION + 1);
+    alarm(&spoilt(later), &format!("versions up to {}", remit_policy::QUESTION_VERSION));
     let unknown = |draft: &mut Draft| facts(draft).input.as_mut().unwrap()["labels"] = json!(["untrusted"]);
     alarm(&spoilt(unknown), "unknown field `labels`");
 }

@@ -105,6 +105,21 @@ async fn a_host_that_the_operator_allows_is_fetched_for_a_stranger() {
 }
 
 #[tokio::test]
+async fn n_f_01_an_exception_is_for_its_port_alone() {
+    let outbound = outbound(&["localhost:8443".to_owned()]);
+    let error = outbound.get_json("https://localhost:9200/", Source::Stranger, Limit::KEYS).await.unwrap_err();
+    assert!(error.to_string().contains("not public"), "{error}");
+}
+
+#[tokio::test]
+async fn n_f_04_a_document_of_very_many_members_is_not_kept() {
+    let many = format!("[{}1]", "1,".repeat(2_000));
+    let (url, _) = server(json_answer(&many)).await;
+    let got = outbound(&[]).get_json(&url, Source::Operator, Limit::KEYS).await;
+    assert!(matches!(got, Err(OutboundError::Unusable { .. })), "{got:?}");
+}
+
+#[tokio::test]
 async fn n_f_03_a_redirect_is_not_followed() {
     let (target, asked) = server(json_answer("{}")).await;
     let (url, _) = server(answer(&format!("302 Found\r\nlocation: {target}"), "")).await;

@@ -124,7 +124,7 @@ fn terms(request: &TokenRequest<'_>, evidence: &Evidence, root: &Chain) -> Resul
     }
     let authority = requested.under(&held, &target, Holder::Parent)?;
     let end = if evidence.token.kind.is_grant() { None } else { Some(evidence.token.exp) };
-    let expires = requested.end(request.now, server.settings.access_token, end)?;
+    let expires = requested.end(request.now, request.longest(), end)?;
     Ok(Terms { authority, target, expires })
 }
 

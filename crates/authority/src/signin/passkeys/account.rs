@@ -122,7 +122,7 @@ pub(crate) fn by_link(server: &Server, incoming: Incoming) -> Response<Body> {
         let link: Option<enrolment::Link> = server.seal.open(Purpose::PasskeyLink, &[], form.required("link")?, now);
         let link = link.ok_or_else(spent)?;
         let human = server.store.snapshot().human(&link.name).map(Arc::clone).ok_or_else(spent)?;
-        active::human(&human, None)?;
+        active::human(&human, Some(link.issued))?;
         Ok((link, human))
     });
     let response =
@@ -153,9 +153,9 @@ pub(crate) async fn change(server: &Server, incoming: Incoming) -> Response<Body
         Err(refusal) => return pages::problem(&refusal, None),
     };
     let human = match &asked.link {
-        Some(_) => {
+        Some(link) => {
             let human = server.store.snapshot().human(&asked.name).map(Arc::clone);
-            human.filter(|human| active::human(human, None).is_ok())
+            human.filter(|human| active::human(human, Some(link.issued)).is_ok())
         }
         None => fresh(server, &browser, now).filter(|human| human.name == asked.name),
     };

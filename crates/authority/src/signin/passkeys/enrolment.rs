@@ -26,6 +26,8 @@ const FOR_EVER: UnixTime = UnixTime(253_402_300_799);
 pub(crate) struct Link {
     pub(crate) name: String,
     pub(crate) id: String,
+    /// What ends the person's sign-ins ends the links of before, too.
+    pub(crate) issued: UnixTime,
     pub(crate) until: UnixTime,
 }
 
@@ -40,9 +42,15 @@ impl Link {
 ///
 /// # Errors
 /// Passkeys cannot be used at this address; a fault when the library fails.
-pub fn link(store: &Store, entropy: &Entropy, issuer: &str, name: &str, until: UnixTime) -> Result<String, Refusal> {
+pub fn link(
+    store: &Store,
+    entropy: &Entropy,
+    issuer: &str,
+    name: &str,
+    (issued, until): (UnixTime, UnixTime),
+) -> Result<String, Refusal> {
     remit_token::webauthn::RelyingParty::of(issuer).ok_or_else(used::unavailable)?;
-    let link = Link { name: name.to_owned(), id: entropy.token(16), until };
+    let link = Link { name: name.to_owned(), id: entropy.token(16), issued, until };
     let sealed = Seal::of(store).seal(Purpose::PasskeyLink, &[], link, until, entropy).map_err(Rejection::into_refusal)?;
     Ok(format!("{issuer}/account/passkeys/new?link={sealed}"))
 }

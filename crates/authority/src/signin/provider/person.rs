@@ -5,7 +5,7 @@ use crate::{Server, http::error::Rejection};
 use remit_decide::facts;
 use remit_ledger::record::{Draft, EffectConfirmed, OutcomeStatus, ProducerKind, RecordType};
 use remit_model::{Code, Fault, Human, HumanStatus, Managed, Passkeys, Principal, Refusal, ToolClass};
-use remit_store::{Batch, Change, Snapshot};
+use remit_store::{Batch, Change, Precondition, Snapshot};
 use remit_token::provider_id_token::ProviderIdToken;
 use serde_json::json;
 
@@ -58,7 +58,7 @@ pub(crate) fn arrive(snapshot: &Snapshot, provider: &ProviderSettings, token: &P
 
 impl Arrival {
     /// Adds the account and its record, if anything changes.
-    pub(crate) fn enter(&self, server: &Server, provider: &ProviderSettings, batch: Batch) -> Batch {
+    pub(crate) fn enter(&self, server: &Server, provider: &ProviderSettings, batch: Batch, revision: u64) -> Batch {
         let Some(change) = self.change else { return batch };
         let human = &self.human;
         let person = Principal::human(&server.issuer, &human.name);
@@ -69,6 +69,7 @@ impl Arrival {
             .chain(facts::parties([&person]))
             .ext("account", facts_of)
             .commit("/account/entitlements", human.entitlements.to_value());
-        batch.change(Change::PutHuman(human.clone())).record(record)
+        // What an administrator changed meanwhile must not be written over.
+        batch.require(Precondition::Revision(revision)).change(Change::PutHuman(human.clone())).record(record)
     }
 }

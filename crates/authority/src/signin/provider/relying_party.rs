@@ -135,7 +135,8 @@ fn authorization_url(
             .append_pair("nonce", &nonce(&pending.request))
             .append_pair("code_challenge", &challenge)
             .append_pair("code_challenge_method", "S256");
-        if let Some(most) = provider.demand.max_age.into_iter().chain(ask.and_then(|ask| ask.max_age)).min() {
+        let anew = pending.again.then_some(0);
+        if let Some(most) = provider.demand.max_age.into_iter().chain(ask.and_then(|ask| ask.max_age)).chain(anew).min() {
             query.append_pair("max_age", &most.to_string());
         }
         if pending.again || ask.is_some_and(|ask| ask.prompt.login) {
@@ -212,19 +213,20 @@ async fn enter(
     // A provider's clock may be ahead: an authentication is never later than it is seen.
     let time = token.auth_time.unwrap_or(token.iat).min(now);
     let authentication = Authentication { time, acr: token.acr.clone(), amr: token.amr.clone() };
-    strong_enough(server, provider, pending, &authentication, now)?;
+    strong_enough(server, provider, pending, &authentication, token.auth_time.is_some(), now)?;
     let snapshot = server.store.snapshot();
     let arrival = person::arrive(&snapshot, provider, &token)?;
     // SPEC: DC-13: what was ended is begun again by an authentication after it alone.
-    if let Some(end) = arrival.human.ended_before.filter(|end| time < *end) {
+    if let Some(end) = arrival.human.ended_before.filter(|end| token.auth_time.is_none() || time < *end) {
         if pending.again {
-            let reason = format!("your sign-ins before {} were ended, and the identity provider states one of before", end.utc());
+            let reason =
+                format!("your sign-ins before {} were ended, and the identity provider states none after that", end.utc());
             return Err(Refusal::new(Code::SignInEnded, reason).into());
         }
         return sent(server, &browser.id, provider, &pending.ask, true, now).await.map(Entered::Again);
     }
     let user = SignedIn { name: arrival.human.name.clone(), authentication };
-    let batch = arrival.enter(server, provider, Batch::new(server.tenant.clone()));
+    let batch = arrival.enter(server, provider, Batch::new(server.tenant.clone()), snapshot.revision());
     open_session(server, origin, browser, provider, pending, user, batch, now).await
 }
 
@@ -277,6 +279,7 @@ fn strong_enough(
     provider: &ProviderSettings,
     pending: &Pending,
     how: &Authentication,
+    stated: bool,
     now: UnixTime,
 ) -> Result<(), Refusal> {
     let skew = server.settings.skew;
@@ -284,6 +287,11 @@ fn strong_enough(
     let anew = pending.again || ask.is_some_and(|ask| ask.prompt.login);
     let fresh = anew.then(|| now.since(pending.begun));
     let most = provider.demand.max_age.into_iter().chain(ask.and_then(|ask| ask.max_age)).chain(fresh).min();
+    // The browser may have taken `max_age` out of the request: without the claim nothing is known of the time.
+    if most.is_some() && !stated {
+        let reason = "the identity provider does not state when you signed in (`auth_time`), and here that matters";
+        return Err(Refusal::new(Code::SignInTooWeak, reason));
+    }
     let demand = super::Demand { max_age: most.map(|most| most.saturating_add(skew)), ..provider.demand.clone() };
     demand.check(how.acr.as_deref(), &how.amr, now.since(how.time))
 }
