@@ -196,7 +196,9 @@ impl Setup {
         self.host = "localhost";
         let url = |host: &str| format!("  public_url: http://{host}:{}\n", self.port);
         let (old, new) = (url("127.0.0.1"), url("localhost"));
-        self.replace(&old, &new)
+        // The log keeps the name that its key was printed with.
+        let origin = format!("ledger:\n  origin: 127.0.0.1:{}/log\n", self.port);
+        self.replace(&old, &new).section(&origin)
     }
 
     /// A variable in the server's environment.

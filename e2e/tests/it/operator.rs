@@ -223,6 +223,7 @@ fn an_agent_is_changed_its_key_rotated_and_a_public_one_has_none() {
     assert_eq!(uris(&told), json!(["https://app.example/cb"]));
     assert!(!server.folder().join("agents/spa.pem").exists());
     assert!(server.run(&["agent", "show", "spa"]).contains("no key"));
+    server.published();
     server.run(&["audit", "verify", text(&server.ledger())]);
 }
 
@@ -358,6 +359,7 @@ fn the_audit_tables_say_who_where_and_why_without_rules() {
     let calls =
         json!([{ "name": "tickets_read", "arguments": { "id": "T-1001" } }, { "name": "refund_create", "arguments": {} }]);
     play(Player::TypeScriptLegacy, &connect, &calls);
+    server.published();
     wait_until("its publication", || server.run(&["audit", "search", "--tool", "refund_create"]).contains("tool_not_granted"));
     for command in [&["audit", "show"][..], &["audit", "search", "--tool", "refund_create"], &["audit", "explain"]] {
         let told = server.run(command);
