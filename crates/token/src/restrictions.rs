@@ -95,7 +95,7 @@ mod tests {
     use super::*;
     use remit_model::AgentId;
 
-    fn read(claims: Value) -> Result<Restrictions, Refusal> {
+    fn read(claims: &Value) -> Result<Restrictions, Refusal> {
         Restrictions::read(claims.as_object().unwrap())
     }
 
@@ -111,22 +111,22 @@ mod tests {
             assert_eq!(Restrictions::read(&said.claims()).unwrap(), said);
         }
         assert!(Restrictions::default().claims().is_empty());
-        assert!(read(json!({"sub": "x"})).unwrap().is_none());
+        assert!(read(&json!({"sub": "x"})).unwrap().is_none());
     }
 
     #[test]
     fn n_dc_05_may_act_without_iss_is_of_the_tokens_issuer() {
-        let said = read(json!({"may_act": {"sub": "agent:planner"}})).unwrap();
+        let said = read(&json!({"may_act": {"sub": "agent:planner"}})).unwrap();
         assert!(said.admits(&planner("https://as"), "https://as"));
         assert!(!said.admits(&planner("https://as"), "https://idp"), "the token is of another issuer, and so is its actor");
-        let said = read(json!({"may_act": {"sub": "agent:planner", "iss": "https://as"}})).unwrap();
+        let said = read(&json!({"may_act": {"sub": "agent:planner", "iss": "https://as"}})).unwrap();
         assert!(said.admits(&planner("https://as"), "https://idp"));
         assert!(!said.admits(&planner("https://evil"), "https://as"));
     }
 
     #[test]
     fn n_tx_15_any_other_actor_is_not_admitted() {
-        let said = read(json!({"may_act": {"sub": "agent:scribe", "sub_profile": "ai_agent"}})).unwrap();
+        let said = read(&json!({"may_act": {"sub": "agent:scribe", "sub_profile": "ai_agent"}})).unwrap();
         assert!(!said.admits(&planner("https://as"), "https://as"));
         assert!(Restrictions::default().admits(&planner("https://as"), "https://as"), "absent, it restricts nothing");
     }
@@ -146,8 +146,8 @@ mod tests {
             json!({"sub": "agent:planner", "sub_profile": "user"}),
             json!({"sub": "x".repeat(8 * ID_LIMIT + 1)}),
         ] {
-            assert!(read(json!({"may_act": may_act})).is_err(), "{may_act}");
+            assert!(read(&json!({"may_act": may_act})).is_err(), "{may_act}");
         }
-        assert!(read(json!({"urn:remit:single_use": "false"})).is_err());
+        assert!(read(&json!({"urn:remit:single_use": "false"})).is_err());
     }
 }

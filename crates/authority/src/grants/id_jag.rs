@@ -100,9 +100,7 @@ async fn issue(attempt: &Attempt, request: &TokenRequest<'_>, asked: &mut Asked)
         let reason = format!("none of the scopes at {place} is within what the person and the agent may do");
         return Err(Refusal::new(Code::AuthorityEmpty, reason).into());
     }
-    // SPEC: TX-05, KS-03
-    let life = LIFETIME.min(request.longest());
-    let expires = request.now.plus(life);
+    let expires = request.now.plus(LIFETIME.min(request.longest()));
     let root = Chain::new(subject.chain.id.clone(), subject.chain.root.clone());
     let delegation = Delegation {
         before: &root,
@@ -135,10 +133,10 @@ async fn issue(attempt: &Attempt, request: &TokenRequest<'_>, asked: &mut Asked)
         act,
     };
     let key = server.signing_key(request.now)?;
-    let assertion = id_jag::mint(&*key, &claims)?;
+    let assertion = id_jag::mint(&key, &claims)?;
     record(attempt, request, asked, &subject, (&claims, key.public().thumbprint())).await?;
     Ok(json!({
-        "access_token": assertion, "issued_token_type": TOKEN_TYPE, "token_type": "N_A", "expires_in": life, "scope": scope,
+        "access_token": assertion, "issued_token_type": TOKEN_TYPE, "token_type": "N_A", "expires_in": expires.since(request.now), "scope": scope,
     }))
 }
 

@@ -177,14 +177,13 @@ async fn n_tx_02_n_dc_10_no_hierarchy_and_no_wildcard_widens() {
         ("helpdesk:tickets_read files:read", Some("helpdesk:tickets_read")),
     ] {
         let reply = world.hand(&world.planner, &token, &world.summarizer, &[("scope", scope)]).await;
-        match given {
+        if let Some(given) = given {
             // SPEC: RFC 6749 §3.3: the part that may be given, named in the answer.
-            Some(given) => assert_eq!(text(&reply.body, "scope"), given, "{scope}"),
-            None => {
-                reply.refused("invalid_scope", "authority_empty");
-                let words = text(&reply.body, "error_description");
-                assert!(words.contains("`agent:planner` may delegate to `agent:summarizer`"), "{words}");
-            }
+            assert_eq!(text(&reply.body, "scope"), given, "{scope}");
+        } else {
+            reply.refused("invalid_scope", "authority_empty");
+            let words = text(&reply.body, "error_description");
+            assert!(words.contains("`agent:planner` may delegate to `agent:summarizer`"), "{words}");
         }
         assert!(!reply.text.contains("admin_reset"), "{}", reply.text);
     }

@@ -14,6 +14,7 @@ use remit_token::{
     sign_jws,
 };
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::{
     Arc, Mutex,
     atomic::{AtomicUsize, Ordering},
@@ -276,7 +277,7 @@ async fn a_foreign_token_gives_no_more_than_the_person_may_hand_over() {
 #[tokio::test]
 async fn an_account_that_a_sign_in_at_the_issuer_made_is_found_by_issuer_and_subject() {
     let idp = Idp::new().await;
-    let world = idp.world(|trusted| (trusted.people, trusted.provider) = (Default::default(), Some("staff".to_owned()))).await;
+    let world = idp.world(|trusted| (trusted.people, trusted.provider) = (BTreeMap::default(), Some("staff".to_owned()))).await;
     let token = idp.sign("JWT", &keycloak(&world));
     exchange(&world, &world.planner, &token, &[]).await.refused("invalid_request", "human_unknown");
     let identity = Identity { issuer: REALM.to_owned(), subject: "f3c1".to_owned(), withdrawn: false };

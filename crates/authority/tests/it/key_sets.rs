@@ -128,7 +128,7 @@ async fn n_f_01_keys_of_a_client_that_registered_itself_are_not_fetched_from_a_p
     // The name of a client with a document is a function of its address.
     let url = "https://app.example/client.json";
     let digest = remit_model::json::sha256(url.as_bytes());
-    let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let name: String = format!("{:016x}", u64::from_be_bytes(*digest.first_chunk().unwrap()));
     let credentials = vec![Credential::JwksUri { uri: site.url.clone() }];
     let registration = Registration::MetadataDocument { url: url.to_owned() };
     let client = ClientProfile { credentials, registration, ..ClientProfile::default() };

@@ -141,23 +141,8 @@ async fn play(world: &World, steps: &[Step]) -> Result<Vec<String>, TestCaseErro
             }
             Step::Quarantine(agent) => set(world, &mut model, agent % 3, AgentStatus::Quarantined).await,
             Step::Activate(agent) => set(world, &mut model, agent % 3, AgentStatus::Active).await,
-            Step::Rotate | Step::RevokeKey => {
-                let old = world.kid();
-                model.rotations += 1;
-                world.rotate(100 + model.rotations, 0).await;
-                if matches!(step, Step::RevokeKey) {
-                    world.revoke_key(&old).await;
-                    model.revoked_keys.insert(old);
-                }
-            }
-            Step::Disable => {
-                let ended = world.now().plus(1);
-                (model.disabled, model.ended_before) = (true, Some(ended));
-                let disabled = Human { status: HumanStatus::Disabled, ended_before: Some(ended), ..human("alice") };
-                world.change(Change::PutHuman(disabled)).await;
-                model.tokens.iter_mut().for_each(|token| token.ended = true);
-                model.refresh.iter_mut().for_each(|(_, ended)| *ended = true);
-            }
+            Step::Rotate | Step::RevokeKey => rotate(world, &mut model, matches!(step, Step::RevokeKey)).await,
+            Step::Disable => disable(world, &mut model).await,
             Step::Enable => {
                 model.disabled = false;
                 world.change(Change::PutHuman(Human { ended_before: model.ended_before, ..human("alice") })).await;
@@ -175,6 +160,25 @@ async fn play(world: &World, steps: &[Step]) -> Result<Vec<String>, TestCaseErro
         }
     }
     Ok(seen)
+}
+
+async fn rotate(world: &World, model: &mut Model, revoke: bool) {
+    let old = world.kid();
+    model.rotations += 1;
+    world.rotate(100 + model.rotations, 0).await;
+    if revoke {
+        world.revoke_key(&old).await;
+        model.revoked_keys.insert(old);
+    }
+}
+
+async fn disable(world: &World, model: &mut Model) {
+    let ended = world.now().plus(1);
+    (model.disabled, model.ended_before) = (true, Some(ended));
+    let disabled = Human { status: HumanStatus::Disabled, ended_before: Some(ended), ..human("alice") };
+    world.change(Change::PutHuman(disabled)).await;
+    model.tokens.iter_mut().for_each(|token| token.ended = true);
+    model.refresh.iter_mut().for_each(|(_, ended)| *ended = true);
 }
 
 async fn sign_in(world: &World, model: &mut Model) {
@@ -218,7 +222,7 @@ async fn refresh(world: &World, model: &mut Model, seen: &mut Vec<String>, at: u
     if reply.status == 200 {
         prop_assert!(!ended && !model.disabled && !model.stopped.contains(&0), "a refresh token outlived its sign-in");
         model.add(reply.access_token(), vec![0], None);
-        model.refresh[at].0 = text(&reply.body, "refresh_token").to_owned();
+        text(&reply.body, "refresh_token").clone_into(&mut model.refresh[at].0);
     } else if model.refresh[at].0 == token && !ended && !model.disabled && !model.stopped.contains(&0) {
         // Whatever happened to keys and access tokens, the sign-in stands.
         prop_assert_eq!(reply.body["remit_code"].as_str(), None, "{}", reply.text);

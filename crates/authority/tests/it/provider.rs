@@ -14,18 +14,18 @@ use remit_token::{Algorithm, KeySet};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
 
-fn rule(when: &[(&str, &str)], details: Value) -> EntitlementRule {
+fn rule(when: &[(&str, &str)], details: &Value) -> EntitlementRule {
     EntitlementRule {
         when: when.iter().map(|(claim, value)| ((*claim).to_owned(), (*value).to_owned())).collect(),
-        authority: grants(&details),
+        authority: grants(details),
     }
 }
 
 /// Support may do what Alice may, staff may read files.
 fn rules() -> Vec<EntitlementRule> {
     vec![
-        rule(&[("groups", "/staff/support")], entitlements()),
-        rule(&[("groups", "/staff")], json!([{"type": "tool_access", "locations": [FILES], "actions": ["read"]}])),
+        rule(&[("groups", "/staff/support")], &entitlements()),
+        rule(&[("groups", "/staff")], &json!([{"type": "tool_access", "locations": [FILES], "actions": ["read"]}])),
     ]
 }
 
@@ -293,10 +293,13 @@ async fn az_14_a_state_is_used_up_even_if_the_provider_gives_another_code_for_it
     assert!(again.text.contains("session_foreign") && !is_consent(&again), "{}", again.text);
 }
 
+/// What becomes of the parameters of an answer.
+type Altered = fn(&mut BTreeMap<String, String>);
+
 #[tokio::test]
 async fn the_answer_names_its_issuer_and_an_error_is_an_answer() {
     let (world, corp) = corp().await;
-    let cases: [(&str, fn(&mut BTreeMap<String, String>)); 5] = [
+    let cases: [(&str, Altered); 5] = [
         ("another issuer", |query| drop(query.insert("iss".into(), "https://evil.example".into()))),
         ("does not name its issuer", |query| drop(query.remove("iss"))),
         ("access_denied", |query| {
@@ -451,8 +454,7 @@ async fn az_16_what_was_demanded_is_asked_for_and_checked_because_providers_answ
         says(acr, amr, age);
         let mut browser = Browser::default();
         let reply = browser.through(&world, &corp, &request()).await;
-        let word = word.replace('`', "`");
-        no_entry(&world, &mut browser, &reply, StatusCode::FORBIDDEN, "sign_in_too_weak", &word).await;
+        no_entry(&world, &mut browser, &reply, StatusCode::FORBIDDEN, "sign_in_too_weak", word).await;
     }
     let asked = corp.behaviour().asked.clone();
     assert_eq!((asked["acr_values"].as_str(), asked["max_age"].as_str()), ("2", "600"));

@@ -190,7 +190,8 @@ async fn n_par_07_a_reference_cannot_be_guessed_or_changed() {
         let reference = uri.strip_prefix(PREFIX).unwrap().to_owned();
         // 96 bits of nonce and 128 of tag stand around the sealed request.
         assert!(reference.len() > 38 && !reference.contains("planner"), "{reference}");
-        assert!(seen.insert(reference[..16].to_owned()) && seen.insert(reference[reference.len() - 22..].to_owned()));
+        let (nonce, tag) = (reference.get(..16).unwrap(), reference.get(reference.len() - 22..).unwrap());
+        assert!(seen.insert(nonce.to_owned()) && seen.insert(tag.to_owned()));
     }
     let uri = pushed(&world, &[]).await;
     for at in [PREFIX.len(), PREFIX.len() + 40, uri.len() - 1] {

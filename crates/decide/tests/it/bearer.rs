@@ -20,11 +20,11 @@ async fn registry() -> Registry {
 
 #[tokio::test]
 async fn only_reading_is_decided_for_it_whatever_the_class_and_whatever_it_holds() {
+    use ToolClass::{Admin, Delete, Execute, Identity, Payment, Read, Write};
     let registry = registry().await;
     let (snapshot, bundle, server) = (registry.snapshot(), policies(PERMIT), helpdesk(&[]));
     let world = World::new(ISSUER, &snapshot, &bundle, NOW);
     let (held, arguments, alice) = (calls(&["read"], 10), json!({"amount": 1}), named("user:alice"));
-    use ToolClass::{Admin, Delete, Execute, Identity, Payment, Read, Write};
     for class in [Read, Write, Delete, Execute, Admin, Identity, Payment] {
         for (name, allowed) in [("bearer", class == Read), ("writer", true), ("planner", true)] {
             let actors = [named(&format!("agent:{name}"))];

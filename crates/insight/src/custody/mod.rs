@@ -200,12 +200,7 @@ impl Custody<'_> {
                     shown: token.shown(),
                     subject: side.value("/token/subject"),
                 };
-                // A sign-in speaks for the person at the root: an agent delegates by its own key alone.
-                let signed_in = matches!(hop.edge, EdgeProof::IdToken(_) | EdgeProof::ForeignToken(_));
-                let at_root = parent.is_none() && token.chain.hops.len() == 1 && hop.delegator.kind() == PrincipalKind::Human;
-                if signed_in && !at_root {
-                    return Err(CustodyError::RootEvidence);
-                }
+                speaks_for_a_person(token, hop, parent.is_none())?;
                 let proved = match &hop.edge {
                     EdgeProof::ForeignToken(jws) => foreign::verify(&link, jws)?,
                     _ => edge::verify(&link, &self.keys)?,
@@ -335,6 +330,13 @@ impl Custody<'_> {
 
 /// How much later than its token's end a call may have been let through.
 const SKEW_SECS: i64 = 60;
+
+/// A sign-in speaks for the person at the root of a chain: an agent delegates by its own key alone.
+fn speaks_for_a_person(token: &Opened, hop: &Hop, first: bool) -> Result<(), CustodyError> {
+    let signed_in = matches!(hop.edge, EdgeProof::IdToken(_) | EdgeProof::ForeignToken(_));
+    let at_root = first && token.chain.hops.len() == 1 && hop.delegator.kind() == PrincipalKind::Human;
+    if signed_in && !at_root { Err(CustodyError::RootEvidence) } else { Ok(()) }
+}
 
 /// Takes note of a proof. What was signed counts, not the signature, which another may be made of (J-12).
 fn once(proofs: &mut HashSet<String>, jws: &str) -> Result<(), CustodyError> {

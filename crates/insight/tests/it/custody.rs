@@ -5,8 +5,8 @@ use remit_ledger::{
     record::{Draft, Party, PartyKind, ProducerKind, RecordType},
     verify,
 };
-use remit_model::{EdgeProof, Principal, PrincipalKind, TenantId, ToolClass, UnixTime, resource::ToolClass::Read};
-use remit_token::{Delegation, dpop, statement};
+use remit_model::{EdgeProof, Hop, Principal, PrincipalKind, TenantId, ToolClass, UnixTime, resource::ToolClass::Read};
+use remit_token::{Delegation, dpop, id_token, statement};
 use serde_json::json;
 
 const WAYS: [Way; 4] = [Way::Named, Way::Unstated, Way::Statement, Way::Call];
@@ -100,6 +100,36 @@ fn a_statement_for_something_else_is_found() {
         });
         broken(&world, expected);
     }
+}
+
+/// The operator, who has the issuer's key, cannot speak for an agent that signed nothing.
+#[test]
+fn a_sign_in_proves_no_hop_but_that_of_the_person_at_the_root() {
+    let mut world = World::new();
+    let planner = world.login(as_is);
+    let now = world.now;
+    let forged = |hop: &Hop, sub: &str| {
+        let consent = id_token::consent_digest(&hop.delegate.sub, &hop.authority.to_value(), hop.expires, hop.purpose.as_deref());
+        let claims = id_token::Claims {
+            iss: ISS.to_owned(),
+            sub: sub.to_owned(),
+            aud: hop.delegate.sub.clone(),
+            nonce: None,
+            jti: Some(hop.jti.clone()),
+            iat: UnixTime(now),
+            exp: UnixTime(now + 300),
+            auth_time: None,
+            acr: None,
+            amr: Vec::new(),
+            consent: Some(consent),
+        };
+        EdgeProof::IdToken(id_token::mint(&key("issuer"), &claims).unwrap())
+    };
+    world.hand(Way::Statement, &planner, |proposal| {
+        let hop = proposal.chain.hops.last_mut().unwrap();
+        hop.edge = forged(hop, "agent:planner");
+    });
+    broken(&world, "proves only what a person hands over at the root of a chain");
 }
 
 /// What a token says of its own exchange.

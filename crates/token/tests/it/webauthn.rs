@@ -11,6 +11,9 @@ use remit_model::json::sha256;
 use remit_token::webauthn::{Assertion, Expect, Registered, Registration, RelyingParty};
 use serde_json::{Value, json};
 
+/// The members of a CBOR map.
+type Members = Vec<(Cbor, Cbor)>;
+
 const CHALLENGE: [u8; 32] = [7; 32];
 
 fn party() -> RelyingParty {
@@ -157,7 +160,7 @@ fn a_statement_of_any_format_is_passed_over_and_anything_else_is_no_attestation_
 #[test]
 fn a_passkey_of_another_kind_or_form_is_not_enrolled() {
     let (_, good, _) = kinds().remove(0);
-    let changed = |change: &dyn Fn(&mut Vec<(Cbor, Cbor)>)| {
+    let changed = |change: &dyn Fn(&mut Members)| {
         let mut members = good.clone().into_map().unwrap();
         change(&mut members);
         made(&none(authenticator_data(0x45, b"id", &Cbor::Map(members))))
