@@ -90,7 +90,9 @@ fn device_note(device: &Device) -> String {
 fn notes(agent: &Agent, candidate: Option<&Candidate>) -> Vec<String> {
     let mut notes = Vec::new();
     if agent.is_bearer() {
-        notes.push("Its access tokens are bound to no key: whoever gets hold of one can use it too, until it ends.".to_owned());
+        notes.push(
+            "Its access tokens are bound to no key: any program that gets hold of one can use it too, until it ends.".to_owned(),
+        );
     }
     match candidate::publisher(agent) {
         Publisher::Administrator => return notes,

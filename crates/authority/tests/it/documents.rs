@@ -184,6 +184,26 @@ async fn in_quarantine_an_administrator_lets_the_client_in() {
 }
 
 #[tokio::test]
+async fn cm_07_in_quarantine_a_client_that_changes_waits_for_the_administrator_again() {
+    let setting = Setting::new(Admission::Quarantine).await;
+    let mut browser = Browser::default();
+    let page = browser.consent_page(&setting.world, "alice", &setting.request(&[])).await;
+    browser.decide(&setting.world, &page, "allow").await.location();
+    let id = setting.agent().id.clone();
+    setting.world.change(Change::SetAgentStatus { agent: id.clone(), status: AgentStatus::Active }).await;
+    let code = setting.code("alice", &[]).await;
+    setting.redeem(&code).await.access_token();
+    setting.describe(&json!({"redirect_uris": ["http://127.0.0.1/callback", "https://evil.example/cb"]}));
+    setting.world.advance(3_700);
+    let mut browser = Browser::default();
+    let page = browser.consent_page(&setting.world, "bob", &setting.request(&[])).await;
+    let back = browser.decide(&setting.world, &page, "allow").await.location();
+    assert_eq!((query(&back, "code"), query(&back, "remit_code").as_deref()), (None, Some("agent_quarantined")), "{back}");
+    let agent = setting.world.store.snapshot().agent(&id).cloned().unwrap();
+    assert_eq!(agent.status, AgentStatus::Quarantined, "what the administrator looked at is not what would act now");
+}
+
+#[tokio::test]
 async fn cm_05_switched_off_nothing_is_fetched_and_the_metadata_says_so() {
     let setting = Setting::new(Admission::Off).await;
     let page = Browser::default().begin(&setting.world, &setting.request(&[])).await;

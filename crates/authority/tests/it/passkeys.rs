@@ -230,6 +230,26 @@ async fn passkeys_are_changed_by_their_person_on_a_fresh_page_alone() {
 }
 
 #[tokio::test]
+async fn dc_13_a_link_of_before_a_person_was_ended_adds_nothing_afterwards() {
+    let (world, mut key) = (world().await, Authenticator::new(1));
+    let entropy = remit_clock::Entropy::seeded(3);
+    let make =
+        || remit_authority::passkey_link(&world.store, &entropy, SITE, "alice", (world.now(), world.now().plus(3600))).unwrap();
+    let link = make();
+    let path = link.strip_prefix(SITE).unwrap();
+    let mut opened = Browser::default();
+    let page = opened.get(&world, path).await;
+    world.advance(10);
+    world.change(Change::EndHuman { name: "alice".to_owned(), before: world.now() }).await;
+    let made = key.make(&challenge_of(&page));
+    let late = answer(&world, &mut opened, &page, "/account/passkeys", &made, &[]).await;
+    assert!(late.status.is_client_error(), "a page that was open before: {}", late.text);
+    assert!(world.get(path).await.status.is_client_error());
+    assert!(world.store.snapshot().human("alice").unwrap().passkeys.enrolled.is_empty());
+    assert!(world.get(make().strip_prefix(SITE).unwrap()).await.text.contains("Add a passkey"), "a new link is good");
+}
+
+#[tokio::test]
 async fn a_link_adds_one_passkey_once_before_it_expires() {
     let (world, mut key, mut second) = (world().await, Authenticator::new(1), Authenticator::new(2));
     let entropy = remit_clock::Entropy::seeded(3);

@@ -507,6 +507,32 @@ async fn dc_13_what_was_ended_begins_again_only_with_a_new_authentication_at_the
 }
 
 #[tokio::test]
+async fn az_16_a_provider_that_does_not_say_when_the_person_signed_in_satisfies_no_demand_of_a_time() {
+    let silent = |_: &mut Value, claims: &mut Value| drop(claims.as_object_mut().unwrap().remove("auth_time"));
+    for asked in [("prompt", "login"), ("max_age", "60")] {
+        let (world, corp) = corp().await;
+        corp.tweak(silent);
+        let mut browser = Browser::default();
+        let reply = browser.through(&world, &corp, &request_with(&[asked])).await;
+        no_entry(&world, &mut browser, &reply, StatusCode::FORBIDDEN, "sign_in_too_weak", "`auth_time`").await;
+    }
+    // Nor does it begin again what was ended.
+    let (world, corp) = corp().await;
+    corp.tweak(silent);
+    let mut browser = Browser::default();
+    assert!(is_consent(&browser.through(&world, &corp, &request()).await), "where no time is asked for it is enough");
+    world.advance(100);
+    let name = local_name(&corp, "248289761001");
+    world.change(Change::EndHuman { name, before: world.now() }).await;
+    world.advance(5);
+    let mut browser = Browser::default();
+    let again = browser.through(&world, &corp, &request()).await;
+    let reply = browser.back(&world, &corp.agree(&leads_to(&again))).await;
+    assert_eq!(corp.behaviour().asked["max_age"], "0");
+    assert!(!is_consent(&reply) && reply.text.contains("sign_in_too_weak"), "{}", reply.text);
+}
+
+#[tokio::test]
 async fn a_clock_that_is_ahead_makes_no_authentication_later_than_its_end() {
     let (world, corp) = corp().await;
     // The provider says that the person authenticated 20 seconds from now.

@@ -98,7 +98,7 @@ fn terms(request: &TokenRequest<'_>, evidence: &Evidence, root: &Chain) -> Resul
     let server = request.server;
     let mut requested = RequestedAuthority::read(&request.form, &server.servers)?;
     if requested.purpose.is_some() {
-        let reason = "`purpose` is said by who delegates; a token of another issuer does not say it";
+        let reason = "only a delegator states a `purpose`, and a token of another issuer states none; leave it out";
         return Err(Refusal::new(Code::RequestMalformed, reason));
     }
     let signed_in = evidence.token.authentication.as_ref().map(|how| how.time);
