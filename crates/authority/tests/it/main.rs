@@ -13,6 +13,7 @@ mod device;
 mod document_host;
 mod documents;
 mod exchange;
+mod exchange_evidence;
 mod exchange_targets;
 mod flow;
 mod foreign;
