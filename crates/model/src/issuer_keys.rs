@@ -83,10 +83,11 @@ impl IssuerKeys {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// The key that signs at this time: of those that may sign, the one that began last.
+    /// The key that signs at this time: of those that may sign, the one that began last. Times are whole seconds: of keys that
+    /// began in the same one, it is the key that is accepted longest, because a rotation ends the keys before it.
     pub fn signing(&self, now: UnixTime) -> Option<&IssuerKey> {
         let begun = self.0.values().filter(|key| key.is_published(now) && key.signs_from <= now);
-        begun.max_by_key(|key| (key.signs_from, &key.kid))
+        begun.max_by_key(|key| (key.signs_from, key.accepted_until.unwrap_or(UnixTime(i64::MAX)), &key.kid))
     }
 
     /// The key that signs next, if one is published.
@@ -268,6 +269,20 @@ mod tests {
         assert_eq!(stages(NOW), [KeyStage::Signing, KeyStage::Next]);
         assert_eq!(stages(from), [KeyStage::Retiring, KeyStage::Signing]);
         assert_eq!(stages(last), [KeyStage::Retired, KeyStage::Signing]);
+    }
+
+    #[test]
+    fn jw_02_of_two_keys_that_begin_in_the_same_second_the_later_one_signs() {
+        for (first, second, third) in [("a", "b", "c"), ("c", "b", "a"), ("b", "c", "a")] {
+            let none = IssuerKeys::default();
+            let keys = apply(&none, none.at_start(&[named(first)], NOW).unwrap());
+            let keys = apply(&keys, keys.succession(second, &jwk(second), NOW, NOW));
+            assert_eq!(keys.signing(NOW).unwrap().kid, second);
+            let keys = apply(&keys, keys.succession(third, &jwk(third), NOW, NOW));
+            assert_eq!(keys.signing(NOW).unwrap().kid, third);
+            let planned = apply(&keys, keys.succession("d", &jwk("d"), NOW.plus(NOTICE), NOW));
+            assert_eq!(planned.signing(NOW).unwrap().kid, third, "the next key signs before its time");
+        }
     }
 
     #[test]
