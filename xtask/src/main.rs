@@ -44,7 +44,8 @@ cargo xtask CHORE
   chaos     random traffic against the real server, which is killed ten times: both verifiers must accept its ledger, and it
             must hold everything that was answered; --requests N, --kills N, --seed N
   setup     install what the end-to-end tests need (Chromium, npm and Python packages)
-  interop   end-to-end tests with further agent frameworks, all or those named; installs what they need
+  interop   end-to-end tests with what is large: agent frameworks, identity providers, workload identity issuers; all suites or
+            those named. Fetches and builds what they need once, and keeps it in the target folder
   layers    no crate imports upwards, and none imports what its layer must not contain;
             no crate has more import circles between its files than the table in layers.rs says
   bounds    everything in the server that grows with what others send has a bound in a table

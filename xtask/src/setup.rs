@@ -61,7 +61,7 @@ fn valgrind() -> Result<()> {
 }
 
 /// Installs packages with the machine's own package client.
-fn debian(what: &str, names: &[&str]) -> Result<()> {
+pub(crate) fn debian(what: &str, names: &[&str]) -> Result<()> {
     let list = names.join(" ");
     println!("setup: installing Debian's {list}");
     let packages = [&["install", "--yes", "--no-install-recommends"], names].concat();
@@ -103,6 +103,12 @@ pub(crate) fn node_folder(name: &str) -> Result<PathBuf> {
     Ok(place)
 }
 
+/// Whether the folder of [`node_folder`] has the packages that its list names.
+pub(crate) fn node_is_there(name: &str) -> bool {
+    let wanted = fs::read(run::root().join("e2e").join("clients").join(name).join("package-lock.json")).ok();
+    wanted.is_some() && fs::read(run::target().join(name).join("node_modules").join(".installed-from")).ok() == wanted
+}
+
 fn npm_ci(place: &Path) -> Result<()> {
     let lock = place.join("package-lock.json");
     let lock = fs::read(&lock).with_context(|| lock.display().to_string())?;
@@ -121,6 +127,12 @@ const PYTHON: [(&str, &str); 2] = [("e2e-python", "requirements.txt"), ("e2e-pyt
 
 fn python_packages() -> Result<()> {
     PYTHON.iter().try_for_each(|(place, list)| python_environment(place, list).map(drop))
+}
+
+/// Whether [`python_environment`] has the packages that its list names.
+pub(crate) fn python_is_there(place: &str, list: &str) -> bool {
+    let wanted = fs::read(run::root().join("e2e").join("clients").join(list)).ok();
+    wanted.is_some() && fs::read(run::target().join(place).join(".installed-from")).ok() == wanted
 }
 
 /// One virtual environment with the packages that a file of `e2e/clients` lists; its Python.

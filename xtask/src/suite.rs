@@ -37,8 +37,8 @@ fn tests() -> Result<()> {
         Some(place) => println!("test: third-party vectors from {place}"),
         None => println!("test: REMIT_VECTORS is not set: tests on third-party vectors say so and are skipped"),
     }
-    interop::say_what_is_skipped();
-    let binary = generated::binary()?.display().to_string();
+    let built = generated::binary()?;
+    let binary = built.display().to_string();
     let python = setup::python().display().to_string();
     let variables = [("REMIT_BIN", binary.as_str()), ("REMIT_E2E_PYTHON", python.as_str())];
     let test = |arguments: &[&str]| run::run_in(&run::root(), &cargo, arguments, &variables);
@@ -46,12 +46,13 @@ fn tests() -> Result<()> {
         test(&["nextest", "run", "--workspace", "--locked", "--no-run"])?;
         timed(|| test(&["nextest", "run", "--workspace", "--locked"]))?;
         // nextest does not run the examples in the documentation.
-        test(&["test", "--workspace", "--locked", "--doc", "--quiet"])
+        test(&["test", "--workspace", "--locked", "--doc", "--quiet"])?;
     } else {
         println!("test: cargo-nextest is not installed: using cargo test");
         test(&["test", "--workspace", "--locked", "--no-run"])?;
-        timed(|| test(&["test", "--workspace", "--locked", "--no-fail-fast"]))
+        timed(|| test(&["test", "--workspace", "--locked", "--no-fail-fast"]))?;
     }
+    interop::run_those_there(&built)
 }
 
 /// Says how long the tests took, and fails when that was too long.
