@@ -140,6 +140,8 @@ pub const SPARE: Bound = Bound::new(
 );
 pub const HEAD_TIME: Bound =
     Bound::new("head.time", 10, Unit::Seconds, "From the connection, or from a head's first byte, to the head's end", CLOSED);
+pub const HANDSHAKE_TIME: Bound =
+    Bound::new("handshake.time", 5, Unit::Seconds, "A TLS handshake, from the connection to its end", CLOSED);
 pub const HEAD_BYTES: Bound = Bound::new("head.bytes", 64 << 10, Unit::Bytes, "A request's head", "431, or the stream is reset");
 pub const IDLE_TIME: Bound = Bound::new(
     "idle.time",
@@ -235,6 +237,7 @@ pub const ALL: &[Bound] = &[
     ADDRESS_SHARE,
     SPARE,
     HEAD_TIME,
+    HANDSHAKE_TIME,
     HEAD_BYTES,
     IDLE_TIME,
     BODY_TIME,

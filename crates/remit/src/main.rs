@@ -15,6 +15,7 @@ mod config;
 mod demo;
 mod keys;
 mod server;
+mod tls_files;
 mod witness;
 
 use anyhow::Result;
@@ -81,7 +82,7 @@ async fn run(command: Command) -> Result<bool> {
             let _ = logs("info");
             witness::run(&args, &ambient).await?;
         }
-        Command::Config(command) => return Ok(command::config::run(&command)),
+        Command::Config(command) => return Ok(command::config::run(&command, ambient.clock.unix())),
         Command::Server(command) => {
             let _ = logs("warn");
             command::server::run(&command).await?;

@@ -32,6 +32,7 @@ pub mod access;
 pub mod actor;
 pub mod assertion;
 mod base64url;
+pub mod certificate;
 mod claims;
 pub mod consent;
 pub mod dpop;
@@ -57,6 +58,7 @@ pub mod webauthn;
 pub mod workload;
 
 pub use actor::{Actor, nested_act};
+pub use certificate::PeerCertificate;
 pub use claims::Skew;
 pub use inspect::{Unverified, inspect_unverified};
 pub use issuer::{AcceptedKeys, KeyFolder, SigningKeys};

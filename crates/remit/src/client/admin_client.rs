@@ -73,7 +73,7 @@ impl AdminClient {
     }
 }
 
-/// Where the admin API is: as given, as configured, or at the address that the server listens on.
+/// Where the admin API is: as given, as configured, or at the address that the server listens on. Over TLS that is `public_url`.
 ///
 /// # Errors
 /// A URL that is neither https nor loopback: the credential would cross the network in the clear.
@@ -84,6 +84,10 @@ fn admin_url(given: Option<&str>, server: &ServerSection) -> Result<String> {
     }
     if let Some(url) = &server.admin_url {
         return Ok(url.clone());
+    }
+    if server.tls.is_some() {
+        // The name that the certificate is for.
+        return Ok(server.public_url.clone());
     }
     let mut address: SocketAddr = server.listen.parse().context("server.listen is not ADDRESS:PORT")?;
     if address.ip().is_unspecified() {

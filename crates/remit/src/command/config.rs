@@ -5,27 +5,28 @@ use crate::{
     args::{ConfigArg, ConfigCommand},
     config::{self, Problem},
 };
+use remit_model::UnixTime;
 use serde_json::json;
 
 /// Runs the command; `false` when the configuration has a problem.
-pub(crate) fn run(command: &ConfigCommand) -> bool {
+pub(crate) fn run(command: &ConfigCommand, now: UnixTime) -> bool {
     match command {
         ConfigCommand::Schema { .. } => {
             out!("{}", config::schema());
             true
         }
-        ConfigCommand::Check(args) => check(args),
+        ConfigCommand::Check(args) => check(args, now),
     }
 }
 
 /// Everything that would keep the server from starting, or a part of it from working: the file, the policies it names, and
 /// the programs.
-fn check(args: &ConfigArg) -> bool {
+fn check(args: &ConfigArg, now: UnixTime) -> bool {
     let (warnings, problems) = match config::load(&args.config) {
         Ok(mut loaded) => {
             let mut problems = std::mem::take(&mut loaded.missing);
             problems.extend(policy::read(&loaded).err().into_iter().flatten());
-            (loaded.warnings(), problems)
+            (loaded.warnings(now), problems)
         }
         Err(problems) => (Vec::new(), problems),
     };

@@ -7,15 +7,16 @@ use super::{
     network::Network,
     programs, provider_rules as providers,
     provider_rules::entitlements,
-    sections::{Account, Config, DangerBearer, McpServer, schema_value},
+    sections::{Account, Config, DangerBearer, McpServer, TlsSection, schema_value},
     shape::lists_for_mappings,
     subject,
     tree::Node,
     workload,
 };
+use crate::tls_files::TlsFiles;
 use remit_gateway::{AUTHZEN, Authzen, UpstreamHeaders};
 use remit_ledger::dir::read_file;
-use remit_model::{Authority, Server, ServerId, TenantId, display, token_bounds};
+use remit_model::{Authority, Server, ServerId, TenantId, UnixTime, display, token_bounds};
 use remit_token::webauthn::RelyingParty;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -83,12 +84,21 @@ impl Loaded {
         registered(&self.config)
     }
 
+    /// The files of the listener's certificate.
+    pub(crate) fn tls_files(&self, section: &TlsSection) -> TlsFiles {
+        tls_files(&self.base, section)
+    }
+
     /// What works, but not as well as it could.
-    pub(crate) fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self, now: UnixTime) -> Vec<String> {
         let servers = self.config.mcp_servers.iter();
-        servers
-            .flat_map(|(name, server)| names::warnings(&server.tools).map(move |warning| format!("mcp_servers.{name}.{warning}")))
-            .collect()
+        let named = servers
+            .flat_map(|(name, server)| names::warnings(&server.tools).map(move |warning| format!("mcp_servers.{name}.{warning}")));
+        let certificate = self.config.server.tls.as_ref().and_then(|tls| {
+            let warning = self.tls_files(tls).read().ok()?.warning(&tls.certificate_file, now)?;
+            Some(format!("server.tls: {warning}"))
+        });
+        named.chain(certificate).collect()
     }
 }
 
@@ -129,6 +139,10 @@ pub(crate) fn load(file: &Path) -> Result<Loaded, Vec<Problem>> {
         check.problems.append(&mut check.missing);
         Err(check.problems)
     }
+}
+
+fn tls_files(base: &Path, section: &TlsSection) -> TlsFiles {
+    TlsFiles { certificate: base.join(&section.certificate_file), key: base.join(&section.key_file) }
 }
 
 /// The line of a key of a section, or else the section's.
@@ -283,6 +297,19 @@ impl Check<'_> {
         let line = |section: &str, key: &str| line(root, section, key);
         if let Err(reason) = public_url(&config.server.public_url) {
             self.complain(line("server", "public_url"), format!("server.public_url: {reason}"));
+        }
+        if let Some(tls) = &config.server.tls {
+            if !config.server.public_url.starts_with("https://") {
+                let reason = "server.public_url: must be https while `server.tls` is set";
+                self.complain(line("server", "public_url"), reason.into());
+            }
+            if let Err(error) = tls_files(self.base, tls).read() {
+                self.complain(line("server", "tls"), format!("server.tls: {error:#}"));
+            }
+        }
+        if config.server.client_certificate_header && config.server.trusted_proxies.addresses.is_empty() {
+            let reason = "server.client_certificate_header: needs `server.trusted_proxies.addresses`: from anyone else the header says nothing";
+            self.complain(line("server", "client_certificate_header"), reason.into());
         }
         if let Some(Err(reason)) = config.server.admin_url.as_deref().map(public_url) {
             self.complain(line("server", "admin_url"), format!("server.admin_url: {reason}"));

@@ -63,8 +63,10 @@ pub(crate) struct Config {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ServerSection {
-    /// Address and port to listen on. Plain HTTP is served, so anything but loopback needs a TLS proxy in front.
+    /// Address and port to listen on. Without `tls`, plain HTTP is served, so anything but loopback needs a TLS proxy in front.
     pub(crate) listen: String,
+    /// Serve TLS with a certificate of its own.
+    pub(crate) tls: Option<TlsSection>,
     /// The URL clients use, without a trailing slash; it is the OAuth issuer and the base of every resource
     /// identifier. Must be https unless its host is loopback.
     pub(crate) public_url: String,
@@ -80,6 +82,40 @@ pub(crate) struct ServerSection {
     pub(crate) allowed_origins: Vec<String>,
     /// Proxies in front of the server that say which address a request came from.
     pub(crate) trusted_proxies: TrustedProxies,
+    /// Whether the trusted proxies say which certificate a client proved to them, in `Client-Cert` and `Client-Cert-Chain`
+    /// (RFC 9440). They must set or remove both headers on every request.
+    pub(crate) client_certificate_header: bool,
+}
+
+/// The certificate of the listener. Both files are read again when they change.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TlsSection {
+    /// PEM file of the server's certificate, followed by those that lead to its authority.
+    pub(crate) certificate_file: PathBuf,
+    /// PEM file of its private key, closed to others.
+    pub(crate) key_file: PathBuf,
+    /// Whether clients are asked for a certificate of their own.
+    #[serde(default)]
+    pub(crate) client_certificates: ClientCertificates,
+}
+
+/// Whether the listener asks clients for certificates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ClientCertificates {
+    /// No.
+    #[default]
+    None,
+    /// Yes, and a client may go without. Whether one is trusted is decided for each agent.
+    Optional,
+}
+
+impl TlsSection {
+    /// Whether clients are asked for certificates.
+    pub(crate) fn asks(&self) -> bool {
+        self.client_certificates == ClientCertificates::Optional
+    }
 }
 
 /// Proxies whose word about a client's address is taken.
@@ -117,6 +153,7 @@ impl Default for ServerSection {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:8420".into(),
+            tls: None,
             public_url: "http://127.0.0.1:8420".into(),
             admin_url: None,
             keys_dir: "keys".into(),
@@ -124,6 +161,7 @@ impl Default for ServerSection {
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             trusted_proxies: TrustedProxies::default(),
+            client_certificate_header: false,
         }
     }
 }

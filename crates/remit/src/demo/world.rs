@@ -56,7 +56,7 @@ impl World {
         let loaded = config::load(&written.config).map_err(|problems| config::report(&problems))?;
         let running = wire::start(&loaded, ambient).await?;
         let (stop, stopped) = watch::channel(false);
-        let serving = tokio::spawn(listener::serve(listener, running.router.clone(), stopped));
+        let serving = tokio::spawn(listener::serve(listener, None, running.router.clone(), stopped));
         let issuer = loaded.config.server.public_url.clone();
         let web = HttpClient::new()?;
         let admin =

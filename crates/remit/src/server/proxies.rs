@@ -3,13 +3,15 @@
 //! Anyone can send such a header, so it counts only from a named proxy, and of a list only what the named proxies themselves
 //! appended: it is read from its end, up to the first address that is no proxy's.
 
+use super::client_certificate;
 use crate::config::{ForwardedHeader, Network, TrustedProxies as Section};
 use axum::{
     extract::{ConnectInfo, Request, State},
-    http::HeaderMap,
+    http::{HeaderMap, StatusCode},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse as _, Response},
 };
+use remit_token::PeerCertificate;
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -23,13 +25,15 @@ const HOPS: usize = 16;
 pub(crate) struct Proxies {
     networks: Vec<Network>,
     header: ForwardedHeader,
+    /// Whether they also say which certificate the client proved.
+    certificates: bool,
 }
 
 impl Proxies {
     /// `None` when no proxy is trusted.
-    pub(crate) fn of(section: &Section) -> Option<Self> {
+    pub(crate) fn of(section: &Section, certificates: bool) -> Option<Self> {
         let networks: Vec<Network> = section.addresses.iter().filter_map(|text| Network::parse(text)).collect();
-        (!networks.is_empty()).then_some(Self { networks, header: section.header })
+        (!networks.is_empty()).then_some(Self { networks, header: section.header, certificates })
     }
 
     /// The address that the request came from.
@@ -51,6 +55,16 @@ impl Proxies {
         client
     }
 
+    /// The certificate of a client whose request came from this peer, in place of that of the connection, which is the proxy's
+    /// own. SPEC: RFC 9440 §2, §4
+    fn certificate(&self, peer: IpAddr, headers: &HeaderMap, own: Option<PeerCertificate>) -> Result<Option<PeerCertificate>, &'static str> {
+        match (self.trusts(peer), self.certificates) {
+            (true, true) => client_certificate::read(headers),
+            (true, false) => Ok(None),
+            (false, _) => Ok(own),
+        }
+    }
+
     fn trusts(&self, address: IpAddr) -> bool {
         self.networks.iter().any(|network| network.holds(address))
     }
@@ -70,10 +84,20 @@ impl Proxies {
     }
 }
 
-/// Puts the client's address in place of the proxy's.
+/// Puts the client's address in place of the proxy's, and its certificate. The headers with certificates go no further.
 pub(crate) async fn forwarded(State(proxies): State<Arc<Proxies>>, mut request: Request, next: Next) -> Response {
     if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>().copied() {
         let client = proxies.client(peer.ip(), request.headers());
+        let own = request.extensions_mut().remove::<PeerCertificate>();
+        match proxies.certificate(peer.ip(), request.headers(), own) {
+            Ok(Some(certificate)) => drop(request.extensions_mut().insert(certificate)),
+            Ok(None) => {}
+            // SPEC: RFC 9440 §4: without a certificate that can be read it is not clear who the client is.
+            Err(why) => return (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),
+        }
+        for name in [client_certificate::CERTIFICATE, client_certificate::CHAIN] {
+            request.headers_mut().remove(name);
+        }
         request.extensions_mut().insert(ConnectInfo(SocketAddr::new(client, peer.port())));
     }
     next.run(request).await
@@ -82,10 +106,12 @@ pub(crate) async fn forwarded(State(proxies): State<Arc<Proxies>>, mut request: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use remit_token::certificate::{CHAIN_LIMIT, thumbprint};
 
     fn client(header: ForwardedHeader, peer: &str, values: &[&str]) -> String {
         let addresses = ["10.0.0.0/8", "192.0.2.7", "fd00::/8"].map(str::to_owned).to_vec();
-        let proxies = Proxies::of(&Section { addresses, header }).unwrap();
+        let proxies = Proxies::of(&Section { addresses, header }, false).unwrap();
         let mut headers = HeaderMap::new();
         for value in values {
             headers.append(header.name(), value.parse().unwrap());
@@ -125,5 +151,64 @@ mod tests {
         assert_eq!(f(&["for=127.0.0.1, by=10.0.0.1;for=198.51.100.1"]), "198.51.100.1");
         assert_eq!(f(&["proto=https"]), "10.1.2.3");
         assert_eq!(f(&["for=unknown"]), "10.1.2.3");
+    }
+
+    /// Two certificates in DER, and the `Client-Cert` of the first.
+    fn certificates() -> (Vec<u8>, Vec<u8>, String) {
+        let made = || {
+            let key = rcgen::KeyPair::generate().unwrap();
+            rcgen::CertificateParams::new(["client".to_owned()]).unwrap().self_signed(&key).unwrap().der().to_vec()
+        };
+        let (one, other) = (made(), made());
+        let header = sequence(&one);
+        (one, other, header)
+    }
+
+    fn sequence(der: &[u8]) -> String {
+        format!(":{}:", STANDARD.encode(der))
+    }
+
+    /// The thumbprint that counts, of a request with these headers over a connection with this certificate.
+    fn shown(certificates: bool, peer: &str, headers: &[(&'static str, String)], own: Option<&[u8]>) -> Result<Option<String>, &'static str> {
+        let section = Section { addresses: vec!["10.0.0.0/8".into()], header: ForwardedHeader::XForwardedFor };
+        let proxies = Proxies::of(&section, certificates).unwrap();
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, value.parse().unwrap());
+        }
+        let own = own.map(|der| PeerCertificate::new(der.to_vec(), Vec::new()));
+        let found = proxies.certificate(peer.parse().unwrap(), &map, own)?;
+        Ok(found.map(|certificate| certificate.thumbprint().to_owned()))
+    }
+
+    #[test]
+    fn rfc_9440_only_a_trusted_proxy_says_which_certificate_the_client_has() {
+        let (one, other, header) = certificates();
+        let stated = [("client-cert", header)];
+        let print = |der: &[u8]| Ok(Some(thumbprint(der)));
+        assert_eq!(shown(true, "10.1.2.3", &stated, None), print(&one));
+        assert_eq!(shown(true, "203.0.113.9", &stated, None), Ok(None), "anyone can send the header");
+        assert_eq!(shown(true, "203.0.113.9", &stated, Some(&other)), print(&other), "nor does it replace the connection's own");
+        assert_eq!(shown(false, "10.1.2.3", &stated, None), Ok(None), "nor a proxy, unless it is said to set it");
+        assert_eq!(shown(true, "10.1.2.3", &[], Some(&other)), Ok(None), "a proxy's own certificate is not its client's");
+        assert_eq!(shown(false, "10.1.2.3", &[], Some(&other)), Ok(None));
+        assert_eq!(shown(true, "10.1.2.3", &stated, Some(&other)), print(&one));
+    }
+
+    #[test]
+    fn rfc_9440_what_is_not_one_certificate_is_refused() {
+        let (one, other, header) = certificates();
+        let proxied = |headers: &[(&'static str, String)]| shown(true, "10.1.2.3", headers, None);
+        let chain = |value: String| proxied(&[("client-cert", header.clone()), ("client-cert-chain", value)]);
+        assert_eq!(proxied(&[("client-cert", header.clone()), ("client-cert", sequence(&other))]), Err("there is more than one `Client-Cert`"));
+        assert_eq!(proxied(&[("client-cert-chain", header.clone())]), Err("`Client-Cert-Chain` comes without `Client-Cert`"));
+        let bare = STANDARD.encode(&one);
+        for broken in [String::new(), "::".into(), bare.clone(), format!(":{bare}"), format!("\"{bare}\""), ":AAAA:".into(), format!("{header}, {header}")] {
+            assert!(proxied(&[("client-cert", broken.clone())]).is_err(), "{broken}");
+        }
+        assert_eq!(chain(format!("{}, {}", sequence(&other), sequence(&one))), Ok(Some(thumbprint(&one))));
+        assert!(chain(String::new()).is_err());
+        assert!(chain("x".into()).is_err());
+        assert!(chain(vec![sequence(&other); CHAIN_LIMIT].join(",")).is_err());
     }
 }

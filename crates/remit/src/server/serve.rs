@@ -1,6 +1,6 @@
 //! `remit serve`: listen, say so in one line, reload on SIGHUP, and on SIGTERM finish what is begun and close the ledger cleanly.
 
-use super::{config_reload::ConfigReload, header_files, listener, reload, wire};
+use super::{config_reload::ConfigReload, header_files, listener, reload, tls_reload::TlsReload, wire};
 use crate::{config::Loaded, stdout};
 use anyhow::{Context as _, Result, bail};
 use remit_clock::Ambient;
@@ -24,9 +24,13 @@ where
     let hangup = signal(SignalKind::hangup())?;
     let listen = &loaded.config.server.listen;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    let section = loaded.config.server.tls.as_ref();
+    let tls = section.map(|tls| TlsReload::open(loaded.tls_files(tls), tls.asks(), &ambient.clock)).transpose()?;
     let mut running = wire::start(loaded, ambient).await?;
     let (stop, stopped) = watch::channel(false);
-    let serving = tokio::spawn(listener::serve(listener, running.router.clone(), stopped));
+    let accepting = tls.as_ref().map(TlsReload::tls);
+    let serving = tokio::spawn(listener::serve(listener, accepting, running.router.clone(), stopped));
+    let renewing = tls.map(|tls| tokio::spawn(tls.watch(running.store.clone(), ambient.clock.clone())));
     let watching = tokio::spawn(watch_policies(&running, ambient));
     let header_files = std::mem::take(&mut running.header_files);
     let following = tokio::spawn(header_files::watch(header_files, running.store.clone()));
@@ -37,7 +41,7 @@ where
     tracing::info!("stopping: finishing what is begun; another signal ends the process at once");
     running.end_streams();
     let _ = stop.send(true);
-    for task in [watching, following, reloading] {
+    for task in [watching, following, reloading].into_iter().chain(renewing) {
         task.abort();
     }
     signals

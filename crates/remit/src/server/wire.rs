@@ -125,7 +125,7 @@ pub(crate) async fn start(loaded: &Loaded, ambient: &Ambient) -> Result<Running>
     let sign_in = config::sign_in_methods(&loaded.base, &config.identity_providers, &shown)?;
     let Mounted { router, authority, gateway, console } =
         mount(loaded, ambient, &store, &policy, keys.issuer, &servers, routes, &admin, outbound, clients, sign_in);
-    let router = match Proxies::of(&config.server.trusted_proxies) {
+    let router = match Proxies::of(&config.server.trusted_proxies, config.server.client_certificate_header) {
         Some(proxies) => router.layer(middleware::from_fn_with_state(Arc::new(proxies), proxies::forwarded)),
         None => router,
     };

@@ -72,7 +72,7 @@ pub(crate) async fn run(args: &Witness, ambient: &Ambient) -> Result<()> {
         .with_state(desk);
     let (stop, stopped) = watch::channel(false);
     let mut signals = serve::StopSignals::catch()?;
-    let serving = tokio::spawn(listener::serve(listener, router, stopped));
+    let serving = tokio::spawn(listener::serve(listener, None, router, stopped));
     if args.json {
         stdout::announce(&json!({"ready": true, "vkey": vkey, "url": url}).to_string());
     } else {

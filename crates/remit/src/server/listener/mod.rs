@@ -10,6 +10,7 @@ mod registry;
 mod service;
 mod socket;
 mod ticket;
+mod tls;
 
 use axum::Router;
 use connection::{Connection, Cut};
@@ -21,8 +22,10 @@ use registry::Registry;
 use remit_model::bounds;
 use service::Service;
 use socket::Socket;
+pub(crate) use tls::Tls;
 use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
@@ -32,8 +35,9 @@ use tokio::{
 /// How long a client may take to read that its connection ends.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// Accepts connections until told to stop, then waits for the requests under way, for a bounded time.
-pub(crate) async fn serve(listener: TcpListener, router: Router, mut stopped: watch::Receiver<bool>) {
+/// Accepts connections until told to stop, then waits for the requests under way, for a bounded time. Without `tls` it speaks
+/// plain HTTP.
+pub(crate) async fn serve(listener: TcpListener, tls: Option<Tls>, router: Router, mut stopped: watch::Receiver<bool>) {
     let (registry, builder) = (Arc::new(Registry::new(connections())), Arc::new(builder()));
     let mut tasks = JoinSet::new();
     while !*stopped.borrow() {
@@ -46,8 +50,12 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, mut stopped: wa
                     let (connection, lane) = registry.admit(peer.ip());
                     let service = Service::new(router.clone(), peer, lane, Arc::clone(&connection), Arc::clone(&registry));
                     let (registry, builder, stopped) = (Arc::clone(&registry), Arc::clone(&builder), stopped.clone());
+                    let tls = tls.clone();
                     tasks.spawn(async move {
-                        run(&builder, socket, service, &connection, stopped).await;
+                        match tls {
+                            None => run(&builder, socket, service, &connection, stopped).await,
+                            Some(tls) => over_tls(&tls, &builder, socket, service, &connection, stopped).await,
+                        }
                         registry.ended(&connection);
                         drop(room);
                     });
@@ -101,10 +109,31 @@ fn builder() -> Builder<TokioExecutor> {
     builder
 }
 
-/// Serves one connection until it ends, breaks a bound or has to make room.
-async fn run(
+/// Serves one connection over TLS. Until its handshake is done it has made no request, so it is the first to make room.
+async fn over_tls(
+    tls: &Tls,
     builder: &Builder<TokioExecutor>,
     socket: TcpStream,
+    service: Service,
+    connection: &Arc<Connection>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let accepted = tokio::select! {
+        accepted = timeout(bounds::HANDSHAKE_TIME.time(), tls.accept(socket)) => accepted,
+        () = connection.must_go() => return,
+        _ = stopped.wait_for(|stop| *stop) => return,
+    };
+    match accepted {
+        Ok(Ok((stream, certificate))) => run(builder, stream, service.of(certificate), connection, stopped).await,
+        Ok(Err(error)) => tracing::debug!(%error, address = %connection.address, "a TLS handshake failed"),
+        Err(_) => tracing::debug!(bound = bounds::HANDSHAKE_TIME.name, address = %connection.address, "a connection was closed"),
+    }
+}
+
+/// Serves one connection until it ends, breaks a bound or has to make room.
+async fn run<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+    builder: &Builder<TokioExecutor>,
+    socket: S,
     service: Service,
     connection: &Arc<Connection>,
     mut stopped: watch::Receiver<bool>,
@@ -148,3 +177,5 @@ async fn run(
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;

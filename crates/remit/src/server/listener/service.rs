@@ -14,6 +14,7 @@ use axum::{
 };
 use hyper::body::Body as _;
 use hyper_util::service::TowerToHyperService;
+use remit_token::PeerCertificate;
 use std::{convert::Infallible, net::SocketAddr, pin::Pin, sync::Arc};
 
 /// What answers when nothing else does: the operator has to see and to act.
@@ -27,6 +28,7 @@ pub(crate) struct Service {
     lane: Lane,
     connection: Arc<Connection>,
     registry: Arc<Registry>,
+    certificate: Option<PeerCertificate>,
 }
 
 impl Service {
@@ -37,7 +39,12 @@ impl Service {
         connection: Arc<Connection>,
         registry: Arc<Registry>,
     ) -> Self {
-        Self { router: TowerToHyperService::new(router), peer, lane, connection, registry }
+        Self { router: TowerToHyperService::new(router), peer, lane, connection, registry, certificate: None }
+    }
+
+    /// The same, of a client that proved this certificate.
+    pub(crate) fn of(self, certificate: Option<PeerCertificate>) -> Self {
+        Self { certificate, ..self }
     }
 }
 
@@ -55,6 +62,9 @@ impl hyper::service::Service<Request<hyper::body::Incoming>> for Service {
         }
         let (mut parts, body) = request.into_parts();
         parts.extensions.insert(ConnectInfo(self.peer));
+        if let Some(certificate) = &self.certificate {
+            parts.extensions.insert(certificate.clone());
+        }
         let body = if reading { Body::new(Incoming::new(body, Arc::clone(&ticket))) } else { Body::empty() };
         let answering = self.router.call(Request::from_parts(parts, body));
         Box::pin(async move { Ok(answering.await?.map(|body| Outgoing::new(body, ticket))) })

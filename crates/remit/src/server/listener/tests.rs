@@ -35,7 +35,7 @@ async fn start() -> Served {
         .route("/large", get(async || Bytes::from(vec![b'x'; 64 << 20])));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, (stop, stopped)) = (listener.local_addr().unwrap(), watch::channel(false));
-    Served { address, stop, serving: tokio::spawn(serve(listener, router, stopped)) }
+    Served { address, stop, serving: tokio::spawn(serve(listener, None, router, stopped)) }
 }
 
 impl Served {
