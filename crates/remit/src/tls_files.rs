@@ -111,7 +111,10 @@ mod tests {
         refused(&files(dir.path(), &one.1, &one.1), "holds no certificate");
         refused(&files(dir.path(), "", &one.1), "holds no certificate");
         refused(&files(dir.path(), &one.0, &one.0), "holds no private key");
-        refused(&files(dir.path(), "-----BEGIN CERTIFICATE-----\nbm9uc2Vuc2U=\n-----END CERTIFICATE-----\n", &one.1), "cannot be read");
+        refused(
+            &files(dir.path(), "-----BEGIN CERTIFICATE-----\nbm9uc2Vuc2U=\n-----END CERTIFICATE-----\n", &one.1),
+            "cannot be read",
+        );
         let missing = files(dir.path(), &one.0, &one.1);
         fs::remove_file(&missing.certificate).unwrap();
         refused(&missing, "tls.pem");

@@ -92,8 +92,9 @@ impl Loaded {
     /// What works, but not as well as it could.
     pub(crate) fn warnings(&self, now: UnixTime) -> Vec<String> {
         let servers = self.config.mcp_servers.iter();
-        let named = servers
-            .flat_map(|(name, server)| names::warnings(&server.tools).map(move |warning| format!("mcp_servers.{name}.{warning}")));
+        let named = servers.flat_map(|(name, server)| {
+            names::warnings(&server.tools).map(move |warning| format!("mcp_servers.{name}.{warning}"))
+        });
         let certificate = self.config.server.tls.as_ref().and_then(|tls| {
             let warning = self.tls_files(tls).read().ok()?.warning(&tls.certificate_file, now)?;
             Some(format!("server.tls: {warning}"))

@@ -57,7 +57,12 @@ impl Proxies {
 
     /// The certificate of a client whose request came from this peer, in place of that of the connection, which is the proxy's
     /// own. SPEC: RFC 9440 §2, §4
-    fn certificate(&self, peer: IpAddr, headers: &HeaderMap, own: Option<PeerCertificate>) -> Result<Option<PeerCertificate>, &'static str> {
+    fn certificate(
+        &self,
+        peer: IpAddr,
+        headers: &HeaderMap,
+        own: Option<PeerCertificate>,
+    ) -> Result<Option<PeerCertificate>, &'static str> {
         match (self.trusts(peer), self.certificates) {
             (true, true) => client_certificate::read(headers),
             (true, false) => Ok(None),
@@ -169,7 +174,12 @@ mod tests {
     }
 
     /// The thumbprint that counts, of a request with these headers over a connection with this certificate.
-    fn shown(certificates: bool, peer: &str, headers: &[(&'static str, String)], own: Option<&[u8]>) -> Result<Option<String>, &'static str> {
+    fn shown(
+        certificates: bool,
+        peer: &str,
+        headers: &[(&'static str, String)],
+        own: Option<&[u8]>,
+    ) -> Result<Option<String>, &'static str> {
         let section = Section { addresses: vec!["10.0.0.0/8".into()], header: ForwardedHeader::XForwardedFor };
         let proxies = Proxies::of(&section, certificates).unwrap();
         let mut map = HeaderMap::new();
@@ -200,10 +210,21 @@ mod tests {
         let (one, other, header) = certificates();
         let proxied = |headers: &[(&'static str, String)]| shown(true, "10.1.2.3", headers, None);
         let chain = |value: String| proxied(&[("client-cert", header.clone()), ("client-cert-chain", value)]);
-        assert_eq!(proxied(&[("client-cert", header.clone()), ("client-cert", sequence(&other))]), Err("there is more than one `Client-Cert`"));
+        assert_eq!(
+            proxied(&[("client-cert", header.clone()), ("client-cert", sequence(&other))]),
+            Err("there is more than one `Client-Cert`")
+        );
         assert_eq!(proxied(&[("client-cert-chain", header.clone())]), Err("`Client-Cert-Chain` comes without `Client-Cert`"));
         let bare = STANDARD.encode(&one);
-        for broken in [String::new(), "::".into(), bare.clone(), format!(":{bare}"), format!("\"{bare}\""), ":AAAA:".into(), format!("{header}, {header}")] {
+        for broken in [
+            String::new(),
+            "::".into(),
+            bare.clone(),
+            format!(":{bare}"),
+            format!("\"{bare}\""),
+            ":AAAA:".into(),
+            format!("{header}, {header}"),
+        ] {
             assert!(proxied(&[("client-cert", broken.clone())]).is_err(), "{broken}");
         }
         assert_eq!(chain(format!("{}, {}", sequence(&other), sequence(&one))), Ok(Some(thumbprint(&one))));

@@ -64,8 +64,8 @@ impl TlsReload {
         if identity.thumbprint == self.taken {
             return Ok(());
         }
-        let draft =
-            changed(store.tenant(), RecordType::ConfigChange, "tls.load").ext("config", json!({"certificate": identity.thumbprint}));
+        let draft = changed(store.tenant(), RecordType::ConfigChange, "tls.load")
+            .ext("config", json!({"certificate": identity.thumbprint}));
         store.apply(Batch::new(store.tenant().clone()).record(draft)).await?;
         warn(&self.files, &identity, clock);
         tracing::info!(certificate = identity.thumbprint, "new connections use the renewed certificate");

@@ -22,8 +22,8 @@ use registry::Registry;
 use remit_model::bounds;
 use service::Service;
 use socket::Socket;
-pub(crate) use tls::Tls;
 use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
+pub(crate) use tls::Tls;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},

@@ -122,10 +122,12 @@ async fn x_01_both_versions_of_http_are_served_over_tls() {
     assert_eq!(stream.get_ref().1.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let io = hyper_util::rt::TokioIo::new(stream);
-    let (mut requests, connection) =
-        hyper::client::conn::http2::handshake::<_, _, http_body_util::Empty<bytes::Bytes>>(hyper_util::rt::TokioExecutor::new(), io)
-            .await
-            .unwrap();
+    let (mut requests, connection) = hyper::client::conn::http2::handshake::<_, _, http_body_util::Empty<bytes::Bytes>>(
+        hyper_util::rt::TokioExecutor::new(),
+        io,
+    )
+    .await
+    .unwrap();
     tokio::spawn(connection);
     let request = hyper::Request::get("https://localhost/who").body(http_body_util::Empty::new()).unwrap();
     assert_eq!(requests.send_request(request).await.unwrap().status(), 200);
