@@ -84,7 +84,12 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts a program and waits for a line that contains `ready`, on standard output or standard error.
-    pub(crate) fn start(mut command: Command, ready: &str) -> Self {
+    pub(crate) fn start(command: Command, ready: &str) -> Self {
+        Self::start_within(command, ready, 1)
+    }
+
+    /// The same for a program that takes several times as long.
+    pub(crate) fn start_within(mut command: Command, ready: &str, times: u32) -> Self {
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut running = Self { child, said: String::new() };
         let (tell, told) = std::sync::mpsc::channel();
@@ -101,7 +106,7 @@ impl Running {
         }
         drop(tell);
         let (began, mut heard) = (Instant::now(), Vec::new());
-        while let Ok((is_ready, line)) = told.recv_timeout(PATIENCE.saturating_sub(began.elapsed())) {
+        while let Ok((is_ready, line)) = told.recv_timeout((PATIENCE * times).saturating_sub(began.elapsed())) {
             if is_ready {
                 running.said.clone_from(&line);
             }
@@ -125,6 +130,11 @@ impl Running {
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Whether the program ended well, once it ended.
@@ -353,7 +363,7 @@ impl Remit {
     }
 
     pub(crate) fn pid(&self) -> u32 {
-        self.server.child.id()
+        self.server.id()
     }
 
     /// Whether the server ended well, once it ended.

@@ -34,6 +34,7 @@ mod operator;
 mod outage;
 mod passkeys;
 mod processes;
+mod providers;
 mod proxy;
 mod raw;
 mod replay;

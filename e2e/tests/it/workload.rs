@@ -164,7 +164,7 @@ fn agents_prove_themselves_without_a_secret_and_both_verifiers_accept_it() {
 }
 
 /// Stops the server; both verifiers accept its ledger, with this many chains.
-fn both_verify(mut server: Remit, chains: usize) {
+pub(crate) fn both_verify(mut server: Remit, chains: usize) {
     server.published();
     let keys = server.folder().join("disclosure.json");
     server.run(&["audit", "disclose", "--out", text(&keys)]);

@@ -26,6 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
+pub(crate) use wire::encode;
 use wire::{Sent, Wire};
 
 const CLIENTS: u64 = 4;
