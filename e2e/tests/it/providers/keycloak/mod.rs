@@ -117,7 +117,9 @@ fn f_05_keys_rotate_without_a_restart() {
     };
     let first = signs_in("before");
     let old = keys()[0].clone();
-    keycloak.admin("POST", "/admin/realms/rotation/components", &es256("second", 300));
+    let mut new = es256("second", 300);
+    new["providerType"] = json!("org.keycloak.keys.KeyProvider");
+    keycloak.admin("POST", "/admin/realms/rotation/components", &new);
     assert_eq!(signs_in("new-key"), first, "the same person, with a key that was not known");
     set(&old, "active", "false");
     assert_eq!(signs_in("old-key-passive"), first);

@@ -22,7 +22,7 @@ pub(super) fn realm(name: &str, relying_party: &Value) -> Value {
 /// A key: the active one with the highest priority signs.
 pub(super) fn es256(name: &str, priority: u32) -> Value {
     json!({
-        "name": name, "providerId": "ecdsa-generated", "providerType": "org.keycloak.keys.KeyProvider",
+        "name": name, "providerId": "ecdsa-generated",
         "config": { "priority": [priority.to_string()], "ecdsaEllipticCurveKey": ["P-256"], "ecGenerateCertificate": ["false"] },
     })
 }

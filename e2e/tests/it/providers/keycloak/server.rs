@@ -2,7 +2,7 @@
 
 use super::super::{part, web::Web};
 use crate::harness::Running;
-use remit_testkit::port;
+use remit_testkit::{port, wait_until};
 use serde_json::{Value, json};
 use std::{
     os::unix::fs::symlink,
@@ -36,13 +36,14 @@ impl Keycloak {
             symlink(distribution.join(folder), home.path().join(folder)).unwrap();
         }
         let ports = (port(), port());
-        let running = serve(home.path(), ports);
-        Self { origin: format!("http://127.0.0.1:{}", ports.0), home, ports, running, web: Web::new() }
+        let web = Web::new();
+        let running = serve(home.path(), ports, &web);
+        Self { origin: format!("http://127.0.0.1:{}", ports.0), home, ports, running, web }
     }
 
     /// Starts it again, with the data that it had.
     pub(super) fn restart(&mut self) {
-        self.running = serve(self.home.path(), self.ports);
+        self.running = serve(self.home.path(), self.ports, &self.web);
     }
 
     pub(super) fn issuer(&self, realm: &str) -> String {
@@ -78,7 +79,8 @@ impl Keycloak {
     }
 }
 
-fn serve(home: &Path, (port, management): (u16, u16)) -> Running {
+/// Starts it, and waits until it has made itself ready.
+fn serve(home: &Path, (port, management): (u16, u16), web: &Web) -> Running {
     let mut java = Command::new(part("REMIT_E2E_JAVA_HOME").join("bin/java"));
     java.args(["-Xmx384m", "-XX:TieredStopAtLevel=1"]);
     for (name, value) in [
@@ -101,6 +103,8 @@ fn serve(home: &Path, (port, management): (u16, u16)) -> Running {
     java.env("KC_BOOTSTRAP_ADMIN_USERNAME", "admin").env("KC_BOOTSTRAP_ADMIN_PASSWORD", "admin");
     let running = Running::start_within(java, "started in", 3);
     ends_with_us(running.id());
+    let health = format!("http://127.0.0.1:{management}/health/ready");
+    wait_until("Keycloak is ready", || web.try_get(&health).is_some_and(|answer| answer.status == 200));
     running
 }
 
