@@ -3,7 +3,8 @@
 // Script: {url, kept, provider, user, password, decision (Allow), stop}
 // `kept` is a file with what the browser keeps between two runs. `provider` is the title on Remit's button; without `user` the
 // person has nothing to fill in. `stop: "provider"` ends at the provider's own page, `stop: "answer"` before its answer is
-// delivered. The report has `end`: callback, problem (Remit's words in `problem`), provider, answer (its URL in `answer`).
+// delivered. The report has `end`: callback, problem (Remit's words in `problem`), provider, answer (its URL in `answer`), or
+// unreachable when the browser shows a page of its own.
 import { existsSync, readFileSync } from 'node:fs';
 import { browser } from './person.mjs';
 
@@ -32,8 +33,15 @@ try {
     });
     await devtools.send('Fetch.enable', { patterns: [{ urlPattern: `${own}/oauth/callback/*` }] });
   }
+  const nobody = new Promise((resolve) => {
+    page.on('requestfailed', (request) => {
+      if (request.isNavigationRequest() && request.failure().errorText === 'net::ERR_CONNECTION_REFUSED') resolve('nobody');
+    });
+  });
   await page.goto(script.url);
-  await walk(page);
+  const walked = walk(page);
+  if ((await Promise.race([walked, nobody])) === 'nobody') end('unreachable');
+  walked.catch(() => {});
   await context.storageState({ path: script.kept });
 } finally {
   await chrome.close();
@@ -81,7 +89,7 @@ async function walk(page) {
       await left(page, places.password.press('Enter'));
     }
   }
-  end('lost', { said: await page.locator('body').innerText() });
+  return end('lost', { said: await page.locator('body').innerText() });
 }
 
 /** Waits until the action has led to another document. */

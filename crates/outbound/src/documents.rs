@@ -35,6 +35,17 @@ impl Default for Freshness {
     }
 }
 
+/// What will do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Want {
+    /// A kept document while it is fresh.
+    Kept,
+    /// A kept document when it cannot be fetched.
+    Fetched,
+    /// An answer of its server.
+    Answer,
+}
+
 /// A cache of documents by address. One fetch at a time for each address; the others wait for it.
 #[derive(Debug)]
 pub struct Documents {
@@ -71,7 +82,7 @@ impl Documents {
     /// # Errors
     /// Why it cannot be fetched; within `retry` seconds of a failure the same error without another attempt.
     pub async fn get(&self, url: &str) -> Result<Arc<Value>, OutboundError> {
-        self.read(url, &HeaderMap::new(), false).await
+        self.read(url, &HeaderMap::new(), Want::Kept).await
     }
 
     /// The same with further request headers, for a server that shows the document to some alone.
@@ -79,7 +90,7 @@ impl Documents {
     /// # Errors
     /// As [`Documents::get`].
     pub async fn get_with(&self, url: &str, headers: &HeaderMap) -> Result<Arc<Value>, OutboundError> {
-        self.read(url, headers, false).await
+        self.read(url, headers, Want::Kept).await
     }
 
     /// The document, fetched again even if it is fresh, unless the latest fetch was less than `retry` seconds ago. For a key
@@ -88,7 +99,7 @@ impl Documents {
     /// # Errors
     /// As [`Documents::get`].
     pub async fn refresh(&self, url: &str) -> Result<Arc<Value>, OutboundError> {
-        self.read(url, &HeaderMap::new(), true).await
+        self.read(url, &HeaderMap::new(), Want::Fetched).await
     }
 
     /// The same with further request headers.
@@ -96,20 +107,32 @@ impl Documents {
     /// # Errors
     /// As [`Documents::get`].
     pub async fn refresh_with(&self, url: &str, headers: &HeaderMap) -> Result<Arc<Value>, OutboundError> {
-        self.read(url, headers, true).await
+        self.read(url, headers, Want::Fetched).await
     }
 
-    async fn read(&self, url: &str, headers: &HeaderMap, again: bool) -> Result<Arc<Value>, OutboundError> {
+    /// As [`Documents::refresh`], for the question whether its server answers: when the latest fetch failed, a kept document
+    /// does not do.
+    ///
+    /// # Errors
+    /// As [`Documents::get`].
+    pub async fn answered(&self, url: &str) -> Result<Arc<Value>, OutboundError> {
+        self.read(url, &HeaderMap::new(), Want::Answer).await
+    }
+
+    async fn read(&self, url: &str, headers: &HeaderMap, want: Want) -> Result<Arc<Value>, OutboundError> {
         self.outbound.check(url, self.source)?;
         let UnixTime(now) = self.clock.unix();
         let slot = self.slot(url, now);
         let mut held = slot.held.lock().await;
-        if let Some(document) = held.document.as_ref().filter(|_| !again && now < held.fresh_until) {
+        if let Some(document) = held.document.as_ref().filter(|_| want == Want::Kept && now < held.fresh_until) {
             return Ok(Arc::clone(document));
         }
         if let Some((at, failed)) = &held.tried
             && (*at..at.saturating_add(self.freshness.retry)).contains(&now)
         {
+            if let (Want::Answer, Some(error)) = (want, failed) {
+                return Err(error.clone());
+            }
             return self.usable(&held, now).ok_or_else(|| failed.clone().unwrap_or_else(|| just_fetched(url)));
         }
         match self.outbound.get_json_with(url, self.source, self.limit, headers).await {
@@ -122,7 +145,7 @@ impl Documents {
             }
             Err(error) => {
                 held.tried = Some((now, Some(error.clone())));
-                self.usable(&held, now).ok_or(error)
+                self.usable(&held, now).filter(|_| want != Want::Answer).ok_or(error)
             }
         }
     }

@@ -204,6 +204,29 @@ async fn a_document_is_fetched_again_when_it_is_not_fresh_and_kept_while_it_may_
 }
 
 #[tokio::test]
+async fn a_kept_document_is_no_answer_of_a_server_that_is_gone() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let once = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = [0; 4_096];
+        assert!(stream.read(&mut head).await.unwrap() > 0);
+        stream.write_all(&json_answer("{\"n\":1}")).await.unwrap();
+    });
+    let clock = Clock::manual(Moment::at(1_800_000_000));
+    let documents = documents(&clock, Freshness { stale: 3_600, ..Freshness::default() });
+    documents.get(&url).await.unwrap();
+    once.await.unwrap();
+    documents.answered(&url).await.expect("it answered a moment ago");
+    clock.advance(Duration::from_secs(10));
+    for _ in 0..2 {
+        documents.answered(&url).await.unwrap_err();
+        documents.get(&url).await.expect("it is fresh");
+        documents.refresh(&url).await.expect("it may be stale");
+    }
+}
+
+#[tokio::test]
 async fn a_failure_is_not_kept_as_a_document_and_not_repeated_at_once() {
     let (url, asked) = server(answer("503 Busy", "")).await;
     let clock = Clock::manual(Moment::at(1_800_000_000));

@@ -71,6 +71,15 @@ impl Discovery {
         Err(Refusal::new(Code::ProviderUnreachable, format!("the identity provider has no metadata: {}", tried.join("; "))))
     }
 
+    /// Whether the provider answers: asked now, or at most 10 seconds ago. A browser that is sent to one that does not shows a
+    /// page of its own, which nobody can act on.
+    ///
+    /// # Errors
+    /// `provider_unreachable`.
+    pub(crate) async fn answers(&self, metadata: &Metadata) -> Result<(), Refusal> {
+        self.metadata.answered(&metadata.document).await.map(drop).map_err(|error| unreachable(&error))
+    }
+
     /// The provider's keys. For the token `compact`, they are fetched again if they have no key for it.
     ///
     /// # Errors

@@ -84,6 +84,7 @@ async fn sent(
     now: UnixTime,
 ) -> Result<Response<Body>, Rejection> {
     let metadata = server.discovery.metadata(&provider.issuer).await?;
+    server.discovery.answers(&metadata).await?;
     let pending = Pending {
         provider: provider.name.clone(),
         state: server.entropy.token(32),

@@ -10,6 +10,7 @@ use crate::{
     workload::both_verify,
 };
 use realm::{es256, realm, relying_party};
+use remit_testkit::wait_for;
 use serde_json::{Value, json};
 use server::Keycloak;
 
@@ -142,7 +143,11 @@ fn while_the_provider_is_down_sessions_live_and_no_one_new_is_let_in() {
     assert_eq!(reads(&server, "planner", &token)["structured"]["id"], "T-1001", "the chain lives");
     let (again, _) = consents(&server, &browser, "planner", &json!({ "provider": "Corp" }));
     assert_eq!(claims(&again)["sub"], subject, "the session lives");
-    let seen = refused(&server, &Browser::new(server.folder(), "bob"), "planner", &person("Corp", "bob"));
+    // For ten seconds after its last answer the server sends people there.
+    let seen = wait_for("the server has noticed", || {
+        let seen = refused(&server, &Browser::new(server.folder(), "bob"), "planner", &person("Corp", "bob"));
+        (seen["end"] != "unreachable").then_some(seen)
+    });
     let problem = seen["problem"].as_str().unwrap();
     assert!(problem.contains("provider_unreachable"), "{problem}");
     println!("{problem}");
