@@ -10,7 +10,7 @@ mod parts;
 mod suites;
 
 use crate::{generated, run, setup};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use std::{
     io::{BufRead, BufReader},
     path::Path,
@@ -99,21 +99,34 @@ struct Counts {
     skipped: u32,
 }
 
+impl Counts {
+    fn and(self, more: Self) -> Self {
+        Self { passed: self.passed + more.passed, failed: self.failed + more.failed, skipped: self.skipped + more.skipped }
+    }
+}
+
 fn test(suite: &Suite, binary: &Path) -> Result<Counts> {
     let mut command = Command::new(run::cargo());
-    command.args(["test", "--package", "remit-e2e", "--test", "it", "--locked", "--", "--ignored"]).args(suite.tests);
+    // The whole workspace, so that nothing is built twice: `cargo xtask test` builds it with the same features.
+    command.args(["test", "--workspace", "--test", "it", "--locked", "--quiet", "--"]);
+    command.args(["--ignored", "--show-output"]).args(suite.tests);
     command.env("REMIT_BIN", binary).env("REMIT_E2E_PYTHON", setup::python()).envs(suite.variables()?);
     command.current_dir(run::root()).stdin(Stdio::null()).stdout(Stdio::piped());
-    println!("$ cargo test --package remit-e2e --test it -- --ignored {}", suite.tests.join(" "));
+    println!("$ cargo test --workspace --test it -- --ignored --show-output {}", suite.tests.join(" "));
     let mut child = command.spawn().context("cargo does not start")?;
-    let mut last = None;
+    let mut all: Option<Counts> = None;
     for line in BufReader::new(child.stdout.take().context("no output")?).lines() {
         let line = line?;
-        last = counts(&line).or(last);
+        all = match (all, counts(&line)) {
+            (Some(before), Some(more)) => Some(before.and(more)),
+            (before, more) => before.or(more),
+        };
         println!("{line}");
     }
     let status = child.wait()?;
-    last.with_context(|| format!("the tests did not run: {status}"))
+    let all = all.with_context(|| format!("the tests did not run: {status}"))?;
+    ensure!(status.success() || all.failed > 0, "the tests did not end: {status}");
+    Ok(all)
 }
 
 /// Reads libtest's last line: `test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 170 filtered out; finished in 9.1s`.
@@ -129,6 +142,12 @@ fn counts(line: &str) -> Option<Counts> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_tests_of_all_programs_are_counted() {
+        let one = Counts { passed: 3, failed: 1, skipped: 2 };
+        assert_eq!(one.and(Counts { passed: 1, failed: 0, skipped: 0 }), Counts { passed: 4, failed: 1, skipped: 2 });
+    }
 
     #[test]
     fn the_last_line_of_the_test_program_is_counted() {
