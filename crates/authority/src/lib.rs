@@ -35,6 +35,7 @@ mod clients;
 mod grants;
 mod http;
 mod issuers;
+mod offboarding;
 mod policy_check;
 mod server;
 mod signin;
@@ -44,6 +45,10 @@ pub use clients::rules::{Admission, ClientRules};
 pub use clients::workload::{BundleSource, TrustDomain, WorkloadSource, WorkloadTrust};
 pub use http::router::router;
 pub use issuers::{AssertionAudience, TrustedIssuer};
+pub use offboarding::{
+    asking::{ask_now, keep_asking, load as load_whom_to_ask},
+    backchannel_logout::path as backchannel_logout_path,
+};
 pub use server::{Parts, Server, Settings};
 pub use signin::{
     accounts, passkeys::enrolment::link as passkey_link, password::hash_password, provider,

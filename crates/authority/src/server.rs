@@ -9,6 +9,7 @@ use crate::{
         workload::{WorkloadTrust, bundles::Bundles, issuers::WorkloadIssuers},
     },
     issuers::{AssertionAudience, TrustedIssuer, TrustedIssuers},
+    offboarding::schedule::Schedule,
     signin::{
         devices::Devices,
         password,
@@ -44,6 +45,9 @@ const FETCHES: Rate = Rate { per_second: 10, burst: 100 };
 
 /// Registrations from one network: a program registers once or twice for each sign-in. SPEC: N-DR-01
 const REGISTRATIONS: Rate = Rate { per_second: 1, burst: 20 };
+
+/// Logout tokens from one network: an administrator may log a whole organisation out at once.
+const LOGOUTS: Rate = Rate { per_second: 50, burst: 2_000 };
 
 /// What an authorization server is made of.
 #[derive(Debug)]
@@ -198,6 +202,10 @@ pub struct Server {
     pub(crate) bundles: Bundles,
     pub(crate) long_assertions: LongAssertions,
     pub(crate) issuers: TrustedIssuers,
+    /// Whom providers are asked about.
+    pub(crate) asking: Arc<Schedule>,
+    /// How often providers call from one network.
+    pub(crate) logouts: RateLimits,
 }
 
 impl Server {
@@ -206,10 +214,12 @@ impl Server {
         let Parts { store, policy, clock, entropy, issuer, keys, servers, nonces, outbound, sign_in, workload, settings } = parts;
         let tokens = Arc::new(Verified::new(REMEMBERED_TOKENS));
         let sessions = Arc::new(Sessions::default());
-        let (remembered, signed_in) = (Arc::clone(&tokens), Arc::clone(&sessions));
+        let asking = Arc::new(Schedule::default());
+        let (remembered, signed_in, asked) = (Arc::clone(&tokens), Arc::clone(&sessions), Arc::clone(&asking));
         store.when_erased(move |world| {
             remembered.clear();
             signed_in.keep(|name| world.human(name).is_some());
+            asked.keep(|name| world.human(name).is_some());
         });
         Self {
             tenant: store.tenant().clone(),
@@ -237,6 +247,8 @@ impl Server {
             issuers: TrustedIssuers::new(settings.trusted_issuers.clone(), outbound.clone(), clock.clone()),
             discovery: Discovery::new(&outbound, &clock),
             sign_in: RwLock::new(Arc::new(sign_in)),
+            asking,
+            logouts: RateLimits::new(LOGOUTS),
             outbound,
             store,
             policy,

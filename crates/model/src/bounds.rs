@@ -193,6 +193,13 @@ pub const UNPROVEN_RECORDS: Bound = Bound::new(
     "Refusals of callers that proved nothing that may be recorded one by one in a burst; the process has one budget for all of them",
     "the refusal is counted in the next summary",
 );
+pub const PROVIDER_QUESTIONS: Bound = Bound::new(
+    "provider.questions",
+    64,
+    Unit::Count,
+    "Questions to identity providers, whether a person may still act, that are under way at once; each ends within 10 s",
+    "nothing: the next question waits",
+);
 pub const UNPROVEN_EVERY: Bound = Bound::new(
     "refusals.unproven.every",
     10,
@@ -250,6 +257,7 @@ pub const ALL: &[Bound] = &[
     SEND_TIME,
     SEND_BYTES,
     DRAIN_TIME,
+    PROVIDER_QUESTIONS,
     UNPROVEN_RECORDS,
     UNPROVEN_EVERY,
     UNPROVEN_SUMMARY,

@@ -197,6 +197,12 @@ pub enum Change {
         name: String,
         before: UnixTime,
     },
+    /// Keeps what a person's identity provider can be asked with, in place of what was kept of them. The person has an account.
+    PutProviderSession(StoredProviderSession),
+    /// Forgets it, if it is there.
+    DropProviderSession {
+        human: String,
+    },
     /// Adds or replaces a key of the issuer. A revoked one stays revoked.
     PutIssuerKey(IssuerKey),
     /// Forgets a key of the issuer whose tokens have all expired.
@@ -323,6 +329,24 @@ pub struct StoredRefresh {
     pub generation: u64,
     /// Set by the store: false once rotated or its family revoked.
     pub current: bool,
+}
+
+/// What an identity provider can be asked with whether a person may still act. At most one for each person; the payload is the
+/// authorization server's own (a refresh token, …) and sealed under the person's key.
+#[derive(Clone, PartialEq)]
+pub struct StoredProviderSession {
+    /// Local name of the person.
+    pub human: String,
+    pub subject: Principal,
+    pub payload: Value,
+    /// Forgotten after this time.
+    pub expires: UnixTime,
+}
+
+impl fmt::Debug for StoredProviderSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredProviderSession").field("human", &self.human).finish_non_exhaustive()
+    }
 }
 
 /// An issued access token, without the token itself.

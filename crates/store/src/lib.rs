@@ -53,7 +53,7 @@ mod world;
 
 pub use batch::{
     Applied, ApplyError, Batch, Budget, Change, Erasing, JtiKind, KeyedHash, Necessity, Party, Precondition, ReadError, Receipt,
-    Revocation, StoredCode, StoredRecord, StoredRefresh, StoredToken,
+    Revocation, StoredCode, StoredProviderSession, StoredRecord, StoredRefresh, StoredToken,
 };
 pub use commit::outage::{Outage, WriteFailure};
 pub use config::{Config, Secret, StoreError};

@@ -1,7 +1,7 @@
 //! Point reads: rows that a request asks for, opened with the keys of those they are about.
 
 use crate::{
-    batch::{KeyedHash, ReadError, StoredCode, StoredRecord, StoredRefresh, StoredToken},
+    batch::{KeyedHash, ReadError, StoredCode, StoredProviderSession, StoredRecord, StoredRefresh, StoredToken},
     db::sqlite::{DbReader, StoredRow},
     vault::{
         Vault,
@@ -9,6 +9,7 @@ use crate::{
     },
 };
 use remit_ledger::Side;
+use remit_model::UnixTime;
 use serde::de::DeserializeOwned;
 
 /// Most records one read hands out.
@@ -48,6 +49,38 @@ pub(crate) fn refresh(reader: &DbReader, hash: &KeyedHash, vault: &Vault) -> Res
 pub(crate) fn token(reader: &DbReader, jti: &str, vault: &Vault) -> Result<Option<StoredToken>, ReadError> {
     let Some(body) = reader.token(jti)? else { return Ok(None) };
     open("of a token", vault, &context::token(jti), &body)
+}
+
+pub(crate) fn provider_session(
+    reader: &DbReader,
+    human: &str,
+    vault: &Vault,
+) -> Result<Option<StoredProviderSession>, ReadError> {
+    let Some((payload, expires)) = reader.provider_session(human)? else { return Ok(None) };
+    opened_session(vault, human.to_owned(), &payload, expires)
+}
+
+/// Every one that has not ended, each with whether something that its person handed out can still act.
+pub(crate) fn provider_sessions(
+    reader: &DbReader,
+    now: UnixTime,
+    vault: &Vault,
+) -> Result<Vec<(StoredProviderSession, bool)>, ReadError> {
+    let rows = reader.provider_sessions(now)?.into_iter();
+    rows.filter_map(|(human, payload, expires, acts)| {
+        opened_session(vault, human, &payload, expires).map(|session| session.map(|session| (session, acts))).transpose()
+    })
+    .collect()
+}
+
+fn opened_session(
+    vault: &Vault,
+    human: String,
+    payload: &str,
+    expires: UnixTime,
+) -> Result<Option<StoredProviderSession>, ReadError> {
+    let opened = open("of a provider's session", vault, &context::provider_session(&human), payload)?;
+    Ok(opened.map(|(subject, payload)| StoredProviderSession { human, subject, payload, expires }))
 }
 
 /// Those of these tokens that are stored, in no order, in one read.

@@ -2,7 +2,8 @@
 
 use crate::{
     batch::{
-        Applied, ApplyError, Batch, Change, JtiKind, KeyedHash, ReadError, StoredCode, StoredRecord, StoredRefresh, StoredToken,
+        Applied, ApplyError, Batch, Change, JtiKind, KeyedHash, ReadError, StoredCode, StoredProviderSession, StoredRecord,
+        StoredRefresh, StoredToken,
     },
     commit::{
         command::Command, group_commit::GroupCommit, heartbeat::Left, outage::Outage, seal::Sealing,
@@ -26,7 +27,7 @@ use remit_ledger::{
     Record, Sealer,
     record::{Draft, Environment, Identity, Pepper, ProducerKind, RecordKey},
 };
-use remit_model::{Code, Refusal, id::TenantId};
+use remit_model::{Code, Refusal, UnixTime, id::TenantId};
 use std::{
     fmt,
     net::IpAddr,
@@ -261,6 +262,24 @@ impl Store {
     pub async fn refresh(&self, hash: KeyedHash) -> Result<Option<StoredRefresh>, ReadError> {
         let vault = self.0.vault.clone();
         self.0.readers.read(move |reader| reads::refresh(reader, &hash, &vault)).await
+    }
+
+    /// What a person's identity provider can be asked with.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or a row in it.
+    pub async fn provider_session(&self, human: &str) -> Result<Option<StoredProviderSession>, ReadError> {
+        let (human, vault) = (human.to_owned(), self.0.vault.clone());
+        self.0.readers.read(move |reader| reads::provider_session(reader, &human, &vault)).await
+    }
+
+    /// Every one that has not ended at `now`, each with whether something that its person handed out can still act.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or a row in it.
+    pub async fn provider_sessions(&self, now: UnixTime) -> Result<Vec<(StoredProviderSession, bool)>, ReadError> {
+        let vault = self.0.vault.clone();
+        self.0.readers.read(move |reader| reads::provider_sessions(reader, now, &vault)).await
     }
 
     /// The token as it was issued, until it is swept after its expiry or its origin is erased. Whether it was revoked since

@@ -33,6 +33,8 @@ pub(crate) enum At {
     Push,
     /// Device authorization.
     Device,
+    /// A provider says that a session ended.
+    BackchannelLogout,
 }
 
 impl At {
@@ -51,6 +53,7 @@ impl At {
             Self::Register => "authority.register",
             Self::Push => "authority.push",
             Self::Device => "authority.device",
+            Self::BackchannelLogout => "authority.backchannel_logout",
         }
     }
 }
@@ -135,7 +138,7 @@ pub(crate) fn outward(code: Code, at: At) -> (StatusCode, &'static str) {
             At::Exchange => (bad, "invalid_request"),
             At::ClientCredentials | At::Authorize | At::Push | At::Device => (bad, "unauthorized_client"),
             At::Introspect | At::Revoke => (StatusCode::UNAUTHORIZED, "invalid_client"),
-            At::Token | At::JwtBearer | At::IdJag | At::UserInfo | At::Register => (bad, "invalid_grant"),
+            At::Token | At::JwtBearer | At::IdJag | At::UserInfo | At::Register | At::BackchannelLogout => (bad, "invalid_grant"),
         },
         Code::PolicyDenied | Code::PolicyError | Code::PolicyUnavailable | Code::StepUpRequired => match at {
             At::Exchange => (bad, "invalid_request"),
@@ -156,6 +159,7 @@ fn special(code: Code, at: At) -> Option<(StatusCode, &'static str)> {
         At::Register => at_registration(code),
         At::Push => at_push(code),
         At::JwtBearer | At::IdJag => at_assertion(code),
+        At::BackchannelLogout => at_logout(code),
         _ => at_device(code),
     }
 }
@@ -179,6 +183,12 @@ fn at_assertion(code: Code) -> Option<(StatusCode, &'static str)> {
         code if code.is_about_a_token() => Some((StatusCode::BAD_REQUEST, "invalid_grant")),
         _ => None,
     }
+}
+
+/// SPEC: OpenID Connect Back-Channel Logout 1.0 §2.8: a token that is not good is a request that is not.
+fn at_logout(code: Code) -> Option<(StatusCode, &'static str)> {
+    let bad = code.is_about_a_token() || code == Code::AssertionReplayed;
+    bad.then_some((StatusCode::BAD_REQUEST, "invalid_request"))
 }
 
 /// SPEC: N-PAR-06, RFC 9126 §2.3

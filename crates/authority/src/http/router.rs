@@ -11,6 +11,7 @@ use crate::{
         form::{self, Form},
         origin::{Incoming, RequestOrigin},
     },
+    offboarding::backchannel_logout,
     signin::{consent, device_page, login, pages, passkeys::account, provider::relying_party, push},
     tokens::{introspect, metadata, revoke, userinfo},
 };
@@ -38,6 +39,7 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/oauth/consent", any(consent_page))
         .route("/oauth/provider", any(provider_page))
         .route("/oauth/callback/{provider}", any(callback_page))
+        .route("/oauth/backchannel-logout/{provider}", any(logout_endpoint))
         .route("/oauth/style.css", get(style))
         .route("/oauth/passkey.js", get(script))
         .route("/account/passkeys", any(passkeys_page))
@@ -99,6 +101,17 @@ async fn callback_page(State(server): State<Arc<Server>>, Path(provider): Path<S
         Some((Method::GET, incoming)) => relying_party::answered(&server, &provider, incoming).await,
         _ => pages::method_not_allowed(),
     }
+}
+
+/// What an identity provider calls, and no browser: it gets no CORS headers.
+async fn logout_endpoint(State(server): State<Arc<Server>>, Path(provider): Path<String>, request: Request) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    if parts.method != Method::POST {
+        return error::reply(&Refusal::new(Code::MethodNotAllowed, "use POST"), At::BackchannelLogout, None);
+    }
+    let form = read(&parts.headers, body).await;
+    let incoming = Incoming { origin: RequestOrigin::of(&parts), headers: parts.headers, form };
+    backchannel_logout::receive(&server, &provider, incoming).await
 }
 
 async fn consent_page(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {

@@ -18,6 +18,7 @@ use crate::{
         error::{self, At, Rejection},
         origin::{Incoming, RequestOrigin},
     },
+    offboarding::asking,
     policy_check::{self, Checked, Delegation, PolicyCheck},
     signin::{
         authorize::{self, Stopped},
@@ -346,6 +347,9 @@ pub(crate) async fn decide(server: &Server, incoming: Incoming) -> Response<Body
             return stop(server, attempt, &facts, None, Stopped { client: Some(client), ..Stopped::here(refusal) }).await;
         }
     };
+    if let Err(refusal) = asking::confirm(server, &user.name).await {
+        return stop(server, attempt, &facts, None, refused(refusal)).await;
+    }
     let facts = signature.iter().fold(facts, |facts, signature| facts.fact("root_signature", signature.digest.clone()));
     let entry = Entry { tenant: &server.tenant, attempt: &attempt, facts: &facts, check: None };
     match hand_over(server, entry, shown, signature, now).await {
@@ -436,6 +440,7 @@ async fn hand_over(
         None => batch.record(record),
     };
     issue::commit(server, &entry.attempt.once, None, batch).await?;
+    server.asking.handed_out(&consented.user, consented.until, asking::now_ms(server), asking::spread(server));
     Ok(code)
 }
 

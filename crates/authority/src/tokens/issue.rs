@@ -11,6 +11,7 @@ use crate::{
         outcome::{Facts, Grant, Outcome},
     },
     http::error::{self, Rejection},
+    offboarding,
     policy_check::PolicyCheck,
     tokens::record::Entry,
 };
@@ -199,6 +200,9 @@ fn refused_by_store(server: &Server, error: ApplyError) -> Rejection {
         }
         ApplyError::Conflict(Precondition::NewAgent(_) | Precondition::Revision(_)) => {
             Refusal::new(Code::RateLimited, "something else changed at the same time; start again")
+        }
+        ApplyError::Conflict(Precondition::Once { kind: JtiKind::Other, key, .. }) if key.starts_with(offboarding::EVENT) => {
+            Refusal::new(Code::AssertionReplayed, "this event was taken before")
         }
         ApplyError::Conflict(Precondition::Once { kind: JtiKind::Other, .. }) => {
             Refusal::new(Code::SessionForeign, "this page was decided before; start again from the program that sent you here")

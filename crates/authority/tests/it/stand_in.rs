@@ -15,7 +15,7 @@ use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
-use remit_authority::provider::{ClientCredential, Demand, EntitlementRule, ProviderSettings};
+use remit_authority::provider::{Check, ClientCredential, Demand, EntitlementRule, ProviderSettings};
 use remit_clock::Clock;
 use remit_model::json::sha256;
 use remit_testkit::key_named;
@@ -193,6 +193,7 @@ impl StandIn {
             scopes: ["openid", "profile"].map(str::to_owned).to_vec(),
             demand: Demand::default(),
             entitlements: rules,
+            check: Check::default(),
         }
     }
 

@@ -34,6 +34,11 @@ fn redirect_uri(loaded: &Loaded, name: &str) -> String {
     format!("{}/oauth/callback/{name}", loaded.config.server.public_url)
 }
 
+/// Where the provider says that a session ended.
+fn logout_uri(loaded: &Loaded, name: &str) -> String {
+    format!("{}{}", loaded.config.server.public_url, remit_authority::backchannel_logout_path(name))
+}
+
 /// Prints what to put into the file: comments and order there are the operator's.
 fn add(args: &ProviderAdd, ambient: &Ambient) -> Result<()> {
     let loaded = config::load(&args.config.config).map_err(|problems| config::report(&problems))?;
@@ -54,9 +59,14 @@ fn add(args: &ProviderAdd, ambient: &Ambient) -> Result<()> {
     );
     let redirect = redirect_uri(&loaded, &args.name);
     if args.config.json {
-        return print_json(&json!({"provider": args.name, "redirect_uri": redirect, "jwk": jwk, "yaml": block}));
+        let logout = logout_uri(&loaded, &args.name);
+        let added = json!({
+            "provider": args.name, "redirect_uri": redirect, "backchannel_logout_uri": logout, "jwk": jwk, "yaml": block,
+        });
+        return print_json(&added);
     }
     outln!("Register this redirect URI at the provider: {redirect}");
+    outln!("and this back-channel logout URI: {}", logout_uri(&loaded, &args.name));
     match &jwk {
         Some(jwk) => outln!("and this public key, for private_key_jwt: {jwk}"),
         None => outln!("and write the client's secret, which only you can read, into {}.", file.display()),
@@ -113,7 +123,8 @@ async fn test(args: &ProviderTest, ambient: &Ambient) -> Result<bool> {
     if args.config.json {
         let found = json!({
             "provider": named.name, "good": complaints.is_empty(), "metadata": metadata.document, "keys": keys, "jwk": jwk,
-            "redirect_uri": redirect_uri(&loaded, &named.name), "problems": complaints,
+            "redirect_uri": redirect_uri(&loaded, &named.name), "backchannel_logout_uri": logout_uri(&loaded, &named.name),
+            "check_every_s": named.check_every_s, "check_required": named.check_required, "problems": complaints,
         });
         return print_json(&found).map(|()| complaints.is_empty());
     }
@@ -133,10 +144,24 @@ async fn test(args: &ProviderTest, ambient: &Ambient) -> Result<bool> {
         outln!("public key    {jwk}");
     }
     outln!("redirect URI  {}", redirect_uri(&loaded, &named.name));
+    outln!("logout URI    {} (back-channel)", logout_uri(&loaded, &named.name));
+    outln!("off-boarding  {}", bound(named, &metadata));
     for complaint in &complaints {
         outln!("problem       {complaint}");
     }
     Ok(complaints.is_empty())
+}
+
+/// When what a person handed out ends after the provider disabled them, and what that rests on.
+fn bound(named: &OidcProvider, metadata: &provider::Metadata) -> String {
+    let every = named.check_every_s;
+    let otherwise = match (named.check_required, &metadata.userinfo_endpoint) {
+        (true, _) => "who gets no refresh token from it is not let in",
+        (false, Some(_)) => "without a refresh token by its userinfo endpoint, only for as long as its access token lives",
+        (false, None) => "who gets no refresh token from it is NOT asked about",
+    };
+    let told = if metadata.logs_out { "at once after a logout; " } else { "it offers no back-channel logout; " };
+    format!("{told}within {every} s after a person is disabled, by its refresh tokens; {otherwise}")
 }
 
 fn proof(credential: &ClientCredential) -> &'static str {

@@ -6,11 +6,12 @@ use super::{
 };
 use crate::keys;
 use anyhow::{Context as _, Result};
-use remit_authority::provider::{ClientCredential, Demand, EntitlementRule, ProviderSettings, SignInMethods};
+use remit_authority::provider::{Check, ClientCredential, Demand, EntitlementRule, ProviderSettings, SignInMethods};
 use remit_model::{Authority, Server, chain::HARD_DEPTH, display, token_bounds};
 use remit_token::PrivateKey;
 use serde_json::{Value, json};
 use std::{
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -18,6 +19,8 @@ use url::{Host, Url};
 
 /// Longest name of a provider: with a digest after it, it is the local name of a person.
 const NAME_LIMIT: usize = 20;
+/// How often a provider can be asked about a person, in seconds.
+const CHECK_EVERY: RangeInclusive<u32> = 1..=3_600;
 /// Hexadecimal digits of that digest.
 const DIGEST: usize = 40;
 
@@ -104,6 +107,9 @@ pub(crate) fn problems(providers: &[IdentityProvider], servers: &[&Server]) -> V
         if provider.scopes.iter().any(|scope| scope.is_empty() || !scope.bytes().all(|b| b.is_ascii_graphic())) {
             say("scopes: each is one word".to_owned());
         }
+        if !CHECK_EVERY.contains(&provider.check_every_s) {
+            say(format!("check_every_s: must be {} to {} seconds", CHECK_EVERY.start(), CHECK_EVERY.end()));
+        }
         for rule in &provider.entitlements {
             let fits = |authority| token_bounds::check_authority(&authority, servers);
             if let Err(refusal) = entitlements(&as_account(rule), servers).and_then(fits) {
@@ -182,6 +188,7 @@ fn settings(base: &Path, provider: &OidcProvider, servers: &[&Server]) -> Result
             max_age: provider.require.max_age_s.map(i64::from),
         },
         entitlements: provider.entitlements.iter().map(rule).collect::<Result<_>>().with_context(named)?,
+        check: Check { every: provider.check_every_s, required: provider.check_required },
     })
 }
 
@@ -226,6 +233,8 @@ mod tests {
             (json!({"client_secret_file": "a", "client_key_file": "b"}), "either"),
             (json!({"scopes": ["profile"]}), "`openid`"),
             (json!({"scopes": ["openid", "a b"]}), "one word"),
+            (json!({"check_every_s": 0}), "check_every_s"),
+            (json!({"check_every_s": 3601}), "check_every_s"),
             (json!({"entitlements": [{"scope": ["nowhere:*"]}]}), "entitlements"),
         ] {
             let found = problems(&[provider(&changes)], &[]);

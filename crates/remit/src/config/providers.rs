@@ -1,5 +1,6 @@
 //! `identity_providers`: the keys of an OpenID Connect provider.
 
+use remit_authority::provider::Check;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::{collections::BTreeMap, path::PathBuf};
@@ -36,6 +37,13 @@ pub(crate) struct OidcProvider {
     /// What people may do, by their claims.
     #[serde(default)]
     pub(crate) entitlements: Vec<Rule>,
+    /// Seconds between two questions to the provider whether a person may still act, while something that they handed out can;
+    /// 1 to 3600. What a disabled person handed out ends within this time.
+    #[serde(default = "check_every")]
+    pub(crate) check_every_s: u32,
+    /// Lets in only people of whom the provider gives a refresh token, so that it can be asked about them.
+    #[serde(default)]
+    pub(crate) check_required: bool,
 }
 
 /// To whom an assertion of ours is addressed.
@@ -73,6 +81,10 @@ pub(crate) struct Rule {
     /// The same, or narrower, as RFC 9396 authorization details.
     #[serde(default)]
     pub(crate) authorization_details: Option<serde_json::Value>,
+}
+
+fn check_every() -> u32 {
+    Check::EVERY
 }
 
 fn scopes() -> Vec<String> {

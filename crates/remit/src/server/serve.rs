@@ -1,7 +1,10 @@
 //! `remit serve`: listen, say so in one line, reload on SIGHUP, and on SIGTERM finish what is begun and close the ledger cleanly.
 
 use super::{config_reload::ConfigReload, header_files, listener, reload, tls_reload::TlsReload, wire};
-use crate::{config::Loaded, stdout};
+use crate::{
+    config::{self, Loaded},
+    stdout,
+};
 use anyhow::{Context as _, Result, bail};
 use remit_clock::Ambient;
 use serde_json::json;
@@ -27,6 +30,11 @@ where
     let section = loaded.config.server.tls.as_ref();
     let tls = section.map(|tls| TlsReload::open(loaded.tls_files(tls), tls.asks(), &ambient.clock)).transpose()?;
     let mut running = wire::start(loaded, ambient).await?;
+    remit_authority::load_whom_to_ask(&running.authority).await.context("whom to ask identity providers about")?;
+    for provider in config::oidc(&loaded.config.identity_providers) {
+        let (provider, within_s) = (provider.name.as_str(), provider.check_every_s);
+        tracing::info!(provider, within_s, "what a person hands out ends within this time after the provider disables them");
+    }
     let (stop, stopped) = watch::channel(false);
     let accepting = tls.as_ref().map(TlsReload::tls);
     let serving = tokio::spawn(listener::serve(listener, accepting, running.router.clone(), stopped));
@@ -34,6 +42,7 @@ where
     let watching = tokio::spawn(watch_policies(&running, ambient));
     let header_files = std::mem::take(&mut running.header_files);
     let following = tokio::spawn(header_files::watch(header_files, running.store.clone()));
+    let asking = tokio::spawn(remit_authority::keep_asking(Arc::clone(&running.authority)));
     let reloading = tokio::spawn(ConfigReload::new(loaded, &running, ambient.clock.clone(), set_log).watch(hangup));
     let mut signals = StopSignals::catch()?;
     stdout::announce(&ready(loaded, &running.vkey, json));
@@ -41,7 +50,7 @@ where
     tracing::info!("stopping: finishing what is begun; another signal ends the process at once");
     running.end_streams();
     let _ = stop.send(true);
-    for task in [watching, following, reloading].into_iter().chain(renewing) {
+    for task in [watching, following, asking, reloading].into_iter().chain(renewing) {
         task.abort();
     }
     signals

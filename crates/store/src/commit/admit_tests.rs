@@ -402,6 +402,13 @@ fn plain<'a>(next: &mut u64) -> impl FnMut(&Snapshot, &'a Batch, &[Private<'a>])
                     let (jti, txn, until) = (token.jti.clone(), token.chain.id.clone(), token.expires);
                     sealed.private.push(PrivateRow::Token { jti, txn, body: payload, until, subject });
                 }
+                Private::ProviderSession(session) => {
+                    let (human, until) = (session.human.clone(), session.expires);
+                    sealed.private.push(PrivateRow::ProviderSession { human, payload, until, subject });
+                }
+                Private::NoProviderSession(human) => {
+                    sealed.private.push(PrivateRow::NoProviderSession { human: human.to_owned() });
+                }
             }
         }
         for _ in &batch.records {

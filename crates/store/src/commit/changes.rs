@@ -5,7 +5,7 @@ use super::{
     weighing::{Private, Weighing, refused_row},
 };
 use crate::{
-    batch::{ApplyError, Change, KeyedHash, Revocation, StoredCode, StoredRefresh, StoredToken},
+    batch::{ApplyError, Change, KeyedHash, Revocation, StoredCode, StoredProviderSession, StoredRefresh, StoredToken},
     db::group::{BudgetFact, CodeFact, FamilyFact, RefreshFact},
     world::row::{self, HoldBody, Kind, PLAIN},
 };
@@ -28,6 +28,11 @@ impl<'a> Weighing<'_, 'a> {
             Change::SetAgentStatus { agent, status } => self.set_agent_status(agent, *status),
             Change::PutHuman(human) => self.put_human(human),
             Change::EndHuman { name, before } => self.end_human(name, *before),
+            Change::PutProviderSession(session) => self.put_provider_session(session),
+            Change::DropProviderSession { human } => {
+                self.private.push(Private::NoProviderSession(human));
+                Ok(())
+            }
             Change::PutIssuerKey(key) => self.put_issuer_key(key),
             Change::RemoveIssuerKey(kid) => self.remove_issuer_key(kid),
             Change::SetPasskeys { human, enrolled } => self.set_passkeys(human, enrolled),
@@ -92,6 +97,15 @@ impl<'a> Weighing<'_, 'a> {
         let human = self.snapshot().human(name).ok_or_else(|| invalid("there is no such person"))?;
         let human = Human { ended_before: human.ended_before.max(Some(before)), ..Human::clone(human) };
         self.put_human(&human)
+    }
+
+    fn put_provider_session(&mut self, session: &'a StoredProviderSession) -> Result<(), ApplyError> {
+        // INVARIANT: nothing is kept of a person who was erased meanwhile.
+        if !self.snapshot().has_human(&session.human) {
+            return Err(invalid("there is no such person"));
+        }
+        self.private.push(Private::ProviderSession(session));
+        Ok(())
     }
 
     fn put_issuer_key(&mut self, key: &IssuerKey) -> Result<(), ApplyError> {

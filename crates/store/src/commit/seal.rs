@@ -148,6 +148,14 @@ impl Sealing {
                 let (jti, txn) = (token.jti.clone(), token.chain.id.clone());
                 rows.push(PrivateRow::Token { jti, txn, body, until: token.expires, subject });
             }
+            Private::ProviderSession(session) => {
+                let context = context::provider_session(&session.human);
+                let body = (&session.subject, &session.payload);
+                let (subject, payload) = seal_row(seal, &session.subject, &context, &body)?;
+                let (human, until) = (session.human.clone(), session.expires);
+                rows.push(PrivateRow::ProviderSession { human, payload, until, subject });
+            }
+            Private::NoProviderSession(human) => rows.push(PrivateRow::NoProviderSession { human: (*human).to_owned() }),
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 //! Nothing here touches the base. A batch that is refused half-way is dropped, and nothing has to be undone.
 
 use crate::{
-    batch::{ApplyError, JtiKind, KeyedHash, StoredCode, StoredRefresh, StoredToken},
+    batch::{ApplyError, JtiKind, KeyedHash, StoredCode, StoredProviderSession, StoredRefresh, StoredToken},
     db::group::{BudgetFact, CodeFact, Facts, FamilyFact, RefreshFact, WriteSet},
     world::{
         row::{Kind, Row, RowError},
@@ -42,6 +42,9 @@ pub(crate) enum Private<'a> {
     /// The first refresh token of a family, or one of a later generation.
     Refresh(&'a StoredRefresh, u64),
     Token(&'a StoredToken),
+    ProviderSession(&'a StoredProviderSession),
+    /// Nothing is kept of this person any more.
+    NoProviderSession(&'a str),
 }
 
 /// What a batch that passed changes.

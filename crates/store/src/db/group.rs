@@ -107,10 +107,44 @@ pub(crate) struct WriteSet {
 /// A row that names a person: its body is sealed under their key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PrivateRow {
-    Code { hash: KeyedHash, client: String, payload: String, until: UnixTime, subject: String },
-    Family { family: String, until: UnixTime, subject: String },
-    Refresh { hash: KeyedHash, family: String, generation: u64, client: String, jkt: String, payload: String, until: UnixTime },
-    Token { jti: String, txn: String, body: String, until: UnixTime, subject: String },
+    Code {
+        hash: KeyedHash,
+        client: String,
+        payload: String,
+        until: UnixTime,
+        subject: String,
+    },
+    Family {
+        family: String,
+        until: UnixTime,
+        subject: String,
+    },
+    Refresh {
+        hash: KeyedHash,
+        family: String,
+        generation: u64,
+        client: String,
+        jkt: String,
+        payload: String,
+        until: UnixTime,
+    },
+    Token {
+        jti: String,
+        txn: String,
+        body: String,
+        until: UnixTime,
+        subject: String,
+    },
+    /// In place of what was kept of this person.
+    ProviderSession {
+        human: String,
+        payload: String,
+        until: UnixTime,
+        subject: String,
+    },
+    NoProviderSession {
+        human: String,
+    },
 }
 
 /// A sealed record in its place in the log.

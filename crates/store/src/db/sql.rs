@@ -54,13 +54,26 @@ pub(super) const TOKEN: &str = "SELECT body FROM tokens WHERE tenant = $1 AND jt
 pub(super) const PUT_TOKEN: &str =
     "INSERT INTO tokens (tenant, jti, txn, body, until_s, subject) VALUES ($1, $2, $3, $4, $5, $6)";
 
+pub(super) const PROVIDER_SESSION: &str = "SELECT payload, until_s FROM provider_sessions WHERE tenant = $1 AND human = $2";
+pub(super) const PUT_PROVIDER_SESSION: &str =
+    "INSERT INTO provider_sessions (tenant, human, payload, until_s, subject) VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT (tenant, human) DO UPDATE SET payload = excluded.payload, until_s = excluded.until_s, subject = excluded.subject";
+pub(super) const DROP_PROVIDER_SESSION: &str = "DELETE FROM provider_sessions WHERE tenant = $1 AND human = $2";
+/// With whether something that the person handed out can still act.
+pub(super) const PROVIDER_SESSIONS: &str = "SELECT s.human, s.payload, s.until_s,
+    EXISTS (SELECT 1 FROM tokens AS t WHERE t.tenant = s.tenant AND t.subject = s.subject AND t.until_s >= $2)
+    OR EXISTS (SELECT 1 FROM families AS f WHERE f.tenant = s.tenant AND f.subject = s.subject AND f.until_s >= $2)
+    OR EXISTS (SELECT 1 FROM codes AS c WHERE c.tenant = s.tenant AND c.subject = s.subject AND c.until_s >= $2)
+    FROM provider_sessions AS s WHERE s.tenant = $1 AND s.until_s >= $2";
+
 pub(super) const CHAINS: &str = "SELECT txn, max(until_s) FROM
     (SELECT txn, until_s FROM tokens WHERE tenant = $1 AND subject = $2
      UNION ALL SELECT family, until_s FROM families WHERE tenant = $1 AND subject = $2) AS chains GROUP BY txn ORDER BY txn";
-pub(super) const FORGET: [&str; 3] = [
+pub(super) const FORGET: [&str; 4] = [
     "DELETE FROM tokens WHERE tenant = $1 AND subject = $2",
     "DELETE FROM codes WHERE tenant = $1 AND subject = $2",
     "DELETE FROM families WHERE tenant = $1 AND subject = $2",
+    "DELETE FROM provider_sessions WHERE tenant = $1 AND subject = $2",
 ];
 /// An erasure that stopped half-way may be asked for again.
 pub(super) const PUT_ERASURE: &str = "INSERT INTO erasures (tenant, id, subject_ref, key_ids) VALUES ($1, $2, $3, $4)
@@ -114,10 +127,15 @@ pub(super) const ALL: &[&str] = &[
     PUT_REFRESH,
     TOKEN,
     PUT_TOKEN,
+    PROVIDER_SESSION,
+    PUT_PROVIDER_SESSION,
+    DROP_PROVIDER_SESSION,
+    PROVIDER_SESSIONS,
     CHAINS,
     FORGET[0],
     FORGET[1],
     FORGET[2],
+    FORGET[3],
     PUT_ERASURE,
     FINISH_ERASURE,
     ERASURES,

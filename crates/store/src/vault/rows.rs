@@ -24,6 +24,10 @@ pub(crate) mod context {
     pub(crate) fn token(jti: &str) -> String {
         format!("remit.db tokens {jti}")
     }
+
+    pub(crate) fn provider_session(human: &str) -> String {
+        format!("remit.db provider_sessions {human}")
+    }
 }
 
 #[derive(Deserialize)]

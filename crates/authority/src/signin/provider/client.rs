@@ -10,7 +10,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use remit_model::{Code, Refusal, display};
 use remit_outbound::{Request, Source};
 use remit_token::assertion;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 /// What a token endpoint answered: secrets, which are neither logged nor recorded.
@@ -18,6 +19,37 @@ use zeroize::Zeroizing;
 pub(crate) struct Tokens {
     pub(crate) id_token: Option<String>,
     pub(crate) access_token: Option<String>,
+    pub(crate) refresh_token: Option<String>,
+    /// Life of the access token, in seconds. Some state it as text; then it is not known.
+    #[serde(default, deserialize_with = "seconds")]
+    pub(crate) expires_in: Option<i64>,
+}
+
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    Ok(Value::deserialize(deserializer)?.as_i64())
+}
+
+/// Why there are no tokens.
+pub(crate) enum GrantError {
+    /// The provider refuses, with its OAuth error code.
+    Refused { status: StatusCode, error: Option<String> },
+    /// No answer, or none that can be used.
+    Other(Rejection),
+}
+
+impl GrantError {
+    pub(crate) fn into_refusal(self) -> Refusal {
+        match self {
+            Self::Refused { status, error } => refused(status, error.as_deref()),
+            Self::Other(rejection) => rejection.into_refusal(),
+        }
+    }
+}
+
+impl<E: Into<Rejection>> From<E> for GrantError {
+    fn from(error: E) -> Self {
+        Self::Other(error.into())
+    }
 }
 
 /// Sends a grant to the token endpoint.
@@ -31,6 +63,22 @@ pub(crate) async fn grant(
     metadata: &Metadata,
     fields: &[(&str, &str)],
 ) -> Result<Tokens, Rejection> {
+    exchange(server, provider, metadata, fields).await.map_err(|error| match error {
+        GrantError::Refused { .. } => error.into_refusal().into(),
+        GrantError::Other(rejection) => rejection,
+    })
+}
+
+/// As [`grant`], for who has to know with what the provider refuses.
+///
+/// # Errors
+/// As it says.
+pub(crate) async fn exchange(
+    server: &Server,
+    provider: &ProviderSettings,
+    metadata: &Metadata,
+    fields: &[(&str, &str)],
+) -> Result<Tokens, GrantError> {
     let url = &metadata.token_endpoint;
     let mut form: Vec<(&str, &str)> = fields.to_vec();
     let assertion;
@@ -66,7 +114,7 @@ pub(crate) async fn grant(
         }
         status if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => {
             let error = answer.json().ok().and_then(|body| Some(body.get("error")?.as_str()?.to_owned()));
-            Err(refused(status, error.as_deref()).into())
+            Err(GrantError::Refused { status, error })
         }
         status => Err(Refusal::new(
             Code::ProviderUnreachable,

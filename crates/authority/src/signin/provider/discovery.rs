@@ -23,6 +23,8 @@ pub struct Metadata {
     pub states_issuer: bool,
     /// Its token endpoint takes a secret in the body alone.
     pub secret_in_body: bool,
+    /// It sends logout tokens (OpenID Connect Back-Channel Logout 1.0 §2.1).
+    pub logs_out: bool,
     /// What it says that does not fit; a person can often sign in nevertheless.
     pub complaints: Vec<String>,
 }
@@ -140,6 +142,7 @@ fn read(document: String, found: &Value) -> Result<Metadata, Refusal> {
         userinfo_endpoint: text("userinfo_endpoint"),
         states_issuer: found.get("authorization_response_iss_parameter_supported") == Some(&Value::Bool(true)),
         secret_in_body: !offers("client_secret_basic") && offers("client_secret_post"),
+        logs_out: found.get("backchannel_logout_supported") == Some(&Value::Bool(true)),
         complaints,
     })
 }

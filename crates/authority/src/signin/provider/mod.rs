@@ -15,7 +15,7 @@ pub(crate) mod relying_party;
 pub(crate) mod settings;
 
 pub use discovery::Metadata;
-pub use settings::{ClientCredential, Demand, EntitlementRule, ProviderSettings};
+pub use settings::{Check, ClientCredential, Demand, EntitlementRule, ProviderSettings};
 
 use discovery::Discovery;
 use remit_clock::Clock;

@@ -4,7 +4,7 @@
 //! redirect URI of its own, its answer names it where it says that it does, and the state belongs to one provider.
 
 use super::{
-    client,
+    client::{self, Tokens},
     discovery::{Metadata, invalid, unverified},
     pending::Pending,
     person,
@@ -21,6 +21,10 @@ use crate::{
         form::Form,
         origin::{Incoming, RequestOrigin},
     },
+    offboarding::{
+        asking,
+        held::{Held, With},
+    },
     signin::{
         consent,
         login_page::{self, PENDING_SECONDS, foreign, with_cookies},
@@ -34,9 +38,9 @@ use crate::{
 use axum::{body::Body, http::Response};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use remit_ledger::record::{AuthMethod, HumanInLoop, RecordType};
-use remit_model::{Authentication, Code, Fault, Refusal, UnixTime, display, json};
+use remit_model::{Authentication, Code, Fault, Principal, Refusal, UnixTime, display, json};
 use remit_outbound::Source;
-use remit_store::{Batch, JtiKind};
+use remit_store::{Batch, Change, JtiKind, StoredProviderSession};
 use remit_token::{
     Skew,
     provider_id_token::{self, ProviderIdToken},
@@ -210,7 +214,7 @@ async fn enter(
     form: &Form,
     now: UnixTime,
 ) -> Result<Entered, Rejection> {
-    let token = redeemed(server, provider, pending, form, now).await?;
+    let Redeemed { token, tokens, userinfo } = redeemed(server, provider, pending, form, now).await?;
     // A provider's clock may be ahead: an authentication is never later than it is seen.
     let time = token.auth_time.unwrap_or(token.iat).min(now);
     let authentication = Authentication { time, acr: token.acr.clone(), amr: token.amr.clone() };
@@ -227,8 +231,18 @@ async fn enter(
         return sent(server, &browser.id, provider, &pending.ask, true, now).await.map(Entered::Again);
     }
     let user = SignedIn { name: arrival.human.name.clone(), authentication };
+    let sids = server.asking.sessions_of(&user.name);
+    let held = Held::of(provider, tokens, userinfo, &token, sids, now)?;
     let batch = arrival.enter(server, provider, Batch::new(server.tenant.clone()), snapshot.revision());
-    open_session(server, origin, browser, provider, pending, user, batch, now).await
+    open_session(server, origin, browser, provider, pending, user, held, batch, now).await
+}
+
+/// What a code came to.
+struct Redeemed {
+    token: ProviderIdToken,
+    tokens: Tokens,
+    /// The provider has a userinfo endpoint.
+    userinfo: bool,
 }
 
 /// The code for an ID token that is verified. SPEC: OpenID Connect Core §3.1.3
@@ -238,7 +252,7 @@ async fn redeemed(
     pending: &Pending,
     form: &Form,
     now: UnixTime,
-) -> Result<ProviderIdToken, Rejection> {
+) -> Result<Redeemed, Rejection> {
     let metadata = server.discovery.metadata(&provider.issuer).await?;
     let code = code(provider, &metadata, form)?;
     let fields = [
@@ -248,13 +262,14 @@ async fn redeemed(
         ("code_verifier", &pending.verifier),
     ];
     let tokens = client::grant(server, provider, &metadata, &fields).await?;
-    let compact = tokens.id_token.ok_or_else(|| invalid("its token endpoint gave no ID token"))?;
-    let keys = server.discovery.keys(&metadata, Some(&compact)).await?;
+    let compact = tokens.id_token.as_ref().ok_or_else(|| invalid("its token endpoint gave no ID token"))?;
+    let keys = server.discovery.keys(&metadata, Some(compact)).await?;
     let nonce = nonce(&pending.request);
     let expect = provider_id_token::Expect { issuer: &provider.issuer, client_id: &provider.client_id, nonce: &nonce };
     let skew = Skew::seconds(server.settings.skew);
-    provider_id_token::verify(&compact, &keys, &expect, tokens.access_token.as_deref(), now, skew)
-        .map_err(|refusal| unverified(&refusal))
+    let token = provider_id_token::verify(compact, &keys, &expect, tokens.access_token.as_deref(), now, skew)
+        .map_err(|refusal| unverified(&refusal))?;
+    Ok(Redeemed { token, tokens, userinfo: metadata.userinfo_endpoint.is_some() })
 }
 
 /// The code of an answer that is this provider's. SPEC: RFC 9207 §2.4
@@ -305,6 +320,7 @@ async fn open_session(
     provider: &ProviderSettings,
     pending: &Pending,
     user: SignedIn,
+    held: Held,
     batch: Batch,
     now: UnixTime,
 ) -> Result<Entered, Rejection> {
@@ -317,10 +333,13 @@ async fn open_session(
     let mut caller = Caller::person(&server.issuer, &user);
     caller.auth.method = AuthMethod::Sso;
     let attempt = Attempt::new(At::Authorize, origin.clone()).by(caller);
-    let facts = Facts { human_in_loop: HumanInLoop::Approved, ..Facts::default() }.fact("provider", provider.name.clone());
+    let facts = Facts { human_in_loop: HumanInLoop::Approved, ..Facts::default() }
+        .fact("provider", provider.name.clone())
+        .fact("provider_check", held.with.as_str())
+        .fact("provider_check_every_s", provider.check.every);
     let entry = Entry { tenant: &server.tenant, attempt: &attempt, facts: &facts, check: None };
     let batch = batch.record(entry.happened(RecordType::SessionOpen));
-    issue::commit(server, &[once], None, batch).await?;
+    keep(server, provider, &user.name, held, batch, once, now).await?;
     // A new session, so that an attacker who planted the old cookie is left behind. SPEC: AZ-14
     let token = server.entropy.token(32);
     let id = server.sessions.open(&token, user.clone(), now.plus(server.settings.session), now);
@@ -331,6 +350,39 @@ async fn open_session(
     server.sessions.close(&browser.id);
     let cookie = sessions::session_cookie(&server.issuer, &token);
     Ok(Entered::SignedIn(Browser { id, user: Some(user), set_cookie: None }, cookie))
+}
+
+/// Commits the sign-in with what its provider can be asked with from now on.
+async fn keep(
+    server: &Server,
+    provider: &ProviderSettings,
+    name: &str,
+    held: Held,
+    batch: Batch,
+    once: Once,
+    now: UnixTime,
+) -> Result<(), Rejection> {
+    if let With::Nothing = held.with {
+        let provider = provider.name.as_str();
+        tracing::warn!(provider, "the provider gave nothing to ask it with: it cannot say here that a person is disabled");
+    }
+    let ends = asking::ends(server, now);
+    let person = held.person(provider, ends);
+    let stored = StoredProviderSession {
+        human: name.to_owned(),
+        subject: Principal::human(&server.issuer, name),
+        payload: held.to_value()?,
+        expires: ends,
+    };
+    // INVARIANT: no answer to a question about an earlier sign-in is taken for one about this.
+    let one_at_a_time = server.asking.one_at_a_time(name);
+    let _one = match &one_at_a_time {
+        Some(one_at_a_time) => Some(one_at_a_time.lock().await),
+        None => None,
+    };
+    issue::commit(server, &[once], None, batch.change(Change::PutProviderSession(stored))).await?;
+    server.asking.signed_in(name, person, asking::now_ms(server), asking::spread(server));
+    Ok(())
 }
 
 /// Records why a sign-in failed and shows the sign-in page again, with the reason: another attempt, or another way in, may

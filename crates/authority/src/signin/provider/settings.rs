@@ -31,6 +31,32 @@ pub struct ProviderSettings {
     pub demand: Demand,
     /// What its people may do.
     pub entitlements: Vec<EntitlementRule>,
+    /// How it is asked whether they may still act.
+    pub check: Check,
+}
+
+/// How a provider is asked whether its people may still act, while something that they handed out can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// A question begins at most so many seconds after the one before.
+    pub every: u32,
+    /// Whether people of whom the provider gives no refresh token, so that it cannot be asked about them, are let in.
+    pub required: bool,
+}
+
+impl Check {
+    /// Seconds between two questions if nothing else is configured.
+    pub const EVERY: u32 = 60;
+
+    pub(crate) fn every_ms(self) -> u64 {
+        u64::from(self.every).saturating_mul(1_000)
+    }
+}
+
+impl Default for Check {
+    fn default() -> Self {
+        Self { every: Self::EVERY, required: false }
+    }
 }
 
 /// How we authenticate at a provider's token endpoint. RFC 6749 §2.3, OpenID Connect Core §9.

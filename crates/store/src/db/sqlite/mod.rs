@@ -31,6 +31,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0003_sessions.sql"),
     include_str!("../migrations/0004_records_by_number.sql"),
     include_str!("../migrations/0005_world.sql"),
+    include_str!("../migrations/0006_provider_sessions.sql"),
 ];
 
 /// Bytes of a page in a new database: a record and its values fill about one, so that a commit writes few.

@@ -149,6 +149,22 @@ impl DbReader {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// Payload and end of what a person's provider can be asked with.
+    pub(crate) fn provider_session(&self, human: &str) -> Result<Option<(String, UnixTime)>, DbError> {
+        let found = self
+            .prepare(sql::PROVIDER_SESSION)?
+            .query_row(params![self.tenant(), human], |row| Ok((row.get(0)?, UnixTime(row.get(1)?))));
+        Ok(found.optional()?)
+    }
+
+    /// All of them that have not ended at `now`: name, payload, end, and whether something handed out can still act.
+    pub(crate) fn provider_sessions(&self, now: UnixTime) -> Result<Vec<(String, String, UnixTime, bool)>, DbError> {
+        let mut select = self.prepare(sql::PROVIDER_SESSIONS)?;
+        let rows = select
+            .query_map(params![self.tenant(), now.0], |row| Ok((row.get(0)?, row.get(1)?, UnixTime(row.get(2)?), row.get(3)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// What was counted under this key.
     pub(crate) fn was_used(&self, kind: JtiKind, key: &str) -> Result<bool, DbError> {
         Ok(self.prepare(sql::KNOWS_ONCE)?.exists(params![self.tenant(), kind.as_str(), key])?)

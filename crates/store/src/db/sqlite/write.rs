@@ -12,10 +12,11 @@ use remit_model::time::UnixTime;
 use rusqlite::{Connection, Statement, params};
 
 /// What only its expiry keeps. Refresh tokens go with their family.
-const EXPIRED: [&str; 5] = [
+const EXPIRED: [&str; 6] = [
     "DELETE FROM jtis WHERE (tenant, kind, key) IN (SELECT tenant, kind, key FROM jtis WHERE tenant = ?1 AND until_s < ?2 LIMIT ?3)",
     "DELETE FROM codes WHERE rowid IN (SELECT rowid FROM codes WHERE tenant = ?1 AND until_s < ?2 LIMIT ?3)",
     "DELETE FROM tokens WHERE rowid IN (SELECT rowid FROM tokens WHERE tenant = ?1 AND until_s < ?2 LIMIT ?3)",
+    "DELETE FROM provider_sessions WHERE rowid IN (SELECT rowid FROM provider_sessions WHERE tenant = ?1 AND until_s < ?2 LIMIT ?3)",
     "DELETE FROM families WHERE (tenant, family) IN (SELECT tenant, family FROM families WHERE tenant = ?1 AND until_s < ?2 LIMIT ?3)",
     "DELETE FROM budgets WHERE (tenant, key) IN (SELECT tenant, key FROM budgets WHERE tenant = ?1 AND until_s < ?2 LIMIT ?3)",
 ];
@@ -79,6 +80,12 @@ fn private(conn: &Connection, tenant: &str, row: &PrivateRow) -> rusqlite::Resul
         }
         PrivateRow::Token { jti, txn, body, until, subject } => {
             conn.prepare_cached(sql::PUT_TOKEN)?.execute(params![tenant, jti, txn, body, until.0, subject])
+        }
+        PrivateRow::ProviderSession { human, payload, until, subject } => {
+            conn.prepare_cached(sql::PUT_PROVIDER_SESSION)?.execute(params![tenant, human, payload, until.0, subject])
+        }
+        PrivateRow::NoProviderSession { human } => {
+            conn.prepare_cached(sql::DROP_PROVIDER_SESSION)?.execute(params![tenant, human])
         }
     }
     .map(drop)

@@ -1,0 +1,89 @@
+//! One question to a provider: may this person still act?
+//!
+//! A refresh of the provider's tokens (RFC 6749 §6) is the question that every provider answers: it refuses with `invalid_grant`
+//! once the person is disabled or deleted, or their session ended. Without a refresh token its userinfo endpoint is asked
+//! (OpenID Connect Core §5.3), for as long as the access token lives.
+
+use super::held::{Held, With};
+use crate::{
+    Server,
+    signin::provider::{
+        client::{self, GrantError},
+        settings::{ANSWER_LIMIT, ProviderSettings},
+    },
+};
+use axum::http::{HeaderValue, StatusCode, header};
+use remit_model::{UnixTime, display};
+use remit_outbound::{Request, Source};
+use serde_json::Value;
+
+/// What the provider answered.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The person may act. Whatever it gave in place of the refresh token.
+    Yes(Option<String>),
+    /// They may not: its word for it.
+    No(&'static str),
+    /// Nothing that says either.
+    Unknown(String),
+    /// There is nothing to ask with any more.
+    CannotAsk,
+}
+
+/// Puts the question.
+pub(crate) async fn put(server: &Server, provider: &ProviderSettings, held: &Held, now: UnixTime) -> Answer {
+    match &held.with {
+        With::RefreshToken(token) => refresh(server, provider, token).await,
+        // A token that is about to end says nothing when it is refused.
+        With::AccessToken { token, until } if now.plus(server.settings.skew) < *until => {
+            userinfo(server, provider, held, token).await
+        }
+        With::AccessToken { .. } | With::Nothing => Answer::CannotAsk,
+    }
+}
+
+async fn refresh(server: &Server, provider: &ProviderSettings, token: &str) -> Answer {
+    let metadata = match server.discovery.metadata(&provider.issuer).await {
+        Ok(metadata) => metadata,
+        Err(refusal) => return Answer::Unknown(refusal.reason),
+    };
+    let fields = [("grant_type", "refresh_token"), ("refresh_token", token)];
+    match client::exchange(server, provider, &metadata, &fields).await {
+        Ok(tokens) => Answer::Yes(tokens.refresh_token.filter(|new| new != token)),
+        // SPEC: RFC 6749 §5.2. Any other refusal is about the client that we are there, not about the person.
+        Err(GrantError::Refused { error: Some(error), .. }) if error == "invalid_grant" => Answer::No("invalid_grant"),
+        Err(error) => Answer::Unknown(error.into_refusal().reason),
+    }
+}
+
+async fn userinfo(server: &Server, provider: &ProviderSettings, held: &Held, token: &str) -> Answer {
+    let metadata = match server.discovery.metadata(&provider.issuer).await {
+        Ok(metadata) => metadata,
+        Err(refusal) => return Answer::Unknown(refusal.reason),
+    };
+    let Some(url) = metadata.userinfo_endpoint.as_deref() else { return Answer::CannotAsk };
+    let Ok(mut credential) = HeaderValue::from_str(&format!("Bearer {token}")) else { return Answer::CannotAsk };
+    credential.set_sensitive(true);
+    let mut request = Request::get(url, Source::Operator, ANSWER_LIMIT);
+    request.headers.insert(header::AUTHORIZATION, credential);
+    let answer = match server.outbound.send(request).await {
+        Ok(answer) => answer,
+        Err(error) => return Answer::Unknown(error.to_string()),
+    };
+    match answer.status {
+        StatusCode::OK => {
+            // SPEC: OpenID Connect Core §5.3.4: the `sub` is verified. A signed answer (`application/jwt`) is not read.
+            let subject = answer.json().ok().and_then(|body| body.get("sub").and_then(Value::as_str).map(str::to_owned));
+            match subject {
+                Some(subject) if subject == held.subject => Answer::Yes(None),
+                Some(subject) => Answer::Unknown(format!(
+                    "its userinfo endpoint speaks of `{}`, another person",
+                    display::excerpt(&subject, 64)
+                )),
+                None => Answer::Unknown("its userinfo endpoint answered something else than claims".to_owned()),
+            }
+        }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Answer::No("userinfo_refused"),
+        status => Answer::Unknown(format!("its userinfo endpoint answers with status {}", status.as_u16())),
+    }
+}

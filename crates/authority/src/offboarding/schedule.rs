@@ -1,0 +1,388 @@
+//! Whom to ask about, and when: what this process remembers of the people whose providers can be asked.
+//!
+//! Pure: the time is a parameter, in milliseconds of a clock that only runs. Only people with something handed out that can still
+//! act are asked about, each at a moment of its own within the interval, so that neither a sign-in of everyone at nine nor a start
+//! makes everyone due at once.
+
+use remit_model::UnixTime;
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::sync::Mutex as AsyncMutex;
+
+/// Most sessions at the provider that are remembered of one person; one more forgets the oldest.
+pub(crate) const SESSIONS: usize = 16;
+/// A provider that does not answer is tried again after so long at first, then after twice that, and so on.
+const FIRST_RETRY_MS: u64 = 1_000;
+/// And at most after so long.
+const LAST_RETRY_MS: u64 = 30_000;
+/// For so long the answer to the one question that tries such a provider is waited for: two requests of five seconds.
+const TRIAL_MS: u64 = 11_000;
+/// Of an interval, in percent: the next question begins no sooner, and no later. What is left is for the answer.
+const SOONEST: u64 = 60;
+const LATEST: u64 = 90;
+
+/// The people who are asked about.
+#[derive(Default)]
+pub(crate) struct Schedule {
+    memory: Mutex<Memory>,
+}
+
+#[derive(Default)]
+struct Memory {
+    people: HashMap<Arc<str>, Watched>,
+    due: BTreeSet<(u64, Arc<str>)>,
+    /// By issuer and `sid`.
+    sessions: HashMap<(String, String), Arc<str>>,
+    troubles: HashMap<String, Trouble>,
+}
+
+struct Watched {
+    person: Person,
+    /// Until then something that they handed out can act.
+    acts_until: UnixTime,
+    /// When the last question began that was answered well, or the sign-in.
+    confirmed_ms: u64,
+    due: Option<u64>,
+    one_at_a_time: Arc<AsyncMutex<()>>,
+}
+
+/// What a sign-in makes known of a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Person {
+    pub(crate) provider: String,
+    pub(crate) issuer: String,
+    /// Sessions at the provider, the newest last.
+    pub(crate) sids: Vec<String>,
+    pub(crate) every_ms: u64,
+    /// Whether there is anything to ask with.
+    pub(crate) can_be_asked: bool,
+    /// From then on nothing of it matters any more.
+    pub(crate) ends: UnixTime,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Trouble {
+    failures: u32,
+    until_ms: u64,
+}
+
+impl Schedule {
+    /// Takes in a sign-in at `now_ms`. What the person handed out before can still act.
+    pub(crate) fn signed_in(&self, name: &str, person: Person, now_ms: u64, spread: u64) {
+        self.with(|memory| {
+            let before = memory.take(name);
+            let (acts_until, one_at_a_time) =
+                before.map_or_else(|| (UnixTime(i64::MIN), Arc::default()), |known| (known.acts_until, known.one_at_a_time));
+            let key: Arc<str> = Arc::from(name);
+            let sessions = person.sids.iter().map(|sid| ((person.issuer.clone(), sid.clone()), Arc::clone(&key)));
+            memory.sessions.extend(sessions);
+            let asked = person.can_be_asked && acts_until.0 > i64::MIN;
+            let due = next(&person, now_ms, spread);
+            memory
+                .people
+                .insert(Arc::clone(&key), Watched { person, acts_until, confirmed_ms: now_ms, due: None, one_at_a_time });
+            if asked {
+                memory.set_due(&key, due);
+            }
+        });
+    }
+
+    /// Something that the person handed out can act until then.
+    pub(crate) fn handed_out(&self, name: &str, until: UnixTime, now_ms: u64, spread: u64) {
+        self.with(|memory| {
+            let Some((key, watched)) = memory.people.get_key_value(name) else { return };
+            let (key, due) = (Arc::clone(key), watched.due);
+            let first = next(&watched.person, watched.confirmed_ms, spread).max(now_ms);
+            let asked = watched.person.can_be_asked;
+            if let Some(watched) = memory.people.get_mut(name) {
+                watched.acts_until = watched.acts_until.max(until);
+            }
+            if due.is_none() && asked {
+                memory.set_due(&key, first);
+            }
+        });
+    }
+
+    /// As [`Schedule::handed_out`] for what a start finds: the first question comes within one interval.
+    pub(crate) fn found(&self, name: &str, until: UnixTime, now_ms: u64, spread: u64) {
+        self.handed_out(name, until, now_ms, spread);
+        self.with(|memory| {
+            let Some((key, watched)) = memory.people.get_key_value(name) else { return };
+            let at = now_ms.saturating_add(watched.person.every_ms.saturating_mul(LATEST) / 100 * (spread % 1_000) / 1_000);
+            if watched.due.is_some() {
+                let key = Arc::clone(key);
+                memory.set_due(&key, at);
+            }
+        });
+    }
+
+    /// The person's sign-ins ended, or they are gone: nobody asks about them any more.
+    pub(crate) fn forget(&self, name: &str) {
+        self.with(|memory| drop(memory.take(name)));
+    }
+
+    /// Keeps those of whom this is true.
+    pub(crate) fn keep(&self, known: impl Fn(&str) -> bool) {
+        self.with(|memory| {
+            let gone: Vec<Arc<str>> = memory.people.keys().filter(|name| !known(name)).cloned().collect();
+            for name in gone {
+                memory.take(&name);
+            }
+        });
+    }
+
+    /// Whose session at the provider this is.
+    pub(crate) fn of_session(&self, issuer: &str, sid: &str) -> Option<String> {
+        let key = (issuer.to_owned(), sid.to_owned());
+        self.with(|memory| memory.sessions.get(&key).map(|name| name.as_ref().to_owned()))
+    }
+
+    /// The sessions at the provider that are remembered of a person.
+    pub(crate) fn sessions_of(&self, name: &str) -> Vec<String> {
+        self.with(|memory| memory.people.get(name).map(|watched| watched.person.sids.clone()).unwrap_or_default())
+    }
+
+    /// What whoever asks about this person, or changes what they are asked with, holds meanwhile.
+    pub(crate) fn one_at_a_time(&self, name: &str) -> Option<Arc<AsyncMutex<()>>> {
+        self.with(|memory| memory.people.get(name).map(|watched| Arc::clone(&watched.one_at_a_time)))
+    }
+
+    /// How many milliseconds ago the last question began that was answered well, and the person's interval; `None` of who cannot
+    /// be asked about.
+    pub(crate) fn confirmed(&self, name: &str, now_ms: u64) -> Option<(u64, u64)> {
+        self.with(|memory| {
+            let watched = memory.people.get(name).filter(|watched| watched.person.can_be_asked)?;
+            Some((now_ms.saturating_sub(watched.confirmed_ms), watched.person.every_ms))
+        })
+    }
+
+    /// At most `room` people who are due now, and how late the first of them is. They are not due again before an answer.
+    pub(crate) fn take_due(&self, now_ms: u64, now: UnixTime, room: usize, spread: u64) -> (Vec<String>, u64) {
+        self.with(|memory| {
+            let (mut taken, mut late) = (Vec::new(), 0);
+            while taken.len() < room {
+                let Some((due, name)) = memory.due.first().filter(|(due, _)| *due <= now_ms).cloned() else { break };
+                memory.due.remove(&(due, Arc::clone(&name)));
+                let Some(watched) = memory.people.get_mut(&name) else { continue };
+                watched.due = None;
+                if watched.person.ends <= now {
+                    memory.take(&name);
+                    continue;
+                }
+                // Nothing of theirs can act: they are asked about again once they hand something out.
+                if watched.acts_until <= now {
+                    continue;
+                }
+                match memory.troubles.get_mut(&watched.person.provider) {
+                    // Each at its own moment after the next trial.
+                    Some(trouble) if trouble.until_ms > now_ms => {
+                        let again = trouble.until_ms.saturating_add(spread.wrapping_add(due) % FIRST_RETRY_MS);
+                        memory.set_due(&name, again);
+                        continue;
+                    }
+                    // One question tries the provider; the others wait for what comes of it.
+                    Some(trouble) => trouble.until_ms = now_ms.saturating_add(TRIAL_MS),
+                    None => {}
+                }
+                late = late.max(now_ms.saturating_sub(due));
+                taken.push(name.as_ref().to_owned());
+            }
+            (taken, late)
+        })
+    }
+
+    /// The provider answered that the person may act. Whether it had been in trouble.
+    pub(crate) fn answered(&self, name: &str, began_ms: u64, spread: u64) -> bool {
+        self.with(|memory| {
+            let Some((key, watched)) = memory.people.get_key_value(name) else { return false };
+            let key = Arc::clone(key);
+            let (due, provider) = (next(&watched.person, began_ms, spread), watched.person.provider.clone());
+            if let Some(watched) = memory.people.get_mut(name) {
+                watched.confirmed_ms = watched.confirmed_ms.max(began_ms);
+            }
+            memory.set_due(&key, due);
+            memory.troubles.remove(&provider).is_some()
+        })
+    }
+
+    /// The provider is not in trouble; whether it had been.
+    pub(crate) fn well(&self, provider: &str) -> bool {
+        self.with(|memory| memory.troubles.remove(provider).is_some())
+    }
+
+    /// The provider did not answer the question. Whether that is new.
+    pub(crate) fn unanswered(&self, name: &str, now_ms: u64, spread: u64) -> bool {
+        self.with(|memory| {
+            let Some((key, watched)) = memory.people.get_key_value(name) else { return false };
+            let (key, every_ms) = (Arc::clone(key), watched.person.every_ms);
+            let trouble = memory.troubles.entry(watched.person.provider.clone()).or_default();
+            let wait = FIRST_RETRY_MS << trouble.failures.min(5);
+            trouble.failures = trouble.failures.saturating_add(1);
+            trouble.until_ms = now_ms.saturating_add(wait.min(LAST_RETRY_MS).min(every_ms));
+            let (again, first) = (trouble.until_ms.saturating_add(spread % 100), trouble.failures == 1);
+            memory.set_due(&key, again);
+            first
+        })
+    }
+
+    /// The answer could not be put into force: the question is put again in a moment.
+    pub(crate) fn again(&self, name: &str, now_ms: u64) {
+        self.with(|memory| {
+            if let Some((key, _)) = memory.people.get_key_value(name) {
+                let key = Arc::clone(key);
+                memory.set_due(&key, now_ms.saturating_add(FIRST_RETRY_MS));
+            }
+        });
+    }
+
+    /// There is nothing left to ask with.
+    pub(crate) fn silent(&self, name: &str) {
+        self.with(|memory| {
+            if let Some(watched) = memory.people.get_mut(name) {
+                watched.person.can_be_asked = false;
+                if let (Some(due), Some((key, _))) = (watched.due.take(), memory.people.get_key_value(name)) {
+                    memory.due.remove(&(due, Arc::clone(key)));
+                }
+            }
+        });
+    }
+
+    fn with<T>(&self, run: impl FnOnce(&mut Memory) -> T) -> T {
+        run(&mut self.memory.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Memory {
+    fn set_due(&mut self, name: &Arc<str>, at_ms: u64) {
+        let Some(watched) = self.people.get_mut(name) else { return };
+        if let Some(before) = watched.due.replace(at_ms) {
+            self.due.remove(&(before, Arc::clone(name)));
+        }
+        self.due.insert((at_ms, Arc::clone(name)));
+    }
+
+    fn take(&mut self, name: &str) -> Option<Watched> {
+        let (key, watched) = self.people.remove_entry(name)?;
+        if let Some(due) = watched.due {
+            self.due.remove(&(due, key));
+        }
+        for sid in &watched.person.sids {
+            self.sessions.remove(&(watched.person.issuer.clone(), sid.clone()));
+        }
+        Some(watched)
+    }
+}
+
+/// When the next question begins, if the last began at `began_ms`.
+fn next(person: &Person, began_ms: u64, spread: u64) -> u64 {
+    let percent = SOONEST.saturating_add(spread % (LATEST - SOONEST + 1));
+    began_ms.saturating_add(person.every_ms.saturating_mul(percent) / 100)
+}
+
+impl fmt::Debug for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Schedule").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixTime = UnixTime(1_800_000_000);
+
+    fn person(provider: &str, sid: &str) -> Person {
+        Person {
+            provider: provider.into(),
+            issuer: format!("https://{provider}"),
+            sids: vec![sid.into()],
+            every_ms: 60_000,
+            can_be_asked: true,
+            ends: NOW.plus(86_400),
+        }
+    }
+
+    fn acting(count: u64) -> Schedule {
+        let schedule = Schedule::default();
+        for n in 0..count {
+            schedule.signed_in(&n.to_string(), person("corp", &format!("s{n}")), 0, n);
+            schedule.handed_out(&n.to_string(), NOW.plus(3_600), 0, n.wrapping_mul(7_919));
+        }
+        schedule
+    }
+
+    #[test]
+    fn who_handed_nothing_out_is_not_asked_about_and_who_did_is_within_the_interval() {
+        let schedule = Schedule::default();
+        schedule.signed_in("alice", person("corp", "a"), 0, 5);
+        assert!(schedule.take_due(1_000_000, NOW, 10, 0).0.is_empty());
+        schedule.handed_out("alice", NOW.plus(100), 1_000_000, 5);
+        assert_eq!(schedule.take_due(1_000_000, NOW, 10, 0).0, ["alice"], "the sign-in is long ago");
+        assert!(schedule.take_due(1_000_000, NOW, 10, 0).0.is_empty(), "one question at a time");
+        schedule.answered("alice", 1_000_000, 5);
+        assert!(schedule.take_due(1_035_999, NOW, 10, 0).0.is_empty());
+        assert_eq!(schedule.take_due(1_054_000, NOW, 10, 0).0, ["alice"]);
+        schedule.answered("alice", 1_054_000, 5);
+        assert!(schedule.take_due(1_200_000, NOW.plus(100), 10, 0).0.is_empty(), "what was handed out has ended");
+        schedule.handed_out("alice", NOW.plus(500), 1_200_000, 5);
+        assert_eq!(schedule.take_due(1_200_000, NOW.plus(100), 10, 0).0, ["alice"]);
+    }
+
+    #[test]
+    fn a_hundred_thousand_people_who_sign_in_at_once_are_spread_over_the_interval() {
+        let schedule = acting(100_000);
+        let mut most = 0;
+        let mut all = 0;
+        for second in 0..60 {
+            let (due, _) = schedule.take_due(second * 1_000, NOW, usize::MAX, 0);
+            most = most.max(due.len());
+            all += due.len();
+        }
+        assert_eq!(all, 100_000, "everyone within one interval");
+        assert!(most < 100_000 / 15, "{most} in one second");
+    }
+
+    #[test]
+    fn a_start_spreads_them_over_one_interval() {
+        let schedule = Schedule::default();
+        for n in 0..10_000_u64 {
+            schedule.signed_in(&n.to_string(), person("corp", &format!("s{n}")), 0, n);
+            schedule.found(&n.to_string(), NOW.plus(3_600), 0, n.wrapping_mul(7_919));
+        }
+        let counts: Vec<usize> = (0..=54).map(|second| schedule.take_due(second * 1_000, NOW, usize::MAX, 0).0.len()).collect();
+        assert_eq!(counts.iter().sum::<usize>(), 10_000);
+        assert!(counts.iter().all(|count| *count < 400), "{counts:?}");
+    }
+
+    #[test]
+    fn a_provider_that_does_not_answer_is_tried_by_one_question_at_a_time() {
+        let schedule = acting(1_000);
+        let (due, _) = schedule.take_due(54_000, NOW, 1, 0);
+        assert!(schedule.unanswered(&due[0], 54_000, 0), "that is news");
+        assert!(schedule.take_due(54_500, NOW, usize::MAX, 0).0.is_empty(), "the others wait");
+        let (due, _) = schedule.take_due(57_000, NOW, usize::MAX, 0);
+        assert_eq!(due.len(), 1, "one tries");
+        assert!(!schedule.unanswered(&due[0], 57_000, 0));
+        let (due, _) = schedule.take_due(62_000, NOW, usize::MAX, 0);
+        assert_eq!(due.len(), 1);
+        assert!(schedule.answered(&due[0], 62_000, 0), "it had been in trouble");
+        assert!(schedule.take_due(80_000, NOW, usize::MAX, 0).0.len() > 900, "all are asked about again");
+    }
+
+    #[test]
+    fn a_session_at_the_provider_leads_to_its_person_until_they_are_forgotten() {
+        let schedule = Schedule::default();
+        schedule.signed_in("alice", person("corp", "a"), 0, 0);
+        schedule.signed_in("bob", person("other", "a"), 0, 0);
+        assert_eq!(schedule.of_session("https://corp", "a").as_deref(), Some("alice"));
+        assert_eq!(schedule.of_session("https://other", "a").as_deref(), Some("bob"));
+        assert_eq!(schedule.of_session("https://corp", "b"), None);
+        schedule.forget("alice");
+        assert_eq!(schedule.of_session("https://corp", "a"), None);
+        schedule.keep(|name| name != "bob");
+        assert_eq!(schedule.of_session("https://other", "a"), None);
+    }
+}
