@@ -1304,6 +1304,8 @@ class Token:
         self.sub, self.jti, self.aud, self.txn = (claims[name] for name in ("sub", "jti", "aud", "txn"))
         self.exp, self.act, self.ancestors = claims["exp"], claims.get("act"), claims.get("urn:remit:ancestors", [])
         self.purpose, self.jkt = claims.get("urn:remit:purpose"), text_at(claims.get("cnf"), "/jkt")
+        self.auth_time = claims.get("auth_time")
+        refuse(self.auth_time is not None and type(self.auth_time) is not int, "the token's claims are malformed")
         texts = [self.id, self.sub, self.jti, self.aud, self.txn, *self.ancestors]
         refuse(not all(isinstance(text, str) for text in texts) or type(self.exp) is not int, "the token's claims are malformed")
         self.may_act = MayAct(claims)
@@ -1375,7 +1377,8 @@ class Issued:
     """A token as an earlier record states it."""
     def __init__(self, index, record, token):
         self.index, self.txn, self.token, self.unbound = index, record.text("txn"), token, states_unbound(record)
-        self.key = record.text("ext/token/kid")
+        self.key, issued = record.text("ext/token/kid"), record.at("ext/token/issued")
+        self.issued = issued if type(issued) is int else None
         self.parties = [text_at(party, "/subject_ref") for party in record.chain]
         self.jkt = token.jkt if token is not None and token.jkt is not None else text_at(record.chain[-1], "/cnf/jkt")
 def named_hash(text): return hash_text(sha256(text.encode()))
@@ -1386,6 +1389,7 @@ class Custody:
         self.log, self.report = log, report
         self.issuer, self.agents, self.tokens, self.proofs, self.exchanged = None, {}, {}, set(), set()
         self.revoked, self.replaced, self.ends, self.passkeys, self.consents = {}, {}, {}, {}, {}
+        self.ended = {}
     def visit(self, index, record):
         try:
             refuse(record is None, "the record cannot be read")
@@ -1492,6 +1496,10 @@ class Custody:
             if pointer and record.text(pointer) is not None: self.revoked.setdefault(record.text(pointer), (index, record.written()))
         key = record.text("ext/keys/revoked") if done else None
         if key is not None: self.revoked.setdefault(issuer_key(key), (index, record.written()))
+        before, person = record.at("ext/sign_in/ended_before"), record.text("owner_ref")
+        if done and record.type == "config_change" and type(before) is int and person:
+            ends = self.ended.setdefault(person, [])
+            if not ends or ends[-1][0] < before: ends.append((before, index, record.written()))
     def issued(self, index, record):
         jti_hash = record.text("ext/token/jti_hash")
         if jti_hash is None or record.text("ext/token/authority_digest") is None: return
@@ -1527,6 +1535,7 @@ class Custody:
                 self.exchanged.add(parent.token.jti)
         keys = self.signers(record.text("ext/token/kid"), token)
         self.in_force([*map(named_hash, token.ancestors), token.id, *keys], record.written())
+        self.signed_in(text_at(record.chain[0], "/subject_ref"), token.auth_time, record.written())
         new = token.hops[self.known_hops(token, parent) :]
         if not token.hops: self.root_agent(record, token, side)
         elif new and (len(new) > 1 or new[0].jti != token.jti):
@@ -1613,6 +1622,11 @@ class Custody:
         for name in names:
             index, since = self.revoked.get(name, (None, now))
             refuse(now > since + GRACE, f"it rests on what record {index} had revoked")
+    def signed_in(self, person, since, now):
+        """The sign-in at the root had not been ended."""
+        if since is None: return
+        end = next((end for end in self.ended.get(person, []) if since < end[0]), None)
+        refuse(end is not None and now > end[2] + GRACE, f"the sign-in that it rests on had been ended in record {end and end[1]}")
     def used(self, record):
         """A gateway's decision is about a token that was issued before, to this very chain."""
         if record.text("producer/kind") != "gateway": return
@@ -1638,6 +1652,7 @@ class Custody:
         above = issued.token.ancestors if issued.token is not None else []
         keys = self.signers(issued.key, issued.token)
         self.in_force([*map(named_hash, above), presented, issued.txn, *keys], decided)
+        self.signed_in(issued.parties[0], issued.token.auth_time if issued.token is not None else issued.issued, decided)
     def signers(self, own, token):
         """The issuer's keys that signed a token and those it descends from, as revocations name them."""
         above = [self.tokens.get(named_hash(jti)) for jti in (token.ancestors if token is not None else [])]

@@ -478,7 +478,42 @@ def uses():
         attack(f"a hop after the {name} was revoked", lambda world, planner: (act(world, planner), setattr(world, "now", world.now + 20), world.hand("named", planner)))
         attack(f"a copy after the {name} was revoked", lambda world, planner: (act(world, planner), setattr(world, "now", world.now + 20), world.again(planner, True)))
     attack("a call by a child whose parent was revoked", lambda world, planner: ((child := world.hand("named", planner)), revoke(world, planner), setattr(world, "now", world.now + 20), world.call(child)))
+    ended_sign_ins(later)
     attack("honest after all: a refusal after the token was revoked", lambda world, planner: (revoke(world, planner), setattr(world, "now", world.now + 20), world.call(planner, result="deny")), "")
+
+
+def ended_sign_ins(later):
+    """A person's sign-ins end; what rests on one before that is not used any more."""
+
+    def end(after, **more):
+        def run(world, planner):
+            plain = {"ended_before": world.began + after, "provider": "corp", "cause": "backchannel_logout"}
+            world.record("config_change", **({"action": ("account.end_sign_ins", "admin"), "ext": {"sign_in": plain}} | more))
+
+        return run
+
+    def since(act, expect):
+        """Alice signed in a moment before."""
+
+        def run(name):
+            world, _ = signed_in()
+            world.began = world.now
+            planner = world.login(spoil=lambda draft: draft["token"].update(auth_time=world.began))
+            act(world, planner)
+            insider(name, expect, world)
+
+        return run
+
+    wait = lambda world, seconds: setattr(world, "now", world.now + seconds)
+    since(later(20, end(1)), "custody")("a call after the sign-in was ended")
+    since(later(2, end(1)), "")("honest after all: a call under way while the sign-in was ended")
+    since(later(20, end(0)), "")("honest after all: a call after sign-ins before it were ended")
+    since(later(20, end(1, owner_ref="another")), "")("honest after all: a call after another person's sign-ins were ended")
+    since(later(20, end(1, outcome=("failure", "none"))), "")("honest after all: a call after an end that did not come to be")
+    copy = lambda world, planner: (end(1)(world, planner), wait(world, 20), world.again(planner, False, auth_time=world.began))
+    since(copy, "custody")("a refreshed token after the sign-in was ended")
+    hop = lambda world, planner: (end(1)(world, planner), wait(world, 20), world.hand("named", planner, spoil=lambda draft: draft["token"].update(auth_time=world.began)))
+    since(hop, "custody")("a hop after the sign-in was ended")
 
 
 def attacks():

@@ -206,6 +206,12 @@ async fn write(
             .ext("account", Value::Object(facts))
             .owner(Principal::local(&console.issuer, after.subject()))
             .commit("/account", shown.clone());
+        // The verifiers hold later uses against it.
+        let ended = after.ended_before.filter(|end| world.human(name).and_then(|before| before.ended_before) < Some(*end));
+        let draft = match ended {
+            Some(end) => draft.ext("sign_in", json!({"ended_before": end, "cause": "disabled"})),
+            None => draft,
+        };
         let batch = Batch::new(console.tenant.clone()).require(Precondition::Revision(world.revision()));
         match console.store.apply(batch.change(Change::PutHuman(after)).record(draft)).await {
             Ok(applied) => {

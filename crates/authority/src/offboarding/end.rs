@@ -112,7 +112,8 @@ pub(crate) async fn end_people(
     Ok(Ended { people: names, before, records: applied.receipts.into_iter().map(|receipt| receipt.record_id).collect() })
 }
 
-/// The record. Its plain part names no person; the verifiers hold later uses against `ext.sign_in.ended_before`.
+/// The record. Its plain part names no person. The verifiers hold later uses against `ext.sign_in.ended_before`, of the person
+/// whose pseudonym is `owner_ref`.
 fn entry(server: &Server, cause: &Cause<'_>, ended: Option<(&Human, UnixTime)>) -> Draft {
     let mut plain = cause.facts.clone();
     plain.insert("provider".to_owned(), json!(cause.provider));
@@ -126,7 +127,8 @@ fn entry(server: &Server, cause: &Cause<'_>, ended: Option<(&Human, UnixTime)>) 
     match ended {
         Some((human, before)) => {
             plain.insert("ended_before".to_owned(), json!(before));
-            draft = draft.chain(facts::parties([&Principal::human(&server.issuer, &human.name)]));
+            let person = Principal::human(&server.issuer, &human.name);
+            draft = draft.chain(facts::parties([&person])).owner(person);
         }
         None => {
             plain.insert("person".to_owned(), json!("unknown"));

@@ -180,4 +180,6 @@ pub(super) enum CustodyError {
     Expired,
     #[error("it rests on what had been revoked in record {0}")]
     Revoked(u64),
+    #[error("the sign-in that it rests on had been ended in record {0}")]
+    SignInEnded(u64),
 }

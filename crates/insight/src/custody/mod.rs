@@ -6,7 +6,8 @@
 //!
 //! Keys come from the log: the issuer's from the latest start record, agents' from their latest registration, proof keys
 //! from the tokens they were bound to. What a token carried is in committed values; without them a record counts as
-//! undisclosed and only its plain facts are compared. What was revoked is neither used nor handed on from then on.
+//! undisclosed and only its plain facts are compared. What was revoked, or rests on a sign-in that was ended, is neither used
+//! nor handed on from then on.
 //! docs/custody-format.md says all of it for those who write their own verifier.
 
 mod edge;
@@ -27,7 +28,7 @@ use crate::{
 use edge::{Keys, Link};
 use error::CustodyError;
 use remit_ledger::{Reader, Record, Side, dir::ReadError};
-use remit_model::{Chain, EdgeProof, Hop, PrincipalKind, chain::HARD_DEPTH};
+use remit_model::{Chain, EdgeProof, Hop, PrincipalKind, UnixTime, chain::HARD_DEPTH};
 use serde_json::Value;
 use signature::Signatures;
 use standing::Standing;
@@ -88,6 +89,8 @@ struct Issued {
     key: Option<String>,
     /// The record says that it is bound to no key.
     unbound: bool,
+    /// When it was issued, as its record says: the sign-in it rests on was not later.
+    issued: Option<UnixTime>,
     /// `None` when the committed values are not with this copy.
     opened: Option<Opened>,
 }
@@ -152,6 +155,7 @@ impl Custody<'_> {
             key: fact("kid"),
             jkt: read.as_ref().and_then(|token| token.jkt.clone()).or_else(|| plain_jkt.map(str::to_owned)),
             unbound: states_unbound(record),
+            issued: record.ext("token").and_then(|facts| facts.get("issued")?.as_i64()).map(UnixTime),
             opened: read,
         };
         if let Some(earlier) = self.tokens.insert(jti_hash, issued) {
@@ -181,6 +185,7 @@ impl Custody<'_> {
         let above = token.claims.ancestors.iter().map(|jti| hash(jti));
         let keys = self.signers(record.text("/ext/token/kid"), Some(token));
         self.standing.in_force(above.chain([token.chain.id.clone()]).chain(keys), written(record))?;
+        self.still_signed_in(&parties(record), token.signed_in(), written(record))?;
         let known = self.known_hops(token, parent)?;
         match token.chain.hops.get(known..).unwrap_or_default() {
             [] if token.chain.hops.is_empty() => self.root_agent(record, token, side),
@@ -317,7 +322,17 @@ impl Custody<'_> {
         }
         let above = issued.opened.iter().flat_map(|token| &token.claims.ancestors).map(|jti| hash(jti));
         let keys = self.signers(issued.key.as_deref(), issued.opened.as_ref());
-        self.standing.in_force(above.chain([jti_hash.to_owned()]).chain(issued.txn.clone()).chain(keys), decided)
+        self.standing.in_force(above.chain([jti_hash.to_owned()]).chain(issued.txn.clone()).chain(keys), decided)?;
+        let since = issued.opened.as_ref().map_or(issued.issued, Opened::signed_in);
+        self.still_signed_in(&issued.parties, since, decided)
+    }
+
+    /// Whether the sign-in of the person at the root, if it is a person's, had not been ended.
+    fn still_signed_in(&self, parties: &[String], since: Option<UnixTime>, now: UnixTime) -> Result<(), CustodyError> {
+        match (parties.first(), since) {
+            (Some(root), Some(since)) => self.standing.signed_in(root, since, now),
+            _ => Ok(()),
+        }
     }
 
     /// The issuer's keys that signed a token and those it descends from, as revocations name them.

@@ -31,6 +31,9 @@ pub(super) struct Claims {
     sub: String,
     pub(super) jti: String,
     pub(super) exp: UnixTime,
+    /// When the person at the root authenticated.
+    #[serde(default)]
+    auth_time: Option<UnixTime>,
     txn: String,
     pub(super) aud: String,
     act: Option<Actor>,
@@ -59,6 +62,11 @@ impl Opened {
         let claims: Claims = serde_json::from_value(claims).map_err(CustodyError::Claims)?;
         let jkt = claims.cnf.get("jkt").and_then(Value::as_str).map(str::to_owned);
         Ok(Some(Self { chain, claims, jkt, restrictions, shown, details }))
+    }
+
+    /// When the sign-in was that the token rests on; none of an agent on its own account.
+    pub(super) fn signed_in(&self) -> Option<UnixTime> {
+        self.claims.auth_time
     }
 
     /// Whether this token was made by the chain's last hop, as opposed to narrowed or refreshed later.

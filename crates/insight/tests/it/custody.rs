@@ -529,3 +529,76 @@ fn dc_13_a_token_of_a_revoked_key_is_not_used_and_neither_is_what_comes_from_it(
         }
     }
 }
+
+/// Alice signed in now.
+fn signed_in_at(time: i64) -> impl FnOnce(&mut Proposal) {
+    move |proposal| {
+        proposal.more.insert("auth_time".to_owned(), json!(time));
+    }
+}
+
+#[test]
+fn dc_13_nothing_is_used_or_handed_on_that_rests_on_a_sign_in_after_its_recorded_end() {
+    let acts: [(&str, fn(&mut World, &Token)); 3] = [
+        ("a call", |world, planner| drop(world.call(planner, "tickets_read", Read, &json!({}), |_| {}))),
+        ("a refreshed token", |world, planner| {
+            let time = world.now - 100;
+            world.again_with(planner, signed_in_at(time));
+        }),
+        ("a hop", |world, planner| {
+            let time = world.now - 100;
+            world.hand(Way::Named, planner, signed_in_at(time));
+        }),
+    ];
+    for (name, act) in acts {
+        let mut world = World::new();
+        let now = world.now;
+        let planner = world.login(signed_in_at(now));
+        let before = world.now + 1;
+        world.end_sign_ins("alice", before, |_| {});
+        act(&mut world, &planner);
+        assert!(report(&world).ok(), "{name} was under way: {}", report(&world));
+        world.wait(30);
+        act(&mut world, &planner);
+        broken(&world, "had been ended in record");
+    }
+}
+
+#[test]
+fn dc_13_an_end_is_of_its_person_and_of_what_was_before_it() {
+    let ends: [(&str, fn(&mut World, i64)); 5] = [
+        ("of another person", |world, now| world.end_sign_ins("bob", now + 1, |_| {})),
+        ("before the sign-in", |world, now| world.end_sign_ins("alice", now, |_| {})),
+        ("that did not come to be", |world, now| {
+            world.end_sign_ins("alice", now + 1, |draft| draft.outcome.status = remit_ledger::record::OutcomeStatus::Failure);
+        }),
+        ("in a record of another kind", |world, now| {
+            world.end_sign_ins("alice", now + 1, |draft| draft.record_type = RecordType::Heartbeat);
+        }),
+        ("that states no time", |world, now| {
+            world.end_sign_ins("alice", now + 1, |draft| drop(draft.ext.insert("sign_in".to_owned(), json!({"cause": "scim"}))));
+        }),
+    ];
+    for (name, end) in ends {
+        let mut world = World::new();
+        let now = world.now;
+        let planner = world.login(signed_in_at(now));
+        end(&mut world, now);
+        world.wait(30);
+        world.call(&planner, "tickets_read", Read, &json!({}), |_| {});
+        assert!(report(&world).ok(), "an end {name}: {}", report(&world));
+    }
+    // Who signs in anew after the end begins something new, and the old stays dead.
+    let mut world = World::new();
+    let now = world.now;
+    let old = world.login(signed_in_at(now));
+    let before = world.now + 1;
+    world.end_sign_ins("alice", before, |_| {});
+    world.wait(30);
+    let now = world.now;
+    let new = world.login(signed_in_at(now));
+    world.call(&new, "tickets_read", Read, &json!({}), |_| {});
+    assert!(report(&world).ok(), "{}", report(&world));
+    world.call(&old, "tickets_read", Read, &json!({}), |_| {});
+    broken(&world, "had been ended in record");
+}

@@ -171,6 +171,17 @@ impl World {
         self.record(draft);
     }
 
+    /// Whatever this person signed in for before this second has ended.
+    pub(crate) fn end_sign_ins(&mut self, person: &str, before: i64, spoil: impl FnOnce(&mut Draft)) {
+        let mut draft = Draft::new(TenantId::main(), ProducerKind::AuthzServer, RecordType::ConfigChange)
+            .action("account.end_sign_ins", ToolClass::Admin)
+            .outcome(OutcomeStatus::Success, EffectConfirmed::Observed)
+            .owner(Principal::human(ISS, person))
+            .ext("sign_in", json!({"ended_before": before, "provider": "corp", "cause": "backchannel_logout"}));
+        spoil(&mut draft);
+        self.record(draft);
+    }
+
     pub(crate) fn wait(&mut self, seconds: i64) {
         self.now += seconds;
     }

@@ -61,10 +61,10 @@ pub(super) const PUT_PROVIDER_SESSION: &str =
 pub(super) const DROP_PROVIDER_SESSION: &str = "DELETE FROM provider_sessions WHERE tenant = $1 AND human = $2";
 /// With whether something that the person handed out can still act.
 pub(super) const PROVIDER_SESSIONS: &str = "SELECT s.human, s.payload, s.until_s,
-    EXISTS (SELECT 1 FROM tokens AS t WHERE t.tenant = s.tenant AND t.subject = s.subject AND t.until_s >= $2)
-    OR EXISTS (SELECT 1 FROM families AS f WHERE f.tenant = s.tenant AND f.subject = s.subject AND f.until_s >= $2)
-    OR EXISTS (SELECT 1 FROM codes AS c WHERE c.tenant = s.tenant AND c.subject = s.subject AND c.until_s >= $2)
-    FROM provider_sessions AS s WHERE s.tenant = $1 AND s.until_s >= $2";
+    EXISTS (SELECT 1 FROM tokens AS t WHERE t.tenant = s.tenant AND t.subject = s.subject AND t.until_s >= $1)
+    OR EXISTS (SELECT 1 FROM families AS f WHERE f.tenant = s.tenant AND f.subject = s.subject AND f.until_s >= $1)
+    OR EXISTS (SELECT 1 FROM codes AS c WHERE c.tenant = s.tenant AND c.subject = s.subject AND c.until_s >= $1)
+    FROM provider_sessions AS s WHERE s.tenant = $2 AND s.until_s >= $1";
 
 pub(super) const CHAINS: &str = "SELECT txn, max(until_s) FROM
     (SELECT txn, until_s FROM tokens WHERE tenant = $1 AND subject = $2

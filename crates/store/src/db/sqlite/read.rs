@@ -161,7 +161,7 @@ impl DbReader {
     pub(crate) fn provider_sessions(&self, now: UnixTime) -> Result<Vec<(String, String, UnixTime, bool)>, DbError> {
         let mut select = self.prepare(sql::PROVIDER_SESSIONS)?;
         let rows = select
-            .query_map(params![self.tenant(), now.0], |row| Ok((row.get(0)?, row.get(1)?, UnixTime(row.get(2)?), row.get(3)?)))?;
+            .query_map(params![now.0, self.tenant()], |row| Ok((row.get(0)?, row.get(1)?, UnixTime(row.get(2)?), row.get(3)?)))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
