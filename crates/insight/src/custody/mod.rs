@@ -90,7 +90,7 @@ struct Issued {
     /// The record says that it is bound to no key.
     unbound: bool,
     /// When it was issued, as its record says: the sign-in it rests on was not later.
-    issued: Option<UnixTime>,
+    made: Option<UnixTime>,
     /// `None` when the committed values are not with this copy.
     opened: Option<Opened>,
 }
@@ -155,7 +155,7 @@ impl Custody<'_> {
             key: fact("kid"),
             jkt: read.as_ref().and_then(|token| token.jkt.clone()).or_else(|| plain_jkt.map(str::to_owned)),
             unbound: states_unbound(record),
-            issued: record.ext("token").and_then(|facts| facts.get("issued")?.as_i64()).map(UnixTime),
+            made: record.ext("token").and_then(|facts| facts.get("issued")?.as_i64()).map(UnixTime),
             opened: read,
         };
         if let Some(earlier) = self.tokens.insert(jti_hash, issued) {
@@ -323,7 +323,7 @@ impl Custody<'_> {
         let above = issued.opened.iter().flat_map(|token| &token.claims.ancestors).map(|jti| hash(jti));
         let keys = self.signers(issued.key.as_deref(), issued.opened.as_ref());
         self.standing.in_force(above.chain([jti_hash.to_owned()]).chain(issued.txn.clone()).chain(keys), decided)?;
-        let since = issued.opened.as_ref().map_or(issued.issued, Opened::signed_in);
+        let since = issued.opened.as_ref().map_or(issued.made, Opened::signed_in);
         self.still_signed_in(&issued.parties, since, decided)
     }
 
