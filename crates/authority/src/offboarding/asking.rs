@@ -182,13 +182,12 @@ async fn keep(server: &Server, stored: StoredProviderSession, held: Held, token:
     let change = Change::PutProviderSession(StoredProviderSession { payload, ..stored });
     for _ in 0..KEEP_TRIES {
         match server.store.apply(Batch::new(server.tenant.clone()).change(change.clone())).await {
-            Ok(_) => return,
             Err(remit_store::ApplyError::Unavailable(outage)) => {
                 tracing::error!(%outage, "a provider's new refresh token cannot be kept yet");
                 tokio::time::sleep(AGAIN).await;
             }
-            // The person was erased meanwhile.
-            Err(_) => return,
+            // Kept, or the person was erased meanwhile.
+            Ok(_) | Err(_) => return,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The authorization server through its router: every rule with its name, refusals first.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
+mod asking;
 mod assertions;
 mod attacks;
 mod authorize;
@@ -23,6 +24,7 @@ mod keys;
 mod labels;
 mod lifetimes;
 mod limits;
+mod logout;
 mod metadata;
 mod opaque;
 mod passkeys;

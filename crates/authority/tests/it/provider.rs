@@ -22,20 +22,20 @@ fn rule(when: &[(&str, &str)], details: &Value) -> EntitlementRule {
 }
 
 /// Support may do what Alice may, staff may read files.
-fn rules() -> Vec<EntitlementRule> {
+pub(crate) fn rules() -> Vec<EntitlementRule> {
     vec![
         rule(&[("groups", "/staff/support")], &entitlements()),
         rule(&[("groups", "/staff")], &json!([{"type": "tool_access", "locations": [FILES], "actions": ["read"]}])),
     ]
 }
 
-fn offer(world: &World, providers: Vec<ProviderSettings>) {
+pub(crate) fn offer(world: &World, providers: Vec<ProviderSettings>) {
     let providers = providers.into_iter().map(Arc::new).collect();
     world.server.set_sign_in_methods(SignInMethods { providers, local: true });
 }
 
 /// A world with one provider.
-async fn corp() -> (World, StandIn) {
+pub(crate) async fn corp() -> (World, StandIn) {
     let world = World::new().await;
     let corp = StandIn::start("corp", "/realms/staff", &world.clock).await;
     offer(&world, vec![corp.settings(rules())]);
@@ -43,27 +43,27 @@ async fn corp() -> (World, StandIn) {
 }
 
 /// The local name of the stand-in's person.
-fn local_name(corp: &StandIn, subject: &str) -> String {
+pub(crate) fn local_name(corp: &StandIn, subject: &str) -> String {
     let issuer = corp.behaviour().issuer.clone();
     Identity { issuer, subject: subject.to_owned(), withdrawn: false }.local_name("corp")
 }
 
 /// The address that the page leads on to.
-fn leads_to(page: &Reply) -> String {
+pub(crate) fn leads_to(page: &Reply) -> String {
     let (_, rest) = page.text.split_once("<a href=\"").unwrap_or_else(|| panic!("no link in {}", page.text));
     rest.split_once('"').unwrap().0.replace("&#38;", "&").replace("&amp;", "&")
 }
 
 impl Browser {
     /// Chooses the provider on the sign-in page that `page` is.
-    async fn choose(&mut self, world: &World, page: &Reply, provider: &str) -> Reply {
+    pub(crate) async fn choose(&mut self, world: &World, page: &Reply, provider: &str) -> Reply {
         let mut form = fields(&[("provider", provider)]);
         form.extend(hidden(&page.text, &["request"]));
         self.post(world, "/oauth/provider", &form).await
     }
 
     /// Begins, and goes to the provider: the address that the browser is sent to.
-    async fn go(&mut self, world: &World, provider: &str, parameters: &[(String, String)]) -> String {
+    pub(crate) async fn go(&mut self, world: &World, provider: &str, parameters: &[(String, String)]) -> String {
         let page = self.begin(world, parameters).await;
         let leaving = self.choose(world, &page, provider).await;
         assert_eq!(leaving.status, StatusCode::OK, "{}", leaving.text);
@@ -71,19 +71,19 @@ impl Browser {
     }
 
     /// Follows a redirect of the provider back to us.
-    async fn back(&mut self, world: &World, url: &url::Url) -> Reply {
+    pub(crate) async fn back(&mut self, world: &World, url: &url::Url) -> Reply {
         self.get(world, &format!("{}?{}", url.path(), url.query().unwrap())).await
     }
 
     /// The whole way to the consent page.
-    async fn through(&mut self, world: &World, corp: &StandIn, parameters: &[(String, String)]) -> Reply {
+    pub(crate) async fn through(&mut self, world: &World, corp: &StandIn, parameters: &[(String, String)]) -> Reply {
         let url = self.go(world, corp.name, parameters).await;
         let back = corp.agree(&url);
         self.back(world, &back).await
     }
 }
 
-async fn records(world: &World) -> Vec<Value> {
+pub(crate) async fn records(world: &World) -> Vec<Value> {
     let mut all = Vec::new();
     for index in 0..world.store.len() {
         all.push(serde_json::from_slice(&world.store.record(index).await.unwrap().unwrap().bytes).unwrap());

@@ -22,7 +22,7 @@ use remit_testkit::key_named;
 use remit_token::{Algorithm, KeySet, PrivateKey, Skew, assertion};
 use serde_json::{Value, json};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard},
 };
 use tokio::net::TcpListener;
@@ -49,6 +49,16 @@ pub(crate) struct Behaviour {
     pub(crate) places: Vec<String>,
     /// Everything but the sign-in page answers 503.
     pub(crate) down: bool,
+    /// Whether the token endpoint gives refresh tokens.
+    pub(crate) refreshing: Refreshing,
+    /// Those that are good.
+    pub(crate) refresh_tokens: HashSet<String>,
+    /// The person is disabled: no refresh, no userinfo.
+    pub(crate) disabled: bool,
+    /// What every refresh is refused with.
+    pub(crate) refusal: Option<(StatusCode, &'static str)>,
+    /// How often it was asked whether the person may act.
+    pub(crate) questions: usize,
     pub(crate) signer: Signer,
     /// What the key set holds, by `kid`.
     pub(crate) published: BTreeMap<String, Value>,
@@ -66,6 +76,15 @@ struct Asked {
     nonce: String,
     challenge: String,
     redirect_uri: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refreshing {
+    None,
+    /// The same token each time, as Keycloak does where it is not told otherwise.
+    Fixed,
+    /// A new one each time; an old one that comes again ends them all.
+    Rotating,
 }
 
 /// How ID tokens are signed.
@@ -87,14 +106,14 @@ impl Signer {
         Self::Rsa(kid.to_owned(), RsaKeyPair::generate(KeySize::Rsa2048).unwrap())
     }
 
-    fn kid(&self) -> Option<&str> {
+    pub(crate) fn kid(&self) -> Option<&str> {
         match self {
             Self::Ours(kid, _) | Self::Rsa(kid, _) | Self::Hmac(kid, _) => Some(kid),
             Self::Unsigned(_) => None,
         }
     }
 
-    fn alg(&self) -> &str {
+    pub(crate) fn alg(&self) -> &str {
         match self {
             Self::Ours(_, key) => key.algorithm().name(),
             Self::Rsa(..) => "RS256",
@@ -155,6 +174,11 @@ impl StandIn {
             metadata: json!({}),
             places: Vec::new(),
             down: false,
+            refreshing: Refreshing::None,
+            refresh_tokens: HashSet::new(),
+            disabled: false,
+            refusal: None,
+            questions: 0,
             signer: Signer::named(&format!("{name}-key-1")),
             published: BTreeMap::new(),
             key_fetches: 0,
@@ -168,6 +192,7 @@ impl StandIn {
         let app = Router::new()
             .route("/keys", get(keys))
             .route("/token", post(token))
+            .route("/userinfo", get(userinfo))
             .fallback(get(document))
             .with_state(Arc::clone(&behaviour));
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
@@ -228,6 +253,23 @@ impl Behaviour {
         let (Some(kid), mut jwk) = (self.signer.kid().map(str::to_owned), self.signer.jwk()) else { return };
         jwk["kid"] = json!(kid);
         self.published.insert(kid, jwk);
+    }
+
+    /// A new refresh token, if it gives any.
+    fn refresh_token(&mut self) -> Option<String> {
+        self.next += 1;
+        let token = match self.refreshing {
+            Refreshing::None => return None,
+            Refreshing::Fixed => "the-refresh-token-of-the-stand-in".to_owned(),
+            Refreshing::Rotating => format!("refresh-token-of-the-stand-in-{}", self.next),
+        };
+        self.refresh_tokens.insert(token.clone());
+        Some(token)
+    }
+
+    pub(crate) fn offer_userinfo(&mut self) {
+        let base = Url::parse(&self.issuer).unwrap().origin().ascii_serialization();
+        self.metadata["userinfo_endpoint"] = json!(format!("{base}/userinfo"));
     }
 
     fn id_token(&self, nonce: &str, access_token: &str) -> String {
@@ -306,6 +348,27 @@ async fn token(
     if !this.knows_client(&headers, &form) {
         return refuse(StatusCode::UNAUTHORIZED, "invalid_client");
     }
+    if form.get("grant_type").is_some_and(|grant| grant == "refresh_token") {
+        this.questions += 1;
+        if let Some((status, error)) = this.refusal {
+            return refuse(status, error);
+        }
+        let presented = form.get("refresh_token").map_or("", String::as_str);
+        if !this.refresh_tokens.contains(presented) {
+            this.refresh_tokens.clear();
+            return refuse(StatusCode::BAD_REQUEST, "invalid_grant");
+        }
+        if this.disabled {
+            return refuse(StatusCode::BAD_REQUEST, "invalid_grant");
+        }
+        if this.refreshing == Refreshing::Rotating {
+            this.refresh_tokens.remove(presented);
+        }
+        let refresh_token = this.refresh_token();
+        return Ok(Json(
+            json!({"access_token": "another", "token_type": "Bearer", "expires_in": 300, "refresh_token": refresh_token}),
+        ));
+    }
     let Some(asked) = form.get("code").and_then(|code| this.codes.remove(code)) else {
         return refuse(StatusCode::BAD_REQUEST, "invalid_grant");
     };
@@ -315,8 +378,22 @@ async fn token(
         return refuse(StatusCode::BAD_REQUEST, "invalid_grant");
     }
     let access_token = "an opaque token";
-    Ok(Json(json!({
+    let mut answer = json!({
         "access_token": access_token, "token_type": "Bearer", "expires_in": 300,
         "id_token": this.id_token(&asked.nonce, access_token),
-    })))
+    });
+    if let Some(token) = this.refresh_token() {
+        answer["refresh_token"] = json!(token);
+    }
+    Ok(Json(answer))
+}
+
+async fn userinfo(State(behaviour): Shared, headers: HeaderMap) -> Result<Json<Value>, StatusCode> {
+    let mut this = behaviour.lock().unwrap();
+    if this.down {
+        return Err(StatusCode::SERVICE_UNAVAILABLE);
+    }
+    this.questions += 1;
+    let known = headers.get("authorization").is_some_and(|value| value == "Bearer an opaque token");
+    if this.disabled || !known { Err(StatusCode::UNAUTHORIZED) } else { Ok(Json(json!({"sub": this.claims["sub"]}))) }
 }
