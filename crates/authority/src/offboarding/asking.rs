@@ -153,7 +153,7 @@ async fn ask(server: &Server, name: &str, since_ms: u64) -> Standing {
             if let Some(token) = replaced {
                 keep(server, stored, held, token).await;
             }
-            if server.asking.answered(name, began_ms, spread(server)) {
+            if server.asking.answered(name, began_ms, provider.check.every_ms(), spread(server)) {
                 note(server, &provider, true).await;
             }
             Standing::Confirmed

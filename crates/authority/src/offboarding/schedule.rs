@@ -194,15 +194,15 @@ impl Schedule {
         })
     }
 
-    /// The provider answered that the person may act. Whether it had been in trouble.
-    pub(crate) fn answered(&self, name: &str, began_ms: u64, spread: u64) -> bool {
+    /// The provider, which is now asked in this interval, answered that the person may act. Whether it had been in trouble.
+    pub(crate) fn answered(&self, name: &str, began_ms: u64, every_ms: u64, spread: u64) -> bool {
         self.with(|memory| {
-            let Some((key, watched)) = memory.people.get_key_value(name) else { return false };
+            let Some((key, _)) = memory.people.get_key_value(name) else { return false };
             let key = Arc::clone(key);
+            let Some(watched) = memory.people.get_mut(name) else { return false };
+            watched.person.every_ms = every_ms;
+            watched.confirmed_ms = watched.confirmed_ms.max(began_ms);
             let (due, provider) = (next(&watched.person, began_ms, spread), watched.person.provider.clone());
-            if let Some(watched) = memory.people.get_mut(name) {
-                watched.confirmed_ms = watched.confirmed_ms.max(began_ms);
-            }
             memory.set_due(&key, due);
             memory.troubles.remove(&provider).is_some()
         })
@@ -322,10 +322,10 @@ mod tests {
         schedule.handed_out("alice", NOW.plus(100), 1_000_000, 5);
         assert_eq!(schedule.take_due(1_000_000, NOW, 10, 0).0, ["alice"], "the sign-in is long ago");
         assert!(schedule.take_due(1_000_000, NOW, 10, 0).0.is_empty(), "one question at a time");
-        schedule.answered("alice", 1_000_000, 5);
+        schedule.answered("alice", 1_000_000, 60_000, 5);
         assert!(schedule.take_due(1_035_999, NOW, 10, 0).0.is_empty());
         assert_eq!(schedule.take_due(1_054_000, NOW, 10, 0).0, ["alice"]);
-        schedule.answered("alice", 1_054_000, 5);
+        schedule.answered("alice", 1_054_000, 60_000, 5);
         assert!(schedule.take_due(1_200_000, NOW.plus(100), 10, 0).0.is_empty(), "what was handed out has ended");
         schedule.handed_out("alice", NOW.plus(500), 1_200_000, 5);
         assert_eq!(schedule.take_due(1_200_000, NOW.plus(100), 10, 0).0, ["alice"]);
@@ -368,7 +368,7 @@ mod tests {
         assert!(!schedule.unanswered(&due[0], 57_000, 0));
         let (due, _) = schedule.take_due(62_000, NOW, usize::MAX, 0);
         assert_eq!(due.len(), 1);
-        assert!(schedule.answered(&due[0], 62_000, 0), "it had been in trouble");
+        assert!(schedule.answered(&due[0], 62_000, 60_000, 0), "it had been in trouble");
         assert!(schedule.take_due(80_000, NOW, usize::MAX, 0).0.len() > 900, "all are asked about again");
     }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     flow::*,
+    logout::Crowd,
     provider::*,
     stand_in::{Refreshing, StandIn},
     world::*,
@@ -180,11 +181,11 @@ async fn a_refresh_token_that_is_replaced_is_never_sent_again_also_after_a_resta
     let world = world.restart().await;
     offer(&world, vec![corp.settings(rules())]);
     load_whom_to_ask(&world.server).await.unwrap();
-    for _ in 0..2 {
+    for _ in 0..4 {
         an_interval(&world).await;
-        assert!(acts(&world, &mut body).await);
     }
-    assert_eq!(corp.behaviour().questions, 5);
+    assert!(acts(&world, &mut body).await);
+    assert_eq!(corp.behaviour().questions, 7);
     corp.behaviour().disabled = true;
     an_interval(&world).await;
     assert!(!acts(&world, &mut body).await);
@@ -192,7 +193,7 @@ async fn a_refresh_token_that_is_replaced_is_never_sent_again_also_after_a_resta
     offer(&world, vec![corp.settings(rules())]);
     load_whom_to_ask(&world.server).await.unwrap();
     an_interval(&world).await;
-    assert_eq!(corp.behaviour().questions, 6, "what ended is not asked about after a restart");
+    assert_eq!(corp.behaviour().questions, 8, "what ended is not asked about after a restart");
 }
 
 #[tokio::test]
@@ -314,4 +315,14 @@ async fn the_refresh_token_is_in_no_file_and_goes_when_the_person_is_forgotten()
     let questions = corp.behaviour().questions;
     an_interval(&world).await;
     assert_eq!(corp.behaviour().questions, questions, "nobody is asked about who was forgotten");
+}
+
+#[tokio::test]
+async fn dc_13_of_five_hundred_agents_none_acts_once_the_interval_is_over() {
+    let (world, corp) = asked(Refreshing::Rotating).await;
+    let crowd = Crowd::of(&world, &corp).await;
+    corp.behaviour().disabled = true;
+    crowd.until(&world, an_interval(&world)).await;
+    assert_eq!(ends(&world).await.len(), 1);
+    assert_eq!(corp.behaviour().questions, 1, "one question, however many act");
 }

@@ -14,7 +14,7 @@ use remit_token::{Algorithm, KeySet};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
 
-fn rule(when: &[(&str, &str)], details: &Value) -> EntitlementRule {
+pub(crate) fn rule(when: &[(&str, &str)], details: &Value) -> EntitlementRule {
     EntitlementRule {
         when: when.iter().map(|(claim, value)| ((*claim).to_owned(), (*value).to_owned())).collect(),
         authority: grants(details),
