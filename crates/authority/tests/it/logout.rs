@@ -134,7 +134,7 @@ async fn a_token_that_names_the_session_alone_ends_the_person_who_signed_in_with
     offer(&world, vec![corp.settings(rules())]);
     load_whom_to_ask(&world.server).await.unwrap();
     // For a while after a start, proofs need a nonce.
-    world.advance(200);
+    world.advance(310);
     assert!(acts(&world, &body).await);
     taken(&deliver(&world, &logout_token(&world, &corp, by_session)).await);
     assert!(!acts(&world, &body).await);
