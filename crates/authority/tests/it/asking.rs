@@ -165,7 +165,8 @@ async fn who_hands_something_out_long_after_the_sign_in_is_asked_about_first() {
     let page = browser.begin(&world, &request()).await;
     let back = browser.decide(&world, &page, "allow").await.location();
     assert_eq!(query(&back, "remit_code").as_deref(), Some("sign_in_ended"), "{back}");
-    assert_eq!((corp.behaviour().questions, ends(&world).await.len()), (1, 1));
+    assert_eq!(ends(&world).await.len(), 1);
+    assert_eq!(corp.behaviour().questions, 1);
     let page = browser.begin(&world, &request()).await;
     assert!(is_sign_in(&page), "the session here is over, too");
 }
@@ -234,7 +235,8 @@ async fn without_a_refresh_token_userinfo_is_asked_for_as_long_as_the_access_tok
         an_interval(&world).await;
         corp.behaviour().disabled = disabled;
         an_interval(&world).await;
-        assert_eq!((corp.behaviour().questions, acts(&world, &mut body).await), (2, !disabled));
+        assert_eq!(acts(&world, &mut body).await, !disabled);
+        assert_eq!(corp.behaviour().questions, 2);
         if disabled {
             assert_eq!(ends(&world).await[0]["ext"]["sign_in"]["answer"], "userinfo_refused");
             continue;

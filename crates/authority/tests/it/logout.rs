@@ -21,6 +21,57 @@ const SUBJECT: &str = "248289761001";
 
 type Spoil = fn(&mut Value, &mut Value);
 
+/// What is wrong with a logout token, and with which code it is refused.
+const SPOILT: [(&str, &str, Spoil); 31] = [
+    ("another issuer", "token_issuer_unknown", |_, claims| claims["iss"] = json!("https://elsewhere.example")),
+    ("the issuer with a slash", "token_issuer_unknown", |_, claims| {
+        claims["iss"] = json!(format!("{}/", claims["iss"].as_str().unwrap()));
+    }),
+    ("no issuer", "token_malformed", |_, claims| drop(claims.as_object_mut().unwrap().remove("iss"))),
+    ("another audience", "token_audience_wrong", |_, claims| claims["aud"] = json!("another")),
+    ("us and another", "token_audience_wrong", |_, claims| claims["aud"] = json!([CLIENT, "another"])),
+    ("no audience", "token_malformed", |_, claims| drop(claims.as_object_mut().unwrap().remove("aud"))),
+    ("no iat", "token_malformed", |_, claims| drop(claims.as_object_mut().unwrap().remove("iat"))),
+    ("an iat in the future", "token_not_yet_valid", |_, claims| {
+        claims["iat"] = json!(claims["iat"].as_i64().unwrap() + 100);
+    }),
+    ("an end that is over", "token_expired", |_, claims| {
+        let iat = claims["iat"].as_i64().unwrap();
+        (claims["iat"], claims["exp"]) = (json!(iat - 200), json!(iat - 80));
+    }),
+    ("an end that is far", "token_malformed", |_, claims| claims["exp"] = json!(claims["iat"].as_i64().unwrap() + 601)),
+    ("an end that is text", "token_malformed", |_, claims| claims["exp"] = json!("tomorrow")),
+    ("no end, and old", "token_expired", |_, claims| {
+        claims["iat"] = json!(claims["iat"].as_i64().unwrap() - 700);
+        drop(claims.as_object_mut().unwrap().remove("exp"));
+    }),
+    ("no jti", "token_malformed", |_, claims| drop(claims.as_object_mut().unwrap().remove("jti"))),
+    ("an empty jti", "token_malformed", |_, claims| claims["jti"] = json!("")),
+    ("no events", "token_type_wrong", |_, claims| drop(claims.as_object_mut().unwrap().remove("events"))),
+    ("no such event", "token_type_wrong", |_, claims| {
+        claims["events"] = json!({"https://schemas.openid.net/secevent/caep/event-type/session-revoked": {}});
+    }),
+    ("an event that is text", "token_type_wrong", |_, claims| claims["events"] = json!({EVENT: "yes"})),
+    ("a list of events", "token_type_wrong", |_, claims| claims["events"] = json!([EVENT])),
+    ("a nonce", "token_type_wrong", |_, claims| claims["nonce"] = json!("n")),
+    ("a nonce of null", "token_type_wrong", |_, claims| claims["nonce"] = Value::Null),
+    ("nobody", "token_malformed", |_, claims| {
+        for name in ["sub", "sid"] {
+            claims.as_object_mut().unwrap().remove(name);
+        }
+    }),
+    ("a sub that is a number", "token_malformed", |_, claims| claims["sub"] = json!(7)),
+    ("an empty sub", "token_malformed", |_, claims| claims["sub"] = json!("")),
+    ("the type of an access token", "token_type_wrong", |header, _| header["typ"] = json!("at+jwt")),
+    ("the type of a security event", "token_type_wrong", |header, _| header["typ"] = json!("secevent+jwt")),
+    ("a type that is a number", "token_malformed", |header, _| header["typ"] = json!(1)),
+    ("no algorithm", "token_signature_invalid", |header, _| header["alg"] = json!("none")),
+    ("another algorithm", "token_signature_invalid", |header, _| header["alg"] = json!("RS256")),
+    ("a key that is not published", "token_signature_invalid", |header, _| header["kid"] = json!("nowhere")),
+    ("a key that it brings itself", "token_malformed", |header, _| header["jwk"] = json!({"kty": "OKP"})),
+    ("a critical extension", "token_malformed", |header, _| header["crit"] = json!(["b64"])),
+];
+
 /// A logout token as Keycloak sends it, changed.
 fn logout_token(world: &World, corp: &StandIn, spoil: impl FnOnce(&mut Value, &mut Value)) -> String {
     let this = corp.behaviour();
@@ -153,57 +204,8 @@ async fn a_person_who_never_came_here_is_no_error_and_is_recorded() {
 /// SPEC: Back-Channel Logout 1.0 §2.6, J-01, J-07
 #[tokio::test]
 async fn each_claim_of_a_logout_token_is_checked_and_a_bad_one_ends_nothing() {
-    let spoils: [(&str, &str, Spoil); 31] = [
-        ("another issuer", "token_issuer_unknown", |_, claims| claims["iss"] = json!("https://elsewhere.example")),
-        ("the issuer with a slash", "token_issuer_unknown", |_, claims| {
-            claims["iss"] = json!(format!("{}/", claims["iss"].as_str().unwrap()));
-        }),
-        ("no issuer", "token_malformed", |_, claims| drop(claims.as_object_mut().unwrap().remove("iss"))),
-        ("another audience", "token_audience_wrong", |_, claims| claims["aud"] = json!("another")),
-        ("us and another", "token_audience_wrong", |_, claims| claims["aud"] = json!([CLIENT, "another"])),
-        ("no audience", "token_malformed", |_, claims| drop(claims.as_object_mut().unwrap().remove("aud"))),
-        ("no iat", "token_malformed", |_, claims| drop(claims.as_object_mut().unwrap().remove("iat"))),
-        ("an iat in the future", "token_not_yet_valid", |_, claims| {
-            claims["iat"] = json!(claims["iat"].as_i64().unwrap() + 100);
-        }),
-        ("an end that is over", "token_expired", |_, claims| {
-            let iat = claims["iat"].as_i64().unwrap();
-            (claims["iat"], claims["exp"]) = (json!(iat - 200), json!(iat - 80));
-        }),
-        ("an end that is far", "token_malformed", |_, claims| claims["exp"] = json!(claims["iat"].as_i64().unwrap() + 601)),
-        ("an end that is text", "token_malformed", |_, claims| claims["exp"] = json!("tomorrow")),
-        ("no end, and old", "token_expired", |_, claims| {
-            claims["iat"] = json!(claims["iat"].as_i64().unwrap() - 700);
-            drop(claims.as_object_mut().unwrap().remove("exp"));
-        }),
-        ("no jti", "token_malformed", |_, claims| drop(claims.as_object_mut().unwrap().remove("jti"))),
-        ("an empty jti", "token_malformed", |_, claims| claims["jti"] = json!("")),
-        ("no events", "token_type_wrong", |_, claims| drop(claims.as_object_mut().unwrap().remove("events"))),
-        ("no such event", "token_type_wrong", |_, claims| {
-            claims["events"] = json!({"https://schemas.openid.net/secevent/caep/event-type/session-revoked": {}})
-        }),
-        ("an event that is text", "token_type_wrong", |_, claims| claims["events"] = json!({EVENT: "yes"})),
-        ("a list of events", "token_type_wrong", |_, claims| claims["events"] = json!([EVENT])),
-        ("a nonce", "token_type_wrong", |_, claims| claims["nonce"] = json!("n")),
-        ("a nonce of null", "token_type_wrong", |_, claims| claims["nonce"] = Value::Null),
-        ("nobody", "token_malformed", |_, claims| {
-            for name in ["sub", "sid"] {
-                claims.as_object_mut().unwrap().remove(name);
-            }
-        }),
-        ("a sub that is a number", "token_malformed", |_, claims| claims["sub"] = json!(7)),
-        ("an empty sub", "token_malformed", |_, claims| claims["sub"] = json!("")),
-        ("the type of an access token", "token_type_wrong", |header, _| header["typ"] = json!("at+jwt")),
-        ("the type of a security event", "token_type_wrong", |header, _| header["typ"] = json!("secevent+jwt")),
-        ("a type that is a number", "token_malformed", |header, _| header["typ"] = json!(1)),
-        ("no algorithm", "token_signature_invalid", |header, _| header["alg"] = json!("none")),
-        ("another algorithm", "token_signature_invalid", |header, _| header["alg"] = json!("RS256")),
-        ("a key that is not published", "token_signature_invalid", |header, _| header["kid"] = json!("nowhere")),
-        ("a key that it brings itself", "token_malformed", |header, _| header["jwk"] = json!({"kty": "OKP"})),
-        ("a critical extension", "token_malformed", |header, _| header["crit"] = json!(["b64"])),
-    ];
     let (world, corp, body) = signed_in().await;
-    for (name, code, spoil) in spoils {
+    for (name, code, spoil) in SPOILT {
         let reply = deliver(&world, &logout_token(&world, &corp, spoil)).await;
         assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{name}: {}", reply.text);
         assert_eq!(reply.body["error"], "invalid_request", "{name}: {}", reply.text);
