@@ -530,6 +530,9 @@ fn dc_13_a_token_of_a_revoked_key_is_not_used_and_neither_is_what_comes_from_it(
     }
 }
 
+/// What happens in a world, with its name.
+type Step<T> = (&'static str, fn(&mut World, &T));
+
 /// Alice signed in now.
 fn signed_in_at(time: i64) -> impl FnOnce(&mut Proposal) {
     move |proposal| {
@@ -539,7 +542,7 @@ fn signed_in_at(time: i64) -> impl FnOnce(&mut Proposal) {
 
 #[test]
 fn dc_13_nothing_is_used_or_handed_on_that_rests_on_a_sign_in_after_its_recorded_end() {
-    let acts: [(&str, fn(&mut World, &Token)); 3] = [
+    let acts: [Step<Token>; 3] = [
         ("a call", |world, planner| {
             world.call(planner, "tickets_read", Read, &json!({}), |_| {});
         }),
@@ -568,24 +571,24 @@ fn dc_13_nothing_is_used_or_handed_on_that_rests_on_a_sign_in_after_its_recorded
 
 #[test]
 fn dc_13_an_end_is_of_its_person_and_of_what_was_before_it() {
-    let ends: [(&str, fn(&mut World, i64)); 5] = [
-        ("of another person", |world, now| world.end_sign_ins("bob", now + 1, |_| {})),
-        ("before the sign-in", |world, now| world.end_sign_ins("alice", now, |_| {})),
+    let ends: [Step<i64>; 5] = [
+        ("of another person", |world, now| world.end_sign_ins("bob", *now + 1, |_| {})),
+        ("before the sign-in", |world, now| world.end_sign_ins("alice", *now, |_| {})),
         ("that did not come to be", |world, now| {
-            world.end_sign_ins("alice", now + 1, |draft| draft.outcome.status = remit_ledger::record::OutcomeStatus::Failure);
+            world.end_sign_ins("alice", *now + 1, |draft| draft.outcome.status = remit_ledger::record::OutcomeStatus::Failure);
         }),
         ("in a record of another kind", |world, now| {
-            world.end_sign_ins("alice", now + 1, |draft| draft.record_type = RecordType::Heartbeat);
+            world.end_sign_ins("alice", *now + 1, |draft| draft.record_type = RecordType::Heartbeat);
         }),
         ("that states no time", |world, now| {
-            world.end_sign_ins("alice", now + 1, |draft| drop(draft.ext.insert("sign_in".to_owned(), json!({"cause": "scim"}))));
+            world.end_sign_ins("alice", *now + 1, |draft| drop(draft.ext.insert("sign_in".to_owned(), json!({"cause": "scim"}))));
         }),
     ];
     for (name, end) in ends {
         let mut world = World::new();
         let now = world.now;
         let planner = world.login(signed_in_at(now));
-        end(&mut world, now);
+        end(&mut world, &now);
         world.wait(30);
         world.call(&planner, "tickets_read", Read, &json!({}), |_| {});
         assert!(report(&world).ok(), "an end {name}: {}", report(&world));
