@@ -209,6 +209,11 @@ pub struct Server {
 }
 
 impl Server {
+    /// Whether some issuer or trust domain vouches for workloads.
+    pub(crate) fn vouches(&self) -> bool {
+        !self.workload_issuers.is_empty() || !self.bundles.is_empty()
+    }
+
     /// Puts the parts together. The server forgets what it remembers about a person when the store erases them.
     pub fn new(parts: Parts) -> Self {
         let Parts { store, policy, clock, entropy, issuer, keys, servers, nonces, outbound, sign_in, workload, settings } = parts;

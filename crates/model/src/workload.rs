@@ -145,7 +145,7 @@ impl Credential {
             }
             Self::Kubernetes { namespace, service_account, uid, .. } => {
                 let of_cluster = |path: &str| claims.get("kubernetes.io").and_then(|found| found.pointer(path)?.as_str());
-                let subject = format!("system:serviceaccount:{namespace}:{service_account}");
+                let subject = format!("{SERVICE_ACCOUNT}{namespace}:{service_account}");
                 let checks = [
                     ("`sub`", claims.get("sub").and_then(Value::as_str), subject.as_str()),
                     ("namespace", of_cluster("/namespace"), namespace),
@@ -165,14 +165,74 @@ impl Credential {
     }
 }
 
-/// A claim is text; some issuers write numbers and truth values instead.
-fn is(claim: &Value, pinned: &str) -> bool {
-    match claim {
-        Value::String(text) => text == pinned,
-        Value::Number(number) => number.as_i64().is_some_and(|number| number.to_string() == pinned),
-        Value::Bool(truth) => truth.to_string() == pinned,
-        _ => false,
+impl Credential {
+    /// The text by which a token leads to an agent with this credential; nothing for a credential that names its agent itself.
+    ///
+    /// Several agents may have the same text. Whether one accepts a token is for [`Credential::matches`] to say. SPEC: JB-05
+    pub fn found_by(&self) -> Option<String> {
+        match self {
+            Self::JwksUri { .. } => None,
+            Self::Spiffe { id } => Some(format!("spiffe {id}")),
+            Self::Kubernetes { cluster, namespace, service_account, .. } => {
+                Some(account(cluster, &format!("{SERVICE_ACCOUNT}{namespace}:{service_account}")))
+            }
+            Self::Federated { issuer, claims } => {
+                let telling = TELLING.iter().find_map(|name| claims.get_key_value(*name));
+                let (name, value) = telling.or_else(|| claims.first_key_value())?;
+                Some(claim_of(issuer, name, value))
+            }
+        }
     }
+}
+
+impl WorkloadIssuer {
+    /// Each text by which a token of this issuer may lead to an agent: see [`Credential::found_by`].
+    pub fn leads(&self, claims: &Map<String, Value>) -> Vec<String> {
+        if self.kind == WorkloadKind::Kubernetes {
+            let subject = claims.get("sub").and_then(Value::as_str);
+            return subject.map(|subject| account(&self.name, subject)).into_iter().collect();
+        }
+        let texts = claims.iter().filter_map(|(name, value)| Some((name, as_text(value)?)));
+        texts.filter(|(_, text)| text.len() <= VALUE_LIMIT).map(|(name, text)| claim_of(&self.name, name, &text)).collect()
+    }
+}
+
+impl SpiffeId {
+    /// Each text by which this ID may lead to an agent: its own, and the patterns that it lies below.
+    pub fn leads(&self) -> Vec<String> {
+        let text = self.as_str();
+        let path = "spiffe://".len().saturating_add(self.trust_domain().len());
+        let slashes = text.match_indices('/').map(|(at, _)| at).filter(|at| *at > path);
+        let above = slashes.filter_map(|at| Some(format!("spiffe {}/*", text.get(..at)?)));
+        std::iter::once(format!("spiffe {text}")).chain(above).collect()
+    }
+}
+
+/// What `sub` of a service-account token begins with.
+const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
+/// The claims that tell workloads of one issuer apart best, the best first.
+const TELLING: [&str; 3] = ["sub", "repository_id", "project_id"];
+
+fn account(cluster: &str, subject: &str) -> String {
+    format!("kubernetes {cluster} {subject}")
+}
+
+fn claim_of(issuer: &str, name: &str, value: &str) -> String {
+    format!("federated {issuer} {name}={value}")
+}
+
+/// A claim is text; some issuers write numbers and truth values instead.
+fn as_text(claim: &Value) -> Option<String> {
+    match claim {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => number.as_i64().map(|number| number.to_string()),
+        Value::Bool(truth) => Some(truth.to_string()),
+        _ => None,
+    }
+}
+
+fn is(claim: &Value, pinned: &str) -> bool {
+    as_text(claim).is_some_and(|text| text == pinned)
 }
 
 fn other(reason: &str) -> Refusal {
@@ -251,6 +311,43 @@ mod tests {
         ] {
             assert_eq!(credential.matches(&wrong).unwrap_err().code, Code::ClientUnauthenticated, "{wrong:?}");
         }
+    }
+
+    /// SPEC: JB-05
+    #[test]
+    fn whatever_matches_is_found() {
+        let leads = |kind: WorkloadKind, claims: Value| issuer(kind, &[]).leads(claims.as_object().unwrap());
+        let pod = Credential::Kubernetes {
+            cluster: "ci".to_owned(),
+            namespace: "bots".to_owned(),
+            service_account: "planner".to_owned(),
+            uid: "u".to_owned(),
+        };
+        let of_pod = |sub: &str| leads(WorkloadKind::Kubernetes, json!({"sub": sub}));
+        assert_eq!(of_pod("system:serviceaccount:bots:planner"), [pod.found_by().unwrap()]);
+        assert_ne!(of_pod("system:serviceaccount:bots:planner2"), [pod.found_by().unwrap()]);
+        assert_eq!(leads(WorkloadKind::Kubernetes, json!({"sub": 1})), [""; 0]);
+
+        let run = |claims: &[(&str, &str)]| Credential::Federated { issuer: "ci".to_owned(), claims: pins(claims) };
+        let token = json!({"sub": "s", "n": 7, "yes": true, "repository_id": "7", "ref": "main", "aud": ["x"]});
+        let found = leads(WorkloadKind::Github, token);
+        for pinned in
+            [&[("n", "7")][..], &[("yes", "true")], &[("ref", "main"), ("repository_id", "7")], &[("sub", "s"), ("n", "7")]]
+        {
+            assert!(found.contains(&run(pinned).found_by().unwrap()), "{pinned:?}");
+        }
+        assert_eq!(run(&[("environment", "prod"), ("repository_id", "7")]).found_by().unwrap(), "federated ci repository_id=7");
+        assert!(!found.contains(&run(&[("aud", "x")]).found_by().unwrap()));
+
+        let below = |id: &str| SpiffeId::parse(id).unwrap().leads();
+        let pattern = |id: &str| Credential::Spiffe { id: id.to_owned() }.found_by().unwrap();
+        for id in ["spiffe://td/ns/a/b", "spiffe://td/ns/a/*", "spiffe://td/ns/*"] {
+            assert!(below("spiffe://td/ns/a/b").contains(&pattern(id)), "{id}");
+        }
+        for id in ["spiffe://td/ns/a/b/*", "spiffe://td/ns/a", "spiffe://td/*", "spiffe://td2/ns/a/*", "spiffe://td/n/*"] {
+            assert!(!below("spiffe://td/ns/a/b").contains(&pattern(id)), "{id}");
+        }
+        assert_eq!(Credential::JwksUri { uri: "https://a.example".to_owned() }.found_by(), None);
     }
 
     #[test]

@@ -468,6 +468,11 @@ pub(crate) struct AgentArgs {
     /// The agent's private key (default: agents/NAME.pem beside the configuration)
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
+    /// Prove to be the agent with the token in this file instead of a key of the agent: that of a Kubernetes service account or a CI
+    /// run, a JWT-SVID, or what `spire-agent api fetch jwt -output json` prints. It is read for each request. A new key that is never
+    /// written down binds the tokens, unless `--key` names one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) workload_token: Option<PathBuf>,
     /// The server's public URL (default: from the configuration)
     #[arg(long, value_name = "URL")]
     pub(crate) url: Option<String>,

@@ -18,25 +18,47 @@ impl PublicKey {
     /// `request_malformed`: private members, unknown kind or curve, wrong lengths, a point off the curve, RSA below
     /// 2048 bits or with an exponent other than 65537, a `use` or `key_ops` that is not for verifying.
     pub fn from_jwk(jwk: &Value) -> Result<Self, Refusal> {
-        let jwk = jwk.as_object().ok_or_else(|| bad("a key must be a JSON object"))?;
-        if let Some(name) = PRIVATE_MEMBERS.iter().find(|name| jwk.contains_key(**name)) {
-            return Err(bad(format!("the key has the private member `{name}`")));
-        }
+        let jwk = public(jwk)?;
         for_verifying(jwk)?;
         let (default, material) = match (text(jwk, "kty")?, optional(jwk, "crv")?) {
             ("EC", Some("P-256")) => (Algorithm::Es256, ec(jwk, Curve::P256)?),
             ("EC", Some("P-384")) => (Algorithm::Es384, ec(jwk, Curve::P384)?),
             ("OKP", Some("Ed25519")) => (Algorithm::Ed25519, Material::okp(&bytes(jwk, "x")?)?),
             ("RSA", _) => (Algorithm::Rs256, rsa(jwk)?),
-            _ => return Err(bad("the key's kind or curve is not supported")),
+            _ => return Err(unsupported()),
         };
         let algorithm = match optional(jwk, "alg")? {
             None => default,
             Some(alg) if default.is_named(alg) => default,
             Some("PS256") if default == Algorithm::Rs256 => Algorithm::Ps256,
-            Some(_) => return Err(bad("the key's `alg` does not fit its kind")),
+            Some(_) => return Err(other_alg()),
         };
         Self::new(algorithm, material)
+    }
+
+    /// Reads one public JWK of a SPIFFE bundle that is for JWT-SVIDs. Bundles seldom state an `alg`, so an RSA key is one public
+    /// key for each algorithm that it may sign with. SPEC: JWT-SVID §3, SPIFFE Trust Domain and Bundle §4.1, SP-02
+    ///
+    /// # Errors
+    /// As [`PublicKey::from_jwk`]; another `use` than `jwt-svid`.
+    pub fn of_svids(jwk: &Value) -> Result<Vec<Self>, Refusal> {
+        let jwk = public(jwk)?;
+        if optional(jwk, "use")? != Some("jwt-svid") {
+            return Err(bad("the key's `use` is not `jwt-svid`"));
+        }
+        let (kty, crv) = (text(jwk, "kty")?, optional(jwk, "crv")?);
+        let curve = |algorithm, curve| Ok((vec![algorithm], ec(jwk, curve)?));
+        let (usual, material) = match (kty, crv) {
+            ("EC", Some("P-256")) => curve(Algorithm::Es256, Curve::P256)?,
+            ("EC", Some("P-384")) => curve(Algorithm::Es384, Curve::P384)?,
+            ("EC", Some("P-521")) => curve(Algorithm::Es512, Curve::P521)?,
+            ("RSA", _) => (Algorithm::RSA_OF_SVIDS.to_vec(), rsa(jwk)?),
+            _ => return Err(unsupported()),
+        };
+        let stated = optional(jwk, "alg")?;
+        let fitting = usual.into_iter().filter(|one| stated.is_none_or(|alg| one.name() == alg));
+        let keys = fitting.map(|algorithm| Self::new(algorithm, material.clone())).collect::<Result<Vec<_>, _>>()?;
+        if keys.is_empty() { Err(other_alg()) } else { Ok(keys) }
     }
 
     /// The public members that RFC 7638 hashes, and nothing else: what a DPoP header carries.
@@ -47,6 +69,23 @@ impl PublicKey {
             Material::Rsa { n, e } => json!({"kty": "RSA", "n": encode(n), "e": encode(e)}),
         }
     }
+}
+
+/// The members of a key that has no private one.
+fn public(jwk: &Value) -> Result<&Map<String, Value>, Refusal> {
+    let jwk = jwk.as_object().ok_or_else(|| bad("a key must be a JSON object"))?;
+    match PRIVATE_MEMBERS.iter().find(|name| jwk.contains_key(**name)) {
+        Some(name) => Err(bad(format!("the key has the private member `{name}`"))),
+        None => Ok(jwk),
+    }
+}
+
+fn unsupported() -> Refusal {
+    bad("the key's kind or curve is not supported")
+}
+
+fn other_alg() -> Refusal {
+    bad("the key's `alg` does not fit its kind")
 }
 
 fn for_verifying(jwk: &Map<String, Value>) -> Result<(), Refusal> {

@@ -8,8 +8,9 @@ use aws_lc_rs::{
     rand::SystemRandom,
     signature::{
         ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_ASN1,
-        ECDSA_P384_SHA384_FIXED, ED25519, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, ParsedPublicKey,
-        RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, UnparsedPublicKey, VerificationAlgorithm,
+        ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, ED25519, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, ParsedPublicKey,
+        RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256,
+        RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, UnparsedPublicKey, VerificationAlgorithm,
     },
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -17,7 +18,7 @@ use remit_model::{Code, Fault, Refusal};
 use std::{fmt, sync::Arc};
 use zeroize::Zeroizing;
 
-/// A signature algorithm we verify; the first two we also sign with.
+/// A signature algorithm we verify; the first two we also sign with. SPEC: J-10
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Algorithm {
     /// Ed25519, under the fully specified name of RFC 9864.
@@ -26,6 +27,12 @@ pub enum Algorithm {
     Es384,
     Rs256,
     Ps256,
+    /// This and those below verify JWT-SVIDs, and nothing else. SPEC: SP-02
+    Es512,
+    Rs384,
+    Rs512,
+    Ps384,
+    Ps512,
 }
 
 impl Algorithm {
@@ -37,6 +44,11 @@ impl Algorithm {
             Self::Es384 => "ES384",
             Self::Rs256 => "RS256",
             Self::Ps256 => "PS256",
+            Self::Es512 => "ES512",
+            Self::Rs384 => "RS384",
+            Self::Rs512 => "RS512",
+            Self::Ps384 => "PS384",
+            Self::Ps512 => "PS512",
         }
     }
 
@@ -48,6 +60,9 @@ impl Algorithm {
     /// Names of every algorithm whose signatures are accepted: the one list behind server metadata, resource metadata and every
     /// `WWW-Authenticate: DPoP algs`. SPEC: DP-14, MD-02.
     pub const ACCEPTED: &'static [&'static str] = &["ES256", "Ed25519", "EdDSA", "ES384", "PS256", "RS256"];
+
+    /// What an RSA key of a SPIFFE bundle may sign with that does not say. SPEC: JWT-SVID §3
+    pub(crate) const RSA_OF_SVIDS: [Self; 6] = [Self::Rs256, Self::Rs384, Self::Rs512, Self::Ps256, Self::Ps384, Self::Ps512];
 }
 
 /// A private key. It signs, and shows nothing of itself.
@@ -216,6 +231,11 @@ impl PublicKey {
             Algorithm::Es384 => point(&ECDSA_P384_SHA384_FIXED),
             Algorithm::Rs256 => rsa(&RSA_PKCS1_2048_8192_SHA256),
             Algorithm::Ps256 => rsa(&RSA_PSS_2048_8192_SHA256),
+            Algorithm::Es512 => point(&ECDSA_P521_SHA512_FIXED),
+            Algorithm::Rs384 => rsa(&RSA_PKCS1_2048_8192_SHA384),
+            Algorithm::Rs512 => rsa(&RSA_PKCS1_2048_8192_SHA512),
+            Algorithm::Ps384 => rsa(&RSA_PSS_2048_8192_SHA384),
+            Algorithm::Ps512 => rsa(&RSA_PSS_2048_8192_SHA512),
         }
         .ok_or_else(|| Refusal::new(Code::RequestMalformed, "the public key is not a valid key of its kind"))?;
         let thumbprint = material.thumbprint();

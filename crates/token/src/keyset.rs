@@ -58,6 +58,37 @@ impl KeySet {
         Ok(set)
     }
 
+    /// The keys of a SPIFFE bundle that are for JWT-SVIDs; all others, and kinds we do not know, are passed over. A `kid` is
+    /// required. SPEC: SPIFFE Trust Domain and Bundle §4, SP-02, N-SP-08
+    ///
+    /// # Errors
+    /// `request_malformed`.
+    pub fn from_bundle(jwks: &[Value]) -> Result<Self, Refusal> {
+        let text = |jwk: &Value, name: &str| jwk.get(name).and_then(Value::as_str).map(str::to_owned);
+        let mut set = Self::default();
+        let for_jwt: Vec<&Value> = jwks.iter().filter(|jwk| text(jwk, "use").as_deref() == Some("jwt-svid")).collect();
+        if for_jwt.len() > KEY_LIMIT {
+            return Err(bad(format!("a bundle has at most {KEY_LIMIT} keys for JWT-SVIDs")));
+        }
+        for jwk in for_jwt {
+            let known = match text(jwk, "kty").as_deref() {
+                Some("EC") => matches!(text(jwk, "crv").as_deref(), Some("P-256" | "P-384" | "P-521") | None),
+                Some("RSA" | "oct") | None => true,
+                Some(_) => false,
+            };
+            if !known {
+                continue;
+            }
+            let kid = text(jwk, "kid").filter(|kid| (1..=KID_LIMIT).contains(&kid.len()));
+            let kid = kid.ok_or_else(|| bad("one of its keys for JWT-SVIDs has no `kid`"))?;
+            if set.keys.iter().any(|(taken, _)| *taken == kid) {
+                return Err(bad("two keys of the set have the same `kid`"));
+            }
+            set.keys.extend(PublicKey::of_svids(jwk)?.into_iter().map(|key| (kid.clone(), key)));
+        }
+        Ok(set)
+    }
+
     /// What `/.well-known/jwks.json` serves.
     pub fn to_jwks(&self) -> Value {
         let keys: Vec<Value> = self.keys.iter().map(|(kid, key)| published(kid, key)).collect();
@@ -98,8 +129,9 @@ impl KeySet {
         let fits = |key: &PublicKey| key.algorithm().is_named(alg);
         let unknown = || Refusal::new(Code::TokenSignatureInvalid, "no key of the signer fits the token's `kid` and `alg`");
         if let Some(kid) = jws.kid()? {
-            let named = self.keys.iter().find(|(name, _)| name == kid).map(|(_, key)| key);
-            return named.filter(|key| fits(key)).ok_or_else(unknown);
+            // Of one name there is one key, or one for each algorithm of a key that does not say.
+            let named = self.keys.iter().find(|(name, key)| name == kid && fits(key)).map(|(_, key)| key);
+            return named.ok_or_else(unknown);
         }
         let mut candidates = self.keys.iter().map(|(_, key)| key).filter(|key| fits(key));
         match (candidates.next(), candidates.next()) {

@@ -5,6 +5,7 @@ use aws_lc_rs::signature::RsaPublicKeyComponents;
 use remit_model::{Code, Refusal, json::sha256};
 
 /// The numbers of a public key, checked for length and range.
+#[derive(Clone)]
 pub(crate) enum Material {
     Ec { curve: Curve, x: Vec<u8>, y: Vec<u8> },
     Okp { x: Vec<u8> },
@@ -15,6 +16,7 @@ pub(crate) enum Material {
 pub(crate) enum Curve {
     P256,
     P384,
+    P521,
 }
 
 impl Material {
@@ -74,6 +76,7 @@ impl Curve {
         match self {
             Self::P256 => "P-256",
             Self::P384 => "P-384",
+            Self::P521 => "P-521",
         }
     }
 
@@ -81,6 +84,7 @@ impl Curve {
         match self {
             Self::P256 => 32,
             Self::P384 => 48,
+            Self::P521 => 66,
         }
     }
 }

@@ -192,9 +192,8 @@ impl<'a> Presented<'a> {
         }
         self.jws.expect_typ(&[Some("JWT"), Some("JOSE"), None])?;
         match self.jws.alg()? {
-            // Algorithms of JWT-SVIDs that are verified here; SHA-512 and PS384 have no keys here.
-            "RS256" | "ES256" | "ES384" | "PS256" => Ok(()),
-            _ => Err(Refusal::new(Code::TokenSignatureInvalid, "the `alg` of the JWT-SVID is not supported")),
+            "RS256" | "RS384" | "RS512" | "ES256" | "ES384" | "ES512" | "PS256" | "PS384" | "PS512" => Ok(()),
+            _ => Err(Refusal::new(Code::TokenSignatureInvalid, "the `alg` is none that a JWT-SVID may have")),
         }
     }
 

@@ -18,7 +18,10 @@ mod token_exchange;
 
 use crate::{
     Server, clients,
-    clients::proof::{self, Request},
+    clients::{
+        authenticate::JWT_BEARER,
+        proof::{self, Request},
+    },
     http::{
         error::{self, At, Rejection},
         form::Form,
@@ -32,19 +35,18 @@ use axum::{
     http::{HeaderMap, HeaderValue, Response},
 };
 use outcome::{Facts, Outcome};
-use remit_model::{Code, Refusal, UnixTime, display};
+use remit_model::{Code, Refusal, UnixTime, display, json};
 use remit_token::{dpop::Proof, foreign::Kind, id_jag::TOKEN_TYPE};
 use request::TokenRequest;
 use std::sync::atomic::AtomicBool;
 
 pub(crate) const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
-pub(crate) const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 pub(crate) const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 /// What the token endpoint understands; the metadata lists exactly these. SPEC: N-MD-04, MD-04
 pub(crate) fn offered(server: &Server) -> Vec<&'static str> {
     let mut grants = vec!["authorization_code", "refresh_token", "client_credentials", TOKEN_EXCHANGE];
-    if server.issuers.accept(Kind::JwtGrant) || redeems_id_jag(server) {
+    if server.issuers.accept(Kind::JwtGrant) || redeems_id_jag(server) || server.vouches() {
         grants.push(JWT_BEARER);
     }
     if server.settings.device_flow {
@@ -98,7 +100,8 @@ fn request<'a>(
         TOKEN_EXCHANGE if entered.form.one("requested_token_type") == Some(TOKEN_TYPE) => At::IdJag,
         TOKEN_EXCHANGE => At::Exchange,
         "client_credentials" => At::ClientCredentials,
-        JWT_BEARER => At::JwtBearer,
+        JWT_BEARER if entered.form.has("client_assertion") => At::JwtBearer,
+        JWT_BEARER => At::WorkloadGrant,
         _ => At::Token,
     };
     let proof = match prove(server, headers, &entered, now) {
@@ -138,6 +141,7 @@ async fn decide(request: &TokenRequest<'_>) -> Outcome {
         "authorization_code" => authorization_code::redeem(request).await,
         "refresh_token" => refresh_token::refresh(request).await,
         "client_credentials" => client_credentials::grant(request),
+        JWT_BEARER if is_own_grant(request) => client_credentials::grant(request),
         JWT_BEARER => foreign::redeem(request).await,
         DEVICE_CODE => device_code::redeem(request).await,
         _ => token_exchange::exchange(request).await,
@@ -151,6 +155,14 @@ async fn decide(request: &TokenRequest<'_>) -> Outcome {
         outcome.facts = outcome.facts.fact("scope_requested", scope);
     }
     outcome
+}
+
+/// Whether the assertion of a jwt-bearer grant is the very token by which an issuer vouches for the client: then the agent gets
+/// what it may have on its own. SPEC: JB-05, JB-06
+fn is_own_grant(request: &TokenRequest<'_>) -> bool {
+    let hash = request.form.one("assertion").map(|assertion| json::sha256_label(assertion.as_bytes()));
+    let shown = request.client.credential.as_ref().map(|credential| &credential.hash);
+    !request.form.has("client_assertion") && hash.is_some() && hash.as_ref() == shown
 }
 
 /// What the caller calls the token it asks for, so that the tasks of one sign-in can be told apart in the ledger. No rule and

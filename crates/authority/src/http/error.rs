@@ -21,6 +21,8 @@ pub(crate) enum At {
     Token,
     ClientCredentials,
     JwtBearer,
+    /// A jwt-bearer grant with a token by which an issuer vouches for the client.
+    WorkloadGrant,
     /// A token exchange that asks for an ID-JAG.
     IdJag,
     Exchange,
@@ -44,7 +46,7 @@ impl At {
             Self::Authorize => "authority.authorize",
             Self::Token => "authority.token",
             Self::ClientCredentials => "authority.client_credentials",
-            Self::JwtBearer => "authority.jwt_bearer",
+            Self::JwtBearer | Self::WorkloadGrant => "authority.jwt_bearer",
             Self::IdJag => "authority.id_jag",
             Self::Exchange => "authority.exchange",
             Self::Introspect => "authority.introspect",
@@ -138,7 +140,13 @@ pub(crate) fn outward(code: Code, at: At) -> (StatusCode, &'static str) {
             At::Exchange => (bad, "invalid_request"),
             At::ClientCredentials | At::Authorize | At::Push | At::Device => (bad, "unauthorized_client"),
             At::Introspect | At::Revoke => (StatusCode::UNAUTHORIZED, "invalid_client"),
-            At::Token | At::JwtBearer | At::IdJag | At::UserInfo | At::Register | At::BackchannelLogout => (bad, "invalid_grant"),
+            At::Token
+            | At::JwtBearer
+            | At::WorkloadGrant
+            | At::IdJag
+            | At::UserInfo
+            | At::Register
+            | At::BackchannelLogout => (bad, "invalid_grant"),
         },
         Code::PolicyDenied | Code::PolicyError | Code::PolicyUnavailable | Code::StepUpRequired => match at {
             At::Exchange => (bad, "invalid_request"),
@@ -158,7 +166,8 @@ fn special(code: Code, at: At) -> Option<(StatusCode, &'static str)> {
         At::UserInfo => at_resource(code),
         At::Register => at_registration(code),
         At::Push => at_push(code),
-        At::JwtBearer | At::IdJag => at_assertion(code),
+        At::WorkloadGrant if code == Code::AssertionReplayed => Some((StatusCode::BAD_REQUEST, "invalid_grant")),
+        At::JwtBearer | At::WorkloadGrant | At::IdJag => at_assertion(code),
         At::BackchannelLogout => at_logout(code),
         _ => at_device(code),
     }
@@ -303,7 +312,7 @@ mod tests {
     #[test]
     fn tk_07_only_client_authentication_is_401_at_the_token_endpoint() {
         for code in Code::ALL {
-            for at in [At::Token, At::ClientCredentials, At::JwtBearer, At::IdJag, At::Exchange] {
+            for at in [At::Token, At::ClientCredentials, At::JwtBearer, At::WorkloadGrant, At::IdJag, At::Exchange] {
                 let (status, error) = outward(*code, at);
                 assert_eq!(status == StatusCode::UNAUTHORIZED, error == "invalid_client", "{code}");
             }

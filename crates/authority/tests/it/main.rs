@@ -25,6 +25,7 @@ mod labels;
 mod lifetimes;
 mod limits;
 mod logout;
+mod mapped;
 mod metadata;
 mod opaque;
 mod passkeys;

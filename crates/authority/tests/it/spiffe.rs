@@ -16,6 +16,7 @@ use remit_token::{Algorithm, PrivateKey, sign_jws};
 use serde_json::{Value, json};
 
 const JWT_SPIFFE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
+const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const ID: &str = "spiffe://example.org/ns/bots/planner";
 
 fn key(seed: u8) -> PrivateKey {
@@ -272,4 +273,36 @@ async fn sp_05_a_bundle_file_is_read_again() {
     world.advance(61);
     present(&world, JWT_SPIFFE, &svid(&new, "n"), &[]).await.access_token();
     uniform(&present(&world, JWT_SPIFFE, &svid(&old, "o"), &[]).await);
+}
+
+#[tokio::test]
+async fn jb_05_an_svid_needs_no_name_beside_it() {
+    let it = Fixture::new().await;
+    for id in [ID, "spiffe://example.org/ns/a/b/c"] {
+        let token = present(&it.world, JWT_SPIFFE, &it.svid(id), &[("client_id", "")]).await.access_token();
+        assert_eq!(claims(&token)["sub"], "agent:planner");
+        let form = fields(&[("grant_type", GRANT), ("assertion", &it.svid(id)), ("scope", "files:read")]);
+        let proof = it.world.proof(&it.world.planner.dpop);
+        let token = it.world.post("/oauth/token", &form, &[("dpop", proof)]).await.access_token();
+        assert_eq!(claims(&token)["sub"], "agent:planner");
+    }
+    let other = present(&it.world, JWT_SPIFFE, &it.svid("spiffe://example.org/ns/a"), &[("client_id", "")]).await;
+    because(&other, "no agent accepts this token");
+    // N-SP-01, whether the agent is named or not.
+    let crossed = sign_jws("JWT", &it.foreign, Some(json!({"kid": "k"})), &it.claims(ID)).unwrap();
+    uniform(&present(&it.world, JWT_SPIFFE, &crossed, &[("client_id", "")]).await);
+}
+
+/// SPEC: SP-02
+#[tokio::test]
+async fn n_sp_07_the_algorithms_of_svids_open_nothing_else() {
+    let it = Fixture::new().await;
+    let metadata = it.world.get("/.well-known/oauth-authorization-server").await.body;
+    for member in ["token_endpoint_auth_signing_alg_values_supported", "dpop_signing_alg_values_supported"] {
+        let listed = metadata[member].as_array().unwrap();
+        assert!(
+            !listed.is_empty()
+                && !listed.iter().any(|alg| ["RS384", "RS512", "PS384", "PS512", "ES512"].contains(&alg.as_str().unwrap()))
+        );
+    }
 }

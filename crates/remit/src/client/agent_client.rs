@@ -28,6 +28,8 @@ const TOKEN_LIMIT: usize = 64 << 10;
 /// Waits before a refresh whose answer did not come is tried again.
 const REFRESH_AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(2)];
 pub(crate) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// `client_assertion_type` of a JWT-SVID (draft-ietf-oauth-spiffe-client-auth).
+const JWT_SPIFFE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
 pub(crate) const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 pub(crate) const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 pub(crate) const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
@@ -78,6 +80,8 @@ pub(crate) struct AgentClient {
     pub(crate) issuer: String,
     pub(crate) client_id: String,
     key: Arc<PrivateKey>,
+    /// The file with the token by which an issuer vouches for the agent; without it the agent signs assertions with its key.
+    workload_token: Option<PathBuf>,
     ambient: Ambient,
     source: TokenSource,
     held: Arc<tokio::sync::Mutex<Option<Granted>>>,
@@ -99,11 +103,18 @@ impl AgentClient {
             issuer: issuer.to_owned(),
             client_id: client_id.to_owned(),
             key,
+            workload_token: None,
             ambient,
             source,
             held: Arc::default(),
             nonce: Arc::default(),
         }
+    }
+
+    /// The same agent, which proves itself with the token in this file.
+    #[must_use]
+    pub(crate) fn vouched_by(self, file: PathBuf) -> Self {
+        Self { workload_token: Some(file), ..self }
     }
 
     pub(crate) fn key(&self) -> &PrivateKey {
@@ -138,6 +149,18 @@ impl AgentClient {
         proof.map_err(|fault| anyhow::anyhow!("cannot sign a DPoP proof: {fault}"))
     }
 
+    /// What proves that the client is this agent, with its `client_assertion_type`. A platform replaces its token before it ends, so
+    /// the file is read each time.
+    fn assertion(&self) -> Result<(&'static str, String)> {
+        if let Some(file) = &self.workload_token {
+            return vouched(file);
+        }
+        let (now, jti) = (self.ambient.clock.unix(), self.ambient.entropy.token(16));
+        let assertion = assertion::create(&self.key, &self.client_id, &self.issuer, &jti, now);
+        let assertion = assertion.map_err(|fault| anyhow::anyhow!("cannot sign a client assertion: {fault}"))?;
+        Ok((ASSERTION_TYPE, assertion))
+    }
+
     /// Asks the token endpoint, authenticated with a client assertion and bound to this agent's key.
     pub(crate) async fn token(&self, fields: &[(&str, &str)]) -> Result<Result<Granted, ServerRefusal>> {
         self.hand_on(fields, None).await
@@ -152,13 +175,12 @@ impl AgentClient {
         let url = format!("{}/oauth/token", self.issuer);
         for attempt in 0..2 {
             let now = self.ambient.clock.unix();
-            let assertion = assertion::create(&self.key, &self.client_id, &self.issuer, &self.ambient.entropy.token(16), now);
-            let assertion = assertion.map_err(|fault| anyhow::anyhow!("cannot sign a client assertion: {fault}"))?;
+            let (kind, assertion) = self.assertion()?;
             let proof = self.proof_of(&Method::POST, &url, None, delegation)?;
             let mut form = fields.to_vec();
             form.extend([
                 ("client_id", self.client_id.as_str()),
-                ("client_assertion_type", ASSERTION_TYPE),
+                ("client_assertion_type", kind),
                 ("client_assertion", &assertion),
             ]);
             let answer = self.http.form(&url, &[("dpop", &proof)], &form).await?;
@@ -300,6 +322,25 @@ impl AgentClient {
             *self.nonce.lock().unwrap_or_else(PoisonError::into_inner) = Some(nonce.to_owned());
         }
     }
+}
+
+/// The token in a file by which an issuer vouches for the agent, and its kind.
+fn vouched(file: &Path) -> Result<(&'static str, String)> {
+    let text = String::from_utf8(bounded_read::read(file, TOKEN_LIMIT)?);
+    let text = text.with_context(|| format!("{}: the token is not text", file.display()))?;
+    let token = match text.trim() {
+        // What `spire-agent api fetch jwt -output json` prints.
+        printed if printed.starts_with('[') => {
+            let printed: Value =
+                serde_json::from_str(printed).with_context(|| format!("{}: this is not JSON", file.display()))?;
+            let svid = printed.pointer("/0/svids/0/svid").and_then(Value::as_str);
+            svid.with_context(|| format!("{}: there is no SVID in `svids`", file.display()))?.to_owned()
+        }
+        token => token.to_owned(),
+    };
+    let claims = inspect_unverified(&token).map_err(|refusal| anyhow::anyhow!("{}: {refusal}", file.display()))?.claims;
+    let svid = claims.get("sub").and_then(Value::as_str).is_some_and(|sub| sub.starts_with("spiffe://"));
+    Ok((if svid { JWT_SPIFFE } else { ASSERTION_TYPE }, token))
 }
 
 /// The token in a file, as long as it holds.

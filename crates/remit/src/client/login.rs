@@ -15,7 +15,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use remit_clock::Ambient;
 use remit_model::json::sha256;
 use serde_json::json;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -34,7 +34,8 @@ const REQUEST_LIMIT: usize = 16 << 10;
 /// # Errors
 /// The person does not sign in or refuses, or the server does.
 pub(crate) async fn run(args: &LoginServer, ambient: &Ambient) -> Result<()> {
-    let profile = AgentProfile::of(&args.agent)?;
+    AgentProfile::keeps_its_key(&args.agent)?;
+    let profile = AgentProfile::of(&args.agent, &ambient.entropy)?;
     let resource = profile.resource(&args.server);
     let sign_in = SignIn::beside(&profile.key_file, &args.server, &resource);
     let login = Login::begin(&profile, &resource, &args.request, ambient).await?;
@@ -92,8 +93,7 @@ impl Login {
             url.query_pairs_mut().append_pair("purpose", purpose);
         }
         let source = TokenSource::Itself { resource: resource.to_owned(), scope: None };
-        let key = Arc::clone(&profile.key);
-        let client = AgentClient::new(profile.http.clone(), &profile.url, &profile.client_id, key, source, ambient.clone());
+        let client = profile.client(source, ambient);
         Ok(Self { url, client, listener, redirect, verifier, state })
     }
 

@@ -33,10 +33,10 @@ fn inspect(token: &str, json: bool) -> Result<()> {
 }
 
 async fn exchange(args: &Exchange, ambient: &Ambient) -> Result<()> {
-    let profile = AgentProfile::of(&args.agent)?;
+    let profile = AgentProfile::of(&args.agent, &ambient.entropy)?;
     let named = args.resource.clone().or_else(|| Some(profile.resource(args.server.as_ref()?)));
     let resource = named.context("give --server or --resource")?;
-    let client = acting_as(&profile, &profile.client_id, Arc::clone(&profile.key), &resource, ambient);
+    let client = profile.client(TokenSource::Itself { resource: resource.clone(), scope: None }, ambient);
     let (scope, details) = (args.request.scope.as_deref(), args.request.details()?);
     if args.request.purpose.is_some() && !args.login {
         bail!("--purpose is what a person is told; give it with --login");

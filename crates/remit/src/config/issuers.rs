@@ -91,9 +91,10 @@ impl AssertionAudienceSection {
         if self.issuer == public_url {
             problems.push("issuer: this server redeems no assertion of its own".to_owned());
         }
-        for url in std::iter::once(&self.issuer).chain(&self.resources) {
+        let resources = self.resources.iter().map(|url| ("resources", url));
+        for (key, url) in std::iter::once(("issuer", &self.issuer)).chain(resources) {
             if !Url::parse(url).is_ok_and(|url| url.host().is_some() && url.fragment().is_none()) {
-                problems.push(format!("`{url}` is not a URL"));
+                problems.push(format!("{key}: `{url}` is not a URL without fragment, such as https://as.example"));
             }
         }
         for agent in self.clients.keys() {
@@ -106,7 +107,7 @@ impl AssertionAudienceSection {
         }
         let text = |scope: &String| !scope.is_empty() && scope.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\');
         for scope in self.scopes.iter().filter(|scope| !text(scope) || *scope == "*") {
-            problems.push(format!("scopes: `{scope}` is not a scope"));
+            problems.push(format!("scopes: `{scope}` is not a scope; name each one that an assertion may have"));
         }
         problems
     }
@@ -146,7 +147,7 @@ impl TrustedIssuerSection {
         let mut problems = Vec::new();
         let address = |text: &str| Url::parse(text).ok().filter(|url| url.host().is_some() && url.username().is_empty());
         if address(&self.issuer).is_none() {
-            problems.push(format!("issuer: `{}` is not a URL", self.issuer));
+            problems.push(format!("issuer: `{}` is not a URL, such as https://idp.example", self.issuer));
         }
         let local = |url: &Url| url.host_str().is_some_and(|host| matches!(host, "127.0.0.1" | "[::1]" | "localhost"));
         if !address(&self.jwks_uri).is_some_and(|url| url.scheme() == "https" || (url.scheme() == "http" && local(&url))) {

@@ -151,6 +151,14 @@ fn line(root: &Node, section: &str, key: &str) -> Option<u64> {
     root.member(section).and_then(|node| node.line_of(key).or(Some(node.line)))
 }
 
+/// The line of what a problem is about: of the key that it names below `path`, or else of the settings at `path`.
+fn place(root: &Node, path: &[&str], problem: &str) -> Option<u64> {
+    let settings = path.iter().try_fold(root, |node, key| node.member(key))?;
+    let named = problem.strip_prefix(&path.join(".")).and_then(|rest| rest.strip_prefix('.'));
+    let key = named.and_then(|rest| rest.split([':', '.']).next());
+    key.and_then(|key| settings.member(key)).map_or(Some(settings.line), |node| Some(node.line))
+}
+
 /// Every resource of a configuration: its upstreams, and the decision point if it has one.
 fn registered(config: &Config) -> Vec<Server> {
     let url = &config.server.public_url;
@@ -275,10 +283,10 @@ impl Check<'_> {
             self.complain(line("ledger", "witnesses"), complaint);
         }
         for (name, problem) in workload::issuer_problems(&config.workload_issuers) {
-            self.complain(line("workload_issuers", &name), problem);
+            self.complain(place(root, &["workload_issuers", &name], &problem), problem);
         }
-        for (_, problem) in workload::domain_problems(&config.spiffe) {
-            self.complain(line("spiffe", "trust_domains"), problem);
+        for (name, problem) in workload::domain_problems(&config.spiffe) {
+            self.complain(place(root, &["spiffe", "trust_domains", &name], &problem), problem);
         }
         self.server_blocks(config, root);
         if config.authzen.enabled && config.mcp_servers.contains_key(AUTHZEN) {
@@ -368,15 +376,15 @@ impl Check<'_> {
             self.complain(line("clients", key), format!("clients.{key}: {problem}"));
         }
         for (name, audience) in &config.assertion_audiences {
-            let line = root.member("assertion_audiences").and_then(|node| node.member(name)).map(|node| node.line);
             for problem in audience.problems(url, config.id_jag.is_some()) {
-                self.complain(line, format!("assertion_audiences.{name}.{problem}"));
+                let problem = format!("assertion_audiences.{name}.{problem}");
+                self.complain(place(root, &["assertion_audiences", name], &problem), problem);
             }
         }
         for (name, issuer) in &config.trusted_issuers {
-            let line = root.member("trusted_issuers").and_then(|node| node.member(name)).map(|node| node.line);
             for problem in issuer.problems(servers, config.id_jag.is_some()) {
-                self.complain(line, format!("trusted_issuers.{name}.{problem}"));
+                let problem = format!("trusted_issuers.{name}.{problem}");
+                self.complain(place(root, &["trusted_issuers", name], &problem), problem);
             }
         }
     }

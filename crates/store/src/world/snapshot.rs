@@ -4,10 +4,13 @@
 //! persistent: a change shares everything it does not touch, so one revocation does not copy 100,000 agents. An agent that
 //! does nothing is kept as its row in the database has it, which is a fraction of what an [`Agent`] takes.
 
-use super::row::{BLANK, HoldBody, Kind, Row, RowError, decode};
+use super::{
+    agent_index::AgentIndex,
+    row::{BLANK, HoldBody, Kind, Row, RowError, decode},
+};
 use crate::batch::Revocation;
 use remit_model::{
-    agent::{Agent, Human},
+    agent::{Agent, Credential, Human},
     display,
     id::{AgentId, TenantId},
     issuer_keys::{IssuerKey, IssuerKeys},
@@ -26,6 +29,8 @@ use std::{
 pub(crate) const GRACE_SECONDS: i64 = 600;
 /// Agents that may be awake before all are put to rest.
 const AWAKE: usize = 16_384;
+/// What the row of an agent contains that has a credential of someone else.
+const VOUCHED: [&str; 3] = [r#""type":"kubernetes""#, r#""type":"federated""#, r#""type":"spiffe""#];
 
 /// What is true at one revision of one tenant.
 #[derive(Clone)]
@@ -37,6 +42,8 @@ pub struct Snapshot {
     awake: Arc<AtomicUsize>,
     /// Where agents are called by others, and which say so of themselves.
     endpoints: HashTrieMapSync<Arc<str>, Arc<[AgentId]>>,
+    /// What the tokens say that vouch for agents: see `Credential::found_by`.
+    vouched: AgentIndex,
     humans: HashTrieMapSync<Arc<str>, HumanRow>,
     /// Whose passkey a credential id is.
     passkeys: HashTrieMapSync<Arc<str>, Arc<str>>,
@@ -77,6 +84,7 @@ impl Snapshot {
             agents: HashTrieMapSync::new_sync(),
             awake: Arc::default(),
             endpoints: HashTrieMapSync::new_sync(),
+            vouched: AgentIndex::new(),
             humans: HashTrieMapSync::new_sync(),
             passkeys: HashTrieMapSync::new_sync(),
             revoked: Revoked { jti: Until::new_sync(), txn: Until::new_sync(), family: Until::new_sync() },
@@ -145,6 +153,11 @@ impl Snapshot {
     /// The agents that are called by others at this URI. Registration lets one have it; rows of older builds may say otherwise.
     pub fn called_at(&self, uri: &str) -> &[AgentId] {
         self.endpoints.get(uri).map_or(&[], AsRef::as_ref)
+    }
+
+    /// The agents with a credential that is found by this text (see `Credential::found_by`), and not more than `most`.
+    pub fn vouched_by(&self, text: &str, most: usize) -> Vec<AgentId> {
+        self.vouched.get(text, most)
     }
 
     /// The agents this subject is accountable for, in no order, and those whose rows mention the subject and cannot be read.
@@ -327,10 +340,17 @@ impl Snapshot {
                 self.endpoints.insert_mut(Arc::from(uri), others);
             }
         }
+        let before = self.agents.get(&id).map(Arc::clone);
+        for text in before.iter().flat_map(|before| before.found_by(&id)) {
+            self.vouched.remove(&text, &id);
+        }
         let Some(row) = row else {
             self.agents.remove_mut(&id);
             return;
         };
+        for text in row.found_by(&id) {
+            self.vouched.insert(&text, &id);
+        }
         if let Some(uri) = row.endpoint(&id) {
             let all = self.called_at(&uri).iter().cloned().chain([id.clone()]).collect();
             self.endpoints.insert_mut(Arc::from(uri), all);
@@ -383,6 +403,14 @@ impl AgentRow {
         // Few agents have one, and only their rows are worth reading for it.
         let read = self.body.contains("\"endpoint\"").then(|| self.look(id))??;
         read.labels.get("endpoint").cloned()
+    }
+
+    /// The texts by which tokens lead to the agent.
+    fn found_by(&self, id: &AgentId) -> Vec<String> {
+        // Few agents have someone else who vouches for them, and only their rows are worth reading for it.
+        let vouched = VOUCHED.iter().any(|kind| self.body.contains(kind));
+        let read = vouched.then(|| self.look(id)).flatten();
+        read.iter().flat_map(|agent| &agent.client.credentials).filter_map(Credential::found_by).collect()
     }
 }
 

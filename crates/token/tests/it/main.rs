@@ -12,4 +12,5 @@ mod matrix;
 mod properties;
 mod statement;
 mod support;
+mod svid;
 mod webauthn;

@@ -2,8 +2,9 @@
 //!
 //! Implements RFC 6749 §2.3; rules TK-01 to TK-04, X-07, X-08. Each method has a file of its own: `private_key_jwt` for agents
 //! with keys, and `none` for agents without a credential, which then may use the authorization code flow alone, with PKCE and
-//! DPoP.
+//! DPoP. Where an issuer vouches for the agent, its token tells which agent it is, so `client_id` may be missing.
 
+mod mapped;
 mod private_key_jwt;
 mod public;
 mod spiffe;
@@ -16,9 +17,13 @@ use crate::{
 };
 use axum::http::{HeaderMap, header};
 use remit_decide::active;
-use remit_model::{Code, Refusal, UnixTime};
+use remit_model::{Agent, Code, Refusal, SpiffeId, UnixTime};
 use remit_store::Snapshot;
-use remit_token::assertion;
+use remit_token::{assertion, workload::Presented};
+use std::sync::Arc;
+
+/// The grant of RFC 7523 §2.1.
+pub(crate) const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 /// SPEC: TK-01
 pub(crate) async fn authenticate(
@@ -29,9 +34,10 @@ pub(crate) async fn authenticate(
     now: UnixTime,
 ) -> Result<Client, Refusal> {
     one_method(headers, form)?;
-    let client = match form.one("client_assertion") {
-        Some(compact) => by_assertion(server, snapshot, form, compact, now).await?,
-        None => public::identify(snapshot, form)?,
+    let client = match (form.one("client_assertion"), by_grant(server, snapshot, form)) {
+        (Some(compact), _) => by_assertion(server, snapshot, form, compact, now).await?,
+        (None, Some(compact)) => vouched(server, snapshot, form, compact, now).await.map_err(mapped::as_grant)?,
+        (None, None) => public::identify(snapshot, form)?,
     };
     active::agent(&client.agent)?;
     Ok(client)
@@ -61,19 +67,13 @@ async fn by_assertion(
 ) -> Result<Client, Refusal> {
     match form.one("client_assertion_type") {
         Some(assertion::ASSERTION_TYPE) => {}
-        Some(spiffe::ASSERTION_TYPE) => {
-            let agent = find(snapshot, named(form)?)?;
-            let credential = spiffe::verify(server, &agent, compact, now).await?;
-            return Ok(Client { agent, credential: Some(credential) });
-        }
+        Some(spiffe::ASSERTION_TYPE) => return spiffe::verify(server, snapshot, named(snapshot, form)?, compact, now).await,
         _ => return Err(unauthenticated("`client_assertion_type` must be the jwt-bearer type of RFC 7523, or jwt-spiffe")),
     }
     let unreadable = |refusal: Refusal| unauthenticated(&refusal.reason);
     let presented = assertion::Presented::read(compact).map_err(unreadable)?;
     if !presented.is_own() {
-        let agent = find(snapshot, named(form)?)?;
-        let credential = workload::verify(server, &agent, compact, now).await?;
-        return Ok(Client { agent, credential: Some(credential) });
+        return workload::verify(server, snapshot, named(snapshot, form)?, compact, now).await;
     }
     let claimed = presented.client_id().map_err(unreadable)?;
     if form.one("client_id").is_some_and(|client_id| client_id != claimed) {
@@ -84,10 +84,28 @@ async fn by_assertion(
     Ok(Client { agent, credential: Some(credential) })
 }
 
-/// The client that a credential of an issuer is for: such a token does not name it.
-fn named(form: &Form) -> Result<&str, Refusal> {
-    let missing = "the client assertion does not name an agent (`iss` and `sub` are not the same); name it with `client_id`";
-    form.one("client_id").ok_or_else(|| unauthenticated(missing))
+/// The agent that the request names. A credential of an issuer does not name one, and need not come with a name. SPEC: JB-05
+fn named(snapshot: &Snapshot, form: &Form) -> Result<Option<Arc<Agent>>, Refusal> {
+    form.one("client_id").map(|client_id| find(snapshot, client_id)).transpose()
+}
+
+/// The assertion of a jwt-bearer grant that is all that its client shows: a token by which an issuer vouches for it. SPEC: JB-05
+fn by_grant<'f>(server: &Server, snapshot: &Snapshot, form: &'f Form) -> Option<&'f str> {
+    let assertion = form.one("assertion").filter(|_| form.one("grant_type") == Some(JWT_BEARER))?;
+    let public =
+        form.one("client_id").and_then(|client_id| find(snapshot, client_id).ok()).is_some_and(|agent| agent.is_public());
+    (server.vouches() && !public).then_some(assertion)
+}
+
+/// The client for which an issuer or a trust domain vouches with this token.
+async fn vouched(server: &Server, snapshot: &Snapshot, form: &Form, compact: &str, now: UnixTime) -> Result<Client, Refusal> {
+    let named = named(snapshot, form)?;
+    let presented = Presented::read(compact).map_err(|refusal| unauthenticated(&refusal.reason))?;
+    // An SVID may have an `iss`, which says nothing: its trust domain vouches for it. SPEC: SP-02
+    if presented.subject().is_ok_and(|subject| SpiffeId::parse(subject).is_ok()) {
+        return spiffe::verify(server, snapshot, named, compact, now).await;
+    }
+    workload::verify(server, snapshot, named, compact, now).await
 }
 
 /// The challenge a 401 carries when the client used the `Authorization` header. SPEC: X-07

@@ -1,33 +1,40 @@
 //! A token of an issuer that vouches for the agent: a Kubernetes cluster, a CI system, a cloud.
 //!
 //! Implements RFC 7521 §4.2 and RFC 7523 §2.2 with an issuer other than the client, in the form
-//! `client_assertion_type=…:jwt-bearer`, `client_assertion` and `client_id`; rules JB-01 to JB-07, KS-01 to KS-03, OF-01, OF-02.
+//! `client_assertion_type=…:jwt-bearer` and `client_assertion`, or as the `assertion` of a jwt-bearer grant; rules JB-01 to JB-07, KS-01 to KS-03, OF-01, OF-02.
 //! Before the signature of a trusted issuer holds, every refusal has the same words: none tells which issuers are configured.
 
+use super::mapped;
 use crate::{
     Server,
     clients::{
-        client::{failed, unauthenticated},
+        client::{Client, failed, unauthenticated},
         credential::{ClientCredential, Method},
         workload::{WorkloadSource, token_review},
     },
 };
-use remit_model::{Agent, Code, Credential, Refusal, UnixTime};
+use remit_model::{Agent, Code, Refusal, UnixTime, WorkloadKind};
+use remit_store::Snapshot;
 use remit_token::{
     Skew,
     workload::{Expect, Presented, WorkloadToken},
 };
+use std::sync::Arc;
 
-/// Verifies the token and matches it with the credentials that the agent is registered with.
+/// Verifies the token and finds the agent that is registered with credentials that it matches.
 ///
 /// # Errors
 /// `client_unauthenticated`.
-pub(super) async fn verify(server: &Server, agent: &Agent, compact: &str, now: UnixTime) -> Result<ClientCredential, Refusal> {
+pub(super) async fn verify(
+    server: &Server,
+    snapshot: &Snapshot,
+    named: Option<Arc<Agent>>,
+    compact: &str,
+    now: UnixTime,
+) -> Result<Client, Refusal> {
     let presented = Presented::read(compact).map_err(|refusal| unauthenticated(&refusal.reason))?;
     let issuer = presented.issuer().ok().and_then(|iss| server.workload_issuers.find(iss)).ok_or_else(failed)?;
-    let accepted: Vec<&Credential> =
-        agent.client.credentials.iter().filter(|credential| issuer.rules.is_named_by(credential)).collect();
-    if accepted.is_empty() {
+    if named.as_ref().is_some_and(|agent| !agent.client.credentials.iter().any(|one| issuer.rules.is_named_by(one))) {
         return Err(failed());
     }
     let wanted = |keys: &remit_token::KeySet| presented.names_key_of(keys);
@@ -49,29 +56,29 @@ pub(super) async fn verify(server: &Server, agent: &Agent, compact: &str, now: U
         Code::TokenSignatureInvalid => failed(),
         _ => unauthenticated(&refusal.reason),
     })?;
-    let credential = matching(issuer, &accepted, &token)?;
+    let leads = rules.leads(token.claims());
+    let (agent, ()) = mapped::accepting(snapshot, named, &leads, |agent| matching(issuer, agent, &token))?;
     stands(server, issuer, compact, &token).await?;
     let kept = if rules.single_use { compact.to_owned() } else { presented.unsigned() };
-    let method = match credential {
-        Credential::Kubernetes { .. } => Method::Kubernetes,
-        _ => Method::Federated,
+    let method = match rules.kind {
+        WorkloadKind::Kubernetes => Method::Kubernetes,
+        WorkloadKind::Github | WorkloadKind::Gitlab | WorkloadKind::Oidc => Method::Federated,
     };
-    Ok(ClientCredential::vouched(method, rules, &token, compact, kept, skew))
+    let credential = ClientCredential::vouched(method, rules, &token, compact, kept, skew);
+    Ok(Client { agent, credential: Some(credential) })
 }
 
-/// The first credential that fits, or why the first does not. SPEC: KS-02, OF-01
-fn matching<'a>(issuer: &WorkloadSource, accepted: &[&'a Credential], token: &WorkloadToken) -> Result<&'a Credential, Refusal> {
-    let fits = |credential: &Credential| {
-        credential.matches(token.claims()).and_then(|()| issuer.rules.check_context(credential, token.claims()))
-    };
-    let mut refusals = Vec::new();
-    for credential in accepted {
-        match fits(credential) {
-            Ok(()) => return Ok(credential),
-            Err(refusal) => refusals.push(refusal),
+/// Whether a credential of the agent fits, or why the first does not. SPEC: KS-02, OF-01
+fn matching(issuer: &WorkloadSource, agent: &Agent, token: &WorkloadToken) -> Result<(), Refusal> {
+    let mut refused = None;
+    for credential in agent.client.credentials.iter().filter(|credential| issuer.rules.is_named_by(credential)) {
+        let fits = credential.matches(token.claims()).and_then(|()| issuer.rules.check_context(credential, token.claims()));
+        match fits {
+            Ok(()) => return Ok(()),
+            Err(refusal) => refused = refused.or(Some(refusal)),
         }
     }
-    Err(refusals.into_iter().next().unwrap_or_else(failed))
+    Err(refused.unwrap_or_else(failed))
 }
 
 /// SPEC: KS-01, N-KS-03. Without an answer the token does not count: fail closed.

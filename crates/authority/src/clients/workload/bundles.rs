@@ -121,18 +121,7 @@ fn newer(before: Option<&Bundle>, bundle: Bundle) -> Result<Bundle, String> {
 /// The keys for JWT-SVIDs; those for X.509-SVIDs, and any other, verify none. SPEC: SP-02, N-SP-08
 fn parse(document: &Value) -> Result<Bundle, String> {
     let keys = document.get("keys").and_then(Value::as_array).ok_or("it is no bundle: it has no array `keys`")?;
-    let mut for_jwt = Vec::new();
-    for key in keys.iter().filter(|key| key.get("use").and_then(Value::as_str) == Some("jwt-svid")) {
-        let mut key = key.clone();
-        if key.get("kid").and_then(Value::as_str).is_none_or(str::is_empty) {
-            return Err("one of its keys for JWT-SVIDs has no `kid`".to_owned());
-        }
-        if let Some(members) = key.as_object_mut() {
-            members.remove("use");
-        }
-        for_jwt.push(key);
-    }
-    let keys = KeySet::from_keys(&for_jwt).map_err(|refusal| refusal.reason)?;
+    let keys = KeySet::from_bundle(keys).map_err(|refusal| refusal.reason)?;
     let number = |name: &str| match document.get(name) {
         None => Ok(None),
         Some(value) => value.as_u64().map(Some).ok_or_else(|| format!("`{name}` is not a whole number")),

@@ -25,6 +25,11 @@ impl WorkloadIssuers {
         Self { trusted, discovery }
     }
 
+    /// Whether no issuer is configured.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.trusted.is_empty()
+    }
+
     /// The issuer whose tokens say this `iss`, to the letter. SPEC: J-07, N-JB-06
     pub(crate) fn find(&self, iss: &str) -> Option<&WorkloadSource> {
         self.trusted.iter().find(|trusted| trusted.rules.issuer == iss)

@@ -6,15 +6,10 @@ mod session;
 mod sse;
 mod unsigned;
 
-use super::{
-    agent_client::{AgentClient, TokenSource},
-    agent_profile::AgentProfile,
-    sign_in::SignIn,
-};
+use super::{agent_client::TokenSource, agent_profile::AgentProfile, sign_in::SignIn};
 use crate::args::Connect;
 use anyhow::Result;
 use remit_clock::Ambient;
-use std::sync::Arc;
 use unsigned::SignInPrompt;
 
 /// Runs the command until the client closes standard input or a signal asks it to stop.
@@ -22,7 +17,10 @@ use unsigned::SignInPrompt;
 /// # Errors
 /// The agent has no key, or standard input breaks.
 pub(crate) async fn run(args: &Connect, ambient: &Ambient) -> Result<()> {
-    let profile = AgentProfile::of(&args.agent)?;
+    if args.login {
+        AgentProfile::keeps_its_key(&args.agent)?;
+    }
+    let profile = AgentProfile::of(&args.agent, &ambient.entropy)?;
     let resource = profile.resource(&args.server);
     let (source, prompt) = if args.login {
         let sign_in = SignIn::beside(&profile.key_file, &args.server, &resource);
@@ -36,7 +34,6 @@ pub(crate) async fn run(args: &Connect, ambient: &Ambient) -> Result<()> {
     } else {
         (TokenSource::Itself { resource: resource.clone(), scope: args.request.scope.clone() }, None)
     };
-    let key = Arc::clone(&profile.key);
-    let client = AgentClient::new(profile.http.clone(), &profile.url, &profile.client_id, key, source, ambient.clone());
+    let client = profile.client(source, ambient);
     bridge::run(client, resource, prompt, ambient.clock.clone()).await
 }

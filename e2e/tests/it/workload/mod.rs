@@ -1,5 +1,10 @@
 //! Agents without a secret here: keys that they publish, and tokens of issuers and trust domains; both verifiers accept what the
-//! server made of them.
+//! server made of them. [`kubernetes`] and [`spire`] bring real ones.
+
+mod commands;
+mod kubernetes;
+mod presets;
+mod spire;
 
 use crate::{
     harness::{Remit, Setup, succeed, text},
@@ -58,7 +63,21 @@ fn publish(document: Value) -> String {
 
 /// One token request with the proof of the instance's own key; status and body.
 fn ask(server: &Remit, agent: &str, kind: &str, assertion: &str) -> (u16, Value) {
+    let agent = format!("agent:{agent}");
+    let fields = [
+        ("grant_type", "client_credentials"),
+        ("client_id", &agent),
+        ("client_assertion_type", kind),
+        ("client_assertion", assertion),
+    ];
+    request(server, &key(9), &fields)
+}
+
+/// One token request with these parameters and the proof of this key.
+fn request(server: &Remit, key: &PrivateKey, fields: &[(&str, &str)]) -> (u16, Value) {
     let url = format!("{}/oauth/token", server.issuer);
+    let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let body = format!("{}&scope=helpdesk:tickets_read", fields.join("&"));
     let mut nonce: Option<String> = None;
     loop {
         let jti = fresh();
@@ -70,10 +89,7 @@ fn ask(server: &Remit, agent: &str, kind: &str, assertion: &str) -> (u16, Value)
             nonce: nonce.as_deref(),
             ..dpop::ProofFor::default()
         };
-        let proof = dpop::create(&key(9), &proof).unwrap();
-        let body = format!(
-            "grant_type=client_credentials&client_id=agent:{agent}&client_assertion_type={kind}&client_assertion={assertion}&scope=helpdesk:tickets_read"
-        );
+        let proof = dpop::create(key, &proof).unwrap();
         let address = server.issuer.trim_start_matches("http://");
         let mut stream = TcpStream::connect(address).unwrap();
         write!(
@@ -94,6 +110,26 @@ fn ask(server: &Remit, agent: &str, kind: &str, assertion: &str) -> (u16, Value)
         assert!(nonce.is_none(), "asked for a nonce twice");
         nonce = offered;
     }
+}
+
+/// The access token of an answer, with its claims.
+#[track_caller]
+fn granted((status, body): (u16, Value)) -> (String, Value) {
+    assert_eq!(status, 200, "{body}");
+    let token = body["access_token"].as_str().unwrap().to_owned();
+    let claims = claims_of(&token);
+    (token, claims)
+}
+
+/// A refusal that says this.
+#[track_caller]
+fn refused((status, body): (u16, Value), word: &str) {
+    assert!(matches!(status, 400 | 401), "{status} {body}");
+    assert!(body["error_description"].as_str().is_some_and(|text| text.contains(word)), "{word}: {body}");
+}
+
+fn claims_of(token: &str) -> Value {
+    remit_token::Jws::parse(token).unwrap().claims().map(Value::Object).unwrap()
 }
 
 #[test]
