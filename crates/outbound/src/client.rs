@@ -33,6 +33,8 @@ const CONNECT: Duration = Duration::from_secs(2);
 const TOTAL: Duration = Duration::from_secs(5);
 /// Longest address, in bytes.
 const URL_LIMIT: usize = 2_048;
+/// What is asked for: a Kubernetes API server gives its keys as the media type of RFC 7517 §8.5 alone, and answers 406 otherwise.
+const ACCEPT: &str = "application/json, application/jwk-set+json";
 /// Nesting of a fetched JSON document.
 const DEPTH: usize = 32;
 /// Members and items of a fetched document: one for so many bytes of its limit, and this many at least. A kept document takes
@@ -88,7 +90,7 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// A GET of a JSON document.
     pub fn get(url: &'a str, source: Source, limit: Limit) -> Self {
-        let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static("application/json"))]);
+        let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(ACCEPT))]);
         Self { method: Method::GET, url, source, headers, body: Bytes::new(), limit }
     }
 

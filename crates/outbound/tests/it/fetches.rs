@@ -240,6 +240,26 @@ async fn a_failure_is_not_kept_as_a_document_and_not_repeated_at_once() {
     assert_eq!(asked.load(Ordering::SeqCst), 2);
 }
 
+/// As a Kubernetes API server at `/openid/v1/jwks`.
+#[tokio::test]
+async fn a_server_of_key_sets_alone_is_asked_for_one() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/openid/v1/jwks", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = [0; 4_096];
+        let read = stream.read(&mut head).await.unwrap();
+        let head = String::from_utf8_lossy(&head[..read]).to_ascii_lowercase();
+        let accept = head.lines().find_map(|line| line.strip_prefix("accept: ")).unwrap_or_default();
+        let wanted = accept.split(',').any(|media| media.trim() == "application/jwk-set+json");
+        let found = answer("200 OK\r\ncontent-type: application/jwk-set+json", "{\"keys\":[]}");
+        let refused = b"HTTP/1.1 406 Not Acceptable\r\ncontent-length: 0\r\n\r\n".to_vec();
+        stream.write_all(if wanted { &found } else { &refused }).await.unwrap();
+    });
+    let (document, _) = outbound(&[]).get_json(&url, Source::Operator, Limit::KEYS).await.unwrap();
+    assert_eq!(document["keys"], serde_json::json!([]));
+}
+
 #[tokio::test]
 async fn the_last_good_document_outlives_its_server_for_as_long_as_it_may() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

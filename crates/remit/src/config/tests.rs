@@ -166,7 +166,7 @@ fn a_trust_domain_that_cannot_be_is_told_with_its_line_and_what_would_be_right()
             "{bundle_file: b, max_stale_s: 59}",
             "4: spiffe.trust_domains.example.org.max_stale_s: must be 60 to 604800",
         ),
-        ("example.org", "bundle: b", "4: spiffe.trust_domains.example.org: unknown field `bundle`"),
+        ("example.org", "bundle: b", "4: spiffe: unknown field `bundle`, expected one of `bundle_url`"),
         (
             "Example.org",
             "bundle_file: b",
