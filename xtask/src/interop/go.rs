@@ -45,9 +45,9 @@ impl Module {
     }
 }
 
-/// Programs of this kind answer to `--version` or to `version`.
+/// Programs of this kind answer to `--version` or to `version`; kubectl asks a server for the latter.
 fn runs(program: &str) -> Result<()> {
-    for question in ["--version", "version"] {
+    for question in ["--version", "version", "help"] {
         if run::output(program, &[question]).is_ok() {
             return Ok(());
         }

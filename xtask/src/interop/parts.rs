@@ -81,6 +81,18 @@ pub(crate) const KUBE_APISERVER: Part = Part {
     variable: "REMIT_E2E_KUBE_APISERVER",
 };
 
+/// Its command-line client.
+pub(crate) const KUBECTL: Part = Part {
+    name: "kubectl",
+    recipe: Recipe::Go(go::Module {
+        version: "1.34.4",
+        programs: &[("kubectl", "k8s.io/kubernetes/cmd/kubectl")],
+        replace: &go::KUBERNETES_STAGING,
+        tags: "",
+    }),
+    variable: "REMIT_E2E_KUBECTL",
+};
+
 /// The store of a Kubernetes API server.
 pub(crate) const ETCD: Part =
     Part { name: "etcd", recipe: Recipe::Debian { package: "etcd-server", program: "etcd" }, variable: "REMIT_E2E_ETCD" };

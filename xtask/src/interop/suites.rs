@@ -70,8 +70,8 @@ pub(crate) const SUITES: [Suite; 8] = [
     },
     Suite {
         name: "kubernetes",
-        needs: Needs::Parts(&[parts::KUBE_APISERVER, parts::ETCD]),
-        cost: "146 MB, a build of seven minutes with Go",
+        needs: Needs::Parts(&[parts::KUBE_APISERVER, parts::KUBECTL, parts::ETCD]),
+        cost: "200 MB, a build of eight minutes with Go",
         tests: &["workload::kubernetes::"],
     },
 ];
