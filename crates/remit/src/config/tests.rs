@@ -113,6 +113,13 @@ fn told(yaml: &str, expected: &str) {
     assert!(found.len() == 1 && found[0].contains(expected), "{yaml}{found:?}, not {expected}");
 }
 
+/// What is usual in a section's settings, besides what `members` says.
+fn besides(members: &str, usual: &[(&str, &str)]) -> String {
+    let others = usual.iter().filter(|(key, _)| !members.starts_with(&format!("{key}:")));
+    let lines: Vec<String> = others.map(|(key, value)| format!("    {key}: {value}\n")).collect();
+    lines.concat()
+}
+
 #[test]
 fn a_workload_issuer_that_cannot_be_is_told_with_its_line_and_what_would_be_right() {
     let issuer =
@@ -183,11 +190,7 @@ fn a_trust_domain_that_cannot_be_is_told_with_its_line_and_what_would_be_right()
 fn a_trusted_issuer_that_cannot_be_is_told_with_its_line_and_what_would_be_right() {
     let issuer = |members: &str| {
         let usual = [("issuer", "https://idp.example"), ("jwks_uri", "https://idp.example/keys"), ("accept", "[access_token]")];
-        let usual: String = usual
-            .iter()
-            .filter(|(key, _)| !members.starts_with(&format!("{key}:")))
-            .map(|(key, value)| format!("    {key}: {value}\n"))
-            .collect();
+        let usual = besides(members, &usual);
         format!("trusted_issuers:\n  staff:\n    {members}\n{usual}")
     };
     assert!(complaints(&issuer("single_use: true")).is_empty(), "{:?}", complaints(&issuer("single_use: true")));
@@ -217,11 +220,7 @@ fn a_trusted_issuer_that_cannot_be_is_told_with_its_line_and_what_would_be_right
 fn an_assertion_audience_that_cannot_be_is_told_with_its_line_and_what_would_be_right() {
     let audience = |members: &str| {
         let usual = [("issuer", "https://as.example"), ("clients", "{planner: app}"), ("scopes", "[tickets]")];
-        let usual: String = usual
-            .iter()
-            .filter(|(key, _)| !members.starts_with(&format!("{key}:")))
-            .map(|(key, value)| format!("    {key}: {value}\n"))
-            .collect();
+        let usual = besides(members, &usual);
         format!(
             "server: {{public_url: \"https://remit.example\"}}\nid_jag: draft-04\nassertion_audiences:\n  desk:\n    {members}\n{usual}"
         )

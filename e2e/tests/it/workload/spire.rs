@@ -33,43 +33,7 @@ impl Domain {
         let (port, endpoint) = (remit_testkit::port(), remit_testkit::port());
         let file = |name: &str| folder.path().join(name);
         certificate(folder.path());
-        let server = format!(
-            r#"server {{
-  bind_address = "127.0.0.1"
-  bind_port = "{port}"
-  socket_path = "{socket}"
-  trust_domain = "{name}"
-  data_dir = "{data}"
-  log_level = "INFO"
-  jwt_key_type = "{key_type}"
-  default_jwt_svid_ttl = "5m"
-  federation {{
-    bundle_endpoint {{
-      address = "127.0.0.1"
-      port = {endpoint}
-      refresh_hint = "10s"
-      profile "https_web" {{
-        serving_cert_file {{
-          cert_file_path = "{cert}"
-          key_file_path = "{key}"
-          file_sync_interval = "1h"
-        }}
-      }}
-    }}
-  }}
-}}
-plugins {{
-  DataStore "sql" {{ plugin_data {{ database_type = "sqlite3" connection_string = "{database}" }} }}
-  KeyManager "memory" {{ plugin_data {{}} }}
-  NodeAttestor "join_token" {{ plugin_data {{}} }}
-}}
-"#,
-            socket = text(&file("server.sock")),
-            data = text(folder.path()),
-            cert = text(&file("endpoint.pem")),
-            key = text(&file("endpoint.key")),
-            database = text(&file("datastore.sqlite3")),
-        );
+        let server = server_conf(folder.path(), name, key_type, port, endpoint);
         fs::write(file("server.conf"), server).unwrap();
         let mut command = program("spire-server");
         command.args(["run", "-config", text(&file("server.conf"))]).current_dir(folder.path());
@@ -79,27 +43,7 @@ plugins {{
         let id = format!("spiffe://{name}/host");
         let joined = said(&cli("spire-server", &["token", "generate", "-spiffeID", &id, "-output", "json"], &socket));
         let joined: Value = serde_json::from_str(&joined).unwrap();
-        let agent = format!(
-            r#"agent {{
-  data_dir = "{data}"
-  log_level = "INFO"
-  server_address = "127.0.0.1"
-  server_port = "{port}"
-  socket_path = "{socket}"
-  trust_domain = "{name}"
-  insecure_bootstrap = true
-  join_token = "{token}"
-}}
-plugins {{
-  KeyManager "memory" {{ plugin_data {{}} }}
-  NodeAttestor "join_token" {{ plugin_data {{}} }}
-  WorkloadAttestor "unix" {{ plugin_data {{}} }}
-}}
-"#,
-            data = text(&file("agent")),
-            socket = text(&file("agent.sock")),
-            token = joined["value"].as_str().unwrap(),
-        );
+        let agent = agent_conf(folder.path(), name, port, joined["value"].as_str().unwrap());
         fs::create_dir(file("agent")).unwrap();
         fs::write(file("agent.conf"), agent).unwrap();
         let mut command = program("spire-agent");
@@ -163,6 +107,65 @@ plugins {{
         let said: Value = serde_json::from_str(&said).unwrap();
         said[of]["authority_id"].as_str().unwrap_or_else(|| panic!("{said}")).to_owned()
     }
+}
+
+/// A server whose bundle endpoint has a certificate as of the Web PKI.
+fn server_conf(folder: &Path, name: &str, key_type: &str, port: u16, endpoint: u16) -> String {
+    let folder = text(folder);
+    format!(
+        r#"server {{
+  bind_address = "127.0.0.1"
+  bind_port = "{port}"
+  socket_path = "{folder}/server.sock"
+  trust_domain = "{name}"
+  data_dir = "{folder}"
+  log_level = "INFO"
+  jwt_key_type = "{key_type}"
+  default_jwt_svid_ttl = "5m"
+  federation {{
+    bundle_endpoint {{
+      address = "127.0.0.1"
+      port = {endpoint}
+      refresh_hint = "10s"
+      profile "https_web" {{
+        serving_cert_file {{
+          cert_file_path = "{folder}/endpoint.pem"
+          key_file_path = "{folder}/endpoint.key"
+          file_sync_interval = "1h"
+        }}
+      }}
+    }}
+  }}
+}}
+plugins {{
+  DataStore "sql" {{ plugin_data {{ database_type = "sqlite3" connection_string = "{folder}/datastore.sqlite3" }} }}
+  KeyManager "memory" {{ plugin_data {{}} }}
+  NodeAttestor "join_token" {{ plugin_data {{}} }}
+}}
+"#
+    )
+}
+
+fn agent_conf(folder: &Path, name: &str, port: u16, token: &str) -> String {
+    let folder = text(folder);
+    format!(
+        r#"agent {{
+  data_dir = "{folder}/agent"
+  log_level = "INFO"
+  server_address = "127.0.0.1"
+  server_port = "{port}"
+  socket_path = "{folder}/agent.sock"
+  trust_domain = "{name}"
+  insecure_bootstrap = true
+  join_token = "{token}"
+}}
+plugins {{
+  KeyManager "memory" {{ plugin_data {{}} }}
+  NodeAttestor "join_token" {{ plugin_data {{}} }}
+  WorkloadAttestor "unix" {{ plugin_data {{}} }}
+}}
+"#
+    )
 }
 
 /// What `cargo xtask interop` built.
