@@ -6,6 +6,8 @@ use std::{ops::Bound, sync::Arc};
 
 /// Ends the text of an entry; no name of an agent has it.
 const END: char = '\n';
+/// The letter that follows it.
+const AFTER_END: char = '\u{b}';
 
 /// Agents by text, as persistent as the maps of a snapshot. Many agents may have one text, so the entries are an ordered set.
 #[derive(Clone, Debug)]
@@ -18,9 +20,9 @@ impl AgentIndex {
 
     /// The agents that the text leads to, in the order of their names, and not more than `most`.
     pub(super) fn get(&self, text: &str, most: usize) -> Vec<AgentId> {
-        let begin = format!("{text}{END}");
-        let from = self.0.range::<str, _>((Bound::Included(begin.as_str()), Bound::Unbounded));
-        let entries = from.map_while(|entry| entry.strip_prefix(begin.as_str()));
+        let (begin, after) = (format!("{text}{END}"), format!("{text}{AFTER_END}"));
+        let entries = self.0.range::<str, _>((Bound::Included(begin.as_str()), Bound::Excluded(after.as_str())));
+        let entries = entries.filter_map(|entry| entry.strip_prefix(begin.as_str()));
         entries.filter_map(|name| AgentId::parse(name).ok()).take(most).collect()
     }
 

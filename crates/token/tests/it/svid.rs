@@ -164,7 +164,7 @@ fn a_bundle_with_a_key_that_cannot_be_is_not_used_at_all() {
     ] {
         assert_eq!(KeySet::from_bundle(&[rsa.clone(), broken.clone()]).unwrap_err().code, Code::RequestMalformed, "{broken}");
     }
-    // Kinds of key that nobody knows yet, and those for X.509-SVIDs.
+    // Kinds of key that are not known yet, and those for X.509-SVIDs.
     let later = [json!({"kty": "AKP", "use": "jwt-svid", "kid": "p"}), json!({"kty": "EC", "crv": "P-999", "use": "jwt-svid"})];
     let x509 = json!({"kty": "RSA", "use": "x509-svid", "x5c": ["AAAA"]});
     let keys = KeySet::from_bundle(&[later[0].clone(), later[1].clone(), x509]).unwrap();

@@ -261,7 +261,7 @@ fn a_service_account_of_a_real_cluster_is_an_agent() {
     let crossed = format!("{head}.{}", other.rsplit_once('.').unwrap().1);
     assert_ne!(signature, other.rsplit_once('.').unwrap().1);
     refused(ask(&server, "pod", JWT_BEARER, &crossed), "client authentication failed");
-    // N-KS-04: names are reused, UIDs are not. The token itself is good until it ends, because nobody is asked about it.
+    // N-KS-04: names are reused, UIDs are not. The token itself is good until it ends, because the cluster is not asked about it.
     cluster.kube("delete serviceaccount planner --namespace bots");
     granted(ask(&server, "pod", JWT_BEARER, &token));
     cluster.account("bots", "planner");
