@@ -140,13 +140,9 @@ pub(crate) fn outward(code: Code, at: At) -> (StatusCode, &'static str) {
             At::Exchange => (bad, "invalid_request"),
             At::ClientCredentials | At::Authorize | At::Push | At::Device => (bad, "unauthorized_client"),
             At::Introspect | At::Revoke => (StatusCode::UNAUTHORIZED, "invalid_client"),
-            At::Token
-            | At::JwtBearer
-            | At::WorkloadGrant
-            | At::IdJag
-            | At::UserInfo
-            | At::Register
-            | At::BackchannelLogout => (bad, "invalid_grant"),
+            At::Token | At::JwtBearer | At::WorkloadGrant | At::IdJag | At::UserInfo | At::Register | At::BackchannelLogout => {
+                (bad, "invalid_grant")
+            }
         },
         Code::PolicyDenied | Code::PolicyError | Code::PolicyUnavailable | Code::StepUpRequired => match at {
             At::Exchange => (bad, "invalid_request"),

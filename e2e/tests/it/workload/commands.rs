@@ -96,7 +96,7 @@ fn what_is_wrong_with_a_workload_token_is_said() {
         ("[]".to_owned(), "svids"),
         (pod.token(-60), "expired"),
         (pod.token(9_000), "lives longer than 3600"),
-        (pod.token(600).replace("eyJ", "eyI"), "token"),
+        (pod.token(600).replace("eyJ", "eyI"), "client authentication failed"),
     ] {
         pod.project(&token);
         let told = pod.exchange(&[]).unwrap_err();
