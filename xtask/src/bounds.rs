@@ -69,6 +69,7 @@ const TABLE: &[Held] = &[
     held("token/src/issuer.rs", "keys: RwLock<BTreeMap", "folder"),
     // As many as the operator's policies name.
     held("policy/src/index.rs", "by_principal: HashMap", "by_principal"),
+    held("remit/src/server/listener/bodies.rs", "Limited::new(rest, bounds::UNREAD_BYTES.size())", "UNREAD_BYTES"),
     held("remit/src/server/listener/mod.rs", "listener.accept()", "CONNECTIONS"),
     held("remit/src/server/listener/registry.rs", "type Addresses = HashMap", "CONNECTIONS"),
     held("remit/src/witness/server.rs", "to_bytes(body, REQUEST_LIMIT)", "REQUEST_LIMIT"),

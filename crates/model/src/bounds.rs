@@ -156,6 +156,20 @@ pub const BODY_PROGRESS: Bound =
     Bound::new("body.progress", 1 << 10, Unit::Bytes, "Least that a body brings in each `body.window`", TOLD_MALFORMED);
 pub const BODY_WINDOW: Bound =
     Bound::new("body.window", 10, Unit::Seconds, "The time in which `body.progress` has to come", TOLD_MALFORMED);
+pub const UNREAD_TIME: Bound = Bound::new(
+    "unread.time",
+    1,
+    Unit::Seconds,
+    "How long the answer to a request that is refused by its head waits for the request's body",
+    "`Connection: close`",
+);
+pub const UNREAD_BYTES: Bound = Bound::new(
+    "unread.bytes",
+    64 << 10,
+    Unit::Bytes,
+    "What is read of such a body, and thrown away, so that the client can use its connection again",
+    "`Connection: close`",
+);
 pub const BODIES_BYTES: Bound = Bound::new(
     "bodies.bytes",
     256 << 20,
@@ -250,6 +264,8 @@ pub const ALL: &[Bound] = &[
     BODY_TIME,
     BODY_PROGRESS,
     BODY_WINDOW,
+    UNREAD_TIME,
+    UNREAD_BYTES,
     BODIES_BYTES,
     BODIES_CONNECTION,
     REQUESTS,

@@ -3,6 +3,7 @@
 use super::ticket::Ticket;
 use axum::body::Body;
 use bytes::Bytes;
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use remit_model::bounds::{self, Bound, Exceeded};
 use std::{
@@ -10,13 +11,19 @@ use std::{
     sync::Arc,
     task::{Context, Poll},
 };
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, Sleep, sleep_until, timeout},
+};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A request's body as it is read.
 pub(crate) struct Incoming {
-    body: hyper::body::Incoming,
+    /// `None` once it broke a bound.
+    body: Option<hyper::body::Incoming>,
+    /// Takes what was left unread.
+    unread: Option<oneshot::Sender<Unread>>,
     ticket: Arc<Ticket>,
     began: Instant,
     /// When the present window of progress began, and what came in it.
@@ -26,9 +33,10 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
-    pub(crate) fn new(body: hyper::body::Incoming, ticket: Arc<Ticket>) -> Self {
-        let now = Instant::now();
-        Self { body, ticket, began: now, window: (now, 0), wake: None }
+    /// The body, and what is left of it when it is dropped.
+    pub(crate) fn new(body: hyper::body::Incoming, ticket: Arc<Ticket>) -> (Self, oneshot::Receiver<Unread>) {
+        let (now, (unread, left)) = (Instant::now(), oneshot::channel());
+        (Self { body: Some(body), unread: Some(unread), ticket, began: now, window: (now, 0), wake: None }, left)
     }
 
     /// When the next bound is reached, and which one that is.
@@ -65,40 +73,76 @@ impl HttpBody for Incoming {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match Pin::new(&mut self.body).poll_frame(context) {
-            Poll::Ready(Some(Ok(frame))) => {
-                if let Err(exceeded) = self.came(frame.data_ref().map_or(0, Bytes::len)) {
-                    return Poll::Ready(Some(Err(exceeded.into())));
+        let Some(body) = self.body.as_mut() else { return Poll::Ready(None) };
+        let polled = Pin::new(&mut *body).poll_frame(context);
+        let ended = body.is_end_stream();
+        let broken: BoxError = match polled {
+            Poll::Ready(Some(Ok(frame))) => match self.came(frame.data_ref().map_or(0, Bytes::len)) {
+                Ok(()) => {
+                    if ended {
+                        self.ticket.body_came();
+                    }
+                    return Poll::Ready(Some(Ok(frame)));
                 }
-                if self.body.is_end_stream() {
-                    self.ticket.body_came();
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
+                Err(exceeded) => exceeded.into(),
+            },
+            Poll::Ready(Some(Err(error))) => error.into(),
             Poll::Ready(None) => {
                 self.ticket.body_came();
-                Poll::Ready(None)
+                return Poll::Ready(None);
             }
             Poll::Pending => match self.late(context) {
-                Ok(()) => Poll::Pending,
-                Err(exceeded) => Poll::Ready(Some(Err(exceeded.into()))),
+                Ok(()) => return Poll::Pending,
+                Err(exceeded) => exceeded.into(),
             },
-        }
+        };
+        self.body = None;
+        Poll::Ready(Some(Err(broken)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or_else(SizeHint::default, HttpBody::size_hint)
     }
 }
 
 impl Drop for Incoming {
     fn drop(&mut self) {
         self.ticket.body_came();
+        let unread = match self.body.take() {
+            Some(body) if body.is_end_stream() => Unread::Nothing,
+            Some(body) => Unread::Rest(body),
+            None => Unread::Broken,
+        };
+        if let Some(left) = self.unread.take() {
+            let _ = left.send(unread);
+        }
+    }
+}
+
+/// What is left of a request's body when the answer is ready.
+pub(crate) enum Unread {
+    Nothing,
+    Rest(hyper::body::Incoming),
+    /// It broke a bound.
+    Broken,
+}
+
+impl Unread {
+    /// Reads what comes soon and throws it away; whether that was all. A connection with an unread body cannot be used again, and a
+    /// client that does not hear so loses its next request.
+    pub(crate) async fn read_away(self) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Broken => false,
+            Self::Rest(rest) => {
+                let reading = Limited::new(rest, bounds::UNREAD_BYTES.size()).collect();
+                matches!(timeout(bounds::UNREAD_TIME.time(), reading).await, Ok(Ok(_)))
+            }
+        }
     }
 }
 

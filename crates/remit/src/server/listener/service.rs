@@ -1,7 +1,7 @@
 //! Each request on its way into the router and out again: counted, its body bounded, its answer watched.
 
 use super::{
-    bodies::{Incoming, Outgoing},
+    bodies::{Incoming, Outgoing, Unread},
     connection::Connection,
     registry::{Lane, Registry},
     ticket::Ticket,
@@ -10,7 +10,7 @@ use axum::{
     Router,
     body::Body,
     extract::ConnectInfo,
-    http::{Request, Response, StatusCode, header},
+    http::{Request, Response, StatusCode, Version, header},
 };
 use hyper::body::Body as _;
 use hyper_util::service::TowerToHyperService;
@@ -65,9 +65,24 @@ impl hyper::service::Service<Request<hyper::body::Incoming>> for Service {
         if let Some(certificate) = &self.certificate {
             parts.extensions.insert(certificate.clone());
         }
-        let body = if reading { Body::new(Incoming::new(body, Arc::clone(&ticket))) } else { Body::empty() };
+        // On HTTP/2 a stream ends without its connection. Who waits for `100 Continue` has not sent a body, and needs to send none.
+        let (one, waits) = (parts.version < Version::HTTP_2, parts.headers.contains_key(header::EXPECT));
+        let (body, left) = if reading {
+            let (body, left) = Incoming::new(body, Arc::clone(&ticket));
+            (Body::new(body), Some(left).filter(|_| one))
+        } else {
+            (Body::empty(), None)
+        };
         let answering = self.router.call(Request::from_parts(parts, body));
-        Box::pin(async move { Ok(answering.await?.map(|body| Outgoing::new(body, ticket))) })
+        Box::pin(async move {
+            let mut response = answering.await?;
+            if let Some(unread) = left.and_then(|mut left| left.try_recv().ok())
+                && ((waits && !matches!(unread, Unread::Nothing)) || !unread.read_away().await)
+            {
+                response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+            }
+            Ok(response.map(|body| Outgoing::new(body, ticket)))
+        })
     }
 }
 

@@ -32,6 +32,7 @@ async fn start() -> Served {
                 Err(error) => (StatusCode::BAD_REQUEST, bounds::body_refusal(&error, 1 << 20).reason),
             }),
         )
+        .route("/refuse", post(async || StatusCode::UNAUTHORIZED))
         .route("/large", get(async || Bytes::from(vec![b'x'; 64 << 20])));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, (stop, stopped)) = (listener.local_addr().unwrap(), watch::channel(false));
@@ -112,6 +113,37 @@ async fn a_body_in_drips_has_its_time_and_no_more() {
         }
     }
     panic!("the body was waited for longer than {}", bounds::BODY_TIME);
+}
+
+/// Python's clients send the body in a packet of its own, which comes after the head was refused.
+#[tokio::test]
+async fn a_refusal_by_the_head_leaves_a_connection_that_can_be_used_again() {
+    let served = start().await;
+    let mut socket = served.connect("POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n").await;
+    served.healthy().await;
+    socket.write_all(b"later").await.unwrap();
+    let mut answer = [0; 1024];
+    let count = socket.read(&mut answer).await.unwrap();
+    let refused = String::from_utf8_lossy(&answer[..count]).into_owned();
+    assert!(refused.starts_with("HTTP/1.1 401") && !refused.to_lowercase().contains("connection: close"), "{refused}");
+    socket.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    let (answer, _) = until_closed(socket, Duration::from_secs(5)).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_refusal_by_the_head_says_that_it_does_not_wait_for_the_body() {
+    let served = start().await;
+    let large = format!("POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n{}", "x".repeat(100_000));
+    let silent = "POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n".to_owned();
+    let expecting = "POST /refuse HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n".to_owned();
+    for first in [large, silent, expecting] {
+        let mut socket = served.connect(&first).await;
+        let mut answer = [0; 1024];
+        let count = timeout(bounds::UNREAD_TIME.time() * 5, socket.read(&mut answer)).await.unwrap().unwrap();
+        let refused = String::from_utf8_lossy(&answer[..count]).to_lowercase();
+        assert!(refused.starts_with("http/1.1 401") && refused.contains("connection: close"), "{refused}");
+    }
 }
 
 #[tokio::test]
