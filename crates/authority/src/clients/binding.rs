@@ -5,7 +5,7 @@
 
 use crate::Server;
 use axum::http::HeaderMap;
-use remit_model::{Agent, Code, Refusal};
+use remit_model::{Agent, Code, Refusal, Registration};
 
 /// Checks that this server issues the kind of token that the agent is registered for.
 ///
@@ -34,9 +34,16 @@ pub(crate) fn proof_sent(server: &Server, headers: &HeaderMap, agent: &Agent) ->
     }
     let allowed =
         if server.settings.danger_bearer { "" } else { ", once the configuration says `agents.danger_bearer: allowed`" };
+    let operator = match agent.client.registration {
+        Registration::Administrator => "registers the agent with `binding: danger_bearer`",
+        // No administrator registers this one: its binding came from the configuration.
+        Registration::Dynamic { .. } | Registration::MetadataDocument { .. } => {
+            "gives it `binding: danger_bearer`, as `clients.binding` does for every client that registers itself"
+        }
+    };
     let reason = format!(
         "the request has no `DPoP` header, and the tokens of `{}` are bound to a key (`binding: dpop`). A client without DPoP \
-         connects through `remit connect`; or an operator registers the agent with `binding: danger_bearer`{allowed}",
+         connects through `remit connect`; or an operator {operator}{allowed}",
         agent.id.subject()
     );
     Err(Refusal::new(Code::DpopProofMissing, reason))

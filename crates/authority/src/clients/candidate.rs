@@ -60,7 +60,8 @@ pub(crate) async fn find(
         (ClientId::Document(_), None) => {
             return Err(Refusal::new(
                 Code::ClientUnknown,
-                "the program that sent you here is not registered, and documents of clients are not taken here",
+                "the program that sent you here is not registered, and this server does not read metadata documents of clients. An \
+                 administrator can register the program, or allow its kind (`clients.metadata_documents`)",
             ));
         }
         (_, None) => return Err(unknown()),
@@ -85,7 +86,12 @@ async fn document(server: &Server, url: &str, peer: Option<IpAddr>) -> Result<Cl
     let host = parsed.host_str().unwrap_or_default();
     if !server.settings.clients.takes_host(host) {
         let host = display::excerpt(host, 128);
-        return Err(Refusal::new(Code::ClientUnknown, format!("clients of {host} are not taken here")));
+        return Err(Refusal::new(
+            Code::ClientUnknown,
+            format!(
+                "{host} is not a host whose programs may register themselves here. An administrator can change that (`clients.hosts`)"
+            ),
+        ));
     }
     // Before anything is fetched, so that a flood of invented addresses costs others nothing.
     let now = server.clock.now().mono_ns;

@@ -35,7 +35,7 @@ pub(crate) fn find(snapshot: &Snapshot, client_id: &str) -> Result<Arc<Agent>, R
     identifier::registered(snapshot, client_id).ok_or_else(failed)
 }
 
-/// The same words for an unknown client, a wrong key and a missing proof. SPEC: X-11
+/// The same words for an unknown client and a wrong key. SPEC: X-11
 pub(crate) fn failed() -> Refusal {
     unauthenticated("client authentication failed")
 }

@@ -81,7 +81,7 @@ impl Page<'_> {
 fn device_note(device: &Device) -> String {
     let from = device.from.map_or_else(|| "an unknown address".to_owned(), |from| from.to_string());
     format!(
-        "A device at {from} asks for this. It must show the code {} now. Allow it only if you started the program there yourself.",
+        "A device at {from} asks for this. It must be showing the code {} now. Allow it only if you started the program there yourself.",
         device.user_code
     )
 }
@@ -91,19 +91,20 @@ fn notes(agent: &Agent, candidate: Option<&Candidate>) -> Vec<String> {
     let mut notes = Vec::new();
     if agent.is_bearer() {
         notes.push(
-            "Its access tokens are bound to no key: any program that gets hold of one can use it too, until it ends.".to_owned(),
+            "Its access tokens are not bound to a key: any program that gets hold of one can use it until it expires.".to_owned(),
         );
     }
     match candidate::publisher(agent) {
         Publisher::Administrator => return notes,
         Publisher::None => {
             notes.push(
-                "This program registered itself. Its name is what it says of itself: it may be another program.".to_owned(),
+                "This program registered itself and chose its own name. Nobody has checked that it is what it says it is."
+                    .to_owned(),
             );
         }
         Publisher::Host(_) if agent.redirect_uris.iter().all(|uri| redirect::is_loopback(uri)) => {
             notes.push(
-                "Any program on this computer can use this name. Go on only if you have just started the program yourself."
+                "Any program on this computer can use this name. Continue only if you have just started the program yourself."
                     .to_owned(),
             );
         }
@@ -111,7 +112,7 @@ fn notes(agent: &Agent, candidate: Option<&Candidate>) -> Vec<String> {
     }
     match candidate {
         Some(candidate) if candidate.is_new() => {
-            notes.push("This program is new here: you are the first who is asked about it.".to_owned());
+            notes.push("This program is new here: you are the first person it asks.".to_owned());
         }
         Some(candidate) => {
             let what = candidate.changed.join(", and ");

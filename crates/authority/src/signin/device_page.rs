@@ -42,7 +42,7 @@ pub(crate) async fn page(server: &Server, method: &Method, incoming: Incoming) -
         return pages::problem(&refusal, None);
     }
     let Some((device, request)) = server.devices.find(&typed, now) else {
-        let message = Some("There is no such code, or it is too old. Look at the device again.");
+        let message = Some("That code is unknown or has expired. Check the device and try again.");
         return pages::html(StatusCode::NOT_FOUND, &pages::DeviceCode { user_code: &typed, message }, "");
     };
     consent::proceed(server, origin, &headers, asked(server, device, request), now).await

@@ -126,7 +126,7 @@ async fn a_bearer_agent_gets_only_what_reads_and_nothing_to_hand_on() {
     let mut browser = Browser::default();
     let page =
         browser.consent_page(&world, "alice", &request_with(&[("scope", "helpdesk:tickets_read helpdesk:refund_create")])).await;
-    assert!(page.text.contains("bound to no key") && !page.text.contains("refund_create"), "{}", page.text);
+    assert!(page.text.contains("not bound to a key") && !page.text.contains("refund_create"), "{}", page.text);
     let details = json!([{"type": "tool_access", "locations": [HELPDESK], "actions": ["tickets_read"],
         "delegate": {"to": ["agent:summarizer"], "depth": 1}}]);
     let given = signed_in(&world, &[("authorization_details", &details.to_string())]).await;

@@ -221,7 +221,11 @@ async fn cm_05_hosts_that_the_operator_does_not_take_are_not_asked() {
     for (allow, deny) in [(vec!["other.example".to_owned()], vec![]), (vec![], vec!["localhost".to_owned()])] {
         let setting = Setting::with(|_| ClientRules { allow_hosts: allow, deny_hosts: deny, ..rules(Admission::Admit) }).await;
         let page = Browser::default().begin(&setting.world, &setting.request(&[])).await;
-        assert!(page.text.contains("clients of localhost are not taken here"), "{}", page.text);
+        assert!(
+            page.text.contains("localhost is not a host whose programs") && page.text.contains("clients.hosts"),
+            "{}",
+            page.text
+        );
         assert_eq!(setting.host.asked(), 0);
     }
 }

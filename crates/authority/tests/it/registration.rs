@@ -68,6 +68,13 @@ async fn dr_01_a_program_registers_a_person_consents_and_it_has_a_token() {
     let page = browser.consent_page(&world, "alice", &parameters(&client_id)).await;
     assert!(page.text.contains("registered itself") && page.text.contains("Codex"), "{}", page.text);
     let code = query(&browser.decide(&world, &page, "allow").await.location(), "code").unwrap();
+    // No operator registers such a client, so its way out is a key of the configuration.
+    let form = fields(&[("client_id", &client_id), ("grant_type", "authorization_code"), ("code", &code)]);
+    let without_proof = world.post("/oauth/token", &form, &[]).await;
+    without_proof.refused("invalid_dpop_proof", "dpop_proof_missing");
+    for word in ["remit connect", "clients.binding", "agents.danger_bearer: allowed"] {
+        assert!(text(&without_proof.body, "error_description").contains(word), "{word}: {}", without_proof.text);
+    }
     assert_eq!(claims(&redeem(&world, &client_id, &code).await.access_token())["client_id"], client_id);
     let snapshot = world.store.snapshot();
     let agent = snapshot.agents().filter_map(|(_, agent)| agent).find(|agent| agent.id.as_str().starts_with("codex-")).unwrap();
