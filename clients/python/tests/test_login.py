@@ -38,7 +38,7 @@ def test_a_sign_in_is_bound_and_checked(server, agent):
     assert asked["code_challenge_method"] == "S256" and asked["dpop_jkt"] == agent.key.thumbprint
     assert (asked["scope"], asked["resource"], asked["purpose"]) == ("desk:*", server.url, "report")
     redeemed = server.token_requests[0]
-    assert (redeemed["code"], redeemed["redirect_uri"]) == ("c", asked["redirect_uri"])
+    assert (redeemed["code"], redeemed["redirect_uri"], redeemed["resource"]) == ("c", asked["redirect_uri"], server.url)
     assert login.digest(redeemed["code_verifier"]) == asked["code_challenge"]
     assert for_person.token(server.url) == "a" and len(server.token_requests) == 1
     with pytest.raises(RemitError, match="another sign-in"):

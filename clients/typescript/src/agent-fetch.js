@@ -9,27 +9,27 @@ const MOST_ATTEMPTS = 5;
 /** Sessions that are remembered for each agent; the oldest goes first. */
 const MOST_SESSIONS = 1000;
 
-/** A `fetch`; `tokenFor(resource, ended)` gives the agent's token, another one than the one that the server refused. */
-export function agentFetch(client, tokenFor) {
+/** A `fetch`; `heldFor(resource, ended)` gives the agent's `{token, bearer}`, another one than the one that the server refused. */
+export function agentFetch(client, heldFor) {
   const sessions = new Map();
 
   async function send(input, init) {
     const request = new Request(input, init);
     const [url, body] = [withoutQuery(request.url), request.body ? await request.arrayBuffer() : undefined];
     const session = sessions.get(request.headers.get('mcp-session-id'));
-    let [response, renewed, token] = [undefined, false, await tokenFor(url)];
+    let [response, renewed, held] = [undefined, false, await heldFor(url)];
     for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt += 1) {
       const headers = new Headers(request.headers);
-      if (token) headers.set('authorization', `DPoP ${token}`);
-      if (token) headers.set('dpop', client.proof(request.method, url, token));
+      if (held) headers.set('authorization', `${held.bearer ? 'Bearer' : 'DPoP'} ${held.token}`);
+      if (held && !held.bearer) headers.set('dpop', client.proof(request.method, url, held.token));
       if (session) headers.set('mcp-session-id', session.id);
       const sent = session?.id;
       response = await fetch(request.url, { method: request.method, headers, body, signal: request.signal, redirect: 'error' });
       if (client.rememberNonce(url, response) && wantsNonce(response)) continue;
-      if (response.status === 401 && token && !renewed) {
-        const refused = token;
-        [token, renewed] = [await tokenFor(url, token), true];
-        if (token === refused) break;
+      if (response.status === 401 && held && !renewed) {
+        const refused = held.token;
+        [held, renewed] = [await heldFor(url, refused), true];
+        if (held.token === refused) break;
       } else if (response.status !== 404 || !session || !(await session.reopen(sent, request.headers))) {
         break;
       }

@@ -29,7 +29,7 @@ class Agent {
     this.issuer = client.issuer;
     this.clientId = client.clientId;
     this.refusal = undefined;
-    this.fetch = agentFetch(client, (resource, ended) => this.#tokenOrLast(resource, ended));
+    this.fetch = agentFetch(client, (resource, ended) => this.#heldOrLast(resource, ended));
   }
 
   async signIn() {
@@ -39,9 +39,13 @@ class Agent {
     this.#keep(this.#source.resource, answer);
   }
 
-  async token(resource, { ended, lasting = RENEW_BEFORE } = {}) {
+  async token(resource, options) {
+    return (await this.#current(resource, options)).token;
+  }
+
+  async #current(resource, { ended, lasting = RENEW_BEFORE } = {}) {
     const held = this.#held.get(resource);
-    if (held && held.token !== ended && now() < held.ends - lasting) return held.token;
+    if (held && held.token !== ended && now() < held.ends - lasting) return held;
     const failed = this.#failed.get(resource);
     if (failed && Date.now() < failed.until) throw failed.error;
     // One renewal at a time: all who need the token wait for the same promise.
@@ -64,9 +68,9 @@ class Agent {
 
   async #renew(resource, parent) {
     try {
-      const token = this.#keep(resource, ...(await this.#source.renew(resource, parent)));
+      const held = this.#keep(resource, ...(await this.#source.renew(resource, parent)));
       this.#failed.delete(resource);
-      return token;
+      return held;
     } catch (error) {
       this.#failed.set(resource, { error, until: Date.now() + RETRY_AFTER });
       throw error;
@@ -75,20 +79,23 @@ class Agent {
 
   #keep(resource, answer, parent) {
     this.#source.keep?.(answer);
-    this.#held.set(resource, { token: answer.access_token, ends: now() + (answer.expires_in ?? 0), parent });
-    return answer.access_token;
+    // SPEC: RFC 6749 section 7.1: an agent that is registered with `binding: danger_bearer` gets tokens that need no proof.
+    const bearer = answer.token_type?.toLowerCase() === 'bearer';
+    const held = { token: answer.access_token, bearer, ends: now() + (answer.expires_in ?? 0), parent };
+    this.#held.set(resource, held);
+    return held;
   }
 
   /** The last token when there is no new one, because the server's 401 says why. */
-  async #tokenOrLast(resource, ended) {
+  async #heldOrLast(resource, ended) {
     try {
-      const token = await this.token(resource, { ended });
+      const held = await this.#current(resource, { ended });
       this.refusal = undefined;
-      return token;
+      return held;
     } catch (error) {
       if (!(error instanceof RemitError)) throw error;
       this.refusal = error;
-      return this.#held.get(resource)?.token;
+      return this.#held.get(resource);
     }
   }
 }

@@ -20,7 +20,7 @@ export interface Delegated extends Asked {
 
 export interface AgentOptions extends Omit<Asked, 'purpose'> {
   issuer: string;
-  /** As registered, `planner` or `agent:planner`. */
+  /** As registered, `planner` or `agent:planner`; or the `client_id` of a client that registered itself. */
   agent: string;
   /** The private key that `remit agent add` writes: the content of the PEM file. */
   key: string | Uint8Array;

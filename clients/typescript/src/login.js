@@ -16,22 +16,26 @@ export async function askPerson(client, { resource, openUrl, ...asked }) {
   try {
     const wanted = parameters(asked);
     if (!wanted.scope && !wanted.authorization_details) wanted.scope = `${resource.split('/').pop()}:*`;
-    const query = new URLSearchParams({
+    const server = await client.metadata();
+    const page = new URL(server.authorization_endpoint);
+    const query = Object.entries({
       response_type: 'code', client_id: client.clientId, redirect_uri: waiting.redirect, resource, ...wanted, state,
       dpop_jkt: client.signer.thumbprint, code_challenge: digest(verifier), code_challenge_method: 'S256',
     });
-    const opened = openUrl(`${client.issuer}/oauth/authorize?${query}`);
+    for (const [name, value] of query) page.searchParams.set(name, value);
+    const opened = openUrl(page.href);
     const answer = await Promise.race([waiting.answer, failing(opened)]);
-    const code = codeIn(answer, client.issuer);
-    const form = { grant_type: 'authorization_code', code, code_verifier: verifier, redirect_uri: waiting.redirect };
+    const code = codeIn(answer, server);
+    const form = { grant_type: 'authorization_code', code, code_verifier: verifier, redirect_uri: waiting.redirect, resource };
     return await client.request(form);
   } finally {
     waiting.close();
   }
 }
 
-function codeIn(answer, issuer) {
-  if (answer.iss !== issuer) throw new SignInFailed(`the answer comes from ${answer.iss}, not from ${issuer}; do not trust that page`);
+function codeIn(answer, { issuer, authorization_response_iss_parameter_supported: named }) {
+  // SPEC: RFC 9207 section 2.4
+  if (answer.iss !== issuer && (named || answer.iss !== undefined)) throw new SignInFailed(`the answer comes from ${answer.iss}, not from ${issuer}; do not trust that page`);
   if (answer.error) throw new SignInFailed(`${answer.error_description ?? 'no authority was given'} [${answer.error}]`);
   if (!answer.code) throw new SignInFailed("the browser's answer has neither a code nor an error; sign in again");
   return answer.code;

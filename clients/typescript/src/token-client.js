@@ -1,17 +1,30 @@
 // One registered agent at the token endpoint: its key, and what the key signs (RFC 7523, RFC 9449).
 import { createHash, createPrivateKey, createPublicKey, randomUUID, sign } from 'node:crypto';
 import { KeyUnusable, Refused, Unreachable } from './errors.js';
+import { metadataOf } from './metadata.js';
 
 const ASSERTION_TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
 /** Longest wait for the token endpoint, in milliseconds. */
-export const TIMEOUT = 30_000;
+const TIMEOUT = 30_000;
 
 export function tokenClient({ issuer: named, agent, key }) {
   const issuer = named.replace(/\/+$/, '');
-  const clientId = agent.startsWith('agent:') ? agent : `agent:${agent}`;
-  const endpoint = `${issuer}/oauth/token`;
+  // Other forms than `agent:NAME` are those of clients that registered themselves.
+  const clientId = agent.includes(':') ? agent : `agent:${agent}`;
   const signer = jwtSigner(key, clientId);
   const nonces = new Map();
+  let found;
+
+  /** What the server says of itself, asked once. */
+  async function metadata() {
+    found ??= metadataOf(issuer);
+    try {
+      return await found;
+    } catch (error) {
+      found = undefined;
+      throw error;
+    }
+  }
 
   /** Shows that one request comes from the holder of the key. */
   function proof(method, url, token) {
@@ -36,16 +49,17 @@ export function tokenClient({ issuer: named, agent, key }) {
 
   /** Sends one token request; throws `Refused` or `Unreachable`. */
   async function request(form) {
+    const { token_endpoint: endpoint } = await metadata();
     let answer;
     for (let attempt = 0; attempt < 3; attempt += 1) {
-      answer = await post({ ...form, ...authentication() });
+      answer = await post(endpoint, { ...form, ...authentication() });
       if (answer.status === 200) return answer.body;
       if (answer.body.error !== 'use_dpop_nonce') break;
     }
     throw new Refused(answer.status, answer.body);
   }
 
-  async function post(form) {
+  async function post(endpoint, form) {
     try {
       const response = await fetch(endpoint, {
         method: 'POST', body: new URLSearchParams(form), headers: { dpop: proof('POST', endpoint) },
@@ -59,7 +73,7 @@ export function tokenClient({ issuer: named, agent, key }) {
     }
   }
 
-  return { issuer, clientId, signer, nonces, proof, rememberNonce, authentication, request };
+  return { issuer, clientId, signer, nonces, metadata, proof, rememberNonce, authentication, request };
 }
 
 /** Signs compact JWTs with a PEM key, P-256 or Ed25519. */

@@ -9,7 +9,10 @@ import { KeyUnusable, mastraFetch, Refused, RemitError, remitAgent, SignInFailed
 // An authorization server and a resource in one, which does what a test says.
 const server = createServer(async (request, response) => {
   const body = await text(request);
-  if (request.url === '/oauth/token') {
+  if (request.url.startsWith('/.well-known/')) {
+    const [status, answer] = metadata(request.url);
+    response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(answer));
+  } else if (request.url === '/oauth/token') {
     const form = Object.fromEntries(new URLSearchParams(body));
     tokenRequests.push(form);
     const [status, answer, headers = {}] = token(form);
@@ -23,7 +26,7 @@ const server = createServer(async (request, response) => {
 const QUARANTINED = { error: 'unauthorized_client', error_description: 'quarantined', remit_code: 'agent_quarantined', remit_record: 'r1' };
 const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 const key = privateKey.export({ type: 'pkcs8', format: 'pem' });
-let [issuer, url, tokenRequests, requests, token, resource] = [];
+let [issuer, url, tokenRequests, requests, token, resource, metadata] = [];
 
 before(async () => {
   server.listen(0, '127.0.0.1');
@@ -35,9 +38,14 @@ beforeEach(() => {
   [tokenRequests, requests] = [[], []];
   token = () => [200, { access_token: `token-${tokenRequests.length}`, expires_in: 300 }];
   resource = () => [200, {}, 'fine'];
+  metadata = () => [200, described()];
 });
 after(() => server.close());
 
+const described = () => ({
+  issuer, token_endpoint: `${issuer}/oauth/token`, authorization_endpoint: `${issuer}/oauth/authorize`,
+  authorization_response_iss_parameter_supported: true,
+});
 const planner = (more = {}) => remitAgent({ issuer, agent: 'planner', key, ...more });
 const post = (agent, body = 'x', headers = {}) => agent.fetch(url, { method: 'POST', body, headers });
 const claims = (jwt) => JSON.parse(Buffer.from(jwt.split('.')[1], 'base64url'));
@@ -181,7 +189,7 @@ test('a person signs in once, and each refresh token is used once', async () => 
   const agent = planner({ signIn: { resource: url, openUrl: browser({ iss: issuer, code: 'c' }, asked), purpose: 'report' } });
   await Promise.all([agent.token(url), agent.token(url)]);
   assert.deepEqual([asked.scope, asked.purpose, asked.code_challenge_method], ['desk:*', 'report', 'S256']);
-  assert.equal(tokenRequests.length, 1);
+  assert.deepEqual([tokenRequests.length, tokenRequests[0].resource], [1, url]);
   for (const number of [1, 2]) {
     assert.equal(await agent.token(url, { ended: `a${number}` }), `a${number + 1}`);
     assert.equal(tokenRequests.at(-1).refresh_token, `r${number}`);
@@ -208,4 +216,33 @@ test('an answer that cannot be used is refused, and the person is not asked agai
   assert.equal(tokenRequests.length, 0);
   const openUrl = () => Promise.reject(new Error('no display'));
   await assert.rejects(planner({ signIn: { resource: url, openUrl } }).signIn(), /no browser can be opened: no display/);
+});
+
+test('endpoints are where the metadata says, which is asked once', async () => {
+  const asked = [];
+  metadata = (place) => {
+    asked.push(place);
+    return place.includes('openid') ? [200, described()] : [404, {}];
+  };
+  const agent = planner();
+  assert.equal((await post(agent)).status, 200);
+  await agent.token(`${url}/other`);
+  assert.deepEqual(asked, ['/.well-known/oauth-authorization-server', '/.well-known/openid-configuration']);
+});
+
+test('metadata of another issuer is refused, and no assertion leaves', async () => {
+  metadata = () => [200, { ...described(), issuer: 'https://elsewhere.example' }];
+  await assert.rejects(planner().token(url), (error) => error instanceof RemitError && /describes https:\/\/elsewhere/.test(error.message));
+  assert.equal(tokenRequests.length, 0);
+});
+
+test('a server without metadata is no issuer', async () => {
+  metadata = () => [404, {}];
+  await assert.rejects(planner().token(url), Unreachable);
+});
+
+test('a token that is bound to no key is sent without a proof', async () => {
+  token = () => [200, { access_token: 'loose', token_type: 'Bearer', expires_in: 300 }];
+  await post(planner());
+  assert.deepEqual([requests[0].authorization, requests[0].dpop], ['Bearer loose', undefined]);
 });

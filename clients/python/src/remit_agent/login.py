@@ -37,7 +37,7 @@ def sign_in(
             raise SignInFailed(f"no person signed in within {PATIENCE} seconds; call `login` again") from None
         finally:
             server.shutdown()
-    return redeemable(answer, issuer, redirect, verifier)
+    return {**redeemable(answer, issuer, redirect, verifier), "resource": resource}
 
 
 def redeemable(answer: Mapping[str, str], issuer: str, redirect: str, verifier: str) -> dict[str, str]:

@@ -254,9 +254,10 @@ impl AgentClient {
         headers: &[(String, String)],
         body: Bytes,
     ) -> Result<http::Response<Incoming>> {
-        let proof = self.proof(&method, url, Some(token))?;
-        let authorization = format!("DPoP {token}");
-        let mut all = vec![("authorization", authorization.as_str()), ("dpop", proof.as_str())];
+        let proof = if is_bound(token) { Some(self.proof(&method, url, Some(token))?) } else { None };
+        let authorization = format!("{} {token}", if proof.is_some() { "DPoP" } else { "Bearer" });
+        let mut all = vec![("authorization", authorization.as_str())];
+        all.extend(proof.iter().map(|proof| ("dpop", proof.as_str())));
         all.extend(headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let answer = self.http.open(method, url, &all, body).await?;
         self.remember_nonce(answer.headers().get("dpop-nonce").and_then(|value| value.to_str().ok()));
@@ -341,6 +342,12 @@ fn vouched(file: &Path) -> Result<(&'static str, String)> {
     let claims = inspect_unverified(&token).map_err(|refusal| anyhow::anyhow!("{}: {refusal}", file.display()))?.claims;
     let svid = claims.get("sub").and_then(Value::as_str).is_some_and(|sub| sub.starts_with("spiffe://"));
     Ok((if svid { JWT_SPIFFE } else { ASSERTION_TYPE }, token))
+}
+
+/// Whether a proof belongs to the token: not to that of an agent that is registered with `binding: danger_bearer`. A token that we
+/// cannot read is sent with one, and the server says what is wrong with it.
+fn is_bound(token: &str) -> bool {
+    inspect_unverified(token).map_or(true, |token| token.claims.contains_key("cnf"))
 }
 
 /// The token in a file, as long as it holds.
