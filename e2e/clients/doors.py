@@ -1,141 +1,160 @@
-"""Unmodified Python clients at the front door: the three providers of the MCP SDK, and Authlib. What each gets, or the words it gets.
+"""Unmodified Python clients at the front door: MCP SDK 2, FastMCP and Authlib. What each gets, or the words it gets.
 
-Script: {issuer, resource, tool, client, key_file, public, redirect, user, password}; prints a list of {client, mode, result | words}.
+Script: as doors/mod.rs makes it; prints a list of {client, mode, kind, result | words}.
 """
 
 import asyncio
 import base64
 import hashlib
-import html
-import json
-import re
 import secrets
-import sys
-from importlib.metadata import version
-from urllib.parse import parse_qs, urlsplit
+import threading
+import warnings
+import webbrowser
 
 import httpx2
 from authlib.integrations.requests_client import OAuth2Session
+from authlib.oauth2.rfc7523 import PrivateKeyJWT
+from door import Storage, answered, decide, report, script
+from fastmcp import Client as FastClient
+from fastmcp.client.auth import OAuth
+from fastmcp.server.auth.providers.jwt import JWTVerifier
+from joserfc.jwk import OKPKey
 from mcp.client import Client
 from mcp.client.auth import OAuthClientProvider
 from mcp.client.auth.extensions.client_credentials import ClientCredentialsOAuthProvider, PrivateKeyJWTOAuthProvider, SignedJWTParameters
 from mcp.client.auth.oauth2 import AuthorizationCodeResult
+from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata
 
-
-class Storage:
-    """Keeps tokens in memory; the client is registered already, where one is given."""
-
-    def __init__(self, client=None):
-        self.client, self.tokens = client, None
-
-    async def get_tokens(self):
-        return self.tokens
-
-    async def set_tokens(self, tokens):
-        self.tokens = tokens
-
-    async def get_client_info(self):
-        return self.client
-
-    async def set_client_info(self, client):
-        self.client = client
+# FastMCP warns that it keeps tokens in memory, which is what a test wants.
+warnings.simplefilter("ignore")
 
 
-async def person(url, script):
-    """A person opens the page, signs in and allows; what the program's redirect URI was given."""
-    hidden = lambda page: html.unescape(re.search(r'name="request" value="([^"]*)"', page.text)[1])
-    async with httpx2.AsyncClient(base_url=script["issuer"]) as browser:
-        page = await browser.get(url)
-        if not page.is_redirect:
-            form = {"username": script["user"], "password": script["password"], "request": hidden(page)}
-            page = await browser.post("/oauth/login", data=form)
-        if not page.is_redirect:
-            page = await browser.post("/oauth/consent", data={"request": hidden(page), "decision": "allow"})
-        return {name: values[0] for name, values in parse_qs(urlsplit(page.headers["location"]).query).items()}
-
-
-def words(error):
-    """The innermost words: task groups wrap what the client says."""
-    while getattr(error, "exceptions", None):
-        error = error.exceptions[0]
-    return f"{type(error).__name__}: {error}"
-
-
-async def call(auth, script):
+async def use(client, given):
     """Lists and calls through the SDK's own client."""
-    async with httpx2.AsyncClient(auth=auth, timeout=30) as http:
-        async with Client(streamable_http_client(script["resource"], http_client=http)) as client:
-            await client.list_tools()
-            result = await client.call_tool(script["tool"], {})
-            assert not result.is_error, result
+    await client.list_tools()
+    result = await client.call_tool(given["tool"], {})
+    assert not result.is_error, result
     return "works"
 
 
-async def signed_jwt(script):
-    with open(script["key_file"], encoding="utf-8") as file:
-        key = file.read()
-    parameters = SignedJWTParameters(issuer=script["client"], subject=script["client"], signing_key=key, signing_algorithm="EdDSA")
-    return await call(PrivateKeyJWTOAuthProvider(script["resource"], Storage(), script["client"], parameters.create_assertion_provider()), script)
+async def call(auth, given):
+    async with httpx2.AsyncClient(auth=auth, timeout=30) as http:
+        async with Client(streamable_http_client(given["resource"], http_client=http)) as client:
+            return await use(client, given)
 
 
-async def secret(script):
-    return await call(ClientCredentialsOAuthProvider(script["resource"], Storage(), script["client"], "a secret"), script)
+async def bridge(given):
+    async with Client(stdio_client(StdioServerParameters(**given["connect"]))) as client:
+        return await use(client, given)
 
 
-async def code(script):
+def key(given):
+    with open(given["machine"]["key_file"], encoding="utf-8") as file:
+        return file.read()
+
+
+async def signed_jwt(given):
+    parameters = SignedJWTParameters(issuer=given["machine"]["id"], subject=given["machine"]["id"], signing_key=key(given), signing_algorithm="EdDSA")
+    return await call(PrivateKeyJWTOAuthProvider(given["resource"], Storage(), given["machine"]["id"], parameters.create_assertion_provider()), given)
+
+
+async def secret(given):
+    return await call(ClientCredentialsOAuthProvider(given["resource"], Storage(), given["machine"]["id"], "a secret"), given)
+
+
+async def code(given, client_id=None, document=None):
     answer = {}
 
     async def redirect(url):
-        answer.update(await person(url, script))
+        answer.update(answered(await asyncio.to_thread(decide, httpx2, url, given)))
 
     async def callback():
-        if "error" in answer:
-            raise RuntimeError(f"{answer['error']}: {answer.get('error_description')}")
         return AuthorizationCodeResult(code=answer["code"], state=answer.get("state"), iss=answer.get("iss"))
 
-    uris = [script["redirect"]]
-    client = OAuthClientInformationFull(client_id=script["public"], redirect_uris=uris, token_endpoint_auth_method="none", issuer=script["issuer"])
+    uris = [given["redirect"]]
+    client = client_id and OAuthClientInformationFull(
+        client_id=client_id, redirect_uris=uris, token_endpoint_auth_method="none", issuer=given["issuer"]
+    )
     metadata = OAuthClientMetadata(redirect_uris=uris, token_endpoint_auth_method="none", client_name="doors")
-    return await call(OAuthClientProvider(script["resource"], metadata, Storage(client), redirect, callback), script)
+    provider = OAuthClientProvider(given["resource"], metadata, Storage(client), redirect, callback, client_metadata_url=document)
+    return await call(provider, given)
 
 
-async def authlib(script):
-    session = OAuth2Session(script["public"], redirect_uri=script["redirect"], token_endpoint_auth_method="none", code_challenge_method="S256")
-    verifier = secrets.token_urlsafe(48)
-    asked = {"code_verifier": verifier, "resource": script["resource"]}
-    url, _ = session.create_authorization_url(script["issuer"] + "/oauth/authorize", **asked)
-    answer = await person(url, script)
-    assert "code" in answer, answer
-    assert base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode() in url
-    session.fetch_token(script["issuer"] + "/oauth/token", code=answer["code"], code_verifier=verifier)
+async def fast(given, **how):
+    """FastMCP opens the browser itself and listens for it."""
+
+    class Browser(webbrowser.BaseBrowser):
+        def open(self, url, new=0, autoraise=True):
+            def visit():
+                httpx2.get(decide(httpx2, url, given))
+
+            threading.Thread(target=visit).start()
+            return True
+
+    webbrowser.register("person", None, Browser(), preferred=True)
+    async with FastClient(given["resource"], auth=OAuth(client_name="doors", callback_timeout=20, **how)) as client:
+        return await use(client, given)
+
+
+async def fast_bridge(given):
+    async with FastClient({"mcpServers": {"helpdesk": given["connect"]}}) as client:
+        return await use(client, given)
+
+
+async def verifier(given):
+    verifier = JWTVerifier(
+        jwks_uri=given["issuer"] + "/.well-known/jwks.json", issuer=given["issuer"], audience=given["resource"],
+        algorithm="ES256", required_scopes=["helpdesk:" + given["tool"]],
+    )
+    accepted = await verifier.verify_token(given["token"])
+    assert accepted and accepted.client_id == given["machine"]["id"], accepted
+    assert await verifier.verify_token(given["token"][:-4] + "AAAA") is None
+    return "works"
+
+
+async def authlib_code(given):
+    session = OAuth2Session(given["editor"], redirect_uri=given["redirect"], token_endpoint_auth_method="none", code_challenge_method="S256")
+    proof = secrets.token_urlsafe(48)
+    asked = {"code_verifier": proof, "resource": given["resource"]}
+    url, _ = session.create_authorization_url(given["issuer"] + "/oauth/authorize", **asked)
+    answer = answered(decide(httpx2, url, given))
+    assert base64.urlsafe_b64encode(hashlib.sha256(proof.encode()).digest()).rstrip(b"=").decode() in url
+    session.fetch_token(given["issuer"] + "/oauth/token", code=answer["code"], code_verifier=proof)
+    return initialized(session, given)
+
+
+async def authlib_assertion(given):
+    endpoint = given["issuer"] + "/oauth/token"
+    session = OAuth2Session(given["machine"]["id"], OKPKey.import_key(key(given)), token_endpoint_auth_method="private_key_jwt")
+    session.register_client_auth_method(PrivateKeyJWT(endpoint, alg="EdDSA"))
+    session.fetch_token(endpoint, grant_type="client_credentials", resource=given["resource"])
+    return initialized(session, given)
+
+
+def initialized(session, given):
     listing = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "doors", "version": "1"}}}
-    reply = session.post(script["resource"], json=listing, headers={"accept": "application/json, text/event-stream"})
+    reply = session.post(given["resource"], json=listing, headers={"accept": "application/json, text/event-stream"})
     assert reply.status_code == 200, reply.text
     return "works"
 
 
+SDK, FAST, AUTHLIB = ("MCP Python SDK", "mcp"), ("FastMCP", "fastmcp-slim"), ("Authlib", "Authlib")
 DOORS = [
-    ("MCP Python SDK", "mcp", "`PrivateKeyJWTOAuthProvider`", signed_jwt),
-    ("MCP Python SDK", "mcp", "`ClientCredentialsOAuthProvider`", secret),
-    ("MCP Python SDK", "mcp", "`OAuthClientProvider`, given id", code),
-    ("Authlib", "Authlib", "`OAuth2Session`, code", authlib),
+    (*SDK, "code, given id", "bearer", lambda given: code(given, client_id=given["editor"])),
+    (*SDK, "code, registers itself", "bearer", code),
+    (*SDK, "code, metadata document", "bearer", lambda given: code(given, document=given["document"])),
+    (*SDK, "`PrivateKeyJWTOAuthProvider`", "bearer", signed_jwt),
+    (*SDK, "`ClientCredentialsOAuthProvider`", "secret", secret),
+    (*SDK, "stdio, `remit connect`", "bound", bridge),
+    (*FAST, "code, given id", "bearer", lambda given: fast(given, client_id=given["editor"], issuer=given["issuer"])),
+    (*FAST, "code, registers itself", "bearer", fast),
+    (*FAST, "code, metadata document", "bearer", lambda given: fast(given, client_metadata_url=given["document"])),
+    (*FAST, "stdio, `remit connect`", "bound", fast_bridge),
+    (*FAST, "`JWTVerifier` of a server checks our token", "bound", verifier),
+    (*AUTHLIB, "code, given id", "bearer", authlib_code),
+    (*AUTHLIB, "`private_key_jwt`", "bearer", authlib_assertion),
 ]
 
-
-async def main():
-    with open(sys.argv[1], encoding="utf-8") as file:
-        script = json.load(file)
-    report = []
-    for name, package, mode, door in DOORS:
-        one = {"client": f"{name} {version(package)}", "mode": mode}
-        try:
-            one["result"] = await door(script)
-        except BaseException as error:  # noqa: BLE001 -- whatever the client says is the result
-            one["words"] = words(error)
-        report.append(one)
-    print(json.dumps(report))
-
-
-asyncio.run(main())
+asyncio.run(report(DOORS, script()))

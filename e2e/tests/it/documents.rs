@@ -2,7 +2,9 @@
 //!
 //! A block of shell that follows the line `<!-- test -->` is run in a fresh folder, after the blocks before it in the same
 //! document; `<!-- test background -->` starts a program that stays, and goes on at its ready line; a block of any language
-//! after `<!-- test file NAME -->` is written to that file. `remit` is the binary under test, also where a document says
+//! after `<!-- test file NAME -->` is written to that file; one after `<!-- test output -->` is what the commands before it
+//! print, where `…` stands for anything. `<!-- test run: COMMAND -->` and `<!-- test background: COMMAND -->` do what a reader has
+//! done before. `remit` is the binary under test, also where a document says
 //! `cargo run --release --`; `pip` and `npm` install the client libraries of this tree without the network, and the browser
 //! is one in which alice signs in.
 
@@ -21,7 +23,12 @@ use std::{
 enum Block {
     Run(String),
     Start(String),
-    Write { file: String, content: String },
+    Write {
+        file: String,
+        content: String,
+    },
+    /// What the last `Run` prints.
+    Output(String),
 }
 
 #[test]
@@ -51,14 +58,32 @@ fn run(blocks: &[Block]) {
         command.env("PATH", &path).env("BROWSER", tools.join("browser"));
         command
     };
-    let mut running = Vec::new();
+    let (mut running, mut printed) = (Vec::new(), String::new());
     for block in blocks {
         match block {
-            Block::Run(script) => drop(succeed(shell("", script))),
+            Block::Run(script) => printed = String::from_utf8(succeed(shell("", script)).stdout).unwrap(),
+            Block::Output(shown) => {
+                assert!(is_shown(&printed, shown), "the document shows\n{shown}\nand this is printed:\n{printed}");
+            }
             Block::Start(script) => running.push(Running::start(shell("exec ", script), "ready")),
             Block::Write { file, content } => fs::write(folder.path().join(file), content).unwrap(),
         }
     }
+}
+
+/// Whether the document shows what was printed, line by line.
+fn is_shown(printed: &str, shown: &str) -> bool {
+    let same = |(printed, shown): (&str, &str)| {
+        let mut rest = printed;
+        shown.split('…').enumerate().all(|(at, part)| match rest.find(part) {
+            Some(found) if at > 0 || found == 0 => {
+                rest = rest.split_at(found + part.len()).1;
+                true
+            }
+            _ => false,
+        }) && (rest.is_empty() || shown.ends_with('…'))
+    };
+    printed.lines().count() == shown.lines().count() && printed.lines().zip(shown.lines()).all(same)
 }
 
 /// The programs that documents call, and the folders of this tree that they name.
@@ -90,6 +115,14 @@ fn blocks(document: &str) -> Vec<Block> {
     let mut lines = document.lines();
     while let Some(line) = lines.next() {
         let Some(kind) = line.trim().strip_prefix("<!-- test").and_then(|rest| rest.strip_suffix("-->")) else { continue };
+        if let Some((how, command)) = kind.trim().split_once(": ") {
+            found.push(match how {
+                "run" => Block::Run(command.to_owned()),
+                "background" => Block::Start(command.to_owned()),
+                other => panic!("there is no kind of test {other:?}"),
+            });
+            continue;
+        }
         let fence = lines.find(|line| !line.trim().is_empty()).unwrap_or_default();
         let content: Vec<&str> = lines.by_ref().take_while(|line| !line.starts_with("```")).collect();
         let content = content.join("\n");
@@ -97,6 +130,7 @@ fn blocks(document: &str) -> Vec<Block> {
             (_, Some(name)) => Block::Write { file: name.to_owned(), content },
             ("", None) => Block::Run(shell(fence, content)),
             ("background", None) => Block::Start(shell(fence, content)),
+            ("output", None) => Block::Output(content),
             (other, None) => panic!("there is no kind of test {other:?}"),
         };
         found.push(block);
@@ -112,11 +146,23 @@ fn shell(fence: &str, content: String) -> String {
 #[test]
 fn marked_blocks_are_found_and_others_are_not() {
     let document = "```sh\nno\n```\n<!-- test -->\n\n```sh\na\nb\n```\n<!-- test background -->\n```sh\nc\n```\n\
-                    <!-- test file x.py -->\n```python\nd\n```\n";
+                    <!-- test output -->\n```\nx …\n```\n<!-- test run: e -->\n<!-- test file x.py -->\n```python\nd\n```\n";
     let expected = [
         Block::Run("a\nb".to_owned()),
         Block::Start("c".to_owned()),
+        Block::Output("x …".to_owned()),
+        Block::Run("e".to_owned()),
         Block::Write { file: "x.py".to_owned(), content: "d".to_owned() },
     ];
     assert_eq!(blocks(document), expected);
+}
+
+#[test]
+fn an_output_is_what_a_document_shows_of_it() {
+    for (printed, shown) in [("a b\n", "a b"), ("id 17 of x\nend\n", "id … of x\nend"), ("id 17\n", "id …")] {
+        assert!(is_shown(printed, shown), "{printed:?} {shown:?}");
+    }
+    for (printed, shown) in [("a b\nc\n", "a b"), ("a b c\n", "a b"), ("x a b\n", "a b"), ("id 17 of y\n", "id … of x")] {
+        assert!(!is_shown(printed, shown), "{printed:?} {shown:?}");
+    }
 }

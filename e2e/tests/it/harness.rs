@@ -434,6 +434,11 @@ pub(crate) fn python_script(program: &str, script: &Value) -> Value {
     run_script(Command::new(python()), program, script, &[])
 }
 
+/// The same with MCP SDK 1.x.
+pub(crate) fn legacy_python_script(program: &str, script: &Value) -> Value {
+    run_script(Command::new(legacy_python()), program, script, &[])
+}
+
 fn run_script(mut command: Command, program: &str, script: &Value, more: &[&str]) -> Value {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("script.json");

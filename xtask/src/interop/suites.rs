@@ -25,7 +25,7 @@ enum Needs {
     Parts(&'static [Part]),
 }
 
-pub(crate) const SUITES: [Suite; 8] = [
+pub(crate) const SUITES: [Suite; 11] = [
     Suite {
         name: "google-adk",
         needs: Needs::Python { package: "google-adk" },
@@ -49,6 +49,24 @@ pub(crate) const SUITES: [Suite; 8] = [
         needs: Needs::Node { package: "@langchain/core" },
         cost: "89 MB of packages, one minute",
         tests: &["libraries::langchain_tools"],
+    },
+    Suite {
+        name: "codex",
+        needs: Needs::Node { package: "@openai/codex" },
+        cost: "424 MB of packages, two minutes",
+        tests: &["doors::codex"],
+    },
+    Suite {
+        name: "inspector",
+        needs: Needs::Node { package: "@modelcontextprotocol/inspector" },
+        cost: "235 MB of packages with a Node of their own, two minutes",
+        tests: &["doors::inspector"],
+    },
+    Suite {
+        name: "mcp-conformance",
+        needs: Needs::Node { package: "@modelcontextprotocol/conformance" },
+        cost: "241 MB of packages with a Node of their own, three minutes",
+        tests: &["doors::conformance::"],
     },
     Suite {
         name: "keycloak",
