@@ -31,6 +31,8 @@ pub(crate) struct Stopped {
     pub(crate) back: Option<ReturnTo>,
     /// The OAuth code where it is not the usual one of the refusal's code.
     pub(crate) oauth: Option<&'static str>,
+    /// Whether a person decided on a page that named the address. SPEC: AZ-17
+    pub(crate) decided: bool,
 }
 
 /// Finds the client, whose document may have to be fetched, and reads the request. SPEC: AZ-01
@@ -40,7 +42,7 @@ pub(crate) async fn read(
     peer: Option<IpAddr>,
     now: UnixTime,
 ) -> Result<AuthorizationRequest, Stopped> {
-    let here = |refusal| Stopped { refusal, client: None, back: None, oauth: None };
+    let here = |refusal| Stopped { refusal, client: None, back: None, oauth: None, decided: false };
     let client_id = form.required("client_id").map_err(here)?;
     let (form, pushed) = match form.one("request_uri") {
         // SPEC: PAR-04, N-PAR-04: nothing else of this request counts.
@@ -57,7 +59,7 @@ pub(crate) async fn read(
     if pushed.is_none() && (only_pushed || server.settings.require_pushed_requests) {
         // SPEC: PAR-06
         let refusal = malformed("push the request to our `pushed_authorization_request_endpoint` first");
-        return Err(Stopped { refusal, client: Some(ask.client), back: Some(ask.back), oauth: None });
+        return Err(Stopped { refusal, client: Some(ask.client), back: Some(ask.back), oauth: None, decided: false });
     }
     Ok(AuthorizationRequest { candidate: found.candidate, pushed, ..ask })
 }
@@ -69,12 +71,15 @@ pub(crate) fn understood(
     form: &Form,
     id: &AgentId,
 ) -> Result<AuthorizationRequest, Box<Stopped>> {
-    let stop =
-        |client: Option<&AgentId>, refusal| Box::new(Stopped { refusal, client: client.cloned(), back: None, oauth: None });
+    let stop = |client: Option<&AgentId>, refusal| {
+        Box::new(Stopped { refusal, client: client.cloned(), back: None, oauth: None, decided: false })
+    };
     let agent = snapshot.agent(id).cloned();
     let agent = agent.ok_or_else(|| stop(None, Refusal::new(Code::ClientUnknown, "the agent is not registered any more")))?;
     let back = back(&agent, form).map_err(|refusal| stop(Some(&agent.id), refusal))?;
-    let tell = |oauth, refusal| Box::new(Stopped { refusal, client: Some(agent.id.clone()), back: Some(back.clone()), oauth });
+    let tell = |oauth, refusal| {
+        Box::new(Stopped { refusal, client: Some(agent.id.clone()), back: Some(back.clone()), oauth, decided: false })
+    };
     active::agent(&agent).and_then(|()| binding::offered(server, &agent)).map_err(|refusal| tell(None, refusal))?;
     // SPEC: AZ-05, N-AZ-07
     match form.one("response_type") {

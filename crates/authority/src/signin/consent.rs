@@ -44,7 +44,9 @@ use remit_decide::{
     bearer,
 };
 use remit_ledger::record::{Draft, HumanInLoop, RecordType};
-use remit_model::{Agent, AgentId, Authority, Chain, Code, Fault, Human, Principal, PrincipalKind, Refusal, UnixTime, json};
+use remit_model::{
+    Agent, AgentId, AgentStatus, Authority, Chain, Code, Fault, Human, Principal, PrincipalKind, Refusal, Registration, UnixTime, json,
+};
 use remit_store::{Batch, Change, JtiKind, Snapshot, StoredCode};
 use remit_token::{consent, id_token, webauthn::Assertion};
 use serde::{Deserialize, Serialize};
@@ -330,7 +332,8 @@ pub(crate) async fn decide(server: &Server, incoming: Incoming) -> Response<Body
     let facts = Facts { purpose: shown.consented.purpose.clone(), human_in_loop, ..Facts::default() };
     let facts = facts.fact("consent", shown.consented.digest.clone());
     let (client, back) = (shown.client.clone(), shown.back.clone());
-    let refused = |refusal| Stopped::there(&client, &back, refusal, None);
+    // The page named the address, and the person pressed a button on it. SPEC: AZ-17
+    let refused = |refusal| Stopped { decided: true, ..Stopped::there(&client, &back, refusal, None) };
     if !allow {
         let refusal = Refusal::new(Code::ConsentDenied, "the person refused");
         return stop(server, attempt, &facts, None, refused(refusal)).await;
@@ -457,19 +460,19 @@ fn handed(server: &Server, back: &ReturnTo, code: String) -> Response<Body> {
 
 impl Stopped {
     fn here(refusal: Refusal) -> Self {
-        Self { refusal, client: None, back: None, oauth: None }
+        Self { refusal, client: None, back: None, oauth: None, decided: false }
     }
 
     fn there(client: &AgentId, back: &ReturnTo, refusal: Refusal, oauth: Option<&'static str>) -> Self {
-        Self { refusal, client: Some(client.clone()), back: Some(back.clone()), oauth }
+        Self { refusal, client: Some(client.clone()), back: Some(back.clone()), oauth, decided: false }
     }
 }
 
 /// Records the refusal, then tells the program or the person, as far as the request was checked. SPEC: AZ-01, AZ-12, N-AZ-08
 async fn stop(server: &Server, attempt: Attempt, facts: &Facts, check: Option<&PolicyCheck>, stopped: Stopped) -> Response<Body> {
-    let Stopped { refusal, client, back, oauth } = stopped;
+    let Stopped { refusal, client, back, oauth, decided } = stopped;
     let anonymous = attempt.caller.is_none();
-    let claimed = client.map(|client| Caller::claimed(Principal::agent(&server.issuer, &client)));
+    let claimed = client.as_ref().map(|client| Caller::claimed(Principal::agent(&server.issuer, client)));
     let attempt = Attempt { caller: attempt.caller.or(claimed), ..attempt };
     let (refusal, record) = if anonymous && !attempt.may_record(server, refusal.code) {
         (refusal, None)
@@ -486,6 +489,7 @@ async fn stop(server: &Server, attempt: Attempt, facts: &Facts, check: Option<&P
         server.devices.refuse(device);
         return pages::problem(&refusal, record.as_deref());
     }
+    let asks = !decided && !leads_to_a_known_place(&server.store.snapshot(), client.as_ref(), &back);
     let (_, usual) = error::outward(refusal.code, At::Authorize);
     let reason = error::printable(&refusal.reason);
     let mut parameters =
@@ -493,5 +497,16 @@ async fn stop(server: &Server, attempt: Attempt, facts: &Facts, check: Option<&P
     if let Some(record) = &record {
         parameters.push(("remit_record", record));
     }
-    pages::see_other(&redirect::with(&back.redirect_uri, &parameters, back.state.as_deref(), &server.issuer))
+    let url = redirect::with(&back.redirect_uri, &parameters, back.state.as_deref(), &server.issuer);
+    if asks { pages::unknown_target(&refusal, record.as_deref(), &back.redirect_uri, &url) } else { pages::see_other(&url) }
+}
+
+/// Whether a browser may be sent to the address without asking its person: an administrator registered it, it is registered for a
+/// client that was let in, or it is on the person's own machine. SPEC: AZ-17, RFC 9700 §4.11.2
+fn leads_to_a_known_place(snapshot: &Snapshot, client: Option<&AgentId>, back: &ReturnTo) -> bool {
+    let registered = client.and_then(|client| snapshot.agent(client)).is_some_and(|agent| {
+        let let_in = agent.client.registration == Registration::Administrator || agent.status == AgentStatus::Active;
+        let_in && redirect::allowed(&back.redirect_uri, &agent.redirect_uris, agent.is_public())
+    });
+    registered || redirect::is_loopback(&back.redirect_uri)
 }

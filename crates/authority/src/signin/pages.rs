@@ -4,7 +4,10 @@
 
 use crate::{
     http::error::{At, outward},
-    signin::passkeys::ceremony::{Making, Signing},
+    signin::{
+        passkeys::ceremony::{Making, Signing},
+        redirect,
+    },
 };
 use askama::Template;
 use axum::{
@@ -155,6 +158,17 @@ struct Problem<'a> {
     record: Option<&'a str>,
 }
 
+/// A refusal that a program waits for at an address nobody vouches for.
+#[derive(Template)]
+#[template(path = "unknown_target.html")]
+struct UnknownTarget<'a> {
+    reason: &'a str,
+    code: &'a str,
+    record: Option<&'a str>,
+    target: &'a str,
+    url: &'a str,
+}
+
 /// Renders a page; `form_action` is where its form may lead besides ourselves.
 pub(crate) fn html(status: StatusCode, page: &impl Template, form_action: &str) -> Response<Body> {
     respond(status, page, form_action, "")
@@ -206,9 +220,20 @@ pub(crate) fn problem(refusal: &Refusal, record: Option<&str>) -> Response<Body>
         Code::Internal | Code::LedgerUnavailable => "The server has a problem",
         _ => "This request was refused",
     };
-    let page = Problem { title, reason: &refusal.reason, code: refusal.code.as_str(), record };
+    refused(status, &Problem { title, reason: &refusal.reason, code: refusal.code.as_str(), record })
+}
+
+/// The same where the program waits for the answer at an address nobody vouches for: the person reads its host, and goes on or
+/// not. SPEC: AZ-17
+pub(crate) fn unknown_target(refusal: &Refusal, record: Option<&str>, redirect_uri: &str, url: &str) -> Response<Body> {
+    let (status, _) = outward(refusal.code, At::Authorize);
+    let target = redirect::host(redirect_uri);
+    refused(status, &UnknownTarget { reason: &refusal.reason, code: refusal.code.as_str(), record, target: &target, url })
+}
+
+fn refused(status: StatusCode, page: &impl Template) -> Response<Body> {
     let status = if status == StatusCode::UNAUTHORIZED { StatusCode::BAD_REQUEST } else { status };
-    let mut response = html(status, &page, "");
+    let mut response = html(status, page, "");
     if status == StatusCode::TOO_MANY_REQUESTS {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
     }

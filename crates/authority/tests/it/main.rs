@@ -42,6 +42,7 @@ mod stand_in;
 mod standing;
 mod tokens;
 mod traffic;
+mod unknown_target;
 mod userinfo;
 mod workload;
 mod world;

@@ -9,7 +9,7 @@ use remit_token::dpop::{self, ProofFor};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 
-async fn world(registration: Admission) -> World {
+pub(crate) async fn world(registration: Admission) -> World {
     let clients = ClientRules { registration, ..rules(Admission::Off) };
     World::with(Settings { clients, ..Settings::default() }).await
 }
@@ -20,7 +20,7 @@ async fn register_from(world: &World, address: &str, body: &str) -> Reply {
     world.send(request.body(Body::from(body.to_owned())).unwrap()).await
 }
 
-async fn register(world: &World, metadata: &Value) -> Reply {
+pub(crate) async fn register(world: &World, metadata: &Value) -> Reply {
     register_from(world, "192.0.2.1", &metadata.to_string()).await
 }
 
