@@ -24,6 +24,15 @@ impl Authentication {
     }
 }
 
+/// How a person would have to authenticate for what was refused. SPEC: RFC 9470 §3
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StepUp {
+    /// Authentication context classes of which one would be enough; empty where the class does not matter.
+    pub acr_values: Vec<String>,
+    /// For at most how many seconds the person may have been signed in.
+    pub max_age: Option<u32>,
+}
+
 fn password() -> Vec<String> {
     vec!["pwd".to_owned()]
 }

@@ -50,7 +50,7 @@ pub use agent::{
     Acts, Agent, AgentStatus, AssertionAudience, Binding, ClientProfile, Credential, Human, HumanStatus, Identity, Managed,
     Registration,
 };
-pub use authentication::Authentication;
+pub use authentication::{Authentication, StepUp};
 pub use authority::{ActionSet, Authority, Clauses, Grant, Part, Permit, Sentence};
 pub use call::Call;
 pub use chain::{Chain, EdgeProof, Hop};

@@ -3,6 +3,7 @@
 //! A [`Refusal`] is protocol or policy saying no: it has a stable code, a reason a person can act on, and it is
 //! recorded. A [`Fault`] is us breaking: it is logged with an id and never explained to the caller.
 
+use crate::authentication::StepUp;
 use serde::{Serialize, Serializer};
 use std::fmt;
 
@@ -378,12 +379,14 @@ pub struct Refusal {
     pub reason: String,
     /// After how many seconds it is worth trying again, where that is known.
     pub retry_after_s: Option<u32>,
+    /// The sign-in that would be enough, where that is known.
+    pub step_up: Option<Box<StepUp>>,
 }
 
 impl Refusal {
     /// A refusal with its stable code and a reason that a person can act on.
     pub fn new(code: Code, reason: impl Into<String>) -> Self {
-        Self { code, reason: reason.into(), retry_after_s: None }
+        Self { code, reason: reason.into(), retry_after_s: None, step_up: None }
     }
 }
 

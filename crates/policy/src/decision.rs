@@ -1,6 +1,9 @@
 //! A decision, with everything that is needed to evaluate it again.
 
-use remit_model::refusal::{Code, Refusal};
+use remit_model::{
+    StepUp,
+    refusal::{Code, Refusal},
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -97,7 +100,25 @@ impl Decision {
     /// # Errors
     /// `policy_denied`, `step_up_required` or `policy_error`, with the explanation as its reason.
     pub fn into_result(&self) -> Result<(), Refusal> {
-        self.code().map_or(Ok(()), |code| Err(Refusal::new(code, self.explanation.clone())))
+        let refusal = |code| Refusal { step_up: self.step_up().map(Box::new), ..Refusal::new(code, self.explanation.clone()) };
+        self.code().map_or(Ok(()), |code| Err(refusal(code)))
+    }
+
+    /// The sign-in that would be enough for every policy that asks to step up, as far as they say it. SPEC: RFC 9470 §3
+    pub fn step_up(&self) -> Option<StepUp> {
+        if self.effect != Effect::StepUp {
+            return None;
+        }
+        let said = |name| self.policies.iter().filter_map(move |policy| policy.annotations.get(name)).map(String::as_str);
+        let mut classes = said("acr_values").map(|text| text.split_whitespace().collect::<Vec<_>>());
+        let first = classes.next().unwrap_or_default();
+        let acr_values: Vec<String> = classes
+            .fold(first, |common, others| common.into_iter().filter(|class| others.contains(class)).collect())
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        let max_age = said("max_age").filter_map(|text| text.parse().ok()).min();
+        (!acr_values.is_empty() || max_age.is_some()).then_some(StepUp { acr_values, max_age })
     }
 
     /// What the determining policies advise: what would have been enough.

@@ -11,6 +11,8 @@ use std::{collections::HashMap, ops::Range, sync::Arc};
 
 /// Longest `@id`: it is in every record of a decision the policy determines.
 const ID_LIMIT: usize = 128;
+/// Longest `@acr_values`, in bytes.
+const CLASSES_LIMIT: usize = 256;
 
 /// How far a policy may follow attributes from the request: `principal.owner` is one step.
 const DEREFERENCES: u32 = 1;
@@ -189,6 +191,7 @@ fn rule(file: &str, at: usize, line: usize, text: &str, policy: &Policy) -> Resu
         }
         (Effect::Permit, Some(_)) => return Err(wrong("`@effect` belongs on a forbid".to_owned())),
     };
+    demand(effect, policy).map_err(wrong)?;
     let id = match policy.annotation("id") {
         Some(id) if id.is_empty() || id.len() > ID_LIMIT || id.contains(display::hides) => {
             return Err(wrong(format!("`@id` is 1 to {ID_LIMIT} bytes of text on one line")));
@@ -199,6 +202,25 @@ fn rule(file: &str, at: usize, line: usize, text: &str, policy: &Policy) -> Resu
     let annotations = policy.annotations().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     let policy = policy.new_id(PolicyId::new(&id));
     Ok(Rule::new(id, effect, json::sha256_label(text.as_bytes()), file.to_owned(), line, annotations, policy))
+}
+
+/// `@acr_values` and `@max_age` state the sign-in that a step-up asks for. SPEC: RFC 9470 §3, IJ-06
+fn demand(effect: RuleEffect, policy: &Policy) -> Result<(), String> {
+    let (classes, age) = (policy.annotation("acr_values"), policy.annotation("max_age"));
+    for (name, value) in [("acr_values", classes), ("max_age", age)] {
+        if value.is_some() && effect != RuleEffect::StepUp {
+            return Err(format!("`@{name}` belongs on a forbid with `@effect(\"step_up\")`"));
+        }
+    }
+    // What a quoted string of a challenge can hold.
+    let readable = |text: &str| text.len() <= CLASSES_LIMIT && text.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\');
+    if classes.is_some_and(|classes| classes.trim().is_empty() || !readable(classes)) {
+        return Err(format!("`@acr_values` is 1 to {CLASSES_LIMIT} bytes of ASCII: classes with spaces between them"));
+    }
+    if age.is_some_and(|age| age.parse::<u32>().is_err()) {
+        return Err("`@max_age` is a whole number of seconds".to_owned());
+    }
+    Ok(())
 }
 
 /// Errors and warnings of the strict validation, each at its line. The rules were parsed from the beginning of `part`, whose

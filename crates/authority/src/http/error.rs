@@ -246,8 +246,14 @@ pub(crate) fn reply(refusal: &Refusal, at: At, record: Option<&str>) -> Response
         "error_description": printable(&refusal.reason),
         "remit_code": refusal.code.as_str(),
     });
-    if let (Some(record), Some(members)) = (record, body.as_object_mut()) {
-        members.insert("remit_record".to_owned(), json!(record));
+    if let Some(members) = body.as_object_mut() {
+        members.extend(record.map(|record| ("remit_record".to_owned(), json!(record))));
+        // SPEC: IJ-06, RFC 9470 §3: the sign-in that would be enough.
+        if let Some(enough) = &refusal.step_up {
+            let classes = (!enough.acr_values.is_empty()).then(|| enough.acr_values.join(" "));
+            members.extend(classes.map(|classes| ("acr_values".to_owned(), json!(classes))));
+            members.extend(enough.max_age.map(|age| ("max_age".to_owned(), json!(age))));
+        }
     }
     let mut response = json_response(status, &body);
     let headers = response.headers_mut();

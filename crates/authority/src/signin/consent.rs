@@ -106,6 +106,7 @@ fn must_sign_in(snapshot: &Snapshot, browser: &Browser, ask: &AuthorizationReque
     ended.is_some_and(|end| user.authentication.time < end)
         || ask.prompt.login
         || ask.max_age.is_some_and(|most| now.since(user.authentication.time) > most)
+        || !ask.is_met_by(user.authentication.acr.as_deref())
 }
 
 /// What a consent page showed. Exactly this is granted, and nothing else; it waits in the page itself.
@@ -175,6 +176,12 @@ pub(crate) async fn page(
     match shown {
         Ok(page) => page,
         Err(refusal) => {
+            // SPEC: RFC 9470 §5: a better sign-in is asked for, where that is what is missing.
+            let better = ask.stepped_up(&refusal).filter(|better| must_sign_in(&snapshot, browser, better, now));
+            let again = better.and_then(|better| login_page::page(server, browser, &SignInFor::Request(Box::new(better)), now).ok());
+            if let Some(page) = again {
+                return page;
+            }
             let stopped = Stopped::there(&ask.client, &ask.back, refusal, None);
             stop(server, by_person(server, origin, user), &Facts::default(), check.as_ref(), stopped).await
         }

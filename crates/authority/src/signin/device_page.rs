@@ -60,6 +60,8 @@ fn asked(server: &Server, device: Device, request: DeviceRequest) -> Authorizati
         dpop_jkt: None,
         prompt: Prompt::default(),
         max_age: None,
+        acr_values: Vec::new(),
+        stepped_up: false,
         login_hint: None,
         candidate: None,
         pushed: None,

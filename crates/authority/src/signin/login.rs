@@ -17,7 +17,10 @@ use crate::{
         consent,
         login_page::{self, PENDING_SECONDS, SecondFactor, foreign, render, with_cookies},
         pages,
-        passkeys::{self, named, used::Used},
+        passkeys::{
+            self, named,
+            used::{self, Used},
+        },
         request::SignInFor,
         seal::Purpose,
         sessions::{self, Browser, BrowserId, KNOWN_DAYS, SignedIn},
@@ -31,7 +34,7 @@ use axum::{
 };
 use remit_decide::active;
 use remit_ledger::record::{HumanInLoop, RecordType};
-use remit_model::{Authentication, Code, Principal, Refusal, UnixTime};
+use remit_model::{Authentication, Code, Human, Principal, Refusal, UnixTime};
 use remit_store::{Batch, JtiKind};
 use remit_token::webauthn::Assertion;
 use serde::{Deserialize, Serialize};
@@ -77,7 +80,7 @@ pub(crate) async fn sign_in(server: &Server, incoming: Incoming) -> Response<Bod
         Err(fault) => return pages::problem(&Rejection::Fault(fault).into_refusal(), None),
     }
     server.throttle.succeeded(name, source);
-    if let Some(human) = human.filter(|human| human.passkeys.demanded) {
+    if let Some(human) = human.filter(|human| second_factor_wanted(&ask, human)) {
         return match login_page::second_factor(server, &browser, &human, &ask, now) {
             Ok(page) => page,
             Err(rejection) => {
@@ -89,6 +92,13 @@ pub(crate) async fn sign_in(server: &Server, incoming: Incoming) -> Response<Bod
     }
     let user = SignedIn { name: name.to_owned(), authentication: Authentication::password(now) };
     enter(server, origin, &browser, &ask, user, None, now).await
+}
+
+/// Whether the account asks for a passkey, or the request does and the person has one. SPEC: AZ-16
+fn second_factor_wanted(ask: &SignInFor, human: &Human) -> bool {
+    let met = ask.request().is_none_or(|ask| ask.is_met_by(Authentication::password(UnixTime(0)).acr.as_deref()));
+    let would_do = ask.request().is_some_and(|ask| ask.is_met_by(Some(used::ACR)));
+    human.passkeys.demanded || (!met && would_do && !human.passkeys.enrolled.is_empty())
 }
 
 /// The session, and what the person signed in for.

@@ -5,7 +5,7 @@ use crate::{
     grants::requested::RequestedAuthority,
     signin::{devices::Device, pushed::UsedOnce},
 };
-use remit_model::AgentId;
+use remit_model::{AgentId, Refusal};
 use serde::{Deserialize, Serialize};
 
 /// What a person signs in for.
@@ -38,6 +38,12 @@ pub(crate) struct AuthorizationRequest {
     pub(crate) dpop_jkt: Option<String>,
     pub(crate) prompt: Prompt,
     pub(crate) max_age: Option<i64>,
+    /// Authentication context classes of which the client, or a policy, wants one.
+    #[serde(default)]
+    pub(crate) acr_values: Vec<String>,
+    /// Whether a policy has asked for a better sign-in already: it asks once.
+    #[serde(default)]
+    pub(crate) stepped_up: bool,
     pub(crate) login_hint: Option<String>,
     /// What the client would become, when it is not registered yet or not as it now describes itself.
     #[serde(default)]
@@ -45,6 +51,21 @@ pub(crate) struct AuthorizationRequest {
     /// The pushed request that this one was.
     #[serde(default)]
     pub(crate) pushed: Option<UsedOnce>,
+}
+
+impl AuthorizationRequest {
+    /// The same request with the sign-in that would be enough, unless the person was asked for one before.
+    pub(crate) fn stepped_up(&self, refusal: &Refusal) -> Option<Self> {
+        let enough = refusal.step_up.as_deref().filter(|_| !self.stepped_up)?;
+        let acr_values = if enough.acr_values.is_empty() { self.acr_values.clone() } else { enough.acr_values.clone() };
+        let max_age = self.max_age.into_iter().chain(enough.max_age.map(i64::from)).min();
+        Some(Self { acr_values, max_age, stepped_up: true, ..self.clone() })
+    }
+
+    /// Whether one of the classes that are wanted was reached; so it is where none is wanted.
+    pub(crate) fn is_met_by(&self, acr: Option<&str>) -> bool {
+        self.acr_values.is_empty() || acr.is_some_and(|acr| self.acr_values.iter().any(|wanted| wanted == acr))
+    }
 }
 
 /// Where the answer goes; both parts are checked.

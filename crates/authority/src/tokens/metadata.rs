@@ -3,7 +3,7 @@
 //! Implements RFC 8414, OpenID Connect Discovery 1.0, RFC 9207, RFC 9396 §10, RFC 9449 §5.1, RFC 9701 §7,
 //! RFC 9728 §4; rules MD-01 to MD-08. Everything is built from configuration; no request header has a say (N-MD-02).
 
-use crate::{Server, clients::rules::Admission, grants};
+use crate::{Server, clients::rules::Admission, grants, signin::passkeys::used};
 use remit_token::{Algorithm, id_jag::TOKEN_TYPE};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -48,7 +48,10 @@ pub(crate) fn document(server: &Server) -> Value {
         "protected_resources": resources,
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": signing,
-        "claims_supported": ["iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "name"],
+        "claims_supported": [
+            "iss", "sub", "aud", "exp", "iat", "jti", "auth_time", "acr", "amr", "nonce", "name", "urn:remit:consent",
+        ],
+        "claims_parameter_supported": false,
         "prompt_values_supported": ["none", "login", "consent", "select_account"],
         "actor_profile_token_exchange": {
             "subject_token_types_supported": [
@@ -58,7 +61,13 @@ pub(crate) fn document(server: &Server) -> Value {
             "actor_token_types_supported": ["urn:ietf:params:oauth:token-type:access_token"],
             "requested_token_types_supported": ["urn:ietf:params:oauth:token-type:access_token"],
         },
+        // SPEC: MD-05: the `sub_profile` values of our `act` claims; a person never acts for another party.
+        "entity_profiles_supported": {"client": ["ai_agent"], "subject": ["user", "ai_agent"], "actor": ["ai_agent"]},
     });
+    let classes = acr_values(server);
+    if let (false, Some(members)) = (classes.is_empty(), document.as_object_mut()) {
+        members.insert("acr_values_supported".to_owned(), json!(classes));
+    }
     // SPEC: MD-06
     if let (true, Some(members)) = (server.settings.clients.registration != Admission::Off, document.as_object_mut()) {
         members.insert("registration_endpoint".to_owned(), json!(server.url("/oauth/register")));
@@ -74,6 +83,14 @@ pub(crate) fn document(server: &Server) -> Value {
         members.insert("identity_chaining_requested_token_types_supported".to_owned(), json!([TOKEN_TYPE]));
     }
     document
+}
+
+/// The authentication context classes that a sign-in can reach here: that of a passkey, and those that are demanded of identity
+/// providers. Others that a provider states are passed on, too. SPEC: MD-03
+fn acr_values(server: &Server) -> BTreeSet<String> {
+    let methods = server.sign_in_methods();
+    let demanded = methods.providers.iter().flat_map(|provider| provider.demand.acr.iter().cloned());
+    demanded.chain(server.passkeys.is_some().then(|| used::ACR.to_owned())).collect()
 }
 
 /// Most bytes of the scopes that the document lists: clients ask for all of them, and have small limits for what they send.

@@ -9,8 +9,8 @@ use remit_store::Change;
 use remit_token::inspect_unverified;
 use serde_json::{Value, json};
 
-const ID_JAG: &str = "urn:ietf:params:oauth:token-type:id-jag";
-const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
+pub(crate) const ID_JAG: &str = "urn:ietf:params:oauth:token-type:id-jag";
+pub(crate) const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 const REFRESH_TOKEN: &str = "urn:ietf:params:oauth:token-type:refresh_token";
 const CALENDAR_AS: &str = "https://as.calendar.example";
 const CALENDAR: &str = "https://calendar.example/mcp";
@@ -30,7 +30,7 @@ fn audience(act: bool) -> AssertionAudience {
 }
 
 /// A world in which Alice may read and write events, and the planner too.
-async fn world(act: bool) -> World {
+pub(crate) async fn world(act: bool) -> World {
     let world = World::with(Settings { assertion_audiences: vec![audience(act)], ..Settings::default() }).await;
     world.record_registrations().await;
     let with_calendar = |of: Value, actions: Value| {
@@ -46,11 +46,11 @@ async fn world(act: bool) -> World {
     world
 }
 
-async fn signed_in(world: &World) -> Value {
+pub(crate) async fn signed_in(world: &World) -> Value {
     world.delegated_with("alice", &[("scope", "openid helpdesk:tickets_read")]).await
 }
 
-async fn assertion(world: &World, actor: &Actor, subject: &str, kind: &str, more: &[(&str, &str)]) -> Reply {
+pub(crate) async fn assertion(world: &World, actor: &Actor, subject: &str, kind: &str, more: &[(&str, &str)]) -> Reply {
     let mut all = vec![
         ("grant_type", EXCHANGE),
         ("requested_token_type", ID_JAG),

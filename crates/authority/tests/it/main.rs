@@ -40,6 +40,7 @@ mod scopes;
 mod spiffe;
 mod stand_in;
 mod standing;
+mod step_up;
 mod tokens;
 mod traffic;
 mod unknown_target;

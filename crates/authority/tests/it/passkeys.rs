@@ -19,7 +19,7 @@ type Lie = fn(&mut Authenticator);
 
 const SITE: &str = "http://localhost:8420";
 
-async fn world() -> World {
+pub(crate) async fn world() -> World {
     let world = World::at(SITE, Settings::default()).await;
     world.record_registrations().await;
     world
@@ -31,12 +31,12 @@ fn attribute(page: &Reply, name: &str) -> String {
     rest.split_once('"').unwrap().0.to_owned()
 }
 
-fn challenge_of(page: &Reply) -> String {
+pub(crate) fn challenge_of(page: &Reply) -> String {
     attribute(page, "data-challenge")
 }
 
 /// Sends an authenticator's answer on the form that the page holds.
-async fn answer(world: &World, browser: &mut Browser, page: &Reply, path: &str, answer: &Value, more: &[(&str, &str)]) -> Reply {
+pub(crate) async fn answer(world: &World, browser: &mut Browser, page: &Reply, path: &str, answer: &Value, more: &[(&str, &str)]) -> Reply {
     let mut form = hidden(&page.text, &["request"]);
     form.extend(fields(&[("passkey", &answer.to_string())]));
     form.extend(fields(more));
@@ -51,7 +51,7 @@ async fn own_page(world: &World, browser: &mut Browser, user: &str) -> Reply {
     browser.get(world, "/account/passkeys").await
 }
 
-async fn enrol(world: &World, user: &str, authenticator: &mut Authenticator) {
+pub(crate) async fn enrol(world: &World, user: &str, authenticator: &mut Authenticator) {
     let mut browser = Browser::default();
     let page = own_page(world, &mut browser, user).await;
     let made = authenticator.make(&challenge_of(&page));

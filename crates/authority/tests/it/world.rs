@@ -88,6 +88,7 @@ pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) clock: Clock,
     pub(crate) server: Arc<Server>,
+    policy: Arc<remit_policy::Live>,
     pub(crate) app: Router,
     pub(crate) signing: PrivateKey,
     pub(crate) keys: SigningKeys,
@@ -264,9 +265,10 @@ impl World {
         let store = open_store(&dir, &clock, &entropy, &keys);
         let nonces = dpop::Nonces::new(&[u8::try_from(seed).unwrap(); 32], dpop::nonce::PERIOD_SECS);
         let nonces = if store.is_continued() { nonces.after_restart(clock.unix(), dpop::WINDOW_SECS) } else { nonces };
+        let policy = remit_testkit::live(&[("test.cedar".to_owned(), POLICY.to_owned())]);
         let server = Arc::new(Server::new(Parts {
             store: store.clone(),
-            policy: remit_testkit::live(&[("test.cedar".to_owned(), POLICY.to_owned())]),
+            policy: Arc::clone(&policy),
             clock: clock.clone(),
             entropy,
             issuer: issuer.to_owned(),
@@ -281,6 +283,7 @@ impl World {
         Self {
             app: router(Arc::clone(&server)),
             server,
+            policy,
             store,
             clock,
             signing: signing(),
@@ -326,6 +329,12 @@ impl World {
                 .ext("config", json!({"agent": actor.sub, "keys": [actor.auth.public().to_jwk()]}));
             self.store.apply(Batch::new(TenantId::main()).record(record)).await.unwrap();
         }
+    }
+
+    /// Puts a policy beside those that are in force.
+    pub(crate) fn add_policy(&self, text: &str) {
+        let file = ("test.cedar".to_owned(), format!("{POLICY}{text}"));
+        assert!(self.policy.replace(remit_policy::Bundle::parse(&[file]), self.now()));
     }
 
     /// Where the database and the ledger are.

@@ -258,6 +258,7 @@ async fn refuse(
         requested: None,
         receipt,
         step_up,
+        sign_in: call.mount.denials == Denials::StepUp && !call.caller.token.is_for_itself(),
     };
     let refused = error::refuse(rejection, &context);
     // An upstream's own error passes as it came, and what HTTP says with a status stays an error.

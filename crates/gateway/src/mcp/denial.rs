@@ -69,6 +69,9 @@ impl Denial<'_> {
             Code::ArgumentNotGranted => Some("Arguments within what is granted would be enough.".to_owned()),
             Code::GrantExpired => Some("A new sign-in would be enough.".to_owned()),
             Code::LimitExhausted => Some("A new grant with a budget of its own would be enough.".to_owned()),
+            Code::StepUpRequired if self.refusal.step_up.is_some() && !self.for_itself => {
+                Some("A new sign-in of the person would be enough.".to_owned())
+            }
             Code::UpstreamUnavailable | Code::PolicyUnavailable => Some("It may work later.".to_owned()),
             code if code.is_outage() => Some("It may work later.".to_owned()),
             _ => None,

@@ -44,6 +44,8 @@ pub(crate) struct Context<'a> {
     pub(crate) receipt: Option<&'a Receipt>,
     /// A token with the scope of the challenge would be enough, and the client is to ask for one.
     pub(crate) step_up: bool,
+    /// The person can sign in again for the client, which is to be told how.
+    pub(crate) sign_in: bool,
 }
 
 /// Maps a rejection to its HTTP status, headers and JSON-RPC error.
@@ -71,6 +73,10 @@ pub(crate) fn refuse(rejection: &Rejection, context: &Context<'_>) -> Refused {
     if code == DENIED && context.step_up {
         status = StatusCode::FORBIDDEN;
         headers = context.challenge.insufficient_scope();
+    }
+    if let Some(enough) = refusal.step_up.as_deref().filter(|_| code == DENIED && context.sign_in) {
+        status = StatusCode::UNAUTHORIZED;
+        headers = context.challenge.insufficient_authentication(enough);
     }
     if let Some(seconds) = refusal.retry_after_s {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -158,7 +164,7 @@ mod tests {
     fn a_fault_is_never_explained() {
         let server = server();
         let challenge = Challenge { server: &server, scope: None, nonce: None, bearer: false };
-        let context = Context { challenge, revision: None, requested: None, receipt: None, step_up: false };
+        let context = Context { challenge, revision: None, requested: None, receipt: None, step_up: false, sign_in: false };
         let refused = refuse(&Fault::new("password=hunter2").into(), &context);
         assert!(!refused.error.to_value().to_string().contains("hunter2"));
     }

@@ -212,6 +212,7 @@ fn refused(gateway: &Gateway, mount: &Mount, rejection: &Rejection, receipt: Opt
         requested: None,
         receipt,
         step_up: false,
+        sign_in: false,
     };
     rejected(&Value::Null, rejection, &context)
 }
@@ -502,6 +503,7 @@ impl Identified {
             requested: self.headers.get("mcp-protocol-version").and_then(|version| version.to_str().ok()),
             receipt: receipt.as_ref(),
             step_up: false,
+            sign_in: false,
         };
         rejected(&id, &rejection, &context)
     }

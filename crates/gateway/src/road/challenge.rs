@@ -4,8 +4,9 @@
 
 use crate::road::metadata;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use remit_model::{refusal::Code, resource::Server};
+use remit_model::{StepUp, refusal::Code, resource::Server};
 use remit_token::Algorithm;
+use std::fmt::Write as _;
 
 /// What a challenge tells the client.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +82,23 @@ impl Challenge<'_> {
         let value = format!("{scheme} error=\"insufficient_scope\", resource_metadata=\"{url}\"{}", self.scope_parameter());
         let mut headers = HeaderMap::new();
         append(&mut headers, header::WWW_AUTHENTICATE, &value);
+        headers
+    }
+
+    /// The challenge of a 401 to a token that is good but rests on too weak or too old a sign-in. SPEC: IJ-06, RFC 9470 §3
+    pub(crate) fn insufficient_authentication(&self, enough: &StepUp) -> HeaderMap {
+        let url = metadata_url(self.server);
+        let scheme = if self.bearer { "Bearer" } else { "DPoP" };
+        let mut value = format!("{scheme} error=\"insufficient_user_authentication\", resource_metadata=\"{url}\"");
+        if !enough.acr_values.is_empty() {
+            let _ = write!(value, ", acr_values=\"{}\"", quotable(&enough.acr_values.join(" ")));
+        }
+        if let Some(age) = enough.max_age {
+            let _ = write!(value, ", max_age=\"{age}\"");
+        }
+        let mut headers = HeaderMap::new();
+        append(&mut headers, header::WWW_AUTHENTICATE, &value);
+        append(&mut headers, header::CACHE_CONTROL, "no-store");
         headers
     }
 

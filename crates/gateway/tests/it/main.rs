@@ -21,6 +21,7 @@ mod records;
 mod sessions;
 mod standing;
 mod stdio;
+mod step_up;
 mod streams;
 mod subjects;
 mod upstreams;

@@ -24,6 +24,21 @@ fn every_error_of_every_file_has_its_line() {
 }
 
 #[test]
+fn the_sign_in_of_a_step_up_is_stated_only_where_it_means_something() {
+    for (text, word) in [
+        ("@max_age(\"60\") permit (principal, action, resource);", "belongs on a forbid"),
+        ("@acr_values(\"phr\") forbid (principal, action, resource);", "belongs on a forbid"),
+        ("@effect(\"step_up\") @max_age(\"soon\") forbid (principal, action, resource);", "whole number"),
+        ("@effect(\"step_up\") @max_age(\"-1\") forbid (principal, action, resource);", "whole number"),
+        ("@effect(\"step_up\") @acr_values(\" \") forbid (principal, action, resource);", "`@acr_values` is"),
+        ("@effect(\"step_up\") @acr_values(\"a\\\"b\") forbid (principal, action, resource);", "`@acr_values` is"),
+    ] {
+        let errors = errors(text);
+        assert!(errors.len() == 1 && errors[0].contains(word), "{text}: {errors:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_meant_is_refused() {
     insta::assert_snapshot!([
         errors("@id(\"a\") permit (principal, action, resource);\n@id(\"a\") forbid (principal, action, resource);"),

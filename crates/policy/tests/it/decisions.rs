@@ -112,6 +112,27 @@ fn dc_15_a_step_up_is_offered_only_when_it_would_be_enough() {
     assert!(bundle(&(PERMIT.to_owned() + STEP_UP)).unwrap().decide(&stale).permits());
 }
 
+/// SPEC: IJ-06, RFC 9470 §3
+#[test]
+fn a_step_up_names_the_sign_in_that_is_enough_for_every_policy_that_asks() {
+    let rule = |id: &str, said: &str| {
+        format!("@id(\"{id}\") @effect(\"step_up\") {said} forbid (principal, action, resource) unless {{ context has acr }};")
+    };
+    let hints = |rules: &[String]| {
+        let text = PERMIT.to_owned() + &rules.concat();
+        let decision = bundle(&text).unwrap().decide(&refund(json!(1)));
+        assert_eq!(decision.effect, Effect::StepUp);
+        let refusal = decision.into_result().unwrap_err();
+        refusal.step_up.map(|enough| (enough.acr_values.join(" "), enough.max_age))
+    };
+    assert_eq!(hints(&[rule("a", "")]), None);
+    assert_eq!(hints(&[rule("a", "@max_age(\"60\")")]), Some((String::new(), Some(60))));
+    let both = [rule("a", "@acr_values(\"phr phrh\") @max_age(\"60\")"), rule("b", "@acr_values(\"gold phrh\") @max_age(\"30\")")];
+    assert_eq!(hints(&both), Some(("phrh".to_owned(), Some(30))), "what is enough for both");
+    let apart = [rule("a", "@acr_values(\"phr\")"), rule("b", "@acr_values(\"gold\")")];
+    assert_eq!(hints(&apart), None, "no one class is enough for both");
+}
+
 #[test]
 fn the_decision_says_what_made_it() {
     let decision = bundle(LIMIT).unwrap().decide(&refund(json!(51)));

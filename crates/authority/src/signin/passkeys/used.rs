@@ -9,6 +9,9 @@ use remit_token::{
 };
 use std::sync::Arc;
 
+/// The authentication context class of a sign-in with a passkey: phishing-resistant. SPEC: OpenID EAP ACR Values 1.0 §2
+pub(crate) const ACR: &str = "phr";
+
 /// A signature that holds, by a passkey of this person.
 #[derive(Debug)]
 pub(crate) struct Used {
@@ -60,7 +63,7 @@ impl Used {
     pub(crate) fn authentication(&self, now: UnixTime, after_password: bool) -> Authentication {
         let held = if self.synced { "swk" } else { "hwk" };
         let amr = after_password.then_some("pwd").into_iter().chain([held, "mfa"]).map(str::to_owned).collect();
-        Authentication { time: now, acr: Some("phr".to_owned()), amr }
+        Authentication { time: now, acr: Some(ACR.to_owned()), amr }
     }
 }
 

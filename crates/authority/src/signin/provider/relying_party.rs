@@ -154,6 +154,8 @@ fn authorization_url(
             query.append_pair("acr_values", &provider.demand.acr.join(" "));
             let essential = json!({"id_token": {"acr": {"essential": true, "values": provider.demand.acr}}});
             query.append_pair("claims", &essential.to_string());
+        } else if let Some(wanted) = ask.filter(|ask| !ask.acr_values.is_empty()) {
+            query.append_pair("acr_values", &wanted.acr_values.join(" "));
         }
     }
     Ok(url.into())
