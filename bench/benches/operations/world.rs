@@ -293,6 +293,7 @@ fn claims(planner: &Caller) -> access::Claims {
         txn: "chain-1".to_owned(),
         ancestors: Vec::new(),
         ancestor_keys: Vec::new(),
+        ancestor_jkts: Vec::new(),
         purpose: None,
         signed: None,
     }

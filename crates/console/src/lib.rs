@@ -32,6 +32,7 @@ mod log;
 mod passkeys;
 mod reconcile;
 mod records;
+mod revocations;
 
 use axum::Router;
 pub use console::Console;
@@ -45,6 +46,7 @@ pub fn router(console: Arc<Console>) -> Router {
         .merge(agent_update::routes())
         .merge(accounts::routes())
         .merge(keys::routes())
+        .merge(revocations::routes())
         .merge(reconcile::routes())
         .merge(records::routes())
         .merge(ledger::routes())
@@ -69,6 +71,7 @@ pub const ADMIN_ROUTES: &[(&str, &str)] = &[
     ("POST", "/admin/v1/accounts/{name}/password"),
     ("POST", "/admin/v1/accounts/{name}/disable"),
     ("POST", "/admin/v1/accounts/{name}/enable"),
+    ("POST", "/admin/v1/revocations"),
     ("GET", "/admin/v1/keys"),
     ("POST", "/admin/v1/keys"),
     ("POST", "/admin/v1/keys/{kid}/revoke"),

@@ -18,6 +18,16 @@ pub struct TokenIds<'a> {
     pub txn: &'a str,
     /// The `kid`s that signed it and what it descends from.
     pub keys: &'a [String],
+    /// What it can be revoked by besides ([`remit_model::criterion`]), and when it was issued. SPEC: RV-05
+    pub criteria: &'a [String],
+    pub issued: UnixTime,
+}
+
+impl<'a> TokenIds<'a> {
+    /// Those of what no token is needed for.
+    pub fn none(now: UnixTime) -> Self {
+        Self { jti: "", ancestors: &[], txn: "", keys: &[], criteria: &[], issued: now }
+    }
 }
 
 /// Finds a principal and checks that it may act.
@@ -77,7 +87,8 @@ fn rooted(chain: &[Registered<'_>]) -> Result<(), Refusal> {
     })
 }
 
-/// Checks that neither the token, nor one above it, nor its chain was revoked, nor a key that signed one of them. SPEC: JW-02
+/// Checks that neither the token, nor one above it, nor its chain was revoked, nor a key that signed one of them, nor all that was
+/// issued before some time of what it is. SPEC: JW-02, RV-05
 ///
 /// # Errors
 /// `token_revoked`.
@@ -87,6 +98,10 @@ pub fn token(world: Principals<'_>, token: &TokenIds<'_>) -> Result<(), Refusal>
     }
     if token.keys.iter().any(|kid| world.snapshot.issuer_keys().is_revoked(kid)) {
         let reason = "the key that signed the token, or one it descends from, was revoked; obtain a new token";
+        return Err(Refusal::new(Code::TokenRevoked, reason));
+    }
+    if let Some((criterion, before)) = world.snapshot.revoked_before(token.criteria, token.issued) {
+        let reason = format!("everything of `{criterion}` that was issued before {} was revoked; obtain it anew", before.utc());
         return Err(Refusal::new(Code::TokenRevoked, reason));
     }
     Ok(())
@@ -115,11 +130,13 @@ pub fn at_commit<'p>(
         txn: token.txn.to_owned(),
         since: world.since,
         keys: token.keys.to_vec(),
+        criteria: token.criteria.to_vec(),
+        issued: token.issued,
     })
 }
 
 /// Why a batch with [`at_commit`] was refused, asked of the world after it.
-pub fn lost(world: Principals<'_>, parties: &[Party], tokens: &[String], txn: &str, keys: &[String]) -> Refusal {
+pub fn lost(world: Principals<'_>, parties: &[Party], token: &TokenIds<'_>) -> Refusal {
     let stopped = parties.iter().find_map(|party| {
         let principal = match party {
             Party::Agent(id) => Principal::agent(world.issuer, id),
@@ -127,8 +144,7 @@ pub fn lost(world: Principals<'_>, parties: &[Party], tokens: &[String], txn: &s
         };
         self::principal(world, &principal).err()
     });
-    let (jti, ancestors) = tokens.split_first().map_or(("", tokens), |(jti, ancestors)| (jti.as_str(), ancestors));
-    let revoked = || token(world, &TokenIds { jti, ancestors, txn, keys }).err();
+    let revoked = || self::token(world, token).err();
     stopped.or_else(revoked).unwrap_or_else(|| {
         Refusal::new(Code::TokenRevoked, "while this was decided, someone in the chain was stopped or a token revoked")
     })

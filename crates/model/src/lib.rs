@@ -31,6 +31,7 @@ pub mod bounds;
 pub mod call;
 pub mod chain;
 pub mod decimal;
+pub mod criterion;
 pub mod display;
 pub mod fields;
 pub mod id;

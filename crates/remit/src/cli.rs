@@ -5,7 +5,7 @@ use crate::{
         AccountCommand, AgentCommand, ConfigArg, ConfigCommand, Connect, Demo, Init, KeysCommand, LoginServer, PolicyCommand,
         ProviderCommand, ServerCommand, TokenCommand,
     },
-    command::audit::AuditCommand,
+    command::{audit::AuditCommand, revoke::Revoke},
     witness::Witness,
 };
 use clap::{Parser, Subcommand};
@@ -49,6 +49,8 @@ pub(crate) enum Command {
     /// The keys that the server signs tokens with
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// End everything of a person, an agent, a chain, a server or a key that was issued until now
+    Revoke(Revoke),
     /// Connect an MCP client (stdio) to a server behind Remit
     Connect(Connect),
     /// Let a person sign in for an agent; `remit connect --login` then acts for them
@@ -110,6 +112,8 @@ mod tests {
             ("agent add", "<NAME>"),
             ("agent add a --scope x --authorization-details f", "--authorization-details"),
             ("agent retire", "<NAME>"),
+            ("revoke", "<--user <NAME>|--agent <NAME>|--client <CLIENT_ID>|--owner <SUBJECT>|--chain <TXN>|--resource <SERVER>|--key <THUMBPRINT>>"),
+            ("revoke --agent a --key k", "--agent"),
             ("connect", "<SERVER>"),
             ("connect desk", "--agent"),
             ("connect desk --agent a --scope x --authorization-details f", "--authorization-details"),

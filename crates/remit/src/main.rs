@@ -92,6 +92,7 @@ async fn run(command: Command) -> Result<bool> {
         Command::Policy(command) => return command::policy::run(&command, &ambient).await,
         Command::Agent(command) => agent::run(&command, &ambient).await?,
         Command::Keys(command) => command::keys::run(&command, &ambient).await?,
+        Command::Revoke(args) => command::revoke::run(args).await?,
         Command::Connect(args) => {
             let _ = logs("warn");
             connect::run(&args, &ambient).await?;

@@ -6,7 +6,8 @@ use remit_model::{
     agent::{Agent, AgentStatus, Human},
     authority::Authority,
     chain::Chain,
-    id::{AgentId, Principal, TenantId},
+    criterion,
+    id::{AgentId, Principal, PrincipalKind, TenantId},
     issuer_keys::IssuerKey,
     passkey::Passkey,
     time::UnixTime,
@@ -128,6 +129,10 @@ pub enum Precondition {
         since: Option<UnixTime>,
         /// The `kid`s of the issuer that signed them, or will.
         keys: Vec<String>,
+        /// Nothing that fits one of these ([`remit_model::criterion`]) and was issued at this time was revoked: what the token,
+        /// or whatever else is used up for a new one, can be revoked by. SPEC: RV-05
+        criteria: Vec<String>,
+        issued: UnixTime,
     },
 }
 
@@ -225,6 +230,13 @@ pub enum Change {
     /// Refuses from now on; visible in the snapshot when `apply` resolves. Kept until `until`, the last expiry it can concern.
     Revoke {
         what: Revocation,
+        until: UnixTime,
+    },
+    /// Refuses from now on whatever fits a criterion ([`remit_model::criterion`]) and was issued before a time. Kept until
+    /// `until`, the last expiry it can concern. SPEC: RV-05
+    RevokeIssued {
+        criterion: String,
+        before: UnixTime,
         until: UnixTime,
     },
     /// Adds to a budget without a limit; negative gives back.
@@ -370,6 +382,15 @@ pub struct StoredToken {
     /// The `kid`s that signed it and the tokens it descends from. Rows of older builds do not say.
     #[serde(default)]
     pub keys: Vec<String>,
+}
+
+impl StoredToken {
+    /// What it can be revoked by, besides its own identifiers. SPEC: RV-05
+    pub fn criteria(&self) -> Vec<String> {
+        let parties = self.chain.parties().filter(|party| party.kind() == PrincipalKind::Agent);
+        let keys = self.chain.hops.iter().filter_map(|hop| hop.jkt.as_deref()).chain(self.jkt.as_deref());
+        criterion::of(parties.map(|party| party.sub.as_str()), keys, Some(&self.audience), &self.authority)
+    }
 }
 
 /// One stored record and the values it only commits to.

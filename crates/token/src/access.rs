@@ -8,7 +8,7 @@ use crate::{
     keyset::KeySet,
     restrictions::Restrictions,
 };
-use remit_model::{Authentication, Authority, Code, Fault, Refusal, UnixTime, display, json::sha256};
+use remit_model::{Authentication, Authority, Code, Fault, PrincipalKind, Refusal, UnixTime, criterion, display, json::sha256};
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use serde_json::Value;
 use std::{collections::BTreeMap, fmt, ops::Deref};
@@ -48,6 +48,8 @@ pub struct Claims {
     pub ancestors: Vec<String>,
     /// The `kid`s that signed the tokens above this one, as far as they are not the one that signs this.
     pub ancestor_keys: Vec<String>,
+    /// Thumbprints of the keys that the tokens above this one are bound to, as far as they are not its own. SPEC: RV-05
+    pub ancestor_jkts: Vec<String>,
     pub purpose: Option<String>,
     /// The digest of the consent document that the root person's passkey signed (`urn:remit:signed`).
     pub signed: Option<String>,
@@ -75,6 +77,7 @@ impl Claims {
             txn: "t".into(),
             ancestors: Vec::new(),
             ancestor_keys: Vec::new(),
+            ancestor_jkts: Vec::new(),
             purpose: None,
             signed: None,
         }
@@ -87,6 +90,7 @@ pub struct AccessToken {
     claims: Claims,
     digest: [u8; 32],
     keys: Vec<String>,
+    criteria: Vec<String>,
     /// The later of `iat` and `nbf`.
     begins: UnixTime,
     restrictions: Restrictions,
@@ -107,6 +111,11 @@ impl AccessToken {
     /// The `kid` of the key that signed it, then of those that signed the tokens it descends from.
     pub fn keys(&self) -> &[String] {
         &self.keys
+    }
+
+    /// What it can be revoked by, besides its own identifiers. SPEC: RV-05
+    pub fn criteria(&self) -> &[String] {
+        &self.criteria
     }
 
     /// What it says of its own exchange.
@@ -219,6 +228,9 @@ impl Serialize for Body<'_> {
         if !claims.ancestor_keys.is_empty() {
             body.serialize_entry("urn:remit:ancestor_keys", &claims.ancestor_keys)?;
         }
+        if !claims.ancestor_jkts.is_empty() {
+            body.serialize_entry("urn:remit:ancestor_jkts", &claims.ancestor_jkts)?;
+        }
         if let Some(purpose) = &claims.purpose {
             body.serialize_entry("urn:remit:purpose", purpose)?;
         }
@@ -265,7 +277,15 @@ pub(crate) fn check(
     let begins = reader.optional_time("nbf")?.map_or(claims.iat, |nbf| nbf.max(claims.iat));
     let keys = std::iter::once(key.thumbprint().to_owned()).chain(claims.ancestor_keys.iter().cloned()).collect();
     let restrictions = Restrictions::read(&body)?;
-    Ok((AccessToken { claims, digest: digest(compact), keys, begins, restrictions }, key.clone()))
+    let criteria = criteria(&claims);
+    Ok((AccessToken { claims, digest: digest(compact), keys, criteria, begins, restrictions }, key.clone()))
+}
+
+fn criteria(claims: &Claims) -> Vec<String> {
+    let actors = claims.act.iter().flat_map(Actor::chain).map(|actor| actor.sub.as_str());
+    let keys = claims.cnf_jkt.iter().chain(&claims.ancestor_jkts).map(String::as_str);
+    let agents = std::iter::once(claims.sub.as_str()).chain(actors).filter(|sub| PrincipalKind::Agent.name_in(sub).is_some());
+    criterion::of(agents, keys, Some(&claims.aud), &claims.authority)
 }
 
 /// SPEC: N-AT-03: one string. An array is refused even when we are in it.
@@ -298,6 +318,7 @@ fn read(reader: Reader<'_>, aud: &str) -> Result<Claims, Refusal> {
         txn: reader.id("txn")?.to_owned(),
         ancestors: reader.texts("urn:remit:ancestors")?,
         ancestor_keys: reader.texts("urn:remit:ancestor_keys")?,
+        ancestor_jkts: reader.texts("urn:remit:ancestor_jkts")?,
         purpose: reader.optional_text("urn:remit:purpose")?.map(str::to_owned),
         signed: reader.optional_id("urn:remit:signed")?.map(str::to_owned),
     })

@@ -6,7 +6,7 @@
 use crate::{
     grants::{
         consented::{self, Consented, Renewable},
-        outcome::{Facts, Grant, Outcome, Refused},
+        outcome::{Facts, Grant, IssuedFrom, Outcome, Refused},
         request::TokenRequest,
         requested::{RequestedAuthority, Target},
     },
@@ -17,7 +17,9 @@ use crate::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use remit_decide::{Principals, active, effective};
 use remit_ledger::record::{HumanInLoop, RecordType};
-use remit_model::{Authority, Chain, Code, EdgeProof, Fault, Hop, Principal, PrincipalKind, Refusal, UnixTime, json};
+use remit_model::{
+    Authority, Chain, Code, EdgeProof, Fault, Hop, Principal, PrincipalKind, Refusal, UnixTime, criterion, json,
+};
 use remit_store::{Batch, Change, Revocation, StoredCode, StoredRefresh};
 use remit_token::id_token;
 use serde_json::json;
@@ -77,6 +79,7 @@ fn check(
     })?;
     // A proof that cannot be taken says nothing of the code, so it is not counted.
     request.remember_public()?;
+    from(request, &stored, &consented).still_counts(&request.snapshot)?;
     // SPEC: AC-04: only a replay that is right in everything else ends what the code gave.
     if let Some(txn) = &stored.used {
         let until = consented.until.plus(request.server.settings.access_token);
@@ -90,6 +93,15 @@ fn check(
         }));
     }
     Ok((stored, consented))
+}
+
+/// The person's consent, at the time of their decision.
+fn from(request: &TokenRequest<'_>, stored: &StoredCode, consented: &Consented) -> IssuedFrom {
+    let keys = consented.dpop_jkt.iter().map(String::as_str);
+    IssuedFrom {
+        criteria: criterion::of([stored.client.as_str()], keys, None, &consented.authority),
+        issued: stored.expires.plus(-request.server.settings.code),
+    }
 }
 
 /// Whether the request is the one that the code was made for.
@@ -221,6 +233,7 @@ fn issue(
         jti,
         ancestors: Vec::new(),
         issued: request.now,
+        from: from(request, stored, consented),
         expires: terms.expires,
         authentication: Some(consented.authentication.clone()),
         openid: consented.openid,
@@ -267,6 +280,7 @@ fn first_refresh(
         until: consented.until,
         purpose: consented.purpose.clone(),
         renewed: None,
+        issued: Some(request.now),
         client: consented.client.clone(),
     };
     Ok(StoredRefresh {

@@ -8,7 +8,7 @@
 use crate::{
     grants::{
         empty,
-        outcome::{Facts, Grant, Outcome},
+        outcome::{Facts, Grant, IssuedFrom, Outcome},
         request::TokenRequest,
         requested::{RequestedAuthority, Targets},
     },
@@ -64,6 +64,7 @@ pub(crate) fn grant(request: &TokenRequest<'_>) -> Result<Outcome, Rejection> {
         jti: server.token_id(),
         ancestors: Vec::new(),
         issued: *now,
+        from: IssuedFrom::nothing(*now),
         expires,
         authentication: None,
         openid: false,

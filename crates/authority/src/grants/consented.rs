@@ -1,10 +1,13 @@
 //! What a person consented to, as codes and refresh tokens carry it, and the part of it that one token is for.
 
 use crate::grants::{
+    outcome::IssuedFrom,
     request::TokenRequest,
     requested::{RequestedAuthority, Target, Targets},
 };
-use remit_model::{Agent, Authentication, Authority, Chain, Code, Refusal, Registration, UnixTime, authority::Holder, json};
+use remit_model::{
+    Agent, Authentication, Authority, Chain, Code, Refusal, Registration, UnixTime, authority::Holder, criterion, json,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -45,9 +48,27 @@ pub(crate) struct Renewable {
     /// When the token before this one was rotated; none of a family's first.
     #[serde(default)]
     pub(crate) renewed: Option<UnixTime>,
+    /// When this refresh token was issued. What older builds stored counts as older than any revocation. SPEC: RV-05
+    #[serde(default)]
+    pub(crate) issued: Option<UnixTime>,
     /// As [`Consented::client`].
     #[serde(default)]
     pub(crate) client: Option<String>,
+}
+
+impl Renewable {
+    /// What a token is issued from that comes of this refresh token. SPEC: RV-05
+    pub(crate) fn source(&self, jkt: Option<&str>) -> IssuedFrom {
+        let hops = &self.chain.hops;
+        let agents = hops.iter().map(|hop| hop.delegate.sub.as_str());
+        let keys = hops.iter().filter_map(|hop| hop.jkt.as_deref()).chain(jkt);
+        let nothing = Authority::none();
+        let authority = hops.last().map_or(&nothing, |hop| &hop.authority);
+        IssuedFrom {
+            criteria: criterion::of(agents, keys, None, authority),
+            issued: self.issued.unwrap_or(UnixTime(i64::MIN)),
+        }
+    }
 }
 
 /// What a person was shown of a client that registered itself: a digest of its name, where it is called back, and its keys.

@@ -9,7 +9,7 @@ use crate::{
     grants::{
         attempt::Attempt,
         consented::{self, Renewable},
-        outcome::Facts,
+        outcome::{Facts, IssuedFrom},
         request::TokenRequest,
     },
     http::error::{self, At, Rejection},
@@ -75,6 +75,8 @@ struct Subject {
     authentication: Option<Authentication>,
     /// The refresh token that it was read from; it must still be the current one at the commit.
     refresh: Option<KeyedHash>,
+    /// What the assertion is issued from.
+    from: IssuedFrom,
 }
 
 async fn issue(attempt: &Attempt, request: &TokenRequest<'_>, asked: &mut Asked) -> Result<Value, Rejection> {
@@ -166,7 +168,9 @@ async fn record(
     };
     let signed_in = subject.authentication.as_ref().map(|how| how.time);
     let principals = Principals::new(&server.issuer, &request.snapshot).since(signed_in);
-    let source = TokenIds { jti: "", ancestors: &[], txn: &subject.chain.id, keys: &[kid.to_owned()] };
+    let IssuedFrom { criteria, issued } = &subject.from;
+    let keys = [kid.to_owned()];
+    let source = TokenIds { txn: &subject.chain.id, keys: &keys, criteria, issued: *issued, ..TokenIds::none(request.now) };
     let standing = active::at_commit(principals, subject.chain.parties(), &source)?;
     let entry = Entry { tenant: &server.tenant, attempt, facts: &asked.facts, check: asked.check.as_ref() };
     let batch = Batch::new(server.tenant.clone()).require(standing);
@@ -220,6 +224,7 @@ async fn subject(request: &TokenRequest<'_>) -> Result<Subject, Rejection> {
     if request.snapshot.is_revoked("", [], &subject.chain.id) {
         return Err(Refusal::new(Code::TokenRevoked, "this delegation was revoked").into());
     }
+    subject.from.still_counts(&request.snapshot)?;
     if subject.chain.hops.last().is_some_and(|hop| hop.expires <= request.now) {
         return Err(Refusal::new(Code::GrantInvalid, "what the person agreed to has ended").into());
     }
@@ -238,7 +243,8 @@ async fn by_id_token(request: &TokenRequest<'_>, presented: &str) -> Result<Subj
     let jti = token.jti.as_deref().ok_or_else(unknown)?;
     let stored = server.store.token(jti).await.map_err(Fault::new)?.ok_or_else(unknown)?;
     let authentication = token.auth_time.map(|time| Authentication { time, acr: token.acr.clone(), amr: token.amr.clone() });
-    Ok(Subject { chain: stored.chain.clone(), authentication, refresh: None })
+    let from = IssuedFrom { criteria: stored.criteria(), issued: stored.issued };
+    Ok(Subject { chain: stored.chain.clone(), authentication, refresh: None, from })
 }
 
 /// SPEC: IJ-02: as a refresh is checked, without rotating.
@@ -256,5 +262,6 @@ async fn by_refresh_token(request: &TokenRequest<'_>, presented: &str) -> Result
     }
     let renewable: Renewable = serde_json::from_value(stored.payload).map_err(Fault::new)?;
     consented::same_client(request, renewable.client.as_deref())?;
-    Ok(Subject { chain: renewable.chain, authentication: Some(renewable.authentication), refresh: Some(refresh) })
+    let from = renewable.source(stored.jkt.as_deref());
+    Ok(Subject { chain: renewable.chain, authentication: Some(renewable.authentication), refresh: Some(refresh), from })
 }

@@ -8,8 +8,8 @@ use crate::{
     policy_check::PolicyCheck,
 };
 use remit_ledger::record::{HumanInLoop, RecordType};
-use remit_model::{Authentication, Authority, Chain, Fault, Refusal, UnixTime};
-use remit_store::{Change, Precondition};
+use remit_model::{Authentication, Authority, Chain, Code, Fault, Refusal, UnixTime};
+use remit_store::{Change, Precondition, Snapshot};
 use serde_json::{Map, Value};
 
 /// The result of one request for a token.
@@ -41,6 +41,7 @@ pub(crate) struct Grant {
     /// The `kid`s that signed them.
     pub(crate) ancestor_keys: Vec<String>,
     pub(crate) issued: UnixTime,
+    pub(crate) from: IssuedFrom,
     pub(crate) expires: UnixTime,
     /// Of the person at the root.
     pub(crate) authentication: Option<Authentication>,
@@ -53,6 +54,31 @@ pub(crate) struct Grant {
     pub(crate) changes: Vec<Change>,
     /// Members of the response besides those of every token.
     pub(crate) answer: Vec<(&'static str, Value)>,
+}
+
+/// What a token is issued from: a consent, a refresh token, the parent's token. Nothing of it may be revoked. SPEC: RV-05
+#[derive(Clone, Debug)]
+pub(crate) struct IssuedFrom {
+    /// What it can be revoked by ([`remit_model::criterion`]).
+    pub(crate) criteria: Vec<String>,
+    /// When it was issued itself.
+    pub(crate) issued: UnixTime,
+}
+
+impl IssuedFrom {
+    /// A credential that is checked now: nothing that was issued here before.
+    pub(crate) fn nothing(now: UnixTime) -> Self {
+        Self { criteria: Vec::new(), issued: now }
+    }
+
+    /// # Errors
+    /// `grant_invalid` when it was revoked.
+    pub(crate) fn still_counts(&self, snapshot: &Snapshot) -> Result<(), Refusal> {
+        snapshot.revoked_before(&self.criteria, self.issued).map_or(Ok(()), |(criterion, before)| {
+            let reason = format!("everything of `{criterion}` that was issued before {} was revoked", before.utc());
+            Err(Refusal::new(Code::GrantInvalid, reason))
+        })
+    }
 }
 
 /// What is known of a request, for its record.

@@ -95,6 +95,7 @@ fn check(
     if request.snapshot.is_revoked("", [], txn) || request.snapshot.has_revocation(&family) {
         return Err(invalid("this delegation was revoked").into());
     }
+    renewable.source(stored.jkt.as_deref()).still_counts(&request.snapshot)?;
     request.remember_public()?;
     if rotation == Rotation::Earlier {
         let until = renewable.until.plus(request.server.settings.access_token);
@@ -179,7 +180,7 @@ fn issue(
     let mut batch = Batch::new(server.tenant.clone());
     // INVARIANT: a token is rotated once, by the first request; a retry only hands out the successor that there is already.
     if stored.current {
-        let renewed = Renewable { renewed: Some(request.now), ..renewable.clone() };
+        let renewed = Renewable { renewed: Some(request.now), issued: Some(request.now), ..renewable.clone() };
         let next = StoredRefresh {
             hash: server.store.keyed_hash("refresh", successor.as_bytes()),
             expires: request.now.plus(server.settings.refresh_idle).min(renewable.until),
@@ -198,6 +199,7 @@ fn issue(
         jti: server.token_id(),
         ancestors: Vec::new(),
         issued: request.now,
+        from: renewable.source(stored.jkt.as_deref()),
         expires: terms.expires,
         authentication: Some(renewable.authentication.clone()),
         openid: renewable.openid,

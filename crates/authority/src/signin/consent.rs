@@ -423,7 +423,7 @@ async fn hand_over(
     let since = consented.authentication.time;
     parties(&world, &client, &consented.user, since)?;
     let (person, agent) = (Principal::human(&server.issuer, &consented.user), Principal::agent(&server.issuer, &client));
-    let no_token = TokenIds { jti: "", ancestors: &[], txn: "", keys: &[] };
+    let no_token = TokenIds::none(now);
     // An agent that the same batch registers has no status before it.
     let parties = std::iter::once(&person).chain(new.is_none().then_some(&agent));
     let standing = active::at_commit(Principals::new(&server.issuer, &snapshot).since(Some(since)), parties, &no_token)?;

@@ -109,7 +109,7 @@ pub(crate) async fn current(
 ) -> Result<Option<Arc<AccessToken>>, Fault> {
     let Ok(token) = server.verify(presented, now) else { return Ok(None) };
     let principals = Principals::new(&server.issuer, snapshot).since(token.auth_time);
-    let ids = TokenIds { jti: &token.jti, ancestors: &token.ancestors, txn: &token.txn, keys: token.keys() };
+    let ids = ids(&token);
     if active::token(principals, &ids).is_err() {
         return Ok(None);
     }
@@ -127,6 +127,18 @@ pub(crate) async fn current(
         standing.is_ok() && (token.cnf_jkt.is_some() || unbound())
     });
     Ok(active.then_some(token))
+}
+
+/// What a token of ours can be revoked by.
+pub(crate) fn ids(token: &AccessToken) -> TokenIds<'_> {
+    TokenIds {
+        jti: &token.jti,
+        ancestors: &token.ancestors,
+        txn: &token.txn,
+        keys: token.keys(),
+        criteria: token.criteria(),
+        issued: token.iat,
+    }
 }
 
 fn inactive() -> Value {

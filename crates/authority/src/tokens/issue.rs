@@ -8,7 +8,7 @@ use crate::{
     clients::{authenticate, identifier, long_assertions, rules},
     grants::{
         attempt::{Attempt, Once},
-        outcome::{Facts, Grant, Outcome},
+        outcome::{Facts, Grant, IssuedFrom, Outcome},
     },
     http::error::{self, Rejection},
     offboarding,
@@ -81,7 +81,8 @@ async fn issue(server: &Server, entry: Entry<'_>, grant: Grant) -> Result<Value,
     // SPEC: JW-02: what a revoked key signed is dead, and so is what comes from it.
     let above_keys: Vec<String> = grant.ancestor_keys.iter().filter(|above| *above != kid).cloned().collect();
     let keys: Vec<String> = std::iter::once(kid.to_owned()).chain(above_keys.iter().cloned()).collect();
-    let source = TokenIds { jti: parent, ancestors: above, txn: &grant.chain.id, keys: &keys };
+    let IssuedFrom { criteria, issued } = &grant.from;
+    let source = TokenIds { jti: parent, ancestors: above, txn: &grant.chain.id, keys: &keys, criteria, issued: *issued };
     let auth_time = grant.authentication.as_ref().map(|how| how.time);
     let principals = Principals::new(&server.issuer, &snapshot).since(auth_time);
     let standing = active::at_commit(principals, grant.chain.parties(), &source)?;
@@ -151,9 +152,19 @@ fn claims(server: &Server, grant: &Grant, client_id: String, ancestor_keys: Vec<
         txn: grant.chain.id.clone(),
         ancestors: grant.ancestors.clone(),
         ancestor_keys,
+        ancestor_jkts: ancestor_jkts(grant),
         purpose: grant.purpose.clone(),
         signed: grant.chain.root_signature().map(str::to_owned),
     }
+}
+
+/// The keys that the chain's tokens are bound to above this one. SPEC: RV-05
+fn ancestor_jkts(grant: &Grant) -> Vec<String> {
+    let mut keys: Vec<String> = grant.chain.hops.iter().filter_map(|hop| hop.jkt.clone()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys.retain(|jkt| Some(jkt) != grant.jkt.as_ref());
+    keys
 }
 
 /// Applies a batch together with what the request uses up and the policy bytes its decision needs for replay.
@@ -184,9 +195,11 @@ pub(crate) async fn commit(
 
 fn refused_by_store(server: &Server, error: ApplyError) -> Rejection {
     let refusal = match error {
-        ApplyError::Conflict(Precondition::Active { parties, tokens, txn, since, keys }) => {
+        ApplyError::Conflict(Precondition::Active { parties, tokens, txn, since, keys, criteria, issued }) => {
             let snapshot = server.store.snapshot();
-            active::lost(Principals { since, ..Principals::new(&server.issuer, &snapshot) }, &parties, &tokens, &txn, &keys)
+            let (jti, ancestors) = tokens.split_first().map_or(("", &[][..]), |(jti, above)| (jti.as_str(), above));
+            let ids = TokenIds { jti, ancestors, txn: &txn, keys: &keys, criteria: &criteria, issued };
+            active::lost(Principals { since, ..Principals::new(&server.issuer, &snapshot) }, &parties, &ids)
         }
         ApplyError::Conflict(Precondition::Once { kind: JtiKind::ClientAssertion, .. }) => {
             Refusal::new(Code::AssertionReplayed, "this client assertion was used before")

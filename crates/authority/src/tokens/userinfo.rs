@@ -23,7 +23,7 @@ use axum::{
 };
 use remit_decide::{
     Principals,
-    active::{self, TokenIds},
+    active,
 };
 use remit_ledger::record::RecordType;
 use remit_model::{Chain, Code, Fault, Principal, Refusal, UnixTime};
@@ -106,7 +106,7 @@ async fn profile(server: &Server, attempt: &Attempt, shown: &Shown) -> Result<Va
     let principal = Principal::local(&server.issuer, &token.sub);
     let human = Principals::new(&server.issuer, snapshot).human(&principal).ok_or_else(no_longer)?;
     let record = Entry { tenant: &server.tenant, attempt, facts, check: None }.happened(RecordType::Decision);
-    let ids = TokenIds { jti: &token.jti, ancestors: &token.ancestors, txn: &token.txn, keys: token.keys() };
+    let ids = introspect::ids(token);
     let parties = facts.chain.iter().flat_map(Chain::parties);
     let standing = active::at_commit(Principals::new(&server.issuer, snapshot).since(token.auth_time), parties, &ids)?;
     issue::commit(server, &[], None, Batch::new(server.tenant.clone()).require(standing).record(record)).await?;

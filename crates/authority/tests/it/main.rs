@@ -36,6 +36,7 @@ mod pushed;
 mod rate_limits;
 mod registration;
 mod remembered;
+mod revocations;
 mod scopes;
 mod spiffe;
 mod stand_in;

@@ -5,6 +5,7 @@ mod accounts;
 mod bindings;
 mod keys;
 mod passkeys;
+mod revocations;
 mod updates;
 
 use axum::{Router, body::Body};

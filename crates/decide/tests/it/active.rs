@@ -128,7 +128,7 @@ async fn dc_13_what_a_person_signed_in_for_ends_for_every_agent_of_the_chain_and
         assert_eq!(asked(None, actors), Ok(()), "asked by name");
     }
     // A token that does not say when its person signed in rests on no sign-in that still counts.
-    let token = active::TokenIds { jti: "own", ancestors: &[], txn: "t", keys: &[] };
+    let token = active::TokenIds { jti: "own", ancestors: &[], txn: "t", keys: &[], criteria: &[], issued: NOW };
     let mut ask = call(&alice, &actors, &held, (&server, "read", &arguments));
     (ask.circumstances.authentication, ask.who.token) = (None, Some(token));
     assert_eq!(decide(&world, &ask).result.unwrap_err().code, Code::SignInEnded);

@@ -24,7 +24,7 @@ async fn a_call_draws_on_its_own_grant_and_on_the_token_above_it() {
     let world = Principals::new(ISSUER, &snapshot);
     let (planner, held) = (named("agent:planner"), limited(2));
     let ancestors = ["parent".to_owned()];
-    let token = TokenIds { jti: "own", ancestors: &ancestors, txn: "t", keys: &[] };
+    let token = TokenIds { jti: "own", ancestors: &ancestors, txn: "t", keys: &[], criteria: &[], issued: NOW };
     let who = Presented {
         root: &planner,
         actors: &[],

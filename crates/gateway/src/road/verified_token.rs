@@ -76,7 +76,14 @@ impl VerifiedToken {
     }
 
     fn ids(&self) -> TokenIds<'_> {
-        TokenIds { jti: &self.token.jti, ancestors: &self.token.ancestors, txn: &self.token.txn, keys: self.token.keys() }
+        TokenIds {
+            jti: &self.token.jti,
+            ancestors: &self.token.ancestors,
+            txn: &self.token.txn,
+            keys: self.token.keys(),
+            criteria: self.token.criteria(),
+            issued: self.token.iat,
+        }
     }
 
     /// What was found of it before.
@@ -117,6 +124,8 @@ impl VerifiedToken {
             txn: self.token.txn.clone(),
             since: Some(self.token.auth_time.unwrap_or(UnixTime(i64::MIN))),
             keys: self.token.keys().to_vec(),
+            criteria: self.token.criteria().to_vec(),
+            issued: self.token.iat,
         }
     }
 

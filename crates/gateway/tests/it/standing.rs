@@ -1,12 +1,12 @@
 //! A token that is in use is remembered; what the world says of those it names is not, beyond one revision of it.
 
-use crate::world::{Client, Wish, World, agent};
+use crate::world::{Client, Wish, World, actor, agent, key};
 use remit_ledger::{
     Draft,
     record::{ProducerKind, RecordType},
     vault::Subject,
 };
-use remit_model::{AgentId, AgentStatus, HumanStatus, TenantId, ToolClass};
+use remit_model::{AgentId, AgentStatus, HumanStatus, TenantId, ToolClass, criterion};
 use remit_store::{Batch, Change, Revocation};
 use serde_json::json;
 use std::time::Duration;
@@ -158,4 +158,43 @@ async fn a_call_whose_body_was_held_back_gets_no_more_than_when_it_ends() {
     assert!(answer.contains("agent_quarantined"), "{answer}");
     let answer = held_back(&client, world.revoke(Revocation::Txn("chain-1".into()))).await;
     assert!(answer.contains("token_revoked") || answer.contains("agent_quarantined"), "{answer}");
+}
+
+/// SPEC: RV-05
+#[tokio::test]
+async fn rv_05_what_an_agent_a_key_or_a_server_was_issued_before_is_refused_at_the_next_call() {
+    for by in ["agent", "key", "resource", "elsewhere"] {
+        let world = World::new(true).await;
+        let whole = || world.grant(json!({"actions": ["*"]}));
+        let planner = world.all();
+        let bound_to = planner.key.public().thumbprint().to_owned();
+        let mut claims = world.claims(whole(), key(8).public().thumbprint());
+        claims.act = Some(actor(&world.base, "agent:helper", Some(actor(&world.base, "agent:planner", None))));
+        claims.ancestor_jkts = vec![bound_to.clone()];
+        let helper = world.client(key(8), &claims);
+        for client in [&planner, &helper] {
+            client.call("ticket_read", json!({})).await.result();
+        }
+        let criterion = match by {
+            "agent" => criterion::agent(&AgentId::parse("planner").unwrap()),
+            "key" => criterion::key(&bound_to),
+            "resource" => criterion::resource(&world.location),
+            _ => criterion::resource("https://elsewhere.example/"),
+        };
+        let before = world.clock.unix().plus(1);
+        apply(&world, Change::RevokeIssued { criterion, before, until: before.plus(100_000) }).await;
+        if by == "elsewhere" {
+            planner.call("ticket_read", json!({})).await.result();
+            continue;
+        }
+        // What came from it goes too: its agent, its key and its server are those of the chain.
+        for client in [&planner, &helper, &world.all()] {
+            client.call("ticket_read", json!({})).await.refused(401, "token_revoked");
+        }
+        world.clock.advance(Duration::from_secs(1));
+        let mut claims = world.claims(whole(), key(7).public().thumbprint());
+        claims.iat = world.clock.unix();
+        world.client(key(7), &claims).call("ticket_read", json!({})).await.result();
+        planner.call("ticket_read", json!({})).await.refused(401, "token_revoked");
+    }
 }

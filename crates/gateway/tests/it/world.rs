@@ -212,6 +212,7 @@ impl World {
             txn: "chain-1".into(),
             ancestors: vec![],
             ancestor_keys: vec![],
+            ancestor_jkts: Vec::new(),
             purpose: Some("support".into()),
             signed: None,
         }

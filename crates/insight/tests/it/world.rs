@@ -381,6 +381,7 @@ impl World {
             txn: chain.id.clone(),
             ancestors: ancestors.unwrap_or_default(),
             ancestor_keys: Vec::new(),
+            ancestor_jkts: Vec::new(),
             purpose: None,
             signed: None,
         };

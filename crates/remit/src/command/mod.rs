@@ -11,5 +11,6 @@ pub(crate) mod passkey;
 pub(crate) mod policy;
 pub(crate) mod provider;
 pub(crate) mod reference;
+pub(crate) mod revoke;
 pub(crate) mod server;
 pub(crate) mod token;

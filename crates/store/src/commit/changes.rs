@@ -7,7 +7,7 @@ use super::{
 use crate::{
     batch::{ApplyError, Change, KeyedHash, Revocation, StoredCode, StoredProviderSession, StoredRefresh, StoredToken},
     db::group::{BudgetFact, CodeFact, FamilyFact, RefreshFact},
-    world::row::{self, HoldBody, Kind, PLAIN},
+    world::row::{self, HoldBody, IssuedBody, Kind, PLAIN},
 };
 use remit_ledger::Hash;
 use remit_model::{
@@ -43,6 +43,7 @@ impl<'a> Weighing<'_, 'a> {
             Change::RotateRefresh { old, new } => self.rotate(old, new),
             Change::IssueToken(token) => self.issue(token),
             Change::Revoke { what, until } => self.revoke(what, *until),
+            Change::RevokeIssued { criterion, before, until } => self.revoke_issued(criterion, *before, *until),
             Change::Spend { key, amount, until } => self.spend(key, *amount, *until),
             Change::Erase(erasing) => self.erase(erasing),
             Change::Erased { id } => {
@@ -203,6 +204,15 @@ impl<'a> Weighing<'_, 'a> {
         }
         let until = self.snapshot().revoked_until(what).map_or(until, |known| known.max(until));
         self.put(Kind::of(what), what.key(), Some(PLAIN), Some(until))
+    }
+
+    /// INVARIANT: what has ended stays so: neither time ever moves back.
+    fn revoke_issued(&mut self, criterion: &str, before: UnixTime, until: UnixTime) -> Result<(), ApplyError> {
+        let known = self.snapshot().issued(criterion);
+        let before = known.map_or(before, |known| known.before.max(before));
+        let until = known.map_or(until, |known| known.until.max(until));
+        let body = row::encode(&IssuedBody { before }, None, |_, _| true).map_err(|error| refused_row(&error))?;
+        self.put(Kind::RevokedIssued, criterion, Some(&body), Some(until))
     }
 
     fn spend(&mut self, key: &str, amount: i64, until: Option<UnixTime>) -> Result<(), ApplyError> {

@@ -43,11 +43,20 @@ pub(crate) enum Kind {
     RevokedFamily,
     Hold,
     IssuerKey,
+    RevokedIssued,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Agent, Self::Human, Self::RevokedToken, Self::RevokedChain, Self::RevokedFamily, Self::Hold, Self::IssuerKey];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Agent,
+        Self::Human,
+        Self::RevokedToken,
+        Self::RevokedChain,
+        Self::RevokedFamily,
+        Self::Hold,
+        Self::IssuerKey,
+        Self::RevokedIssued,
+    ];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -58,6 +67,7 @@ impl Kind {
             Self::RevokedFamily => "revoked_family",
             Self::Hold => "hold",
             Self::IssuerKey => "issuer_key",
+            Self::RevokedIssued => "revoked_issued",
         }
     }
 
@@ -80,6 +90,12 @@ impl Kind {
 pub(crate) struct HoldBody {
     pub(crate) basis: String,
     pub(crate) since: UnixTime,
+}
+
+/// The end of everything that fits a criterion and was issued before a time, at rest.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct IssuedBody {
+    pub(crate) before: UnixTime,
 }
 
 /// The body of a row whose key and time say everything.

@@ -6,7 +6,7 @@
 
 use super::{
     agent_index::AgentIndex,
-    row::{BLANK, HoldBody, Kind, Row, RowError, decode},
+    row::{BLANK, HoldBody, IssuedBody, Kind, Row, RowError, decode},
 };
 use crate::batch::Revocation;
 use remit_model::{
@@ -51,6 +51,15 @@ pub struct Snapshot {
     /// Legal holds: pseudonym of the subject, and since when.
     holds: Until,
     issuer_keys: IssuerKeys,
+    /// By criterion: what was issued before this time is dead, and until when that matters. SPEC: RV-05
+    issued: HashTrieMapSync<Arc<str>, Issued>,
+}
+
+/// The end of what fits a criterion.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Issued {
+    pub(crate) before: UnixTime,
+    pub(crate) until: UnixTime,
 }
 
 /// A registered agent: its row, and what the row says once it was asked for.
@@ -90,6 +99,7 @@ impl Snapshot {
             revoked: Revoked { jti: Until::new_sync(), txn: Until::new_sync(), family: Until::new_sync() },
             holds: Until::new_sync(),
             issuer_keys: IssuerKeys::default(),
+            issued: HashTrieMapSync::new_sync(),
         }
     }
 
@@ -205,6 +215,21 @@ impl Snapshot {
             || (!jtis.is_empty() && ancestors.into_iter().any(|ancestor| jtis.contains_key(ancestor)))
     }
 
+    /// When what fits one of these criteria must have been issued to count; `None` where what was issued at `issued` counts.
+    /// SPEC: RV-05
+    pub fn revoked_before(&self, criteria: &[String], issued: UnixTime) -> Option<(&str, UnixTime)> {
+        if self.issued.is_empty() {
+            return None;
+        }
+        let found = criteria.iter().filter_map(|criterion| self.issued.get_key_value(criterion.as_str()));
+        found.filter(|(_, end)| issued < end.before).map(|(criterion, end)| (criterion.as_ref(), end.before)).next()
+    }
+
+    /// What is known of this criterion.
+    pub(crate) fn issued(&self, criterion: &str) -> Option<Issued> {
+        self.issued.get(criterion).copied()
+    }
+
     /// Whether this revocation is in force.
     pub fn has_revocation(&self, what: &Revocation) -> bool {
         self.revoked_until(what).is_some()
@@ -212,7 +237,7 @@ impl Snapshot {
 
     /// Revocations in force.
     pub fn revocations(&self) -> usize {
-        self.revoked.jti.size() + self.revoked.txn.size() + self.revoked.family.size()
+        self.revoked.jti.size() + self.revoked.txn.size() + self.revoked.family.size() + self.issued.size()
     }
 
     /// Whether a legal hold is on this subject (a pseudonym).
@@ -288,6 +313,15 @@ impl Snapshot {
                 self.issuer_keys = self.issuer_keys.with(read);
             }
             (Kind::IssuerKey, None) => self.issuer_keys = self.issuer_keys.without(&key),
+            // INVARIANT: one that cannot be read may end anything, so nothing is served without knowing.
+            (Kind::RevokedIssued, Some(body)) => {
+                let until = until.ok_or_else(|| broken(kind, &key, "has no end"))?;
+                let before = decode::<IssuedBody>(&body)?.before;
+                self.issued.insert_mut(key, Issued { before, until });
+            }
+            (Kind::RevokedIssued, None) => {
+                self.issued.remove_mut(&*key);
+            }
         }
         self.revision = self.revision.max(revision);
         Ok(())
@@ -312,6 +346,9 @@ impl Snapshot {
             Kind::RevokedToken | Kind::RevokedChain | Kind::RevokedFamily => {
                 self.revoked.of_mut(row.kind).remove_mut(&*row.key);
             }
+            Kind::RevokedIssued => {
+                self.issued.remove_mut(&*row.key);
+            }
             Kind::Agent | Kind::Human | Kind::Hold | Kind::IssuerKey => {}
         }
     }
@@ -324,6 +361,11 @@ impl Snapshot {
             for key in ended {
                 revoked.remove_mut(&key);
             }
+        }
+        let ended = self.issued.iter().filter(|(_, end)| end.until < time);
+        let ended: Vec<Arc<str>> = ended.map(|(key, _)| Arc::clone(key)).collect();
+        for key in ended {
+            self.issued.remove_mut(&key);
         }
     }
 

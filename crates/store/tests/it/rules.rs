@@ -180,6 +180,8 @@ fn active() -> Precondition {
         txn: "chain".to_owned(),
         since: None,
         keys: Vec::new(),
+        criteria: Vec::new(),
+        issued: UnixTime(0),
     }
 }
 
@@ -224,7 +226,7 @@ async fn a_family_revocation_or_the_end_of_another_party_stops_no_one() {
     store.apply(batch().change(stranger).change(family)).await.unwrap();
     assert!(store.apply(batch().require(active())).await.is_ok());
     let no_party =
-        Precondition::Active { parties: Vec::new(), tokens: Vec::new(), txn: "chain".to_owned(), since: None, keys: Vec::new() };
+        Precondition::Active { parties: Vec::new(), tokens: Vec::new(), txn: "chain".to_owned(), since: None, keys: Vec::new(), criteria: Vec::new(), issued: UnixTime(0) };
     assert!(store.apply(batch().require(no_party)).await.is_ok());
     store.close().await.unwrap();
 }

@@ -57,6 +57,7 @@ pub(crate) fn access_claims() -> access::Claims {
         txn: "chain-1".into(),
         ancestors: vec!["token-1".into()],
         ancestor_keys: vec!["key-1".into()],
+        ancestor_jkts: vec!["jkt-1".into()],
         purpose: Some("close stale tickets".into()),
         signed: None,
     }

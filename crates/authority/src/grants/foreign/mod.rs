@@ -9,7 +9,7 @@ mod evidence;
 
 use crate::{
     grants::{
-        outcome::{Facts, Grant, Outcome},
+        outcome::{Facts, Grant, IssuedFrom, Outcome},
         request::{ACCESS_TOKEN, TokenRequest},
         requested::{RequestedAuthority, Target, Targets},
     },
@@ -155,6 +155,7 @@ fn grant(request: &TokenRequest<'_>, evidence: &Evidence, root: &Chain, terms: T
         ancestors: Vec::new(),
         ancestor_keys: Vec::new(),
         issued: request.now,
+        from: IssuedFrom::nothing(request.now),
         expires,
         // SPEC: DC-15: copied, never refreshed.
         authentication: evidence.token.authentication.clone(),

@@ -11,7 +11,7 @@ use crate::{
         requested,
     },
     http::error::Rejection,
-    tokens::record::hash,
+    tokens::{introspect::ids, record::hash},
 };
 use remit_decide::{
     Principals,
@@ -189,6 +189,8 @@ fn still_good(actor: &AccessToken) -> Precondition {
         txn: actor.txn.clone(),
         since: None,
         keys: actor.keys().to_vec(),
+        criteria: actor.criteria().to_vec(),
+        issued: actor.iat,
     }
 }
 
@@ -214,7 +216,15 @@ async fn stated(request: &TokenRequest<'_>, proof: &Proof, compact: &str) -> Res
         return Err(Refusal::new(Code::TokenExpired, "the parent's token has expired").into());
     }
     let ancestors = walk(request, &parent).await?;
-    let ids = TokenIds { jti: &parent.jti, ancestors: &ancestors, txn: &parent.chain.id, keys: &parent.keys };
+    let criteria = parent.criteria();
+    let ids = TokenIds {
+        jti: &parent.jti,
+        ancestors: &ancestors,
+        txn: &parent.chain.id,
+        keys: &parent.keys,
+        criteria: &criteria,
+        issued: parent.issued,
+    };
     active::token(principals(request), &ids)?;
     Ok(Evidence {
         authentication: signed_in(&parent),
@@ -323,10 +333,6 @@ async fn own(request: &TokenRequest<'_>, compact: &str) -> Result<(Arc<AccessTok
 
 fn principals<'r>(request: &'r TokenRequest<'_>) -> Principals<'r> {
     Principals::new(&request.server.issuer, &request.snapshot)
-}
-
-fn ids(token: &AccessToken) -> TokenIds<'_> {
-    TokenIds { jti: &token.jti, ancestors: &token.ancestors, txn: &token.txn, keys: token.keys() }
 }
 
 /// (2) The caller is the holder, and proves the holder's key. SPEC: TX-06, N-TX-09

@@ -6,7 +6,7 @@
 use crate::{
     grants::{
         empty,
-        outcome::Grant,
+        outcome::{Grant, IssuedFrom},
         requested::{RequestedAuthority, Target, Targets},
         token_exchange::evidence::{Evidence, ExchangeKind, ProvenDelegation},
     },
@@ -110,6 +110,7 @@ impl Terms {
             ancestors: std::iter::once(parent.jti.clone()).chain(ancestors.iter().cloned()).collect(),
             ancestor_keys: parent.keys.clone(),
             issued: world.now,
+            from: IssuedFrom { criteria: parent.criteria(), issued: parent.issued },
             expires: self.expires,
             // SPEC: DC-15: copied, never refreshed.
             authentication: authentication.clone(),
