@@ -118,7 +118,9 @@ fn revoked(console: &Console, world: &Snapshot, asked: By, before: UnixTime) -> 
         }
         By::Chain(chain) => {
             if chain.is_empty() || chain.len() > CHAIN || !chain.bytes().all(|byte| byte.is_ascii_graphic()) {
-                return Err(malformed("a chain is named by the `txn` of its tokens, as `remit audit tail` and `remit token inspect` show it"));
+                return Err(malformed(
+                    "a chain is named by the `txn` of its tokens, as `remit audit tail` and `remit token inspect` show it",
+                ));
             }
             let revoke = |what| Change::Revoke { what, until };
             let changes = vec![revoke(Revocation::Txn(chain.clone())), revoke(Revocation::Family(chain.clone()))];
@@ -134,7 +136,8 @@ fn revoked(console: &Console, world: &Snapshot, asked: By, before: UnixTime) -> 
                 return Err(malformed("a key is named by its RFC 7638 thumbprint: 43 characters of base64url"));
             }
             // What an agent obtained with a key that it is registered with may be bound to another one.
-            let agents: Vec<Arc<Agent>> = world.agents().filter_map(|(_, agent)| agent).filter(|agent| lists(agent, &key)).collect();
+            let agents: Vec<Arc<Agent>> =
+                world.agents().filter_map(|(_, agent)| agent).filter(|agent| lists(agent, &key)).collect();
             let mut changes: Vec<Change> = of_agents(&agents);
             changes.push(issued(criterion::key(&key)));
             Revoked { changes, by: "key", facts: json!({"key": key, "agents": names(&agents)}), person: None }
@@ -153,7 +156,8 @@ fn owned(world: &Snapshot, owner: &str) -> Result<Vec<Arc<Agent>>, Refusal> {
     match agents.len() {
         0 => Err(Refusal::new(Code::NotFound, format!("`{}` is accountable for no agent", display::excerpt(owner, 64)))),
         many if many > AGENTS => {
-            let reason = format!("the person is accountable for more than {AGENTS} agents; revoke by resource, or agent by agent");
+            let reason =
+                format!("the person is accountable for more than {AGENTS} agents; revoke by resource, or agent by agent");
             Err(Refusal::new(Code::RequestTooLarge, reason))
         }
         _ => Ok(agents),
@@ -166,9 +170,10 @@ fn location(console: &Console, world: &Snapshot, named: &str) -> Result<String, 
     if let Some(server) = server {
         return Ok(server.location.clone());
     }
-    let known = named == console.issuer || world.agents().any(|(_, agent)| {
-        agent.is_some_and(|agent| agent.labels.get(endpoint::LABEL).is_some_and(|uri| uri == named))
-    });
+    let known = named == console.issuer
+        || world
+            .agents()
+            .any(|(_, agent)| agent.is_some_and(|agent| agent.labels.get(endpoint::LABEL).is_some_and(|uri| uri == named)));
     known.then(|| named.to_owned()).ok_or_else(|| unknown("server or resource", named))
 }
 

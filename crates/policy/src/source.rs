@@ -213,7 +213,8 @@ fn demand(effect: RuleEffect, policy: &Policy) -> Result<(), String> {
         }
     }
     // What a quoted string of a challenge can hold.
-    let readable = |text: &str| text.len() <= CLASSES_LIMIT && text.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\');
+    let readable =
+        |text: &str| text.len() <= CLASSES_LIMIT && text.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\');
     if classes.is_some_and(|classes| classes.trim().is_empty() || !readable(classes)) {
         return Err(format!("`@acr_values` is 1 to {CLASSES_LIMIT} bytes of ASCII: classes with spaces between them"));
     }

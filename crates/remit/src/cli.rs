@@ -112,7 +112,10 @@ mod tests {
             ("agent add", "<NAME>"),
             ("agent add a --scope x --authorization-details f", "--authorization-details"),
             ("agent retire", "<NAME>"),
-            ("revoke", "<--user <NAME>|--agent <NAME>|--client <CLIENT_ID>|--owner <SUBJECT>|--chain <TXN>|--resource <SERVER>|--key <THUMBPRINT>>"),
+            (
+                "revoke",
+                "<--user <NAME>|--agent <NAME>|--client <CLIENT_ID>|--owner <SUBJECT>|--chain <TXN>|--resource <SERVER>|--key <THUMBPRINT>>",
+            ),
             ("revoke --agent a --key k", "--agent"),
             ("connect", "<SERVER>"),
             ("connect desk", "--agent"),

@@ -17,9 +17,7 @@ use crate::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use remit_decide::{Principals, active, effective};
 use remit_ledger::record::{HumanInLoop, RecordType};
-use remit_model::{
-    Authority, Chain, Code, EdgeProof, Fault, Hop, Principal, PrincipalKind, Refusal, UnixTime, criterion, json,
-};
+use remit_model::{Authority, Chain, Code, EdgeProof, Fault, Hop, Principal, PrincipalKind, Refusal, UnixTime, criterion, json};
 use remit_store::{Batch, Change, Revocation, StoredCode, StoredRefresh};
 use remit_token::id_token;
 use serde_json::json;

@@ -64,10 +64,7 @@ impl Renewable {
         let keys = hops.iter().filter_map(|hop| hop.jkt.as_deref()).chain(jkt);
         let nothing = Authority::none();
         let authority = hops.last().map_or(&nothing, |hop| &hop.authority);
-        IssuedFrom {
-            criteria: criterion::of(agents, keys, None, authority),
-            issued: self.issued.unwrap_or(UnixTime(i64::MIN)),
-        }
+        IssuedFrom { criteria: criterion::of(agents, keys, None, authority), issued: self.issued.unwrap_or(UnixTime(i64::MIN)) }
     }
 }
 

@@ -45,7 +45,8 @@ use remit_decide::{
 };
 use remit_ledger::record::{Draft, HumanInLoop, RecordType};
 use remit_model::{
-    Agent, AgentId, AgentStatus, Authority, Chain, Code, Fault, Human, Principal, PrincipalKind, Refusal, Registration, UnixTime, json,
+    Agent, AgentId, AgentStatus, Authority, Chain, Code, Fault, Human, Principal, PrincipalKind, Refusal, Registration, UnixTime,
+    json,
 };
 use remit_store::{Batch, Change, JtiKind, Snapshot, StoredCode};
 use remit_token::{consent, id_token, webauthn::Assertion};
@@ -178,7 +179,8 @@ pub(crate) async fn page(
         Err(refusal) => {
             // SPEC: RFC 9470 §5: a better sign-in is asked for, where that is what is missing.
             let better = ask.stepped_up(&refusal).filter(|better| must_sign_in(&snapshot, browser, better, now));
-            let again = better.and_then(|better| login_page::page(server, browser, &SignInFor::Request(Box::new(better)), now).ok());
+            let again =
+                better.and_then(|better| login_page::page(server, browser, &SignInFor::Request(Box::new(better)), now).ok());
             if let Some(page) = again {
                 return page;
             }

@@ -21,10 +21,7 @@ use axum::{
     body::Body,
     http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts},
 };
-use remit_decide::{
-    Principals,
-    active,
-};
+use remit_decide::{Principals, active};
 use remit_ledger::record::RecordType;
 use remit_model::{Chain, Code, Fault, Principal, Refusal, UnixTime};
 use remit_store::{Batch, Snapshot};

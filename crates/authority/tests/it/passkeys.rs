@@ -36,7 +36,14 @@ pub(crate) fn challenge_of(page: &Reply) -> String {
 }
 
 /// Sends an authenticator's answer on the form that the page holds.
-pub(crate) async fn answer(world: &World, browser: &mut Browser, page: &Reply, path: &str, answer: &Value, more: &[(&str, &str)]) -> Reply {
+pub(crate) async fn answer(
+    world: &World,
+    browser: &mut Browser,
+    page: &Reply,
+    path: &str,
+    answer: &Value,
+    more: &[(&str, &str)],
+) -> Reply {
     let mut form = hidden(&page.text, &["request"]);
     form.extend(fields(&[("passkey", &answer.to_string())]));
     form.extend(fields(more));

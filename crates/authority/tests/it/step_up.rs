@@ -82,10 +82,10 @@ async fn az_16_a_person_who_cannot_sign_in_better_is_asked_once_and_then_told() 
     let again = browser.consent_page(&world, "alice", &request()).await;
     assert!(is_sign_in(&again), "asked for a better sign-in: {}", again.text);
     let back = browser.sign_in(&world, &again, "alice", PASSWORD).await.location();
-    assert_eq!((query(&back, "error").as_deref(), query(&back, "remit_code").as_deref()), (
-        Some("interaction_required"),
-        Some("step_up_required")
-    ));
+    assert_eq!(
+        (query(&back, "error").as_deref(), query(&back, "remit_code").as_deref()),
+        (Some("interaction_required"), Some("step_up_required"))
+    );
 }
 
 #[tokio::test]

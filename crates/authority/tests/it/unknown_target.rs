@@ -45,7 +45,8 @@ fn stays_here(page: &Reply) {
 #[tokio::test]
 async fn az_17_a_stranger_cannot_have_a_browser_sent_to_its_address_by_asking_wrongly() {
     let (world, client_id) = stranger(Admission::Admit, TARGET).await;
-    for wrong in [("response_type", "token"), ("code_challenge", ""), ("prompt", "none"), ("resource", "https://other.example/")] {
+    for wrong in [("response_type", "token"), ("code_challenge", ""), ("prompt", "none"), ("resource", "https://other.example/")]
+    {
         let page = Browser::default().begin(&world, &asking(&client_id, TARGET, &[wrong])).await;
         stays_here(&page);
     }

@@ -57,7 +57,10 @@ async fn rv_05_whatever_is_named_ends_in_one_batch_with_its_record() {
         }
         assert_eq!(world.store.len(), records + 1, "{by}");
         let (record, _) = world.last().await;
-        assert_eq!((record["record_type"].as_str(), record["action"]["name"].as_str()), (Some("config_change"), Some("tokens.revoke")));
+        assert_eq!(
+            (record["record_type"].as_str(), record["action"]["name"].as_str()),
+            (Some("config_change"), Some("tokens.revoke"))
+        );
         assert_eq!((&record["ext"]["revocation"]["by"], &record["record_id"]), (&json!(by), &answer["record"]), "{record}");
     }
     assert!(!world.ends(&criterion::key(&"x".repeat(43))));

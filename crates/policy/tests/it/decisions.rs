@@ -127,7 +127,8 @@ fn a_step_up_names_the_sign_in_that_is_enough_for_every_policy_that_asks() {
     };
     assert_eq!(hints(&[rule("a", "")]), None);
     assert_eq!(hints(&[rule("a", "@max_age(\"60\")")]), Some((String::new(), Some(60))));
-    let both = [rule("a", "@acr_values(\"phr phrh\") @max_age(\"60\")"), rule("b", "@acr_values(\"gold phrh\") @max_age(\"30\")")];
+    let both =
+        [rule("a", "@acr_values(\"phr phrh\") @max_age(\"60\")"), rule("b", "@acr_values(\"gold phrh\") @max_age(\"30\")")];
     assert_eq!(hints(&both), Some(("phrh".to_owned(), Some(30))), "what is enough for both");
     let apart = [rule("a", "@acr_values(\"phr\")"), rule("b", "@acr_values(\"gold\")")];
     assert_eq!(hints(&apart), None, "no one class is enough for both");

@@ -33,8 +33,7 @@ impl Weighing<'_, '_> {
                 self.snapshot().human(human).is_some_and(|human| human.passkeys.enrolled == *enrolled)
             }
             Precondition::Active { parties, tokens, txn, since, keys, criteria, issued } => {
-                self.is_active(parties, tokens, txn, *since, keys)
-                    && self.snapshot().revoked_before(criteria, *issued).is_none()
+                self.is_active(parties, tokens, txn, *since, keys) && self.snapshot().revoked_before(criteria, *issued).is_none()
             }
         })
     }

@@ -109,8 +109,15 @@ async fn a_row_of_a_newer_form_stops_its_agent_alone_and_is_not_written_over() {
     assert_eq!(snapshot.unreadable(), [id("planner")]);
     assert!(snapshot.agent(&id("reader")).is_some(), "others are not touched");
     for party in [Party::Agent(id("planner")), Party::Human("alice".to_owned())] {
-        let need =
-            Precondition::Active { parties: vec![party], tokens: Vec::new(), txn: "t".to_owned(), since: None, keys: Vec::new(), criteria: Vec::new(), issued: remit_model::UnixTime(0) };
+        let need = Precondition::Active {
+            parties: vec![party],
+            tokens: Vec::new(),
+            txn: "t".to_owned(),
+            since: None,
+            keys: Vec::new(),
+            criteria: Vec::new(),
+            issued: remit_model::UnixTime(0),
+        };
         assert!(matches!(store.apply(batch().require(need)).await, Err(ApplyError::Conflict(_))));
     }
     let stop = Change::SetAgentStatus { agent: id("planner"), status: AgentStatus::Quarantined };

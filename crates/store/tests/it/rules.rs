@@ -225,8 +225,15 @@ async fn a_family_revocation_or_the_end_of_another_party_stops_no_one() {
     let family = Change::Revoke { what: Revocation::Family("chain".to_owned()), until: UnixTime(NOW + 600) };
     store.apply(batch().change(stranger).change(family)).await.unwrap();
     assert!(store.apply(batch().require(active())).await.is_ok());
-    let no_party =
-        Precondition::Active { parties: Vec::new(), tokens: Vec::new(), txn: "chain".to_owned(), since: None, keys: Vec::new(), criteria: Vec::new(), issued: UnixTime(0) };
+    let no_party = Precondition::Active {
+        parties: Vec::new(),
+        tokens: Vec::new(),
+        txn: "chain".to_owned(),
+        since: None,
+        keys: Vec::new(),
+        criteria: Vec::new(),
+        issued: UnixTime(0),
+    };
     assert!(store.apply(batch().require(no_party)).await.is_ok());
     store.close().await.unwrap();
 }

@@ -51,8 +51,17 @@ fn bare() -> access::Claims {
 #[test]
 fn the_claims_of_a_token_have_one_order() {
     const ALWAYS: &[&str] = &["iss", "sub", "aud", "client_id", "scope", "jti", "iat", "exp", "authorization_details", "txn"];
-    const SOMETIMES: &[&str] =
-        &["auth_time", "acr", "amr", "cnf", "act", "urn:remit:ancestors", "urn:remit:ancestor_keys", "urn:remit:ancestor_jkts", "urn:remit:purpose"];
+    const SOMETIMES: &[&str] = &[
+        "auth_time",
+        "acr",
+        "amr",
+        "cnf",
+        "act",
+        "urn:remit:ancestors",
+        "urn:remit:ancestor_keys",
+        "urn:remit:ancestor_jkts",
+        "urn:remit:purpose",
+    ];
     let names = |claims| {
         let seen = inspect_unverified(&access::mint(&ed25519(1), &claims).unwrap()).unwrap();
         seen.claims.keys().cloned().collect::<Vec<_>>()
@@ -165,7 +174,17 @@ fn every_claim_has_its_type() {
         refused(verify_access(&altered(&good, &key, |_, body| without(body, name)), &key), Code::TokenMalformed);
         refused(verify_access(&altered(&good, &key, |_, body| body[name] = json!({"a": 1})), &key), Code::TokenMalformed);
     }
-    for name in ["auth_time", "acr", "amr", "cnf", "act", "urn:remit:ancestors", "urn:remit:ancestor_keys", "urn:remit:ancestor_jkts", "urn:remit:purpose"] {
+    for name in [
+        "auth_time",
+        "acr",
+        "amr",
+        "cnf",
+        "act",
+        "urn:remit:ancestors",
+        "urn:remit:ancestor_keys",
+        "urn:remit:ancestor_jkts",
+        "urn:remit:purpose",
+    ] {
         refused(verify_access(&altered(&good, &key, |_, body| body[name] = json!([7])), &key), Code::TokenMalformed);
     }
 }
