@@ -5,7 +5,7 @@
 
 use crate::principal::{Principals, Registered};
 use remit_model::{Acts, Agent, AgentId, AgentStatus, Code, Human, HumanStatus, Principal, PrincipalKind, Refusal, UnixTime};
-use remit_store::{Party, Precondition};
+use remit_store::{Issued, Party, Precondition};
 
 /// Names a token and what it descends from, for revocations.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +23,7 @@ pub struct TokenIds<'a> {
     pub issued: UnixTime,
 }
 
-impl<'a> TokenIds<'a> {
+impl TokenIds<'_> {
     /// Those of what no token is needed for.
     pub fn none(now: UnixTime) -> Self {
         Self { jti: "", ancestors: &[], txn: "", keys: &[], criteria: &[], issued: now }
@@ -130,8 +130,7 @@ pub fn at_commit<'p>(
         txn: token.txn.to_owned(),
         since: world.since,
         keys: token.keys.to_vec(),
-        criteria: token.criteria.to_vec(),
-        issued: token.issued,
+        issued: Box::new(Issued { criteria: token.criteria.to_vec(), at: token.issued }),
     })
 }
 

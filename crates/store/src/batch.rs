@@ -129,11 +129,17 @@ pub enum Precondition {
         since: Option<UnixTime>,
         /// The `kid`s of the issuer that signed them, or will.
         keys: Vec<String>,
-        /// Nothing that fits one of these ([`remit_model::criterion`]) and was issued at this time was revoked: what the token,
-        /// or whatever else is used up for a new one, can be revoked by. SPEC: RV-05
-        criteria: Vec<String>,
-        issued: UnixTime,
+        /// The token, or whatever else a new one is issued from.
+        issued: Box<Issued>,
     },
+}
+
+/// What can be revoked by what it is: nothing that fits one of the criteria and was issued then has ended. SPEC: RV-05
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Issued {
+    /// As [`remit_model::criterion`] spells them.
+    pub criteria: Vec<String>,
+    pub at: UnixTime,
 }
 
 /// Someone whose status decides whether a batch may happen.

@@ -52,8 +52,8 @@ mod vault;
 mod world;
 
 pub use batch::{
-    Applied, ApplyError, Batch, Budget, Change, Erasing, JtiKind, KeyedHash, Necessity, Party, Precondition, ReadError, Receipt,
-    Revocation, StoredCode, StoredProviderSession, StoredRecord, StoredRefresh, StoredToken,
+    Applied, ApplyError, Batch, Budget, Change, Erasing, Issued, JtiKind, KeyedHash, Necessity, Party, Precondition, ReadError,
+    Receipt, Revocation, StoredCode, StoredProviderSession, StoredRecord, StoredRefresh, StoredToken,
 };
 pub use commit::outage::{Outage, WriteFailure};
 pub use config::{Config, Secret, StoreError};

@@ -195,10 +195,10 @@ pub(crate) async fn commit(
 
 fn refused_by_store(server: &Server, error: ApplyError) -> Rejection {
     let refusal = match error {
-        ApplyError::Conflict(Precondition::Active { parties, tokens, txn, since, keys, criteria, issued }) => {
+        ApplyError::Conflict(Precondition::Active { parties, tokens, txn, since, keys, issued }) => {
             let snapshot = server.store.snapshot();
             let (jti, ancestors) = tokens.split_first().map_or(("", &[][..]), |(jti, above)| (jti.as_str(), above));
-            let ids = TokenIds { jti, ancestors, txn: &txn, keys: &keys, criteria: &criteria, issued };
+            let ids = TokenIds { jti, ancestors, txn: &txn, keys: &keys, criteria: &issued.criteria, issued: issued.at };
             active::lost(Principals { since, ..Principals::new(&server.issuer, &snapshot) }, &parties, &ids)
         }
         ApplyError::Conflict(Precondition::Once { kind: JtiKind::ClientAssertion, .. }) => {

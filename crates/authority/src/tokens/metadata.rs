@@ -5,11 +5,15 @@
 
 use crate::{Server, clients::rules::Admission, grants, signin::passkeys::used};
 use remit_token::{Algorithm, id_jag::TOKEN_TYPE};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
 /// SPEC: draft-ietf-oauth-identity-assertion-authz-grant-04 §7.2
 const ID_JAG_PROFILE: &str = "urn:ietf:params:oauth:grant-profile:id-jag";
+
+/// The claims of ID tokens, and of userinfo.
+const CLAIMS: [&str; 12] =
+    ["iss", "sub", "aud", "exp", "iat", "jti", "auth_time", "acr", "amr", "nonce", "name", "urn:remit:consent"];
 
 pub(crate) fn document(server: &Server) -> Value {
     let scopes = scopes(server);
@@ -46,27 +50,10 @@ pub(crate) fn document(server: &Server) -> Value {
         "request_uri_parameter_supported": false,
         "tls_client_certificate_bound_access_tokens": false,
         "protected_resources": resources,
-        "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": signing,
-        "claims_supported": [
-            "iss", "sub", "aud", "exp", "iat", "jti", "auth_time", "acr", "amr", "nonce", "name", "urn:remit:consent",
-        ],
-        "claims_parameter_supported": false,
-        "prompt_values_supported": ["none", "login", "consent", "select_account"],
-        "actor_profile_token_exchange": {
-            "subject_token_types_supported": [
-                "urn:ietf:params:oauth:token-type:access_token",
-                "urn:ietf:params:oauth:token-type:jwt",
-            ],
-            "actor_token_types_supported": ["urn:ietf:params:oauth:token-type:access_token"],
-            "requested_token_types_supported": ["urn:ietf:params:oauth:token-type:access_token"],
-        },
-        // SPEC: MD-05: the `sub_profile` values of our `act` claims; a person never acts for another party.
-        "entity_profiles_supported": {"client": ["ai_agent"], "subject": ["user", "ai_agent"], "actor": ["ai_agent"]},
     });
-    let classes = acr_values(server);
-    if let (false, Some(members)) = (classes.is_empty(), document.as_object_mut()) {
-        members.insert("acr_values_supported".to_owned(), json!(classes));
+    if let Some(members) = document.as_object_mut() {
+        members.extend(openid(server, &signing));
+        members.extend(actor_profile());
     }
     // SPEC: MD-06
     if let (true, Some(members)) = (server.settings.clients.registration != Admission::Off, document.as_object_mut()) {
@@ -91,6 +78,39 @@ fn acr_values(server: &Server) -> BTreeSet<String> {
     let methods = server.sign_in_methods();
     let demanded = methods.providers.iter().flat_map(|provider| provider.demand.acr.iter().cloned());
     demanded.chain(server.passkeys.is_some().then(|| used::ACR.to_owned())).collect()
+}
+
+/// What OpenID Connect Discovery adds. SPEC: MD-03
+fn openid(server: &Server, signing: &BTreeSet<&str>) -> Map<String, Value> {
+    let classes = acr_values(server);
+    let members = [
+        ("subject_types_supported", json!(["public"])),
+        ("id_token_signing_alg_values_supported", json!(signing)),
+        ("claims_supported", json!(CLAIMS)),
+        ("claims_parameter_supported", json!(false)),
+        ("prompt_values_supported", json!(["none", "login", "consent", "select_account"])),
+    ];
+    let classes = (!classes.is_empty()).then(|| ("acr_values_supported", json!(classes)));
+    members.into_iter().chain(classes).map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// How our token exchange treats actors, and the `sub_profile` values of `act`: a person never acts for another party. SPEC: MD-05
+fn actor_profile() -> Map<String, Value> {
+    let members = [
+        (
+            "actor_profile_token_exchange",
+            json!({
+                "subject_token_types_supported": [
+                    "urn:ietf:params:oauth:token-type:access_token",
+                    "urn:ietf:params:oauth:token-type:jwt",
+                ],
+                "actor_token_types_supported": ["urn:ietf:params:oauth:token-type:access_token"],
+                "requested_token_types_supported": ["urn:ietf:params:oauth:token-type:access_token"],
+            }),
+        ),
+        ("entity_profiles_supported", json!({"client": ["ai_agent"], "subject": ["user", "ai_agent"], "actor": ["ai_agent"]})),
+    ];
+    members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// Most bytes of the scopes that the document lists: clients ask for all of them, and have small limits for what they send.

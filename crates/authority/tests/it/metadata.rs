@@ -129,3 +129,65 @@ async fn x_09_browser_clients_may_call_the_token_endpoint() {
     let reply = world.get("/oauth/authorize").await;
     assert!(reply.headers.get("access-control-allow-origin").is_none(), "never on the pages");
 }
+
+/// What is said of actors is what exchange takes: a type that is not listed is refused. SPEC: MD-05
+#[tokio::test]
+async fn md_05_the_actor_profile_is_what_exchange_does_and_what_is_off_is_absent() {
+    let world = World::new().await;
+    let document = document(&world).await;
+    let profile = &document["actor_profile_token_exchange"];
+    assert_eq!(profile["subject_token_types_supported"], serde_json::json!([ACCESS_TOKEN, JWT]));
+    assert_eq!(profile["actor_token_types_supported"], serde_json::json!([ACCESS_TOKEN]));
+    assert_eq!(profile["requested_token_types_supported"], serde_json::json!([ACCESS_TOKEN]));
+    let profiles = serde_json::json!({"client": ["ai_agent"], "subject": ["user", "ai_agent"], "actor": ["ai_agent"]});
+    assert_eq!(document["entity_profiles_supported"], profiles);
+    let token = world.own_token(&world.planner, &[("resource", HELPDESK)]).await;
+    let child = world.identity(&world.summarizer).await;
+    let exchange = async |subject_type: &str, actor_type: &str, requested: &str| {
+        let form = [
+            ("grant_type", EXCHANGE),
+            ("subject_token", token.as_str()),
+            ("subject_token_type", subject_type),
+            ("actor_token", child.as_str()),
+            ("actor_token_type", actor_type),
+            ("requested_token_type", requested),
+        ];
+        world.token(&world.planner, &form).await
+    };
+    exchange(ACCESS_TOKEN, ACCESS_TOKEN, ACCESS_TOKEN).await.access_token();
+    let other = "urn:ietf:params:oauth:token-type:saml2";
+    for (subject, actor, requested) in
+        [(other, ACCESS_TOKEN, ACCESS_TOKEN), (ACCESS_TOKEN, JWT, ACCESS_TOKEN), (ACCESS_TOKEN, ACCESS_TOKEN, other)]
+    {
+        let reply = exchange(subject, actor, requested).await;
+        assert_eq!(reply.body["error"], "invalid_request", "{subject} {actor} {requested}: {}", reply.text);
+    }
+    for off in [
+        "challenge_endpoint",
+        "client_attestation_signing_alg_values_supported",
+        "client_attestation_pop_signing_alg_values_supported",
+        "client_attestation_pop_methods_supported",
+        "identity_chaining_requested_token_types_supported",
+        "authorization_grant_profiles_supported",
+    ] {
+        assert!(document.get(off).is_none(), "{off}");
+    }
+}
+
+/// SPEC: OpenID Connect Discovery 1.0 §3
+#[tokio::test]
+async fn what_is_said_of_id_tokens_is_in_them() {
+    let world = World::at("http://localhost:8420", remit_authority::Settings::default()).await;
+    let document = document(&world).await;
+    assert_eq!(document["acr_values_supported"], serde_json::json!(["phr"]), "a passkey");
+    assert_eq!(document["subject_types_supported"], serde_json::json!(["public"]));
+    let world = World::new().await;
+    let document = self::document(&world).await;
+    assert!(document.get("acr_values_supported").is_none(), "no passkeys at an IP address");
+    let body = world.delegated_with("alice", &[("scope", "openid helpdesk:tickets_read"), ("nonce", "n-1")]).await;
+    let said = claims(crate::flow::text(&body, "id_token"));
+    let listed: Vec<&str> = document["claims_supported"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    for name in said.as_object().unwrap().keys() {
+        assert!(listed.contains(&name.as_str()), "{name} is not listed");
+    }
+}

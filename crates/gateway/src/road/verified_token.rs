@@ -13,7 +13,7 @@ use remit_model::{
     id::{AgentId, Principal, PrincipalKind},
     refusal::Refusal,
 };
-use remit_store::{Party as Standing, Precondition};
+use remit_store::{Issued, Party as Standing, Precondition};
 use remit_token::{
     Actor,
     access::AccessToken,
@@ -124,8 +124,7 @@ impl VerifiedToken {
             txn: self.token.txn.clone(),
             since: Some(self.token.auth_time.unwrap_or(UnixTime(i64::MIN))),
             keys: self.token.keys().to_vec(),
-            criteria: self.token.criteria().to_vec(),
-            issued: self.token.iat,
+            issued: Box::new(Issued { criteria: self.token.criteria().to_vec(), at: self.token.iat }),
         }
     }
 

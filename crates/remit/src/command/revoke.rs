@@ -64,11 +64,12 @@ pub(crate) async fn run(command: Revoke) -> Result<()> {
     if arg.config.json {
         return print_json(&answer);
     }
-    let agents = answer["revoked"]["agents"].as_array().map(Vec::as_slice).unwrap_or_default();
-    for agent in agents.iter().filter_map(Value::as_str) {
+    let agents = answer.pointer("/revoked/agents").and_then(Value::as_array);
+    for agent in agents.into_iter().flatten().filter_map(Value::as_str) {
         outln!("{}", display::escape(agent));
     }
-    let before = answer["before"].as_i64().map(|seconds| UnixTime(seconds).utc()).unwrap_or_default();
-    outln!("revoked whatever was issued before {before}; recorded as {}", answer["record"].as_str().unwrap_or_default());
+    let before = answer.get("before").and_then(Value::as_i64).map(|seconds| UnixTime(seconds).utc()).unwrap_or_default();
+    let record = answer.get("record").and_then(Value::as_str).unwrap_or_default();
+    outln!("revoked whatever was issued before {before}; recorded as {record}");
     Ok(())
 }

@@ -338,7 +338,7 @@ fn precondition() -> impl Strategy<Value = Precondition> {
         1 => name().prop_map(Precondition::Held),
         1 => hash().prop_map(Precondition::RefreshCurrent),
         1 => (vec(party, 0..2), vec(name(), 0..2), name(), ended()).prop_map(|(parties, tokens, txn, since)| {
-            Precondition::Active { parties, tokens, txn, since, keys: Vec::new(), criteria: Vec::new(), issued: UnixTime(0) }
+            Precondition::Active { parties, tokens, txn, since, keys: Vec::new(), issued: Box::default() }
         }),
     ]
 }

@@ -32,8 +32,9 @@ impl Weighing<'_, '_> {
             Precondition::Passkeys { human, enrolled } => {
                 self.snapshot().human(human).is_some_and(|human| human.passkeys.enrolled == *enrolled)
             }
-            Precondition::Active { parties, tokens, txn, since, keys, criteria, issued } => {
-                self.is_active(parties, tokens, txn, *since, keys) && self.snapshot().revoked_before(criteria, *issued).is_none()
+            Precondition::Active { parties, tokens, txn, since, keys, issued } => {
+                self.is_active(parties, tokens, txn, *since, keys)
+                    && self.snapshot().revoked_before(&issued.criteria, issued.at).is_none()
             }
         })
     }

@@ -115,8 +115,7 @@ async fn a_row_of_a_newer_form_stops_its_agent_alone_and_is_not_written_over() {
             txn: "t".to_owned(),
             since: None,
             keys: Vec::new(),
-            criteria: Vec::new(),
-            issued: remit_model::UnixTime(0),
+            issued: Box::default(),
         };
         assert!(matches!(store.apply(batch().require(need)).await, Err(ApplyError::Conflict(_))));
     }

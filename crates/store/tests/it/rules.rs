@@ -180,8 +180,7 @@ fn active() -> Precondition {
         txn: "chain".to_owned(),
         since: None,
         keys: Vec::new(),
-        criteria: Vec::new(),
-        issued: UnixTime(0),
+        issued: Box::default(),
     }
 }
 
@@ -231,8 +230,7 @@ async fn a_family_revocation_or_the_end_of_another_party_stops_no_one() {
         txn: "chain".to_owned(),
         since: None,
         keys: Vec::new(),
-        criteria: Vec::new(),
-        issued: UnixTime(0),
+        issued: Box::default(),
     };
     assert!(store.apply(batch().require(no_party)).await.is_ok());
     store.close().await.unwrap();

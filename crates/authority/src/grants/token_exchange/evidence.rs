@@ -18,7 +18,7 @@ use remit_decide::{
     active::{self, TokenIds},
 };
 use remit_model::{AgentId, Authentication, Code, EdgeProof, Fault, Principal, Refusal, UnixTime, json};
-use remit_store::{JtiKind, Precondition, StoredToken};
+use remit_store::{Issued, JtiKind, Precondition, StoredToken};
 use remit_token::{
     Delegation, Skew,
     access::AccessToken,
@@ -189,8 +189,7 @@ fn still_good(actor: &AccessToken) -> Precondition {
         txn: actor.txn.clone(),
         since: None,
         keys: actor.keys().to_vec(),
-        criteria: actor.criteria().to_vec(),
-        issued: actor.iat,
+        issued: Box::new(Issued { criteria: actor.criteria().to_vec(), at: actor.iat }),
     }
 }
 
