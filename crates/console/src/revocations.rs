@@ -77,9 +77,10 @@ async fn revoke(admin: Admin, State(console): State<Arc<Console>>, body: Bytes) 
     }
     let draft = admin.change(&console, "tokens.revoke").ext("revocation", stated);
     let draft = person.into_iter().fold(draft, Draft::owner);
-    // Those who verify the ledger hold later uses of a chain against it.
+    // Those who verify the ledger hold later uses of a chain, or of a sign-in, against it.
     let draft = match facts.get("chain") {
         Some(chain) => draft.ext("token", json!({"revoked_txn": chain})),
+        None if by == "user" => draft.ext("sign_in", json!({"ended_before": before, "cause": "revoked"})),
         None => draft,
     };
     let batch = changes.into_iter().fold(Batch::new(console.tenant.clone()), Batch::change);

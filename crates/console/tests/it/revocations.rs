@@ -75,6 +75,7 @@ async fn rv_05_a_person_ends_with_their_sign_ins_and_no_text_that_stays_names_th
     assert_eq!((alice.status, alice.ended_before), (remit_model::HumanStatus::Active, Some(now.plus(1))));
     let (record, text) = world.last().await;
     assert_eq!(record["ext"]["revocation"]["by"], "user");
+    assert_eq!(record["ext"]["sign_in"]["ended_before"], json!(now.plus(1)), "where verifiers look: {record}");
     assert!(!text.contains("alice"), "{text}");
 }
 
