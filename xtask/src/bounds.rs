@@ -32,6 +32,7 @@ const TABLE: &[Held] = &[
     held("authority/src/clients/workload/bundles.rs", "domains: BTreeMap<String, (TrustDomain", "domains"),
     held("authority/src/http/router.rs", "axum::body::to_bytes(body, form::", "BYTES_LIMIT"),
     held("authority/src/http/router.rs", "axum::body::to_bytes(body, register::", "BODY_LIMIT"),
+    held("authority/src/offboarding/signals/push.rs", "axum::body::to_bytes(body, most)", "SECURITY_EVENT"),
     held("authority/src/signin/devices.rs", "waiting: Mutex<HashMap", "MEMORY"),
     held("authority/src/signin/sessions.rs", "memory: Mutex<HashMap", "BROWSERS"),
     held("authority/src/signin/throttle.rs", "memory: Mutex<HashMap", "MEMORY"),

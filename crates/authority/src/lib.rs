@@ -48,6 +48,10 @@ pub use issuers::{AssertionAudience, TrustedIssuer};
 pub use offboarding::{
     asking::{ask_now, keep_asking, load as load_whom_to_ask},
     backchannel_logout::path as backchannel_logout_path,
+    signals::{
+        poll::{EventPolls, keep_polling as keep_polling_for_events},
+        push::path as events_path,
+    },
 };
 pub use server::{Parts, Server, Settings};
 pub use signin::{

@@ -49,6 +49,9 @@ const REGISTRATIONS: Rate = Rate { per_second: 1, burst: 20 };
 /// Logout tokens from one network: an administrator may log a whole organisation out at once.
 const LOGOUTS: Rate = Rate { per_second: 50, burst: 2_000 };
 
+/// Calls of identity providers from one network: an administrator may off-board a whole organisation at once.
+const PROVIDER_CALLS: Rate = Rate { per_second: 50, burst: 2_000 };
+
 /// What an authorization server is made of.
 #[derive(Debug)]
 pub struct Parts {
@@ -206,6 +209,8 @@ pub struct Server {
     pub(crate) asking: Arc<Schedule>,
     /// How often providers call from one network.
     pub(crate) logouts: RateLimits,
+    /// How often providers push security events from one network.
+    pub(crate) provider_calls: RateLimits,
 }
 
 impl Server {
@@ -251,6 +256,7 @@ impl Server {
             long_assertions: LongAssertions::new(settings.long_assertions),
             issuers: TrustedIssuers::new(settings.trusted_issuers.clone(), outbound.clone(), clock.clone()),
             discovery: Discovery::new(&outbound, &clock),
+            provider_calls: RateLimits::new(PROVIDER_CALLS),
             sign_in: RwLock::new(Arc::new(sign_in)),
             asking,
             logouts: RateLimits::new(LOGOUTS),

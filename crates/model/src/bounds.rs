@@ -251,6 +251,47 @@ pub const RATE_CLIENTS: Bound = Bound::new(
     "nothing",
 );
 
+/// A security event token.
+pub const SECURITY_EVENT: Bound = Bound::new(
+    "security_event.bytes",
+    16 << 10,
+    Unit::Bytes,
+    "A security event token, pushed or polled",
+    "`token_malformed` or `request_too_large`",
+);
+/// Security events in one answer.
+pub const SECURITY_EVENTS: Bound = Bound::new(
+    "security_events.poll",
+    50,
+    Unit::Count,
+    "Security events that are asked for, and taken, with one poll",
+    "the others wait for the next poll",
+);
+/// The answer to a poll.
+pub const SECURITY_EVENTS_BYTES: Bound = Bound::new(
+    "security_events.poll.bytes",
+    1 << 20,
+    Unit::Bytes,
+    "A transmitter's answer to a poll for security events",
+    "nothing of it is taken; a line in the log",
+);
+/// Polls in a row.
+pub const SECURITY_EVENTS_ROUNDS: Bound = Bound::new(
+    "security_events.rounds",
+    20,
+    Unit::Count,
+    "Polls in a row while a transmitter says that it has more",
+    "the next ones wait for the interval",
+);
+/// Calls of identity providers.
+pub const PROVIDER_CALLS: Bound = Bound::new(
+    "provider.calls",
+    2_000,
+    Unit::Count,
+    "Pushed security events and SCIM requests from one network in a burst; it grows by 50 a second",
+    "`rate_limited` with `Retry-After`",
+);
+
 /// Every bound, in the order of the documentation.
 pub const ALL: &[Bound] = &[
     CONNECTIONS,
@@ -280,6 +321,11 @@ pub const ALL: &[Bound] = &[
     UNPROVEN_KINDS,
     RATE_CLIENTS,
     LONG_ASSERTIONS,
+    SECURITY_EVENT,
+    SECURITY_EVENTS,
+    SECURITY_EVENTS_BYTES,
+    SECURITY_EVENTS_ROUNDS,
+    PROVIDER_CALLS,
 ];
 
 /// These bounds as a table for `docs/bounds.md`.

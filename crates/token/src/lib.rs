@@ -50,6 +50,7 @@ pub mod logout_token;
 mod material;
 pub mod provider_id_token;
 mod restrictions;
+pub mod security_event;
 pub mod statement;
 #[cfg(test)]
 mod vectors;

@@ -37,6 +37,8 @@ pub(crate) enum At {
     Device,
     /// A provider says that a session ended.
     BackchannelLogout,
+    /// A provider pushes a security event, or is polled for one.
+    SecurityEvent,
 }
 
 impl At {
@@ -56,6 +58,7 @@ impl At {
             Self::Push => "authority.push",
             Self::Device => "authority.device",
             Self::BackchannelLogout => "authority.backchannel_logout",
+            Self::SecurityEvent => "authority.security_event",
         }
     }
 }
@@ -140,9 +143,7 @@ pub(crate) fn outward(code: Code, at: At) -> (StatusCode, &'static str) {
             At::Exchange => (bad, "invalid_request"),
             At::ClientCredentials | At::Authorize | At::Push | At::Device => (bad, "unauthorized_client"),
             At::Introspect | At::Revoke => (StatusCode::UNAUTHORIZED, "invalid_client"),
-            At::Token | At::JwtBearer | At::WorkloadGrant | At::IdJag | At::UserInfo | At::Register | At::BackchannelLogout => {
-                (bad, "invalid_grant")
-            }
+            _ => (bad, "invalid_grant"),
         },
         Code::PolicyDenied | Code::PolicyError | Code::PolicyUnavailable | Code::StepUpRequired => match at {
             At::Exchange => (bad, "invalid_request"),

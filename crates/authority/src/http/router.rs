@@ -11,7 +11,7 @@ use crate::{
         form::{self, Form},
         origin::{Incoming, RequestOrigin},
     },
-    offboarding::backchannel_logout,
+    offboarding::{backchannel_logout, signals::push as events},
     signin::{consent, device_page, login, pages, passkeys::account, provider::relying_party, push},
     tokens::{introspect, metadata, revoke, userinfo},
 };
@@ -40,6 +40,7 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/oauth/provider", any(provider_page))
         .route("/oauth/callback/{provider}", any(callback_page))
         .route("/oauth/backchannel-logout/{provider}", any(logout_endpoint))
+        .route("/ssf/events/{provider}", any(events_endpoint))
         .route("/oauth/style.css", get(style))
         .route("/oauth/passkey.js", get(script))
         .route("/account/passkeys", any(passkeys_page))
@@ -147,6 +148,10 @@ async fn passkey_link(State(server): State<Arc<Server>>, request: Request) -> Re
         Some((Method::GET, incoming)) => account::by_link(&server, incoming),
         _ => pages::method_not_allowed(),
     }
+}
+
+async fn events_endpoint(State(server): State<Arc<Server>>, Path(provider): Path<String>, request: Request) -> Response<Body> {
+    events::receive(&server, &provider, request).await
 }
 
 async fn style() -> Response<Body> {

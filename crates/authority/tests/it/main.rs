@@ -38,6 +38,7 @@ mod registration;
 mod remembered;
 mod revocations;
 mod scopes;
+mod security_events;
 mod spiffe;
 mod stand_in;
 mod standing;

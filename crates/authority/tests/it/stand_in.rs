@@ -219,6 +219,7 @@ impl StandIn {
             demand: Demand::default(),
             entitlements: rules,
             check: Check::default(),
+            events: None,
         }
     }
 

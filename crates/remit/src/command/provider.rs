@@ -12,6 +12,7 @@ use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use remit_authority::provider::{self, ClientCredential};
 use remit_clock::Ambient;
 use remit_model::display;
+use remit_outbound::Outbound;
 use remit_token::{Algorithm, PrivateKey};
 use serde_json::{Value, json};
 
@@ -115,7 +116,8 @@ async fn test(args: &ProviderTest, ambient: &Ambient) -> Result<bool> {
         }
     };
     let keys: Vec<Value> = keys.iter().map(|(kid, key)| json!({"kid": kid, "alg": key.algorithm().name()})).collect();
-    let complaints: Vec<String> = metadata.complaints.iter().map(|one| display::escape(one).into_owned()).collect();
+    let mut complaints: Vec<String> = metadata.complaints.iter().map(|one| display::escape(one).into_owned()).collect();
+    let events = events(&loaded, named, &outbound, ambient, &mut complaints).await;
     let jwk = match &credential {
         ClientCredential::Key { key, .. } => Some(public(key)),
         ClientCredential::Secret(_) | ClientCredential::None => None,
@@ -124,7 +126,7 @@ async fn test(args: &ProviderTest, ambient: &Ambient) -> Result<bool> {
         let found = json!({
             "provider": named.name, "good": complaints.is_empty(), "metadata": metadata.document, "keys": keys, "jwk": jwk,
             "redirect_uri": redirect_uri(&loaded, &named.name), "backchannel_logout_uri": logout_uri(&loaded, &named.name),
-            "check_every_s": named.check_every_s, "check_required": named.check_required, "problems": complaints,
+            "check_every_s": named.check_every_s, "check_required": named.check_required, "events": events, "problems": complaints,
         });
         return print_json(&found).map(|()| complaints.is_empty());
     }
@@ -146,6 +148,7 @@ async fn test(args: &ProviderTest, ambient: &Ambient) -> Result<bool> {
     outln!("redirect URI  {}", redirect_uri(&loaded, &named.name));
     outln!("logout URI    {} (back-channel)", logout_uri(&loaded, &named.name));
     outln!("off-boarding  {}", bound(named, &metadata));
+    tell_events(&events);
     for complaint in &complaints {
         outln!("problem       {complaint}");
     }
@@ -162,6 +165,48 @@ fn bound(named: &OidcProvider, metadata: &provider::Metadata) -> String {
     };
     let told = if metadata.logs_out { "at once after a logout; " } else { "it offers no back-channel logout; " };
     format!("{told}within {every} s after a person is disabled, by its refresh tokens; {otherwise}")
+}
+
+/// Prints what [`events`] found.
+fn tell_events(events: &Value) {
+    for (word, member) in
+        [("events from", "document"), ("pushed to", "push_to"), ("polled at", "poll_at"), ("audience", "audience")]
+    {
+        if let Some(text) = events.get(member).and_then(Value::as_str) {
+            outln!("{word:<13} {}", display::escape(text));
+        }
+    }
+}
+
+/// Where security events come from, and how; `null` where none are configured.
+async fn events(
+    loaded: &Loaded,
+    named: &OidcProvider,
+    outbound: &Outbound,
+    ambient: &Ambient,
+    complaints: &mut Vec<String>,
+) -> Value {
+    let Some(events) = &named.events else { return Value::Null };
+    let issuer = events.issuer.as_ref().unwrap_or(&named.issuer);
+    let document = match provider::examine_transmitter(outbound, &ambient.clock, issuer).await {
+        Ok((transmitter, keys)) => {
+            let verified =
+                |(_, key): (&str, &remit_token::PublicKey)| matches!(key.algorithm(), Algorithm::Rs256 | Algorithm::Es256);
+            if !keys.iter().any(verified) {
+                complaints.push("the transmitter of security events publishes no key for RS256 or ES256".to_owned());
+            }
+            Some(transmitter.document)
+        }
+        Err(refusal) => {
+            complaints.push(display::escape(&refusal.to_string()).into_owned());
+            None
+        }
+    };
+    let here = format!("{}{}", loaded.config.server.public_url, remit_authority::events_path(&named.name));
+    json!({
+        "issuer": issuer, "document": document, "audience": events.audience.as_ref().unwrap_or(&here),
+        "push_to": events.push_token_file.as_ref().map(|_| &here), "poll_at": events.poll_url, "poll_every_s": events.poll_every_s,
+    })
 }
 
 fn proof(credential: &ClientCredential) -> &'static str {

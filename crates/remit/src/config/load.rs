@@ -405,7 +405,15 @@ impl Check<'_> {
             self.complain(line("identity_providers", "issuer"), problem);
         }
         for provider in providers::oidc(&config.identity_providers) {
-            let files = [("client_secret_file", &provider.client_secret_file), ("client_key_file", &provider.client_key_file)];
+            let events = provider.events.as_ref();
+            let push = events.and_then(|events| events.push_token_file.clone());
+            let poll = events.and_then(|events| events.poll_token_file.clone());
+            let files = [
+                ("client_secret_file", &provider.client_secret_file),
+                ("client_key_file", &provider.client_key_file),
+                ("events.push_token_file", &push),
+                ("events.poll_token_file", &poll),
+            ];
             for (key, file) in files.into_iter().filter_map(|(key, file)| Some((key, file.as_ref()?))) {
                 self.readable(file, line("identity_providers", key), &format!("identity_providers: {}: {key}", provider.name));
             }

@@ -1,12 +1,14 @@
 //! What `identity_providers` means: its problems, what people may do, and the providers as the server runs with them.
 
 use super::{
-    providers::{Audience, OidcProvider, Rule},
+    providers::{Audience, Events, OidcProvider, Rule},
     sections::{Account, IdentityProvider},
 };
 use crate::keys;
 use anyhow::{Context as _, Result};
-use remit_authority::provider::{Check, ClientCredential, Demand, EntitlementRule, ProviderSettings, SignInMethods};
+use remit_authority::provider::{
+    BearerSecret, Check, ClientCredential, Demand, EntitlementRule, EventSettings, PollSettings, ProviderSettings, SignInMethods,
+};
 use remit_model::{Authority, Server, chain::HARD_DEPTH, display, token_bounds};
 use remit_token::PrivateKey;
 use serde_json::{Value, json};
@@ -21,6 +23,12 @@ use url::{Host, Url};
 const NAME_LIMIT: usize = 20;
 /// How often a provider can be asked about a person, in seconds.
 const CHECK_EVERY: RangeInclusive<u32> = 1..=3_600;
+/// How often a transmitter of security events can be polled, in seconds.
+const POLL_EVERY: RangeInclusive<u32> = 1..=3_600;
+/// Longest audience of security events, in bytes.
+const AUDIENCE_LIMIT: usize = 512;
+/// Shortest secret with which another machine calls us: 16 random bytes as base64url.
+const SECRET_LEAST: usize = 22;
 /// Hexadecimal digits of that digest.
 const DIGEST: usize = 40;
 
@@ -110,6 +118,9 @@ pub(crate) fn problems(providers: &[IdentityProvider], servers: &[&Server]) -> V
         if !CHECK_EVERY.contains(&provider.check_every_s) {
             say(format!("check_every_s: must be {} to {} seconds", CHECK_EVERY.start(), CHECK_EVERY.end()));
         }
+        if let Some(events) = &provider.events {
+            event_problems(events).into_iter().for_each(&mut say);
+        }
         for rule in &provider.entitlements {
             let fits = |authority| token_bounds::check_authority(&authority, servers);
             if let Err(refusal) = entitlements(&as_account(rule), servers).and_then(fits) {
@@ -121,6 +132,30 @@ pub(crate) fn problems(providers: &[IdentityProvider], servers: &[&Server]) -> V
         if names.iter().any(|name| is_name_of(&account.name, name)) {
             found.push(format!("account {}: the name is one of a person of an identity provider", account.name));
         }
+    }
+    found
+}
+
+fn event_problems(events: &Events) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut say = |what: String| found.push(format!("events: {what}"));
+    if let Some(Err(reason)) = events.issuer.as_deref().map(issuer) {
+        say(format!("issuer: {reason}"));
+    }
+    if events.audience.as_ref().is_some_and(|audience| audience.is_empty() || audience.len() > AUDIENCE_LIMIT) {
+        say(format!("audience: must have 1 to {AUDIENCE_LIMIT} bytes"));
+    }
+    if events.push_token_file.is_none() && events.poll_url.is_none() {
+        say("give push_token_file, poll_url, or both".to_owned());
+    }
+    if let Some(Err(reason)) = events.poll_url.as_deref().map(endpoint) {
+        say(format!("poll_url: {reason}"));
+    }
+    if events.poll_token_file.is_some() && events.poll_url.is_none() {
+        say("poll_token_file needs poll_url".to_owned());
+    }
+    if !POLL_EVERY.contains(&events.poll_every_s) {
+        say(format!("poll_every_s: must be {} to {} seconds", POLL_EVERY.start(), POLL_EVERY.end()));
     }
     found
 }
@@ -140,6 +175,23 @@ fn is_name_of(account: &str, provider: &str) -> bool {
 
 /// SPEC: OpenID Connect Discovery §3, C-01: https (http on loopback), no query and no fragment. A path is fine.
 fn issuer(text: &str) -> Result<(), String> {
+    let url = https(text)?;
+    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+        return Err("must have no query, fragment, user name or password".into());
+    }
+    Ok(())
+}
+
+/// An address that is asked: it may have a query.
+fn endpoint(text: &str) -> Result<(), String> {
+    let url = https(text)?;
+    if url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+        return Err("must have no fragment, user name or password".into());
+    }
+    Ok(())
+}
+
+fn https(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("`{}` is not a URL: {error}", display::excerpt(text, 100)))?;
     let loopback = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
@@ -150,10 +202,7 @@ fn issuer(text: &str) -> Result<(), String> {
     if !(url.scheme() == "https" || (url.scheme() == "http" && loopback)) {
         return Err("must be https, or http on a loopback address".into());
     }
-    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
-        return Err("must have no query, fragment, user name or password".into());
-    }
-    Ok(())
+    Ok(url)
 }
 
 /// Where people sign in, as the running server knows it.
@@ -189,7 +238,30 @@ fn settings(base: &Path, provider: &OidcProvider, servers: &[&Server]) -> Result
         },
         entitlements: provider.entitlements.iter().map(rule).collect::<Result<_>>().with_context(named)?,
         check: Check { every: provider.check_every_s, required: provider.check_required },
+        events: provider.events.as_ref().map(|events| event_settings(base, provider, events)).transpose().with_context(named)?,
     })
+}
+
+fn event_settings(base: &Path, provider: &OidcProvider, events: &Events) -> Result<EventSettings> {
+    let secret = |file: &PathBuf| keys::read_secret(&base.join(file));
+    let poll = |url: &String| -> Result<PollSettings> {
+        let credential = events.poll_token_file.as_ref().map(secret).transpose()?;
+        let credential = credential.map(|secret| Arc::new(secret.into()));
+        Ok(PollSettings { url: url.clone(), credential, every: events.poll_every_s })
+    };
+    Ok(EventSettings {
+        issuer: events.issuer.clone().unwrap_or_else(|| provider.issuer.clone()),
+        audience: events.audience.clone(),
+        push: events.push_token_file.as_ref().map(|file| bearer(base, file)).transpose()?,
+        poll: events.poll_url.as_ref().map(poll).transpose()?,
+    })
+}
+
+/// A secret with which another machine calls us: what anyone could guess is none.
+fn bearer(base: &Path, file: &Path) -> Result<BearerSecret> {
+    let secret = keys::read_secret(&base.join(file))?;
+    anyhow::ensure!(secret.len() >= SECRET_LEAST, "{}: a secret has at least {SECRET_LEAST} characters", file.display());
+    Ok(BearerSecret::of(&secret))
 }
 
 pub(crate) fn credential(base: &Path, provider: &OidcProvider) -> Result<ClientCredential> {
@@ -235,6 +307,13 @@ mod tests {
             (json!({"scopes": ["openid", "a b"]}), "one word"),
             (json!({"check_every_s": 0}), "check_every_s"),
             (json!({"check_every_s": 3601}), "check_every_s"),
+            (json!({"events": {}}), "push_token_file, poll_url, or both"),
+            (json!({"events": {"push_token_file": "f", "issuer": "http://id.example"}}), "events: issuer: must be https"),
+            (json!({"events": {"push_token_file": "f", "audience": ""}}), "events: audience"),
+            (json!({"events": {"push_token_file": "f", "poll_token_file": "g"}}), "poll_token_file needs"),
+            (json!({"events": {"poll_url": "http://id.example/poll"}}), "events: poll_url: must be https"),
+            (json!({"events": {"poll_url": "https://id.example/poll", "poll_every_s": 0}}), "poll_every_s"),
+            (json!({"events": {"poll_url": "https://id.example/poll", "poll_every_s": 3601}}), "poll_every_s"),
             (json!({"entitlements": [{"scope": ["nowhere:*"]}]}), "entitlements"),
         ] {
             let found = problems(&[provider(&changes)], &[]);

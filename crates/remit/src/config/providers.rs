@@ -44,6 +44,38 @@ pub(crate) struct OidcProvider {
     /// Lets in only people of whom the provider gives a refresh token, so that it can be asked about them.
     #[serde(default)]
     pub(crate) check_required: bool,
+    /// How it tells of security events: OpenID Shared Signals Framework 1.0.
+    #[serde(default)]
+    pub(crate) events: Option<Events>,
+}
+
+/// How security events of a provider arrive: pushed, polled for, or both.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Events {
+    /// The transmitter's issuer identifier, exactly as its metadata states it; the provider's own if left out.
+    #[serde(default)]
+    pub(crate) issuer: Option<String>,
+    /// The audience of its tokens; `PUBLIC_URL/ssf/events/NAME` if left out.
+    #[serde(default)]
+    pub(crate) audience: Option<String>,
+    /// File with the secret with which the transmitter authenticates when it pushes to `PUBLIC_URL/ssf/events/NAME` (RFC 8935):
+    /// `Authorization: Bearer SECRET`.
+    #[serde(default)]
+    pub(crate) push_token_file: Option<PathBuf>,
+    /// Where the transmitter is polled (RFC 8936).
+    #[serde(default)]
+    pub(crate) poll_url: Option<String>,
+    /// File with the access token for polling.
+    #[serde(default)]
+    pub(crate) poll_token_file: Option<PathBuf>,
+    /// Seconds between two polls; 1 to 3600.
+    #[serde(default = "poll_every")]
+    pub(crate) poll_every_s: u32,
+}
+
+fn poll_every() -> u32 {
+    30
 }
 
 /// To whom an assertion of ours is addressed.

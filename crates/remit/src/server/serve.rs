@@ -43,6 +43,7 @@ where
     let header_files = std::mem::take(&mut running.header_files);
     let following = tokio::spawn(header_files::watch(header_files, running.store.clone()));
     let asking = tokio::spawn(remit_authority::keep_asking(Arc::clone(&running.authority)));
+    let polling = tokio::spawn(remit_authority::keep_polling_for_events(Arc::clone(&running.authority)));
     let reloading = tokio::spawn(ConfigReload::new(loaded, &running, ambient.clock.clone(), set_log).watch(hangup));
     let mut signals = StopSignals::catch()?;
     stdout::announce(&ready(loaded, &running.vkey, json));
@@ -50,7 +51,7 @@ where
     tracing::info!("stopping: finishing what is begun; another signal ends the process at once");
     running.end_streams();
     let _ = stop.send(true);
-    for task in [watching, following, asking, reloading].into_iter().chain(renewing) {
+    for task in [watching, following, asking, polling, reloading].into_iter().chain(renewing) {
         task.abort();
     }
     signals

@@ -4,7 +4,7 @@ use crate::http::error::Rejection;
 use remit_clock::Clock;
 use remit_model::{Code, Refusal, display};
 use remit_outbound::{Documents, Freshness, Limit, Outbound, OutboundError, Source};
-use remit_token::{KeySet, provider_id_token};
+use remit_token::{KeySet, provider_id_token, security_event};
 use serde_json::Value;
 
 /// Metadata and keys are used for so long when they cannot be fetched again: a provider that is down lets no one in anyway.
@@ -101,14 +101,99 @@ impl Discovery {
     }
 }
 
+/// A transmitter of security events: where its metadata was found, and where its keys are. SPEC: OpenID SSF 1.0 §7
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transmitter {
+    pub document: String,
+    pub jwks_uri: String,
+    /// The URNs of the ways in which it delivers.
+    pub delivery: Vec<String>,
+}
+
+impl Discovery {
+    /// The metadata of a transmitter.
+    ///
+    /// # Errors
+    /// As [`Discovery::metadata`].
+    pub(crate) async fn transmitter(&self, issuer: &str) -> Result<Transmitter, Refusal> {
+        let mut tried = Vec::new();
+        for document in transmitter_places(issuer) {
+            let found = match self.metadata.get(&document).await {
+                Ok(found) => found,
+                Err(error) => {
+                    tried.push(error.to_string());
+                    if matches!(error, OutboundError::Unreachable { .. }) {
+                        break;
+                    }
+                    continue;
+                }
+            };
+            // SPEC: SS-01, SSF 1.0 §7.2.3
+            match (found.get("issuer").and_then(Value::as_str), found.get("jwks_uri").and_then(Value::as_str)) {
+                (Some(stated), Some(jwks_uri)) if stated == issuer => {
+                    let methods = found.get("delivery_methods_supported").and_then(Value::as_array);
+                    let delivery = methods.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+                    return Ok(Transmitter { document, jwks_uri: jwks_uri.to_owned(), delivery });
+                }
+                (Some(stated), None) if stated == issuer => tried.push(format!("{document} has no `jwks_uri`")),
+                (stated, _) => tried.push(format!(
+                    "{document} states the issuer `{}`, which is not exactly `{issuer}`",
+                    display::excerpt(stated.unwrap_or_default(), 200)
+                )),
+            }
+        }
+        let reason = format!("the transmitter of security events has no metadata: {}", tried.join("; "));
+        Err(Refusal::new(Code::ProviderUnreachable, reason))
+    }
+
+    /// The keys of a transmitter, fetched again if they have none for the token `compact`.
+    ///
+    /// # Errors
+    /// `provider_unreachable`, also when a key that is not known could not be asked for now: then the token has to come again.
+    /// `provider_answer_invalid`; `token_malformed` for a token that names no key.
+    pub(crate) async fn event_keys(&self, issuer: &str, compact: &str) -> Result<KeySet, Refusal> {
+        let transmitter = self.transmitter(issuer).await?;
+        let keys = self.transmitter_keys(&transmitter).await?;
+        if security_event::has_key(compact, &keys)? {
+            return Ok(keys);
+        }
+        let document = self.keys.refresh(&transmitter.jwks_uri).await.map_err(|error| unreachable(&error))?;
+        key_set(&document)
+    }
+
+    /// The keys of a transmitter.
+    ///
+    /// # Errors
+    /// `provider_unreachable`, `provider_answer_invalid`.
+    pub(crate) async fn transmitter_keys(&self, transmitter: &Transmitter) -> Result<KeySet, Refusal> {
+        let document = self.keys.get(&transmitter.jwks_uri).await.map_err(|error| unreachable(&error))?;
+        key_set(&document)
+    }
+}
+
+/// Where the metadata of a transmitter can be: SSF 1.0 §7.2 inserts before the path of the issuer, some append to it.
+fn transmitter_places(issuer: &str) -> Vec<String> {
+    const NAME: &str = "ssf-configuration";
+    let appended = format!("{}/.well-known/{NAME}", issuer.trim_end_matches('/'));
+    match split(issuer) {
+        Some((origin, path)) => vec![format!("{origin}/.well-known/{NAME}{}", path.trim_end_matches('/')), appended],
+        None => vec![appended],
+    }
+}
+
+/// Origin and path of an issuer that has a path.
+fn split(issuer: &str) -> Option<(&str, &str)> {
+    let after_scheme = issuer.find("://").map_or(0, |at| at + 3);
+    let at = issuer.get(after_scheme..)?.find('/')? + after_scheme;
+    issuer.split_at_checked(at).filter(|(_, path)| *path != "/")
+}
+
 /// Where an issuer's metadata can be: OpenID Connect appends to the path of the issuer, RFC 8414 inserts before it. Some
 /// providers have only one of the four.
 pub(crate) fn places(issuer: &str) -> Vec<String> {
     let appended = |name: &str| format!("{}/.well-known/{name}", issuer.trim_end_matches('/'));
     let mut places = vec![appended("openid-configuration")];
-    let after_scheme = issuer.find("://").map_or(0, |at| at + 3);
-    let path = issuer.get(after_scheme..).and_then(|rest| rest.find('/')).map(|at| at + after_scheme);
-    if let Some((origin, path)) = path.and_then(|at| issuer.split_at_checked(at)).filter(|(_, path)| *path != "/") {
+    if let Some((origin, path)) = split(issuer) {
         let inserted = |name: &str| format!("{origin}/.well-known/{name}{}", path.trim_end_matches('/'));
         places.extend([inserted("openid-configuration"), inserted("oauth-authorization-server")]);
     }
@@ -186,6 +271,18 @@ mod tests {
             ["openid-configuration", "oauth-authorization-server"].map(|name| format!("https://id.example/.well-known/{name}"));
         assert_eq!(places("https://id.example"), at_root);
         assert_eq!(places("https://id.example/"), at_root);
+    }
+
+    #[test]
+    fn ss_01_a_transmitter_is_looked_for_before_and_after_its_path() {
+        assert_eq!(
+            transmitter_places("https://id.example/realms/staff"),
+            [
+                "https://id.example/.well-known/ssf-configuration/realms/staff",
+                "https://id.example/realms/staff/.well-known/ssf-configuration",
+            ]
+        );
+        assert_eq!(transmitter_places("https://id.example/"), ["https://id.example/.well-known/ssf-configuration"]);
     }
 
     #[test]

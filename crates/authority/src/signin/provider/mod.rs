@@ -14,8 +14,9 @@ pub(crate) mod person;
 pub(crate) mod relying_party;
 pub(crate) mod settings;
 
-pub use discovery::Metadata;
-pub use settings::{Check, ClientCredential, Demand, EntitlementRule, ProviderSettings};
+pub use crate::http::bearer::BearerSecret;
+pub use discovery::{Metadata, Transmitter};
+pub use settings::{Check, ClientCredential, Demand, EntitlementRule, EventSettings, PollSettings, ProviderSettings};
 
 use discovery::Discovery;
 use remit_clock::Clock;
@@ -47,4 +48,15 @@ pub async fn examine(outbound: &Outbound, clock: &Clock, issuer: &str) -> Result
     let metadata = discovery.metadata(issuer).await?;
     let keys = discovery.keys(&metadata, None).await?;
     Ok((metadata, keys))
+}
+
+/// What a transmitter of security events publishes, asked for as the receiver asks for it.
+///
+/// # Errors
+/// As [`examine`].
+pub async fn examine_transmitter(outbound: &Outbound, clock: &Clock, issuer: &str) -> Result<(Transmitter, KeySet), Refusal> {
+    let discovery = Discovery::new(outbound, clock);
+    let transmitter = discovery.transmitter(issuer).await?;
+    let keys = discovery.transmitter_keys(&transmitter).await?;
+    Ok((transmitter, keys))
 }

@@ -1,5 +1,6 @@
 //! What the configuration says of an identity provider.
 
+use crate::http::bearer::BearerSecret;
 use remit_model::{Authority, Identity, Refusal};
 use remit_outbound::Limit;
 use remit_token::{PrivateKey, provider_id_token::ProviderIdToken};
@@ -33,6 +34,8 @@ pub struct ProviderSettings {
     pub entitlements: Vec<EntitlementRule>,
     /// How it is asked whether they may still act.
     pub check: Check,
+    /// How it tells us of security events, if it does.
+    pub events: Option<EventSettings>,
 }
 
 /// How a provider is asked whether its people may still act, while something that they handed out can.
@@ -57,6 +60,29 @@ impl Default for Check {
     fn default() -> Self {
         Self { every: Self::EVERY, required: false }
     }
+}
+
+/// How security events of a provider reach us. OpenID Shared Signals Framework 1.0.
+#[derive(Clone, Debug)]
+pub struct EventSettings {
+    /// The transmitter's issuer identifier; often the provider's own.
+    pub issuer: String,
+    /// What it calls us; `None` for the address at which it pushes.
+    pub audience: Option<String>,
+    /// What it authenticates with when it pushes (RFC 8935); `None` when it does not push.
+    pub push: Option<BearerSecret>,
+    /// Where it is polled (RFC 8936).
+    pub poll: Option<PollSettings>,
+}
+
+/// Where security events are polled for.
+#[derive(Clone)]
+pub struct PollSettings {
+    pub url: String,
+    /// What we authenticate with there.
+    pub credential: Option<Arc<Zeroizing<String>>>,
+    /// Seconds between two polls.
+    pub every: u32,
 }
 
 /// How we authenticate at a provider's token endpoint. RFC 6749 §2.3, OpenID Connect Core §9.
@@ -161,6 +187,12 @@ impl Demand {
 impl fmt::Debug for ProviderSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProviderSettings").field("name", &self.name).field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for PollSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PollSettings").field("url", &self.url).field("every", &self.every).finish_non_exhaustive()
     }
 }
 
