@@ -30,6 +30,7 @@ import sys
 import uuid
 from decimal import Decimal
 
+from cryptography import x509
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
@@ -452,7 +453,7 @@ WORDS = {
     "outcome/status": "success failure denied timeout cancelled partial unknown escalated",
     "outcome/effect_confirmed": "observed acked dispatched_only none",
     "chain/*/kind": "human agent subagent workload service external_agent",
-    "chain/*/auth/method": "passkey mfa sso spiffe_svid wit client_assertion api_key(legacy) password none",
+    "chain/*/auth/method": "passkey mfa sso spiffe_svid wit client_assertion client_certificate api_key(legacy) password none",
     "chain/*/grant/type": "login token_exchange ciba client_credentials id_jag txn_token",
     "resource/*/classification": "public internal confidential pii phi pci secret",
     "decision/result": "allow deny step_up mask quota error_fail_closed",
@@ -1239,6 +1240,11 @@ def thumbprint(cnf):
     jkt = cnf.get("jkt") if isinstance(cnf, dict) else None
     refuse(not isinstance(jkt, str) or len(jkt) != 43 or len(unb64u(jkt)) != 32, "`cnf` has no `jkt` that is a thumbprint")
     return jkt
+def confirmation(cnf):
+    """One text for a key or for a certificate (RFC 8705, section 3.1)."""
+    key, certificate = (text_at(cnf, path) for path in ("/jkt", "/x5t#S256"))
+    return key if key is not None or certificate is None else "x5t#S256:" + certificate
+def names_both(value): return isinstance(value, dict) and {"jkt", "x5t#S256"} <= set(value)
 def same_url(a, b):
     """Whether two URLs are the same for DPoP (RFC 9449, section 4.3; RFC 3986, section 6.2)."""
     return normal_url(a) is not None and normal_url(a) == normal_url(b)
@@ -1276,12 +1282,14 @@ class Hop:
     """One delegation of a chain."""
     def __init__(self, value):
         members = {"delegator", "delegate", "jkt", "authority", "purpose", "expires", "jti", "edge"}
-        refuse(not isinstance(value, dict) or not members - {"purpose", "jkt"} <= set(value) <= members | {"signed"}, "a hop of the chain has other members")
+        refuse(not isinstance(value, dict) or not members - {"purpose", "jkt"} <= set(value) <= members | {"signed", "x5t#S256"}, "a hop of the chain has other members")
+        refuse(names_both(value), "the token or a hop of its chain is bound to a key and to a certificate")
         self.value, self.delegator, self.delegate = value, principal(value["delegator"]), principal(value["delegate"])
         self.jkt, self.jti, self.purpose, self.expires = value.get("jkt"), value["jti"], value.get("purpose"), value["expires"]
         self.authority, edge = Authority(value["authority"]), value["edge"]
         self.kind, self.jws, self.signed = edge["kind"], edge["jws"], value.get("signed")
-        texts = [self.jti, self.kind, self.jws] + [text for text in (self.jkt, self.purpose, self.signed) if text is not None]
+        self.bound_to = confirmation(value)
+        texts = [self.jti, self.kind, self.jws] + [text for text in (self.jkt, self.purpose, self.signed, value.get("x5t#S256")) if text is not None]
         if set(edge) != {"kind", "jws"} or not all(isinstance(text, str) for text in texts) or type(self.expires) is not int:
             raise Wrong("a hop of the chain is malformed")
 class MayAct:
@@ -1303,7 +1311,8 @@ class Token:
         self.claims, self.authority = claims, Authority(claims["authorization_details"])
         self.sub, self.jti, self.aud, self.txn = (claims[name] for name in ("sub", "jti", "aud", "txn"))
         self.exp, self.act, self.ancestors = claims["exp"], claims.get("act"), claims.get("urn:remit:ancestors", [])
-        self.purpose, self.jkt = claims.get("urn:remit:purpose"), text_at(claims.get("cnf"), "/jkt")
+        self.purpose, self.bound_to = claims.get("urn:remit:purpose"), confirmation(claims.get("cnf"))
+        refuse(names_both(claims.get("cnf")), "the token or a hop of its chain is bound to a key and to a certificate")
         self.auth_time = claims.get("auth_time")
         refuse(self.auth_time is not None and type(self.auth_time) is not int, "the token's claims are malformed")
         texts = [self.id, self.sub, self.jti, self.aud, self.txn, *self.ancestors]
@@ -1328,8 +1337,8 @@ class Token:
             proof = text_at(record.chain[place], "/edge_proof")
             if proof is not None and proof != hash_text(sha256(hop.jws.encode())):
                 raise Wrong(f"the edge_proof of party {place} is not the committed chain's")
-        shown = text_at(record.chain[-1], "/cnf/jkt")
-        refuse(shown is not None and shown != self.jkt, "the record states another key than the committed token")
+        shown = confirmation(record.chain[-1].get("cnf"))
+        refuse(shown is not None and shown != self.bound_to, "the record states another key than the committed token")
     def says_what_its_chain_says(self):
         act = None
         for hop in self.hops:
@@ -1340,16 +1349,20 @@ class Token:
         refuse(self.claims.get("urn:remit:signed") != signed, "the token and its chain disagree on what the person signed")
         if not self.hops: return
         last = self.hops[-1]
-        refuse(self.jkt != last.jkt, "the token is bound to another key than its holder's")
+        refuse(self.bound_to != last.bound_to, "the token is bound to another key than its holder's")
         refuse(self.exp > last.expires, f"the token ends at {self.exp}, its delegation at {last.expires}")
         self.authority.within(last.authority, "wider than its delegation")
-    def is_bound_as_stated(self, record, bearer):
+    def is_bound_as_stated(self, record, binds):
         """A token is bound to a key, unless its record and the registration of its holder say otherwise; then no agent hands it on."""
-        if self.jkt is not None:
+        holder, now = self.parties()[-1]["sub"], record.written()
+        if self.bound_to is not None:
             refuse(states_unbound(record), "the record says that the token is bound to no key, and it is bound to one")
+            certificate = self.bound_to.startswith("x5t#S256:")
+            refuse(certificate != (stated_binding(record) == "mtls"), "the record states another kind of binding than the committed token has")
+            refuse(certificate and not binds("mtls", holder, now), "the token is bound to a certificate, and the log does not say that its holder is registered so")
             return
         refuse(not states_unbound(record), "the token is bound to no key")
-        refuse(not bearer(self.parties()[-1]["sub"], record.written()), "the token is bound to no key, and the log does not say that its holder is registered so")
+        refuse(not binds("danger_bearer", holder, now), "the token is bound to no key, and the log does not say that its holder is registered so")
         by_agent = len(self.hops) > 1 or bool(self.hops and not is_person(self.root))
         further = any(grant.get("delegate", {}).get("depth", 1) for one in (self, *self.hops) for grant in one.authority.value if "delegate" in grant)
         refuse(by_agent or further or self.ancestors, "the token is bound to no key, and it or what it rests on was handed on by an agent, or can be")
@@ -1372,7 +1385,8 @@ class Token:
         refuse(self.exp > parent.exp, f"it ends at {self.exp}, its parent token at {parent.exp}")
         refuse(self.ancestors[1:] != parent.ancestors, "the tokens above it are not those above its parent token")
         self.authority.within(parent.authority, "wider than its parent token")
-def states_unbound(record): return text_at(record.chain[-1], "/token/binding") == "danger_bearer"
+def stated_binding(record): return text_at(record.chain[-1], "/token/binding")
+def states_unbound(record): return stated_binding(record) == "danger_bearer"
 class Issued:
     """A token as an earlier record states it."""
     def __init__(self, index, record, token):
@@ -1380,7 +1394,7 @@ class Issued:
         self.key, issued = record.text("ext/token/kid"), record.at("ext/token/issued")
         self.issued = issued if type(issued) is int else None
         self.parties = [text_at(party, "/subject_ref") for party in record.chain]
-        self.jkt = token.jkt if token is not None and token.jkt is not None else text_at(record.chain[-1], "/cnf/jkt")
+        self.bound_to = token.bound_to if token is not None and token.bound_to is not None else confirmation(record.chain[-1].get("cnf"))
 def named_hash(text): return hash_text(sha256(text.encode()))
 def issuer_key(kid): return "issuer key " + kid
 class Custody:
@@ -1425,9 +1439,9 @@ class Custody:
         refuse(agent not in self.agents, "the log has no registration of the agent's keys")
         before, changed = self.replaced.get(agent, (None, 0))
         return [self.agents[agent]] + ([before] if before is not None and now - changed <= ROTATION else [])
-    def bearer(self, agent, now):
-        """Whether the agent's tokens are bound to no key, as far as its registration goes."""
-        return agent in self.agents and any(profile.get("binding") == "danger_bearer" for _, profile in self.registered(agent, now))
+    def binds(self, binding, agent, now):
+        """Whether the agent's tokens have this binding, as far as its registration goes."""
+        return agent in self.agents and any(profile.get("binding") == binding for _, profile in self.registered(agent, now))
     def learn_passkey(self, index, record):
         """A person enrols a passkey, or one is removed."""
         if record.at("ext/passkey") is None: return
@@ -1523,7 +1537,7 @@ class Custody:
     def check(self, record, jti_hash, token, side):
         token.agrees_with(record, jti_hash, side)
         token.says_what_its_chain_says()
-        token.is_bound_as_stated(record, self.bearer)
+        token.is_bound_as_stated(record, self.binds)
         token.chain_holds()
         parent = None
         if token.ancestors:
@@ -1562,10 +1576,12 @@ class Custody:
         refuse(is_person(token.root), "a token for a person without a delegation")
         if token.ancestors: return
         edge = side.value("/chain/0/edge")[1]
-        refuse(not isinstance(edge, dict) or edge.get("kind") not in ("client_assertion", "workload_token"), "the agent's own client assertion is not with its record")
+        refuse(not isinstance(edge, dict) or edge.get("kind") not in ("client_assertion", "workload_token", "client_certificate"), "the agent's own client assertion is not with its record")
         now, agent = record.written(), token.root
         if edge["kind"] == "workload_token":
             return self.first_good(self.registered(agent["sub"], now), lambda known: self.workload_token(record, side, edge["jws"], agent, now, known[1]))
+        if edge["kind"] == "client_certificate":
+            return self.first_good(self.registered(agent["sub"], now), lambda known: self.certificate(record, edge["jws"], token.bound_to, now, known[1]))
         jws = Jws(edge["jws"], ("client-authentication+jwt", "jwt", None))
         refuse(jws.text("iss") != agent["sub"] or jws.ident("sub") != agent["sub"], "the assertion is of another client")
         jws.current(now, now + SKEW, 3600)
@@ -1597,6 +1613,19 @@ class Custody:
         good = [one for one in profile.get("credentials", []) if vouches(one, jws.claims, fact("kind"), fact("trusted_as"))]
         refuse(not good or stated.get("subject") != jws.claims.get("sub"), "the agent is not registered with the credential that the record names")
         if not compact.endswith("."): self.once(jws)
+    def certificate(self, record, text, bound_to, now, profile):
+        """The agent showed a certificate on the connection. TLS leaves no signature: that it held the key is the server's word."""
+        refuse(text.count(".") >= 8, "the agent's certificate cannot be read")
+        shown = [unb64u(part) for part in text.split(".")]
+        own, leaf = b64u(sha256(shown[0])), Certificate(shown[0])
+        refuse(bound_to is not None and bound_to.startswith("x5t#S256:") and bound_to != "x5t#S256:" + own, "the token is bound to another certificate than the one that the agent showed")
+        refuse(now + SKEW < leaf.begins or now >= leaf.ends + SKEW, "the agent's certificate was not valid")
+        kind, name = (record.text("ext/token/credential/" + fact) for fact in ("kind", "trusted_as"))
+        credentials = profile.get("credentials", [])
+        good = kind == "self_signed_tls_client_auth" and any(one.get("type") == "certificate" and one.get("thumbprint") == own for one in credentials)
+        if kind == "spiffe_x509": good = any(vouches(one, {"sub": leaf.spiffe_id()}, "spiffe_jwt", name) for one in credentials)
+        refuse(not good, "the agent is not registered with the credential that the record names")
+        self.report.note("that the agent held the key of its certificate is the server's statement")
     def stated_key(self, side):
         """The key that the record commits to as the one that verified the credential."""
         stated = side.value("/token/credential")[1]
@@ -1640,13 +1669,13 @@ class Custody:
         refuse(issued is None, "its token was issued by no earlier record")
         if issued.txn != record.text("txn") or issued.parties != [text_at(party, "/subject_ref") for party in record.chain]:
             raise Wrong(f"its chain is not the one its token was issued to in record {issued.index}")
-        proved = text_at(record.chain[-1], "/cnf/jkt")
+        proved = confirmation(record.chain[-1].get("cnf"))
         bearer = issued.unbound and states_unbound(record)
         refuse(proved is None and through and not bearer, "it was let through without a proof of the token's key")
-        refuse(proved is not None and proved != issued.jkt, "the key that was proved is not the one its token is bound to")
+        refuse(proved is not None and proved != issued.bound_to, "the key that was proved is not the one its token is bound to")
         decided = record.decided_at()
         if decided is None or not through: return
-        if bearer and issued.token is not None and not self.bearer(issued.token.parties()[-1]["sub"], decided):
+        if bearer and issued.token is not None and not self.binds("danger_bearer", issued.token.parties()[-1]["sub"], decided):
             raise Wrong("the token is bound to no key, and the log does not say that its holder is registered so")
         refuse(issued.token is not None and decided > issued.token.exp + SKEW, "its token had expired")
         above = issued.token.ancestors if issued.token is not None else []
@@ -1658,6 +1687,23 @@ class Custody:
         above = [self.tokens.get(named_hash(jti)) for jti in (token.ancestors if token is not None else [])]
         keys = [own] + [issued.key for issued in above if issued is not None]
         return [issuer_key(key) for key in keys if key is not None]
+
+class Certificate:
+    """What a certificate says of itself (RFC 5280, section 4.1)."""
+    def __init__(self, der):
+        try: self.parsed = x509.load_der_x509_certificate(der)
+        except ValueError as error: raise Wrong("the agent's certificate cannot be read") from error
+        self.begins, self.ends = (int(end.timestamp()) for end in (self.parsed.not_valid_before_utc, self.parsed.not_valid_after_utc))
+    def spiffe_id(self):
+        """The one URI of an X.509-SVID (SPIFFE X509-SVID, sections 2 and 4)."""
+        try: found = {type(one.value): one for one in self.parsed.extensions}
+        except ValueError as error: raise Wrong("the agent's certificate cannot be read") from error
+        basic, usage, names = (found.get(kind) for kind in (x509.BasicConstraints, x509.KeyUsage, x509.SubjectAlternativeName))
+        signs = usage is not None and usage.critical and usage.value.digital_signature
+        authority = basic is not None and basic.value.ca or usage is not None and (usage.value.key_cert_sign or usage.value.crl_sign)
+        uris = names.value.get_values_for_type(x509.UniformResourceIdentifier) if names is not None else []
+        refuse(not signs or authority or len(uris) != 1, "the agent's certificate is no X.509-SVID")
+        return uris[0]
 
 FOREIGN = {"access_token": ("at+jwt", "jwt"), "jwt_grant": ("jwt", None), "id_jag": ("oauth-id-jag+jwt",)}
 SEGMENT = "[A-Za-z0-9._-]+"
@@ -1750,8 +1796,9 @@ class Link:
         self.custody.report.note("whom a token of another issuer means here, and what its scopes hand over, is the server's statement")
         return jws
     def delegator_key(self):
-        refuse(self.parent is None or self.parent.jkt is None, "no earlier record states the delegator's key")
-        return self.parent.jkt
+        refuse(self.parent is None or self.parent.bound_to is None, "no earlier record states the delegator's key")
+        refuse(self.parent.bound_to.startswith("x5t#S256:"), "the delegator's token is bound to a certificate, and TLS leaves no signature that proves a hop")
+        return self.parent.bound_to
     def by_delegator(self, jws):
         key = jws.embedded_key()
         refuse(key.jkt != self.delegator_key(), "the proof is made with another key than the delegator's")

@@ -84,6 +84,8 @@ pub struct Settings {
     pub access_token: i64,
     /// Whether agents that are registered with `binding: danger_bearer` get tokens, which are bound to no key.
     pub danger_bearer: bool,
+    /// Whether certificates of clients are seen here, so that tokens can be bound to them (RFC 8705).
+    pub client_certificates: bool,
     /// Longest life of such a token.
     pub bearer_token: i64,
     /// Life of an authorization code. SPEC: AZ-13
@@ -135,6 +137,7 @@ impl Default for Settings {
         Self {
             access_token: 600,
             danger_bearer: false,
+            client_certificates: false,
             bearer_token: 600,
             code: 60,
             consent: 86_400,

@@ -135,13 +135,18 @@ fn stated(agent: &Agent) -> Value {
 pub(crate) fn binding(console: &Console, profile: &ClientProfile) -> Result<(), Refusal> {
     let malformed = |reason: &str| Err(Refusal::new(Code::RequestMalformed, reason));
     match profile.binding {
-        Binding::Mtls => return malformed("`binding: mtls` is not offered; use `dpop`"),
+        Binding::Mtls if !console.client_certificates => {
+            return malformed(
+                "this server asks no client for a certificate; `binding: mtls` needs `server.tls.client_certificates: optional`, or \
+                 `server.client_certificate_header` behind a proxy",
+            );
+        }
         Binding::DangerBearer if !console.danger_bearer => {
             return malformed(
                 "`binding: danger_bearer` is refused by the configuration; an operator allows it with `agents.danger_bearer: allowed`",
             );
         }
-        Binding::Dpop | Binding::DangerBearer => {}
+        Binding::Dpop | Binding::Mtls | Binding::DangerBearer => {}
     }
     if profile.danger_bearer_writes && profile.binding != Binding::DangerBearer {
         return malformed("`danger_bearer_writes` belongs to `binding: danger_bearer`");

@@ -34,6 +34,8 @@ pub struct Console {
     pub admin_digest: [u8; 32],
     /// Whether agents may be registered with `binding: danger_bearer`.
     pub danger_bearer: bool,
+    /// Whether certificates of clients are seen by this server, so that tokens can be bound to them.
+    pub client_certificates: bool,
     /// The published ledger.
     pub ledger_dir: PathBuf,
     /// Reads of the log that are gathered before they are recorded; begins empty.

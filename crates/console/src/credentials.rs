@@ -44,6 +44,7 @@ fn one(console: &Console, credential: &Credential) -> Result<(), Refusal> {
     match credential {
         Credential::JwksUri { .. } => Ok(()),
         Credential::Spiffe { id } => spiffe(console, id),
+        Credential::Certificate { thumbprint } => certificate(console, thumbprint),
         Credential::Federated { issuer, claims } => trusted(console, credential, issuer)?.check_pins(claims),
         Credential::Kubernetes { cluster, namespace, service_account, uid } => {
             for (what, text) in [("namespace", namespace), ("service account", service_account), ("UID", uid)] {
@@ -77,6 +78,20 @@ fn spiffe(console: &Console, id: &str) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(malformed(format!("`spiffe.trust_domains` has no `{domain}`; add it to the configuration first")))
+}
+
+/// SPEC: RFC 8705 §2.2
+fn certificate(console: &Console, thumbprint: &str) -> Result<(), Refusal> {
+    if !console.client_certificates {
+        return Err(malformed(
+            "this server asks no client for a certificate; set `server.tls.client_certificates: optional`, or \
+             `server.client_certificate_header` behind a proxy, first",
+        ));
+    }
+    if remit_token::certificate::is_thumbprint(thumbprint) {
+        return Ok(());
+    }
+    Err(malformed("`thumbprint` is not the SHA-256 of a certificate in base64url (`x5t#S256`), 43 characters"))
 }
 
 /// https, or http on loopback. What its name resolves to is checked when it is fetched. SPEC: F-01

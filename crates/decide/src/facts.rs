@@ -106,12 +106,13 @@ pub fn delegated(chain: &Chain) -> Vec<Party> {
     let mut parties = parties(std::iter::once(&chain.root).chain(chain.hops.iter().map(|hop| &hop.delegate)));
     let mut parent: Option<&str> = None;
     for (party, hop) in parties.iter_mut().skip(1).zip(&chain.hops) {
-        party.jkt.clone_from(&hop.jkt);
+        let confirmation = hop.confirmation();
+        party.bound(confirmation.as_ref());
         party.token = Some(TokenFacts {
             jti: Some(hop.jti.clone()),
             expires: Some(hop.expires),
             authorization_details_hash: Some(hop.authority.digest()),
-            unbound: hop.jkt.is_none(),
+            unbound: confirmation.is_none(),
             ..TokenFacts::default()
         });
         // A person whom another issuer vouches for did not sign in here.

@@ -13,6 +13,7 @@ use std::{
 };
 
 /// The gateway's configuration, handed in whole; nothing here is read from the environment.
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub tenant: TenantId,
@@ -56,6 +57,8 @@ pub struct Settings {
     pub rate: Rate,
     /// Accept access tokens that are bound to no key, of agents that are registered so.
     pub danger_bearer: bool,
+    /// Whether certificates of clients are seen here, so that tokens can be bound to them (RFC 8705 §3).
+    pub client_certificates: bool,
     /// Refuse mutations when the clock's state is unknown (record.md §1.5).
     pub clock_required: bool,
     /// The program that guards stdio servers, run with the argument `guard`: it ends their process groups when this
@@ -66,6 +69,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Whether some access tokens are sent with the `Bearer` scheme: those bound to nothing, and those bound to a certificate.
+    pub fn takes_bearer_scheme(&self) -> bool {
+        self.danger_bearer || self.client_certificates
+    }
+
     /// The defaults for an issuer such as `http://127.0.0.1:8420`: its own authority is the only host and origin.
     pub fn new(issuer: &str) -> Self {
         let authority = issuer.split_once("://").map_or(issuer, |(_, rest)| rest);
@@ -93,6 +101,7 @@ impl Settings {
             keep_alive: Duration::from_secs(15),
             rate: Rate::UNLIMITED,
             danger_bearer: false,
+            client_certificates: false,
             clock_required: false,
             guard: None,
             authzen: None,

@@ -341,6 +341,9 @@ impl View<'_> {
             let proof = text("/cnf/proof_hash").map(|hash| format!(", shown by DPoP proof {}", short(hash)));
             lines.push(format!("Token {} bound to key {key}{}.", short(token), proof.unwrap_or_default()));
         }
+        if let (Some(token), Some(certificate)) = (text("/token/jti_hash"), text("/cnf/x5t#S256")) {
+            lines.push(format!("Token {} bound to certificate {certificate}.", short(token)));
+        }
         lines
     }
 
@@ -501,6 +504,7 @@ fn proof_kind(kind: &str) -> &str {
     match kind {
         "id_token" => "the identity provider's ID token with the consent in it",
         "client_assertion" => "the agent's client assertion",
+        "client_certificate" => "the agent's certificate",
         "dpop_at_token" => "its DPoP proof at the token endpoint",
         "statement" => "a delegation statement",
         "dpop_at_call" => "its DPoP proof on the call",

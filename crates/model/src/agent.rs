@@ -91,6 +91,8 @@ pub enum Credential {
     JwksUri { uri: String },
     /// A JWT-SVID or X.509-SVID whose SPIFFE ID is this one, or lies below it when it ends in `/*` (SP-04).
     Spiffe { id: String },
+    /// `self_signed_tls_client_auth`: the certificate with this `x5t#S256` (RFC 8705 §2.2).
+    Certificate { thumbprint: String },
     /// A projected service-account token of this cluster (KS-01, KS-02).
     Kubernetes {
         /// The name of the cluster in the configuration.
@@ -144,6 +146,11 @@ impl Agent {
     /// Whether it has no means to authenticate, and so identifies itself by `client_id` alone (RFC 6749 §2.1).
     pub fn is_public(&self) -> bool {
         self.keys.is_empty() && self.client.credentials.is_empty()
+    }
+
+    /// Whether its access tokens are bound to the certificate of the connection.
+    pub fn is_mtls(&self) -> bool {
+        self.client.binding == Binding::Mtls
     }
 
     /// Whether its access tokens are bound to nothing, so that they serve everyone who holds them.

@@ -5,6 +5,7 @@
 
 use crate::{
     authority::Authority,
+    confirmation::Confirmation,
     id::{Principal, PrincipalKind},
     refusal::{Code, Refusal},
     time::UnixTime,
@@ -26,6 +27,9 @@ pub enum EdgeProof {
     /// An autonomous agent's root: the token by which an issuer vouches for it. One that can be used until it ends is kept
     /// without its signature.
     WorkloadToken(String),
+    /// An autonomous agent's root: the certificate by which it authenticated, then those that it sent with it: the DER of each
+    /// in base64url, joined by `.`. TLS leaves no signature to keep: that the agent had the key is the server's statement.
+    ClientCertificate(String),
     /// The delegator's DPoP proof at the token endpoint while it exchanged for a named child.
     DpopAtToken(String),
     /// A delegation statement (`typ: delegation+jwt`) signed with the delegator's DPoP key.
@@ -37,12 +41,13 @@ pub enum EdgeProof {
 }
 
 impl EdgeProof {
-    /// The signed text in compact serialisation (RFC 7515 §3.1).
+    /// The signed text in compact serialisation (RFC 7515 §3.1); for a certificate, its text.
     pub fn jws(&self) -> &str {
         match self {
             Self::IdToken(jws)
             | Self::ClientAssertion(jws)
             | Self::WorkloadToken(jws)
+            | Self::ClientCertificate(jws)
             | Self::DpopAtToken(jws)
             | Self::Statement(jws)
             | Self::DpopAtCall(jws)
@@ -56,6 +61,7 @@ impl EdgeProof {
             Self::IdToken(_) => "id_token",
             Self::ClientAssertion(_) => "client_assertion",
             Self::WorkloadToken(_) => "workload_token",
+            Self::ClientCertificate(_) => "client_certificate",
             Self::DpopAtToken(_) => "dpop_at_token",
             Self::Statement(_) => "statement",
             Self::DpopAtCall(_) => "dpop_at_call",
@@ -74,6 +80,9 @@ pub struct Hop {
     /// no key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jkt: Option<String>,
+    /// Thumbprint of the delegate's certificate (`x5t#S256`), where its tokens are bound to one instead of a key. RFC 8705 §3.1
+    #[serde(rename = "x5t#S256", default, skip_serializing_if = "Option::is_none")]
+    pub x5t: Option<String>,
     /// What the delegate holds after this hop.
     pub authority: Authority,
     pub purpose: Option<String>,
@@ -95,6 +104,13 @@ pub struct Chain {
     /// Whose authority it is; never changes along the chain (DC-02).
     pub root: Principal,
     pub hops: Vec<Hop>,
+}
+
+impl Hop {
+    /// What the delegate's tokens are bound to; `None` where that is nothing.
+    pub fn confirmation(&self) -> Option<Confirmation> {
+        Confirmation::of(self.jkt.as_deref(), self.x5t.as_deref())
+    }
 }
 
 impl Chain {

@@ -76,7 +76,7 @@ impl WorkloadIssuer {
         match credential {
             Credential::Kubernetes { cluster, .. } => self.kind == WorkloadKind::Kubernetes && *cluster == self.name,
             Credential::Federated { issuer, .. } => self.kind != WorkloadKind::Kubernetes && *issuer == self.name,
-            Credential::JwksUri { .. } | Credential::Spiffe { .. } => false,
+            Credential::JwksUri { .. } | Credential::Spiffe { .. } | Credential::Certificate { .. } => false,
         }
     }
 
@@ -132,6 +132,11 @@ impl WorkloadIssuer {
 }
 
 impl Credential {
+    /// Whether an SVID with this SPIFFE ID is this credential. SPEC: SP-04
+    pub fn is_spiffe_id(&self, shown: &SpiffeId) -> bool {
+        matches!(self, Self::Spiffe { id } if SpiffePattern::parse(id).is_ok_and(|pattern| shown.is(&pattern)))
+    }
+
     /// Whether verified claims are those of this credential.
     ///
     /// # Errors
@@ -139,6 +144,7 @@ impl Credential {
     pub fn matches(&self, claims: &Map<String, Value>) -> Result<(), Refusal> {
         match self {
             Self::JwksUri { .. } => Err(other("the agent signs its assertions itself")),
+            Self::Certificate { .. } => Err(other("the agent shows a certificate")),
             Self::Federated { claims: pinned, .. } => {
                 let differing = pinned.iter().find(|(name, value)| !claims.get(*name).is_some_and(|claim| is(claim, value)));
                 differing.map_or(Ok(()), |(name, _)| Err(other(&format!("its `{name}` is another"))))
@@ -171,7 +177,7 @@ impl Credential {
     /// Several agents may have the same text. Whether one accepts a token is for [`Credential::matches`] to say. SPEC: JB-05
     pub fn found_by(&self) -> Option<String> {
         match self {
-            Self::JwksUri { .. } => None,
+            Self::JwksUri { .. } | Self::Certificate { .. } => None,
             Self::Spiffe { id } => Some(format!("spiffe {id}")),
             Self::Kubernetes { cluster, namespace, service_account, .. } => {
                 Some(account(cluster, &format!("{SERVICE_ACCOUNT}{namespace}:{service_account}")))

@@ -379,6 +379,8 @@ pub(crate) struct AgentSettings {
 pub(crate) enum BindingArg {
     /// A key that the agent proves with each request (RFC 9449)
     Dpop,
+    /// The certificate of its connection (RFC 8705)
+    Mtls,
     /// Nothing (RFC 6750)
     DangerBearer,
 }
@@ -387,6 +389,7 @@ impl From<BindingArg> for Binding {
     fn from(named: BindingArg) -> Self {
         match named {
             BindingArg::Dpop => Self::Dpop,
+            BindingArg::Mtls => Self::Mtls,
             BindingArg::DangerBearer => Self::DangerBearer,
         }
     }

@@ -72,6 +72,7 @@ mod tests {
             delegator: alice.clone(),
             delegate: alice,
             jkt: None,
+            x5t: None,
             authority: Authority::none(),
             purpose: None,
             expires: UnixTime(60),

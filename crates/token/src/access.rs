@@ -8,10 +8,12 @@ use crate::{
     keyset::KeySet,
     restrictions::Restrictions,
 };
-use remit_model::{Authentication, Authority, Code, Fault, PrincipalKind, Refusal, UnixTime, criterion, display, json::sha256};
+use remit_model::{
+    Authentication, Authority, Code, Confirmation, Fault, PrincipalKind, Refusal, UnixTime, criterion, display, json::sha256,
+};
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use serde_json::Value;
-use std::{collections::BTreeMap, fmt, ops::Deref};
+use std::{fmt, ops::Deref};
 
 /// The media type in `typ`.
 pub const TYP: &str = "at+jwt";
@@ -39,6 +41,8 @@ pub struct Claims {
     pub amr: Vec<String>,
     /// RFC 7638 thumbprint of the only key that may use this token.
     pub cnf_jkt: Option<String>,
+    /// Thumbprint of the only certificate that may use this token (`x5t#S256`). No token is bound to both. SPEC: RFC 8705 §3.1
+    pub cnf_x5t: Option<String>,
     pub act: Option<Actor>,
     /// `authorization_details`.
     pub authority: Authority,
@@ -53,6 +57,18 @@ pub struct Claims {
     pub purpose: Option<String>,
     /// The digest of the consent document that the root person's passkey signed (`urn:remit:signed`).
     pub signed: Option<String>,
+}
+
+impl Claims {
+    /// What the token is bound to; `None` for a bearer token.
+    pub fn confirmation(&self) -> Option<Confirmation> {
+        Confirmation::of(self.cnf_jkt.as_deref(), self.cnf_x5t.as_deref())
+    }
+
+    /// Whether the token is bound to a key or a certificate.
+    pub fn is_bound(&self) -> bool {
+        self.cnf_jkt.is_some() || self.cnf_x5t.is_some()
+    }
 }
 
 #[cfg(test)]
@@ -72,6 +88,7 @@ impl Claims {
             acr: None,
             amr: Vec::new(),
             cnf_jkt: None,
+            cnf_x5t: None,
             act: None,
             authority: Authority::none(),
             txn: "t".into(),
@@ -216,8 +233,8 @@ impl Serialize for Body<'_> {
         if !claims.amr.is_empty() {
             body.serialize_entry("amr", &claims.amr)?;
         }
-        if let Some(jkt) = &claims.cnf_jkt {
-            body.serialize_entry("cnf", &BTreeMap::from([("jkt", jkt)]))?;
+        if let Some(confirmation) = claims.confirmation() {
+            body.serialize_entry("cnf", &confirmation.to_value())?;
         }
         if let Some(act) = &claims.act {
             body.serialize_entry("act", act)?;
@@ -300,6 +317,7 @@ fn strict_audience<'a>(aud: Option<&'a Value>, wanted: Option<&str>) -> Result<&
 }
 
 fn read(reader: Reader<'_>, aud: &str) -> Result<Claims, Refusal> {
+    let confirmation = reader.key_or_certificate()?;
     Ok(Claims {
         iss: reader.text("iss")?.to_owned(),
         sub: reader.id("sub")?.to_owned(),
@@ -312,7 +330,8 @@ fn read(reader: Reader<'_>, aud: &str) -> Result<Claims, Refusal> {
         auth_time: reader.optional_time("auth_time")?,
         acr: reader.optional_text("acr")?.map(str::to_owned),
         amr: reader.texts("amr")?,
-        cnf_jkt: reader.confirmation()?.map(str::to_owned),
+        cnf_jkt: confirmation.as_ref().and_then(Confirmation::jkt).map(str::to_owned),
+        cnf_x5t: confirmation.as_ref().and_then(Confirmation::x5t).map(str::to_owned),
         act: reader.0.get("act").map(Actor::parse).transpose()?,
         authority: reader.authority("authorization_details")?,
         txn: reader.id("txn")?.to_owned(),

@@ -77,6 +77,7 @@ mod tests {
                 delegator,
                 delegate,
                 jkt: None,
+                x5t: None,
                 authority: Authority::none(),
                 purpose: None,
                 expires: UnixTime(0),

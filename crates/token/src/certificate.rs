@@ -4,7 +4,7 @@
 //! decided for each agent: by its registered thumbprint, or by the bundle of a SPIFFE trust domain. It deliberately does not
 //! know what TLS is: that the client holds the private key was proved before a [`PeerCertificate`] is made.
 
-use crate::base64url;
+use crate::{base64url, claims};
 use remit_model::{UnixTime, json::sha256};
 use std::{fmt, sync::Arc};
 use x509_cert::{Certificate, der::Decode as _};
@@ -46,6 +46,22 @@ impl PeerCertificate {
     }
 }
 
+impl PeerCertificate {
+    /// The certificates as one text, as the ledger keeps them: each DER in base64url, joined by `.`, the client's own first.
+    pub fn to_text(&self) -> String {
+        let others = self.0.others.iter().map(Vec::as_slice);
+        let all: Vec<String> = std::iter::once(self.0.leaf.as_slice()).chain(others).map(base64url::encode).collect();
+        all.join(".")
+    }
+
+    /// Reads [`to_text`](Self::to_text)'s text.
+    pub fn from_text(text: &str) -> Option<Self> {
+        let mut all: Vec<Vec<u8>> = text.split('.').take(CHAIN_LIMIT + 1).map(base64url::decode).collect::<Option<_>>()?;
+        let leaf = (all.len() <= CHAIN_LIMIT).then(|| all.remove(0))?;
+        Some(Self::new(leaf, all))
+    }
+}
+
 impl fmt::Debug for PeerCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("PeerCertificate").field(&self.0.thumbprint).finish()
@@ -55,6 +71,11 @@ impl fmt::Debug for PeerCertificate {
 /// The SHA-256 of a certificate in DER, in base64url. SPEC: RFC 8705 §3.1.
 pub fn thumbprint(der: &[u8]) -> String {
     base64url::encode(&sha256(der))
+}
+
+/// Whether a text has the form of a thumbprint.
+pub fn is_thumbprint(text: &str) -> bool {
+    claims::is_thumbprint(text)
 }
 
 /// From when and until when a certificate in DER is valid; `None` when it cannot be read.

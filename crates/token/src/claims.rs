@@ -1,6 +1,6 @@
 //! Reading claims: typed, bounded, and with our clock. SPEC: J-06 to J-08, RFC 7519 §4.1.
 
-use remit_model::{Authority, Code, Refusal, UnixTime, json, token_bounds};
+use remit_model::{Authority, Code, Confirmation, Refusal, UnixTime, confirmation::X5T, json, token_bounds};
 use serde_json::{Map, Value};
 
 /// Longest identifier-like claim (`jti`, `nonce`, `txn`), in bytes. SPEC: N-DP-18.
@@ -112,6 +112,17 @@ impl<'a> Claims<'a> {
         let jkt = cnf.get("jkt").and_then(Value::as_str).filter(|jkt| is_thumbprint(jkt));
         // A confirmation we cannot check must not make the token a bearer token.
         jkt.map(Some).ok_or_else(|| malformed("`cnf` has no `jkt` that is a SHA-256 thumbprint"))
+    }
+
+    /// A key, or a certificate, and never both: one of them would not be checked. SPEC: RFC 8705 §3.1
+    pub(crate) fn key_or_certificate(self) -> Result<Option<Confirmation>, Refusal> {
+        let Some(x5t) = self.0.get("cnf").and_then(|cnf| cnf.get(X5T)) else {
+            return Ok(self.confirmation()?.map(|jkt| Confirmation::Key(jkt.to_owned())));
+        };
+        let alone = self.0.get("cnf").and_then(Value::as_object).is_some_and(|cnf| cnf.len() == 1);
+        let x5t = x5t.as_str().filter(|x5t| alone && is_thumbprint(x5t));
+        let wrong = || malformed("`cnf` has no `x5t#S256` that is a SHA-256 thumbprint and stands alone");
+        x5t.map(|x5t| Some(Confirmation::Certificate(x5t.to_owned()))).ok_or_else(wrong)
     }
 
     /// `iss` as an exact string. SPEC: J-07.

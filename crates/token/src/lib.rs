@@ -52,6 +52,7 @@ pub mod provider_id_token;
 mod restrictions;
 pub mod security_event;
 pub mod statement;
+pub mod svid;
 #[cfg(test)]
 mod vectors;
 pub mod verified;

@@ -165,6 +165,8 @@ pub(crate) struct Setup {
     vkey: String,
     yaml: String,
     host: &'static str,
+    /// The certificate that clients have to trust, where the server speaks TLS.
+    roots: Option<PathBuf>,
     entitlements: Vec<String>,
     environment: Vec<(String, String)>,
 }
@@ -185,6 +187,7 @@ impl Setup {
             vkey: word("vkey"),
             yaml,
             host: "127.0.0.1",
+            roots: None,
             folder,
             entitlements: vec!["helpdesk:*".to_owned()],
             environment: Vec::new(),
@@ -209,6 +212,18 @@ impl Setup {
         // The log keeps the name that its key was printed with.
         let origin = format!("ledger:\n  origin: 127.0.0.1:{}/log\n", self.port);
         self.replace(&old, &new).section(&origin)
+    }
+
+    /// Speaks TLS at `localhost`, with a certificate of its own, and asks clients for theirs.
+    pub(crate) fn tls(self) -> Self {
+        let listen = format!("  listen: 127.0.0.1:{}\n", self.port);
+        let section = "  tls: {certificate_file: tls.pem, key_file: tls.key, client_certificates: optional}\n";
+        let mut setup = self
+            .at_localhost()
+            .replace("  public_url: http://localhost", "  public_url: https://localhost")
+            .replace(&listen, &format!("{listen}{section}"));
+        setup.roots = Some(tls_identity(setup.folder.path()));
+        setup
     }
 
     /// A variable in the server's environment.
@@ -254,11 +269,23 @@ impl Setup {
         let entitlements = json!(self.entitlements).to_string();
         let setup = self.replace("entitlements: [\"helpdesk:*\"]", &format!("entitlements: {entitlements}"));
         fs::write(setup.folder.path().join("remit.yaml"), &setup.yaml).unwrap();
-        let issuer = format!("http://{}:{}", setup.host, setup.port);
+        let scheme = if setup.roots.is_some() { "https" } else { "http" };
+        let issuer = format!("{scheme}://{}:{}", setup.host, setup.port);
         let server = serve(setup.folder.path(), &setup.environment);
-        let Self { folder, password, vkey, environment, .. } = setup;
-        Remit { folder, issuer, password, vkey, environment, server }
+        let Self { folder, password, vkey, environment, roots, .. } = setup;
+        Remit { folder, issuer, password, vkey, environment, roots, server }
     }
+}
+
+/// Puts a new certificate for `localhost` and its key into the folder; the file that clients trust.
+pub(crate) fn tls_identity(folder: &Path) -> PathBuf {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let (file, secret) = (folder.join("tls.pem"), folder.join("tls.key"));
+    fs::write(&file, certificate.pem()).unwrap();
+    fs::write(&secret, key.serialize_pem()).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    file
 }
 
 fn serve(folder: &Path, environment: &[(String, String)]) -> Running {
@@ -276,6 +303,7 @@ pub(crate) struct Remit {
     pub(crate) password: String,
     pub(crate) vkey: String,
     environment: Vec<(String, String)>,
+    roots: Option<PathBuf>,
     server: Running,
 }
 
@@ -305,6 +333,7 @@ impl Remit {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = remit(arguments);
         command.args(["-c", text(&self.config())]);
+        command.envs(self.roots.iter().map(|file| ("SSL_CERT_FILE", file)));
         command
     }
 

@@ -41,6 +41,7 @@ mod replay;
 mod schema;
 mod stop;
 mod tlog;
+mod tls;
 mod typed;
 mod witness;
 mod workload;

@@ -1,11 +1,12 @@
 //! What an agent's registration says its tokens are bound to, and what a client hears that cannot do it.
 //!
-//! Implements RFC 6750 §5.3 and RFC 9449 §5 as a ladder: a key (`dpop`) unless an operator registers the agent with
-//! `danger_bearer` and the configuration allows that.
+//! Implements RFC 6750 §5.3, RFC 8705 §3 and RFC 9449 §5 as a ladder: a key (`dpop`), the certificate of the connection (`mtls`), or
+//! nothing where an operator registers the agent with `danger_bearer` and the configuration allows that.
 
 use crate::Server;
 use axum::http::HeaderMap;
 use remit_model::{Agent, Code, Refusal, Registration};
+use remit_token::PeerCertificate;
 
 /// Checks that this server issues the kind of token that the agent is registered for.
 ///
@@ -21,6 +22,36 @@ pub(crate) fn offered(server: &Server, agent: &Agent) -> Result<(), Refusal> {
         agent.id.subject()
     );
     Err(Refusal::new(Code::BearerNotAllowed, reason))
+}
+
+/// The certificate to which an agent's tokens are bound.
+///
+/// # Errors
+/// `certificate_missing`, with what the client or the operator can do.
+pub(crate) fn certificate<'c>(
+    server: &Server,
+    agent: &Agent,
+    shown: Option<&'c PeerCertificate>,
+) -> Result<&'c PeerCertificate, Refusal> {
+    let help = if server.settings.client_certificates {
+        "the client showed none in the TLS handshake"
+    } else {
+        "this server asks for none; an operator sets `server.tls.client_certificates: optional` or `server.client_certificate_header`"
+    };
+    shown.ok_or_else(|| {
+        let reason = format!("the tokens of `{}` are bound to a certificate (`binding: mtls`), and {help}", agent.id.subject());
+        Refusal::new(Code::CertificateMissing, reason)
+    })
+}
+
+/// Why an agent whose tokens are bound to a certificate hands nothing on, and trades in no token of another issuer. SPEC: DC-05
+pub(crate) fn unsigned(agent: &Agent) -> Refusal {
+    let reason = format!(
+        "`{}` is registered with `binding: mtls`: a TLS connection leaves no signature by which an auditor could check what it handed \
+         on or brought; an agent that delegates is registered with `binding: dpop`",
+        agent.id.subject()
+    );
+    Refusal::new(Code::DelegationUnsigned, reason)
 }
 
 /// Checks that the request has a proof at all. A client without DPoP hears here what it can do, on its first request that

@@ -2,7 +2,7 @@
 
 use remit_ledger::record::AuthMethod;
 use remit_model::{AssertionAudience, EdgeProof, UnixTime, WorkloadIssuer, json};
-use remit_token::{assertion::ClientAssertion, workload::WorkloadToken};
+use remit_token::{PeerCertificate, assertion::ClientAssertion, svid::SvidCertificate, workload::WorkloadToken};
 use serde_json::{Map, Value};
 
 /// How a client proved who it is.
@@ -18,6 +18,10 @@ pub(crate) enum Method {
     Federated,
     /// A JWT-SVID.
     SpiffeJwt,
+    /// An X.509-SVID.
+    SpiffeX509,
+    /// A certificate that is registered for the agent (RFC 8705 §2.2).
+    Certificate,
 }
 
 impl Method {
@@ -29,13 +33,16 @@ impl Method {
             Self::Kubernetes => "kubernetes",
             Self::Federated => "federated",
             Self::SpiffeJwt => "spiffe_jwt",
+            Self::SpiffeX509 => "spiffe_x509",
+            Self::Certificate => "self_signed_tls_client_auth",
         }
     }
 
     /// The same in the words of a record's `auth.method`.
     pub(crate) fn recorded(self) -> AuthMethod {
         match self {
-            Self::SpiffeJwt => AuthMethod::SpiffeSvid,
+            Self::SpiffeJwt | Self::SpiffeX509 => AuthMethod::SpiffeSvid,
+            Self::Certificate => AuthMethod::ClientCertificate,
             Self::PrivateKeyJwt | Self::JwksUri | Self::Kubernetes | Self::Federated => AuthMethod::ClientAssertion,
         }
     }
@@ -104,6 +111,37 @@ impl ClientCredential {
     /// What a JWT-SVID of a trust domain proves.
     pub(crate) fn of_svid(domain: &str, svid: &WorkloadToken, compact: &str, kept: String) -> Self {
         Self::borne(Method::SpiffeJwt, domain, domain, svid, compact, kept)
+    }
+
+    /// What a certificate proves that is registered for the agent.
+    pub(crate) fn of_certificate(client_id: &str, shown: &PeerCertificate, until: UnixTime) -> Self {
+        Self::shown(Method::Certificate, (client_id, client_id), None, shown, until)
+    }
+
+    /// What an X.509-SVID of a trust domain proves.
+    pub(crate) fn of_x509_svid(domain: &str, svid: &SvidCertificate, shown: &PeerCertificate) -> Self {
+        Self::shown(Method::SpiffeX509, (domain, svid.id().as_str()), Some(domain), shown, svid.until())
+    }
+
+    fn shown(
+        method: Method,
+        (issuer, subject): (&str, &str),
+        trusted_as: Option<&str>,
+        shown: &PeerCertificate,
+        until: UnixTime,
+    ) -> Self {
+        Self {
+            method,
+            issuer: issuer.to_owned(),
+            subject: subject.to_owned(),
+            trusted_as: trusted_as.map(str::to_owned),
+            hash: json::sha256_label(shown.der()),
+            kept: EdgeProof::ClientCertificate(shown.to_text()),
+            ends: Some(until),
+            once: None,
+            audience: AssertionAudience::Issuer,
+            key: None,
+        }
     }
 
     fn borne(method: Method, issuer: &str, trusted_as: &str, token: &WorkloadToken, compact: &str, kept: String) -> Self {

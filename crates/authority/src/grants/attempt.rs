@@ -15,9 +15,9 @@ use crate::{
 };
 use axum::http::HeaderMap;
 use remit_ledger::record::{Auth, AuthMethod};
-use remit_model::{Authentication, Code, Principal, Refusal, UnixTime};
+use remit_model::{Authentication, Code, Confirmation, Principal, Refusal, UnixTime};
 use remit_store::{JtiKind, Snapshot};
-use remit_token::dpop::Proof;
+use remit_token::{PeerCertificate, dpop::Proof};
 use std::{net::IpAddr, sync::Arc};
 
 /// One request on its way to a token or a refusal.
@@ -49,7 +49,8 @@ pub(crate) struct Caller {
     /// What it authenticated with.
     pub(crate) credential: Option<ClientCredential>,
     pub(crate) proof: Option<String>,
-    pub(crate) jkt: Option<String>,
+    /// What it proved that its tokens are bound to.
+    pub(crate) confirmation: Option<Confirmation>,
 }
 
 /// What an authenticated client sent.
@@ -85,14 +86,15 @@ pub(crate) async fn enter_in(
     form: Form,
     now: UnixTime,
 ) -> (Attempt, Result<Entered, Refusal>) {
-    let client = match authenticate::authenticate(server, &snapshot, headers, &form, now).await {
-        Ok(client) => client,
-        Err(refusal) => {
-            let claimed = form.one("client_id").and_then(identifier::agent_id);
-            let caller = claimed.map(|id| Caller::claimed(Principal::agent(&server.issuer, &id)));
-            return (Attempt { caller, ..attempt }, Err(refusal));
-        }
-    };
+    let client =
+        match authenticate::authenticate(server, &snapshot, headers, attempt.origin.certificate.as_ref(), &form, now).await {
+            Ok(client) => client,
+            Err(refusal) => {
+                let claimed = form.one("client_id").and_then(identifier::agent_id);
+                let caller = claimed.map(|id| Caller::claimed(Principal::agent(&server.issuer, &id)));
+                return (Attempt { caller, ..attempt }, Err(refusal));
+            }
+        };
     let caller = Caller::client(&server.issuer, &client);
     let once = client.credential.as_ref().and_then(|shown| shown.once.clone());
     let counted = server.count_request(&counted_as(&client, attempt.origin.peer)).and_then(|()| match &once {
@@ -145,7 +147,7 @@ impl Caller {
 
     /// A principal that named itself and was not authenticated.
     pub(crate) fn claimed(principal: Principal) -> Self {
-        Self { principal, owner: None, auth: Auth::default(), credential: None, proof: None, jkt: None }
+        Self { principal, owner: None, auth: Auth::default(), credential: None, proof: None, confirmation: None }
     }
 
     /// A person who signed in.
@@ -159,6 +161,11 @@ impl Caller {
 
     /// The caller with the proof of possession that came with its request.
     pub(crate) fn proved(self, proof: &Proof) -> Self {
-        Self { proof: Some(proof.compact().to_owned()), jkt: Some(proof.jkt().to_owned()), ..self }
+        Self { proof: Some(proof.compact().to_owned()), confirmation: Some(Confirmation::Key(proof.jkt().to_owned())), ..self }
+    }
+
+    /// The caller with the certificate of its connection.
+    pub(crate) fn certified(self, certificate: &PeerCertificate) -> Self {
+        Self { confirmation: Some(Confirmation::Certificate(certificate.thumbprint().to_owned())), ..self }
     }
 }

@@ -60,7 +60,7 @@ pub(crate) fn grant(request: &TokenRequest<'_>) -> Result<Outcome, Rejection> {
         authority,
         target,
         client: client.id(),
-        jkt: request.jkt().map(str::to_owned),
+        confirmation: request.confirmation(),
         jti: server.token_id(),
         ancestors: Vec::new(),
         issued: *now,

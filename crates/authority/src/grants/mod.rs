@@ -36,7 +36,7 @@ use axum::{
 };
 use outcome::{Facts, Outcome};
 use remit_model::{Code, Refusal, UnixTime, display, json};
-use remit_token::{dpop::Proof, foreign::Kind, id_jag::TOKEN_TYPE};
+use remit_token::{PeerCertificate, dpop::Proof, foreign::Kind, id_jag::TOKEN_TYPE};
 use request::TokenRequest;
 use std::sync::atomic::AtomicBool;
 
@@ -104,15 +104,19 @@ fn request<'a>(
         JWT_BEARER => At::WorkloadGrant,
         _ => At::Token,
     };
-    let proof = match prove(server, headers, &entered, now) {
-        Ok(proof) => proof,
+    let (proof, certificate) = match prove(server, headers, attempt.origin.certificate.as_ref(), &entered, now) {
+        Ok(proved) => proved,
         Err(refusal) => return (attempt, Err(refusal)),
     };
     if let Some(proof) = &proof {
         attempt.caller = attempt.caller.map(|caller| caller.proved(proof));
     }
+    if let Some(certificate) = &certificate {
+        attempt.caller = attempt.caller.map(|caller| caller.certified(certificate));
+    }
     let Entered { form, snapshot, client } = entered;
-    let request = TokenRequest { server, snapshot, form, grant_type, client, proof, now, remembered: AtomicBool::new(false) };
+    let remembered = AtomicBool::new(false);
+    let request = TokenRequest { server, snapshot, form, grant_type, client, proof, certificate, now, remembered };
     (attempt, request.remember_confidential().map(|()| request))
 }
 
@@ -181,13 +185,23 @@ fn grant_type(server: &Server, form: &Form) -> Result<&'static str, Refusal> {
     offered.ok_or_else(|| Refusal::new(Code::GrantTypeUnsupported, "this grant type is not offered"))
 }
 
-/// The proof of possession of this request, unless the client's tokens are bound to no key. It is remembered by
-/// [`TokenRequest`].
-fn prove(server: &Server, headers: &HeaderMap, entered: &Entered, now: UnixTime) -> Result<Option<Proof>, Refusal> {
+/// The proof of possession of this request, or the certificate of its connection; neither where the client's tokens are bound to
+/// nothing. A proof is remembered by [`TokenRequest`].
+fn prove(
+    server: &Server,
+    headers: &HeaderMap,
+    shown: Option<&PeerCertificate>,
+    entered: &Entered,
+    now: UnixTime,
+) -> Result<(Option<Proof>, Option<PeerCertificate>), Refusal> {
     let client = &entered.client;
+    // SPEC: DP-11: a proof that comes nevertheless binds nothing.
     if client.agent.is_bearer() {
-        // SPEC: DP-11: a proof that comes nevertheless binds nothing.
-        return clients::binding::offered(server, &client.agent).map(|()| None);
+        return clients::binding::offered(server, &client.agent).map(|()| (None, None));
+    }
+    if client.agent.is_mtls() {
+        let certificate = clients::binding::certificate(server, &client.agent, shown)?;
+        return Ok((None, Some(certificate.clone())));
     }
     clients::binding::proof_sent(server, headers, &client.agent)?;
     let url = server.url("/oauth/token");
@@ -196,5 +210,5 @@ fn prove(server: &Server, headers: &HeaderMap, entered: &Entered, now: UnixTime)
     let request = Request { method: "POST", url: &url, replays, known: known.as_deref() };
     let proof = proof::proof(server, headers, request, None, None, now)?;
     server.key_cache.keep_header(&client.agent.id, &proof);
-    Ok(Some(proof))
+    Ok((Some(proof), None))
 }

@@ -8,7 +8,7 @@ use crate::{
     policy_check::PolicyCheck,
 };
 use remit_ledger::record::{HumanInLoop, RecordType};
-use remit_model::{Authentication, Authority, Chain, Code, Fault, Refusal, UnixTime};
+use remit_model::{Authentication, Authority, Chain, Code, Confirmation, Fault, Refusal, UnixTime};
 use remit_store::{Change, Precondition, Snapshot};
 use serde_json::{Map, Value};
 
@@ -33,8 +33,8 @@ pub(crate) struct Grant {
     pub(crate) authority: Authority,
     pub(crate) target: Target,
     pub(crate) client: String,
-    /// Thumbprint of the key that the token is bound to, if any.
-    pub(crate) jkt: Option<String>,
+    /// What the token is bound to, if anything.
+    pub(crate) confirmation: Option<Confirmation>,
     pub(crate) jti: String,
     /// Parent first, root last.
     pub(crate) ancestors: Vec<String>,

@@ -19,7 +19,7 @@ use crate::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use remit_decide::{Principals, effective};
 use remit_ledger::record::RecordType;
-use remit_model::{Authority, Chain, Code, Fault, Hop, Refusal, UnixTime};
+use remit_model::{Authority, Chain, Code, Confirmation, Fault, Hop, Refusal, UnixTime};
 use remit_store::{Batch, Change, Revocation, StoredRefresh};
 use serde_json::json;
 
@@ -82,12 +82,21 @@ fn check(
     let invalid = |reason: &str| Refusal::new(Code::GrantInvalid, reason);
     let stored =
         stored.filter(|stored| stored.client == request.client.id()).ok_or_else(|| invalid("the refresh token is not known"))?;
-    if stored.jkt.as_deref() != request.jkt() {
-        let reason = match (&stored.jkt, request.jkt()) {
-            (Some(_), Some(_)) => "the refresh token is bound to another proof key",
-            _ => "the agent was registered with another `binding` when the person signed in; a new sign-in is needed",
+    let bound_to = stored.jkt.as_deref().map(Confirmation::parse);
+    if bound_to != request.confirmation() {
+        let (code, reason) = match (&bound_to, request.confirmation()) {
+            (Some(Confirmation::Key(_)), Some(Confirmation::Key(_))) => {
+                (Code::DpopKeyMismatch, "the refresh token is bound to another proof key")
+            }
+            (Some(Confirmation::Certificate(_)), Some(Confirmation::Certificate(_))) => {
+                (Code::CertificateMismatch, "the refresh token is bound to another certificate than that of the connection")
+            }
+            _ => {
+                let reason = "the agent was registered with another `binding` when the person signed in; a new sign-in is needed";
+                (Code::DpopKeyMismatch, reason)
+            }
         };
-        return Err(Refusal::new(Code::DpopKeyMismatch, reason).into());
+        return Err(Refusal::new(code, reason).into());
     }
     let renewable: Renewable = serde_json::from_value(stored.payload.clone()).map_err(Fault::new)?;
     let txn = &renewable.chain.id;
@@ -195,7 +204,7 @@ fn issue(
         authority: terms.authority,
         target: terms.target,
         client: request.client.id(),
-        jkt: stored.jkt.clone(),
+        confirmation: request.confirmation(),
         jti: server.token_id(),
         ancestors: Vec::new(),
         issued: request.now,

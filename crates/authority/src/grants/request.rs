@@ -1,10 +1,14 @@
 //! An authenticated, proven request for a token: what every grant starts from.
 
-use crate::{Server, clients::client::Client, http::form::Form};
+use crate::{
+    Server,
+    clients::{binding, client::Client},
+    http::form::Form,
+};
 use remit_decide::{Principals, bearer};
-use remit_model::{Code, Principal, Refusal, UnixTime};
+use remit_model::{Code, Confirmation, Principal, Refusal, UnixTime};
 use remit_store::Snapshot;
-use remit_token::dpop::Proof;
+use remit_token::{PeerCertificate, dpop::Proof};
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -23,25 +27,43 @@ pub(crate) struct TokenRequest<'a> {
     pub(crate) client: Client,
     /// `None` for a client whose tokens are bound to no key: a proof that comes nevertheless binds nothing. SPEC: DP-11
     pub(crate) proof: Option<Proof>,
+    /// The certificate of the connection, of a client whose tokens are bound to it. SPEC: RFC 8705 §3
+    pub(crate) certificate: Option<PeerCertificate>,
     pub(crate) now: UnixTime,
     /// Whether the proof of a client without keys is remembered.
     pub(crate) remembered: AtomicBool,
 }
 
 impl TokenRequest<'_> {
-    /// Thumbprint of the key that what is issued is bound to, if it is bound to one.
+    /// Thumbprint of the key that was proved, if one was.
     pub(crate) fn jkt(&self) -> Option<&str> {
         self.proof.as_ref().map(Proof::jkt)
+    }
+
+    /// What is issued is bound to this.
+    pub(crate) fn confirmation(&self) -> Option<Confirmation> {
+        Confirmation::of(self.jkt(), self.certificate.as_ref().map(PeerCertificate::thumbprint))
     }
 
     /// The proof of possession, where nothing can be done without one.
     ///
     /// # Errors
-    /// `bearer_not_allowed`.
+    /// `bearer_not_allowed`, `delegation_unsigned`.
     pub(crate) fn proven(&self) -> Result<&Proof, Refusal> {
-        let caller = Principal::agent(&self.server.issuer, &self.client.agent.id);
-        bearer::exchange(Principals::new(&self.server.issuer, &self.snapshot), &caller)?;
+        self.may_exchange()?;
+        if self.certificate.is_some() {
+            return Err(binding::unsigned(&self.client.agent));
+        }
         self.proof.as_ref().ok_or_else(|| Refusal::new(Code::DpopProofMissing, "the request has no proof of a key"))
+    }
+
+    /// Checks that the client exchanges tokens at all.
+    ///
+    /// # Errors
+    /// `bearer_not_allowed`.
+    pub(crate) fn may_exchange(&self) -> Result<(), Refusal> {
+        let caller = Principal::agent(&self.server.issuer, &self.client.agent.id);
+        bearer::exchange(Principals::new(&self.server.issuer, &self.snapshot), &caller)
     }
 
     /// Longest life of an access token for this client, in seconds: no longer than a credential by which an issuer vouched for

@@ -119,7 +119,7 @@ pub(crate) fn outward(code: Code, at: At) -> (StatusCode, &'static str) {
         Code::DpopProofMissing | Code::DpopProofInvalid | Code::DpopProofReplayed | Code::DpopKeyMismatch => {
             (bad, "invalid_dpop_proof")
         }
-        Code::GrantInvalid | Code::PkceMismatch | Code::RedirectUriMismatch => (bad, "invalid_grant"),
+        Code::GrantInvalid | Code::PkceMismatch | Code::RedirectUriMismatch | Code::CertificateMismatch => (bad, "invalid_grant"),
         Code::ConsentDenied | Code::PasskeyInvalid | Code::PasskeyRequired => (bad, "access_denied"),
         Code::LoginRequired => (bad, "login_required"),
         Code::ProviderUnreachable => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
@@ -226,6 +226,8 @@ fn at_resource(code: Code) -> Option<(StatusCode, &'static str)> {
             Some((unauthorized, "invalid_dpop_proof"))
         }
         Code::TokenMissing
+        | Code::CertificateMissing
+        | Code::CertificateMismatch
         | Code::TokenMalformed
         | Code::TokenSignatureInvalid
         | Code::TokenExpired

@@ -1,6 +1,6 @@
 //! Where a request came from and by which route, for its record.
 //!
-//! A value that the router makes and hands on with the request. No rule reads it.
+//! A value that the router makes and hands on with the request. No rule reads more of it than the certificate.
 
 use crate::http::form::Form;
 use axum::{
@@ -9,6 +9,7 @@ use axum::{
 };
 use remit_ledger::record::{Draft, Http};
 use remit_model::Refusal;
+use remit_token::PeerCertificate;
 use std::net::{IpAddr, SocketAddr};
 
 /// Method, route and network peer of a request.
@@ -16,13 +17,19 @@ use std::net::{IpAddr, SocketAddr};
 pub(crate) struct RequestOrigin {
     http: Option<Http>,
     pub(crate) peer: Option<IpAddr>,
+    /// The certificate that the client of the connection proved.
+    pub(crate) certificate: Option<PeerCertificate>,
 }
 
 impl RequestOrigin {
     pub(crate) fn of(parts: &Parts) -> Self {
         let route = parts.extensions.get::<MatchedPath>().map(|path| path.as_str().to_owned());
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-        Self { http: Some(Http { method: parts.method.to_string(), route, ..Http::default() }), peer }
+        Self {
+            http: Some(Http { method: parts.method.to_string(), route, ..Http::default() }),
+            peer,
+            certificate: parts.extensions.get().cloned(),
+        }
     }
 
     /// Adds method, route and peer to a draft.

@@ -124,7 +124,7 @@ pub(crate) async fn current(
         };
         let holder = principals.agent(stored.chain.holder());
         let unbound = || server.settings.danger_bearer && holder.is_some_and(|agent| agent.is_bearer());
-        standing.is_ok() && (token.cnf_jkt.is_some() || unbound())
+        standing.is_ok() && (token.is_bound() || unbound())
     });
     Ok(active.then_some(token))
 }
@@ -157,7 +157,7 @@ fn active(token: &AccessToken) -> Value {
         "chain_complete": true,
     });
     let optional = [
-        ("cnf", token.cnf_jkt.as_ref().map(|jkt| json!({"jkt": jkt}))),
+        ("cnf", token.confirmation().map(|confirmation| confirmation.to_value())),
         ("act", token.act.as_ref().map(|act| json!(act))),
         ("auth_time", token.auth_time.map(|time| json!(time))),
         ("acr", token.acr.as_ref().map(|acr| json!(acr))),

@@ -23,7 +23,7 @@ use remit_decide::{
     Principals,
     active::{self, TokenIds},
 };
-use remit_model::{Code, Fault, Refusal, token_bounds};
+use remit_model::{Code, Confirmation, Fault, Refusal, token_bounds};
 use remit_store::{Applied, ApplyError, Batch, Change, JtiKind, Precondition, StoredToken};
 use remit_token::{access, nested_act};
 use serde_json::{Value, json};
@@ -94,7 +94,7 @@ async fn issue(server: &Server, entry: Entry<'_>, grant: Grant) -> Result<Value,
     let expires_in = grant.expires.since(grant.issued);
     let mut body = json!({
         "access_token": token,
-        "token_type": if grant.jkt.is_some() { "DPoP" } else { "Bearer" },
+        "token_type": if matches!(grant.confirmation, Some(Confirmation::Key(_))) { "DPoP" } else { "Bearer" },
         "expires_in": expires_in,
         "scope": claims.scope,
     });
@@ -110,7 +110,7 @@ async fn issue(server: &Server, entry: Entry<'_>, grant: Grant) -> Result<Value,
         authority: grant.authority,
         parent: grant.ancestors.into_iter().next(),
         client: grant.client,
-        jkt: grant.jkt,
+        jkt: grant.confirmation.as_ref().map(ToString::to_string),
         audience: grant.target.uri().to_owned(),
         issued: grant.issued,
         expires: grant.expires,
@@ -146,7 +146,8 @@ fn claims(server: &Server, grant: &Grant, client_id: String, ancestor_keys: Vec<
         auth_time: authentication.map(|authentication| authentication.time),
         acr: authentication.and_then(|authentication| authentication.acr.clone()),
         amr: authentication.map(|authentication| authentication.amr.clone()).unwrap_or_default(),
-        cnf_jkt: grant.jkt.clone(),
+        cnf_jkt: grant.confirmation.as_ref().and_then(Confirmation::jkt).map(str::to_owned),
+        cnf_x5t: grant.confirmation.as_ref().and_then(Confirmation::x5t).map(str::to_owned),
         act: nested_act(&grant.chain),
         authority: grant.authority.clone(),
         txn: grant.chain.id.clone(),
@@ -163,7 +164,8 @@ fn ancestor_jkts(grant: &Grant) -> Vec<String> {
     let mut keys: Vec<String> = grant.chain.hops.iter().filter_map(|hop| hop.jkt.clone()).collect();
     keys.sort_unstable();
     keys.dedup();
-    keys.retain(|jkt| Some(jkt) != grant.jkt.as_ref());
+    let own = grant.confirmation.as_ref().and_then(Confirmation::jkt);
+    keys.retain(|jkt| Some(jkt.as_str()) != own);
     keys
 }
 

@@ -48,28 +48,43 @@ pub(crate) fn document(server: &Server) -> Value {
         "client_id_metadata_document_supported": server.settings.clients.documents != Admission::Off,
         "request_parameter_supported": false,
         "request_uri_parameter_supported": false,
-        "tls_client_certificate_bound_access_tokens": false,
+        "tls_client_certificate_bound_access_tokens": server.settings.client_certificates,
         "protected_resources": resources,
     });
     if let Some(members) = document.as_object_mut() {
         members.extend(openid(server, &signing));
         members.extend(actor_profile());
+        add_what_is_on(server, members);
+    }
+    document
+}
+
+/// What only some configurations offer.
+fn add_what_is_on(server: &Server, members: &mut Map<String, Value>) {
+    if server.settings.client_certificates {
+        members.insert("mtls_endpoint_aliases".to_owned(), mtls_aliases(members));
     }
     // SPEC: MD-06
-    if let (true, Some(members)) = (server.settings.clients.registration != Admission::Off, document.as_object_mut()) {
+    if server.settings.clients.registration != Admission::Off {
         members.insert("registration_endpoint".to_owned(), json!(server.url("/oauth/register")));
     }
-    if let (true, Some(members)) = (server.settings.device_flow, document.as_object_mut()) {
+    if server.settings.device_flow {
         members.insert("device_authorization_endpoint".to_owned(), json!(server.url("/oauth/device_authorization")));
     }
     // SPEC: MD-04, MD-07: which issuers are trusted is not said.
-    if let Some(members) = document.as_object_mut().filter(|_| grants::redeems_id_jag(server)) {
+    if grants::redeems_id_jag(server) {
         members.insert("authorization_grant_profiles_supported".to_owned(), json!([ID_JAG_PROFILE]));
     }
-    if let (false, Some(members)) = (server.settings.assertion_audiences.is_empty(), document.as_object_mut()) {
+    if !server.settings.assertion_audiences.is_empty() {
         members.insert("identity_chaining_requested_token_types_supported".to_owned(), json!([TOKEN_TYPE]));
     }
-    document
+}
+
+/// The addresses of the endpoints once more, for clients that look for others over TLS with a certificate. SPEC: RFC 8705 §5
+fn mtls_aliases(members: &Map<String, Value>) -> Value {
+    let names = ["token", "revocation", "introspection", "pushed_authorization_request", "userinfo"];
+    let aliases = names.into_iter().map(|name| format!("{name}_endpoint"));
+    aliases.filter_map(|name| Some((name.clone(), members.get(&name)?.clone()))).collect::<Map<_, _>>().into()
 }
 
 /// The authentication context classes that a sign-in can reach here: that of a passkey, and those that are demanded of identity
@@ -131,5 +146,8 @@ fn scopes(server: &Server) -> Vec<String> {
 /// How clients authenticate. Tokens of workload issuers come as assertions of `private_key_jwt`. SPEC: TK-02, MD-04
 fn methods(server: &Server, none: bool) -> Vec<&'static str> {
     let spiffe = (!server.bundles.is_empty()).then_some("spiffe_jwt");
-    ["private_key_jwt"].into_iter().chain(spiffe).chain(none.then_some("none")).collect()
+    let certificates = server.settings.client_certificates;
+    let own = certificates.then_some("self_signed_tls_client_auth");
+    let svid = (certificates && !server.bundles.is_empty()).then_some("spiffe_x509");
+    ["private_key_jwt"].into_iter().chain(own).chain(spiffe).chain(svid).chain(none.then_some("none")).collect()
 }

@@ -77,7 +77,7 @@ impl Entry<'_> {
                 expires: Some(grant.expires),
                 issued: Some(grant.issued),
                 authorization_details_hash: Some(digest),
-                unbound: grant.jkt.is_none(),
+                unbound: grant.confirmation.is_none(),
             });
         }
         draft
@@ -142,8 +142,8 @@ impl Entry<'_> {
             }
             party.auth = caller.auth.clone();
             party.proof.clone_from(&caller.proof);
-            if party.jkt.is_none() {
-                party.jkt.clone_from(&caller.jkt);
+            if party.jkt.is_none() && party.x5t.is_none() {
+                party.bound(caller.confirmation.as_ref());
             }
             // An autonomous agent's root is proved by what it authenticated with.
             if let (0, Some(shown)) = (depth, &caller.credential) {
@@ -160,7 +160,7 @@ fn claims_value(claims: &access::Claims, restrictions: &Restrictions) -> Value {
     let mut value = json!({
         "iss": claims.iss, "sub": claims.sub, "aud": claims.aud, "client_id": claims.client_id, "scope": claims.scope,
         "jti": claims.jti, "iat": claims.iat, "exp": claims.exp, "auth_time": claims.auth_time, "acr": claims.acr, "amr": claims.amr,
-        "cnf": claims.cnf_jkt.as_ref().map(|jkt| json!({"jkt": jkt})), "act": claims.act, "authorization_details": claims.authority,
+        "cnf": claims.confirmation().map(|confirmation| confirmation.to_value()), "act": claims.act, "authorization_details": claims.authority,
         "txn": claims.txn, "urn:remit:ancestors": claims.ancestors, "urn:remit:ancestor_keys": claims.ancestor_keys,
         "urn:remit:purpose": claims.purpose,
     });

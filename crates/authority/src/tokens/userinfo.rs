@@ -23,9 +23,9 @@ use axum::{
 };
 use remit_decide::{Principals, active};
 use remit_ledger::record::RecordType;
-use remit_model::{Chain, Code, Fault, Principal, Refusal, UnixTime};
+use remit_model::{Chain, Code, Confirmation, Fault, Principal, Refusal, UnixTime};
 use remit_store::{Batch, Snapshot};
-use remit_token::access::AccessToken;
+use remit_token::{PeerCertificate, access::AccessToken};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -60,14 +60,27 @@ async fn present(server: &Server, parts: &Parts, now: UnixTime) -> Result<Shown,
     let snapshot = server.store.snapshot();
     let token = introspect::current(server, &snapshot, presented, now).await?.ok_or_else(no_longer)?;
     let holder = Caller::claimed(Principal::local(&server.issuer, token.actor()));
-    let caller = match (&token.cnf_jkt, scheme) {
-        (None, Scheme::Bearer) => holder,
+    let caller = match (token.confirmation(), scheme) {
+        (None, Scheme::Bearer) if server.settings.danger_bearer => holder,
+        (Some(Confirmation::Certificate(bound_to)), Scheme::Bearer) => {
+            let shown = parts.extensions.get::<PeerCertificate>();
+            let missing =
+                || Refusal::new(Code::CertificateMissing, "the token is bound to a certificate, and the client showed none");
+            let shown = shown.ok_or_else(missing)?;
+            if shown.thumbprint() != bound_to {
+                let reason = "the token is bound to another certificate than that of the connection";
+                return Err(Refusal::new(Code::CertificateMismatch, reason).into());
+            }
+            holder.certified(shown)
+        }
         // SPEC: N-UI-05
-        (Some(_), Scheme::Bearer) | (None, Scheme::Dpop) => return Err(wrong_scheme(server).into()),
-        (Some(bound_to), Scheme::Dpop) => {
+        (None, _) | (Some(Confirmation::Key(_)), Scheme::Bearer) | (Some(Confirmation::Certificate(_)), Scheme::Dpop) => {
+            return Err(wrong_scheme(server).into());
+        }
+        (Some(Confirmation::Key(bound_to)), Scheme::Dpop) => {
             let url = server.url("/oauth/userinfo");
             let request = Request { method: parts.method.as_str(), url: &url, replays: &server.replays, known: None };
-            let proof = proof::proof(server, &parts.headers, request, Some(token.digest()), Some(bound_to), now)?;
+            let proof = proof::proof(server, &parts.headers, request, Some(token.digest()), Some(&bound_to), now)?;
             // The token counts, everyone in its chain may act, and the proof is made with its key.
             server.replays.remember(&proof, now)?;
             holder.proved(&proof)
@@ -126,7 +139,7 @@ enum Scheme {
 }
 
 fn wrong_scheme(server: &Server) -> Refusal {
-    let reason = if server.settings.danger_bearer {
+    let reason = if server.settings.danger_bearer || server.settings.client_certificates {
         "send the access token with the scheme that is its `token_type`"
     } else {
         "send the access token with the `DPoP` scheme"
@@ -145,7 +158,7 @@ fn credential<'h>(server: &Server, headers: &'h HeaderMap) -> Result<(Scheme, &'
     let (scheme, token) = value.split_once(' ').ok_or_else(missing)?;
     let scheme = if scheme.eq_ignore_ascii_case("dpop") {
         Scheme::Dpop
-    } else if scheme.eq_ignore_ascii_case("bearer") && server.settings.danger_bearer {
+    } else if scheme.eq_ignore_ascii_case("bearer") && (server.settings.danger_bearer || server.settings.client_certificates) {
         Scheme::Bearer
     } else {
         return Err(missing());

@@ -15,7 +15,7 @@ use remit_outbound::{Outbound, Rules};
 use remit_store::{Batch, Change, Config, Store};
 use remit_testkit::key_named;
 use remit_token::{
-    Algorithm, Delegation, PrivateKey, SigningKeys, assertion,
+    Algorithm, Delegation, PeerCertificate, PrivateKey, SigningKeys, assertion,
     dpop::{self, ProofFor},
     statement,
 };
@@ -213,7 +213,11 @@ impl World {
 
     /// A server that trusts these issuers and trust domains.
     pub(crate) async fn trusting(trust: WorkloadTrust) -> Self {
-        Self::made(ISSUER, Settings::default(), Outbound::new(Rules::default()).unwrap(), trust).await
+        Self::trusting_with(Settings::default(), trust).await
+    }
+
+    pub(crate) async fn trusting_with(settings: Settings, trust: WorkloadTrust) -> Self {
+        Self::made(ISSUER, settings, Outbound::new(Rules::default()).unwrap(), trust).await
     }
 
     async fn made(issuer: &'static str, settings: Settings, outbound: Outbound, trust: WorkloadTrust) -> Self {
@@ -369,6 +373,25 @@ impl World {
 
     pub(crate) async fn get(&self, path: &str) -> Reply {
         self.send(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    /// A form over a connection of this certificate.
+    pub(crate) async fn post_over(
+        &self,
+        certificate: Option<&PeerCertificate>,
+        path: &str,
+        fields: &[(String, String)],
+        headers: &[(&str, String)],
+    ) -> Reply {
+        let mut request = Request::post(path).header("content-type", "application/x-www-form-urlencoded");
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        let mut request = request.body(Body::from(encode(fields))).unwrap();
+        if let Some(certificate) = certificate {
+            request.extensions_mut().insert(certificate.clone());
+        }
+        self.send(request).await
     }
 
     pub(crate) async fn post(&self, path: &str, fields: &[(String, String)], headers: &[(&str, String)]) -> Reply {

@@ -34,7 +34,8 @@ async fn a_bearer_agent_is_registered_only_where_the_configuration_allows_it() {
     let world = World::new().await;
     for (asked, named) in [
         (json!({"binding": "danger_bearer"}), "agents.danger_bearer: allowed"),
-        (json!({"binding": "mtls"}), "not offered"),
+        (json!({"binding": "mtls"}), "server.tls.client_certificates"),
+        (json!({"credentials": [{"type": "certificate", "thumbprint": THUMBPRINT}]}), "server.tls.client_certificates"),
         (json!({"binding": "none"}), "unknown variant"),
         (json!({"danger_bearer_writes": true}), "belongs to `binding: danger_bearer`"),
     ] {
@@ -45,6 +46,32 @@ async fn a_bearer_agent_is_registered_only_where_the_configuration_allows_it() {
     world.admin("POST", "/admin/v1/agents", &registration("planner")).await;
     let (status, answer) = world.admin("PATCH", "/admin/v1/agents/planner", &json!({"binding": "danger_bearer"})).await;
     assert_eq!((status, answer["error"].as_str()), (StatusCode::BAD_REQUEST, Some("request_malformed")), "{answer}");
+}
+
+const THUMBPRINT: &str = "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU";
+
+#[tokio::test]
+async fn rfc_8705_an_agent_is_registered_with_a_certificate_by_its_thumbprint() {
+    let world = World::with_bearers().await;
+    for wrong in [
+        "",
+        "x",
+        "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU",
+        "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuF",
+        &format!("{THUMBPRINT}="),
+    ] {
+        let asked = with(&json!({"credentials": [{"type": "certificate", "thumbprint": wrong}]}));
+        let (status, answer) = world.admin("POST", "/admin/v1/agents", &asked).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{wrong}: {answer}");
+        assert!(answer.to_string().contains("x5t#S256"), "{answer}");
+    }
+    let listed = json!([{"type": "certificate", "thumbprint": THUMBPRINT}]);
+    let asked = with(&json!({"binding": "mtls", "credentials": listed, "keys": []}));
+    let (status, answer) = world.admin("POST", "/admin/v1/agents", &asked).await;
+    assert_eq!((status, &answer["agent"]["binding"]), (StatusCode::CREATED, &json!("mtls")), "{answer}");
+    assert_eq!(answer["agent"]["standing_risks"], json!([]), "a copy of its token is worth nothing");
+    let client = record(&world, &answer).await["ext"]["config"]["client"].clone();
+    assert_eq!((&client["binding"], &client["credentials"]), (&json!("mtls"), &listed), "{client}");
 }
 
 #[tokio::test]

@@ -70,6 +70,7 @@ impl World {
             ledger_dir: store.ledger_dir().to_owned(),
             gathered: remit_console::Gathered::default(),
             danger_bearer,
+            client_certificates: danger_bearer,
             workload_issuers: Vec::new(),
             trust_domains: Vec::new(),
             earlier_keys: std::sync::OnceLock::new(),

@@ -33,6 +33,7 @@ use remit_model::{
     refusal::{Code, Refusal},
 };
 use remit_store::Batch;
+use remit_token::PeerCertificate;
 use serde_json::{Value, json as js};
 use std::{net::SocketAddr, sync::Arc};
 
@@ -87,7 +88,8 @@ async fn serve(gateway: &Gateway, route: &'static str, read: Read, request: axum
     let (parts, body) = request.into_parts();
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
     let origin = RequestOrigin { peer, method: parts.method.clone(), endpoint: endpoint(route) };
-    let desk = Desk { gateway, point, route, origin, headers: &parts.headers };
+    let certificate = parts.extensions.get();
+    let desk = Desk { gateway, point, route, origin, headers: &parts.headers, certificate };
     let mut response = match desk.admit(&parts.method, &parts.uri).await {
         Ok(caller) => desk.serve(caller, read, body).await,
         Err(response) => response,
@@ -107,6 +109,7 @@ struct Desk<'a> {
     route: &'static str,
     origin: RequestOrigin,
     headers: &'a HeaderMap,
+    certificate: Option<&'a PeerCertificate>,
 }
 
 impl Desk<'_> {
@@ -125,7 +128,13 @@ impl Desk<'_> {
             return Err(plain(Refusal::new(Code::MethodNotAllowed, "use POST")));
         }
         let url = format!("{}{}", gateway.settings.issuer, self.route);
-        let arrival = IncomingRequest { method: method.as_str(), headers: self.headers, url: &url, server: &self.point.server };
+        let arrival = IncomingRequest {
+            method: method.as_str(),
+            headers: self.headers,
+            url: &url,
+            server: &self.point.server,
+            certificate: self.certificate,
+        };
         let now = gateway.clock.now();
         let identified = gateway
             .gatekeeper
@@ -303,7 +312,7 @@ impl Desk<'_> {
             server: &self.point.server,
             scope: Some(&scope),
             nonce: Some(&nonce),
-            bearer: self.gateway.settings.danger_bearer,
+            bearer: self.gateway.settings.takes_bearer_scheme(),
         };
         let mut response = (status, format!("{refusal}\n")).into_response();
         if status == StatusCode::UNAUTHORIZED {

@@ -48,6 +48,7 @@ use remit_model::{
     resource::Server,
 };
 use remit_store::Receipt;
+use remit_token::PeerCertificate;
 use serde_json::{Map, Value, json};
 use std::{net::SocketAddr, sync::Arc};
 
@@ -148,6 +149,7 @@ impl Inbound {
             headers: &parts.headers,
             url: &mount.server.location,
             server: &mount.server,
+            certificate: parts.extensions.get::<PeerCertificate>(),
         };
         let identified = gateway
             .gatekeeper
@@ -207,7 +209,12 @@ fn needed(headers: &HeaderMap, server: &Server) -> Option<String> {
 fn refused(gateway: &Gateway, mount: &Mount, rejection: &Rejection, receipt: Option<&Receipt>, scope: Option<&str>) -> Response {
     let nonce = gateway.gatekeeper.nonce(gateway.clock.unix());
     let context = error::Context {
-        challenge: Challenge { server: &mount.server, scope, nonce: Some(&nonce), bearer: gateway.settings.danger_bearer },
+        challenge: Challenge {
+            server: &mount.server,
+            scope,
+            nonce: Some(&nonce),
+            bearer: gateway.settings.takes_bearer_scheme(),
+        },
         revision: None,
         requested: None,
         receipt,
@@ -498,7 +505,12 @@ impl Identified {
             Err(unavailable) => (unavailable.into(), None),
         };
         let context = error::Context {
-            challenge: Challenge { server: &self.mount.server, scope: None, nonce: None, bearer: gateway.settings.danger_bearer },
+            challenge: Challenge {
+                server: &self.mount.server,
+                scope: None,
+                nonce: None,
+                bearer: gateway.settings.takes_bearer_scheme(),
+            },
             revision,
             requested: self.headers.get("mcp-protocol-version").and_then(|version| version.to_str().ok()),
             receipt: receipt.as_ref(),

@@ -1,6 +1,7 @@
 //! Whose session, upstream link or request state it is. SPEC: MG-13, MG-16.
 
 use crate::road::identify::Caller;
+use remit_model::Confirmation;
 
 /// The acting party and the chain its authority came by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -14,8 +15,9 @@ pub(crate) struct Owner {
 impl Owner {
     pub(crate) fn of(caller: &Caller) -> Self {
         let token = &caller.token;
-        let chain = match (&token.act, &token.cnf_jkt) {
-            (None, Some(jkt)) => format!("jkt:{jkt}"),
+        let chain = match (&token.act, token.confirmation()) {
+            (None, Some(Confirmation::Key(jkt))) => format!("jkt:{jkt}"),
+            (None, Some(certificate)) => certificate.to_string(),
             (None, None) => "bearer".to_owned(),
             _ => format!("txn:{}", token.txn),
         };

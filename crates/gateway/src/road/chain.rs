@@ -15,7 +15,7 @@ pub(crate) fn of(token: &AccessToken, root: &Principal, actors: &[Principal]) ->
         root.auth.method = AuthMethod::of(token.acr.as_deref(), &token.amr);
     }
     if let Some(caller) = chain.last_mut() {
-        caller.jkt.clone_from(&token.cnf_jkt);
+        caller.bound(token.confirmation().as_ref());
         caller.token = Some(TokenFacts {
             jti: Some(token.jti.clone()),
             issuer: Some(token.iss.clone()),
@@ -24,7 +24,7 @@ pub(crate) fn of(token: &AccessToken, root: &Principal, actors: &[Principal]) ->
             expires: Some(token.exp),
             issued: Some(token.iat),
             authorization_details_hash: Some(token.authority.digest()),
-            unbound: token.cnf_jkt.is_none(),
+            unbound: !token.is_bound(),
         });
         caller.grant =
             GrantFacts { id: token.jti.clone(), kind: caller.grant.kind, parent_jti: token.ancestors.first().cloned() };

@@ -110,6 +110,7 @@ impl Challenge<'_> {
 /// Whether the refusal is about who is calling.
 fn is_authentication(code: Code) -> bool {
     is_proof(code)
+        || is_certificate(code)
         || matches!(
             code,
             Code::ClientUnauthenticated
@@ -140,6 +141,11 @@ fn is_proof(code: Code) -> bool {
             | Code::DpopNonceRequired
             | Code::DpopKeyMismatch
     )
+}
+
+/// Whether the refusal is about the certificate of the connection. SPEC: RFC 8705 §3: then the token is invalid.
+fn is_certificate(code: Code) -> bool {
+    matches!(code, Code::CertificateMissing | Code::CertificateMismatch)
 }
 
 /// Where the metadata of a resource is: RFC 9728 §3.1, the well-known path inserted between host and path.

@@ -21,7 +21,7 @@ use remit_model::{
 };
 use remit_store::{Snapshot, Store};
 use remit_token::{
-    AcceptedKeys, Skew,
+    AcceptedKeys, PeerCertificate, Skew,
     access::{self, AccessToken},
     dpop::{self, NonceRule, Nonces, Proof, ReplaySet},
 };
@@ -210,6 +210,9 @@ impl Gatekeeper {
         settings: &Settings,
         now: UnixTime,
     ) -> Result<Option<Proof>, Refusal> {
+        if let Some(bound_to) = token.cnf_x5t.as_deref() {
+            return certified(arrival, credential, bound_to, settings).map(|()| None);
+        }
         let Some(bound_to) = token.cnf_jkt.as_deref() else {
             return unbound(credential, settings).map(|()| None);
         };
@@ -255,6 +258,8 @@ pub(crate) struct IncomingRequest<'a> {
     pub(crate) headers: &'a HeaderMap,
     /// What the proof must be for (`htu`).
     pub(crate) url: &'a str,
+    /// The certificate that the client of the connection proved.
+    pub(crate) certificate: Option<&'a PeerCertificate>,
     pub(crate) server: &'a Server,
 }
 
@@ -316,6 +321,36 @@ fn unbound(credential: &Credential<'_>, settings: &Settings) -> Result<(), Refus
         (false, _) => "the token is bound to no key; this server takes only bound tokens (`agents.danger_bearer: refused`)",
     };
     Err(Refusal::new(Code::DpopKeyMismatch, reason))
+}
+
+/// A token that is bound to a certificate is used over a connection of that certificate, as a `Bearer` token. SPEC: RFC 8705 §3
+fn certified(
+    arrival: &IncomingRequest<'_>,
+    credential: &Credential<'_>,
+    bound_to: &str,
+    settings: &Settings,
+) -> Result<(), Refusal> {
+    if credential.scheme == Scheme::Dpop {
+        let reason = "the token is bound to a certificate, so no proof belongs to it; send it with the `Bearer` scheme";
+        return Err(Refusal::new(Code::CertificateMismatch, reason));
+    }
+    match arrival.certificate {
+        Some(shown) if shown.thumbprint() == bound_to => Ok(()),
+        Some(_) => {
+            Err(Refusal::new(Code::CertificateMismatch, "the token is bound to another certificate than that of the connection"))
+        }
+        None => Err(Refusal::new(Code::CertificateMissing, no_certificate(settings.client_certificates))),
+    }
+}
+
+/// Why there is no certificate where one is needed, and what to do.
+fn no_certificate(asked: bool) -> &'static str {
+    if asked {
+        "the token is bound to a certificate, and the client showed none in the TLS handshake"
+    } else {
+        "the token is bound to a certificate, and this server asks for none; an operator sets `server.tls.client_certificates: \
+         optional` or `server.client_certificate_header`"
+    }
 }
 
 fn unexpired(token: &AccessToken, settings: &Settings, now: UnixTime) -> Result<(), Refusal> {

@@ -21,12 +21,15 @@ pub(crate) fn document(settings: &Settings, server: &Server) -> Value {
         "resource_name": server.title,
         "authorization_servers": [settings.issuer],
         "dpop_signing_alg_values_supported": Algorithm::ACCEPTED,
-        "dpop_bound_access_tokens_required": !settings.danger_bearer,
+        "dpop_bound_access_tokens_required": !settings.takes_bearer_scheme(),
         "authorization_details_types_supported": ["tool_access"],
     });
     let scopes = scopes(server);
     if let Value::Object(members) = &mut document {
-        if settings.danger_bearer {
+        if settings.client_certificates {
+            members.insert("tls_client_certificate_bound_access_tokens".to_owned(), json!(true));
+        }
+        if settings.takes_bearer_scheme() {
             members.insert("bearer_methods_supported".to_owned(), json!(["header"]));
         }
         if !scopes.is_empty() {

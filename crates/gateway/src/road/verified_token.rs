@@ -71,7 +71,7 @@ impl VerifiedToken {
             held: Some(&self.token.authority),
             location: Some(&self.token.aud),
             token: Some(self.ids()),
-            unbound: self.token.cnf_jkt.is_none(),
+            unbound: !self.token.is_bound(),
         }
     }
 

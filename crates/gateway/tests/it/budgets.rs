@@ -12,6 +12,7 @@ fn hop(world: &World, from: Principal, to: &str, jkt: &str, authority: Authority
         delegator: from,
         delegate: Principal::local(&world.base, to),
         jkt: Some(jkt.to_owned()),
+        x5t: None,
         authority,
         purpose: None,
         expires: UnixTime(NOW + 600),

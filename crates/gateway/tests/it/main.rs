@@ -14,6 +14,7 @@ mod keys;
 mod limits;
 mod lists;
 mod masking;
+mod mtls;
 mod numbers;
 mod questions;
 mod reconnecting;

@@ -17,7 +17,7 @@ use remit_model::{
 use remit_store::{Batch, Change, Config, Revocation, Store, StoredToken};
 pub(crate) use remit_testkit::{agent, eventually, key};
 use remit_token::{
-    Actor, KeySet, PrivateKey, access,
+    Actor, KeySet, PeerCertificate, PrivateKey, access,
     dpop::{self, Nonces, WINDOW_SECS, nonce},
 };
 use serde_json::{Value, json};
@@ -112,6 +112,16 @@ fn tools() -> BTreeMap<String, ToolRule> {
     ])
 }
 
+/// The header in which a test says which certificate its connection has; the listener does that otherwise.
+pub(crate) const CERTIFICATE: &str = "x-test-certificate";
+
+async fn certified(mut request: axum::extract::Request) -> axum::extract::Request {
+    if let Some(shown) = request.headers_mut().remove(CERTIFICATE) {
+        request.extensions_mut().insert(PeerCertificate::new(shown.as_bytes().to_vec(), Vec::new()));
+    }
+    request
+}
+
 impl World {
     pub(crate) async fn new(modern: bool) -> Self {
         Wish::new(modern).build().await
@@ -156,7 +166,7 @@ impl World {
             ),
             settings,
         });
-        let app = router(Arc::clone(&gate));
+        let app = router(Arc::clone(&gate)).layer(axum::middleware::map_request(certified));
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         let world =
             Self { store, gate, clock, base, location, issuer_key, fake: wish.fake, counter: AtomicU64::new(0), _dir: dir };
@@ -207,6 +217,7 @@ impl World {
             acr: None,
             amr: vec![],
             cnf_jkt: Some(jkt.to_owned()),
+            cnf_x5t: None,
             act: Some(actor(&self.base, "agent:planner", None)),
             authority,
             txn: "chain-1".into(),
@@ -262,6 +273,7 @@ impl World {
             delegator: root,
             delegate: planner,
             jkt: None,
+            x5t: None,
             authority: authority.clone(),
             purpose: None,
             expires: UnixTime(NOW + 600),

@@ -2,7 +2,7 @@
 
 use super::error::CustodyError;
 use remit_ledger::Record;
-use remit_model::{Binding, ClientProfile, EdgeProof, Hop, Principal, UnixTime};
+use remit_model::{Binding, ClientProfile, Confirmation, EdgeProof, Hop, Principal, UnixTime};
 use remit_token::{Delegation, KeySet, Skew, dpop, id_token, statement};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -41,9 +41,9 @@ pub(super) struct Registered {
 pub(super) struct Link<'a> {
     pub(super) hop: &'a Hop,
     pub(super) issuer: &'a str,
-    /// The delegator's own token, and the key it is bound to. A person has neither.
+    /// The delegator's own token, and what it is bound to. A person has neither.
     pub(super) parent_jti: Option<&'a str>,
-    pub(super) delegator_jkt: Option<&'a str>,
+    pub(super) delegator: Option<&'a str>,
     /// What the delegator's token is for, when its values are with this copy.
     pub(super) parent_audience: Option<&'a str>,
     pub(super) subject_token_hash: Option<&'a str>,
@@ -118,10 +118,10 @@ impl Keys {
         Ok(std::iter::once(known).chain(before.map(|(before, _)| before)).collect())
     }
 
-    /// Whether the tokens of this agent are bound to no key at a moment, as far as its registration goes.
-    pub(super) fn is_bearer(&self, agent: &Principal, at: UnixTime) -> bool {
+    /// Whether the tokens of this agent have this binding at a moment, as far as its registration goes.
+    pub(super) fn is(&self, binding: Binding, agent: &Principal, at: UnixTime) -> bool {
         let registered = self.registered(&agent.sub, at).unwrap_or_default();
-        registered.iter().any(|registered| registered.client.binding == Binding::DangerBearer)
+        registered.iter().any(|registered| registered.client.binding == binding)
     }
 
     /// Whether it proves this hop alone.
@@ -201,9 +201,11 @@ fn by_agent(link: &Link<'_>) -> Result<Option<&'static str>, CustodyError> {
             }
             Ok(Some("the delegator's proof names the delegate only by its endpoint"))
         }
-        EdgeProof::IdToken(_) | EdgeProof::ForeignToken(_) | EdgeProof::ClientAssertion(_) | EdgeProof::WorkloadToken(_) => {
-            Err(CustodyError::Assertion)
-        }
+        EdgeProof::IdToken(_)
+        | EdgeProof::ForeignToken(_)
+        | EdgeProof::ClientAssertion(_)
+        | EdgeProof::WorkloadToken(_)
+        | EdgeProof::ClientCertificate(_) => Err(CustodyError::Assertion),
     }
 }
 
@@ -217,7 +219,9 @@ fn proof(link: &Link<'_>, jws: &str) -> Result<dpop::Proof, CustodyError> {
 }
 
 fn delegator_jkt<'a>(link: &Link<'a>) -> Result<&'a str, CustodyError> {
-    link.delegator_jkt.ok_or(CustodyError::NoDelegatorKey)
+    let bound_to = link.delegator.ok_or(CustodyError::NoDelegatorKey)?;
+    // SPEC: DC-05: TLS leaves no signature of the delegator's.
+    if Confirmation::parse(bound_to).x5t().is_some() { Err(CustodyError::DelegatorSignsNothing) } else { Ok(bound_to) }
 }
 
 /// What was delegated is within what the delegator signed, to the one it names.

@@ -20,6 +20,12 @@ pub(super) enum CustodyError {
     NoCredentialKey,
     #[error("the agent is not registered with the credential that the record names")]
     OtherCredential,
+    #[error("the agent's certificate cannot be read")]
+    CertificateUnreadable,
+    #[error("the agent's certificate was not valid")]
+    CertificateNotValid,
+    #[error("the token is bound to another certificate than the one that the agent showed")]
+    OtherCertificate,
     #[error("the key that verified the token of another issuer is not with its record")]
     NoForeignKey,
     #[error("what was committed of a token of another issuer cannot be read: {0}")]
@@ -135,6 +141,14 @@ pub(super) enum CustodyError {
     BearerHandedOn,
     #[error("the record says that the token is bound to no key, and it is bound to one")]
     StatedUnbound,
+    #[error("the token or a hop of its chain is bound to a key and to a certificate")]
+    BoundTwice,
+    #[error("the record states another kind of binding than the committed token has")]
+    OtherBinding,
+    #[error("the token is bound to a certificate, and the log does not say that its holder is registered so")]
+    NotMtls,
+    #[error("the delegator's token is bound to a certificate, and TLS leaves no signature that proves a hop")]
+    DelegatorSignsNothing,
     #[error("the token is bound to another key than its holder's")]
     OtherHolder,
     #[error("the token ends at {token}, its delegation at {delegation}")]

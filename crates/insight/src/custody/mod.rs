@@ -28,12 +28,12 @@ use crate::{
 use edge::{Keys, Link};
 use error::CustodyError;
 use remit_ledger::{Reader, Record, Side, dir::ReadError};
-use remit_model::{Chain, EdgeProof, Hop, PrincipalKind, UnixTime, chain::HARD_DEPTH};
+use remit_model::{Binding, Chain, EdgeProof, Hop, PrincipalKind, UnixTime, chain::HARD_DEPTH};
 use serde_json::Value;
 use signature::Signatures;
 use standing::Standing;
 use std::collections::{HashMap, HashSet};
-use token::{Opened, hash, states_unbound};
+use token::{Opened, hash, proved, states_unbound};
 
 /// Re-checks the custody of every authority in the log.
 pub fn custody(reader: &Reader) -> CustodyReport {
@@ -84,7 +84,8 @@ struct Issued {
     txn: Option<String>,
     /// Pseudonyms of the chain, root first.
     parties: Vec<String>,
-    jkt: Option<String>,
+    /// What it is bound to, in one text for a key or a certificate.
+    bound_to: Option<String>,
     /// The issuer's key that signed it. Older builds did not say.
     key: Option<String>,
     /// The record says that it is bound to no key.
@@ -146,14 +147,12 @@ impl Custody<'_> {
             self.report.undisclosed += 1;
             Ok(())
         };
-        let last = record.chain().last();
-        let plain_jkt = last.and_then(|party| party.pointer("/cnf/jkt")).and_then(Value::as_str);
         let issued = Issued {
             index,
             txn: record.txn().map(str::to_owned),
             parties: parties(record),
             key: fact("kid"),
-            jkt: read.as_ref().and_then(|token| token.jkt.clone()).or_else(|| plain_jkt.map(str::to_owned)),
+            bound_to: read.as_ref().and_then(|token| token.bound_to.clone()).or_else(|| proved(record)),
             unbound: states_unbound(record),
             made: record.ext("token").and_then(|facts| facts.get("issued")?.as_i64()).map(UnixTime),
             opened: read,
@@ -198,7 +197,7 @@ impl Custody<'_> {
                     hop,
                     issuer: &token.chain.root.iss,
                     parent_jti: token.claims.ancestors.first().map(String::as_str),
-                    delegator_jkt: parent.and_then(|parent| parent.jkt.as_deref()),
+                    delegator: parent.and_then(|parent| parent.bound_to.as_deref()),
                     parent_audience: parent.and_then(|parent| parent.opened.as_ref()).map(|parent| parent.claims.aud.as_str()),
                     subject_token_hash: record.text("/ext/token/subject_token_hash"),
                     at: written(record),
@@ -275,7 +274,7 @@ impl Custody<'_> {
         if !token.claims.ancestors.is_empty() {
             return Ok(()); // A narrower copy of a token whose root was checked before.
         }
-        let proved = root::verify(record, side, root, &self.keys, written(record))?;
+        let proved = root::verify(record, side, root, token.bound_to.as_deref(), &self.keys, written(record))?;
         if proved.once {
             once(&mut self.proofs, proved.edge.jws())?;
         }
@@ -305,16 +304,18 @@ impl Custody<'_> {
         if issued.txn.as_deref() != record.txn() || issued.parties != parties(record) {
             return Err(CustodyError::OtherUser(issued.index));
         }
-        let proved = record.chain().last().and_then(|party| party.pointer("/cnf/jkt")).and_then(Value::as_str);
+        let proved = proved(record);
         let bearer = issued.unbound && states_unbound(record);
         if proved.is_none() && let_through && !bearer {
             return Err(CustodyError::UseWithoutProof);
         }
-        if proved.is_some() && proved != issued.jkt.as_deref() {
+        if proved.is_some() && proved != issued.bound_to {
             return Err(CustodyError::OtherKeyProved);
         }
         let Some(decided) = decided_at(record).filter(|_| let_through) else { return Ok(()) };
-        if bearer && issued.opened.as_ref().is_some_and(|token| !self.keys.is_bearer(token.chain.holder(), decided)) {
+        if bearer
+            && issued.opened.as_ref().is_some_and(|token| !self.keys.is(Binding::DangerBearer, token.chain.holder(), decided))
+        {
             return Err(CustodyError::NotBearer);
         }
         if issued.opened.as_ref().is_some_and(|token| decided > token.claims.exp.plus(SKEW_SECS)) {

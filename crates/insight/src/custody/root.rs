@@ -9,8 +9,8 @@ use super::{
     error::CustodyError,
 };
 use remit_ledger::{Record, Side};
-use remit_model::{AssertionAudience, Credential, EdgeProof, Principal, SpiffeId, UnixTime};
-use remit_token::{KeySet, Skew, assertion, workload};
+use remit_model::{AssertionAudience, Confirmation, Credential, EdgeProof, Principal, SpiffeId, UnixTime};
+use remit_token::{KeySet, PeerCertificate, Skew, assertion, certificate::validity, svid::SvidCertificate, workload};
 use serde_json::Value;
 
 /// A root that holds.
@@ -23,8 +23,15 @@ pub(super) struct Root {
     pub(super) note: Option<&'static str>,
 }
 
-/// Checks what the agent authenticated with.
-pub(super) fn verify(record: &Record, side: &Side, agent: &Principal, keys: &Keys, at: UnixTime) -> Result<Root, CustodyError> {
+/// Checks what the agent authenticated with, `bound_to` being what its token is bound to.
+pub(super) fn verify(
+    record: &Record,
+    side: &Side,
+    agent: &Principal,
+    bound_to: Option<&str>,
+    keys: &Keys,
+    at: UnixTime,
+) -> Result<Root, CustodyError> {
     let Some(Ok(edge)) = side.value("/chain/0/edge").map(serde_json::from_value::<EdgeProof>) else {
         return Err(CustodyError::NoAssertion);
     };
@@ -36,9 +43,12 @@ pub(super) fn verify(record: &Record, side: &Side, agent: &Principal, keys: &Key
         EdgeProof::WorkloadToken(jws) => {
             first_good(known, |registered| workload_token(record, side, jws, agent, registered, at))?
         }
+        EdgeProof::ClientCertificate(text) => {
+            first_good(known, |registered| certificate(record, text, bound_to, registered, at))?
+        }
         _ => return Err(CustodyError::NoAssertion),
     };
-    let once = !edge.jws().ends_with('.');
+    let once = matches!(edge, EdgeProof::ClientAssertion(_) | EdgeProof::WorkloadToken(_)) && !edge.jws().ends_with('.');
     Ok(Root { edge, once, note })
 }
 
@@ -103,7 +113,7 @@ fn workload_token(
             let of_domain = SpiffeId::parse(token.subject()).is_ok_and(|id| id.trust_domain() == trusted_as);
             kind == Some("spiffe_jwt") && of_domain
         }
-        Credential::JwksUri { .. } => false,
+        Credential::JwksUri { .. } | Credential::Certificate { .. } => false,
     };
     let accepted = registered.client.credentials.iter().filter(|credential| named(credential));
     let same = stated.get("subject").and_then(Value::as_str) == Some(token.subject());
@@ -115,6 +125,43 @@ fn workload_token(
     } else {
         "the token of an issuer vouched for the agent; the issuer's key is as the server fetched it"
     }))
+}
+
+/// Whether the agent is registered with this certificate, or with the SPIFFE ID in it.
+fn certificate(
+    record: &Record,
+    text: &str,
+    bound_to: Option<&str>,
+    registered: &Registered,
+    at: UnixTime,
+) -> Result<Option<&'static str>, CustodyError> {
+    let shown = PeerCertificate::from_text(text).ok_or(CustodyError::CertificateUnreadable)?;
+    // SPEC: RFC 8705 §3: one connection has one certificate.
+    let bound_to = bound_to.map(Confirmation::parse);
+    if bound_to.as_ref().and_then(Confirmation::x5t).is_some_and(|bound_to| bound_to != shown.thumbprint()) {
+        return Err(CustodyError::OtherCertificate);
+    }
+    let (from, until) = validity(shown.der()).ok_or(CustodyError::CertificateUnreadable)?;
+    if at.plus(Skew::MAX.as_seconds()) < from || at >= until.plus(Skew::MAX.as_seconds()) {
+        return Err(CustodyError::CertificateNotValid);
+    }
+    let credentials = &registered.client.credentials;
+    let (good, note) = match record.text("/ext/token/credential/kind") {
+        Some("self_signed_tls_client_auth") => {
+            let own =
+                |one: &Credential| matches!(one, Credential::Certificate { thumbprint } if thumbprint == shown.thumbprint());
+            (credentials.iter().any(own), "that the agent held the key of its certificate is the server's statement")
+        }
+        Some("spiffe_x509") => {
+            let svid = SvidCertificate::read(shown.der()).map_err(CustodyError::Signature)?;
+            let of_domain = record.text("/ext/token/credential/trusted_as") == Some(svid.id().trust_domain());
+            let note = "that the agent held the key of its certificate, and that an authority of the trust domain vouched for it, is \
+                        the server's statement";
+            (of_domain && credentials.iter().any(|one| one.is_spiffe_id(svid.id())), note)
+        }
+        _ => (false, ""),
+    };
+    if good { Ok(Some(note)) } else { Err(CustodyError::OtherCredential) }
 }
 
 /// An audience other than our issuer is named in the record.

@@ -2,7 +2,7 @@
 
 use super::{edge::Keys, error::CustodyError};
 use remit_ledger::{Record, Side};
-use remit_model::{Authority, Binding, Chain, Hop, Principal, PrincipalKind, UnixTime, json};
+use remit_model::{Authority, Binding, Chain, Confirmation, Hop, Principal, PrincipalKind, UnixTime, confirmation::X5T, json};
 use remit_token::{Actor, Restrictions, nested_act};
 use serde::Deserialize;
 use serde_json::Value;
@@ -11,7 +11,8 @@ use serde_json::Value;
 pub(super) struct Opened {
     pub(super) chain: Chain,
     pub(super) claims: Claims,
-    pub(super) jkt: Option<String>,
+    /// What it is bound to, in one text for a key or a certificate.
+    pub(super) bound_to: Option<String>,
     /// What the token says of its own exchange.
     pub(super) restrictions: Restrictions,
     /// The authority of each hop, and of the token, as it was committed: what digests are over.
@@ -21,8 +22,26 @@ pub(super) struct Opened {
 
 /// Whether a record says that the caller's token is bound to no key.
 pub(super) fn states_unbound(record: &Record) -> bool {
-    let binding = record.chain().last().and_then(|party| party.pointer("/token/binding")).and_then(Value::as_str);
-    binding == Some(Binding::DangerBearer.as_str())
+    stated_binding(record) == Some(Binding::DangerBearer.as_str())
+}
+
+/// What a record says that the caller's token is bound to; where it says nothing, that is a key.
+fn stated_binding(record: &Record) -> Option<&str> {
+    record.chain().last().and_then(|party| party.pointer("/token/binding")).and_then(Value::as_str)
+}
+
+/// The key or certificate that the caller of a record proved.
+pub(super) fn proved(record: &Record) -> Option<String> {
+    confirmation(record.chain().last()?.get("cnf")?)
+}
+
+fn confirmation(cnf: &Value) -> Option<String> {
+    Confirmation::from_value(cnf).map(|confirmation| confirmation.to_string())
+}
+
+/// A key and a certificate at once: it would not be clear which of them was proved.
+fn names_both(cnf: &Value) -> bool {
+    cnf.get("jkt").is_some() && cnf.get(X5T).is_some()
 }
 
 /// The claims of an issued token as the log keeps them.
@@ -58,10 +77,13 @@ impl Opened {
         let details = claims.get("authorization_details").cloned().unwrap_or_default();
         let restrictions = claims.as_object().map(Restrictions::read).transpose().map_err(CustodyError::Restrictions)?;
         let restrictions = restrictions.unwrap_or_default();
-        let chain = serde_json::from_value(chain).map_err(CustodyError::Chain)?;
+        let chain: Chain = serde_json::from_value(chain).map_err(CustodyError::Chain)?;
         let claims: Claims = serde_json::from_value(claims).map_err(CustodyError::Claims)?;
-        let jkt = claims.cnf.get("jkt").and_then(Value::as_str).map(str::to_owned);
-        Ok(Some(Self { chain, claims, jkt, restrictions, shown, details }))
+        if names_both(&claims.cnf) || chain.hops.iter().any(|hop: &Hop| hop.jkt.is_some() && hop.x5t.is_some()) {
+            return Err(CustodyError::BoundTwice);
+        }
+        let bound_to = confirmation(&claims.cnf);
+        Ok(Some(Self { chain, claims, bound_to, restrictions, shown, details }))
     }
 
     /// When the sign-in was that the token rests on; none of an agent on its own account.
@@ -115,8 +137,8 @@ impl Opened {
                 return Err(CustodyError::OtherProof(at + 1));
             }
         }
-        let shown = record.chain().last().and_then(|party| party.pointer("/cnf/jkt")).and_then(Value::as_str);
-        if shown.is_some() && shown != self.jkt.as_deref() {
+        let shown = proved(record);
+        if shown.is_some() && shown != self.bound_to {
             return Err(CustodyError::OtherKeyStated);
         }
         Ok(())
@@ -131,7 +153,7 @@ impl Opened {
             return Err(CustodyError::SignedDiffers);
         }
         let Some(last) = self.chain.hops.last() else { return Ok(()) };
-        if self.jkt != last.jkt {
+        if self.bound_to != last.confirmation().map(|confirmation| confirmation.to_string()) {
             return Err(CustodyError::OtherHolder);
         }
         if self.claims.exp > last.expires {
@@ -146,13 +168,21 @@ impl Opened {
     /// A token is bound to a key, unless its record and the registration of its holder say that it is not; then no agent handed it
     /// on, and none can. SPEC: TX-06.
     pub(super) fn is_bound_as_stated(&self, record: &Record, keys: &Keys, at: UnixTime) -> Result<(), CustodyError> {
-        match (&self.jkt, states_unbound(record)) {
-            (Some(_), false) => return Ok(()),
+        let certificate = self.bound_to.as_deref().is_some_and(|bound_to| Confirmation::parse(bound_to).x5t().is_some());
+        match (&self.bound_to, states_unbound(record)) {
             (Some(_), true) => return Err(CustodyError::StatedUnbound),
+            (Some(_), false) if certificate != (stated_binding(record) == Some(Binding::Mtls.as_str())) => {
+                return Err(CustodyError::OtherBinding);
+            }
+            // SPEC: RFC 8705 §3
+            (Some(_), false) if certificate && !keys.is(Binding::Mtls, self.chain.holder(), at) => {
+                return Err(CustodyError::NotMtls);
+            }
+            (Some(_), false) => return Ok(()),
             (None, false) => return Err(CustodyError::Unbound),
             (None, true) => {}
         }
-        if !keys.is_bearer(self.chain.holder(), at) {
+        if !keys.is(Binding::DangerBearer, self.chain.holder(), at) {
             return Err(CustodyError::NotBearer);
         }
         let by_agent = match self.chain.hops.as_slice() {

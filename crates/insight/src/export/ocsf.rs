@@ -192,7 +192,8 @@ fn resource(node: &Value) -> Value {
 
 /// Where the caller is, as far as we say: its key, or its pseudonym.
 fn endpoint(item: &Item<'_>) -> Value {
-    let key = item.caller_text("/cnf/jkt").or_else(|| item.caller_text("/subject_ref"));
+    let key =
+        item.caller_text("/cnf/jkt").or_else(|| item.caller_text("/cnf/x5t#S256")).or_else(|| item.caller_text("/subject_ref"));
     json!({"uid": key.unwrap_or("unknown"), "svc_name": item.caller_text("/agent/uid").unwrap_or("unknown")})
 }
 

@@ -6,6 +6,7 @@ mod custody;
 mod execution;
 mod explain;
 mod export;
+mod mtls;
 mod reconcile;
 mod replay;
 mod search;

@@ -241,6 +241,7 @@ impl World {
             delegator: human.clone(),
             delegate: planner,
             jkt: Some(jkt("planner")),
+            x5t: None,
             authority: authority.clone(),
             purpose: Some("Close ticket T-1".to_owned()),
             expires,
@@ -287,6 +288,7 @@ impl World {
             delegator: parent.chain.holder().clone(),
             delegate: agent("summarizer"),
             jkt: Some(jkt("summarizer")),
+            x5t: None,
             authority: authority.clone(),
             purpose: None,
             expires,
@@ -363,6 +365,7 @@ impl World {
     ) -> Token {
         let holder = chain.holder().sub.trim_start_matches("agent:").to_owned();
         let ancestors = parent.map(|parent| [&[parent.claims.jti.clone()][..], &parent.claims.ancestors].concat());
+        let x5t = chain.hops.last().and_then(|hop| hop.x5t.clone());
         let claims = access::Claims {
             iss: ISS.to_owned(),
             sub: chain.root.sub.clone(),
@@ -375,7 +378,8 @@ impl World {
             auth_time: None,
             acr: None,
             amr: Vec::new(),
-            cnf_jkt: Some(jkt(&holder)),
+            cnf_jkt: x5t.is_none().then(|| jkt(&holder)),
+            cnf_x5t: x5t,
             act: nested_act(&chain),
             authority,
             txn: chain.id.clone(),
@@ -530,7 +534,7 @@ fn issued(kind: RecordType, proposal: &Proposal) -> Draft {
         root.edge = Some(Edge::Proof(EdgeProof::ClientAssertion(assertion.clone())));
     }
     if let Some(last) = parties.last_mut() {
-        last.jkt.clone_from(&claims.cnf_jkt);
+        last.bound(claims.confirmation().as_ref());
     }
     let mut token = facts.clone();
     token.insert("jti_hash".to_owned(), json!(json::sha256_label(claims.jti.as_bytes())));
@@ -539,7 +543,7 @@ fn issued(kind: RecordType, proposal: &Proposal) -> Draft {
     token.insert("authority_digest".to_owned(), json!(claims.authority.digest()));
     let mut shown = json!({
         "iss": claims.iss, "sub": claims.sub, "aud": claims.aud, "jti": claims.jti, "iat": claims.iat, "exp": claims.exp,
-        "cnf": {"jkt": claims.cnf_jkt}, "act": claims.act, "authorization_details": claims.authority.to_value(),
+        "cnf": claims.confirmation().map_or_else(|| json!({"jkt": null}), |to| to.to_value()), "act": claims.act, "authorization_details": claims.authority.to_value(),
         "txn": claims.txn, "urn:remit:ancestors": claims.ancestors,
     });
     shown.as_object_mut().unwrap().extend(more.clone());
@@ -561,12 +565,12 @@ fn presented(token: &Token) -> Vec<Party> {
     let principals = std::iter::once(&token.chain.root).chain(token.chain.hops.iter().map(|hop| &hop.delegate));
     let mut parties: Vec<Party> = principals.map(Party::of).collect();
     if let Some(last) = parties.last_mut() {
-        last.jkt.clone_from(&token.claims.cnf_jkt);
+        last.bound(token.claims.confirmation().as_ref());
         last.proof = token.claims.cnf_jkt.is_some().then(|| "a proof".to_owned());
         last.token = Some(TokenFacts {
             jti: Some(token.claims.jti.clone()),
             audience: vec![HELPDESK.to_owned()],
-            unbound: token.claims.cnf_jkt.is_none(),
+            unbound: !token.claims.is_bound(),
             ..TokenFacts::default()
         });
     }

@@ -14,7 +14,7 @@ use crate::{
     tree,
     vault::{KeyId, Subject},
 };
-use remit_model::{Binding, Moment, PrincipalKind};
+use remit_model::{Binding, Moment, PrincipalKind, confirmation::X5T};
 use serde_json::{Value, json};
 use std::{borrow::Cow, collections::BTreeSet};
 
@@ -303,10 +303,11 @@ fn node(node: &mut CanonicalWriter<'_>, index: usize, party: &Party, subject_ref
         }
         auth.some("time", party.auth.time.map(|at| rfc3339_ns(u64::try_from(at.0).unwrap_or(0).saturating_mul(1_000_000_000))));
     });
-    if party.jkt.is_some() || party.proof.is_some() {
+    if party.jkt.is_some() || party.x5t.is_some() || party.proof.is_some() {
         node.within("cnf", |cnf| {
             cnf.some("jkt", party.jkt.as_ref());
             cnf.some("proof_hash", party.proof.as_ref().map(|proof| Hash::of(&[proof.as_bytes()])));
+            cnf.some(X5T, party.x5t.as_ref());
         });
     }
     if index > 0 {
@@ -327,15 +328,17 @@ fn node(node: &mut CanonicalWriter<'_>, index: usize, party: &Party, subject_ref
     node.put("kind", party.kind);
     node.text("subject_ref", subject_ref);
     if let Some(facts) = &party.token {
-        node.within("token", |members| token(members, facts));
+        node.within("token", |members| token(members, facts, party.x5t.is_some()));
     }
 }
 
-fn token(token: &mut CanonicalWriter<'_>, facts: &TokenFacts) {
+fn token(token: &mut CanonicalWriter<'_>, facts: &TokenFacts, certified: bool) {
     token.list("aud", &facts.audience);
     token.total("aud_total", &facts.audience);
     token.some("authorization_details_hash", facts.authorization_details_hash.as_ref());
-    token.some("binding", facts.unbound.then_some(Binding::DangerBearer.as_str()));
+    // Without a word, a token is bound to a key.
+    let binding = if facts.unbound { Some(Binding::DangerBearer) } else { certified.then_some(Binding::Mtls) };
+    token.some("binding", binding.map(Binding::as_str));
     token.some("exp", facts.expires.map(|at| at.to_string()));
     token.some("iat", facts.issued.map(|at| at.to_string()));
     token.some("iss", facts.issuer.as_ref());

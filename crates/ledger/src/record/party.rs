@@ -1,6 +1,6 @@
 //! The nodes of the chain of custody, as a draft states them.
 
-use remit_model::{EdgeProof, Principal, PrincipalKind, UnixTime};
+use remit_model::{Confirmation, EdgeProof, Principal, PrincipalKind, UnixTime};
 use serde::Serialize;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -26,6 +26,8 @@ pub struct Party {
     pub token: Option<TokenFacts>,
     /// RFC 7638 thumbprint of the key this party proved.
     pub jkt: Option<String>,
+    /// `x5t#S256` of the certificate this party proved, where its tokens are bound to one.
+    pub x5t: Option<String>,
     /// The DPoP proof seen, compact; only its hash is recorded.
     pub proof: Option<String>,
     pub grant: GrantFacts,
@@ -44,10 +46,17 @@ impl Party {
             auth: Auth::default(),
             token: None,
             jkt: None,
+            x5t: None,
             proof: None,
             grant: GrantFacts::default(),
             edge: None,
         }
+    }
+
+    /// The party with what its token is bound to.
+    pub fn bound(&mut self, to: Option<&Confirmation>) {
+        self.jkt = to.and_then(Confirmation::jkt).map(str::to_owned);
+        self.x5t = to.and_then(Confirmation::x5t).map(str::to_owned);
     }
 
     /// The party that a principal is.
@@ -93,6 +102,8 @@ pub enum AuthMethod {
     SpiffeSvid,
     Wit,
     ClientAssertion,
+    /// A certificate that is registered for the agent (RFC 8705 §2.2).
+    ClientCertificate,
     /// Legacy shared key.
     ApiKey,
     Password,

@@ -147,9 +147,10 @@ fn node(index: usize, party: &Party, subject_ref: &str) -> Value {
     auth.some("acr", party.auth.acr.as_ref());
     auth.list("amr", party.auth.amr.clone());
     node.put("auth", auth.0);
-    node.some("token", party.token.as_ref().map(token));
+    node.some("token", party.token.as_ref().map(|facts| token(facts, party.x5t.is_some())));
     let mut cnf = Members::default();
     cnf.some("jkt", party.jkt.as_ref());
+    cnf.some("x5t#S256", party.x5t.as_ref());
     cnf.some("proof_hash", party.proof.as_ref().map(|proof| Hash::of(&[proof.as_bytes()])));
     if !cnf.0.is_empty() {
         node.put("cnf", cnf.0);
@@ -174,13 +175,13 @@ fn node(index: usize, party: &Party, subject_ref: &str) -> Value {
     Value::Object(node.0)
 }
 
-fn token(facts: &TokenFacts) -> Value {
+fn token(facts: &TokenFacts, certified: bool) -> Value {
     let mut token = Members::default();
     token.some("jti_hash", facts.jti.as_ref().map(|jti| Hash::of(&[jti.as_bytes()])));
     token.some("iss", facts.issuer.as_ref());
     token.list("aud", facts.audience.clone());
     token.list("scope", facts.scope.clone());
-    token.some("binding", facts.unbound.then_some("danger_bearer"));
+    token.some("binding", if facts.unbound { Some("danger_bearer") } else { certified.then_some("mtls") });
     token.some("exp", facts.expires.map(|at| at.to_string()));
     token.some("iat", facts.issued.map(|at| at.to_string()));
     token.some("authorization_details_hash", facts.authorization_details_hash.as_ref());
@@ -458,6 +459,7 @@ prop_compose! {
             unbound: some[1],
         });
         party.jkt = some[1].then(|| d.clone());
+        party.x5t = some[4].then(|| c.clone());
         party.proof = some[2].then(|| a.clone());
         party.grant = GrantFacts { id: b, kind: GrantKind::IdJag, parent_jti: some[3].then(|| c.clone()) };
         party.edge = if some[5] { Some(Edge::Proof(EdgeProof::DpopAtToken(d))) } else { some[4].then_some(Edge::Hash(c)) };

@@ -19,6 +19,7 @@ fn hop(from: &str, to: &str, authority: Authority) -> Hop {
         delegator: who(from),
         delegate: who(to),
         jkt: Some(format!("jkt-{to}")),
+        x5t: None,
         authority,
         purpose: None,
         expires: UnixTime(100),

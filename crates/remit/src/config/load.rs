@@ -356,6 +356,11 @@ impl Check<'_> {
             let problem = "clients.binding: `danger_bearer` needs `agents.danger_bearer: allowed`";
             self.complain(line("clients", "binding"), problem.into());
         }
+        if config.clients.binding == BindTo::Mtls && !config.server.sees_client_certificates() {
+            let problem =
+                "clients.binding: `mtls` needs `server.tls.client_certificates: optional` or `server.client_certificate_header`";
+            self.complain(line("clients", "binding"), problem.into());
+        }
         let limits = &config.agents.rate_limits;
         for (name, limit) in [("tokens", &limits.tokens), ("calls", &limits.calls)] {
             if limit.burst == 0 {

@@ -111,6 +111,13 @@ pub(crate) enum ClientCertificates {
     Optional,
 }
 
+impl ServerSection {
+    /// Whether the certificates of clients are seen: by the listener itself, or as trusted proxies state them.
+    pub(crate) fn sees_client_certificates(&self) -> bool {
+        self.client_certificate_header || self.tls.as_ref().is_some_and(TlsSection::asks)
+    }
+}
+
 impl TlsSection {
     /// Whether clients are asked for certificates.
     pub(crate) fn asks(&self) -> bool {

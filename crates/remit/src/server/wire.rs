@@ -252,6 +252,7 @@ fn mount(
         gathered: remit_console::Gathered::default(),
         earlier_keys: OnceLock::new(),
         danger_bearer: bearer_allowed(config),
+        client_certificates: config.server.sees_client_certificates(),
     });
     let router = Router::new()
         .merge(authority::router(Arc::clone(&authority)))
@@ -265,6 +266,7 @@ fn authority_settings(config: &config::Config, clients: authority::ClientRules) 
     authority::Settings {
         access_token: config.agents.access_token_lifetime.into(),
         danger_bearer: bearer_allowed(config),
+        client_certificates: config.server.sees_client_certificates(),
         bearer_token: config.agents.danger_bearer_lifetime.into(),
         chain_depth: config.agents.chain_depth.into(),
         require_nonce: config.agents.require_dpop_nonce,
@@ -292,6 +294,7 @@ fn gateway_settings(loaded: &Loaded, store: &Store, servers: &[Arc<Server>], rou
     settings.hosts.extend(config.server.allowed_hosts.iter().cloned());
     settings.origins.extend(config.server.allowed_origins.iter().cloned());
     settings.danger_bearer = bearer_allowed(config);
+    settings.client_certificates = config.server.sees_client_certificates();
     settings.nonce_required = config.agents.require_dpop_nonce;
     settings.clock_required = config.ledger.clock_required;
     settings.rate = config.agents.rate_limits.calls.rate();

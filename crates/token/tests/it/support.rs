@@ -52,6 +52,7 @@ pub(crate) fn access_claims() -> access::Claims {
         acr: Some("pwd".into()),
         amr: vec!["pwd".into()],
         cnf_jkt: Some(ed25519(9).public().thumbprint().to_owned()),
+        cnf_x5t: None,
         act: Some(summarizer),
         authority: authority(),
         txn: "chain-1".into(),

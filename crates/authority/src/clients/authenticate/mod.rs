@@ -1,9 +1,11 @@
 //! Who is asking: client authentication.
 //!
 //! Implements RFC 6749 §2.3; rules TK-01 to TK-04, X-07, X-08. Each method has a file of its own: `private_key_jwt` for agents
-//! with keys, and `none` for agents without a credential, which then may use the authorization code flow alone, with PKCE and
-//! DPoP. Where an issuer vouches for the agent, its token tells which agent it is, so `client_id` may be missing.
+//! with keys, certificates for those that are registered with one or with a SPIFFE ID, and `none` for agents without a credential,
+//! which then may use the authorization code flow alone, with PKCE and DPoP. Where an issuer vouches for the agent, its token tells
+//! which agent it is, so `client_id` may be missing.
 
+mod certificate;
 mod mapped;
 mod private_key_jwt;
 mod public;
@@ -19,7 +21,7 @@ use axum::http::{HeaderMap, header};
 use remit_decide::active;
 use remit_model::{Agent, Code, Refusal, SpiffeId, UnixTime};
 use remit_store::Snapshot;
-use remit_token::{assertion, workload::Presented};
+use remit_token::{PeerCertificate, assertion, workload::Presented};
 use std::sync::Arc;
 
 /// The grant of RFC 7523 §2.1.
@@ -30,17 +32,35 @@ pub(crate) async fn authenticate(
     server: &Server,
     snapshot: &Snapshot,
     headers: &HeaderMap,
+    shown: Option<&PeerCertificate>,
     form: &Form,
     now: UnixTime,
 ) -> Result<Client, Refusal> {
     one_method(headers, form)?;
     let client = match (form.one("client_assertion"), by_grant(server, snapshot, form)) {
+        // A certificate that comes besides is what the client's tokens may be bound to, not who it is.
         (Some(compact), _) => by_assertion(server, snapshot, form, compact, now).await?,
         (None, Some(compact)) => vouched(server, snapshot, form, compact, now).await.map_err(mapped::as_grant)?,
-        (None, None) => public::identify(snapshot, form)?,
+        (None, None) => without_assertion(server, snapshot, form, shown, now).await?,
     };
     active::agent(&client.agent)?;
     Ok(client)
+}
+
+/// By the certificate of the connection, or by name alone.
+async fn without_assertion(
+    server: &Server,
+    snapshot: &Snapshot,
+    form: &Form,
+    shown: Option<&PeerCertificate>,
+    now: UnixTime,
+) -> Result<Client, Refusal> {
+    let named = form.one("client_id").and_then(|claimed| find(snapshot, claimed).ok());
+    let (Some(shown), Some(agent)) = (shown, named.filter(|agent| certificate::is_for(agent))) else {
+        return public::identify(snapshot, form);
+    };
+    let credential = certificate::verify(server, &agent, shown, now).await?;
+    Ok(Client { agent, credential: Some(credential) })
 }
 
 /// Refuses two credentials, and those we have no use for. SPEC: N-TK-01, X-08

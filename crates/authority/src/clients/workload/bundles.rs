@@ -1,13 +1,14 @@
 //! SPIFFE trust bundles: the keys of each trust domain, refreshed as the bundle asks, and the last good one kept for a while.
 //!
-//! Implements SPIFFE Trust Domain and Bundle §4 and SPIFFE Federation §5 (`https_web`, or a file); rules SP-02, SP-05. Each trust
+//! Implements SPIFFE Trust Domain and Bundle §4 and SPIFFE Federation §5 (`https_web`, or a file); rules SP-02, SP-03, SP-05. Each trust
 //! domain has its own bundle and no other (N-SP-01). It deliberately does not implement `https_spiffe`.
 
 use super::{BundleSource, TrustDomain};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use remit_clock::Clock;
 use remit_model::{UnixTime, json};
 use remit_outbound::{Limit, Outbound, Source};
-use remit_token::KeySet;
+use remit_token::{KeySet, certificate};
 use serde_json::Value;
 use std::{collections::BTreeMap, fs::File, io::Read as _, path::Path, sync::Arc};
 use tokio::sync::Mutex;
@@ -37,6 +38,8 @@ struct Held {
 #[derive(Clone, Debug)]
 struct Bundle {
     keys: Arc<KeySet>,
+    /// Certificates of the authorities that sign X.509-SVIDs, in DER.
+    authorities: Arc<Vec<Vec<u8>>>,
     sequence: u64,
     refresh: i64,
 }
@@ -62,12 +65,28 @@ impl Bundles {
     /// # Errors
     /// There is no bundle, or the last good one is too old; for the log.
     pub(crate) async fn keys(&self, domain: &str, wanted: impl Fn(&KeySet) -> bool) -> Result<Arc<KeySet>, String> {
+        self.bundle(domain, |bundle| wanted(&bundle.keys)).await.map(|bundle| bundle.keys)
+    }
+
+    /// The authorities of a trust domain for X.509-SVIDs, fetched again when the bundle asks for it or they are not `wanted`.
+    ///
+    /// # Errors
+    /// There is no bundle, or the last good one is too old; for the log.
+    pub(crate) async fn authorities(
+        &self,
+        domain: &str,
+        wanted: impl Fn(&[Vec<u8>]) -> bool,
+    ) -> Result<Arc<Vec<Vec<u8>>>, String> {
+        self.bundle(domain, |bundle| wanted(&bundle.authorities)).await.map(|bundle| bundle.authorities)
+    }
+
+    async fn bundle(&self, domain: &str, wanted: impl Fn(&Bundle) -> bool) -> Result<Bundle, String> {
         let (domain, held) = self.domains.get(domain).ok_or_else(|| "the trust domain is not configured".to_owned())?;
         let UnixTime(now) = self.clock.unix();
         let mut held = held.lock().await;
         let due = match &held.bundle {
             None => true,
-            Some(bundle) => now >= held.fetched.saturating_add(bundle.refresh) || !wanted(&bundle.keys),
+            Some(bundle) => now >= held.fetched.saturating_add(bundle.refresh) || !wanted(bundle),
         };
         let waits = held.tried.is_some_and(|tried| (tried..tried.saturating_add(RETRY)).contains(&now));
         if due && !waits {
@@ -79,7 +98,7 @@ impl Bundles {
         }
         let usable = |held: &Held| now < held.fetched.saturating_add(domain.max_stale);
         match &held.bundle {
-            Some(bundle) if usable(&held) => Ok(Arc::clone(&bundle.keys)),
+            Some(bundle) if usable(&held) => Ok(bundle.clone()),
             Some(_) => Err(format!("the bundle of {} is older than {} seconds", domain.name, domain.max_stale)),
             None => Err(format!("there is no bundle of {}", domain.name)),
         }
@@ -118,9 +137,11 @@ fn newer(before: Option<&Bundle>, bundle: Bundle) -> Result<Bundle, String> {
     }
 }
 
-/// The keys for JWT-SVIDs; those for X.509-SVIDs, and any other, verify none. SPEC: SP-02, N-SP-08
+/// The keys for JWT-SVIDs and the authorities for X.509-SVIDs, each for its own kind alone. SPEC: SP-02, SP-03, N-SP-08
 fn parse(document: &Value) -> Result<Bundle, String> {
     let keys = document.get("keys").and_then(Value::as_array).ok_or("it is no bundle: it has no array `keys`")?;
+    let for_x509 = keys.iter().filter(|key| key.get("use").and_then(Value::as_str) == Some("x509-svid"));
+    let authorities: Vec<Vec<u8>> = for_x509.filter_map(authority).collect();
     let keys = KeySet::from_bundle(keys).map_err(|refusal| refusal.reason)?;
     let number = |name: &str| match document.get(name) {
         None => Ok(None),
@@ -129,5 +150,12 @@ fn parse(document: &Value) -> Result<Bundle, String> {
     let refresh = number("spiffe_refresh_hint")?.and_then(|hint| i64::try_from(hint).ok()).unwrap_or(REFRESH);
     let (least, most) = REFRESH_RANGE;
     let sequence = number("spiffe_sequence")?.unwrap_or(0);
-    Ok(Bundle { keys: Arc::new(keys), sequence, refresh: refresh.clamp(least, most) })
+    Ok(Bundle { keys: Arc::new(keys), authorities: Arc::new(authorities), sequence, refresh: refresh.clamp(least, most) })
+}
+
+/// The certificate of one authority: the only one of its `x5c`. An entry without it vouches for nothing.
+/// SPEC: SPIFFE X509-SVID §6.2
+fn authority(key: &Value) -> Option<Vec<u8>> {
+    let [Value::String(text)] = key.get("x5c")?.as_array()?.as_slice() else { return None };
+    STANDARD.decode(text).ok().filter(|der| certificate::validity(der).is_some())
 }

@@ -19,7 +19,7 @@ use crate::{
 use evidence::Evidence;
 use remit_decide::{Principals, effective};
 use remit_ledger::record::RecordType;
-use remit_model::{Authority, Chain, Code, EdgeProof, Hop, Principal, Refusal, UnixTime, authority::Holder};
+use remit_model::{Authority, Chain, Code, Confirmation, EdgeProof, Hop, Principal, Refusal, UnixTime, authority::Holder};
 use remit_token::foreign::Kind;
 use serde_json::json;
 
@@ -137,6 +137,7 @@ fn grant(request: &TokenRequest<'_>, evidence: &Evidence, root: &Chain, terms: T
         delegator: root.root.clone(),
         delegate: evidence.delegate.clone(),
         jkt: Some(jkt.clone()),
+        x5t: None,
         authority: authority.clone(),
         purpose: None,
         expires,
@@ -150,7 +151,7 @@ fn grant(request: &TokenRequest<'_>, evidence: &Evidence, root: &Chain, terms: T
         authority,
         target,
         client: request.client.id(),
-        jkt: Some(jkt),
+        confirmation: Some(Confirmation::Key(jkt)),
         jti,
         ancestors: Vec::new(),
         ancestor_keys: Vec::new(),

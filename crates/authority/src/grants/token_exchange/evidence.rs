@@ -17,7 +17,7 @@ use remit_decide::{
     Principals,
     active::{self, TokenIds},
 };
-use remit_model::{AgentId, Authentication, Code, EdgeProof, Fault, Principal, Refusal, UnixTime, json};
+use remit_model::{AgentId, Authentication, Code, Confirmation, EdgeProof, Fault, Principal, Refusal, UnixTime, json};
 use remit_store::{Issued, JtiKind, Precondition, StoredToken};
 use remit_token::{
     Delegation, Skew,
@@ -45,8 +45,8 @@ pub(crate) enum ExchangeKind {
 #[derive(Debug)]
 pub(crate) struct ProvenDelegation {
     pub(crate) delegate: Principal,
-    /// Thumbprint of the delegate's own key.
-    pub(crate) jkt: String,
+    /// The delegate's own key, or its certificate.
+    pub(crate) bound_to: Confirmation,
     pub(crate) edge: EdgeProof,
     /// What the delegator signed about content, when it did.
     pub(crate) stated: Option<Delegation>,
@@ -98,7 +98,7 @@ pub(crate) struct Evidence {
 }
 
 /// SPEC: TX-01, N-TX-04
-pub(crate) async fn gather(request: &TokenRequest<'_>, proof: &Proof) -> Result<Evidence, Rejection> {
+pub(crate) async fn gather(request: &TokenRequest<'_>) -> Result<Evidence, Rejection> {
     let form = &request.form;
     let subject = form.required("subject_token")?;
     let kind = form.required("subject_token_type")?;
@@ -111,10 +111,10 @@ pub(crate) async fn gather(request: &TokenRequest<'_>, proof: &Proof) -> Result<
         _ => return Err(malformed("`actor_token` and `actor_token_type` come together or not at all").into()),
     };
     match (kind, actor, form.one("subject_token_proof")) {
-        (ACCESS_TOKEN, Some(actor), None) => named(request, proof, subject, actor).await,
-        (ACCESS_TOKEN, None, Some(shown)) => called(request, proof, subject, shown).await,
-        (ACCESS_TOKEN, None, None) => narrowed(request, proof, subject).await,
-        (JWT, None, None) => stated(request, proof, subject).await,
+        (ACCESS_TOKEN, Some(actor), None) => named(request, request.proven()?, subject, actor).await,
+        (ACCESS_TOKEN, None, Some(shown)) => called(request, subject, shown).await,
+        (ACCESS_TOKEN, None, None) => narrowed(request, subject).await,
+        (JWT, None, None) => stated(request, request.proven()?, subject).await,
         (ACCESS_TOKEN | JWT, _, _) => Err(malformed("the exchange carries two kinds of evidence; send one").into()),
         _ => Err(Refusal::new(Code::TokenTypeWrong, "`subject_token_type` must be access_token or jwt").into()),
     }
@@ -123,7 +123,7 @@ pub(crate) async fn gather(request: &TokenRequest<'_>, proof: &Proof) -> Result<
 /// Way one: the parent calls, proves its key, and names a child that showed itself to us. SPEC: DC-05
 async fn named(request: &TokenRequest<'_>, proof: &Proof, subject: &str, actor: &str) -> Result<Evidence, Rejection> {
     let (token, parent) = own(request, subject).await?;
-    held_by_caller(request, proof, &token)?;
+    held_by_caller(request, &token)?;
     let invalid = |reason: &str| Refusal::new(Code::ActorTokenInvalid, reason);
     let actor = request
         .server
@@ -147,13 +147,13 @@ async fn named(request: &TokenRequest<'_>, proof: &Proof, subject: &str, actor: 
     }
     active::token(principals(request), &ids(&actor)).map_err(|_| invalid("the actor token was revoked"))?;
     // (2) the child has a key of its own. SPEC: N-DC-12
-    let jkt = actor.cnf_jkt.clone().ok_or_else(|| invalid("the actor token is not bound to a key"))?;
-    if Some(&jkt) == parent.jkt.as_ref() {
+    let bound_to = actor.confirmation().ok_or_else(|| invalid("the actor token is not bound to a key"))?;
+    if Some(&bound_to) == holder_of(&parent).as_ref() {
         return Err(invalid("the sub-agent must have a key of its own").into());
     }
     let stated = proof.delegation.clone();
     if let Some(stated) = &stated {
-        let fits = stated.delegate == delegate.sub && stated.jkt == jkt && stated.parent == token.jti;
+        let fits = stated.delegate == delegate.sub && Some(stated.jkt.as_str()) == bound_to.jkt() && stated.parent == token.jti;
         if !fits {
             return Err(edge("the delegation in the proof names another parent, sub-agent or key").into());
         }
@@ -161,7 +161,7 @@ async fn named(request: &TokenRequest<'_>, proof: &Proof, subject: &str, actor: 
     Ok(Evidence {
         kind: ExchangeKind::Delegate(Box::new(ProvenDelegation {
             delegate,
-            jkt,
+            bound_to,
             edge: EdgeProof::DpopAtToken(proof.compact().to_owned()),
             stated,
             shown_until: Some(actor.exp),
@@ -201,6 +201,7 @@ async fn stated(request: &TokenRequest<'_>, proof: &Proof, compact: &str) -> Res
     let delegation = statement.delegation();
     let unknown = || edge("the statement names a token that is not known here");
     let parent = server.store.token(&delegation.parent).await.map_err(Fault::new)?.ok_or_else(unknown)?;
+    signs(&parent)?;
     if Some(statement.jkt()) != parent.jkt.as_deref() || statement.delegator() != parent.chain.holder().sub {
         return Err(
             Refusal::new(Code::ChainSpliced, "the statement is not signed by the holder of the token that it delegates").into()
@@ -210,7 +211,7 @@ async fn stated(request: &TokenRequest<'_>, proof: &Proof, compact: &str) -> Res
     if delegation.delegate != delegate.sub || delegation.jkt != proof.jkt() {
         return Err(Refusal::new(Code::ChainSpliced, "the statement names another sub-agent or another key").into());
     }
-    own_key(proof, &parent)?;
+    own_key(request, &parent)?;
     if parent.expires <= request.now {
         return Err(Refusal::new(Code::TokenExpired, "the parent's token has expired").into());
     }
@@ -242,7 +243,7 @@ async fn stated(request: &TokenRequest<'_>, proof: &Proof, compact: &str) -> Res
         }],
         kind: ExchangeKind::Delegate(Box::new(ProvenDelegation {
             delegate,
-            jkt: proof.jkt().to_owned(),
+            bound_to: Confirmation::Key(proof.jkt().to_owned()),
             edge: EdgeProof::Statement(compact.to_owned()),
             stated: Some(delegation.clone()),
             shown_until: None,
@@ -252,7 +253,7 @@ async fn stated(request: &TokenRequest<'_>, proof: &Proof, compact: &str) -> Res
 }
 
 /// Way three: the parent called the child with a token for the child's endpoint; the child brings token and proof.
-async fn called(request: &TokenRequest<'_>, proof: &Proof, subject: &str, shown: &str) -> Result<Evidence, Rejection> {
+async fn called(request: &TokenRequest<'_>, subject: &str, shown: &str) -> Result<Evidence, Rejection> {
     let (token, parent) = own(request, subject).await?;
     // (3) the token was addressed to this very agent. SPEC: TX-02, N-TX-07
     // A proof of a call to one of our own resources belongs to that call, whatever an agent's row says of its endpoint.
@@ -261,7 +262,9 @@ async fn called(request: &TokenRequest<'_>, proof: &Proof, subject: &str, shown:
     let endpoint = endpoint.ok_or_else(|| {
         Refusal::new(Code::TokenAudienceWrong, "the subject token is not addressed to this agent's registered endpoint")
     })?;
-    own_key(proof, &parent)?;
+    own_key(request, &parent)?;
+    signs(&parent)?;
+    let own = request.confirmation().ok_or_else(|| edge("the sub-agent proves no key of its own"))?;
     let unbound = || edge("the subject token is bound to no key, so nothing shows that its holder called");
     let bound_to = parent.jkt.as_deref().ok_or_else(unbound)?;
     let window = request.server.settings.dpop_window;
@@ -281,7 +284,7 @@ async fn called(request: &TokenRequest<'_>, proof: &Proof, subject: &str, shown:
     Ok(Evidence {
         kind: ExchangeKind::Delegate(Box::new(ProvenDelegation {
             delegate: Principal::agent(&request.server.issuer, &request.client.agent.id),
-            jkt: proof.jkt().to_owned(),
+            bound_to: own,
             edge: EdgeProof::DpopAtCall(seen.compact().to_owned()),
             stated: None,
             shown_until: None,
@@ -301,9 +304,9 @@ async fn called(request: &TokenRequest<'_>, proof: &Proof, subject: &str, shown:
     })
 }
 
-async fn narrowed(request: &TokenRequest<'_>, proof: &Proof, subject: &str) -> Result<Evidence, Rejection> {
+async fn narrowed(request: &TokenRequest<'_>, subject: &str) -> Result<Evidence, Rejection> {
     let (token, parent) = own(request, subject).await?;
-    held_by_caller(request, proof, &token)?;
+    held_by_caller(request, &token)?;
     Ok(Evidence {
         kind: ExchangeKind::Narrow,
         facts: vec![("proved_by", "holder".into()), subject_hash(&token)],
@@ -334,20 +337,43 @@ fn principals<'r>(request: &'r TokenRequest<'_>) -> Principals<'r> {
     Principals::new(&request.server.issuer, &request.snapshot)
 }
 
-/// (2) The caller is the holder, and proves the holder's key. SPEC: TX-06, N-TX-09
-fn held_by_caller(request: &TokenRequest<'_>, proof: &Proof, token: &AccessToken) -> Result<(), Refusal> {
+/// What the parent's token is bound to.
+fn holder_of(parent: &StoredToken) -> Option<Confirmation> {
+    parent.jkt.as_deref().map(Confirmation::parse)
+}
+
+/// Whether the holder of the parent's token has a key whose signature can be kept. SPEC: DC-05
+fn signs(parent: &StoredToken) -> Result<(), Refusal> {
+    match holder_of(parent) {
+        Some(Confirmation::Certificate(_)) => {
+            let reason = format!(
+                "the token that would be delegated is bound to a certificate: nothing that `{}` signs with its key proves a hop; an agent \
+                 that delegates is registered with `binding: dpop`",
+                parent.chain.holder().sub
+            );
+            Err(Refusal::new(Code::DelegationUnsigned, reason))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// (2) The caller is the holder, and proves the holder's key or certificate. SPEC: TX-06, N-TX-09, RFC 8705 §3
+fn held_by_caller(request: &TokenRequest<'_>, token: &AccessToken) -> Result<(), Refusal> {
     if token.actor() != request.client.id() {
         return Err(Refusal::new(Code::ChainSpliced, "the subject token is held by another agent"));
     }
-    if token.cnf_jkt.as_deref() != Some(proof.jkt()) {
-        return Err(Refusal::new(Code::DpopKeyMismatch, "the subject token is bound to another proof key"));
+    match (token.confirmation(), request.confirmation()) {
+        (Some(bound_to), Some(proved)) if bound_to == proved => Ok(()),
+        (_, Some(Confirmation::Certificate(_))) => {
+            Err(Refusal::new(Code::CertificateMismatch, "the subject token is not bound to the certificate of the connection"))
+        }
+        _ => Err(Refusal::new(Code::DpopKeyMismatch, "the subject token is bound to another proof key")),
     }
-    Ok(())
 }
 
 /// SPEC: DC-10, N-DC-12
-fn own_key(proof: &Proof, parent: &StoredToken) -> Result<(), Refusal> {
-    if Some(proof.jkt()) == parent.jkt.as_deref() { Err(edge("the sub-agent must have a key of its own")) } else { Ok(()) }
+fn own_key(request: &TokenRequest<'_>, parent: &StoredToken) -> Result<(), Refusal> {
+    if request.confirmation() == holder_of(parent) { Err(edge("the sub-agent must have a key of its own")) } else { Ok(()) }
 }
 
 fn ancestors(token: &AccessToken) -> Result<Vec<String>, Refusal> {

@@ -34,7 +34,7 @@ use serde_json::json;
 /// Requests whose evidence does not verify, or a fault.
 pub(crate) async fn exchange(request: &TokenRequest<'_>) -> Result<Outcome, Rejection> {
     request.client.confidential()?;
-    let proof = request.proven()?;
+    request.may_exchange()?;
     let server = request.server;
     let requested = RequestedAuthority::read(&request.form, &server.servers)?;
     if request.form.one("requested_token_type").is_some_and(|kind| kind != ACCESS_TOKEN) {
@@ -44,7 +44,7 @@ pub(crate) async fn exchange(request: &TokenRequest<'_>) -> Result<Outcome, Reje
     if request.form.one("subject_token_type") == Some(ACCESS_TOKEN) && server.issuers.may_have_made(subject, &server.issuer) {
         return foreign::exchange(request).await;
     }
-    let evidence = restrictions::kept(request, evidence::gather(request, proof).await?)?;
+    let evidence = restrictions::kept(request, evidence::gather(request).await?)?;
     if let Some(purpose) = evidence.kind.purpose() {
         display::check("`purpose` of the statement", purpose, display::TEXT_LIMIT)?;
     }

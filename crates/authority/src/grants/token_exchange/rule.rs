@@ -14,7 +14,7 @@ use crate::{
 };
 use remit_decide::{Principals, active, effective};
 use remit_ledger::record::RecordType;
-use remit_model::{Authority, Chain, Code, EdgeProof, Hop, Refusal, UnixTime, authority::Holder};
+use remit_model::{Authority, Chain, Code, Confirmation, EdgeProof, Hop, Refusal, UnixTime, authority::Holder};
 use remit_policy::Bundle;
 use remit_store::Snapshot;
 use std::sync::Arc;
@@ -67,7 +67,8 @@ pub(crate) fn decide(world: &World<'_>, exchange: &Exchange<'_>) -> Decided {
     let to = match &exchange.evidence.kind {
         // SPEC: DC-03: the holder narrows its own token, and the chain is copied unchanged.
         ExchangeKind::Narrow => {
-            let grant = terms.grant(world, exchange, parent.chain.clone(), parent.jkt.clone(), RecordType::Token);
+            let bound_to = parent.jkt.as_deref().map(Confirmation::parse);
+            let grant = terms.grant(world, exchange, parent.chain.clone(), bound_to, RecordType::Token);
             return Decided { grant: Ok(grant), check: None };
         }
         ExchangeKind::Delegate(to) => to,
@@ -77,7 +78,7 @@ pub(crate) fn decide(world: &World<'_>, exchange: &Exchange<'_>) -> Decided {
         Err(refusal) => return refused(refusal),
     };
     let Checked { allowed, check } = ask_policy(world, exchange, to, &terms);
-    let grant = allowed.map(|()| terms.grant(world, exchange, chain, Some(to.jkt.clone()), RecordType::Delegation));
+    let grant = allowed.map(|()| terms.grant(world, exchange, chain, Some(to.bound_to.clone()), RecordType::Delegation));
     Decided { grant, check }
 }
 
@@ -95,7 +96,7 @@ impl Terms {
         world: &World<'_>,
         exchange: &Exchange<'_>,
         chain: Chain,
-        jkt: Option<String>,
+        confirmation: Option<Confirmation>,
         record_type: RecordType,
     ) -> Grant {
         let Evidence { parent, ancestors, authentication, requires, .. } = exchange.evidence;
@@ -105,7 +106,7 @@ impl Terms {
             authority: self.authority,
             target: self.target,
             client: exchange.client.to_owned(),
-            jkt,
+            confirmation,
             jti: exchange.jti.to_owned(),
             ancestors: std::iter::once(parent.jti.clone()).chain(ancestors.iter().cloned()).collect(),
             ancestor_keys: parent.keys.clone(),
@@ -166,7 +167,8 @@ fn extend(world: &World<'_>, exchange: &Exchange<'_>, to: &ProvenDelegation, ter
     let hop = Hop {
         delegator: before.holder().clone(),
         delegate: to.delegate.clone(),
-        jkt: Some(to.jkt.clone()),
+        jkt: to.bound_to.jkt().map(str::to_owned),
+        x5t: to.bound_to.x5t().map(str::to_owned),
         authority: terms.authority.clone(),
         purpose: terms.purpose.clone(),
         expires: terms.expires,
