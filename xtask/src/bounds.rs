@@ -33,6 +33,11 @@ const TABLE: &[Held] = &[
     held("authority/src/http/router.rs", "axum::body::to_bytes(body, form::", "BYTES_LIMIT"),
     held("authority/src/http/router.rs", "axum::body::to_bytes(body, register::", "BODY_LIMIT"),
     held("authority/src/offboarding/signals/push.rs", "axum::body::to_bytes(body, most)", "SECURITY_EVENT"),
+    // People of providers, until nothing of theirs can act: as many as have accounts here.
+    held("authority/src/offboarding/schedule.rs", "people: HashMap", "forget_ended"),
+    held("authority/src/offboarding/schedule.rs", "sessions: HashMap", "SESSIONS"),
+    // As many as the operator configures.
+    held("authority/src/offboarding/schedule.rs", "troubles: HashMap", "provider"),
     held("authority/src/signin/devices.rs", "waiting: Mutex<HashMap", "MEMORY"),
     held("authority/src/signin/sessions.rs", "memory: Mutex<HashMap", "BROWSERS"),
     held("authority/src/signin/throttle.rs", "memory: Mutex<HashMap", "MEMORY"),

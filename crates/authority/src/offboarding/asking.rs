@@ -19,6 +19,8 @@ use tokio::sync::Semaphore;
 
 /// How often it is looked who is due: a small part of the shortest interval.
 const LOOK: Duration = Duration::from_millis(50);
+/// Looks between two in which those are forgotten of whom nothing can act any more: a minute.
+const FORGET_EVERY: u32 = 1_200;
 /// Wait between two tries to keep a new refresh token.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -41,8 +43,12 @@ pub(crate) enum Standing {
 /// Asks from now on, until the future is dropped. [`load`] comes first.
 pub async fn keep_asking(server: Arc<Server>) {
     let room = Arc::new(Semaphore::new(bounds::PROVIDER_QUESTIONS.size()));
-    let mut told_late = false;
+    let (mut told_late, mut looks) = (false, 0_u32);
     loop {
+        looks = looks.wrapping_add(1);
+        if looks.is_multiple_of(FORGET_EVERY) {
+            server.asking.forget_ended(server.now());
+        }
         let late_ms = ask_those_due(&server, &room);
         // Said once: the bound that the start states does not hold now.
         let late = late_ms > 1_000;

@@ -28,8 +28,9 @@ use axum::{
 use remit_model::{Code, Human, Refusal, UnixTime};
 use remit_store::JtiKind;
 use remit_token::{
-    Skew,
+    KeySet, Skew,
     logout_token::{self, LogoutToken},
+    provider_id_token,
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -95,6 +96,8 @@ async fn take(server: &Server, provider: &ProviderSettings, incoming: Incoming) 
 
 /// SPEC: §2.6. The keys are the provider's, found and refreshed as for its ID tokens.
 async fn verified(server: &Server, provider: &ProviderSettings, compact: &str, now: UnixTime) -> Result<LogoutToken, Rejection> {
+    // What is no token is refused before anything is fetched for it.
+    provider_id_token::has_key(compact, &KeySet::of([]))?;
     let metadata = server.discovery.metadata(&provider.issuer).await?;
     let keys = server.discovery.keys(&metadata, Some(compact)).await?;
     let expect = logout_token::Expect { issuer: &provider.issuer, client_id: &provider.client_id };

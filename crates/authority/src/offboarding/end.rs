@@ -68,7 +68,7 @@ pub(crate) struct Ended {
     pub(crate) people: Vec<String>,
     /// Whatever they signed in for before this time is dead.
     pub(crate) before: UnixTime,
-    /// The ids of the records, one for each person, or one that says that nobody is known.
+    /// The ids of the records, one for each person, or one that says that the person is not known.
     pub(crate) records: Vec<String>,
 }
 
@@ -80,8 +80,8 @@ pub(crate) fn accounts(snapshot: &Snapshot, issuer: &str, subject: &str) -> Vec<
     snapshot.humans().filter(same).cloned().collect()
 }
 
-/// Ends everything that these people handed out, in one batch with a record for each, and uses up `once` with it. Nobody to end
-/// is no error: it is recorded.
+/// Ends everything that these people handed out, in one batch with a record for each, and uses up `once` with it. A person who is not
+/// known is no error: it is recorded.
 ///
 /// # Errors
 /// What of `once` was used before, and outages, as refusals; anything else that the store says, as a fault.

@@ -119,9 +119,21 @@ impl Schedule {
         });
     }
 
-    /// The person's sign-ins ended, or they are gone: nobody asks about them any more.
+    /// The person's sign-ins ended, or they are gone: no question is put about them any more.
     pub(crate) fn forget(&self, name: &str) {
         self.with(|memory| drop(memory.take(name)));
+    }
+
+    /// Forgets the people of whose sign-in nothing matters any more.
+    pub(crate) fn forget_ended(&self, now: UnixTime) {
+        self.with(|memory| {
+            let ended = |watched: &Watched| watched.person.ends <= now;
+            let gone: Vec<Arc<str>> =
+                memory.people.iter().filter(|(_, watched)| ended(watched)).map(|(name, _)| Arc::clone(name)).collect();
+            for name in gone {
+                memory.take(&name);
+            }
+        });
     }
 
     /// Keeps those of whom this is true.
@@ -145,7 +157,7 @@ impl Schedule {
         self.with(|memory| memory.people.get(name).map(|watched| watched.person.sids.clone()).unwrap_or_default())
     }
 
-    /// What whoever asks about this person, or changes what they are asked with, holds meanwhile.
+    /// Held by a question about this person, and by a sign-in that changes what is asked with.
     pub(crate) fn one_at_a_time(&self, name: &str) -> Option<Arc<AsyncMutex<()>>> {
         self.with(|memory| memory.people.get(name).map(|watched| Arc::clone(&watched.one_at_a_time)))
     }
@@ -384,5 +396,10 @@ mod tests {
         assert_eq!(schedule.of_session("https://corp", "a"), None);
         schedule.keep(|name| name != "bob");
         assert_eq!(schedule.of_session("https://other", "a"), None);
+        schedule.signed_in("carol", person("corp", "c"), 0, 0);
+        schedule.forget_ended(NOW);
+        assert_eq!(schedule.of_session("https://corp", "c").as_deref(), Some("carol"));
+        schedule.forget_ended(NOW.plus(86_400));
+        assert_eq!(schedule.of_session("https://corp", "c"), None);
     }
 }

@@ -37,7 +37,7 @@ async fn agreed(world: &World, corp: &StandIn) -> Value {
     reply.body
 }
 
-/// A whole interval passes, and whoever is due is asked about.
+/// A whole interval passes, and the people who are due are asked about.
 async fn an_interval(world: &World) {
     world.advance(EVERY);
     ask_now(&world.server).await;
