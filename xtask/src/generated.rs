@@ -15,7 +15,7 @@ pub(crate) enum Mode {
 
 /// Builds the `remit` binary in the development profile and says where it is.
 pub(crate) fn binary() -> Result<PathBuf> {
-    run::run(&run::cargo(), &["build", "--locked", "--package", "remit"])?;
+    run::run(&run::cargo(), &["build", "--locked", "--workspace", "--bin", "remit"])?;
     Ok(run::target().join("debug").join("remit"))
 }
 

@@ -1,6 +1,6 @@
 //! Ory Hydra: OpenID Connect discovery alone, ES256, and who signs in is for a program of the organisation to say.
 
-use super::{Browser, Proof, Provider, claims, consents, part, person, reads, script_server, web::Web};
+use super::{Proof, Provider, claims, consents_with_a_new_key, part, person, reads, script_server, web::Web};
 use crate::{
     harness::{Remit, Running, Setup, succeed},
     workload::both_verify,
@@ -91,8 +91,7 @@ fn people_sign_in_through_hydra_and_its_keys_rotate() {
         assert!(said.contains(line), "{line:?} is not in:\n{said}");
     }
     let signs_in = |browser: &str| -> Value {
-        let browser = Browser::new(server.folder(), browser);
-        let (token, _) = consents(&server, &browser, "planner", &person("Corp", "alice"));
+        let (token, _) = consents_with_a_new_key(&server, browser, "planner", &person("Corp", "alice"));
         assert_eq!(reads(&server, "planner", &token)["structured"]["id"], "T-1001");
         claims(&token)
     };

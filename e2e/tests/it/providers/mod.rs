@@ -9,6 +9,7 @@ mod oidc_provider;
 mod web;
 
 use crate::harness::{Player, Remit, Running, Setup, client, node, play, remit, succeed, text};
+use remit_testkit::wait_for;
 use serde_json::{Value, json};
 use std::{
     env, fs,
@@ -82,6 +83,24 @@ fn consents(server: &Remit, browser: &Browser, agent: &str, script: &Value) -> (
     let seen = browser.opens(&login.url, script);
     assert_eq!(seen["end"], "callback", "{seen:#}");
     (login.token(), seen["read"].as_str().unwrap().to_owned())
+}
+
+/// The same after the provider has changed its keys: a key that is not known is fetched at most once in 10 seconds, and until
+/// then a sign-in fails.
+fn consents_with_a_new_key(server: &Remit, folder: &str, agent: &str, script: &Value) -> (String, String) {
+    let mut attempts = 0;
+    wait_for("the new key is fetched", || {
+        attempts += 1;
+        let browser = Browser::new(server.folder(), &format!("{folder}-{attempts}"));
+        let login = Login::of(server, agent);
+        let seen = browser.opens(&login.url, script);
+        if seen["end"] == "callback" {
+            return Some((login.token(), seen["read"].as_str().unwrap().to_owned()));
+        }
+        login.given_up();
+        assert!(seen["problem"].as_str().is_some_and(|problem| problem.contains("no key of the signer fits")), "{seen:#}");
+        None
+    })
 }
 
 /// A person who gets no further: the page where that ended.

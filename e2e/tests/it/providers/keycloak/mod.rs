@@ -4,7 +4,7 @@ mod foreign_key;
 mod realm;
 mod server;
 
-use super::{Browser, Proof, Provider, claims, consents, person, reads, refused};
+use super::{Browser, Proof, Provider, claims, consents, consents_with_a_new_key, person, reads, refused};
 use crate::{
     harness::{Remit, Setup},
     workload::both_verify,
@@ -112,7 +112,7 @@ fn f_05_keys_rotate_without_a_restart() {
         keycloak.admin("PUT", &format!("/admin/realms/rotation/components/{}", key["id"].as_str().unwrap()), &key);
     };
     let signs_in = |as_whom: &str| {
-        let (token, _) = consents(&server, &Browser::new(server.folder(), as_whom), "planner", &person("Corp", "alice"));
+        let (token, _) = consents_with_a_new_key(&server, as_whom, "planner", &person("Corp", "alice"));
         assert_eq!(reads(&server, "planner", &token)["structured"]["id"], "T-1001");
         claims(&token)["sub"].clone()
     };

@@ -54,6 +54,9 @@ pub(super) fn relying_party(registered: &Registered) -> Value {
     client["standardFlowEnabled"] = json!(true);
     client["redirectUris"] = json!([registered.redirect_uri]);
     client["attributes"]["pkce.code.challenge.method"] = json!("S256");
+    let logout = registered.redirect_uri.replace("/oauth/callback/", "/oauth/backchannel-logout/");
+    client["attributes"]["backchannel.logout.url"] = json!(logout);
+    client["attributes"]["backchannel.logout.session.required"] = json!("true");
     let groups = json!({ "claim.name": "groups", "full.path": "true", "id.token.claim": "true" });
     client["protocolMappers"] = json!([
         mapper("groups", "oidc-group-membership-mapper", &groups),
