@@ -288,7 +288,7 @@ pub const PROVIDER_CALLS: Bound = Bound::new(
     "provider.calls",
     2_000,
     Unit::Count,
-    "Pushed security events and SCIM requests from one network in a burst; it grows by 50 a second",
+    "Pushed security events from one network in a burst; it grows by 50 a second",
     "`rate_limited` with `Retry-After`",
 );
 
