@@ -21,6 +21,8 @@ pub(super) struct Answer {
     pub(super) status: u16,
     /// The DPoP nonce that it gives.
     pub(super) nonce: Option<String>,
+    /// The MCP session that it opens.
+    pub(super) session: Option<String>,
     /// `null` when it is not JSON.
     pub(super) body: Value,
 }
@@ -72,9 +74,10 @@ impl Web {
         self.runtime.block_on(async {
             let response = self.client.request(request).await.ok()?;
             let status = response.status().as_u16();
-            let nonce = response.headers().get("dpop-nonce").map(|nonce| nonce.to_str().unwrap().to_owned());
+            let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+            let (nonce, session) = (header("dpop-nonce"), header("mcp-session-id"));
             let bytes = response.into_body().collect().await.unwrap().to_bytes();
-            Some(Answer { status, nonce, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) })
+            Some(Answer { status, nonce, session, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) })
         })
     }
 }

@@ -33,7 +33,7 @@ fn public(key: &PrivateKey) -> Value {
     jwk
 }
 
-fn proof(key: &PrivateKey, url: &str, token: Option<&str>, nonce: Option<&str>) -> String {
+pub(super) fn proof(key: &PrivateKey, url: &str, token: Option<&str>, nonce: Option<&str>) -> String {
     let jti = fresh();
     let request =
         dpop::ProofFor { method: "POST", url, now: now(), jti: &jti, nonce, access_token: token, ..dpop::ProofFor::default() };

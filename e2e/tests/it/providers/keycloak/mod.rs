@@ -1,6 +1,7 @@
 //! Keycloak as the organisation's provider: what people, operators and auditors meet.
 
 mod foreign_key;
+mod off_boarding;
 mod realm;
 mod server;
 
