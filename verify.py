@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Verifies a copy of a Remit ledger, without Remit: one file, Python 3.10 or newer, and the package `cryptography`.
 
-    python verify.py DIR [--vkey VKEY] [--earlier FILE] [--policy FILE] [--keys FILE] [--json | --records]
+    python verify.py DIR [--vkey VKEY] [--earlier FILE] [--policy FILE] [--keys FILE] [--pinned-keys FILE] [--json | --records]
     python verify.py proof FILE (--vkey VKEY | --policy FILE) [--entry FILE] [--json]
 
 DIR is a ledger folder. VKEY is the log's verifier key, from a source you trust; without it the key that the log states
 about itself is used, which shows only that the log is whole, not whose it is. --earlier is a checkpoint of this log that you
 kept: the log must extend it. --policy is a C2SP tlog-policy: which witnesses must have cosigned. --keys is a disclosure
-file with the keys of sealed values. FILE is a tlog-proof (then --entry is the record it is about) or a field proof (JSON).
+file with the keys of sealed values. --pinned-keys is a JSON object of issuers (identity providers and others that vouch for people or
+workloads), each with its JWK set, from a source you trust: evidence by any other key fails. FILE is a tlog-proof (then --entry is the record it is about) or a field proof (JSON).
 
 Prints one line for each check that fails. Exit status 0: everything held. 1: something did not. 2: called wrongly.
 
@@ -413,13 +414,21 @@ class Report:
     def __init__(self):
         self.failures, self.counts, self.notes = [], {}, []
         self.records = self.disclosed = self.undisclosed = self.tokens = self.hops = self.uses = 0
-        self.independent, self.unknown = False, []
+        self.independent, self.unknown, self.roots, self.keys = False, [], {}, {}
     def fail(self, name, index, why):
         self.counts[name] = self.counts.get(name, 0) + 1
         if self.counts[name] <= LINES:
             self.failures.append({"name": name, "index": index, "detail": words(why) if isinstance(why, Exception) else why})
     def note(self, text):
         if len(self.notes) < LINES and text not in self.notes: self.notes.append(text)
+    def root(self, proof): self.roots[proof] = self.roots.get(proof, 0) + 1
+    def root_lines(self):
+        """By what the roots of people are proved, and by which keys of others."""
+        for proof, words_ in ROOTS.items():
+            if proof in self.roots: yield f"roots {self.roots[proof]} {words_}"
+        for (issuer, thumb), (count, pinned) in sorted(self.keys.items()):
+            compared = {None: "not compared: give the issuer's keys with --pinned-keys", True: "as pinned", False: "NOT PINNED"}[pinned]
+            yield f"key   {thumb} of {issuer} in {count} records, {compared}"
     def ok(self): return not self.counts
     def lines(self):
         for failure in self.failures:
@@ -429,7 +438,17 @@ class Report:
             if count > LINES: yield f"FAIL {name}: and {count - LINES} more"
     def value(self):
         names = "independent records disclosed undisclosed tokens hops uses failures notes".split()
-        return {"ok": self.ok(), "unknown_outcomes": self.unknown} | {name: getattr(self, name) for name in names}
+        keys = [{"issuer": issuer, "thumbprint": thumb, "records": count, "pinned": pinned} for (issuer, thumb), (count, pinned) in sorted(self.keys.items())]
+        return {"ok": self.ok(), "unknown_outcomes": self.unknown, "roots": self.roots, "keys": keys} | {name: getattr(self, name) for name in names}
+
+ROOTS = {
+    "passkey": "signed with the person's passkey",
+    "provider": "proved by the person's identity provider, for what was asked",
+    "earlier_sign_in": "of a person who had signed in at their identity provider for something else (signed in, not asked)",
+    "issuer": "proved by a token of a trusted issuer",
+    "server": "of a person by this server's statement alone",
+    "not_checked": "with a sign-in at an identity provider that was not checked: it is withheld",
+}
 
 # --- Records (ledger-format, sections 4 to 7) -------------------------------------------------------------------------
 TEXTS = """
@@ -1313,10 +1332,11 @@ class Token:
         self.exp, self.act, self.ancestors = claims["exp"], claims.get("act"), claims.get("urn:remit:ancestors", [])
         self.purpose, self.bound_to = claims.get("urn:remit:purpose"), confirmation(claims.get("cnf"))
         refuse(names_both(claims.get("cnf")), "the token or a hop of its chain is bound to a key and to a certificate")
-        self.auth_time = claims.get("auth_time")
-        refuse(self.auth_time is not None and type(self.auth_time) is not int, "the token's claims are malformed")
         texts = [self.id, self.sub, self.jti, self.aud, self.txn, *self.ancestors]
         refuse(not all(isinstance(text, str) for text in texts) or type(self.exp) is not int, "the token's claims are malformed")
+        self.auth_time, self.acr, self.amr = claims.get("auth_time"), claims.get("acr"), claims.get("amr") or []
+        how = self.auth_time is None or type(self.auth_time) is int, self.acr is None or isinstance(self.acr, str), isinstance(self.amr, list)
+        refuse(not all(how) or not all(isinstance(one, str) for one in self.amr), "the token's claims are malformed")
         self.may_act = MayAct(claims)
     def new_hop(self):
         """Whether the chain's last hop made this token, as opposed to a refresh or a narrower copy."""
@@ -1329,6 +1349,8 @@ class Token:
         refuse(not stated or facts.get("authority_digest") != digest(self.authority.value), "the committed token or chain is not the one the record states")
         if facts.get("expires", self.exp) != self.exp or facts.get("audience", self.aud) != self.aud:
             raise Wrong("the record states another end or audience than the committed token")
+        parent = named_hash(self.ancestors[0]) if self.ancestors else None
+        refuse(facts.get("parent_jti_hash", parent) != parent, "the record states another parent than the committed token")
         refuse(len(record.chain) != len(self.hops) + 1, "the record's chain has not the parties of the committed chain")
         for place, party in enumerate(self.parties()):
             open_, subject = side.value(f"/chain/{place}/subject")
@@ -1395,15 +1417,19 @@ class Issued:
         self.issued = issued if type(issued) is int else None
         self.parties = [text_at(party, "/subject_ref") for party in record.chain]
         self.bound_to = token.bound_to if token is not None and token.bound_to is not None else confirmation(record.chain[-1].get("cnf"))
+        stated = record.at("ext/token/expires")
+        self.ends = token.exp if token is not None else stated if type(stated) is int else None
+        above = named_hash(token.ancestors[0]) if token is not None and token.ancestors else None
+        self.parent = above if token is not None else record.text("ext/token/parent_jti_hash")
 def named_hash(text): return hash_text(sha256(text.encode()))
 def issuer_key(kid): return "issuer key " + kid
 class Custody:
     """Every token continues the chain of the one it came from, by at most one hop that the delegator itself signed."""
-    def __init__(self, log, report):
-        self.log, self.report = log, report
+    def __init__(self, log, report, pinned=None):
+        self.log, self.report, self.pinned = log, report, pinned
         self.issuer, self.agents, self.tokens, self.proofs, self.exchanged = None, {}, {}, set(), set()
         self.revoked, self.replaced, self.ends, self.passkeys, self.consents = {}, {}, {}, {}, {}
-        self.ended = {}
+        self.stopped, self.disabled, self.begun, self.ended = {}, {}, {}, {}
     def visit(self, index, record):
         try:
             refuse(record is None, "the record cannot be read")
@@ -1491,17 +1517,18 @@ class Custody:
         return document
     def root_signature(self, token, hop):
         """An earlier approval signed exactly this first hop."""
-        if hop.signed is None: return
+        if hop.signed is None: return False
         refuse(len(token.hops) != 1 or hop.signed not in self.consents, "no earlier record has the signature that the chain states")
         document, self.consents[hop.signed] = self.consents[hop.signed], "redeemed"
         refuse(document == "redeemed", "the same proof was used for an earlier token")
         if document is None:
             self.report.note("what the person signed at the root is not with this copy")
-            return
+            return False
         expected = {"type": "remit.consent.v1", "issuer": hop.delegator["iss"], "person": hop.delegator["sub"], "agent": hop.delegate["sub"]}
         expected |= {name: document.get(name) if isinstance(document.get(name), str) else "" for name in ("redirect_uri", "page", "nonce")}
         expected |= {"authority": hop.authority.value, "until": hop.expires} | ({} if hop.purpose is None else {"purpose": hop.purpose})
         refuse(not is_person(hop.delegator) or canonical(expected) != canonical(document), "the person agreed to something else than was delegated")
+        return True
     def learn_revocation(self, index, record):
         """From here on the token, or the whole chain, must not be used."""
         done, what = record.text("outcome/status") == "success", record.text("ext/token/revoked")
@@ -1510,22 +1537,48 @@ class Custody:
             if pointer and record.text(pointer) is not None: self.revoked.setdefault(record.text(pointer), (index, record.written()))
         key = record.text("ext/keys/revoked") if done else None
         if key is not None: self.revoked.setdefault(issuer_key(key), (index, record.written()))
-        before, person = record.at("ext/sign_in/ended_before"), record.text("owner_ref")
-        if done and record.type == "config_change" and type(before) is int and person:
+        if done and record.type == "config_change": self.learn_standing(index, record)
+    def learn_standing(self, index, record):
+        """An administrator stops an agent or disables an account, or lets them act again."""
+        agent, status = record.text("ext/config/agent"), record.text("ext/config/to") or record.text("ext/config/status")
+        if agent is not None and status == "active": self.stopped.pop(agent, None)
+        elif agent is not None and status is not None: self.stopped.setdefault(agent, (index, record.written()))
+        person, action, before = record.text("owner_ref"), record.text("action/name"), record.at("ext/sign_in/ended_before")
+        if type(before) is int and person:
             ends = self.ended.setdefault(person, [])
             if not ends or ends[-1][0] < before: ends.append((before, index, record.written()))
+        if action == "account.disable": self.disabled[person] = (index, record.written(), None)
+        elif action == "account.enable" and person in self.disabled: self.disabled[person] = (*self.disabled[person][:2], index)
+    def agents_act(self, parties, now):
+        """None of these is an agent that had been quarantined or retired."""
+        for party in parties:
+            index, since = self.stopped.get(party["sub"], (None, now)) if not is_person(party) else (None, now)
+            refuse(now > since + GRACE, f"an agent of its chain had been stopped in record {index}")
+    def person_acts(self, issued, now):
+        """The account of the person at the root had not been disabled, nor since the chain began."""
+        if issued.parties[0] not in self.disabled: return
+        index, since, enabled = self.disabled[issued.parties[0]]
+        after = enabled is not None and self.begun.get(issued.txn, -1) > enabled
+        refuse(not after and now > since + GRACE, f"the account of its person had been disabled in record {index}")
     def issued(self, index, record):
         jti_hash = record.text("ext/token/jti_hash")
         if jti_hash is None or record.text("ext/token/authority_digest") is None: return
         self.report.tokens += 1
         side, token = self.opened(index, record), None
         chain, claims = (side.value(path) for path in ("/delegation/chain", "/token/access")) if side else ((False, None), (False, None))
+        if record.text("txn") is not None: self.begun.setdefault(record.text("txn"), index)
         if chain[0] and claims[0]: token = Token(chain[1], claims[1])
-        why = None
-        if token is not None:
-            try: self.check(record, jti_hash, token, side)
-            except HOSTILE as error: why = error
-        earlier, self.tokens[jti_hash] = self.tokens.get(jti_hash), Issued(index, record, token)
+        why, issued = None, Issued(index, record, token)
+        try:
+            if token is not None:
+                try: self.check(record, jti_hash, token, side, issued)
+                finally: self.sign_in_key(record)
+            else:
+                self.stated(record, issued)
+                if self.sign_in(record) is not None: self.report.root("not_checked")
+                self.sign_in_key(record)
+        except HOSTILE as error: why = error
+        earlier, self.tokens[jti_hash] = self.tokens.get(jti_hash), issued
         if earlier is not None: raise Wrong(f"the token was already issued in record {earlier.index}")
         if why is not None: raise why
     def opened(self, index, record):
@@ -1534,7 +1587,17 @@ class Custody:
             side.unseal(record.id)
             refuse(hash_text(side.root()) != record.text("commit/root"), "the values beside the record are not those it commits to")
         return side
-    def check(self, record, jti_hash, token, side):
+    def stated(self, record, issued):
+        """What the plain facts say of a token that is not with this copy."""
+        if issued.parent is not None:
+            parent = self.tokens.get(issued.parent)
+            refuse(parent is None, "the token it comes from was issued by no earlier record")
+            refuse(parent.txn != issued.txn, "its parent token is of another chain")
+            if None not in (issued.ends, parent.ends) and issued.ends > parent.ends:
+                raise Wrong(f"it ends at {issued.ends}, its parent token at {parent.ends}")
+        self.person_acts(issued, record.written())
+        self.in_force(self.rests_on(issued), record.written())
+    def check(self, record, jti_hash, token, side, issued):
         token.agrees_with(record, jti_hash, side)
         token.says_what_its_chain_says()
         token.is_bound_as_stated(record, self.binds)
@@ -1547,10 +1610,13 @@ class Custody:
                 token.narrows(parent.token)
                 refuse(parent.token.may_act.single_use and parent.token.jti in self.exchanged, "its parent token was for one exchange, and an earlier record exchanged it")
                 self.exchanged.add(parent.token.jti)
-        keys = self.signers(record.text("ext/token/kid"), token)
-        self.in_force([*map(named_hash, token.ancestors), token.id, *keys], record.written())
+        self.in_force(self.rests_on(issued), record.written())
+        self.agents_act(token.parties(), record.written())
+        self.person_acts(issued, record.written())
         self.signed_in(text_at(record.chain[0], "/subject_ref"), token.auth_time, record.written())
         new = token.hops[self.known_hops(token, parent) :]
+        if self.sign_in(record) is not None and (parent is not None or len(token.hops) != 1 or not new or new[0].kind != "id_token"):
+            raise Wrong("this evidence proves only what a person hands over at the root of a chain")
         if not token.hops: self.root_agent(record, token, side)
         elif new and (len(new) > 1 or new[0].jti != token.jti):
             raise Wrong("the chain has hops that no earlier record delegated")
@@ -1579,22 +1645,25 @@ class Custody:
         refuse(not isinstance(edge, dict) or edge.get("kind") not in ("client_assertion", "workload_token", "client_certificate"), "the agent's own client assertion is not with its record")
         now, agent = record.written(), token.root
         if edge["kind"] == "workload_token":
-            return self.first_good(self.registered(agent["sub"], now), lambda known: self.workload_token(record, side, edge["jws"], agent, now, known[1]))
+            note = self.first_good(self.registered(agent["sub"], now), lambda known: self.workload_token(record, side, edge["jws"], agent, now, known[1]))
+            return self.report.note(note)
         if edge["kind"] == "client_certificate":
             return self.first_good(self.registered(agent["sub"], now), lambda known: self.certificate(record, edge["jws"], token.bound_to, now, known[1]))
         jws = Jws(edge["jws"], ("client-authentication+jwt", "jwt", None))
         refuse(jws.text("iss") != agent["sub"] or jws.ident("sub") != agent["sub"], "the assertion is of another client")
         jws.current(now, now + SKEW, 3600)
         jws.ident("jti")
-        self.first_good(self.registered(agent["sub"], now), lambda known: self.own_assertion(record, side, jws, agent, *known))
+        note = self.first_good(self.registered(agent["sub"], now), lambda known: self.own_assertion(record, side, jws, agent, *known))
         self.once(jws)
+        if note is not None: self.report.note(note)
     def first_good(self, known, check):
         """With the newest registration, unless only that before fits."""
-        try: check(known[0])
+        try: return check(known[0])
         except HOSTILE:
             if len(known) < 2: raise
-            check(known[1])
-    def own_assertion(self, record, side, jws, agent, keys, profile):
+            return check(known[1])
+    def own_assertion(self, record, side, jws, agent, registered, profile):
+        keys = registered
         at_endpoint = record.text("ext/token/credential/audience") == "token_endpoint"
         refuse(at_endpoint and profile.get("assertion_audience") != "token_endpoint", "the agent is not registered with the audience that the record names")
         refuse(jws.audience() != agent["iss"] + ("/oauth/token" if at_endpoint else ""), "the assertion is for another issuer")
@@ -1602,6 +1671,7 @@ class Custody:
             refuse(not any(one.get("type") == "jwks_uri" for one in profile.get("credentials", [])), "the agent is not registered with the credential that the record names")
             keys = self.stated_key(side)
         jws.by_known_key(keys)
+        return "the key of the agent is as the server fetched it from where the agent publishes its keys" if keys is not registered else None
     def workload_token(self, record, side, compact, agent, now, profile):
         """An issuer vouched for the agent. A token that could be used again is kept without its signature."""
         jws, stated = Jws(compact, ("jwt", "jose", None)), side.value("/token/credential")[1]
@@ -1611,8 +1681,12 @@ class Custody:
         jws.current(now, now, math.inf)
         fact = lambda name: record.text("ext/token/credential/" + name)
         good = [one for one in profile.get("credentials", []) if vouches(one, jws.claims, fact("kind"), fact("trusted_as"))]
-        refuse(not good or stated.get("subject") != jws.claims.get("sub"), "the agent is not registered with the credential that the record names")
-        if not compact.endswith("."): self.once(jws)
+        refuse(not good or stated.get("subject") != jws.text("sub"), "the agent is not registered with the credential that the record names")
+        vouched = "the token of an issuer vouched for the agent; "
+        if compact.endswith("."): return vouched + "its signature was not kept, because it could be used again"
+        self.once(jws)
+        if fact("trusted_as") is not None: self.meet(fact("trusted_as"), stated["key"])
+        return vouched + "the issuer's key is as the server fetched it"
     def certificate(self, record, text, bound_to, now, profile):
         """The agent showed a certificate on the connection. TLS leaves no signature: that it held the key is the server's word."""
         refuse(text.count(".") >= 8, "the agent's certificate cannot be read")
@@ -1645,7 +1719,82 @@ class Custody:
         self.once(jws, link.proves_one(jws))
         if link.holder is not None: self.once(link.holder)
         self.report.hops += 1
-        self.root_signature(token, hop)
+        if hop.kind == "foreign_token": self.meet(jws.text("iss"), link.subject[1]["jwk"])
+        signed = self.root_signature(token, hop)
+        if signed: self.report.root("passkey")
+        proof = self.person(record, token, hop, side, signed) if is_person(hop.delegator) else None
+        if proof is not None: self.report.root(proof)
+    def meet(self, issuer, jwk):
+        """A key that a record states as another issuer's."""
+        thumb = PublicKey(jwk).jkt
+        known = None if self.pinned is None else thumb in self.pinned.get(issuer, ())
+        self.report.keys[issuer, thumb] = (self.report.keys.get((issuer, thumb), (0, None))[0] + 1, known)
+        refuse(known is False, f"the key {thumb} is not among those that are pinned for `{issuer}`")
+    def sign_in(self, record):
+        """What a record states of a sign-in at an identity provider."""
+        stated = record.at("ext/token/sign_in")
+        if stated is None: return None
+        members = isinstance(stated, dict) and set(stated) == {"kind", "provider", "issuer", "client", "token_hash", "key"}
+        refuse(not members or stated["kind"] not in ("requested", "earlier"), "what is stated of the sign-in cannot be read")
+        refuse(not all(isinstance(stated[name], str) for name in set(stated) - {"key"}), "what is stated of the sign-in cannot be read")
+        return stated
+    def sign_in_key(self, record):
+        stated = self.sign_in(record)
+        if stated is not None: self.meet(stated["issuer"], stated["key"])
+    def person(self, record, token, hop, side, signed):
+        """By what a person's first hop is proved, besides the server's own ID token."""
+        stated = self.sign_in(record)
+        if stated is None:
+            refuse("/token/sign_in" in side.fields, "the record commits to a sign-in that it does not state")
+            return "issuer" if hop.kind == "foreign_token" else None if signed else "server"
+        there, evidence = side.value("/token/sign_in")
+        if not there:
+            refuse("/token/sign_in" not in side.fields, "the record states a sign-in, and does not commit to the ID token of the provider")
+            return "not_checked"
+        return self.sign_in_holds(stated, evidence, token, hop, record.written())
+    def sign_in_holds(self, stated, evidence, token, hop, now):
+        """The provider's ID token: about this person, for this server, and its nonce commits to what was asked for."""
+        texts_ = isinstance(evidence, dict) and set(evidence) == {"id_token", "request"} and isinstance(evidence["id_token"], str)
+        refuse(not texts_, "what is committed of the sign-in cannot be read")
+        compact, request, requested = evidence["id_token"], evidence["request"], stated["kind"] == "requested"
+        refuse(named_hash(compact) != stated["token_hash"], "the committed ID token of the provider is not the one that the record states")
+        jws = Jws(compact, ("jwt", None))
+        refuse(len(compact) > 8192 or jws.text("iss") != stated["issuer"], "the ID token is of another provider, or too long")
+        refuse(jws.audience() != stated["client"] or jws.text("azp", True) not in (None, stated["client"]), "the ID token of the provider is for another client")
+        refuse(jws.text("nonce") != b64u(sha256(canonical(request))), "the nonce of the provider's ID token does not commit to what was asked for")
+        issued, sub = jws.time("iat"), jws.text("sub")
+        refuse(issued > now + SKEW, "the ID token of the provider is of the future")
+        jws.current(issued, issued, 24 * 3600)
+        jws.by_known_key(KeySet([stated["key"]]))
+        amr, acr, time = jws.claims.get("amr", []), jws.ident("acr") if "acr" in jws.claims else None, jws.time("auth_time") if "auth_time" in jws.claims else issued
+        if "sid" in jws.claims: jws.ident("sid")
+        texts_ = isinstance(amr, list) and len(amr) <= 16 and all(isinstance(one, str) and len(one.encode()) <= 64 for one in amr)
+        refuse(not texts_ or not 1 <= len(sub.encode()) <= 255, "the ID token of the provider is malformed")
+        refuse(now - issued > (600 if requested else 30_000) + CODE_LIFE + SKEW, f"the person signed in at {issued}, too long before {now}")
+        name, dash, ending = hop.delegator["sub"].removeprefix("user:").rpartition("-")
+        person = hop.delegator["sub"].startswith("user:") and dash and ending == sha256(canonical([jws.text("iss"), sub])).hex()[:40]
+        refuse(not person, "another person signed in at the provider")
+        same = token.auth_time is not None and 0 <= time - token.auth_time <= SKEW and (token.acr, token.amr) == (acr, amr)
+        refuse(not same, "the token states another authentication than the provider")
+        self.asked_for(request, hop, now, requested)
+        if requested: self.once(jws)
+        return "provider" if requested else "earlier_sign_in"
+    def asked_for(self, request, hop, now, requested):
+        """What a nonce commits to; what was handed over is within it."""
+        forms = {"agent": str, "redirect_uri": str, "code_challenge": str, "authority": list, "resources": list, "lifetime": int, "purpose": str}
+        read = isinstance(request, dict) and request.get("type") == "remit.sign-in.v1" and isinstance(request.get("salt"), str) and len(request["salt"].encode()) >= 16
+        stated = {name: value for name, value in request.items() if name not in ("type", "salt")} if read else {}
+        whole = not stated or {"agent", "redirect_uri", "code_challenge"} <= set(stated) <= set(forms)
+        read = read and whole and all(type(value) is forms[name] for name, value in stated.items())
+        resources = stated.get("resources")
+        refuse(not read or resources == [] or not all(isinstance(one, str) for one in resources or []), "what the nonce of the sign-in commits to cannot be read")
+        if not requested: return
+        refuse(stated.get("agent") != hop.delegate["sub"], "the person signed in for the request of another agent")
+        refuse(stated.get("purpose") != hop.purpose, "the person signed in for a request with another purpose")
+        refuse("lifetime" in stated and hop.expires > now + stated["lifetime"] + SKEW, "the person signed in for a request with another end")
+        if "authority" in stated: hop.authority.within(Authority(stated["authority"]), "wider than what was asked for when the person signed in")
+        located = all(set(grant.get("locations", [None])) <= set(resources) for grant in hop.authority.value) if resources else True
+        refuse(not located, "the person signed in for a request with another resource")
     def in_force(self, names, now):
         """None of these had been revoked. A moment is left for what was under way."""
         for name in names:
@@ -1673,20 +1822,28 @@ class Custody:
         bearer = issued.unbound and states_unbound(record)
         refuse(proved is None and through and not bearer, "it was let through without a proof of the token's key")
         refuse(proved is not None and proved != issued.bound_to, "the key that was proved is not the one its token is bound to")
+        if not through: return
         decided = record.decided_at()
-        if decided is None or not through: return
+        refuse(decided is None, "it was let through, and its record does not state when that was decided")
         if bearer and issued.token is not None and not self.binds("danger_bearer", issued.token.parties()[-1]["sub"], decided):
             raise Wrong("the token is bound to no key, and the log does not say that its holder is registered so")
-        refuse(issued.token is not None and decided > issued.token.exp + SKEW, "its token had expired")
-        above = issued.token.ancestors if issued.token is not None else []
-        keys = self.signers(issued.key, issued.token)
-        self.in_force([*map(named_hash, above), presented, issued.txn, *keys], decided)
+        refuse(issued.ends is not None and decided > issued.ends + SKEW, "its token had expired")
+        if issued.token is not None: self.agents_act(issued.token.parties(), decided)
+        self.person_acts(issued, decided)
+        self.in_force([*self.rests_on(issued), presented], decided)
         self.signed_in(issued.parties[0], issued.token.auth_time if issued.token is not None else issued.issued, decided)
-    def signers(self, own, token):
-        """The issuer's keys that signed a token and those it descends from, as revocations name them."""
-        above = [self.tokens.get(named_hash(jti)) for jti in (token.ancestors if token is not None else [])]
-        keys = [own] + [issued.key for issued in above if issued is not None]
-        return [issuer_key(key) for key in keys if key is not None]
+    def rests_on(self, issued):
+        """What a token rests on, as revocations name it: the tokens above it, its chain, and the keys that signed them."""
+        above = [*map(named_hash, issued.token.ancestors)] if issued.token is not None else self.above(issued)
+        keys = [issued.key] + [self.tokens[jti].key for jti in above if jti in self.tokens]
+        return [*above, issued.txn, *(issuer_key(key) for key in keys if key is not None)]
+    def above(self, issued):
+        """The tokens that a record states above a token, parent first: each was issued before the one below it."""
+        above, parent = [], self.tokens.get(issued.parent)
+        while parent is not None and parent.index < issued.index:
+            above.append(issued.parent)
+            issued, parent = parent, self.tokens.get(parent.parent)
+        return above
 
 class Certificate:
     """What a certificate says of itself (RFC 5280, section 4.1)."""
@@ -1814,7 +1971,7 @@ class Link:
         jws = self.proof()
         refuse(jws.text("htm") != "POST" or not same_url(jws.text("htu"), self.issuer + "/oauth/token"), "the delegator's proof is not for the token endpoint")
         if "urn:remit:delegation" in jws.claims: self.covers(jws.claims["urn:remit:delegation"])
-        else: self.custody.report.note("a delegator's proof at the token endpoint does not itself name the delegate")
+        else: self.custody.report.note("the delegator's proof does not itself name the delegate")
         return jws
     def statement(self):
         jws = Jws(self.hop.jws, ("delegation+jwt",))
@@ -1831,7 +1988,7 @@ class Link:
             raise Wrong("the delegator's proof is not of a call to the delegate's endpoint")
         if hash_text(unb64u(jws.text("ath"))) != self.record.text("ext/token/subject_token_hash"):
             raise Wrong("the delegator's proof covers another token than the one exchanged")
-        self.custody.report.note("a delegator's proof names the delegate only by its endpoint")
+        self.custody.report.note("the delegator's proof names the delegate only by its endpoint")
         return jws
     def covers(self, stated):
         """What was delegated is within what the delegator signed, to the one it names."""
@@ -1881,7 +2038,12 @@ def disclosure(text):
     keys = {name: unb64u(key, "a key") for name, key in value["keys"].items()}
     refuse(any(len(key) != 32 for key in keys.values()), "a key of the disclosure file is not 32 bytes")
     return keys
-def verify(folder, vkey=None, earlier=None, policy=None, keys=None):
+def pinned_keys(text):
+    """The auditor's keys of other issuers: by issuer, their thumbprints."""
+    value = parse_json(text, 1 << 20, depth=8, members=65_536)
+    refuse(not isinstance(value, dict) or not all(isinstance(jwks, dict) and "keys" in jwks for jwks in value.values()), "not a JSON object of issuers, each with its JWK set")
+    return {issuer: {key.jkt for key in KeySet(jwks["keys"]).keys.values()} for issuer, jwks in value.items()}
+def verify(folder, vkey=None, earlier=None, policy=None, keys=None, pinned=None):
     """Every check on a ledger folder: (report, records by index)."""
     report = Report()
     try: log = Log(folder, keys)
@@ -1889,19 +2051,20 @@ def verify(folder, vkey=None, earlier=None, policy=None, keys=None):
         report.fail("checkpoint", None, error)
         return report, {}
     records = verify_log(log, report, vkey, earlier, policy)
-    custody = Custody(log, report)
+    custody = Custody(log, report, pinned)
     for index, record in records.items(): custody.visit(index, record)
     return report, records
 def say(report, as_json, summary):
     if as_json: print(json.dumps(report.value(), ensure_ascii=False))
     else:
-        for line in [*report.lines(), *(f"note {note}" for note in report.notes), summary if report.ok() else "NOT VERIFIED"]:
+        for line in [*report.lines(), *report.root_lines(), *(f"note {note}" for note in report.notes), summary if report.ok() else "NOT VERIFIED"]:
             print("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line))
     return 0 if report.ok() else 1
 def run_folder(options, policy):
     earlier = pathlib.Path(options.earlier).read_bytes() if options.earlier else None
     keys = disclosure(pathlib.Path(options.keys).read_bytes()) if options.keys else None
-    report, records = verify(options.folder, options.vkey, earlier, policy, keys)
+    pinned = pinned_keys(pathlib.Path(options.pinned_keys).read_bytes()) if options.pinned_keys else None
+    report, records = verify(options.folder, options.vkey, earlier, policy, keys, pinned)
     if options.records and report.ok():
         for record in records.values(): print(jcs(record.value))
         return 0
@@ -1930,7 +2093,7 @@ def run_proof(options, policy):
 def arguments(words_):
     parser = argparse.ArgumentParser(prog="verify.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     proof = bool(words_) and words_[0] == "proof"
-    for name in ("file", "--entry") if proof else ("folder", "--earlier", "--keys"): parser.add_argument(name)
+    for name in ("file", "--entry") if proof else ("folder", "--earlier", "--keys", "--pinned-keys"): parser.add_argument(name)
     if not proof: parser.add_argument("--records", action="store_true", help="print the records when everything held")
     for name in ("--vkey", "--policy"): parser.add_argument(name)
     parser.add_argument("--json", action="store_true")

@@ -18,10 +18,13 @@ import verify as v  # noqa: E402
 def make(folder):
     import cases
     import custody
+    import issuers
     import passkeys
+    import sign_ins
+    import standing
     import world
 
-    for part in (*cases.PARTS, custody.attacks, passkeys.attacks):
+    for part in (*cases.PARTS, custody.attacks, passkeys.attacks, standing.attacks, sign_ins.attacks, issuers.attacks):
         part()
     for number, (about, found) in enumerate(cases.CASES):
         place = folder / f"{number:04}"
@@ -34,9 +37,11 @@ def verify(folder):
         about = json.loads((place / "case.json").read_text())
         earlier = base64.b64decode(about["earlier"]) if "earlier" in about else None
         keys = {name: v.unb64u(key) for name, key in about.get("keys", {}).items()}
-        report, _ = v.verify(place / "ledger", about["vkey"], earlier, keys=keys)
+        pinned = v.pinned_keys(json.dumps(about["pinned"]).encode()) if "pinned" in about else None
+        report, _ = v.verify(place / "ledger", about["vkey"], earlier, keys=keys, pinned=pinned)
         failures = [[one["name"], one["index"], one["detail"]] for one in report.failures]
-        print(json.dumps({"case": place.name, "failures": failures}))
+        said = {"notes": report.notes, "roots": report.roots, "keys": report.value()["keys"]}
+        print(json.dumps({"case": place.name, "failures": failures} | said))
 
 
 def authority(vectors):

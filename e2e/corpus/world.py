@@ -228,13 +228,15 @@ class World:
         token = {"iss": ISS, "sub": chain["root"]["sub"], "aud": HELPDESK, "jti": jti, "iat": self.now, "exp": exp,
                  "cnf": {"jkt": dpop(holder).jkt}, "act": act, "authorization_details": details, "txn": chain["id"],
                  "urn:remit:ancestors": [parent["jti"], *parent["urn:remit:ancestors"]] if parent else []} | claims  # fmt: skip
-        draft = {"kind": kind, "chain": copy.deepcopy(chain), "token": copy.deepcopy(token), "facts": facts or {}, "assertion": assertion, "plain": None, "binding": None}
+        draft = {"kind": kind, "chain": copy.deepcopy(chain), "token": copy.deepcopy(token), "facts": facts or {}, "assertion": assertion, "plain": None, "binding": None, "commit": {}, "edge": None}
         if spoil:
             spoil(draft)
         chain, token = draft["chain"], draft["token"]
         parties = [party(chain["root"], "human" if chain["root"]["sub"].startswith("user:") else "agent")]
         if draft["assertion"]:
             parties[0]["edge"] = {"kind": "client_assertion", "jws": draft["assertion"]}
+        if draft["edge"]:
+            parties[0]["edge"] = draft["edge"]
         for hop in chain["hops"]:
             parties.append(party(hop["delegate"], "agent", jkt=hop.get("jkt")) | {"edge": hop["edge"]})
         jkt = (token["cnf"] or {}).get("jkt")
@@ -243,9 +245,10 @@ class World:
         if draft["binding"]:
             parties[-1]["token"] = {"binding": draft["binding"]}
         facts = {"jti_hash": v.named_hash(token["jti"]), "audience": token["aud"], "scope": "helpdesk:tickets_read", "expires": token["exp"],
-                 "authority_digest": v.digest(token["authorization_details"])} | draft["facts"]  # fmt: skip
+                 "authority_digest": v.digest(token["authorization_details"])}  # fmt: skip
+        facts |= ({"parent_jti_hash": v.named_hash(token["urn:remit:ancestors"][0])} if token["urn:remit:ancestors"] else {}) | draft["facts"]
         index = self.record(draft["kind"], chain=parties, txn=chain["id"], ext={"token": facts},
-                            commit={"/delegation/chain": chain, "/token/access": token}, decision={"id": "d", "result": "allow"})  # fmt: skip
+                            commit={"/delegation/chain": chain, "/token/access": token} | draft["commit"], decision={"id": "d", "result": "allow"})  # fmt: skip
         if draft["plain"]:
             draft["plain"](self.rows[index])
         return {"chain": chain, "index": index, **token}

@@ -32,7 +32,7 @@ mod side_values;
 pub mod timeline;
 mod what_if;
 
-pub use custody::{Broken, CustodyReport, custody};
+pub use custody::{Broken, CustodyReport, OutsideKey, PINNED_LIMIT, PinnedKeys, RootProof, custody, custody_with};
 pub use execution::{ExecutionReport, execution};
 pub use explain::{Explanation, explain, explain_at};
 pub use parse_time::{MomentError, moment_ns, rfc_3339};

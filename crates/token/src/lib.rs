@@ -51,6 +51,7 @@ mod material;
 pub mod provider_id_token;
 mod restrictions;
 pub mod security_event;
+pub mod sign_in;
 pub mod statement;
 pub mod svid;
 #[cfg(test)]

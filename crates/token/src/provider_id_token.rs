@@ -45,12 +45,18 @@ pub struct Claims {
 pub struct ProviderIdToken {
     claims: Claims,
     compact: String,
+    key: Value,
 }
 
 impl ProviderIdToken {
     /// The signed text, for the ledger.
     pub fn compact(&self) -> &str {
         &self.compact
+    }
+
+    /// The key that signed it, for the ledger: a JWK by which alone the token is verified again.
+    pub fn jwk(&self) -> &Value {
+        &self.key
     }
 }
 
@@ -104,7 +110,7 @@ pub fn verify(
     if let (Some(token), Some(hash)) = (access_token, reader.optional_text("at_hash")?) {
         fits(token, hash, key)?;
     }
-    read(reader, body.clone(), compact)
+    read(reader, body.clone(), compact, keys.recorded_key(&jws))
 }
 
 /// Verifies an ID token that was accepted earlier: as [`verify`], but for a time that the token itself states. It must not be
@@ -130,7 +136,7 @@ pub fn verify_recorded(
     reader.expect_current(issued, skew)?;
     reader.expect_lifetime(issued, LIFETIME_LIMIT)?;
     jws.verify(keys.key_for(&jws)?)?;
-    read(reader, body.clone(), compact)
+    read(reader, body.clone(), compact, keys.recorded_key(&jws))
 }
 
 fn parse(compact: &str) -> Result<Jws<'_>, Refusal> {
@@ -175,7 +181,7 @@ fn fits(access_token: &str, hash: &str, key: &PublicKey) -> Result<(), Refusal> 
     }
 }
 
-fn read(reader: Reader<'_>, all: Map<String, Value>, compact: &str) -> Result<ProviderIdToken, Refusal> {
+fn read(reader: Reader<'_>, all: Map<String, Value>, compact: &str, key: Option<Value>) -> Result<ProviderIdToken, Refusal> {
     let sub = reader.text("sub")?;
     if sub.is_empty() || sub.len() > SUBJECT_LIMIT {
         return Err(claims::malformed(format!("`sub` is not 1 to {SUBJECT_LIMIT} bytes long")));
@@ -196,5 +202,5 @@ fn read(reader: Reader<'_>, all: Map<String, Value>, compact: &str) -> Result<Pr
         sid: reader.optional_id("sid")?.map(str::to_owned),
         all,
     };
-    Ok(ProviderIdToken { claims, compact: compact.to_owned() })
+    Ok(ProviderIdToken { claims, compact: compact.to_owned(), key: key.unwrap_or(Value::Null) })
 }

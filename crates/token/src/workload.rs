@@ -145,6 +145,7 @@ impl<'a> Presented<'a> {
         if let Some(keys) = keys {
             self.signed(keys)?;
         }
+        self.jws.expect_typ(&[Some("JWT"), Some("JOSE"), None])?;
         let reader = Reader(&self.body);
         sole_audience(reader, audience)?;
         let expires = reader.expect_current(at, Skew::MAX)?;

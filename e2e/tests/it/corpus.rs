@@ -3,7 +3,7 @@
 
 use crate::harness::{python, root, succeed, text};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use remit_insight::{custody, explain_at, replay};
+use remit_insight::{CustodyReport, PinnedKeys, custody, custody_with, explain_at, replay};
 use remit_ledger::{Reader, Trust, cosign::Cosigner, policy::Policy, vault::Keyring, verify::verify_log};
 use serde_json::{Value, json};
 use std::{
@@ -19,15 +19,16 @@ use tempfile::TempDir;
 /// The name of a check, and the record at which it failed.
 type Failure = (String, Option<u64>);
 
-/// What is known of a case.
+/// What is known of a case, with what each verifier says besides failures.
 struct Case {
     about: Value,
     ours: BTreeSet<Failure>,
     theirs: BTreeSet<Failure>,
+    said: [Value; 2],
 }
 
 /// The least that the corpus must hold, so that it cannot shrink unnoticed.
-const ATTACKS: usize = 800;
+const ATTACKS: usize = 1_500;
 
 fn run(what: &str, corpus: &Path) -> String {
     let mut command = Command::new(python());
@@ -36,11 +37,11 @@ fn run(what: &str, corpus: &Path) -> String {
 }
 
 /// The log and the custody checks; decision replay is left out, because `verify.py` has no policy engine.
-fn ours(place: &Path, about: &Value) -> BTreeSet<Failure> {
+fn ours(place: &Path, about: &Value) -> (BTreeSet<Failure>, Value) {
     let earlier = about.get("earlier").map(|note| STANDARD.decode(note.as_str().unwrap()).unwrap());
     let trust = Trust { vkey: about["vkey"].as_str().map(str::to_owned), earlier, ..Trust::default() };
     let Ok(reader) = Reader::open(&place.join("ledger")) else {
-        return BTreeSet::from([("checkpoint".to_owned(), None)]);
+        return (BTreeSet::from([("checkpoint".to_owned(), None)]), Value::Null);
     };
     let reader = match about.get("keys") {
         None => reader,
@@ -51,8 +52,21 @@ fn ours(place: &Path, about: &Value) -> BTreeSet<Failure> {
     };
     let report = verify_log(&reader, &trust);
     let log = report.failures().map(|check| (check.name.to_owned(), check.index));
-    let custody = custody(&reader).failures.into_iter().map(|broken| ("custody".to_owned(), Some(broken.index)));
-    log.chain(custody).collect()
+    let pinned = about.get("pinned").map(|keys| PinnedKeys::parse(keys.to_string().as_bytes()).unwrap());
+    let custody = custody_with(&reader, pinned.as_ref());
+    let said = said(&custody);
+    let custody = custody.failures.into_iter().map(|broken| ("custody".to_owned(), Some(broken.index)));
+    (log.chain(custody).collect(), said)
+}
+
+/// What a report says of roots and of keys of other issuers, and its notes.
+fn said(report: &CustodyReport) -> Value {
+    let mut roots = json!(report.people);
+    if report.signed_roots > 0 {
+        roots["passkey"] = json!(report.signed_roots);
+    }
+    let notes: BTreeSet<&str> = report.notes.keys().copied().collect();
+    json!({"roots": roots, "keys": report.keys, "notes": notes})
 }
 
 /// What both verifiers say of the checkpoint's witnesses; `None` where the policy itself is refused.
@@ -148,7 +162,7 @@ fn judged() -> Vec<Case> {
     let theirs = thread::spawn(move || run("verify", &place));
     let mut places: Vec<PathBuf> = fs::read_dir(corpus.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
     places.sort();
-    let mine: Vec<(Value, BTreeSet<Failure>)> = places
+    let mine: Vec<_> = places
         .iter()
         .map(|place| {
             let about: Value = serde_json::from_slice(&fs::read(place.join("case.json")).unwrap()).unwrap();
@@ -165,9 +179,12 @@ fn judged() -> Vec<Case> {
     };
     let judged = places.iter().zip(mine).zip(theirs);
     judged
-        .map(|((place, (about, ours)), said)| {
+        .map(|((place, (about, (ours, mine))), said)| {
             assert!(text(place).ends_with(said["case"].as_str().unwrap()));
-            Case { about, ours, theirs: failures(&said) }
+            // verify.py also notes what concerns the log.
+            let notes: BTreeSet<&str> = said["notes"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+            let theirs = json!({"roots": said["roots"], "keys": said["keys"], "notes": notes});
+            Case { about, ours, theirs: failures(&said), said: [mine, theirs] }
         })
         .collect()
 }
@@ -189,12 +206,14 @@ fn two_verifiers_agree_on_every_ledger_of_the_corpus() {
     let attacks = cases.iter().filter(|case| case.about["expect"] != json!([])).count();
     assert!(attacks >= ATTACKS, "the corpus has only {attacks} attacks");
     let mut wrong = Vec::new();
-    for Case { about, ours, theirs } in &cases {
+    for Case { about, ours, theirs, said } in &cases {
         let (name, expect, at) = (&about["name"], &about["expect"], &about["index"]);
         if !right(about, ours) || !right(about, theirs) {
             wrong.push(format!("{name} is to be caught by {expect} at {at}: remit {ours:?}, verify.py {theirs:?}"));
         } else if ours != theirs {
             wrong.push(format!("{name}: remit {ours:?}, verify.py {theirs:?}"));
+        } else if ours.is_empty() && said[0] != said[1] {
+            wrong.push(format!("{name}: remit says {}, verify.py {}", said[0], said[1]));
         }
     }
     assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), cases.len(), wrong.join("\n"));

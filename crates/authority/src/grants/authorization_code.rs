@@ -19,7 +19,7 @@ use remit_decide::{Principals, active, effective};
 use remit_ledger::record::{HumanInLoop, RecordType};
 use remit_model::{Authority, Chain, Code, EdgeProof, Fault, Hop, Principal, PrincipalKind, Refusal, UnixTime, criterion, json};
 use remit_store::{Batch, Change, Revocation, StoredCode, StoredRefresh};
-use remit_token::id_token;
+use remit_token::{PrivateKey, id_token};
 use serde_json::json;
 use subtle::ConstantTimeEq;
 
@@ -162,6 +162,10 @@ fn first_hop(request: &TokenRequest<'_>, stored: &StoredCode, consented: &Consen
         Ok(()) => issue(request, stored, consented, root, terms),
         Err(refusal) => Err(refusal.into()),
     };
+    let facts = match &consented.sign_in {
+        Some(sign_in) if grant.is_ok() => Facts { sign_in: Some(sign_in.committed()), ..facts }.fact("sign_in", sign_in.facts()),
+        _ => facts,
+    };
     Outcome::decided(grant, check, facts)
 }
 
@@ -198,7 +202,8 @@ fn issue(
 ) -> Result<Grant, Rejection> {
     let server = request.server;
     let jti = server.token_id();
-    let id_token = id_token(request, consented, &jti, &request.client.id())?;
+    let signing = server.signing_key(request.now)?;
+    let id_token = id_token(request, consented, &jti, &request.client.id(), &signing)?;
     let hop = Hop {
         delegator: root.root.clone(),
         delegate: Principal::agent(&server.issuer, &request.client.agent.id),
@@ -220,7 +225,11 @@ fn issue(
     if consented.openid {
         // What the ledger keeps is for the agent; what the client gets is for the `client_id` by which it knows itself.
         let known_as = request.client.agent.client_id();
-        let shown = if known_as == request.client.id() { id_token } else { self::id_token(request, consented, &jti, &known_as)? };
+        let shown = if known_as == request.client.id() {
+            id_token
+        } else {
+            self::id_token(request, consented, &jti, &known_as, &signing)?
+        };
         answer.push(("id_token", json!(shown)));
     }
     Ok(Grant {
@@ -240,6 +249,7 @@ fn issue(
         family: Some(chain.id.clone()),
         purpose: consented.purpose.clone(),
         chain,
+        signing: Some(signing),
         requires: require,
         changes,
         answer,
@@ -247,7 +257,13 @@ fn issue(
 }
 
 /// The person's signed consent: the edge proof of the first hop, and the ID token when `openid` was asked.
-fn id_token(request: &TokenRequest<'_>, consented: &Consented, jti: &str, client: &str) -> Result<String, Fault> {
+fn id_token(
+    request: &TokenRequest<'_>,
+    consented: &Consented,
+    jti: &str,
+    client: &str,
+    signing: &PrivateKey,
+) -> Result<String, Fault> {
     let claims = id_token::Claims {
         iss: request.server.issuer.clone(),
         sub: PrincipalKind::Human.subject(&consented.user),
@@ -261,7 +277,7 @@ fn id_token(request: &TokenRequest<'_>, consented: &Consented, jti: &str, client
         amr: consented.authentication.amr.clone(),
         consent: Some(consented.digest.clone()),
     };
-    id_token::mint(&*request.server.signing_key(request.now)?, &claims)
+    id_token::mint(signing, &claims)
 }
 
 fn first_refresh(

@@ -71,6 +71,7 @@ pub(crate) fn grant(request: &TokenRequest<'_>) -> Result<Outcome, Rejection> {
         ancestor_keys: Vec::new(),
         family: None,
         purpose: requested.purpose,
+        signing: None,
         requires: Vec::new(),
         changes: Vec::new(),
         answer: Vec::new(),

@@ -1,9 +1,12 @@
 //! What a person consented to, as codes and refresh tokens carry it, and the part of it that one token is for.
 
-use crate::grants::{
-    outcome::IssuedFrom,
-    request::TokenRequest,
-    requested::{RequestedAuthority, Target, Targets},
+use crate::{
+    grants::{
+        outcome::IssuedFrom,
+        request::TokenRequest,
+        requested::{RequestedAuthority, Target, Targets},
+    },
+    signin::provider::evidence::Kept,
 };
 use remit_model::{
     Agent, Authentication, Authority, Chain, Code, Refusal, Registration, UnixTime, authority::Holder, criterion, json,
@@ -30,6 +33,9 @@ pub(crate) struct Consented {
     /// The digest of the consent document that the person's passkey signed, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) signed: Option<String>,
+    /// What an identity provider signed of the sign-in that the consent rests on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sign_in: Option<Kept>,
     /// What a client that registered itself was when the person consented: see [`fingerprint`].
     #[serde(default)]
     pub(crate) client: Option<String>,

@@ -10,7 +10,9 @@ use crate::{
 use remit_ledger::record::{HumanInLoop, RecordType};
 use remit_model::{Authentication, Authority, Chain, Code, Confirmation, Fault, Refusal, UnixTime};
 use remit_store::{Change, Precondition, Snapshot};
+use remit_token::PrivateKey;
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 /// The result of one request for a token.
 #[derive(Debug)]
@@ -52,6 +54,9 @@ pub(crate) struct Grant {
     pub(crate) requires: Vec<Precondition>,
     /// What changes with the issue, besides the token.
     pub(crate) changes: Vec<Change>,
+    /// The key that signed the evidence of this grant, where this server signed it: it signs the token, too, and is asked for at the
+    /// commit, so that no evidence is by a key that was revoked meanwhile.
+    pub(crate) signing: Option<Arc<PrivateKey>>,
     /// Members of the response besides those of every token.
     pub(crate) answer: Vec<(&'static str, Value)>,
 }
@@ -92,6 +97,8 @@ pub(crate) struct Facts {
     pub(crate) plain: Map<String, Value>,
     /// What an auditor needs to check a token of another issuer; committed beside the record.
     pub(crate) subject: Option<Value>,
+    /// The same of a sign-in at an identity provider.
+    pub(crate) sign_in: Option<Value>,
 }
 
 /// Why something presented is refused, and what that costs.

@@ -215,6 +215,7 @@ fn issue(
         ancestor_keys: Vec::new(),
         family: Some(stored.family.clone()),
         purpose: renewable.purpose.clone(),
+        signing: None,
         requires: batch.require,
         changes: batch.changes,
         answer: vec![("refresh_token", json!(successor))],

@@ -163,6 +163,11 @@ impl RequestedAuthority {
         Ok(Self { scope: Some(scope), ..self })
     }
 
+    /// What is asked for by name, allowed or not; `None` for a request that asks for what there is.
+    pub(crate) fn by_name(&self) -> Option<Authority> {
+        (!self.nothing_named()).then(|| self.named())
+    }
+
     /// Everything that is asked for by name, allowed or not.
     fn named(&self) -> Authority {
         Authority::from_grants([&self.details, &self.scope].into_iter().flatten().flat_map(|part| part.grants().to_vec()))

@@ -26,11 +26,12 @@ use crate::{
         login_page::{self, PENDING_SECONDS, foreign},
         pages,
         passkeys::{ceremony::Signing, used::Used},
+        provider::evidence::Kept,
         pushed::UsedOnce,
         redirect,
         request::{AuthorizationRequest, ReturnTo, SignInFor},
         seal::Purpose,
-        sessions::{Browser, SignedIn},
+        sessions::{Browser, BrowserId, SignedIn},
     },
     tokens::{issue, record::Entry},
 };
@@ -79,14 +80,13 @@ pub(crate) async fn proceed(
     let browser = server.sessions.browser(headers, &server.issuer, &server.entropy, now);
     if ask.prompt.none {
         // SPEC: N-AZ-12. Consent is never skipped, so silence can only fail.
-        let oauth =
-            if must_sign_in(&server.store.snapshot(), &browser, &ask, now) { "login_required" } else { "consent_required" };
+        let oauth = if must_sign_in(server, &browser, &ask, now) { "login_required" } else { "consent_required" };
         let refusal =
             Refusal::new(Code::LoginRequired, "`prompt=none` forbids to ask, and nothing is granted without asking the person");
         let stopped = Stopped::there(&ask.client, &ask.back, refusal, Some(oauth));
         return stop(server, Attempt::new(At::Authorize, origin), &Facts::default(), None, stopped).await;
     }
-    let response = if must_sign_in(&server.store.snapshot(), &browser, &ask, now) {
+    let response = if must_sign_in(server, &browser, &ask, now) {
         match login_page::page(server, &browser, &SignInFor::Request(Box::new(ask.clone())), now) {
             Ok(page) => page,
             Err(rejection) => {
@@ -101,13 +101,23 @@ pub(crate) async fn proceed(
 }
 
 /// SPEC: AZ-15, AZ-16
-fn must_sign_in(snapshot: &Snapshot, browser: &Browser, ask: &AuthorizationRequest, now: UnixTime) -> bool {
+fn must_sign_in(server: &Server, browser: &Browser, ask: &AuthorizationRequest, now: UnixTime) -> bool {
     let Some(user) = &browser.user else { return true };
+    let snapshot = server.store.snapshot();
+    let asked = user.evidence.as_ref().is_some_and(|evidence| evidence.is_for(|salt| ask.committed(salt), now));
+    if (!asked || server.sessions.is_taken(&browser.id)) && proves_each(server, &snapshot, &user.name) {
+        return true;
+    }
     let ended = snapshot.human(&user.name).and_then(|human| human.ended_before);
     ended.is_some_and(|end| user.authentication.time < end)
         || ask.prompt.login
         || ask.max_age.is_some_and(|most| now.since(user.authentication.time) > most)
         || !ask.is_met_by(user.authentication.acr.as_deref())
+}
+
+/// Whether this person must sign in at their identity provider for each consent.
+fn proves_each(server: &Server, snapshot: &Snapshot, name: &str) -> bool {
+    snapshot.human(name).is_some_and(|human| server.sign_in_methods().prove_each_consent(human))
 }
 
 /// What a consent page showed. Exactly this is granted, and nothing else; it waits in the page itself.
@@ -127,6 +137,8 @@ struct Shown {
     page: String,
     /// Whether only a signature allows it.
     must_sign: bool,
+    /// Whether the person signed in at an identity provider for this very request.
+    asked: bool,
 }
 
 /// The world in which the person decides: with the client as it describes itself.
@@ -169,6 +181,7 @@ pub(crate) async fn page(
             expires,
             page: json::sha256_label(text.as_bytes()),
             must_sign,
+            asked: user.evidence.as_ref().is_some_and(|evidence| evidence.is_for(|salt| ask.committed(salt), now)),
         };
         let signing = Signing::by(server, &human, &consent::challenge(&shown.document(server)));
         let request = server.seal.seal(Purpose::Consent, &browser.id, shown, expires, &server.entropy);
@@ -265,6 +278,7 @@ fn offer(server: &Server, snapshot: &Snapshot, ask: &AuthorizationRequest, user:
             digest,
             purpose: ask.asked.purpose.clone(),
             signed: None,
+            sign_in: None,
             client: consented::fingerprint(&agent),
         };
         (agent, human, consented)
@@ -326,9 +340,9 @@ pub(crate) async fn decide(server: &Server, incoming: Incoming) -> Response<Body
         let browser = server.sessions.known(&headers, &server.issuer, now).ok_or_else(foreign)?;
         let shown: Shown = server.seal.open(Purpose::Consent, &browser.id, form.required("request")?, now).ok_or_else(foreign)?;
         let user = browser.user.filter(|user| user.name == shown.consented.user).ok_or_else(foreign)?;
-        Ok((shown, user, form))
+        Ok((shown, browser.id, user, form))
     });
-    let (shown, user, form) = match opened {
+    let (mut shown, browser, user, form) = match opened {
         Ok(opened) => opened,
         Err(refusal) => return pages::problem(&refusal, None),
     };
@@ -362,6 +376,10 @@ pub(crate) async fn decide(server: &Server, incoming: Incoming) -> Response<Body
     if let Err(refusal) = asking::confirm(server, &user.name).await {
         return stop(server, attempt, &facts, None, refused(refusal)).await;
     }
+    shown.consented.sign_in = match signed_in(server, &browser, &user, shown.asked, now) {
+        Ok(sign_in) => sign_in,
+        Err(refusal) => return stop(server, attempt, &facts, None, refused(refusal)).await,
+    };
     let facts = signature.iter().fold(facts, |facts, signature| facts.fact("root_signature", signature.digest.clone()));
     let entry = Entry { tenant: &server.tenant, attempt: &attempt, facts: &facts, check: None };
     match hand_over(server, entry, shown, signature, now).await {
@@ -369,6 +387,21 @@ pub(crate) async fn decide(server: &Server, incoming: Incoming) -> Response<Body
         Err(Rejection::Refusal(refusal)) if refusal.code == Code::SessionForeign => pages::problem(&refusal, None),
         Err(rejection) => stop(server, attempt, &facts, None, refused(rejection.into_refusal())).await,
     }
+}
+
+/// What the person's identity provider signed of their sign-in.
+///
+/// # Errors
+/// `login_required` where they must sign in there for each consent, and this sign-in was for another.
+fn signed_in(server: &Server, browser: &BrowserId, user: &SignedIn, asked: bool, now: UnixTime) -> Result<Option<Kept>, Refusal> {
+    let kept = user.evidence.as_ref().and_then(|evidence| evidence.keep(asked, || server.sessions.take(browser), now));
+    let requested = kept.as_ref().is_some_and(Kept::is_requested);
+    if !requested && proves_each(server, &server.store.snapshot(), &user.name) {
+        let reason = "you sign in at your identity provider for each request, and this sign-in was for another; start again from \
+                      the program that sent you here";
+        return Err(Refusal::new(Code::LoginRequired, reason));
+    }
+    Ok(kept)
 }
 
 /// The signature of the person at the root of a chain, over everything that the page showed and that is granted.

@@ -90,7 +90,7 @@ pub(crate) async fn sign_in(server: &Server, incoming: Incoming) -> Response<Bod
             }
         };
     }
-    let user = SignedIn { name: name.to_owned(), authentication: Authentication::password(now) };
+    let user = SignedIn { name: name.to_owned(), authentication: Authentication::password(now), evidence: None };
     enter(server, origin, &browser, &ask, user, None, now).await
 }
 
@@ -169,7 +169,7 @@ async fn by_passkey(
     let name = used.human.name.clone();
     let source = known_browser(server, headers, &name, now);
     server.throttle.succeeded(&name, source.as_deref().map_or(Source::Address(origin.peer), Source::Known));
-    let user = SignedIn { name, authentication: used.authentication(now, second.is_some()) };
+    let user = SignedIn { name, authentication: used.authentication(now, second.is_some()), evidence: None };
     // One page signs in once: the answer to its challenge, seen on the way, signs no one in again.
     let once = Once { kind: JtiKind::Other, key: format!("sign-in page {}", named(request)), until: now.plus(PENDING_SECONDS) };
     enter(server, origin, browser, ask, user, Some((used, once)), now).await

@@ -6,7 +6,9 @@ use crate::{
     signin::{devices::Device, pushed::UsedOnce},
 };
 use remit_model::{AgentId, Refusal};
+use remit_token::sign_in;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// What a person signs in for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,6 +26,11 @@ impl SignInFor {
             Self::Request(ask) => Some(ask),
             Self::Account => None,
         }
+    }
+
+    /// What the nonce of a sign-in at an identity provider commits to.
+    pub(crate) fn committed(&self, salt: &str) -> Value {
+        self.request().map_or_else(|| sign_in::committed(None, salt), |ask| ask.committed(salt))
     }
 }
 
@@ -65,6 +72,21 @@ impl AuthorizationRequest {
     /// Whether one of the classes that are wanted was reached; so it is where none is wanted.
     pub(crate) fn is_met_by(&self, acr: Option<&str>) -> bool {
         self.acr_values.is_empty() || acr.is_some_and(|acr| self.acr_values.iter().any(|wanted| wanted == acr))
+    }
+
+    /// What the nonce of a sign-in for this request commits to: who asks, and for what at most.
+    pub(crate) fn committed(&self, salt: &str) -> Value {
+        let (agent, authority) = (self.client.subject(), self.asked.by_name().map(|authority| authority.to_value()));
+        let request = sign_in::Request {
+            agent: &agent,
+            redirect_uri: &self.back.redirect_uri,
+            code_challenge: &self.challenge,
+            authority: authority.as_ref(),
+            resources: &self.asked.targets,
+            lifetime: self.asked.lifetime,
+            purpose: self.asked.purpose.as_deref(),
+        };
+        sign_in::committed(Some(request), salt)
     }
 }
 

@@ -4,13 +4,14 @@
 //! are remembered, each in a few browsers: what a browser costs before that, it keeps itself (`seal.rs`). The memory is
 //! per process: a restart asks people to sign in again, and never leaves a session that cannot be ended.
 
+use super::provider::evidence::Evidence;
 use axum::http::{HeaderMap, header};
 use remit_clock::Entropy;
 use remit_model::{Authentication, UnixTime, json};
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 /// Most browsers in which one person is signed in at once; one more signs the oldest out.
@@ -26,6 +27,8 @@ pub(crate) type BrowserId = [u8; 32];
 pub(crate) struct SignedIn {
     pub(crate) name: String,
     pub(crate) authentication: Authentication,
+    /// What an identity provider signed of it; none where they signed in here.
+    pub(crate) evidence: Option<Arc<Evidence>>,
 }
 
 /// The browser that a request comes from.
@@ -46,6 +49,8 @@ pub(crate) struct Sessions {
 struct Session {
     user: SignedIn,
     expires: UnixTime,
+    /// The sign-in was taken for the request that it was made for.
+    taken: bool,
 }
 
 impl Sessions {
@@ -77,9 +82,19 @@ impl Sessions {
             for id in oldest {
                 memory.remove(&id);
             }
-            memory.insert(id, Session { user, expires });
+            memory.insert(id, Session { user, expires, taken: false });
         });
         id
+    }
+
+    /// Takes the sign-in that began a session for the request that it was made for. It proves one.
+    pub(crate) fn take(&self, id: &BrowserId) -> bool {
+        self.with(|memory| memory.get_mut(id).is_some_and(|session| !std::mem::replace(&mut session.taken, true)))
+    }
+
+    /// Whether it was.
+    pub(crate) fn is_taken(&self, id: &BrowserId) -> bool {
+        self.with(|memory| memory.get(id).is_some_and(|session| session.taken))
     }
 
     pub(crate) fn close(&self, id: &BrowserId) {
@@ -157,7 +172,7 @@ mod tests {
     fn open(sessions: &Sessions, name: &str, token: &str, expires: i64) {
         sessions.open(
             token,
-            SignedIn { name: name.into(), authentication: Authentication::password(NOW) },
+            SignedIn { name: name.into(), authentication: Authentication::password(NOW), evidence: None },
             NOW.plus(expires),
             NOW,
         );
@@ -173,6 +188,16 @@ mod tests {
         assert!(signed_in(&sessions, "alice"));
         assert_eq!(sessions.with(|memory| memory.len()), 1 + BROWSERS);
         assert!(!signed_in(&sessions, "mallory 0") && signed_in(&sessions, "mallory 99"), "the oldest goes");
+    }
+
+    #[test]
+    fn a_sign_in_is_taken_once_for_the_request_that_it_was_made_for() {
+        let sessions = Sessions::default();
+        open(&sessions, "alice", "alice", 600);
+        let id = json::sha256(b"alice");
+        assert!(!sessions.is_taken(&id) && sessions.take(&id));
+        assert!(sessions.is_taken(&id) && !sessions.take(&id));
+        assert!(!sessions.take(&json::sha256(b"bob")), "there is no such session");
     }
 
     #[test]

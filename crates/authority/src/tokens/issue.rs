@@ -76,7 +76,10 @@ async fn issue(server: &Server, entry: Entry<'_>, grant: Grant) -> Result<Value,
     // looked at a snapshot; this is asked again at the commit. SPEC: DC-13
     let snapshot = server.store.snapshot();
     let (parent, above) = grant.ancestors.split_first().map_or(("", &[][..]), |(parent, above)| (parent.as_str(), above));
-    let signing = server.signing_key(grant.issued)?;
+    let signing = match &grant.signing {
+        Some(signing) => Arc::clone(signing),
+        None => server.signing_key(grant.issued)?,
+    };
     let kid = signing.public().thumbprint();
     // SPEC: JW-02: what a revoked key signed is dead, and so is what comes from it.
     let above_keys: Vec<String> = grant.ancestor_keys.iter().filter(|above| *above != kid).cloned().collect();

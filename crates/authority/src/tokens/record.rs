@@ -68,6 +68,9 @@ impl Entry<'_> {
         if let Some(subject) = &self.facts.subject {
             draft = draft.commit("/token/subject", subject.clone());
         }
+        if let Some(sign_in) = &self.facts.sign_in {
+            draft = draft.commit("/token/sign_in", sign_in.clone());
+        }
         if let Some(last) = draft.chain.last_mut() {
             last.token = Some(TokenFacts {
                 jti: Some(grant.jti.clone()),

@@ -38,6 +38,7 @@ mod rate_limits;
 mod registration;
 mod remembered;
 mod revocations;
+mod root_proof;
 mod scopes;
 mod security_events;
 mod spiffe;

@@ -220,6 +220,7 @@ impl StandIn {
             entitlements: rules,
             check: Check::default(),
             events: None,
+            prove_each_consent: false,
         }
     }
 

@@ -32,6 +32,24 @@ pub(super) enum CustodyError {
     Subject(serde_json::Error),
     #[error("the key of another issuer cannot be read: {0}")]
     ForeignKey(Refusal),
+    #[error("the key {thumbprint} is not among those that are pinned for `{issuer}`")]
+    NotPinned { issuer: String, thumbprint: String },
+    #[error("what is stated or committed of the sign-in cannot be read: {0}")]
+    SignIn(serde_json::Error),
+    #[error("the record states a sign-in, and does not commit to the ID token of the provider")]
+    NoSignIn,
+    #[error("the record commits to a sign-in that it does not state")]
+    SignInUnstated,
+    #[error("the committed ID token of the provider is not the one that the record states")]
+    OtherSignIn,
+    #[error("another person signed in at the provider")]
+    SignInOfAnother,
+    #[error("the token states another authentication than the provider")]
+    OtherAuthentication,
+    #[error("the person signed in for the request of another agent")]
+    AskedByAnother,
+    #[error("the person signed in for a request with another {0}")]
+    AskedForOther(&'static str),
     #[error("the assertion was made for another client than the delegate")]
     OtherClient,
     #[error("the delegation ends at {delegation}, the token that it rests on at {token}")]
@@ -123,6 +141,8 @@ pub(super) enum CustodyError {
     NotAsStated,
     #[error("the record states another end or audience than the committed token")]
     OtherEndStated,
+    #[error("the record states another parent than the committed token")]
+    OtherParentStated,
     #[error("the record's chain has not the parties of the committed chain")]
     PartyCount,
     #[error("party {0} of the record's chain is not that of the committed chain")]
@@ -190,8 +210,14 @@ pub(super) enum CustodyError {
     UseWithoutProof,
     #[error("the key that was proved is not the one its token is bound to")]
     OtherKeyProved,
+    #[error("it was let through, and its record does not state when that was decided")]
+    UseWithoutTime,
     #[error("its token had expired")]
     Expired,
+    #[error("an agent of its chain had been stopped in record {0}")]
+    Stopped(u64),
+    #[error("the account of its person had been disabled in record {0}")]
+    Disabled(u64),
     #[error("it rests on what had been revoked in record {0}")]
     Revoked(u64),
     #[error("the sign-in that it rests on had been ended in record {0}")]

@@ -52,6 +52,11 @@ pub(super) fn verify(link: &Link<'_>, jws: &str) -> Result<Proved, CustodyError>
     Ok(Proved { note: Some(NOTE), once, holder: subject.proof })
 }
 
+/// The issuer that a token names.
+pub(super) fn issuer_of(jws: &str) -> Result<String, CustodyError> {
+    foreign::issuer(jws).map_err(CustodyError::Signature)
+}
+
 fn read(jws: &str, keys: &KeySet, issuer: &str, subject: &Subject, link: &Link<'_>) -> Result<ForeignToken, CustodyError> {
     // Which audience of an access token means this server is configuration; an assertion is for its issuer identifier.
     let stated = foreign::audiences(jws).map_err(CustodyError::Signature)?;

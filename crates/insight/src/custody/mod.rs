@@ -13,23 +13,26 @@
 mod edge;
 mod error;
 mod foreign;
+mod pinned;
 mod report;
 mod root;
+mod sign_in;
 mod signature;
 mod standing;
 mod token;
+mod uses;
 
-pub use report::{Broken, CustodyReport};
+pub use pinned::{OutsideKey, PINNED_LIMIT, PinnedKeys};
+pub use report::{Broken, CustodyReport, RootProof};
 
-use crate::{
-    replay::decided_at,
-    side_values::{opened, written},
-};
+use crate::side_values::{opened, written};
 use edge::{Keys, Link};
 use error::CustodyError;
+use pinned::OutsideKeys;
 use remit_ledger::{Reader, Record, Side, dir::ReadError};
-use remit_model::{Binding, Chain, EdgeProof, Hop, PrincipalKind, UnixTime, chain::HARD_DEPTH};
+use remit_model::{Chain, EdgeProof, Hop, PrincipalKind, UnixTime, chain::HARD_DEPTH};
 use serde_json::Value;
+use sign_in::Stated;
 use signature::Signatures;
 use standing::Standing;
 use std::collections::{HashMap, HashSet};
@@ -37,6 +40,11 @@ use token::{Opened, hash, proved, states_unbound};
 
 /// Re-checks the custody of every authority in the log.
 pub fn custody(reader: &Reader) -> CustodyReport {
+    custody_with(reader, None)
+}
+
+/// The same, and the keys of other issuers have to be among `pinned`, where there are such.
+pub fn custody_with(reader: &Reader, pinned: Option<&PinnedKeys>) -> CustodyReport {
     let mut custody = Custody {
         reader,
         keys: Keys::default(),
@@ -46,6 +54,7 @@ pub fn custody(reader: &Reader) -> CustodyReport {
         proofs: HashSet::new(),
         standing: Standing::default(),
         signatures: Signatures::default(),
+        outside: OutsideKeys::new(pinned),
         report: CustodyReport::default(),
     };
     for index in 0..reader.len() {
@@ -59,6 +68,7 @@ pub fn custody(reader: &Reader) -> CustodyReport {
             }
         }
     }
+    custody.report.keys = custody.outside.report();
     custody.report
 }
 
@@ -75,6 +85,7 @@ struct Custody<'r> {
     proofs: HashSet<String>,
     standing: Standing,
     signatures: Signatures,
+    outside: OutsideKeys<'r>,
     report: CustodyReport,
 }
 
@@ -92,6 +103,10 @@ struct Issued {
     unbound: bool,
     /// When it was issued, as its record says: the sign-in it rests on was not later.
     made: Option<UnixTime>,
+    /// When it ends, by the token or, where that is not with this copy, by its record. Older builds did not say.
+    ends: Option<UnixTime>,
+    /// The hash of the `jti` of the token that it comes from, from the same place.
+    parent: Option<String>,
     /// `None` when the committed values are not with this copy.
     opened: Option<Opened>,
 }
@@ -139,28 +154,49 @@ impl Custody<'_> {
         self.report.tokens += 1;
         self.chains.extend(record.txn().map(str::to_owned));
         self.report.chains = self.chains.len();
+        self.standing.begin(index, record);
         let side = opened(self.reader, index, record)?;
         let read = side.as_ref().map(Opened::read).transpose()?.flatten();
-        let outcome = if let (Some(token), Some(side)) = (&read, &side) {
-            self.check(record, &jti_hash, token, side)
+        let issued = Issued::of(index, record, read);
+        let outcome = if let (Some(token), Some(side)) = (&issued.opened, &side) {
+            let key = self.sign_in_key(record);
+            self.check(record, &jti_hash, token, side).and(key)
         } else {
             self.report.undisclosed += 1;
-            Ok(())
-        };
-        let issued = Issued {
-            index,
-            txn: record.txn().map(str::to_owned),
-            parties: parties(record),
-            key: fact("kid"),
-            bound_to: read.as_ref().and_then(|token| token.bound_to.clone()).or_else(|| proved(record)),
-            unbound: states_unbound(record),
-            made: record.ext("token").and_then(|facts| facts.get("issued")?.as_i64()).map(UnixTime),
-            opened: read,
+            self.stated(record, &issued)
         };
         if let Some(earlier) = self.tokens.insert(jti_hash, issued) {
             return Err(CustodyError::IssuedBefore(earlier.index));
         }
         outcome
+    }
+
+    /// What the plain facts of a record say of a token that is not with this copy.
+    fn stated(&mut self, record: &Record, issued: &Issued) -> Result<(), CustodyError> {
+        let at = written(record);
+        if let Some(parent) = &issued.parent {
+            let parent = self.tokens.get(parent).ok_or(CustodyError::NoParent)?;
+            if parent.txn != issued.txn {
+                return Err(CustodyError::OtherChain);
+            }
+            if let (Some(token), Some(parent)) = (issued.ends, parent.ends)
+                && token > parent
+            {
+                return Err(CustodyError::OutlivesParent { token, parent });
+            }
+        }
+        self.standing.person(issued.parties.first(), issued.txn.as_deref(), at)?;
+        self.standing.in_force(self.rests_on(issued), at)?;
+        if Stated::read(record)?.is_some() {
+            self.report.root(RootProof::NotChecked);
+        }
+        self.sign_in_key(record)
+    }
+
+    /// The provider's key that a record states stands in plain: it is known whatever is withheld.
+    fn sign_in_key(&mut self, record: &Record) -> Result<(), CustodyError> {
+        let Some(stated) = Stated::read(record)? else { return Ok(()) };
+        self.outside.meet(&stated.issuer, &stated.key)
     }
 
     fn check(&mut self, record: &Record, jti_hash: &str, token: &Opened, side: &Side) -> Result<(), CustodyError> {
@@ -181,62 +217,102 @@ impl Custody<'_> {
                 return Err(CustodyError::ExchangedTwice);
             }
         }
-        let above = token.claims.ancestors.iter().map(|jti| hash(jti));
-        let keys = self.signers(record.text("/ext/token/kid"), Some(token));
-        self.standing.in_force(above.chain([token.chain.id.clone()]).chain(keys), written(record))?;
+        let above: Vec<String> = token.claims.ancestors.iter().map(|jti| hash(jti)).collect();
+        let keys = self.signers(record.text("/ext/token/kid"), &above);
+        self.standing.in_force(above.into_iter().chain([token.chain.id.clone()]).chain(keys), written(record))?;
+        self.standing.agents(token.chain.parties(), written(record))?;
+        self.standing.person(parties(record).first(), record.txn(), written(record))?;
         self.still_signed_in(&parties(record), token.signed_in(), written(record))?;
         let known = self.known_hops(token, parent)?;
+        let consented = matches!(token.chain.hops.as_slice(), [hop] if matches!(hop.edge, EdgeProof::IdToken(_)));
+        if Stated::read(record)?.is_some() && !(consented && parent.is_none() && known == 0) {
+            return Err(CustodyError::RootEvidence);
+        }
         match token.chain.hops.get(known..).unwrap_or_default() {
             [] if token.chain.hops.is_empty() => self.root_agent(record, token, side),
             [] => Ok(()),
-            [hop] if hop.jti == token.claims.jti => {
-                if let Some(parent) = parent.and_then(|parent| parent.opened.as_ref()) {
-                    parent.covers(hop)?;
-                }
-                let link = Link {
-                    hop,
-                    issuer: &token.chain.root.iss,
-                    parent_jti: token.claims.ancestors.first().map(String::as_str),
-                    delegator: parent.and_then(|parent| parent.bound_to.as_deref()),
-                    parent_audience: parent.and_then(|parent| parent.opened.as_ref()).map(|parent| parent.claims.aud.as_str()),
-                    subject_token_hash: record.text("/ext/token/subject_token_hash"),
-                    at: written(record),
-                    shown: token.shown(),
-                    subject: side.value("/token/subject"),
-                };
-                speaks_for_a_person(token, hop, parent.is_none())?;
-                let proved = match &hop.edge {
-                    EdgeProof::ForeignToken(jws) => foreign::verify(&link, jws)?,
-                    _ => edge::verify(&link, &self.keys)?,
-                };
-                let first = once(&mut self.proofs, hop.edge.jws());
-                if proved.once {
-                    first?;
-                }
-                if let Some(holder) = &proved.holder {
-                    once(&mut self.proofs, holder)?;
-                }
-                self.report.hop(&hop.edge, proved.note);
-                self.root_signature(token, hop)?;
-                Ok(())
-            }
+            [hop] if hop.jti == token.claims.jti => self.new_hop(record, side, token, hop),
             _ => Err(CustodyError::UnknownHops),
         }
     }
 
-    /// The signature that a new hop states. Only a person at the root has a passkey here.
-    fn root_signature(&mut self, token: &Opened, hop: &Hop) -> Result<(), CustodyError> {
-        let Some(digest) = hop.signed.as_deref() else { return Ok(()) };
+    /// The hop that this record's token made: its delegator's own signature.
+    fn new_hop(&mut self, record: &Record, side: &Side, token: &Opened, hop: &Hop) -> Result<(), CustodyError> {
+        let parent = token.claims.ancestors.first().and_then(|jti| self.tokens.get(&hash(jti)));
+        if let Some(parent) = parent.and_then(|parent| parent.opened.as_ref()) {
+            parent.covers(hop)?;
+        }
+        let link = Link {
+            hop,
+            issuer: &token.chain.root.iss,
+            parent_jti: token.claims.ancestors.first().map(String::as_str),
+            delegator: parent.and_then(|parent| parent.bound_to.as_deref()),
+            parent_audience: parent.and_then(|parent| parent.opened.as_ref()).map(|parent| parent.claims.aud.as_str()),
+            subject_token_hash: record.text("/ext/token/subject_token_hash"),
+            at: written(record),
+            shown: token.shown(),
+            subject: side.value("/token/subject"),
+        };
+        speaks_for_a_person(token, hop, parent.is_none())?;
+        let proved = match &hop.edge {
+            EdgeProof::ForeignToken(jws) => foreign::verify(&link, jws)?,
+            _ => edge::verify(&link, &self.keys)?,
+        };
+        let first = once(&mut self.proofs, hop.edge.jws());
+        if proved.once {
+            first?;
+        }
+        if let Some(holder) = &proved.holder {
+            once(&mut self.proofs, holder)?;
+        }
+        self.report.hop(&hop.edge, proved.note);
+        if let (EdgeProof::ForeignToken(jws), Some(subject)) = (&hop.edge, side.value("/token/subject")) {
+            self.outside.meet(&foreign::issuer_of(jws)?, subject.get("jwk").unwrap_or(&Value::Null))?;
+        }
+        let signed = self.root_signature(token, hop)?;
+        self.person(record, side, token, hop, signed)
+    }
+
+    /// By what a new first hop of a person is proved, besides this server's own ID token.
+    fn person(&mut self, record: &Record, side: &Side, token: &Opened, hop: &Hop, signed: bool) -> Result<(), CustodyError> {
+        if hop.delegator.kind() != PrincipalKind::Human {
+            return Ok(());
+        }
+        let proof = match Stated::read(record)? {
+            None => {
+                sign_in::unstated(side)?;
+                let foreign = matches!(hop.edge, EdgeProof::ForeignToken(_));
+                if foreign { Some(RootProof::Issuer) } else { (!signed).then_some(RootProof::Server) }
+            }
+            Some(stated) => Some(match stated.verify(side, token, hop, written(record))? {
+                None => RootProof::NotChecked,
+                Some(proved) => {
+                    if let Some(jws) = &proved.once {
+                        once(&mut self.proofs, jws)?;
+                    }
+                    RootProof::from(proved.kind)
+                }
+            }),
+        };
+        if let Some(proof) = proof {
+            self.report.root(proof);
+        }
+        Ok(())
+    }
+
+    /// The signature that a new hop states, and whether it was checked. Only a person at the root has a passkey here.
+    fn root_signature(&mut self, token: &Opened, hop: &Hop) -> Result<bool, CustodyError> {
+        let Some(digest) = hop.signed.as_deref() else { return Ok(false) };
         if token.chain.hops.len() != 1 {
             return Err(CustodyError::NotSigned);
         }
         let shown = token.shown().cloned().unwrap_or_else(|| hop.authority.to_value());
         if self.signatures.root(digest, hop, &shown)? {
             self.report.signed_roots += 1;
-        } else {
-            self.report.note("what the person signed at the root is not with this copy");
+            return Ok(true);
         }
-        Ok(())
+        self.report.note("what the person signed at the root is not with this copy");
+        Ok(false)
     }
 
     /// How many of the token's hops an earlier record already delegated, exactly as they stand.
@@ -278,74 +354,18 @@ impl Custody<'_> {
         if proved.once {
             once(&mut self.proofs, proved.edge.jws())?;
         }
+        let signed = matches!(proved.edge, EdgeProof::WorkloadToken(_)) && proved.once;
+        let stated = side.value("/token/credential").and_then(|stated| stated.get("key").cloned()).filter(|_| signed);
+        if let (Some(key), Some(issuer)) = (stated, record.text("/ext/token/credential/trusted_as")) {
+            self.outside.meet(issuer, &key)?;
+        }
         if let Some(note) = proved.note {
             self.report.note(note);
         }
         self.report.roots += 1;
         Ok(())
     }
-
-    /// A gateway's decision is about a token that was issued before, to this very chain.
-    fn used(&mut self, record: &Record) -> Result<(), CustodyError> {
-        if record.text("/producer/kind") != Some("gateway") {
-            return Ok(());
-        }
-        let let_through = matches!(record.text("/decision/result"), Some("allow" | "mask"));
-        let presented = record.chain().iter().rev().find_map(|party| party.pointer("/token/jti_hash")?.as_str());
-        let Some(jti_hash) = presented else {
-            return if let_through || record.record_type() != "decision" {
-                Err(CustodyError::UseWithoutToken)
-            } else {
-                Ok(()) // Refused before anyone was recognised.
-            };
-        };
-        self.report.uses += 1;
-        let issued = self.tokens.get(jti_hash).ok_or(CustodyError::UnissuedToken)?;
-        if issued.txn.as_deref() != record.txn() || issued.parties != parties(record) {
-            return Err(CustodyError::OtherUser(issued.index));
-        }
-        let proved = proved(record);
-        let bearer = issued.unbound && states_unbound(record);
-        if proved.is_none() && let_through && !bearer {
-            return Err(CustodyError::UseWithoutProof);
-        }
-        if proved.is_some() && proved != issued.bound_to {
-            return Err(CustodyError::OtherKeyProved);
-        }
-        let Some(decided) = decided_at(record).filter(|_| let_through) else { return Ok(()) };
-        if bearer
-            && issued.opened.as_ref().is_some_and(|token| !self.keys.is(Binding::DangerBearer, token.chain.holder(), decided))
-        {
-            return Err(CustodyError::NotBearer);
-        }
-        if issued.opened.as_ref().is_some_and(|token| decided > token.claims.exp.plus(SKEW_SECS)) {
-            return Err(CustodyError::Expired);
-        }
-        let above = issued.opened.iter().flat_map(|token| &token.claims.ancestors).map(|jti| hash(jti));
-        let keys = self.signers(issued.key.as_deref(), issued.opened.as_ref());
-        self.standing.in_force(above.chain([jti_hash.to_owned()]).chain(issued.txn.clone()).chain(keys), decided)?;
-        let since = issued.opened.as_ref().map_or(issued.made, Opened::signed_in);
-        self.still_signed_in(&issued.parties, since, decided)
-    }
-
-    /// Whether the sign-in of the person at the root, if it is a person's, had not been ended.
-    fn still_signed_in(&self, parties: &[String], since: Option<UnixTime>, now: UnixTime) -> Result<(), CustodyError> {
-        match (parties.first(), since) {
-            (Some(root), Some(since)) => self.standing.signed_in(root, since, now),
-            _ => Ok(()),
-        }
-    }
-
-    /// The issuer's keys that signed a token and those it descends from, as revocations name them.
-    fn signers(&self, own: Option<&str>, token: Option<&Opened>) -> Vec<String> {
-        let above = token.into_iter().flat_map(|token| &token.claims.ancestors);
-        let above = above.filter_map(|jti| self.tokens.get(&hash(jti))?.key.as_deref());
-        own.into_iter().chain(above).map(standing::key).collect()
-    }
 }
-
-/// How much later than its token's end a call may have been let through.
-const SKEW_SECS: i64 = 60;
 
 /// A sign-in speaks for the person at the root of a chain: an agent delegates by its own key alone.
 fn speaks_for_a_person(token: &Opened, hop: &Hop, first: bool) -> Result<(), CustodyError> {
@@ -370,4 +390,23 @@ fn well_formed(chain: &Chain) -> Result<(), CustodyError> {
 fn parties(record: &Record) -> Vec<String> {
     let subject = |party: &Value| party.get("subject_ref").and_then(Value::as_str).unwrap_or_default().to_owned();
     record.chain().iter().map(subject).collect()
+}
+
+impl Issued {
+    fn of(index: u64, record: &Record, opened: Option<Opened>) -> Self {
+        let moment = |name: &str| record.ext("token").and_then(|facts| facts.get(name)?.as_i64()).map(UnixTime);
+        let above = opened.as_ref().map(|token| token.claims.ancestors.first().map(|jti| hash(jti)));
+        Self {
+            index,
+            txn: record.txn().map(str::to_owned),
+            parties: parties(record),
+            key: record.text("/ext/token/kid").map(str::to_owned),
+            bound_to: opened.as_ref().and_then(|token| token.bound_to.clone()).or_else(|| proved(record)),
+            unbound: states_unbound(record),
+            made: moment("issued"),
+            ends: opened.as_ref().map(|token| token.claims.exp).or_else(|| moment("expires")),
+            parent: above.unwrap_or_else(|| record.text("/ext/token/parent_jti_hash").map(str::to_owned)),
+            opened,
+        }
+    }
 }

@@ -52,7 +52,7 @@ pub(super) struct Claims {
     pub(super) exp: UnixTime,
     /// When the person at the root authenticated.
     #[serde(default)]
-    auth_time: Option<UnixTime>,
+    pub(super) auth_time: Option<UnixTime>,
     txn: String,
     pub(super) aud: String,
     act: Option<Actor>,
@@ -64,6 +64,13 @@ pub(super) struct Claims {
     signed: Option<String>,
     #[serde(rename = "urn:remit:ancestors", default)]
     pub(super) ancestors: Vec<String>,
+    pub(super) acr: Option<String>,
+    #[serde(default, deserialize_with = "null_is_none")]
+    pub(super) amr: Vec<String>,
+}
+
+fn null_is_none<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Vec<String>, D::Error> {
+    Ok(Option::deserialize(value)?.unwrap_or_default())
 }
 
 impl Opened {
@@ -113,6 +120,10 @@ impl Opened {
         }
         let fact = |name: &str| record.ext("token")?.get(name);
         let other_end = fact("expires").is_some_and(|end| end.as_i64() != Some(self.claims.exp.0));
+        let parent = self.claims.ancestors.first().map(|jti| hash(jti));
+        if fact("parent_jti_hash").is_some_and(|stated| stated.as_str() != parent.as_deref()) {
+            return Err(CustodyError::OtherParentStated);
+        }
         if other_end || fact("audience").is_some_and(|aud| aud.as_str() != Some(self.claims.aud.as_str())) {
             return Err(CustodyError::OtherEndStated);
         }

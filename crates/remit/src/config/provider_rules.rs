@@ -239,6 +239,7 @@ fn settings(base: &Path, provider: &OidcProvider, servers: &[&Server]) -> Result
         entitlements: provider.entitlements.iter().map(rule).collect::<Result<_>>().with_context(named)?,
         check: Check { every: provider.check_every_s, required: provider.check_required },
         events: provider.events.as_ref().map(|events| event_settings(base, provider, events)).transpose().with_context(named)?,
+        prove_each_consent: provider.prove_each_consent,
     })
 }
 

@@ -34,6 +34,9 @@ pub(crate) struct OidcProvider {
     /// How people must have authenticated there.
     #[serde(default)]
     pub(crate) require: Require,
+    /// People sign in there for each consent, even while they are signed in here: then its ID token is evidence of what was asked for.
+    #[serde(default)]
+    pub(crate) prove_each_consent: bool,
     /// What people may do, by their claims.
     #[serde(default)]
     pub(crate) entitlements: Vec<Rule>,

@@ -164,6 +164,7 @@ fn grant(request: &TokenRequest<'_>, evidence: &Evidence, root: &Chain, terms: T
         // SPEC: RT-06, IR-02: no refresh token.
         family: None,
         purpose: None,
+        signing: None,
         requires: Vec::new(),
         changes: Vec::new(),
         answer: Vec::new(),

@@ -118,6 +118,7 @@ impl Terms {
             openid: false,
             family: parent.family.clone(),
             purpose: self.purpose,
+            signing: None,
             requires: requires.clone(),
             changes: Vec::new(),
             answer: Vec::new(),

@@ -180,6 +180,7 @@ fn by(browser: &Browser, human: &Human, now: UnixTime) -> SignedIn {
     browser.user.clone().filter(|user| user.name == human.name).unwrap_or_else(|| SignedIn {
         name: human.name.clone(),
         authentication: Authentication { time: now, acr: None, amr: Vec::new() },
+        evidence: None,
     })
 }
 

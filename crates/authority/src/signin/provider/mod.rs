@@ -5,10 +5,11 @@
 //!
 //! `relying_party.rs` tells the story: to the provider and back. `settings.rs` is what the configuration says,
 //! `discovery.rs` the provider's documents, `client.rs` its token endpoint, `pending.rs` what the browser keeps meanwhile,
-//! `person.rs` whom the ID token makes of whom.
+//! `person.rs` whom the ID token makes of whom, `evidence.rs` what it proves of a consent.
 
 pub(crate) mod client;
 pub(crate) mod discovery;
+pub(crate) mod evidence;
 pub(crate) mod pending;
 pub(crate) mod person;
 pub(crate) mod relying_party;
@@ -20,7 +21,7 @@ pub use settings::{Check, ClientCredential, Demand, EntitlementRule, EventSettin
 
 use discovery::Discovery;
 use remit_clock::Clock;
-use remit_model::Refusal;
+use remit_model::{Human, Identity, Refusal};
 use remit_outbound::Outbound;
 use remit_token::KeySet;
 use std::sync::Arc;
@@ -36,6 +37,12 @@ pub struct SignInMethods {
 impl SignInMethods {
     pub(crate) fn provider(&self, name: &str) -> Option<Arc<ProviderSettings>> {
         self.providers.iter().find(|provider| provider.name == name).cloned()
+    }
+
+    /// Whether this person must sign in at their provider for each consent.
+    pub(crate) fn prove_each_consent(&self, human: &Human) -> bool {
+        let of = |identity: &Identity| self.providers.iter().any(|one| one.prove_each_consent && one.issuer == identity.issuer);
+        human.identity.as_ref().is_some_and(of)
     }
 }
 

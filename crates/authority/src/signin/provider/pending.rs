@@ -32,8 +32,8 @@ pub(crate) struct Pending {
     pub(crate) state: String,
     /// PKCE's `code_verifier`.
     pub(crate) verifier: String,
-    /// What the `nonce` is the digest of.
-    pub(crate) request: Value,
+    /// Of what the `nonce` is the digest of.
+    pub(crate) salt: String,
     pub(crate) begun: UnixTime,
     /// The provider was already asked to authenticate the person anew.
     pub(crate) again: bool,
@@ -64,6 +64,11 @@ impl Pending {
         let sealed: String = (0..PARTS).map_while(part).collect();
         let pending: Self = server.seal.open(Purpose::Provider, browser, &sealed, now)?;
         (pending.state == state).then_some(pending)
+    }
+
+    /// What the `nonce` is the digest of.
+    pub(crate) fn committed(&self) -> Value {
+        self.ask.committed(&self.salt)
     }
 
     /// What makes the browser forget it.

@@ -6,6 +6,7 @@
 use super::{
     client::{self, Tokens},
     discovery::{Metadata, invalid, unverified},
+    evidence::Evidence,
     pending::Pending,
     person,
     settings::ProviderSettings,
@@ -44,8 +45,9 @@ use remit_store::{Batch, Change, JtiKind, StoredProviderSession};
 use remit_token::{
     Skew,
     provider_id_token::{self, ProviderIdToken},
+    sign_in,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use std::sync::Arc;
 use url::Url;
 
@@ -93,7 +95,7 @@ async fn sent(
         provider: provider.name.clone(),
         state: server.entropy.token(32),
         verifier: server.entropy.token(32),
-        request: committed(server, ask),
+        salt: server.entropy.token(16),
         begun: now,
         again,
         ask: ask.clone(),
@@ -101,21 +103,6 @@ async fn sent(
     let url = authorization_url(server, provider, &metadata, &pending)?;
     let cookies = pending.cookies(server, browser)?;
     Ok(with_cookies(pages::leaving(&provider.title, &url), cookies))
-}
-
-/// What the nonce commits to: who asks, and for what at most. The provider signs the nonce, and so it signs this.
-fn committed(server: &Server, ask: &SignInFor) -> Value {
-    let ask = ask.request();
-    let mut request = json!({"agent": ask.map(|ask| ask.client.subject()), "salt": server.entropy.token(16)});
-    if let (Some(purpose), Some(members)) = (ask.and_then(|ask| ask.asked.purpose.as_ref()), request.as_object_mut()) {
-        members.insert("purpose".to_owned(), json!(purpose));
-    }
-    request
-}
-
-/// The nonce: base64url of the SHA-256 of the canonical request.
-fn nonce(request: &Value) -> String {
-    URL_SAFE_NO_PAD.encode(json::sha256(&json::canonical(request)))
 }
 
 fn authorization_url(
@@ -137,7 +124,7 @@ fn authorization_url(
             .append_pair("redirect_uri", &redirect_uri(server, provider))
             .append_pair("scope", &provider.scopes.join(" "))
             .append_pair("state", &pending.state)
-            .append_pair("nonce", &nonce(&pending.request))
+            .append_pair("nonce", &sign_in::nonce(&pending.committed()))
             .append_pair("code_challenge", &challenge)
             .append_pair("code_challenge_method", "S256");
         let anew = pending.again.then_some(0);
@@ -232,7 +219,8 @@ async fn enter(
         }
         return sent(server, &browser.id, provider, &pending.ask, true, now).await.map(Entered::Again);
     }
-    let user = SignedIn { name: arrival.human.name.clone(), authentication };
+    let evidence = Some(Arc::new(Evidence::new(provider, &token, &pending.salt, pending.committed())));
+    let user = SignedIn { name: arrival.human.name.clone(), authentication, evidence };
     let sids = server.asking.sessions_of(&user.name);
     let held = Held::of(provider, tokens, userinfo, &token, sids, now)?;
     let batch = arrival.enter(server, provider, Batch::new(server.tenant.clone()), snapshot.revision());
@@ -266,7 +254,7 @@ async fn redeemed(
     let tokens = client::grant(server, provider, &metadata, &fields).await?;
     let compact = tokens.id_token.as_ref().ok_or_else(|| invalid("its token endpoint gave no ID token"))?;
     let keys = server.discovery.keys(&metadata, Some(compact)).await?;
-    let nonce = nonce(&pending.request);
+    let nonce = sign_in::nonce(&pending.committed());
     let expect = provider_id_token::Expect { issuer: &provider.issuer, client_id: &provider.client_id, nonce: &nonce };
     let skew = Skew::seconds(server.settings.skew);
     let token = provider_id_token::verify(compact, &keys, &expect, tokens.access_token.as_deref(), now, skew)

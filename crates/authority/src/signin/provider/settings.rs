@@ -32,6 +32,8 @@ pub struct ProviderSettings {
     pub demand: Demand,
     /// What its people may do.
     pub entitlements: Vec<EntitlementRule>,
+    /// Whether people sign in there for each consent, so that its ID token names what was asked for.
+    pub prove_each_consent: bool,
     /// How it is asked whether they may still act.
     pub check: Check,
     /// How it tells us of security events, if it does.

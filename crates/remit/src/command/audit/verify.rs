@@ -5,7 +5,7 @@ use crate::{bounded_read, config::witnesses, stdout::print_json};
 use anyhow::Result;
 use clap::Args;
 use remit_clock::Ambient;
-use remit_insight::{CustodyReport, ReplayReport, custody, replay};
+use remit_insight::{CustodyReport, PINNED_LIMIT, PinnedKeys, ReplayReport, custody_with, replay};
 use remit_ledger::{Against, Keyring, Reader, Report, Trust, note::NOTE_LIMIT, verify, verify::verify_log};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -26,6 +26,10 @@ pub(crate) struct Verify {
     /// Require the witnesses of this C2SP tlog-policy file to have cosigned the checkpoint
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
+    /// Keys of identity providers and other issuers, from a source you trust: a JSON object of issuers, each with its JWK set.
+    /// Evidence by any other key fails
+    #[arg(long, value_name = "FILE")]
+    pinned_keys: Option<PathBuf>,
     /// A checkpoint of this log seen before: the log must extend it
     #[arg(long, value_name = "NOTE")]
     earlier: Option<PathBuf>,
@@ -39,7 +43,7 @@ pub(crate) struct Verify {
 
 pub(super) fn run(args: &Verify, ambient: &Ambient) -> Result<bool> {
     let keys = at_hand(&args.dir, args.keys.as_deref(), &args.config)?;
-    let proof = prove(&args.dir, &trust(args, ambient)?, keys);
+    let proof = prove_with(&args.dir, &trust(args, ambient)?, keys, pinned(args)?.as_ref());
     if args.json {
         print_json(&proof.to_value())?;
     } else {
@@ -64,6 +68,14 @@ fn trust(args: &Verify, ambient: &Ambient) -> Result<Trust> {
     })
 }
 
+/// The keys of other issuers that the command line brings.
+fn pinned(args: &Verify) -> Result<Option<PinnedKeys>> {
+    let Some(path) = &args.pinned_keys else { return Ok(None) };
+    let file = bounded_read::read(path, PINNED_LIMIT)?;
+    let keys = PinnedKeys::parse(&file).map_err(|why| anyhow::anyhow!("{}: {why}", path.display()))?;
+    Ok(Some(keys))
+}
+
 /// Everything that can be said about a ledger folder from itself.
 #[derive(Debug)]
 pub(crate) struct Proof {
@@ -74,13 +86,18 @@ pub(crate) struct Proof {
 
 /// Verifies a folder: the log, then the chain of custody, then every decision.
 pub(crate) fn prove(dir: &Path, trust: &Trust, keys: Option<Keyring>) -> Proof {
+    prove_with(dir, trust, keys, None)
+}
+
+/// The same, and the keys of other issuers have to be among those that are pinned.
+fn prove_with(dir: &Path, trust: &Trust, keys: Option<Keyring>, pinned: Option<&PinnedKeys>) -> Proof {
     let reader = Reader::open(dir).ok().map(|reader| match keys {
         Some(keys) => reader.with_keys(keys),
         None => reader,
     });
     // A log that cannot be opened has no custody to check; the report already says why.
     let log = reader.as_ref().map_or_else(|| verify(dir, trust), |reader| verify_log(reader, trust));
-    Proof { custody: reader.as_ref().map(custody), replay: reader.as_ref().map(replay), log }
+    Proof { custody: reader.as_ref().map(|reader| custody_with(reader, pinned)), replay: reader.as_ref().map(replay), log }
 }
 
 impl Proof {
@@ -145,5 +162,7 @@ fn custody_lines(report: &CustodyReport) -> Vec<String> {
         report.signed_roots,
         report.undisclosed
     ));
+    lines.extend(report.root_lines());
+    lines.extend(report.notes.iter().map(|(note, count)| format!("note {note} ({count} hops)")));
     lines
 }
