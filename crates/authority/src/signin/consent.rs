@@ -191,7 +191,7 @@ pub(crate) async fn page(
         Ok(page) => page,
         Err(refusal) => {
             // SPEC: RFC 9470 §5: a better sign-in is asked for, where that is what is missing.
-            let better = ask.stepped_up(&refusal).filter(|better| must_sign_in(&snapshot, browser, better, now));
+            let better = ask.stepped_up(&refusal).filter(|better| must_sign_in(server, browser, better, now));
             let again =
                 better.and_then(|better| login_page::page(server, browser, &SignInFor::Request(Box::new(better)), now).ok());
             if let Some(page) = again {
