@@ -201,13 +201,15 @@ async fn rfc_8705_a_registered_certificate_authenticates_and_no_other() {
     assert_eq!(record["ext"]["token"]["credential"]["kind"], "self_signed_tls_client_auth", "{record}");
     assert_eq!(record["chain"][0]["auth"]["method"], "client_certificate");
     uniform(&ask(Some(&other)).await);
-    uniform(&ask(None).await);
+    // Without any certificate it hears what every client hears that shows nothing.
+    ask(None).await.refused("invalid_client", "client_unauthenticated");
     let late = ask(Some(&expired)).await;
     late.refused("invalid_client", "client_unauthenticated");
     assert!(text(&late.body, "error_description").contains("not valid now"), "{}", late.text);
     // Its certificate is no credential of another agent, and the name alone none of its own.
     let others = fields(&[CC, READ, ("client_id", "agent:scribe")]);
-    uniform(&world.post_over(Some(&own), "/oauth/token", &others, &[]).await);
+    let stranger = world.post_over(Some(&own), "/oauth/token", &others, &[]).await;
+    stranger.refused("invalid_client", "client_unauthenticated");
     let secret = fields(&[CC, READ, ("client_id", "agent:planner"), ("client_secret", "x")]);
     world.post_over(Some(&own), "/oauth/token", &secret, &[]).await.refused("invalid_client", "client_unauthenticated");
     proven(&world).await;
