@@ -18,7 +18,7 @@ use std::{
 };
 
 /// How long the keys of an issuer are used.
-const FRESHNESS: Freshness = Freshness { least: 60, most: 600, retry: 10, stale: 0 };
+const FRESHNESS: Freshness = Freshness { least: 60, most: 600, retry: 10, stale: 0, withdrawn: false };
 
 /// What is known of one issuer. SPEC: JB-01
 #[derive(Clone, Debug, PartialEq, Eq)]

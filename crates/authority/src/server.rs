@@ -38,8 +38,9 @@ use std::{
 /// Bytes of verified tokens remembered.
 const REMEMBERED_TOKENS: usize = 32 << 20;
 
-/// How long a client's metadata document is used. A host that is down for a day takes its clients with it, not sooner.
-const DOCUMENTS: Freshness = Freshness { least: 60, most: 3_600, retry: 10, stale: 86_400 };
+/// How long a client's metadata document is used: an hour, and none that its host has taken away. A host that is down for six hours
+/// takes its clients with it, not sooner.
+const DOCUMENTS: Freshness = Freshness { least: 60, most: 3_600, retry: 10, stale: 6 * 3_600, withdrawn: true };
 /// Documents that are asked for from one network, or at one host. SPEC: PAR-07
 const FETCHES: Rate = Rate { per_second: 10, burst: 100 };
 
@@ -177,6 +178,8 @@ pub struct Server {
     /// Our own tokens as they come back: to be exchanged, shown as an actor's, asked about.
     tokens: Arc<Verified>,
     pub(crate) key_cache: key_cache::KeyCache,
+    /// Keys of no client, one of each kind that clients use: what an unknown client's assertion is checked with. SPEC: X-11
+    pub(crate) nobodys_keys: KeySet,
     pub(crate) servers: Vec<Arc<remit_model::Server>>,
     pub(crate) settings: Settings,
     pub(crate) sessions: Arc<Sessions>,
@@ -239,6 +242,7 @@ impl Server {
             accepted: AcceptedKeys::default(),
             tokens,
             key_cache: key_cache::KeyCache::default(),
+            nobodys_keys: key_cache::nobodys(),
             passwords: password::Passwords::new(&entropy),
             nonces,
             replays: dpop::ReplaySet::new(settings.remembered_proofs, settings.dpop_window),

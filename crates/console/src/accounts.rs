@@ -19,8 +19,7 @@ use axum::{
 use http::StatusCode;
 use remit_ledger::record::Draft;
 use remit_model::{
-    AgentId, AgentStatus, Authority, Code, Human, HumanStatus, Identity, Managed, Passkeys, Principal, Refusal,
-    chain::HARD_DEPTH, display,
+    AgentId, AgentStatus, Authority, Code, Human, HumanStatus, Identity, Managed, Passkeys, Principal, Refusal, display,
 };
 use remit_store::{ApplyError, Batch, Change, Precondition, Snapshot};
 use serde::Deserialize;
@@ -149,18 +148,12 @@ async fn enable(admin: Admin, State(console): State<Arc<Console>>, Path(name): P
     .await
 }
 
-/// What a scope stands for, a person may hand on to any agent, as for accounts that the configuration lists. Authorization details
-/// say themselves what may be handed on.
+/// What the account may do, in either form.
 fn entitlements(console: &Console, asked: &Registration) -> Result<Authority, Refusal> {
     let authority = agents::ceiling(console, asked.scope.as_deref(), asked.authorization_details.as_ref())?;
-    if asked.scope.is_none() {
-        return Ok(authority);
-    }
-    let mut details = authority.to_value();
-    for grant in details.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
-        grant.insert("delegate".to_owned(), json!({"to": ["*"], "depth": HARD_DEPTH}));
-    }
-    Authority::parse(&details)
+    let Some(scope) = &asked.scope else { return Ok(authority) };
+    let servers: Vec<&remit_model::Server> = console.servers.iter().map(AsRef::as_ref).collect();
+    Authority::from_scope_of_a_person(scope, &servers)
 }
 
 /// An account that may be changed here.

@@ -281,6 +281,9 @@ impl Outbound {
         let mut request = Request::get(url, source, limit);
         request.headers.extend(headers.clone());
         let answer = self.send(request).await?;
+        if matches!(answer.status, StatusCode::NOT_FOUND | StatusCode::GONE) {
+            return Err(OutboundError::gone(url, answer.status.as_u16()));
+        }
         if answer.status != StatusCode::OK {
             return Err(OutboundError::unusable(url, format!("its status is {}", answer.status.as_u16())));
         }

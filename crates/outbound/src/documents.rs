@@ -27,11 +27,13 @@ pub struct Freshness {
     pub retry: i64,
     /// A document that cannot be fetched again is used for this much longer.
     pub stale: i64,
+    /// Whether a document ends when its host says that it is not there.
+    pub withdrawn: bool,
 }
 
 impl Default for Freshness {
     fn default() -> Self {
-        Self { least: 60, most: 3_600, retry: 10, stale: 0 }
+        Self { least: 60, most: 3_600, retry: 10, stale: 0, withdrawn: false }
     }
 }
 
@@ -93,6 +95,19 @@ impl Documents {
         self.read(url, headers, Want::Kept).await
     }
 
+    /// Whether [`Documents::get`] would ask the host now. Another request may be asking it already.
+    pub fn would_fetch(&self, url: &str) -> bool {
+        let UnixTime(now) = self.clock.unix();
+        let Some(slot) = self.kept().get(url).map(Arc::clone) else { return true };
+        let Ok(held) = slot.held.try_lock() else { return false };
+        let fresh = held.document.is_some() && now < held.fresh_until;
+        !fresh && !self.tried_just_now(&held, now)
+    }
+
+    fn tried_just_now(&self, held: &Held, now: i64) -> bool {
+        held.tried.as_ref().is_some_and(|(at, _)| (*at..at.saturating_add(self.freshness.retry)).contains(&now))
+    }
+
     /// The document, fetched again even if it is fresh, unless the latest fetch was less than `retry` seconds ago. For a key
     /// that the kept set does not have. SPEC: F-05, N-F-06
     ///
@@ -127,9 +142,7 @@ impl Documents {
         if let Some(document) = held.document.as_ref().filter(|_| want == Want::Kept && now < held.fresh_until) {
             return Ok(Arc::clone(document));
         }
-        if let Some((at, failed)) = &held.tried
-            && (*at..at.saturating_add(self.freshness.retry)).contains(&now)
-        {
+        if let Some((_, failed)) = held.tried.as_ref().filter(|_| self.tried_just_now(&held, now)) {
             if let (Want::Answer, Some(error)) = (want, failed) {
                 return Err(error.clone());
             }
@@ -144,6 +157,10 @@ impl Documents {
                 Ok(document)
             }
             Err(error) => {
+                // Who takes a document away says that it counts no more; who cannot be asked says nothing.
+                if self.freshness.withdrawn && matches!(error, OutboundError::Gone { .. }) {
+                    held.document = None;
+                }
                 held.tried = Some((now, Some(error.clone())));
                 self.usable(&held, now).filter(|_| want != Want::Answer).ok_or(error)
             }

@@ -11,6 +11,9 @@ pub enum OutboundError {
     /// There is no connection, or the answer did not come in time.
     #[error("{url} cannot be reached: {reason}")]
     Unreachable { url: String, reason: String },
+    /// The host says that nothing is there (404), or nothing any more (410).
+    #[error("{url} answered what cannot be used: {reason}")]
+    Gone { url: String, reason: String },
     /// The answer is not one that can be used.
     #[error("{url} answered what cannot be used: {reason}")]
     Unusable { url: String, reason: String },
@@ -23,6 +26,10 @@ impl OutboundError {
 
     pub(crate) fn unreachable(url: &str, reason: impl Into<String>) -> Self {
         Self::Unreachable { url: shown(url), reason: reason.into() }
+    }
+
+    pub(crate) fn gone(url: &str, status: u16) -> Self {
+        Self::Gone { url: shown(url), reason: format!("its status is {status}") }
     }
 
     pub(crate) fn unusable(url: &str, reason: impl Into<String>) -> Self {

@@ -127,6 +127,8 @@ impl<'a> Presented<'a> {
         if reader.id("sub")? != expect.client_id {
             return Err(Refusal::new(Code::TokenMalformed, "`sub` and `iss` of a client assertion must both be the client"));
         }
+        // SPEC: X-11: who does not have the key learns nothing else, not even that the client has one.
+        jws.verify(keys.key_for(jws)?)?;
         let audience = audience(reader, expect)?;
         let expires = reader.expect_current(now, skew)?;
         if expires.since(now.plus(skew.as_seconds())) > LIFETIME_LIMIT {
@@ -134,7 +136,6 @@ impl<'a> Presented<'a> {
             return Err(Refusal::new(Code::TokenMalformed, reason));
         }
         let jti = reader.id("jti")?;
-        jws.verify(keys.key_for(jws)?)?;
         let (client_id, compact) = (expect.client_id.to_owned(), jws.compact().to_owned());
         Ok(ClientAssertion { client_id, jti: jti.to_owned(), expires, audience, compact })
     }

@@ -7,7 +7,7 @@ use crate::{
     Server,
     clients::{
         candidate::Candidate,
-        rules::{Admission, BUDGET, KEY, PER_DAY},
+        rules::{self, Admission, BUDGET, PER_DAY},
     },
     grants::{attempt::Attempt, outcome::Facts},
     http::error::Rejection,
@@ -16,15 +16,14 @@ use crate::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use remit_ledger::record::RecordType;
 use remit_model::{
-    Agent, AgentStatus, Binding, ClientProfile, Code, Principal, PrincipalKind, Refusal, Registration, ToolClass, UnixTime, json,
+    Agent, AgentStatus, Binding, ClientProfile, Code, Fault, Principal, PrincipalKind, Refusal, Registration, ToolClass, UnixTime, json,
 };
 use remit_store::{Batch, Budget, Change, JtiKind, Precondition, Snapshot};
 use remit_token::PublicKey;
 use serde_json::{Value, json as object};
+use std::collections::BTreeSet;
 
 const DAY: i64 = 86_400;
-/// The last second of the year 9999: a claim on a key does not expire.
-const FOR_EVER: UnixTime = UnixTime(253_402_300_799);
 
 /// Adds the agent of a candidate to the batch of the consent that lets it in.
 ///
@@ -69,6 +68,7 @@ async fn admitted(
     (agent, admission): (Agent, Admission),
     batch: Batch,
 ) -> Result<Batch, Rejection> {
+    keys_of_others(server, snapshot.agent(&agent.id).map(AsRef::as_ref), &agent).await?;
     match admission {
         Admission::Admit => Ok(write(server, snapshot, attempt, candidate, agent, batch)?),
         Admission::Quarantine => {
@@ -124,9 +124,6 @@ fn write(
             "no account is accountable for clients that register themselves; ask your administrator to set `clients.owner`";
         return Err(Refusal::new(Code::ClientUnknown, reason));
     }
-    let before = snapshot.agent(&agent.id);
-    let known = before.map(|before| before.keys.as_slice()).unwrap_or_default();
-    let added: Vec<Value> = agent.keys.iter().filter(|key| !known.contains(key)).cloned().collect();
     let (action, requires) = if candidate.is_new() {
         ("agent.add", Precondition::NewAgent(agent.id.clone()))
     } else {
@@ -154,7 +151,7 @@ fn write(
         .ext("config", config)
         .owner(Principal::local(&server.issuer, &agent.owner))
         .commit("/agent", serde_json::to_value(&agent).unwrap_or(Value::Null));
-    let batch = claim(batch.require(requires), &added)?;
+    let batch = batch.require(requires);
     let batch = if candidate.is_new() { batch.require(counted(server, attempt)) } else { batch };
     Ok(batch.change(Change::PutAgent(agent)).record(record))
 }
@@ -168,10 +165,20 @@ fn counted(server: &Server, attempt: &Attempt) -> Precondition {
     Precondition::Budget(Budget { key: format!("{BUDGET}{who}"), add: 1, limit: PER_DAY, until })
 }
 
-/// Lets no two agents have a key in common: a key says who signed. The console claims the keys of its agents likewise.
-fn claim(batch: Batch, keys: &[Value]) -> Result<Batch, Refusal> {
-    keys.iter().try_fold(batch, |batch, jwk| {
-        let key = PublicKey::from_jwk(jwk)?;
-        Ok(batch.once(JtiKind::Other, format!("{KEY}{}", key.thumbprint()), FOR_EVER))
-    })
+/// Checks that none of the keys that the client lists anew is another agent's. A key is an agent's once it has signed with it (or an
+/// administrator registered it): a client that only lists the key of another takes nothing from it. SPEC: CM-03
+async fn keys_of_others(server: &Server, before: Option<&Agent>, agent: &Agent) -> Result<(), Rejection> {
+    let thumbprint = |jwk: &Value| PublicKey::from_jwk(jwk).map(|key| key.thumbprint().to_owned());
+    let known = before.into_iter().flat_map(|before| &before.keys).map(thumbprint).collect::<Result<BTreeSet<_>, _>>()?;
+    for jwk in &agent.keys {
+        let key = thumbprint(jwk)?;
+        if known.contains(&key) {
+            continue;
+        }
+        let used = async |claim: String| server.store.was_used(JtiKind::Other, &claim).await.map_err(Fault::new);
+        if used(rules::claim(&key)).await? && !used(rules::claim_of(&key, &agent.id)).await? {
+            return Err(rules::taken().into());
+        }
+    }
+    Ok(())
 }

@@ -93,11 +93,8 @@ async fn document(server: &Server, url: &str, peer: Option<IpAddr>) -> Result<Cl
             ),
         ));
     }
-    // Before anything is fetched, so that a flood of invented addresses costs others nothing.
-    let now = server.clock.now().mono_ns;
-    let from = peer.map(network).unwrap_or_default();
-    for who in [format!("from {from}"), format!("at {host}")] {
-        server.fetches.take(&who, now).map_err(|over| over.refusal())?;
+    if server.documents.would_fetch(url) {
+        count_fetch(server, host, peer)?;
     }
     let fetched = server.documents.get(url).await;
     let document = fetched.map_err(|error| unusable(&error.to_string()))?;
@@ -107,6 +104,16 @@ async fn document(server: &Server, url: &str, peer: Option<IpAddr>) -> Result<Cl
         server.outbound.check(uri, remit_outbound::Source::Stranger).map_err(|error| unusable(&error.to_string()))?;
     }
     Ok(metadata)
+}
+
+/// Counts what is fetched for strangers, before it is, so that a flood of invented addresses costs others nothing. What is known
+/// already counts for nobody: a flood for one host does not keep its clients out.
+fn count_fetch(server: &Server, host: &str, peer: Option<IpAddr>) -> Result<(), Refusal> {
+    let now = server.clock.now().mono_ns;
+    let from = peer.map(network).unwrap_or_default();
+    [format!("from {from}"), format!("at {host}")]
+        .iter()
+        .try_for_each(|who| server.fetches.take(who, now).map_err(|over| over.refusal()))
 }
 
 /// The agent that the metadata describes, unless it is registered just so.

@@ -69,6 +69,8 @@ pub(crate) struct ClientCredential {
     pub(crate) audience: AssertionAudience,
     /// The public key that verified it, where no registration in the log states it.
     pub(crate) key: Option<Value>,
+    /// What makes the key that signed this agent's own from now on, as long as nothing has. SPEC: CM-03
+    pub(crate) claims: Vec<String>,
 }
 
 impl ClientCredential {
@@ -88,6 +90,7 @@ impl ClientCredential {
             once: Some((once, assertion.expires().plus(remembered))),
             audience: assertion.audience(),
             key,
+            claims: Vec::new(),
         }
     }
 
@@ -156,6 +159,7 @@ impl ClientCredential {
             once: None,
             audience: AssertionAudience::Issuer,
             key: token.key().cloned(),
+            claims: Vec::new(),
         }
     }
 

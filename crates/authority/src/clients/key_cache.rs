@@ -5,7 +5,7 @@
 
 use remit_model::{Agent, AgentId, Refusal};
 use remit_token::{
-    KeySet,
+    Algorithm, KeySet, PrivateKey,
     dpop::{Header, Proof},
 };
 use serde_json::Value;
@@ -26,6 +26,15 @@ struct Entry {
     registered: Vec<Value>,
     keys: Arc<KeySet>,
     header: Option<Arc<Header>>,
+}
+
+/// One key of each kind that clients use, of no client. What they verify is refused all the same. SPEC: X-11
+pub(crate) fn nobodys() -> KeySet {
+    let keys: Vec<PrivateKey> = [Algorithm::Es256, Algorithm::Ed25519]
+        .into_iter()
+        .filter_map(|algorithm| PrivateKey::from_seed(algorithm, &[1; 32]).ok())
+        .collect();
+    KeySet::of(keys.iter().map(PrivateKey::public))
 }
 
 impl KeyCache {
@@ -72,7 +81,6 @@ impl fmt::Debug for KeyCache {
 mod tests {
     use super::*;
     use remit_model::{AgentStatus, Authority, UnixTime};
-    use remit_token::{Algorithm, PrivateKey};
     use serde_json::json;
     use std::collections::BTreeMap;
 

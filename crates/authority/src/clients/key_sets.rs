@@ -16,7 +16,7 @@ use std::{
 /// Sets kept parsed at most; beyond it all are parsed again.
 const ROOM: usize = 1_024;
 /// A key that is gone from its set is accepted for ten minutes more at most, and while the set cannot be fetched, for an hour.
-const FRESHNESS: Freshness = Freshness { least: 60, most: 600, retry: 10, stale: 3_000 };
+const FRESHNESS: Freshness = Freshness { least: 60, most: 600, retry: 10, stale: 3_000, withdrawn: false };
 
 /// The key sets, by address and by who named the address.
 pub(crate) struct KeySets {
@@ -48,6 +48,11 @@ impl KeySets {
         wanted: impl Fn(&KeySet) -> bool,
     ) -> Result<Arc<KeySet>, OutboundError> {
         self.find_with(uri, source, &HeaderMap::new(), wanted).await
+    }
+
+    /// Whether [`KeySets::find`] would ask the host of a stranger's set now, whichever key is wanted.
+    pub(crate) fn would_fetch(&self, uri: &str) -> bool {
+        self.stranger.would_fetch(uri)
     }
 
     /// The same with further request headers.

@@ -1,6 +1,6 @@
 //! What the operator says about clients that register themselves.
 
-use remit_model::{Authority, Binding};
+use remit_model::{AgentId, Authority, Binding, Code, Refusal, UnixTime};
 
 /// New clients that one person may let in on one day.
 pub(crate) const PER_DAY: i64 = 50;
@@ -8,6 +8,28 @@ pub(crate) const PER_DAY: i64 = 50;
 pub(crate) const BUDGET: &str = "clients let in/";
 /// How the claim on a key begins.
 pub(crate) const KEY: &str = "agent key ";
+/// The last second of the year 9999: a claim on a key does not expire.
+pub(crate) const FOR_EVER: UnixTime = UnixTime(253_402_300_799);
+
+/// The claim on a key: it is one agent's for ever. The console claims the keys of its agents likewise.
+pub(crate) fn claim(thumbprint: &str) -> String {
+    format!("{KEY}{thumbprint}")
+}
+
+/// Whose claim it is.
+pub(crate) fn claim_of(thumbprint: &str, agent: &AgentId) -> String {
+    format!("{KEY}{thumbprint} of {agent}")
+}
+
+/// Whether it is what [`claim_of`] makes.
+pub(crate) fn is_own_claim(key: &str) -> bool {
+    key.starts_with(KEY) && key.contains(" of ")
+}
+
+/// The refusal of a key that is another agent's.
+pub(crate) fn taken() -> Refusal {
+    Refusal::new(Code::ClientUnknown, "a key of this program belongs, or belonged, to another one")
+}
 
 /// What becomes of a client that registers itself, once a person consents to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 
 use crate::{
     Server,
-    clients::{authenticate, client::Client, credential::ClientCredential, identifier, long_assertions},
+    clients::{authenticate, client::Client, credential::ClientCredential, identifier, long_assertions, rules},
     http::{
         error::At,
         form::Form,
@@ -106,6 +106,9 @@ pub(crate) async fn enter_in(
         return (attempt.by(caller), Err(refusal));
     }
     let once = once.map(|(key, until)| Once { kind: JtiKind::ClientAssertion, key, until });
+    let claims = client.credential.iter().flat_map(|shown| &shown.claims);
+    let claims = claims.map(|key| Once { kind: JtiKind::Other, key: key.clone(), until: rules::FOR_EVER });
+    let once: Vec<Once> = once.into_iter().chain(claims).collect();
     let attempt = Attempt { caller: Some(caller), once: attempt.once.into_iter().chain(once).collect(), ..attempt };
     (attempt, Ok(Entered { form, snapshot, client }))
 }

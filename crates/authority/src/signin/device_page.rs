@@ -36,8 +36,10 @@ pub(crate) async fn page(server: &Server, method: &Method, incoming: Incoming) -
         return pages::html(StatusCode::OK, &pages::DeviceCode { user_code: &typed, message: None }, "");
     }
     let now = server.now();
-    let source = Source::Address(origin.peer);
-    // SPEC: N-DG-01
+    // SPEC: N-DG-01: strangers guess within one limit for each network and one for all of them together; who is signed in has a limit
+    // of their own, so that no flood of guesses keeps them out.
+    let user = server.sessions.known(&headers, &server.issuer, now).and_then(|browser| browser.user);
+    let source = user.as_ref().map_or(Source::Address(origin.peer), |user| Source::Known(&user.name));
     if let Err(refusal) = server.throttle.attempt("the code of a device", source, ATTEMPTS, WINDOW, now) {
         return pages::problem(&refusal, None);
     }

@@ -95,7 +95,9 @@ pub(crate) fn second_factor(
         return Err(Refusal::new(Code::PasskeyRequired, reason).into());
     };
     let leads_to = ask.request().map(|ask| redirect::form_action(&ask.back.redirect_uri)).unwrap_or_default();
-    Ok(pages::scripted(StatusCode::OK, &pages::SecondFactor { request: &request, signing }, &leads_to))
+    let why = "Your password is correct. One of your passkeys is asked for as well.";
+    let page = pages::SecondFactor { why, action: "/oauth/login", message: None, request: &request, signing };
+    Ok(pages::scripted(StatusCode::OK, &page, &leads_to))
 }
 
 /// The refusal for a page that this browser does not have open.

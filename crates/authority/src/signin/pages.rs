@@ -52,6 +52,11 @@ struct Leaving<'a> {
 #[derive(Template)]
 #[template(path = "second_factor.html")]
 pub(crate) struct SecondFactor<'a> {
+    /// Why it is asked for.
+    pub(crate) why: &'a str,
+    /// Where the answer goes.
+    pub(crate) action: &'a str,
+    pub(crate) message: Option<&'a str>,
     pub(crate) request: &'a str,
     pub(crate) signing: Signing,
 }

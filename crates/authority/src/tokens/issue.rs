@@ -209,8 +209,11 @@ fn refused_by_store(server: &Server, error: ApplyError) -> Rejection {
         ApplyError::Conflict(Precondition::Once { kind: JtiKind::ClientAssertion, .. }) => {
             Refusal::new(Code::AssertionReplayed, "this client assertion was used before")
         }
+        ApplyError::Conflict(Precondition::Once { kind: JtiKind::Other, key, .. }) if rules::is_own_claim(&key) => {
+            Refusal::new(Code::RateLimited, "another request uses this key for the first time at the same moment; send this one again")
+        }
         ApplyError::Conflict(Precondition::Once { kind: JtiKind::Other, key, .. }) if key.starts_with(rules::KEY) => {
-            Refusal::new(Code::ClientUnknown, "a key of this program belongs, or belonged, to another one")
+            rules::taken()
         }
         ApplyError::Conflict(Precondition::Budget(budget)) if budget.key.starts_with(rules::BUDGET) => {
             let most = rules::PER_DAY;

@@ -444,3 +444,34 @@ async fn tk_09_policies_are_asked_about_an_agents_own_token_and_a_refusal_is_rec
     assert_eq!((&policy["id"], &record["decision"]["result"]), (&json!("may-delegate"), &json!("allow")));
     assert!(policy["version"].as_str().unwrap().contains(".cedar:"), "where the policy is, as in every record: {policy}");
 }
+
+#[tokio::test]
+async fn x_11_an_unknown_client_and_a_wrong_key_look_alike_whatever_else_is_wrong() {
+    let world = World::new().await;
+    let mallory = Actor::new("mallory").auth;
+    let nobody = Actor { sub: "agent:nobody".to_owned(), ..Actor::new("mallory") };
+    for change in [
+        json!({}),
+        json!({"aud": "https://other.example"}),
+        json!({"aud": TOKEN}),
+        json!({"exp": world.now().0 - 100}),
+        json!({"exp": world.now().0 + 100_000}),
+        json!({"jti": null}),
+    ] {
+        let mut answers = Vec::new();
+        for who in [&world.planner, &nobody] {
+            let compact = assertion(&world, who, &mallory, &change);
+            let reply = with_assertion(&world, who, &compact, &[]).await;
+            let mut said = reply.body.clone();
+            said.as_object_mut().unwrap().remove("remit_record");
+            let headers: Vec<String> = reply.headers.keys().map(ToString::to_string).collect();
+            answers.push((reply.status, said, headers));
+        }
+        assert_eq!(answers[0], answers[1], "{change}");
+        assert_eq!(answers[0].1["error_description"], "client authentication failed", "{change}");
+    }
+    // Who has the key is told what is wrong.
+    let compact = assertion(&world, &world.planner, &world.planner.auth, &json!({"aud": "https://other.example"}));
+    let reply = with_assertion(&world, &world.planner, &compact, &[]).await;
+    assert!(text(&reply.body, "error_description").contains("aud"), "{}", reply.text);
+}

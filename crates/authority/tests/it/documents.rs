@@ -326,22 +326,112 @@ async fn n_cm_07_a_client_with_a_key_must_use_it_at_every_token_call() {
     setting.world.post("/oauth/token", &form, &[]).await.refused("invalid_client", "client_unauthenticated");
 }
 
+/// A second client, at this path, that lists these keys.
+fn second(setting: &Setting, path: &str, keys: &[&Value]) -> String {
+    let url = setting.host.url(path);
+    let document = json!({
+        "client_id": url, "client_name": "Second", "redirect_uris": ["http://127.0.0.1/callback"],
+        "token_endpoint_auth_method": "private_key_jwt", "jwks": {"keys": keys},
+    });
+    setting.host.serve(path, &document);
+    url
+}
+
+async fn redeem_with_key(setting: &Setting, client: &Actor, code: &str) -> Reply {
+    let grant = [("grant_type", "authorization_code"), ("code", code), ("redirect_uri", BACK), ("code_verifier", VERIFIER)];
+    setting.world.token(client, &grant).await
+}
+
+fn listing(keys: &[&Value]) -> Value {
+    json!({"token_endpoint_auth_method": "private_key_jwt", "jwks": {"keys": keys}})
+}
+
 #[tokio::test]
-async fn a_key_of_another_agent_is_not_taken() {
+async fn a_key_that_another_client_has_signed_with_is_not_taken() {
     let setting = Setting::new(Admission::Admit).await;
     let key = setting.client.auth.public().to_jwk();
-    setting.describe(&json!({"token_endpoint_auth_method": "private_key_jwt", "jwks": {"keys": [key]}}));
-    setting.code("alice", &[]).await;
-    let url = setting.host.url("/second.json");
-    setting.host.serve(
-        "/second.json",
-        &json!({"client_id": url, "client_name": "Second", "redirect_uris": ["http://127.0.0.1/callback"], "jwks": {"keys": [key]}}),
-    );
+    setting.describe(&listing(&[&key]));
+    let code = setting.code("alice", &[]).await;
+    redeem_with_key(&setting, &setting.client, &code).await.access_token();
+    // The same key in other words is the same key.
+    let mut other_words = key.clone();
+    other_words.as_object_mut().unwrap().extend(json!({"kid": "mine", "use": "sig"}).as_object().unwrap().clone());
+    for (path, listed) in [("/second.json", &key), ("/third.json", &other_words)] {
+        let url = second(&setting, path, &[listed]);
+        let mut browser = Browser::default();
+        let page = browser.consent_page(&setting.world, "alice", &setting.request(&[("client_id", &url)])).await;
+        let back = browser.decide(&setting.world, &page, "allow").await.location();
+        assert!(query(&back, "error_description").unwrap().contains("belongs"), "{back}");
+    }
+    assert_eq!(setting.agents().len(), 1);
+}
+
+#[tokio::test]
+async fn a_stranger_who_lists_the_key_of_another_takes_nothing_from_it() {
+    let setting = Setting::new(Admission::Admit).await;
+    let key = setting.client.auth.public().to_jwk();
+    let thief = second(&setting, "/thief.json", &[&key]);
+    let stolen = setting.code("alice", &[("client_id", &thief)]).await;
+    // The owner of the key comes later, and is let in and served.
+    setting.describe(&listing(&[&key]));
+    let code = setting.code("alice", &[]).await;
+    redeem_with_key(&setting, &setting.client, &code).await.access_token();
+    let as_thief = Actor { sub: thief, ..Actor::new("document client") };
+    redeem_with_key(&setting, &as_thief, &stolen).await.refused("invalid_client", "client_unauthenticated");
+}
+
+#[tokio::test]
+async fn a_client_may_come_back_to_a_key_that_it_had_before() {
+    let setting = Setting::new(Admission::Admit).await;
+    let second_key = Actor { sub: setting.url.clone(), ..Actor::new("the second key") };
+    for client in [&setting.client, &second_key, &setting.client] {
+        setting.describe(&listing(&[&client.auth.public().to_jwk()]));
+        setting.world.advance(3_700);
+        let code = setting.code("alice", &[]).await;
+        redeem_with_key(&setting, client, &code).await.access_token();
+    }
+    // None of them is free for others now.
+    let url = second(&setting, "/second.json", &[&second_key.auth.public().to_jwk()]);
     let mut browser = Browser::default();
     let page = browser.consent_page(&setting.world, "alice", &setting.request(&[("client_id", &url)])).await;
     let back = browser.decide(&setting.world, &page, "allow").await.location();
     assert!(query(&back, "error_description").unwrap().contains("belongs"), "{back}");
-    assert_eq!(setting.agents().len(), 1);
+}
+
+#[tokio::test]
+async fn par_07_a_flood_for_a_host_keeps_no_client_out_whose_document_is_known() {
+    let setting = Setting::new(Admission::Admit).await;
+    setting.code("alice", &[]).await;
+    let mut flood = 0;
+    for n in 0..150 {
+        let url = setting.host.url(&format!("/flood/{n}"));
+        let page = Browser::default().begin(&setting.world, &setting.request(&[("client_id", &url)])).await;
+        flood += usize::from(page.status == StatusCode::TOO_MANY_REQUESTS);
+    }
+    assert!(flood > 0);
+    let page = Browser::default().begin(&setting.world, &setting.request(&[])).await;
+    assert!(is_sign_in(&page), "{}", page.text);
+}
+
+#[tokio::test]
+async fn cm_07_a_document_that_was_taken_away_counts_an_hour_more_at_most_and_one_whose_host_is_down_six() {
+    let setting = Setting::new(Admission::Admit).await;
+    let begin = async || Browser::default().begin(&setting.world, &setting.request(&[])).await;
+    assert!(is_sign_in(&begin().await));
+    setting.host.answer(PATH, &reply("503 Service Unavailable", "{}"));
+    setting.world.advance(3_601);
+    assert!(is_sign_in(&begin().await), "a host that is down says nothing");
+    setting.world.advance(6 * 3_600);
+    assert!(begin().await.text.contains("503"));
+    for gone in ["404 Not Found", "410 Gone"] {
+        setting.describe(&json!({}));
+        setting.world.advance(11);
+        assert!(is_sign_in(&begin().await));
+        setting.host.answer(PATH, &reply(gone, "{}"));
+        setting.world.advance(3_601);
+        let page = begin().await;
+        assert!(page.text.contains("client_unknown") && page.headers.get("location").is_none(), "{gone}: {}", page.text);
+    }
 }
 
 #[tokio::test]

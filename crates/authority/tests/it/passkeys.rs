@@ -58,6 +58,17 @@ async fn own_page(world: &World, browser: &mut Browser, user: &str) -> Reply {
     browser.get(world, "/account/passkeys").await
 }
 
+/// The page on which passkeys are changed, of someone who has one and used it for that.
+async fn confirmed_page(world: &World, browser: &mut Browser, user: &str, authenticator: &mut Authenticator) -> Reply {
+    let page = own_page(world, browser, user).await;
+    confirm(world, browser, &page, authenticator).await
+}
+
+async fn confirm(world: &World, browser: &mut Browser, page: &Reply, authenticator: &mut Authenticator) -> Reply {
+    let signed = authenticator.sign(&challenge_of(page));
+    answer(world, browser, page, "/account/passkeys", &signed, &[]).await
+}
+
 pub(crate) async fn enrol(world: &World, user: &str, authenticator: &mut Authenticator) {
     let mut browser = Browser::default();
     let page = own_page(world, &mut browser, user).await;
@@ -203,7 +214,7 @@ async fn passkeys_are_changed_by_their_person_on_a_fresh_page_alone() {
     );
     // Another browser cannot send the page's form, and a page cannot be sent after its session is old.
     let (mut browser, mut second) = (Browser::default(), Authenticator::new(2));
-    let page = own_page(&world, &mut browser, "alice").await;
+    let page = confirmed_page(&world, &mut browser, "alice", &mut key).await;
     assert!(page.text.contains("Laptop"), "{}", page.text);
     let policy = page.headers["content-security-policy"].to_str().unwrap();
     assert!(policy.contains("script-src 'self';") && !policy.contains("unsafe"), "{policy}");
@@ -215,13 +226,14 @@ async fn passkeys_are_changed_by_their_person_on_a_fresh_page_alone() {
     assert_ne!(refused.status, StatusCode::SEE_OTHER, "one credential belongs to one passkey: {}", refused.text);
     for (label, good) in [("x".repeat(65), false), ("a\u{202e}b".to_owned(), false), ("Second".to_owned(), true)] {
         let page = browser.get(&world, "/account/passkeys").await;
+        let page = confirm(&world, &mut browser, &page, &mut key).await;
         let made = second.make(&challenge_of(&page));
         let reply = answer(&world, &mut browser, &page, "/account/passkeys", &made, &[("label", &label)]).await;
         assert_eq!(reply.status == StatusCode::SEE_OTHER, good, "{label}: {}", reply.text);
     }
     world.advance(601);
     assert!(is_sign_in(&browser.get(&world, "/account/passkeys").await), "the sign-in is not fresh any more");
-    let page = own_page(&world, &mut browser, "alice").await;
+    let page = confirmed_page(&world, &mut browser, "alice", &mut key).await;
     let mut form = hidden(&page.text, &["request"]);
     form.extend(fields(&[("remove", &second.id())]));
     assert_eq!(browser.post(&world, "/account/passkeys", &form).await.status, StatusCode::SEE_OTHER);
@@ -234,6 +246,49 @@ async fn passkeys_are_changed_by_their_person_on_a_fresh_page_alone() {
     form.extend(fields(&[("remove", &key.id())]));
     let kept = browser.post(&world, "/account/passkeys", &form).await;
     assert!(kept.text.contains("add another one first"), "{}", kept.text);
+}
+
+/// SPEC: AZ-11
+#[tokio::test]
+async fn who_has_only_the_password_of_an_account_with_a_passkey_can_neither_add_one_nor_remove_the_persons() {
+    let (world, mut key, mut thiefs) = (world().await, Authenticator::new(1), Authenticator::new(2));
+    enrol(&world, "alice", &mut key).await;
+    enrol(&world, "bob", &mut thiefs).await;
+    let mut thief = Browser::default();
+    let page = own_page(&world, &mut thief, "alice").await;
+    assert!(page.text.contains("Confirm with your passkey") && !page.text.contains("Laptop"), "{}", page.text);
+    assert_eq!(attribute(&page, "data-allow"), key.id());
+    let made = Authenticator::new(3).make(&challenge_of(&page));
+    let mut removing = hidden(&page.text, &["request"]);
+    removing.extend(fields(&[("remove", &key.id())]));
+    let stolen = thiefs.sign(&challenge_of(&page));
+    for reply in [
+        answer(&world, &mut thief, &page, "/account/passkeys", &made, &[("label", "Mine")]).await,
+        thief.post(&world, "/account/passkeys", &removing).await,
+        answer(&world, &mut thief, &page, "/account/passkeys", &stolen, &[]).await,
+    ] {
+        assert!(reply.text.contains("Confirm with your passkey") && reply.text.contains("role=\"alert\""), "{}", reply.text);
+    }
+    let alice = world.store.snapshot().human("alice").unwrap().clone();
+    assert_eq!(alice.passkeys.enrolled.iter().map(|passkey| passkey.id.clone()).collect::<Vec<_>>(), [key.id()]);
+    // A page is confirmed once: what was seen on the way confirms nothing again.
+    let page = thief.get(&world, "/account/passkeys").await;
+    let signed = key.sign(&challenge_of(&page));
+    let confirmed = answer(&world, &mut thief, &page, "/account/passkeys", &signed, &[]).await;
+    assert!(confirmed.text.contains("Laptop"), "{}", confirmed.text);
+    assert_eq!(world.last_record().await["ext"]["passkey"]["event"], "confirmed");
+    let again = answer(&world, &mut thief, &page, "/account/passkeys", &signed, &[]).await;
+    assert!(!again.text.contains("Laptop"), "{}", again.text);
+}
+
+#[tokio::test]
+async fn a_person_who_signed_in_with_a_passkey_changes_passkeys_without_another_touch() {
+    let (world, mut key) = (world().await, Authenticator::new(1));
+    enrol(&world, "alice", &mut key).await;
+    let mut browser = Browser::default();
+    assert!(is_consent(&sign_in(&world, &mut browser, &mut key).await));
+    let page = browser.get(&world, "/account/passkeys").await;
+    assert!(page.text.contains("Laptop"), "{}", page.text);
 }
 
 #[tokio::test]

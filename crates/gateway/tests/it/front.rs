@@ -31,6 +31,35 @@ async fn n_pr_01_02_03_metadata_is_the_registered_resource_whatever_the_host_say
 }
 
 #[tokio::test]
+async fn pr_05_each_server_has_metadata_of_its_own_and_no_token_is_for_two() {
+    let world = World::new(true).await;
+    let document = async |name: &str| {
+        let mut client = world.all();
+        client.url = format!("{}/.well-known/oauth-protected-resource/mcp/{name}", world.base);
+        whole(client.raw(Method::GET, Vec::new(), "").await).await.body
+    };
+    for name in ["helpdesk", "other"] {
+        let found = document(name).await;
+        assert_eq!(found["resource"], format!("{}/mcp/{name}", world.base));
+        let scopes = found["scopes_supported"].as_array().unwrap();
+        assert!(!scopes.is_empty() && scopes.iter().all(|scope| scope.as_str().unwrap().starts_with(&format!("{name}:"))), "{found}");
+    }
+    // There is no document for all of them together.
+    let mut client = world.all();
+    for path in ["/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource/mcp"] {
+        client.url = format!("{}{path}", world.base);
+        assert_eq!(whole(client.raw(Method::GET, Vec::new(), "").await).await.status, 404, "{path}");
+    }
+    // What is good at one server is good at no other, whatever it grants there.
+    let elsewhere = format!("{}/mcp/other", world.base);
+    let grant = json!([{"type": "tool_access", "locations": [world.location, elsewhere], "actions": ["*"]}]);
+    let mut client = world.planner(remit_model::Authority::parse(&grant).unwrap());
+    client.call("ticket_read", json!({})).await.result();
+    client.url = elsewhere;
+    client.call("ticket_read", json!({})).await.refused(401, "token_audience_wrong");
+}
+
+#[tokio::test]
 async fn n_mg_12_foreign_origins_and_rebound_hosts_get_nothing() {
     let world = World::new(true).await;
     let client = world.all();

@@ -198,3 +198,28 @@ async fn rv_05_what_an_agent_a_key_or_a_server_was_issued_before_is_refused_at_t
         planner.call("ticket_read", json!({})).await.refused(401, "token_revoked");
     }
 }
+
+/// The outermost actor is the one that acts. Those beneath it only take away: who they are permits nothing. SPEC: DC-11
+#[tokio::test]
+async fn dc_11_an_inner_actor_permits_nothing_and_one_of_another_issuer_ends_the_call() {
+    let world = World::new(true).await;
+    let narrow = agent("helper", world.grant(json!({"actions": ["ticket_read"]})));
+    apply(&world, Change::PutAgent(narrow)).await;
+    let whole = || world.grant(json!({"actions": ["*"]}));
+    let with = |inner: Option<remit_token::Actor>| {
+        let mut claims = world.claims(whole(), key(8).public().thumbprint());
+        claims.act = Some(actor(&world.base, "agent:helper", inner));
+        world.client(key(8), &claims)
+    };
+    // The same answer with and without the planner beneath, who may do everything.
+    for client in [with(None), with(Some(actor(&world.base, "agent:planner", None)))] {
+        client.call("ticket_read", json!({})).await.result();
+        client.call("refund", json!({})).await.refused(200, "tool_not_granted");
+    }
+    let foreign = with(Some(actor("https://other.example", "agent:planner", None)));
+    foreign.call("ticket_read", json!({})).await.refused(401, "client_unknown");
+    let planner = world.store.snapshot().agent_named("planner").unwrap().as_ref().clone();
+    apply(&world, Change::PutAgent(remit_model::Agent { status: AgentStatus::Quarantined, ..planner })).await;
+    with(Some(actor(&world.base, "agent:planner", None))).call("ticket_read", json!({})).await.refused(401, "agent_quarantined");
+    with(None).call("ticket_read", json!({})).await.result();
+}

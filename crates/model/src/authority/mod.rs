@@ -140,6 +140,19 @@ impl Authority {
         scope::grants(scope, servers).map(Self::from_grants)
     }
 
+    /// What scope shorthand means among the entitlements of a person: the same, and each grant may be handed on to any agent, as deep as
+    /// chains go. Authorization details say themselves what may be handed on.
+    ///
+    /// # Errors
+    /// `scope_unknown`.
+    pub fn from_scope_of_a_person(scope: &str, servers: &[&Server]) -> Result<Self, Refusal> {
+        let mut details = Self::from_scope(scope, servers)?.to_value();
+        for grant in details.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+            grant.insert("delegate".to_owned(), serde_json::json!({"to": ["*"], "depth": HARD_DEPTH}));
+        }
+        Self::parse(&details)
+    }
+
     /// RFC 9396 `authorization_details`: an array of `tool_access` objects in canonical order.
     pub fn to_value(&self) -> Value {
         Value::Array(self.grants().iter().map(Grant::to_value).collect())

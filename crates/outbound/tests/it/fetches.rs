@@ -193,7 +193,7 @@ async fn n_f_06_a_thousand_misses_cause_one_fetch_in_each_window() {
 async fn a_document_is_fetched_again_when_it_is_not_fresh_and_kept_while_it_may_be_stale() {
     let (url, asked) = server(answer("200 OK\r\ncontent-type: application/json\r\ncache-control: max-age=5", "{\"n\":1}")).await;
     let clock = Clock::manual(Moment::at(1_800_000_000));
-    let documents = documents(&clock, Freshness { least: 60, most: 3_600, retry: 10, stale: 0 });
+    let documents = documents(&clock, Freshness { least: 60, most: 3_600, retry: 10, stale: 0, withdrawn: false });
     documents.get(&url).await.unwrap();
     clock.advance(Duration::from_secs(59));
     documents.get(&url).await.unwrap();
@@ -271,7 +271,7 @@ async fn the_last_good_document_outlives_its_server_for_as_long_as_it_may() {
         stream.write_all(&json_answer("{\"n\":1}")).await.unwrap();
     });
     let clock = Clock::manual(Moment::at(1_800_000_000));
-    let documents = documents(&clock, Freshness { least: 60, most: 60, retry: 10, stale: 120 });
+    let documents = documents(&clock, Freshness { least: 60, most: 60, retry: 10, stale: 120, withdrawn: false });
     documents.get(&url).await.unwrap();
     once.await.unwrap();
     clock.advance(Duration::from_secs(179));

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use remit_authority::provider::{
     BearerSecret, Check, ClientCredential, Demand, EntitlementRule, EventSettings, PollSettings, ProviderSettings, SignInMethods,
 };
-use remit_model::{Authority, Server, chain::HARD_DEPTH, display, token_bounds};
+use remit_model::{Authority, Server, display, token_bounds};
 use remit_token::PrivateKey;
 use serde_json::{Value, json};
 use std::{
@@ -38,13 +38,8 @@ pub(crate) fn entitlements(account: &Account, servers: &[&Server]) -> Result<Aut
     let scoped = if account.entitlements.is_empty() {
         Authority::none()
     } else {
-        Authority::from_scope(&account.entitlements.join(" "), servers)?
+        Authority::from_scope_of_a_person(&account.entitlements.join(" "), servers)?
     };
-    let mut scoped = scoped.to_value();
-    for grant in scoped.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
-        grant.insert("delegate".to_owned(), json!({"to": ["*"], "depth": HARD_DEPTH}));
-    }
-    let scoped = Authority::parse(&scoped)?;
     let detailed = account.authorization_details.as_ref().map(Authority::parse).transpose()?.unwrap_or_else(Authority::none);
     Ok(Authority::from_grants(scoped.grants().iter().chain(detailed.grants()).cloned()))
 }

@@ -99,7 +99,7 @@ async fn by_assertion(
     if form.one("client_id").is_some_and(|client_id| client_id != claimed) {
         return Err(unauthenticated("`client_id` is not the client of the assertion"));
     }
-    let agent = find(snapshot, claimed)?;
+    let agent = find(snapshot, claimed).map_err(|_| private_key_jwt::of_nobody(server, claimed, &presented, now))?;
     let credential = private_key_jwt::verify(server, &agent, &presented, now).await?;
     Ok(Client { agent, credential: Some(credential) })
 }

@@ -7,15 +7,20 @@ use crate::{
     clients::{
         client::{failed, unauthenticated},
         credential::{ClientCredential, Method},
+        rules,
     },
+    http::error::Rejection,
 };
-use remit_model::{Agent, AssertionAudience, Code, Credential, Refusal, Registration, UnixTime};
+use remit_model::{Agent, AssertionAudience, Code, Credential, Fault, Refusal, Registration, UnixTime};
 use remit_outbound::Source;
+use remit_store::JtiKind;
 use remit_token::{
-    KeySet, Skew,
+    KeySet, PublicKey, Skew,
     assertion::{Expect, Presented},
 };
+use serde_json::Value;
 use std::sync::Arc;
+use url::Url;
 
 /// Verifies an assertion that the agent signed itself.
 ///
@@ -36,12 +41,50 @@ pub(super) async fn verify(
     let token_endpoint = (agent.client.assertion_audience == AssertionAudience::TokenEndpoint).then_some(token_endpoint.as_str());
     let expect = Expect { client_id: &client_id, issuer: &server.issuer, token_endpoint };
     let skew = server.settings.skew;
-    let assertion = presented.verify(&keys, &expect, now, Skew::seconds(skew)).map_err(|refusal| match refusal.code {
+    let assertion = presented.verify(&keys, &expect, now, Skew::seconds(skew)).map_err(refused)?;
+    let jwk = presented.key_in(&keys);
+    let claims = match (method, &agent.client.registration, &jwk) {
+        // An administrator's agents had their keys claimed when they were registered.
+        (Method::PrivateKeyJwt, Registration::Dynamic { .. } | Registration::MetadataDocument { .. }, Some(jwk)) => {
+            claims(server, agent, jwk).await?
+        }
+        _ => Vec::new(),
+    };
+    let key = jwk.filter(|_| method == Method::JwksUri);
+    Ok(ClientCredential { claims, ..ClientCredential::own(method, &assertion, skew, key) })
+}
+
+/// The claims on a key that has just signed, unless they were made before. SPEC: CM-03
+///
+/// # Errors
+/// `client_unauthenticated` when another agent has signed with it.
+async fn claims(server: &Server, agent: &Agent, jwk: &Value) -> Result<Vec<String>, Refusal> {
+    let key = PublicKey::from_jwk(jwk)?;
+    let (all, own) = (rules::claim(key.thumbprint()), rules::claim_of(key.thumbprint(), &agent.id));
+    let used = async |claim: &str| {
+        let read = server.store.was_used(JtiKind::Other, claim).await;
+        read.map_err(|error| Rejection::from(Fault::new(error)).into_refusal())
+    };
+    // A client that no person let in yet writes nothing, whatever it signs.
+    if server.store.snapshot().agent(&agent.id).is_none() || used(&own).await? {
+        return Ok(Vec::new());
+    }
+    // What another agent claimed meanwhile is found at the commit.
+    if used(&all).await? { Err(failed()) } else { Ok(vec![own, all]) }
+}
+
+/// The refusal of a client that is not registered: in the words, and after the work, of one whose key is another. SPEC: X-11
+pub(super) fn of_nobody(server: &Server, claimed: &str, presented: &Presented<'_>, now: UnixTime) -> Refusal {
+    let expect = Expect { client_id: claimed, issuer: &server.issuer, token_endpoint: None };
+    let verified = presented.verify(&server.nobodys_keys, &expect, now, Skew::seconds(server.settings.skew));
+    verified.map_or_else(refused, |_| failed())
+}
+
+fn refused(refusal: Refusal) -> Refusal {
+    match refusal.code {
         Code::TokenSignatureInvalid => failed(),
         _ => unauthenticated(&refusal.reason),
-    })?;
-    let key = (method == Method::JwksUri).then(|| presented.key_in(&keys)).flatten();
-    Ok(ClientCredential::own(method, &assertion, skew, key))
+    }
 }
 
 /// Where the agent publishes its keys, if it does.
@@ -58,6 +101,11 @@ async fn published(server: &Server, agent: &Agent, uri: &str, presented: &Presen
         Registration::Administrator => Source::Operator,
         Registration::Dynamic { .. } | Registration::MetadataDocument { .. } => Source::Stranger,
     };
+    if source == Source::Stranger && server.store.snapshot().agent(&agent.id).is_none() && server.key_sets.would_fetch(uri) {
+        // SPEC: PAR-07: nobody has let the client in, so what it makes us fetch is counted for its host.
+        let host = Url::parse(uri).ok().and_then(|uri| uri.host_str().map(str::to_owned)).unwrap_or_default();
+        server.fetches.take(&format!("keys at {host}"), server.clock.now().mono_ns).map_err(|over| over.refusal())?;
+    }
     let wanted = |keys: &KeySet| presented.names_key_of(keys);
     server.key_sets.find(uri, source, wanted).await.map_err(|error| {
         tracing::warn!(agent = %agent.id, %error, "the agent's keys cannot be used");

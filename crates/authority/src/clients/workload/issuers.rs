@@ -11,7 +11,7 @@ use remit_token::KeySet;
 use std::{fmt, sync::Arc};
 
 /// Discovery documents rarely change.
-const FRESHNESS: Freshness = Freshness { least: 60, most: 3_600, retry: 10, stale: 3_600 };
+const FRESHNESS: Freshness = Freshness { least: 60, most: 3_600, retry: 10, stale: 3_600, withdrawn: false };
 
 /// The issuers that the operator trusts.
 pub(crate) struct WorkloadIssuers {

@@ -1,12 +1,13 @@
 //! The pages on which people see, add and remove their passkeys.
 //!
 //! Implements AZ-11 and AZ-14 for them: a fresh session, no frame, and a form that belongs to one browser. Adding or removing
-//! one asks for a sign-in of the last few minutes.
+//! one asks for a sign-in of the last few minutes and, where there is one already, for a passkey: who has only the password cannot
+//! make themselves one, nor take the person's away.
 
 use crate::{
     Server,
     grants::{
-        attempt::{Attempt, Caller},
+        attempt::{Attempt, Caller, Once},
         outcome::Facts,
     },
     http::{
@@ -18,7 +19,11 @@ use crate::{
         consent_page,
         login_page::{self, PENDING_SECONDS, foreign},
         pages,
-        passkeys::{ceremony::Making, challenge, enrolment, named, used},
+        passkeys::{
+            ceremony::{Making, Signing},
+            challenge, enrolment, named,
+            used::{self, Used},
+        },
         request::SignInFor,
         seal::Purpose,
         sessions::{Browser, SignedIn},
@@ -32,7 +37,8 @@ use axum::{
 use remit_decide::active;
 use remit_ledger::record::{HumanInLoop, RecordType};
 use remit_model::{Authentication, Code, Human, Passkey, Refusal, UnixTime};
-use remit_store::{Batch, Change, Precondition};
+use remit_store::{Batch, Change, JtiKind, Precondition};
+use remit_token::webauthn::Assertion;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::Arc;
@@ -45,6 +51,18 @@ const FRESH_SECONDS: i64 = 600;
 struct Changing {
     name: String,
     link: Option<enrolment::Link>,
+    /// Whether the person has used a passkey for it, or needs none.
+    #[serde(default)]
+    confirmed: bool,
+}
+
+impl Changing {
+    /// Of a session: confirmed where the person signed in with a passkey, or has none yet.
+    fn of(browser: &Browser, human: &Human) -> Self {
+        let signed_in = browser.user.as_ref().filter(|user| user.name == human.name);
+        let by_passkey = signed_in.is_some_and(|user| user.authentication.acr.as_deref() == Some(used::ACR));
+        Self { name: human.name.clone(), link: None, confirmed: by_passkey || human.passkeys.enrolled.is_empty() }
+    }
 }
 
 /// GET `/account/passkeys`: the list, or the page to sign in first.
@@ -52,7 +70,7 @@ pub(crate) fn list(server: &Server, incoming: &Incoming) -> Response<Body> {
     let now = server.now();
     let browser = server.sessions.browser(&incoming.headers, &server.issuer, &server.entropy, now);
     let response = match fresh(server, &browser, now) {
-        Some(human) => page(server, &browser, &human, None, now),
+        Some(human) => render(server, &browser, &human, Changing::of(&browser, &human), None, now),
         None => login_page::page(server, &browser, &SignInFor::Account, now),
     };
     let response = response.unwrap_or_else(|rejection| pages::problem(&rejection.into_refusal(), None));
@@ -66,30 +84,24 @@ fn fresh(server: &Server, browser: &Browser, now: UnixTime) -> Option<Arc<Human>
     active::human(&human, Some(user.authentication.time)).ok().map(|()| human)
 }
 
-/// The list of this person's passkeys, with the form to add one.
-pub(crate) fn page(
-    server: &Server,
-    browser: &Browser,
-    human: &Human,
-    message: Option<&str>,
-    now: UnixTime,
-) -> Result<Response<Body>, Rejection> {
-    render(server, browser, human, None, message, now)
-}
-
+/// The list of this person's passkeys with the form to add one; or, until it is confirmed, the page that asks for a passkey.
 fn render(
     server: &Server,
     browser: &Browser,
     human: &Human,
-    link: Option<enrolment::Link>,
+    change: Changing,
     message: Option<&str>,
     now: UnixTime,
 ) -> Result<Response<Body>, Rejection> {
     let Some(party) = server.passkeys.as_ref() else { return Err(used::unavailable().into()) };
-    let by_link = link.is_some();
-    let change = Changing { name: human.name.clone(), link };
+    let (by_link, confirmed) = (change.link.is_some(), change.confirmed);
     let expires = now.plus(PENDING_SECONDS);
     let request = server.seal.seal(Purpose::Passkeys, &browser.id, change, expires, &server.entropy)?;
+    if let (false, Some(signing)) = (confirmed, Signing::by(server, human, &challenge(&request))) {
+        let why = "To add or remove a passkey, use one that you have. If you have lost them all, ask your administrator for a link.";
+        let page = pages::SecondFactor { why, action: "/account/passkeys", message, request: &request, signing };
+        return Ok(pages::scripted(StatusCode::OK, &page, ""));
+    }
     let rows = human.passkeys.enrolled.iter().map(row).collect();
     let page = pages::Passkeys {
         human_name: &human.display_name,
@@ -126,7 +138,10 @@ pub(crate) fn by_link(server: &Server, incoming: Incoming) -> Response<Body> {
         Ok((link, human))
     });
     let response =
-        opened.map_err(Rejection::from).and_then(|(link, human)| render(server, &browser, &human, Some(link), None, now));
+        opened.map_err(Rejection::from).and_then(|(link, human)| {
+            let change = Changing { name: human.name.clone(), link: Some(link), confirmed: true };
+            render(server, &browser, &human, change, None, now)
+        });
     let response = response.unwrap_or_else(|rejection| pages::problem(&rejection.into_refusal(), None));
     login_page::with_cookies(response, browser.set_cookie)
 }
@@ -161,6 +176,14 @@ pub(crate) async fn change(server: &Server, incoming: Incoming) -> Response<Body
     };
     let Some(human) = human else { return pages::problem(&foreign(), None) };
     let user = by(&browser, &human, now);
+    if !asked.confirmed {
+        let page = match confirm(server, origin, &form, &request, &human, &user, now).await {
+            Ok(()) => render(server, &browser, &human, Changing { confirmed: true, ..asked }, None, now),
+            Err(Rejection::Refusal(refusal)) => render(server, &browser, &human, asked, Some(&refusal.reason), now),
+            Err(rejection) => Err(rejection),
+        };
+        return page.unwrap_or_else(|rejection| pages::problem(&rejection.into_refusal(), None));
+    }
     let done = apply(server, origin, &form, &request, &asked, &human, &user, now).await;
     let human = server.store.snapshot().human(&human.name).map_or(human, Arc::clone);
     let response = match done {
@@ -169,10 +192,48 @@ pub(crate) async fn change(server: &Server, incoming: Incoming) -> Response<Body
             Ok(pages::scripted(StatusCode::OK, &pages::PasskeyAdded { human_name: &human.display_name }, ""))
         }
         Ok(()) => Ok(pages::see_other("/account/passkeys")),
-        Err(Rejection::Refusal(refusal)) if asked.link.is_none() => page(server, &browser, &human, Some(&refusal.reason), now),
+        Err(Rejection::Refusal(refusal)) if asked.link.is_none() => {
+            render(server, &browser, &human, Changing { link: None, ..asked }, Some(&refusal.reason), now)
+        }
         Err(rejection) => Err(rejection),
     };
     response.unwrap_or_else(|rejection| pages::problem(&rejection.into_refusal(), None))
+}
+
+/// Checks that the person used one of their passkeys on this very page, and records it. A page is confirmed once.
+async fn confirm(
+    server: &Server,
+    origin: RequestOrigin,
+    form: &Form,
+    request: &str,
+    human: &Human,
+    user: &SignedIn,
+    now: UnixTime,
+) -> Result<(), Rejection> {
+    let attempt = Attempt::new(At::Authorize, origin).by(Caller::person(&server.issuer, user));
+    let facts = Facts { human_in_loop: HumanInLoop::Approved, ..Facts::default() };
+    let entry = Entry { tenant: &server.tenant, attempt: &attempt, facts: &facts, check: None };
+    let snapshot = server.store.snapshot();
+    let used = Assertion::read(form.one("passkey").unwrap_or_default())
+        .and_then(|assertion| Used::check(server, &snapshot, &assertion, &challenge(request), now))
+        .and_then(|used| {
+            let other = || Refusal::new(Code::PasskeyInvalid, "this passkey is of another account");
+            (used.human.name == human.name).then_some(used).ok_or_else(other)
+        });
+    match used {
+        Ok(used) => {
+            let until = now.plus(PENDING_SECONDS);
+            let once = Once { kind: JtiKind::Other, key: format!("passkeys page {}", named(request)), until };
+            let record = entry.happened(RecordType::SessionOpen).ext("passkey", json!({"event": "confirmed"}));
+            issue::commit(server, &[once], None, used.count(Batch::new(server.tenant.clone())).record(record)).await?;
+            Ok(())
+        }
+        Err(refusal) => {
+            let batch = Batch::new(server.tenant.clone()).record(entry.refused(&refusal));
+            issue::commit(server, &[], None, batch).await?;
+            Err(refusal.into())
+        }
+    }
 }
 
 /// Who changes: the session's person, or the one whom a link was made for.
