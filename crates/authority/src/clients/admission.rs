@@ -16,7 +16,8 @@ use crate::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use remit_ledger::record::RecordType;
 use remit_model::{
-    Agent, AgentStatus, Binding, ClientProfile, Code, Fault, Principal, PrincipalKind, Refusal, Registration, ToolClass, UnixTime, json,
+    Agent, AgentStatus, Binding, ClientProfile, Code, Fault, Principal, PrincipalKind, Refusal, Registration, ToolClass,
+    UnixTime, json,
 };
 use remit_store::{Batch, Budget, Change, JtiKind, Precondition, Snapshot};
 use remit_token::PublicKey;

@@ -209,9 +209,10 @@ fn refused_by_store(server: &Server, error: ApplyError) -> Rejection {
         ApplyError::Conflict(Precondition::Once { kind: JtiKind::ClientAssertion, .. }) => {
             Refusal::new(Code::AssertionReplayed, "this client assertion was used before")
         }
-        ApplyError::Conflict(Precondition::Once { kind: JtiKind::Other, key, .. }) if rules::is_own_claim(&key) => {
-            Refusal::new(Code::RateLimited, "another request uses this key for the first time at the same moment; send this one again")
-        }
+        ApplyError::Conflict(Precondition::Once { kind: JtiKind::Other, key, .. }) if rules::is_own_claim(&key) => Refusal::new(
+            Code::RateLimited,
+            "another request uses this key for the first time at the same moment; send this one again",
+        ),
         ApplyError::Conflict(Precondition::Once { kind: JtiKind::Other, key, .. }) if key.starts_with(rules::KEY) => {
             rules::taken()
         }

@@ -42,7 +42,10 @@ async fn pr_05_each_server_has_metadata_of_its_own_and_no_token_is_for_two() {
         let found = document(name).await;
         assert_eq!(found["resource"], format!("{}/mcp/{name}", world.base));
         let scopes = found["scopes_supported"].as_array().unwrap();
-        assert!(!scopes.is_empty() && scopes.iter().all(|scope| scope.as_str().unwrap().starts_with(&format!("{name}:"))), "{found}");
+        assert!(
+            !scopes.is_empty() && scopes.iter().all(|scope| scope.as_str().unwrap().starts_with(&format!("{name}:"))),
+            "{found}"
+        );
     }
     // There is no document for all of them together.
     let mut client = world.all();

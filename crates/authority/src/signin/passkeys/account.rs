@@ -98,7 +98,8 @@ fn render(
     let expires = now.plus(PENDING_SECONDS);
     let request = server.seal.seal(Purpose::Passkeys, &browser.id, change, expires, &server.entropy)?;
     if let (false, Some(signing)) = (confirmed, Signing::by(server, human, &challenge(&request))) {
-        let why = "To add or remove a passkey, use one that you have. If you have lost them all, ask your administrator for a link.";
+        let why =
+            "To add or remove a passkey, use one that you have. If you have lost them all, ask your administrator for a link.";
         let page = pages::SecondFactor { why, action: "/account/passkeys", message, request: &request, signing };
         return Ok(pages::scripted(StatusCode::OK, &page, ""));
     }
@@ -137,11 +138,10 @@ pub(crate) fn by_link(server: &Server, incoming: Incoming) -> Response<Body> {
         active::human(&human, Some(link.issued))?;
         Ok((link, human))
     });
-    let response =
-        opened.map_err(Rejection::from).and_then(|(link, human)| {
-            let change = Changing { name: human.name.clone(), link: Some(link), confirmed: true };
-            render(server, &browser, &human, change, None, now)
-        });
+    let response = opened.map_err(Rejection::from).and_then(|(link, human)| {
+        let change = Changing { name: human.name.clone(), link: Some(link), confirmed: true };
+        render(server, &browser, &human, change, None, now)
+    });
     let response = response.unwrap_or_else(|rejection| pages::problem(&rejection.into_refusal(), None));
     login_page::with_cookies(response, browser.set_cookie)
 }
@@ -229,8 +229,10 @@ async fn confirm(
             Ok(())
         }
         Err(refusal) => {
-            let batch = Batch::new(server.tenant.clone()).record(entry.refused(&refusal));
-            issue::commit(server, &[], None, batch).await?;
+            if attempt.may_record(server, refusal.code) {
+                let batch = Batch::new(server.tenant.clone()).record(entry.refused(&refusal));
+                issue::commit(server, &[], None, batch).await?;
+            }
             Err(refusal.into())
         }
     }
