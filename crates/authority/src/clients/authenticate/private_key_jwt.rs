@@ -41,7 +41,7 @@ pub(super) async fn verify(
     let token_endpoint = (agent.client.assertion_audience == AssertionAudience::TokenEndpoint).then_some(token_endpoint.as_str());
     let expect = Expect { client_id: &client_id, issuer: &server.issuer, token_endpoint };
     let skew = server.settings.skew;
-    let assertion = presented.verify(&keys, &expect, now, Skew::seconds(skew)).map_err(refused)?;
+    let assertion = presented.verify(&keys, &expect, now, Skew::seconds(skew)).map_err(|refusal| refused(&refusal))?;
     let jwk = presented.key_in(&keys);
     let claims = match (method, &agent.client.registration, &jwk) {
         // An administrator's agents had their keys claimed when they were registered.
@@ -77,10 +77,10 @@ async fn claims(server: &Server, agent: &Agent, jwk: &Value) -> Result<Vec<Strin
 pub(super) fn of_nobody(server: &Server, claimed: &str, presented: &Presented<'_>, now: UnixTime) -> Refusal {
     let expect = Expect { client_id: claimed, issuer: &server.issuer, token_endpoint: None };
     let verified = presented.verify(&server.nobodys_keys, &expect, now, Skew::seconds(server.settings.skew));
-    verified.map_or_else(refused, |_| failed())
+    verified.map_or_else(|refusal| refused(&refusal), |_| failed())
 }
 
-fn refused(refusal: Refusal) -> Refusal {
+fn refused(refusal: &Refusal) -> Refusal {
     match refusal.code {
         Code::TokenSignatureInvalid => failed(),
         _ => unauthenticated(&refusal.reason),
