@@ -2,9 +2,7 @@
 
 #[path = "../../crates/authority/src/http/form.rs"]
 mod form;
-#[path = "../../crates/authority/src/signin/redirect.rs"]
-mod redirect;
-
+use crate::signin::redirect;
 use form::Form;
 use std::collections::BTreeMap;
 use url::{Url, form_urlencoded};

@@ -5,19 +5,22 @@
 //! search. An input that once failed becomes a seed.
 
 pub mod authority;
+pub mod clients;
 pub mod gateway;
 pub mod insight;
 pub mod ledger;
 pub mod model;
 pub mod passkeys;
 mod road;
+mod signin;
 pub mod token;
 
 /// The body of one target.
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 14] = [
+    ("authority_clients", clients::metadata),
     ("authority_requests", authority::requests),
     ("gateway_authzen", gateway::authzen),
     ("gateway_schemas", gateway::schemas),

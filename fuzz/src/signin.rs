@@ -1,0 +1,5 @@
+//! What `clients::metadata` imports.
+
+#[path = "../../crates/authority/src/signin/redirect.rs"]
+
+pub(crate) mod redirect;
