@@ -1,7 +1,6 @@
 //! The body of the target for client metadata. It panics where a property does not hold.
 
 #[path = "../../crates/authority/src/clients/metadata.rs"]
-#[expect(dead_code, reason = "the server's other uses are not here")]
 mod metadata;
 
 use crate::signin::redirect;

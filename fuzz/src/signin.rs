@@ -1,5 +1,4 @@
 //! What `clients::metadata` imports.
 
 #[path = "../../crates/authority/src/signin/redirect.rs"]
-
 pub(crate) mod redirect;

@@ -142,6 +142,7 @@ impl ClientCredential {
             kept: EdgeProof::ClientCertificate(shown.to_text()),
             ends: Some(until),
             once: None,
+            claims: Vec::new(),
             audience: AssertionAudience::Issuer,
             key: None,
         }
