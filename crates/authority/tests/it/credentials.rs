@@ -1,6 +1,6 @@
 //! Client authentication and `client_credentials`.
 
-use crate::world::*;
+use crate::{flow::text, world::*};
 use axum::{
     body::Body,
     http::{Request, StatusCode},

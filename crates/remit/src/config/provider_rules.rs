@@ -11,7 +11,6 @@ use remit_authority::provider::{
 };
 use remit_model::{Authority, Server, display, token_bounds};
 use remit_token::PrivateKey;
-use serde_json::{Value, json};
 use std::{
     ops::RangeInclusive,
     path::{Path, PathBuf},
@@ -276,7 +275,7 @@ pub(crate) fn credential(base: &Path, provider: &OidcProvider) -> Result<ClientC
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn provider(changes: &Value) -> IdentityProvider {
         let mut value =
