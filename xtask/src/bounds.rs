@@ -94,6 +94,8 @@ const TABLE: &[Held] = &[
     held("store/src/world/snapshot.rs", "endpoints: HashTrieMapSync", "endpoints"),
     held("store/src/world/snapshot.rs", "humans: HashTrieMapSync", "humans"),
     held("store/src/world/snapshot.rs", "passkeys: HashTrieMapSync", "passkeys"),
+    // Written by administrators, and removed when no token is left that it could end.
+    held("store/src/world/snapshot.rs", "issued: HashTrieMapSync", "until"),
     held("store/src/unproven.rs", "kinds: Vec<Kind>", "UNPROVEN_KINDS"),
     held("token/src/dpop/replay.rs", "shards: Vec<Mutex", "SHARDS"),
     held("token/src/dpop/replay.rs", "slots: BTreeMap", "capacity"),

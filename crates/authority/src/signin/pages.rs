@@ -163,7 +163,7 @@ struct Problem<'a> {
     record: Option<&'a str>,
 }
 
-/// A refusal that a program waits for at an address nobody vouches for.
+/// A refusal that a program waits for at an address that no administrator vouches for.
 #[derive(Template)]
 #[template(path = "unknown_target.html")]
 struct UnknownTarget<'a> {
@@ -228,7 +228,7 @@ pub(crate) fn problem(refusal: &Refusal, record: Option<&str>) -> Response<Body>
     refused(status, &Problem { title, reason: &refusal.reason, code: refusal.code.as_str(), record })
 }
 
-/// The same where the program waits for the answer at an address nobody vouches for: the person reads its host, and goes on or
+/// The same where the program waits for the answer at such an address: the person reads its host, and goes on or
 /// not. SPEC: AZ-17
 pub(crate) fn unknown_target(refusal: &Refusal, record: Option<&str>, redirect_uri: &str, url: &str) -> Response<Body> {
     let (status, _) = outward(refusal.code, At::Authorize);

@@ -130,7 +130,7 @@ async fn x_09_browser_clients_may_call_the_token_endpoint() {
     assert!(reply.headers.get("access-control-allow-origin").is_none(), "never on the pages");
 }
 
-/// What is said of actors is what exchange takes: a type that is not listed is refused. SPEC: MD-05
+/// The metadata names the actors that exchange takes: a type that is not listed is refused. SPEC: MD-05
 #[tokio::test]
 async fn md_05_the_actor_profile_is_what_exchange_does_and_what_is_off_is_absent() {
     let world = World::new().await;

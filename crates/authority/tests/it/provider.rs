@@ -416,7 +416,7 @@ async fn a_provider_that_is_down_lets_no_one_in_and_throws_no_one_out() {
     let reply = half_way.back(&world, &back).await;
     assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE, "{}", reply.text);
     assert!(reply.text.contains("provider_unreachable") && is_sign_in(&reply), "{}", reply.text);
-    // Its metadata is still fresh, and nobody is sent to where nobody answers.
+    // Its metadata is still fresh, and no person is sent to where no server answers.
     world.advance(11);
     let mut sent = Browser::default();
     let page = sent.begin(&world, &request()).await;

@@ -104,7 +104,7 @@ async fn az_16_a_client_that_wants_a_class_has_the_person_asked_for_it_and_reads
     let code = world.code("bob", &wanted).await;
     let token = world.redeem(&world.planner, &code, &[]).await.access_token();
     assert!(claims(&token).get("acr").is_none());
-    // A class that nobody here can reach asks for no passkey either.
+    // A class that no sign-in here can reach asks for no passkey either.
     let page = Browser::default().consent_page(&world, "alice", &request_with(&[("acr_values", "urn:example:gold")])).await;
     assert!(is_consent(&page), "{}", page.text);
 }

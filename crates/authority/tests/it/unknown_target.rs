@@ -1,4 +1,4 @@
-//! Refusals that a program waits for at an address that nobody here vouches for. SPEC: AZ-17, RFC 9700 §4.11.2
+//! Refusals that a program waits for at an address that no administrator vouches for. SPEC: AZ-17, RFC 9700 §4.11.2
 
 use crate::{
     flow::*,

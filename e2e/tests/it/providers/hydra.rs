@@ -78,7 +78,7 @@ impl Hydra {
 #[ignore = "needs Ory Hydra: cargo xtask interop hydra"]
 fn people_sign_in_through_hydra_and_its_keys_rotate() {
     let hydra = Hydra::start();
-    // Hydra makes an RSA key by itself when nobody makes one before the first token.
+    // Hydra makes an RSA key by itself when there is none before the first token.
     hydra.new_key("first");
     let server = hydra.server();
     let said = server.run(&["provider", "test", "corp"]);

@@ -70,7 +70,7 @@ impl Login {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
-    /// Nobody consented.
+    /// The person did not consent.
     fn given_up(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();

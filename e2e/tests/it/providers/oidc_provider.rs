@@ -72,7 +72,7 @@ fn f_02_several_providers_each_with_people_of_its_own() {
     }
 }
 
-/// An attacker who runs one provider, or has a code of it, gets nobody signed in through the other.
+/// An attacker who runs one provider, or has a code of it, signs no one in through the other.
 #[test]
 fn az_14_an_answer_of_one_provider_is_not_taken_at_the_address_of_another() {
     let world = World::new();

@@ -65,7 +65,7 @@ impl Web {
         self.answered(request).unwrap_or_else(|| panic!("{url} does not answer"))
     }
 
-    /// `None` when nobody answers.
+    /// `None` when no server answers.
     pub(super) fn try_get(&self, url: &str) -> Option<Answer> {
         self.answered(Request::builder().uri(url).body(Full::default()).unwrap())
     }

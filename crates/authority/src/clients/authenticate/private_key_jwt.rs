@@ -102,7 +102,7 @@ async fn published(server: &Server, agent: &Agent, uri: &str, presented: &Presen
         Registration::Dynamic { .. } | Registration::MetadataDocument { .. } => Source::Stranger,
     };
     if source == Source::Stranger && server.store.snapshot().agent(&agent.id).is_none() && server.key_sets.would_fetch(uri) {
-        // SPEC: PAR-07: nobody has let the client in, so what it makes us fetch is counted for its host.
+        // SPEC: PAR-07: the client is not let in yet, so what it makes us fetch is counted for its host.
         let host = Url::parse(uri).ok().and_then(|uri| uri.host_str().map(str::to_owned)).unwrap_or_default();
         server.fetches.take(&format!("keys at {host}"), server.clock.now().mono_ns).map_err(|over| over.refusal())?;
     }
