@@ -77,3 +77,21 @@ fn who_is_disabled_at_a_provider_that_says_nothing_is_found_out_and_stays_out() 
     assert!(!lives(keycloak, &server, &token), "what died stays dead");
     crate::workload::both_verify(server, 2);
 }
+
+#[test]
+#[ignore = "needs Keycloak: cargo xtask interop keycloak"]
+fn a_logout_at_the_provider_ends_what_the_person_handed_out() {
+    let keycloak = Keycloak::shared();
+    // So that it is not the question that ends it.
+    let server = server(keycloak, "logout", "    check_every_s: 3600\n");
+    let token = signs_in(&server, "before");
+    assert!(lives(keycloak, &server, &token));
+    let user = keycloak.user("logout", "alice")["id"].as_str().unwrap().to_owned();
+    keycloak.admin("POST", &format!("/admin/realms/logout/users/{user}/logout"), &json!({}));
+    let began = Instant::now();
+    wait_until("the chain is dead", || !lives(keycloak, &server, &token));
+    println!("dead {:.2} s after the administrator's logout", began.elapsed().as_secs_f32());
+    let again = signs_in(&server, "after");
+    assert!(lives(keycloak, &server, &again) && !lives(keycloak, &server, &token));
+    crate::workload::both_verify(server, 2);
+}

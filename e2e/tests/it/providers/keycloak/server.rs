@@ -2,7 +2,7 @@
 
 use super::super::{part, web::Web};
 use crate::harness::Running;
-use remit_testkit::{port, wait_until};
+use remit_testkit::{PATIENCE, port};
 use serde_json::{Value, json};
 use std::{
     os::unix::fs::symlink,
@@ -10,6 +10,7 @@ use std::{
     process::{Command, Stdio},
     sync::OnceLock,
     thread,
+    time::{Duration, Instant},
 };
 use tempfile::TempDir;
 
@@ -104,7 +105,14 @@ fn serve(home: &Path, (port, management): (u16, u16), web: &Web) -> Running {
     let running = Running::start_within(java, "started in", 3);
     ends_with_us(running.id());
     let health = format!("http://127.0.0.1:{management}/health/ready");
-    wait_until("Keycloak is ready", || web.try_get(&health).is_some_and(|answer| answer.status == 200));
+    // It makes its first realm after it has said that it started, which a busy machine does in minutes.
+    let began = Instant::now();
+    let ready = || web.try_get(&health).is_some_and(|answer| answer.status == 200);
+    while !ready() {
+        assert!(began.elapsed() < PATIENCE * 3, "Keycloak does not become ready");
+        // PAUSE: it is asked again until it is ready.
+        thread::sleep(Duration::from_millis(100));
+    }
     running
 }
 
