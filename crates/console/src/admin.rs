@@ -22,7 +22,7 @@ use subtle::ConstantTimeEq as _;
 const AUTHENTICATE: &str = "admin.authenticate";
 
 /// Proof that the request carried the admin credential; a handler that takes it cannot be reached without.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Admin {
     http: Option<Http>,
     src_ip: Option<IpAddr>,

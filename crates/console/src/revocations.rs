@@ -5,7 +5,7 @@
 
 use crate::{
     Console,
-    admin::{Admin, record},
+    admin::Admin,
     agent_update::read,
     agents::{self, BODY_LIMIT},
     endpoint,
@@ -19,7 +19,7 @@ use axum::{
 };
 use remit_ledger::record::Draft;
 use remit_model::{Agent, AgentStatus, Code, Principal, PrincipalKind, Refusal, UnixTime, criterion, display};
-use remit_store::{Batch, Change, Revocation, Snapshot};
+use remit_store::{ApplyError, Batch, Change, Precondition, Revocation, Snapshot};
 use remit_token::PublicKey;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -27,6 +27,9 @@ use std::sync::Arc;
 
 /// How long a revocation is remembered, in seconds: longer than any consent can be set to last (`agents.delegation_days`).
 const REMEMBERED: i64 = 65_536 * 86_400;
+/// Seconds from now before which everything has ended, attempt by attempt. One, so that what is issued in this very second has ended,
+/// too; more where the commit comes so late that this second has passed.
+const AHEAD: [i64; 4] = [1, 2, 8, 32];
 /// Most agents that one request stops.
 const AGENTS: usize = 4_096;
 /// Longest identifier of a chain.
@@ -68,14 +71,38 @@ struct Revoked {
 
 async fn revoke(admin: Admin, State(console): State<Arc<Console>>, body: Bytes) -> Result<Json<Value>, No> {
     let asked: By = read(&body)?;
-    // A second later, so that what was issued in this very second has ended, too.
-    let before = console.clock.unix().plus(1);
-    let Revoked { changes, by, facts, person } = revoked(&console, &console.store.snapshot(), asked, before)?;
+    for ahead in AHEAD {
+        let before = console.clock.unix().plus(ahead);
+        match revoke_before(&console, admin.clone(), &asked, before).await {
+            Err(Undone::TooLate) => {}
+            Err(Undone::No(no)) => return Err(no),
+            Ok(answer) => return Ok(Json(answer)),
+        }
+    }
+    Err(Refusal::new(Code::LedgerUnavailable, "the store was too slow to revoke anything; nothing was revoked, so ask again").into())
+}
+
+/// Why nothing was revoked.
+enum Undone {
+    /// The time before which everything was to end had passed when the batch was to be committed. What was issued meanwhile
+    /// would have lived on.
+    TooLate,
+    No(No),
+}
+
+impl From<Refusal> for Undone {
+    fn from(refusal: Refusal) -> Self {
+        Self::No(refusal.into())
+    }
+}
+
+async fn revoke_before(console: &Console, admin: Admin, asked: &By, before: UnixTime) -> Result<Value, Undone> {
+    let Revoked { changes, by, facts, person } = revoked(console, &console.store.snapshot(), asked, before)?;
     let mut stated = json!({"by": by, "before": before.utc()});
     if let (Some(members), Value::Object(facts)) = (stated.as_object_mut(), facts.clone()) {
         members.extend(facts);
     }
-    let draft = admin.change(&console, "tokens.revoke").ext("revocation", stated);
+    let draft = admin.change(console, "tokens.revoke").ext("revocation", stated);
     let draft = person.into_iter().fold(draft, Draft::owner);
     // Those who verify the ledger hold later uses of a chain, or of a sign-in, against it.
     let draft = match facts.get("chain") {
@@ -83,19 +110,24 @@ async fn revoke(admin: Admin, State(console): State<Arc<Console>>, body: Bytes) 
         None if by == "user" => draft.ext("sign_in", json!({"ended_before": before, "cause": "revoked"})),
         None => draft,
     };
-    let batch = changes.into_iter().fold(Batch::new(console.tenant.clone()), Batch::change);
-    let record = record(&console, batch.record(draft)).await?;
-    Ok(Json(json!({"by": by, "before": before, "revoked": facts, "record": record})))
+    let batch = Batch::new(console.tenant.clone()).require(Precondition::Before(before));
+    let batch = changes.into_iter().fold(batch, Batch::change).record(draft);
+    let applied = console.store.apply(batch).await.map_err(|error| match error {
+        ApplyError::Conflict(Precondition::Before(_)) => Undone::TooLate,
+        error => Undone::No(error.into()),
+    })?;
+    let record = applied.receipts.first().map(|receipt| receipt.record_id.clone()).unwrap_or_default();
+    Ok(json!({"by": by, "before": before, "revoked": facts, "record": record}))
 }
 
-fn revoked(console: &Console, world: &Snapshot, asked: By, before: UnixTime) -> Result<Revoked, Refusal> {
+fn revoked(console: &Console, world: &Snapshot, asked: &By, before: UnixTime) -> Result<Revoked, Refusal> {
     let until = before.plus(REMEMBERED);
     let issued = |criterion: String| Change::RevokeIssued { criterion, before, until };
     let of_agents = |agents: &[Arc<Agent>]| agents.iter().map(|agent| issued(criterion::agent(&agent.id))).collect();
     let names = |agents: &[Arc<Agent>]| json!(agents.iter().map(|agent| agent.id.subject()).collect::<Vec<_>>());
     Ok(match asked {
         By::User(name) => {
-            let human = world.human(&name).ok_or_else(|| unknown("account", &name))?;
+            let human = world.human(name).ok_or_else(|| unknown("account", name))?;
             Revoked {
                 changes: vec![Change::EndHuman { name: name.clone(), before }],
                 by: "user",
@@ -104,17 +136,17 @@ fn revoked(console: &Console, world: &Snapshot, asked: By, before: UnixTime) -> 
             }
         }
         By::Agent(name) => {
-            let agents = [agents::known(world, &name)?];
+            let agents = [agents::known(world, name)?];
             Revoked { changes: of_agents(&agents), by: "agent", facts: json!({"agents": names(&agents)}), person: None }
         }
         By::Client(client) => {
             let mut all = world.agents().filter_map(|(_, agent)| agent);
-            let agents = [all.find(|agent| agent.client_id() == client).ok_or_else(|| unknown("client", &client))?];
+            let agents = [all.find(|agent| agent.client_id() == *client).ok_or_else(|| unknown("client", client))?];
             Revoked { changes: of_agents(&agents), by: "client", facts: json!({"agents": names(&agents)}), person: None }
         }
         By::Owner(owner) => {
-            let agents = owned(world, &owner)?;
-            let person = Some(Principal::local(&console.issuer, &owner));
+            let agents = owned(world, owner)?;
+            let person = Some(Principal::local(&console.issuer, owner));
             Revoked { changes: of_agents(&agents), by: "owner", facts: json!({"agents": names(&agents)}), person }
         }
         By::Chain(chain) => {
@@ -128,7 +160,7 @@ fn revoked(console: &Console, world: &Snapshot, asked: By, before: UnixTime) -> 
             Revoked { changes, by: "chain", facts: json!({"chain": chain}), person: None }
         }
         By::Resource(named) => {
-            let location = location(console, world, &named)?;
+            let location = location(console, world, named)?;
             let changes = vec![issued(criterion::resource(&location)), issued(criterion::any_resource())];
             Revoked { changes, by: "resource", facts: json!({"resource": location}), person: None }
         }
@@ -138,9 +170,9 @@ fn revoked(console: &Console, world: &Snapshot, asked: By, before: UnixTime) -> 
             }
             // What an agent obtained with a key that it is registered with may be bound to another one.
             let agents: Vec<Arc<Agent>> =
-                world.agents().filter_map(|(_, agent)| agent).filter(|agent| lists(agent, &key)).collect();
+                world.agents().filter_map(|(_, agent)| agent).filter(|agent| lists(agent, key)).collect();
             let mut changes: Vec<Change> = of_agents(&agents);
-            changes.push(issued(criterion::key(&key)));
+            changes.push(issued(criterion::key(key)));
             Revoked { changes, by: "key", facts: json!({"key": key, "agents": names(&agents)}), person: None }
         }
     })

@@ -105,6 +105,9 @@ pub enum Precondition {
     NewAgent(AgentId),
     /// The snapshot has not changed since this revision.
     Revision(u64),
+    /// The batch is committed before this time, by the clock of the commit. A batch that ends what was issued before a time needs
+    /// it: what another batch issues while this one waits would else be later than that time, and would not end.
+    Before(UnixTime),
     /// There is room; the amount is counted in the same step.
     Budget(Budget),
     /// No legal hold is on this subject (a pseudonym).

@@ -47,11 +47,17 @@ impl World {
     }
 
     async fn open(dir: TempDir, danger_bearer: bool) -> Self {
-        let (clock, entropy) = (remit_testkit::clock(), Entropy::seeded(1));
+        let clock = remit_testkit::clock();
+        Self::with_clocks(dir, danger_bearer, clock.clone(), clock).await
+    }
+
+    /// `store_clock` is what a commit sees; it is ahead of `clock` as where the commit had to wait.
+    async fn with_clocks(dir: TempDir, danger_bearer: bool, clock: Clock, store_clock: Clock) -> Self {
+        let entropy = Entropy::seeded(1);
         let signing = keys::at_hand(dir.path());
         let issuer_jwks = signing.set().to_jwks();
         let store =
-            Store::open(Config { entropy, issuer_jwks, ..remit_testkit::store_config(dir.path(), clock.clone()) }).unwrap();
+            Store::open(Config { entropy, issuer_jwks, ..remit_testkit::store_config(dir.path(), store_clock) }).unwrap();
         let alice = Human { display_name: "Alice".into(), ..remit_testkit::human("alice", Authority::none()) };
         remit_testkit::change(&store, Change::PutHuman(alice)).await;
         let tools = [("tickets_read".to_owned(), ToolRule::default())];

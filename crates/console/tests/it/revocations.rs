@@ -160,3 +160,24 @@ async fn rv_05_a_revocation_outlives_a_restart_and_never_moves_back() {
     let (_, before) = snapshot.revoked_before(&[agent("planner")], now).unwrap();
     assert_eq!(before, now.plus(1));
 }
+
+#[tokio::test]
+async fn rv_05_what_is_issued_while_a_revocation_waits_for_its_commit_does_not_escape() {
+    let (clock, store_clock) = (remit_testkit::clock(), remit_testkit::clock());
+    let world = World::with_clocks(TempDir::new().unwrap(), false, clock, store_clock.clone()).await;
+    world.agents(&["planner"]).await;
+    store_clock.advance(std::time::Duration::from_secs(5));
+    // A token of this second was committed before the revocation was.
+    let meanwhile = store_clock.unix();
+    let (status, answer) = world.revoke(json!({"agent": "planner"})).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let (_, before) = world.store.snapshot().revoked_before(&[agent("planner")], meanwhile).unwrap();
+    assert_eq!(answer["before"], json!(before));
+    assert_eq!(world.last().await.0["ext"]["revocation"]["before"], json!(before.utc()), "the record says what was done");
+
+    store_clock.advance(std::time::Duration::from_secs(100));
+    let (records, revision) = (world.store.len(), world.store.snapshot().revision());
+    let (status, answer) = world.revoke(json!({"user": "alice"})).await;
+    assert_eq!((status, answer["error"].as_str()), (StatusCode::SERVICE_UNAVAILABLE, Some("ledger_unavailable")), "{answer}");
+    assert_eq!((world.store.len(), world.store.snapshot().revision()), (records, revision), "nothing is done by half");
+}

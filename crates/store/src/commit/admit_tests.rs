@@ -65,6 +65,7 @@ impl Model {
             Precondition::Once { kind, key, .. } => self.facts.once.insert((*kind, key.clone())),
             Precondition::NewAgent(id) => !self.agents.contains_key(id),
             Precondition::Revision(revision) => self.revision == *revision,
+            Precondition::Before(time) => NOW < time.0,
             Precondition::Budget(budget) if budget.add < 0 => return Err(No::Invalid),
             Precondition::Budget(Budget { key, add, limit, until }) => {
                 let known = self.facts.budgets.get(key).copied();
@@ -332,6 +333,7 @@ fn precondition() -> impl Strategy<Value = Precondition> {
         3 => (kind(), name(), until()).prop_map(|(kind, key, until)| Precondition::Once { kind, key, until }),
         1 => name().prop_map(|name| Precondition::NewAgent(AgentId::parse(&name).unwrap())),
         1 => (0..6_u64).prop_map(Precondition::Revision),
+        1 => (NOW - 1..NOW + 3).prop_map(|time| Precondition::Before(UnixTime(time))),
         3 => (name(), -1..5_i64, 0..12_i64, forever())
             .prop_map(|(key, add, limit, until)| Precondition::Budget(Budget { key, add, limit, until })),
         1 => name().prop_map(Precondition::NotHeld),

@@ -25,6 +25,7 @@ impl Weighing<'_, '_> {
             }
             Precondition::NewAgent(agent) => !self.snapshot().has_agent(agent),
             Precondition::Revision(revision) => self.snapshot().revision() == *revision,
+            Precondition::Before(time) => self.now < *time,
             Precondition::Budget(budget) => self.count(budget)?,
             Precondition::NotHeld(subject) => !self.snapshot().is_held(subject),
             Precondition::Held(subject) => self.snapshot().is_held(subject),

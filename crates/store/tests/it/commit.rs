@@ -53,6 +53,25 @@ async fn a_failed_precondition_undoes_its_batch_and_no_other() {
 }
 
 #[tokio::test]
+async fn rv_05_a_batch_that_comes_too_late_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = remit_testkit::clock();
+    let store = Store::open(remit_testkit::quiet_config(dir.path(), clock.clone())).unwrap();
+    let end = |before: i64| {
+        let change = Change::RevokeIssued { criterion: "agent:a".into(), before: UnixTime(before), until: UnixTime(NOW + 600) };
+        batch().require(Precondition::Before(UnixTime(before))).change(change)
+    };
+    clock.advance(Duration::from_secs(1));
+    for late in [NOW, NOW + 1] {
+        assert_eq!(store.apply(end(late)).await, Err(ApplyError::Conflict(Precondition::Before(UnixTime(late)))));
+    }
+    assert!(store.snapshot().revoked_before(&["agent:a".to_owned()], UnixTime(NOW - 1)).is_none());
+    store.apply(end(NOW + 2)).await.unwrap();
+    assert!(store.snapshot().revoked_before(&["agent:a".to_owned()], UnixTime(NOW + 1)).is_some());
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_batch_that_fails_late_gives_back_its_place_in_the_sequence() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
