@@ -18,7 +18,7 @@ use axum::{
     routing::post,
 };
 use remit_ledger::record::Draft;
-use remit_model::{Agent, AgentStatus, Code, Principal, PrincipalKind, Refusal, UnixTime, criterion, display};
+use remit_model::{Agent, AgentStatus, Code, Confirmation, Credential, Principal, PrincipalKind, Refusal, UnixTime, criterion, display};
 use remit_store::{ApplyError, Batch, Change, Precondition, Revocation, Snapshot};
 use remit_token::PublicKey;
 use serde::Deserialize;
@@ -55,7 +55,8 @@ enum By {
     Chain(String),
     /// A server by name, or a resource by address: whatever is good there.
     Resource(String),
-    /// An RFC 7638 thumbprint: whatever is bound to the key or descends from that.
+    /// An RFC 7638 thumbprint, or the `x5t#S256` of a certificate: whatever is bound to the key or the certificate, or descends
+    /// from that.
     Key(String),
 }
 
@@ -166,14 +167,21 @@ fn revoked(console: &Console, world: &Snapshot, asked: &By, before: UnixTime) ->
         }
         By::Key(key) => {
             if key.len() != 43 || !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
-                return Err(malformed("a key is named by its RFC 7638 thumbprint: 43 characters of base64url"));
+                return Err(malformed(
+                    "a key is named by its RFC 7638 thumbprint, a certificate by its `x5t#S256`: 43 characters of base64url",
+                ));
             }
-            // What an agent obtained with a key that it is registered with may be bound to another one.
+            // What an agent obtained with a key or a certificate that it is registered with may be bound to another one.
             let agents: Vec<Arc<Agent>> =
                 world.agents().filter_map(|(_, agent)| agent).filter(|agent| lists(agent, key)).collect();
             let mut changes: Vec<Change> = of_agents(&agents);
-            changes.push(issued(criterion::key(key)));
-            Revoked { changes, by: "key", facts: json!({"key": key, "agents": names(&agents)}), person: None }
+            // Nobody has to know which of the two it is: a digest of one is none of the other.
+            let either = [Confirmation::Key(key.clone()), Confirmation::Certificate(key.clone())];
+            changes.extend(either.map(|confirmation| issued(criterion::key(&confirmation.to_string()))));
+            // INVARIANT: the database seals what it has of tokens, so whether any is bound to it is not known; the answer says how
+            // many agents are registered with it, and an operator who mistyped it sees none.
+            let facts = json!({"key": key, "agents": names(&agents), "matched": {"agents": agents.len()}});
+            Revoked { changes, by: "key", facts, person: None }
         }
     })
 }
@@ -210,8 +218,12 @@ fn location(console: &Console, world: &Snapshot, named: &str) -> Result<String, 
     known.then(|| named.to_owned()).ok_or_else(|| unknown("server or resource", named))
 }
 
-fn lists(agent: &Agent, thumbprint: &str) -> bool {
-    agent.keys.iter().any(|jwk| PublicKey::from_jwk(jwk).is_ok_and(|key| key.thumbprint() == thumbprint))
+/// Whether the agent is registered with this key or certificate. What it publishes elsewhere (`jwks_uri`, SPIFFE) is not known here.
+fn lists(agent: &Agent, named: &str) -> bool {
+    let key = |jwk: &Value| PublicKey::from_jwk(jwk).is_ok_and(|key| key.thumbprint() == named);
+    let certificate =
+        |credential: &Credential| matches!(credential, Credential::Certificate { thumbprint } if thumbprint == named);
+    agent.keys.iter().any(key) || agent.client.credentials.iter().any(certificate)
 }
 
 fn unknown(what: &str, named: &str) -> Refusal {

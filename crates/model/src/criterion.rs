@@ -24,12 +24,13 @@ pub fn any_resource() -> String {
     resource(ANYWHERE)
 }
 
-/// Whatever is bound to the key with this RFC 7638 thumbprint, or descends from what is.
-pub fn key(thumbprint: &str) -> String {
-    format!("key {thumbprint}")
+/// Whatever is bound to this key or certificate, or descends from what is. It is named by the text of its
+/// [`Confirmation`](crate::Confirmation): an RFC 7638 thumbprint, or `x5t#S256:` and a certificate's.
+pub fn key(confirmation: &str) -> String {
+    format!("key {confirmation}")
 }
 
-/// The criteria that fit a token: its agents' subjects, the keys of its chain, the resource that it is for, and its authority.
+/// The criteria that fit a token: its agents' subjects, the keys and certificates of its chain, the resource that it is for, and its authority.
 pub fn of<'a>(
     agents: impl IntoIterator<Item = &'a str>,
     keys: impl IntoIterator<Item = &'a str>,

@@ -5,7 +5,7 @@ use remit_ledger::{Draft, Hash, Side, vault::KeyId};
 use remit_model::{
     agent::{Agent, AgentStatus, Human},
     authority::Authority,
-    chain::Chain,
+    chain::{Chain, Hop},
     criterion,
     id::{AgentId, Principal, PrincipalKind, TenantId},
     issuer_keys::IssuerKey,
@@ -380,7 +380,7 @@ pub struct StoredToken {
     /// `jti` of the token this one was derived from.
     pub parent: Option<String>,
     pub client: String,
-    /// Thumbprint of the key it is bound to, if any.
+    /// What it is bound to, if anything: the text of a [`Confirmation`](remit_model::Confirmation).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jkt: Option<String>,
     pub audience: String,
@@ -397,8 +397,9 @@ impl StoredToken {
     /// What it can be revoked by, besides its own identifiers. SPEC: RV-05
     pub fn criteria(&self) -> Vec<String> {
         let parties = self.chain.parties().filter(|party| party.kind() == PrincipalKind::Agent);
-        let keys = self.chain.hops.iter().filter_map(|hop| hop.jkt.as_deref()).chain(self.jkt.as_deref());
-        criterion::of(parties.map(|party| party.sub.as_str()), keys, Some(&self.audience), &self.authority)
+        let hops = self.chain.hops.iter().filter_map(Hop::confirmation).map(|one| one.to_string());
+        let keys: Vec<String> = hops.chain(self.jkt.clone()).collect();
+        criterion::of(parties.map(|party| party.sub.as_str()), keys.iter().map(String::as_str), Some(&self.audience), &self.authority)
     }
 }
 

@@ -52,7 +52,8 @@ pub struct Claims {
     pub ancestors: Vec<String>,
     /// The `kid`s that signed the tokens above this one, as far as they are not the one that signs this.
     pub ancestor_keys: Vec<String>,
-    /// Thumbprints of the keys that the tokens above this one are bound to, as far as they are not its own. SPEC: RV-05
+    /// What the tokens above this one are bound to, as far as it is not its own: thumbprints of keys, and of certificates after
+    /// `x5t#S256:`. SPEC: RV-05
     pub ancestor_jkts: Vec<String>,
     pub purpose: Option<String>,
     /// The digest of the consent document that the root person's passkey signed (`urn:remit:signed`).
@@ -300,7 +301,8 @@ pub(crate) fn check(
 
 fn criteria(claims: &Claims) -> Vec<String> {
     let actors = claims.act.iter().flat_map(Actor::chain).map(|actor| actor.sub.as_str());
-    let keys = claims.cnf_jkt.iter().chain(&claims.ancestor_jkts).map(String::as_str);
+    let own = claims.confirmation().map(|confirmation| confirmation.to_string());
+    let keys = own.iter().chain(&claims.ancestor_jkts).map(String::as_str);
     let agents = std::iter::once(claims.sub.as_str()).chain(actors).filter(|sub| PrincipalKind::Agent.name_in(sub).is_some());
     criterion::of(agents, keys, Some(&claims.aud), &claims.authority)
 }

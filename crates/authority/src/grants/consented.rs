@@ -9,7 +9,7 @@ use crate::{
     signin::provider::evidence::Kept,
 };
 use remit_model::{
-    Agent, Authentication, Authority, Chain, Code, Refusal, Registration, UnixTime, authority::Holder, criterion, json,
+    Agent, Authentication, Authority, Chain, Code, Hop, Refusal, Registration, UnixTime, authority::Holder, criterion, json,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -64,10 +64,12 @@ pub(crate) struct Renewable {
 
 impl Renewable {
     /// What a token is issued from that comes of this refresh token. SPEC: RV-05
-    pub(crate) fn source(&self, jkt: Option<&str>) -> IssuedFrom {
+    pub(crate) fn source(&self, bound_to: Option<&str>) -> IssuedFrom {
         let hops = &self.chain.hops;
         let agents = hops.iter().map(|hop| hop.delegate.sub.as_str());
-        let keys = hops.iter().filter_map(|hop| hop.jkt.as_deref()).chain(jkt);
+        let keys: Vec<String> =
+            hops.iter().filter_map(Hop::confirmation).map(|one| one.to_string()).chain(bound_to.map(str::to_owned)).collect();
+        let keys = keys.iter().map(String::as_str);
         let nothing = Authority::none();
         let authority = hops.last().map_or(&nothing, |hop| &hop.authority);
         IssuedFrom { criteria: criterion::of(agents, keys, None, authority), issued: self.issued.unwrap_or(UnixTime(i64::MIN)) }

@@ -23,7 +23,7 @@ use remit_decide::{
     Principals,
     active::{self, TokenIds},
 };
-use remit_model::{Code, Confirmation, Fault, Refusal, token_bounds};
+use remit_model::{Code, Confirmation, Fault, Hop, Refusal, token_bounds};
 use remit_store::{Applied, ApplyError, Batch, Change, JtiKind, Precondition, StoredToken};
 use remit_token::{access, nested_act};
 use serde_json::{Value, json};
@@ -162,13 +162,13 @@ fn claims(server: &Server, grant: &Grant, client_id: String, ancestor_keys: Vec<
     }
 }
 
-/// The keys that the chain's tokens are bound to above this one. SPEC: RV-05
+/// The keys and certificates that the chain's tokens are bound to above this one. SPEC: RV-05
 fn ancestor_jkts(grant: &Grant) -> Vec<String> {
-    let mut keys: Vec<String> = grant.chain.hops.iter().filter_map(|hop| hop.jkt.clone()).collect();
+    let own = grant.confirmation.as_ref();
+    let above = grant.chain.hops.iter().filter_map(Hop::confirmation).filter(|confirmation| Some(confirmation) != own);
+    let mut keys: Vec<String> = above.map(|confirmation| confirmation.to_string()).collect();
     keys.sort_unstable();
     keys.dedup();
-    let own = grant.confirmation.as_ref().and_then(Confirmation::jkt);
-    keys.retain(|jkt| Some(jkt.as_str()) != own);
     keys
 }
 

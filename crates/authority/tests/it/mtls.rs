@@ -3,7 +3,7 @@
 use crate::{flow::*, workload::uniform, world::*};
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use remit_authority::Settings;
-use remit_model::{Agent, Binding, ClientProfile, Credential};
+use remit_model::{Agent, Binding, ClientProfile, Confirmation, Credential, criterion};
 use remit_store::Change;
 use remit_token::PeerCertificate;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ const CC: (&str, &str) = ("grant_type", "client_credentials");
 const READ: (&str, &str) = ("scope", "helpdesk:tickets_read");
 
 /// A self-signed certificate until the beginning of a year.
-fn made(year: i32) -> PeerCertificate {
+pub(crate) fn made(year: i32) -> PeerCertificate {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(["client".to_owned()]).unwrap();
     (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(year, 1, 1));
@@ -226,4 +226,27 @@ async fn rfc_8705_the_metadata_says_what_is_on() {
     assert_eq!(off["tls_client_certificate_bound_access_tokens"], false);
     assert!(off.get("mtls_endpoint_aliases").is_none());
     assert!(!off.to_string().contains("self_signed_tls_client_auth") && !off.to_string().contains("spiffe_x509"));
+}
+
+/// SPEC: RV-05
+#[tokio::test]
+async fn rv_05_a_certificate_ends_what_is_bound_to_it_and_what_came_from_that() {
+    let (world, own, other) = (world().await, made(2090), made(2090));
+    let named = |shown: &PeerCertificate| Confirmation::Certificate(shown.thumbprint().to_owned()).to_string();
+    let first = signed_in(&world, &own).await;
+    let (token, refreshing) = (text(&first, "access_token"), text(&first, "refresh_token"));
+    let narrow = [("grant_type", EXCHANGE), ("subject_token", token), ("subject_token_type", ACCESS_TOKEN)];
+    // The child descends from a token of the certificate, over which it is narrowed.
+    let child = over(&world, Some(&own), &world.planner, &narrow).await.access_token();
+    let revoke = async |shown: &PeerCertificate| {
+        let (before, until) = (world.now().plus(1), world.now().plus(1_000_000));
+        world.change(Change::RevokeIssued { criterion: criterion::key(&named(shown)), before, until }).await;
+    };
+    revoke(&other).await;
+    over(&world, Some(&own), &world.planner, &narrow).await.access_token();
+    revoke(&own).await;
+    over(&world, Some(&own), &world.planner, &narrow).await.refused("invalid_request", "token_revoked");
+    let of_child = [("grant_type", EXCHANGE), ("subject_token", &*child), ("subject_token_type", ACCESS_TOKEN)];
+    over(&world, Some(&own), &world.planner, &of_child).await.refused("invalid_request", "token_revoked");
+    refresh(&world, Some(&own), refreshing).await.refused("invalid_grant", "grant_invalid");
 }

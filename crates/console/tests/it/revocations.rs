@@ -181,3 +181,22 @@ async fn rv_05_what_is_issued_while_a_revocation_waits_for_its_commit_does_not_e
     assert_eq!((status, answer["error"].as_str()), (StatusCode::SERVICE_UNAVAILABLE, Some("ledger_unavailable")), "{answer}");
     assert_eq!((world.store.len(), world.store.snapshot().revision()), (records, revision), "nothing is done by half");
 }
+
+#[tokio::test]
+async fn rv_05_a_certificate_ends_the_agent_that_is_registered_with_it_and_whatever_is_bound_to_it() {
+    let world = World::new().await;
+    world.agents(&["planner", "scribe"]).await;
+    let thumbprint = "c".repeat(43);
+    let mut planner = remit_model::Agent::clone(world.store.snapshot().agent_named("planner").unwrap());
+    planner.client.credentials.push(remit_model::Credential::Certificate { thumbprint: thumbprint.clone() });
+    remit_testkit::change(&world.store, Change::PutAgent(planner)).await;
+    let (status, answer) = world.revoke(json!({"key": thumbprint})).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    assert_eq!((&answer["revoked"]["matched"], &answer["revoked"]["agents"]), (&json!({"agents": 1}), &json!(["agent:planner"])));
+    let bound = remit_model::Confirmation::Certificate(thumbprint).to_string();
+    assert!(world.ends(&agent("planner")) && world.ends(&criterion::key(&bound)) && !world.ends(&agent("scribe")));
+    assert!(!world.ends(&criterion::key(&format!("x5t#S256:{}", "d".repeat(43)))));
+    // A thumbprint that is nobody's is not taken in silence.
+    let (_, answer) = world.revoke(json!({"key": "d".repeat(43)})).await;
+    assert_eq!(answer["revoked"]["matched"], json!({"agents": 0}), "{answer}");
+}

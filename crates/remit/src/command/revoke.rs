@@ -37,7 +37,8 @@ struct By {
     /// Everything that is good at a server, by its name or address
     #[arg(long, value_name = "SERVER")]
     resource: Option<String>,
-    /// Everything that is bound to a key, by its RFC 7638 thumbprint, and of the agent that is registered with it
+    /// Everything that is bound to a key or a certificate, by its RFC 7638 thumbprint or its `x5t#S256`, and of the agents that are
+    /// registered with it
     #[arg(long, value_name = "THUMBPRINT")]
     key: Option<String>,
 }
@@ -67,6 +68,9 @@ pub(crate) async fn run(command: Revoke) -> Result<()> {
     let agents = answer.pointer("/revoked/agents").and_then(Value::as_array);
     for agent in agents.into_iter().flatten().filter_map(Value::as_str) {
         outln!("{}", display::escape(agent));
+    }
+    if answer.pointer("/revoked/matched/agents").and_then(Value::as_u64) == Some(0) {
+        outln!("no agent is registered with it; whether any token is bound to it is not known");
     }
     let before = answer.get("before").and_then(Value::as_i64).map(|seconds| UnixTime(seconds).utc()).unwrap_or_default();
     let record = answer.get("record").and_then(Value::as_str).unwrap_or_default();
