@@ -320,6 +320,29 @@ async fn only_the_transmitter_of_a_provider_delivers_its_events() {
 #[tokio::test]
 async fn while_the_transmitters_keys_cannot_be_had_an_event_is_neither_taken_nor_lost() {
     let (world, corp) = listening().await;
+/// SPEC: TK-11
+#[tokio::test]
+async fn a_flood_of_strangers_does_not_hold_back_the_events_of_the_transmitter() {
+    let (world, corp) = listening().await;
+    let mut body = handed_out(&world, &corp).await;
+    world.advance(100);
+    let token = signed(&corp, &event(&world, &corp, "1", &format!("{CAEP}/session-revoked")));
+    let media = "application/secevent+jwt";
+    let mut last = None;
+    for _ in 0..2_001 {
+        last = Some(deliver(&world, "corp", Some("guessed"), media, "x".to_owned()).await);
+    }
+    let last = last.unwrap();
+    assert_eq!((last.status, &last.body["remit_code"]), (StatusCode::TOO_MANY_REQUESTS, &json!("rate_limited")));
+    assert!(last.headers.contains_key("retry-after"));
+    assert!(acts(&world, &mut body).await);
+    // From the same address, in the same second.
+    assert_eq!(push(&world, token).await.status, StatusCode::ACCEPTED);
+    assert!(!acts(&world, &mut body).await);
+    let again = deliver(&world, "corp", None, media, "x".to_owned()).await;
+    assert_eq!(again.status, StatusCode::TOO_MANY_REQUESTS, "strangers stay held back");
+}
+
     let mut body = handed_out(&world, &corp).await;
     world.advance(100);
     let token = signed(&corp, &event(&world, &corp, "1", &format!("{CAEP}/session-revoked")));

@@ -61,10 +61,13 @@ async fn taken(
     body: Body,
     origin: &RequestOrigin,
 ) -> Result<(), Rejection> {
-    let from = origin.peer.map(network).unwrap_or_default();
-    server.provider_calls.take(&from, server.clock.now().mono_ns).map_err(|over| over.refusal())?;
-    let push = events.push.as_ref().ok_or_else(|| Refusal::new(Code::NotFound, "events of this provider are not pushed"))?;
-    bearer::check(headers, push)?;
+    let push = events.push.as_ref().ok_or_else(|| Refusal::new(Code::NotFound, "events of this provider are not pushed"));
+    if let Err(refusal) = push.and_then(|push| bearer::check(headers, push)) {
+        // INVARIANT: only what is not the transmitter's is counted. Strangers behind its address cannot hold back its events.
+        let from = origin.peer.map(network).unwrap_or_default();
+        server.provider_calls.take(&from, server.clock.now().mono_ns).map_err(|over| over.refusal())?;
+        return Err(refusal.into());
+    }
     let media = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !media.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(MEDIA_TYPE) {
         return Err(Refusal::new(Code::MediaTypeUnsupported, format!("the body must be {MEDIA_TYPE}")).into());
