@@ -46,6 +46,8 @@ enum Want {
     Fetched,
     /// An answer of its server.
     Answer,
+    /// An answer of its server to this very request.
+    Anew,
 }
 
 /// A cache of documents by address. One fetch at a time for each address; the others wait for it.
@@ -134,6 +136,14 @@ impl Documents {
         self.read(url, &HeaderMap::new(), Want::Answer).await
     }
 
+    /// As [`Documents::refresh`], but never the kept document: for who has to know whether the document was asked for now.
+    ///
+    /// # Errors
+    /// As [`Documents::get`], and when the latest fetch was less than `retry` seconds ago.
+    pub async fn anew(&self, url: &str) -> Result<Arc<Value>, OutboundError> {
+        self.read(url, &HeaderMap::new(), Want::Anew).await
+    }
+
     async fn read(&self, url: &str, headers: &HeaderMap, want: Want) -> Result<Arc<Value>, OutboundError> {
         self.outbound.check(url, self.source)?;
         let UnixTime(now) = self.clock.unix();
@@ -143,8 +153,10 @@ impl Documents {
             return Ok(Arc::clone(document));
         }
         if let Some((_, failed)) = held.tried.as_ref().filter(|_| self.tried_just_now(&held, now)) {
-            if let (Want::Answer, Some(error)) = (want, failed) {
-                return Err(error.clone());
+            match (want, failed) {
+                (Want::Answer | Want::Anew, Some(error)) => return Err(error.clone()),
+                (Want::Anew, None) => return Err(just_fetched(url)),
+                _ => {}
             }
             return self.usable(&held, now).ok_or_else(|| failed.clone().unwrap_or_else(|| just_fetched(url)));
         }
@@ -162,7 +174,7 @@ impl Documents {
                     held.document = None;
                 }
                 held.tried = Some((now, Some(error.clone())));
-                self.usable(&held, now).filter(|_| want != Want::Answer).ok_or(error)
+                self.usable(&held, now).filter(|_| !matches!(want, Want::Answer | Want::Anew)).ok_or(error)
             }
         }
     }

@@ -3,6 +3,7 @@
 use crate::{
     claims::{self, Claims as Reader, Skew},
     jws::Jws,
+    key::Algorithm,
     keyset::KeySet,
 };
 use remit_model::{Code, Refusal, UnixTime};
@@ -40,6 +41,30 @@ pub struct Expect<'a> {
 /// # Errors
 /// `token_*`.
 pub fn verify(compact: &str, keys: &KeySet, expect: &Expect<'_>, now: UnixTime, skew: Skew) -> Result<LogoutToken, Refusal> {
+    let (jws, token) = read(compact, expect, now, skew)?;
+    jws.verify(keys.key_for(&jws)?)?;
+    token
+}
+
+/// What of [`verify`] needs no key: whether keys are worth fetching for it. What passes may still be anyone's.
+///
+/// # Errors
+/// `token_*`.
+pub fn check(compact: &str, expect: &Expect<'_>, now: UnixTime, skew: Skew) -> Result<(), Refusal> {
+    let (jws, _) = read(compact, expect, now, skew)?;
+    if Algorithm::ACCEPTED.contains(&jws.alg()?) {
+        return Ok(());
+    }
+    Err(Refusal::new(Code::TokenSignatureInvalid, "the logout token's `alg` is none that is accepted"))
+}
+
+/// The claims of a token, in the order in which they are refused. Those that name a person come behind the signature.
+fn read<'t>(
+    compact: &'t str,
+    expect: &Expect<'_>,
+    now: UnixTime,
+    skew: Skew,
+) -> Result<(Jws<'t>, Result<LogoutToken, Refusal>), Refusal> {
     let jws = Jws::parse(compact)?;
     // SPEC: §2.4 recommends the type; providers of before it send `JWT`, and then the event alone tells it from an ID token.
     jws.expect_typ(&[Some("logout+jwt"), Some("JWT"), None])?;
@@ -71,13 +96,17 @@ pub fn verify(compact: &str, keys: &KeySet, expect: &Expect<'_>, now: UnixTime, 
     if iat > now.plus(skew.as_seconds()) {
         return Err(Refusal::new(Code::TokenNotYetValid, "the logout token's `iat` is in the future"));
     }
-    jws.verify(keys.key_for(&jws)?)?;
+    let token = named(reader, iat, until.plus(skew.as_seconds()));
+    Ok((jws, token))
+}
+
+fn named(reader: Reader<'_>, iat: UnixTime, until: UnixTime) -> Result<LogoutToken, Refusal> {
     let token = LogoutToken {
         sub: reader.optional_id("sub")?.map(str::to_owned),
         sid: reader.optional_id("sid")?.map(str::to_owned),
         jti: reader.id("jti")?.to_owned(),
         iat,
-        until: until.plus(skew.as_seconds()),
+        until,
     };
     if token.sub.is_none() && token.sid.is_none() {
         return Err(claims::malformed("a logout token names a `sub` or a `sid`"));

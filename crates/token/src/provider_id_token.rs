@@ -87,6 +87,15 @@ pub fn has_key(compact: &str, keys: &KeySet) -> Result<bool, Refusal> {
     Ok(keys.key_for(&Jws::parse(compact)?).is_ok())
 }
 
+/// Whether the token names a key that the set does not have: one that its signer may have published since.
+///
+/// # Errors
+/// `token_malformed`.
+pub fn names_unknown_key(compact: &str, keys: &KeySet) -> Result<bool, Refusal> {
+    let jws = Jws::parse(compact)?;
+    Ok(jws.kid()?.is_some_and(|kid| keys.iter().all(|(name, _)| name != kid)))
+}
+
 /// Verifies the ID token of a token response. `access_token` is the one it came with.
 ///
 /// # Errors

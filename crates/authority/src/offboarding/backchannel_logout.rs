@@ -16,6 +16,7 @@ use crate::{
     },
     http::{
         error::{At, Rejection, json_response},
+        form::Form,
         origin::{Incoming, network},
     },
     signin::provider::settings::ProviderSettings,
@@ -25,12 +26,11 @@ use axum::{
     body::Body,
     http::{Response, StatusCode, header},
 };
-use remit_model::{Code, Human, Refusal, UnixTime};
+use remit_model::{Code, Human, Refusal};
 use remit_store::JtiKind;
 use remit_token::{
-    KeySet, Skew,
+    Skew,
     logout_token::{self, LogoutToken},
-    provider_id_token,
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -74,15 +74,15 @@ fn done() -> Response<Body> {
 
 async fn take(server: &Server, provider: &ProviderSettings, incoming: Incoming) -> Result<(), Rejection> {
     let Incoming { origin, form, .. } = incoming;
-    let peer = origin.peer.map(network).unwrap_or_default();
-    server.logouts.take(&peer, server.clock.now().mono_ns).map_err(|over| over.refusal())?;
-    let form = form?;
-    let compact = form.required("logout_token")?;
-    if compact.len() > SIZE_LIMIT {
-        return Err(Refusal::new(Code::RequestTooLarge, format!("a logout token has at most {SIZE_LIMIT} bytes")).into());
-    }
-    let now = server.now();
-    let token = verified(server, provider, compact, now).await?;
+    let token = match verified(server, provider, form).await {
+        Ok(token) => token,
+        Err(rejection) => {
+            // INVARIANT: only what could not be verified is counted. Strangers behind its address cannot hold back its tokens.
+            let peer = origin.peer.map(network).unwrap_or_default();
+            server.logouts.take(&peer, server.clock.now().mono_ns).map_err(|over| over.refusal())?;
+            return Err(rejection);
+        }
+    };
     let people = people(server, provider, &token);
     let mut cause = Cause::new(provider.name.as_str(), Means::BackchannelLogout);
     cause.event = Some(&token.jti);
@@ -95,13 +95,23 @@ async fn take(server: &Server, provider: &ProviderSettings, incoming: Incoming) 
 }
 
 /// SPEC: §2.6. The keys are the provider's, found and refreshed as for its ID tokens.
-async fn verified(server: &Server, provider: &ProviderSettings, compact: &str, now: UnixTime) -> Result<LogoutToken, Rejection> {
-    // What is no token is refused before anything is fetched for it.
-    provider_id_token::has_key(compact, &KeySet::of([]))?;
-    let metadata = server.discovery.metadata(&provider.issuer).await?;
-    let keys = server.discovery.keys(&metadata, Some(compact)).await?;
+async fn verified(
+    server: &Server,
+    provider: &ProviderSettings,
+    form: Result<Form, Refusal>,
+) -> Result<LogoutToken, Rejection> {
+    let form = form?;
+    let compact = form.required("logout_token")?;
+    if compact.len() > SIZE_LIMIT {
+        return Err(Refusal::new(Code::RequestTooLarge, format!("a logout token has at most {SIZE_LIMIT} bytes")).into());
+    }
+    let (now, skew) = (server.now(), Skew::seconds(server.settings.skew));
     let expect = logout_token::Expect { issuer: &provider.issuer, client_id: &provider.client_id };
-    Ok(logout_token::verify(compact, &keys, &expect, now, Skew::seconds(server.settings.skew))?)
+    // What is no logout token of this provider for us is refused before anything is fetched for it.
+    logout_token::check(compact, &expect, now, skew)?;
+    let metadata = server.discovery.metadata(&provider.issuer).await?;
+    let keys = server.discovery.logout_keys(&metadata, compact).await?;
+    Ok(logout_token::verify(compact, &keys, &expect, now, skew)?)
 }
 
 /// Whom the token is about: by `sub`, and by `sid` only where that is all it says.

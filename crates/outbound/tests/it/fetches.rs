@@ -190,6 +190,22 @@ async fn n_f_06_a_thousand_misses_cause_one_fetch_in_each_window() {
 }
 
 #[tokio::test]
+async fn f_05_a_kept_document_is_not_taken_for_one_that_was_fetched_anew() {
+    let (url, asked) = server(json_answer("{\"keys\":[]}")).await;
+    let clock = Clock::manual(Moment::at(1_800_000_000));
+    let documents = documents(&clock, Freshness::default());
+    documents.get(&url).await.unwrap();
+    for _ in 0..100 {
+        documents.anew(&url).await.unwrap_err();
+    }
+    documents.refresh(&url).await.expect("the kept one does for others");
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    clock.advance(Duration::from_secs(10));
+    documents.anew(&url).await.unwrap();
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
 async fn a_document_is_fetched_again_when_it_is_not_fresh_and_kept_while_it_may_be_stale() {
     let (url, asked) = server(answer("200 OK\r\ncontent-type: application/json\r\ncache-control: max-age=5", "{\"n\":1}")).await;
     let clock = Clock::manual(Moment::at(1_800_000_000));

@@ -101,6 +101,32 @@ impl Discovery {
     }
 }
 
+impl Discovery {
+    /// The keys for a logout token, which does not come again once it is refused: fetched again if they have none for it.
+    ///
+    /// # Errors
+    /// `provider_unreachable`, also when it names a key that is not known and cannot be asked for now: then it has to come again.
+    /// `provider_answer_invalid`; `token_malformed` for a token that names no key.
+    pub(crate) async fn logout_keys(&self, metadata: &Metadata, compact: &str) -> Result<KeySet, Refusal> {
+        let keys = key_set(&*self.keys.get(&metadata.jwks_uri).await.map_err(|error| unreachable(&error))?)?;
+        if provider_id_token::has_key(compact, &keys)? {
+            return Ok(keys);
+        }
+        self.found_anew(&metadata.jwks_uri, compact).await
+    }
+
+    /// The keys at an address, which have none for the token yet. SPEC: F-05, N-F-06
+    async fn found_anew(&self, jwks_uri: &str, compact: &str) -> Result<KeySet, Refusal> {
+        let error = match self.keys.anew(jwks_uri).await {
+            Ok(document) => return key_set(&document),
+            Err(error) => error,
+        };
+        // Another request may have fetched them while this one waited.
+        let keys = key_set(&*self.keys.get(jwks_uri).await.map_err(|error| unreachable(&error))?)?;
+        if provider_id_token::names_unknown_key(compact, &keys)? { Err(unreachable(&error)) } else { Ok(keys) }
+    }
+}
+
 /// A transmitter of security events: where its metadata was found, and where its keys are. SPEC: OpenID SSF 1.0 §7
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transmitter {
@@ -157,8 +183,7 @@ impl Discovery {
         if security_event::has_key(compact, &keys)? {
             return Ok(keys);
         }
-        let document = self.keys.refresh(&transmitter.jwks_uri).await.map_err(|error| unreachable(&error))?;
-        key_set(&document)
+        self.found_anew(&transmitter.jwks_uri, compact).await
     }
 
     /// The keys of a transmitter.
