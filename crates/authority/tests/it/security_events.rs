@@ -21,7 +21,10 @@ use remit_insight::{custody, replay};
 use remit_testkit::key_named;
 use remit_token::Algorithm;
 use serde_json::{Map, Value, json};
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
 use tokio::net::TcpListener;
 
 const SECRET: &str = "a-secret-of-the-transmitter";
@@ -317,9 +320,6 @@ async fn only_the_transmitter_of_a_provider_delivers_its_events() {
     assert!(!acts(&world, &mut body).await);
 }
 
-#[tokio::test]
-async fn while_the_transmitters_keys_cannot_be_had_an_event_is_neither_taken_nor_lost() {
-    let (world, corp) = listening().await;
 /// SPEC: TK-11
 #[tokio::test]
 async fn a_flood_of_strangers_does_not_hold_back_the_events_of_the_transmitter() {
@@ -343,6 +343,9 @@ async fn a_flood_of_strangers_does_not_hold_back_the_events_of_the_transmitter()
     assert_eq!(again.status, StatusCode::TOO_MANY_REQUESTS, "strangers stay held back");
 }
 
+#[tokio::test]
+async fn while_the_transmitters_keys_cannot_be_had_an_event_is_neither_taken_nor_lost() {
+    let (world, corp) = listening().await;
     let mut body = handed_out(&world, &corp).await;
     world.advance(100);
     let token = signed(&corp, &event(&world, &corp, "1", &format!("{CAEP}/session-revoked")));
@@ -366,6 +369,7 @@ struct Queue {
     /// How many it hands out at once.
     most: usize,
     answer: Option<Value>,
+    url: String,
 }
 
 async fn transmit(
@@ -399,6 +403,7 @@ async fn polling() -> (World, StandIn, Arc<Mutex<Queue>>) {
     let queue = Arc::new(Mutex::new(Queue { most: 2, ..Queue::default() }));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/poll", listener.local_addr().unwrap());
+    queue.lock().unwrap().url.clone_from(&url);
     let app = Router::new().route("/poll", post(transmit)).with_state(Arc::clone(&queue));
     tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
     let credential = Some(Arc::new("polling-secret".to_owned().into()));
@@ -442,6 +447,80 @@ async fn ss_07_polled_events_are_taken_acknowledged_and_refused_one_by_one() {
     EventPolls::default().poll_those_due(&world.server).await;
     assert!(queue.lock().unwrap().waiting.is_empty());
     assert_eq!(named(&world, "account.end_sign_ins").await.len(), 1, "n_ss_04: no second effect");
+}
+
+/// A token of the transmitter that names a key which nobody knows.
+fn by_unknown_key(corp: &StandIn, claims: &Value) -> String {
+    let behaviour = corp.behaviour();
+    let header = json!({"typ": "secevent+jwt", "alg": behaviour.signer.alg(), "kid": "of-tomorrow"});
+    behaviour.signer.sign(&header, claims)
+}
+
+#[tokio::test]
+async fn ss_07_a_polled_event_that_cannot_be_judged_now_holds_back_no_other() {
+    let (world, corp, queue) = polling().await;
+    let mut body = handed_out(&world, &corp).await;
+    world.advance(100);
+    let kind = format!("{CAEP}/session-revoked");
+    // The keys are known, and were fetched a moment ago: what names another one has to come again.
+    queue.lock().unwrap().waiting.insert("0".into(), json!(signed(&corp, &event(&world, &corp, "0", "https://evil.example"))));
+    EventPolls::default().poll_those_due(&world.server).await;
+    assert!(queue.lock().unwrap().waiting.is_empty());
+    {
+        let mut queue = queue.lock().unwrap();
+        queue.waiting.insert("a".into(), json!(by_unknown_key(&corp, &event(&world, &corp, "a", &kind))));
+        queue.waiting.insert("b".into(), json!(signed(&corp, &event(&world, &corp, "b", &kind))));
+    }
+    let mut polls = EventPolls::default();
+    polls.poll_those_due(&world.server).await;
+    assert!(!acts(&world, &mut body).await, "the other one was taken");
+    world.advance(31);
+    polls.poll_those_due(&world.server).await;
+    let queue = queue.lock().unwrap();
+    assert!(!queue.waiting.contains_key("b") && queue.errors.get("b").is_none(), "and acknowledged: {:?}", queue.waiting);
+}
+
+#[tokio::test]
+async fn ss_07_a_transmitter_that_is_slow_keeps_no_other_waiting_and_is_not_asked_twice_at_once() {
+    let (world, corp, queue) = polling().await;
+    let mut body = handed_out(&world, &corp).await;
+    world.advance(100);
+    let slow = StandIn::start("slow", "", &world.clock).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/poll", listener.local_addr().unwrap());
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let hang = move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        std::future::pending::<StatusCode>()
+    };
+    tokio::spawn(async move { axum::serve(listener, Router::new().route("/poll", post(hang))).await.unwrap() });
+    let poll = |url: String| {
+        let credential = Some(Arc::new("polling-secret".to_owned().into()));
+        Some(PollSettings { url, credential, every: 30 })
+    };
+    let known = queue.lock().unwrap().url.clone();
+    offer(
+        &world,
+        vec![
+            with_events(&slow, EventSettings { push: None, poll: poll(url), ..pushed(&slow) }),
+            with_events(&corp, EventSettings { push: None, poll: poll(known), ..pushed(&corp) }),
+        ],
+    );
+    let kind = format!("{CAEP}/session-revoked");
+    let mut polls = EventPolls::default();
+    for (nth, jti) in ["a", "b"].into_iter().enumerate() {
+        let token = signed(&corp, &event(&world, &corp, jti, &kind));
+        queue.lock().unwrap().waiting.insert(jti.into(), json!(token));
+        polls.begin_those_due(&world.server);
+        while !queue.lock().unwrap().waiting.is_empty() || count.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(count.load(Ordering::SeqCst), 1, "{nth}: it is still being asked");
+        // The other's poll has ended once it was told that nothing more is there.
+        world.advance(31);
+    }
+    assert!(!acts(&world, &mut body).await);
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use remit_model::{Code, Refusal, UnixTime, bounds};
 use remit_outbound::{Limit, Request, Source};
 use serde_json::{Map, Value, json};
 use std::{collections::HashMap, sync::Arc, time::Duration};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 
 /// How often it is looked which transmitter is due.
 const LOOK: Duration = Duration::from_secs(1);
@@ -27,14 +27,21 @@ const LOOK: Duration = Duration::from_secs(1);
 pub async fn keep_polling(server: Arc<Server>) {
     let mut polls = EventPolls::default();
     loop {
-        polls.poll_those_due(&server).await;
+        polls.begin_those_due(&server);
         tokio::time::sleep(LOOK).await;
     }
 }
 
 /// What is still to be said to each transmitter, and when. It lives in memory.
 #[derive(Debug, Default)]
-pub struct EventPolls(HashMap<String, Poll>);
+pub struct EventPolls {
+    /// Of those that are not being polled, by the name of their provider.
+    idle: HashMap<String, Poll>,
+    /// Each poll is a task of its own: a transmitter that is slow keeps nobody else waiting.
+    running: JoinSet<(String, Poll)>,
+    /// Whom each task polls.
+    polled: HashMap<Id, String>,
+}
 
 #[derive(Debug, Default)]
 struct Poll {
@@ -46,30 +53,52 @@ struct Poll {
 }
 
 impl EventPolls {
-    /// Asks every transmitter that is due, and waits for what they say: each answer for five seconds at most.
-    pub async fn poll_those_due(&mut self, server: &Arc<Server>) {
+    /// Begins to ask every transmitter that is due, unless it is still being asked.
+    pub fn begin_those_due(&mut self, server: &Arc<Server>) {
+        while let Some(ended) = self.running.try_join_next_with_id() {
+            self.ended(ended);
+        }
         let methods = server.sign_in_methods();
-        self.0.retain(|name, _| methods.provider(name).is_some_and(|provider| polled(&provider).is_some()));
-        let mut asking = JoinSet::new();
+        self.idle.retain(|name, _| methods.provider(name).is_some_and(|provider| polled(&provider).is_some()));
         for provider in &methods.providers {
             let Some((_, settings)) = polled(provider) else { continue };
-            let mut poll = self.0.remove(&provider.name).unwrap_or_default();
+            if self.polled.values().any(|name| *name == provider.name) {
+                continue;
+            }
+            let mut poll = self.idle.remove(&provider.name).unwrap_or_default();
             let now = server.now();
             if poll.next.is_some_and(|next| now < next) {
-                self.0.insert(provider.name.clone(), poll);
+                self.idle.insert(provider.name.clone(), poll);
                 continue;
             }
             poll.next = Some(now.plus(i64::from(settings.every)));
             let (server, provider) = (Arc::clone(server), Arc::clone(provider));
-            asking.spawn(async move {
+            let name = provider.name.clone();
+            let task = self.running.spawn(async move {
                 poll.ask(&server, &provider).await;
                 (provider.name.clone(), poll)
             });
+            self.polled.insert(task.id(), name);
         }
-        while let Some(asked) = asking.join_next().await {
-            match asked {
-                Ok((name, poll)) => drop(self.0.insert(name, poll)),
-                Err(error) => tracing::error!(%error, "a poll for security events ended"),
+    }
+
+    /// Asks every transmitter that is due, and waits for what they say: each answer for five seconds at most.
+    pub async fn poll_those_due(&mut self, server: &Arc<Server>) {
+        self.begin_those_due(server);
+        while let Some(ended) = self.running.join_next_with_id().await {
+            self.ended(ended);
+        }
+    }
+
+    fn ended(&mut self, ended: Result<(Id, (String, Poll)), JoinError>) {
+        match ended {
+            Ok((task, (name, poll))) => {
+                self.polled.remove(&task);
+                self.idle.insert(name, poll);
+            }
+            Err(error) => {
+                self.polled.remove(&error.id());
+                tracing::error!(%error, "a poll for security events ended");
             }
         }
     }
@@ -108,9 +137,15 @@ impl Poll {
                 Some(Value::Object(sets)) => sets.clone(),
                 Some(_) => return Err("its `sets` is not an object".to_owned()),
             };
+            let mut for_later = None;
             for (jti, token) in sets.iter().take(bounds::SECURITY_EVENTS.size()) {
-                // What cannot be judged now is neither acknowledged nor refused: it comes again.
-                self.one(server, provider, events, jti, token).await.map_err(|refusal| refusal.to_string())?;
+                // What cannot be judged now is neither acknowledged nor refused: it comes again. The others are judged nevertheless.
+                if let Err(refusal) = self.one(server, provider, events, jti, token).await {
+                    for_later = for_later.or(Some(refusal));
+                }
+            }
+            if let Some(refusal) = for_later {
+                return Err(refusal.to_string());
             }
             let more = answer.get("moreAvailable").and_then(Value::as_bool) == Some(true);
             if !more && self.acknowledge.is_empty() && self.errors.is_empty() {
