@@ -1,14 +1,14 @@
 //! Subject tokens and assertions of trusted issuers: identity chaining, ID-JAG, and what Keycloak refuses.
 
-use crate::world::*;
+use crate::{mtls::made, published::Published, world::*};
 use axum::{Json, Router, routing::get};
-use remit_authority::{Settings, TrustedIssuer};
+use remit_authority::{BundleSource, Settings, TrustDomain, TrustedIssuer, WorkloadTrust};
 use remit_insight::custody;
-use remit_model::{AgentId, Human, HumanStatus, Identity};
+use remit_model::{Agent, AgentId, ClientProfile, Credential, Human, HumanStatus, Identity};
 use remit_store::Change;
 use remit_testkit::key_named;
 use remit_token::{
-    Algorithm, KeySet, PrivateKey,
+    Algorithm, KeySet, PeerCertificate, PrivateKey,
     dpop::{self, ProofFor},
     foreign::Kind,
     sign_jws,
@@ -535,4 +535,31 @@ async fn the_metadata_names_what_is_on_and_no_issuer() {
     let none = World::new().await;
     assert!(!metadata(&none).await.body["grant_types_supported"].as_array().unwrap().contains(&json!(JWT_BEARER)));
     redeem(&none, &none.planner, "x", &[]).await.refused("unsupported_grant_type", "grant_type_unsupported");
+}
+
+/// Who vouches for workloads is no reason to take the grant of a client for its authentication. SPEC: JB-05
+#[tokio::test]
+async fn jb_05_a_client_with_a_certificate_redeems_an_assertion_where_others_vouch_for_agents() {
+    let idp = Idp::new().await;
+    let settings =
+        Settings { trusted_issuers: vec![idp.trusted()], id_jag: true, client_certificates: true, ..Settings::default() };
+    let site = Published::new(json!({"keys": []})).await;
+    let bundle = BundleSource::Url(site.url.clone());
+    let domain = TrustDomain { name: "example.org".to_owned(), bundle, max_lifetime: 300, max_stale: 3_600 };
+    let world = World::trusting_with(settings, WorkloadTrust { issuers: Vec::new(), domains: vec![domain] }).await;
+    let (own, other) = (made(2090), made(2090));
+    let credentials = vec![Credential::Certificate { thumbprint: own.thumbprint().to_owned() }];
+    let client = ClientProfile { credentials, ..ClientProfile::default() };
+    world.change(Change::PutAgent(Agent { client, keys: Vec::new(), ..agent(&world.planner, false) })).await;
+    let ask = async |shown: Option<&PeerCertificate>, name: &str| {
+        let jag = id_jag(&idp, &world, &json!({}));
+        let form = fields(&[("grant_type", JWT_BEARER), ("assertion", &jag), ("client_id", name)]);
+        world.post_over(shown, "/oauth/token", &form, &[("dpop", world.proof(&world.planner.dpop))]).await
+    };
+    let after = claims(&ask(Some(&own), "agent:planner").await.access_token());
+    assert_eq!((after["sub"].as_str(), after["act"]["sub"].as_str()), (Some("user:alice"), Some("agent:planner")));
+    // The assertion alone authenticates nobody, nor does another certificate, or this one for another agent.
+    for (shown, name) in [(None, "agent:planner"), (Some(&other), "agent:planner"), (Some(&own), "agent:scribe")] {
+        ask(shown, name).await.refused("invalid_grant", "grant_invalid");
+    }
 }

@@ -7,6 +7,7 @@ use std::sync::{
     Arc, Mutex,
     atomic::{AtomicUsize, Ordering},
 };
+use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 
 /// One document and how often it was fetched.
 #[derive(Clone)]
@@ -19,12 +20,14 @@ pub(crate) struct Published {
 struct Hosted {
     document: Mutex<Option<Value>>,
     fetched: AtomicUsize,
+    /// Whoever has it for writing holds every answer back.
+    gate: Arc<RwLock<()>>,
 }
 
 impl Published {
     /// Serves the document at any path.
     pub(crate) async fn new(document: Value) -> Self {
-        let state = Arc::new(Hosted { document: Mutex::new(Some(document)), fetched: AtomicUsize::new(0) });
+        let state = Arc::new(Hosted { document: Mutex::new(Some(document)), fetched: AtomicUsize::new(0), gate: Arc::default() });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/document", listener.local_addr().unwrap());
         let routes = Router::new().fallback(any(serve)).with_state(Arc::clone(&state));
@@ -37,6 +40,11 @@ impl Published {
         *self.state.document.lock().unwrap() = document.into();
     }
 
+    /// No fetch is answered until this is dropped.
+    pub(crate) async fn held_back(&self) -> OwnedRwLockWriteGuard<()> {
+        Arc::clone(&self.state.gate).write_owned().await
+    }
+
     pub(crate) fn fetched(&self) -> usize {
         self.state.fetched.load(Ordering::SeqCst)
     }
@@ -44,6 +52,7 @@ impl Published {
 
 async fn serve(State(state): State<Arc<Hosted>>) -> axum::response::Response {
     state.fetched.fetch_add(1, Ordering::SeqCst);
+    drop(state.gate.read().await);
     match state.document.lock().unwrap().clone() {
         Some(document) => Json(document).into_response(),
         None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),

@@ -40,11 +40,37 @@ pub(crate) async fn authenticate(
     let client = match (form.one("client_assertion"), by_grant(server, snapshot, form)) {
         // A certificate that comes besides is what the client's tokens may be bound to, not who it is.
         (Some(compact), _) => by_assertion(server, snapshot, form, compact, now).await?,
-        (None, Some(compact)) => vouched(server, snapshot, form, compact, now).await.map_err(mapped::as_grant)?,
+        (None, Some(compact)) => match by_certificate(server, snapshot, form, shown, now).await {
+            // Who authenticates by certificate redeems what another issuer says of a person.
+            Some(client) if !is_of_voucher(server, compact) => client,
+            _ => vouched(server, snapshot, form, compact, now).await.map_err(mapped::as_grant)?,
+        },
         (None, None) => without_assertion(server, snapshot, form, shown, now).await?,
     };
     active::agent(&client.agent)?;
     Ok(client)
+}
+
+/// The client that the request names, if the certificate of the connection is its credential.
+async fn by_certificate(
+    server: &Server,
+    snapshot: &Snapshot,
+    form: &Form,
+    shown: Option<&PeerCertificate>,
+    now: UnixTime,
+) -> Option<Client> {
+    let named = form.one("client_id").and_then(|claimed| find(snapshot, claimed).ok());
+    let agent = named.filter(|agent| certificate::is_for(agent))?;
+    let credential = certificate::verify(server, &agent, shown?, now).await.ok()?;
+    Some(Client { agent, credential: Some(credential) })
+}
+
+/// Whether the assertion says that it is of an issuer or a trust domain that vouches for agents. It is not verified yet.
+fn is_of_voucher(server: &Server, compact: &str) -> bool {
+    Presented::read(compact).is_ok_and(|presented| {
+        let of_domain = presented.subject().is_ok_and(|subject| SpiffeId::parse(subject).is_ok());
+        of_domain || presented.issuer().is_ok_and(|iss| server.workload_issuers.find(iss).is_some())
+    })
 }
 
 /// By the certificate of the connection, or by name alone.
@@ -109,7 +135,7 @@ fn named(snapshot: &Snapshot, form: &Form) -> Result<Option<Arc<Agent>>, Refusal
     form.one("client_id").map(|client_id| find(snapshot, client_id)).transpose()
 }
 
-/// The assertion of a jwt-bearer grant that is all that its client shows: a token by which an issuer vouches for it. SPEC: JB-05
+/// The assertion of a jwt-bearer grant that may be all that its client shows: a token by which an issuer vouches for it. SPEC: JB-05
 fn by_grant<'f>(server: &Server, snapshot: &Snapshot, form: &'f Form) -> Option<&'f str> {
     let assertion = form.one("assertion").filter(|_| form.one("grant_type") == Some(JWT_BEARER))?;
     let public =
