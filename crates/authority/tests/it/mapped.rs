@@ -187,3 +187,27 @@ async fn jw_05_a_server_that_is_no_trust_domain_publishes_no_bundle() {
     let metadata: Value = world.get("/.well-known/oauth-authorization-server").await.body;
     assert!(!metadata.to_string().contains("spiffe_bundle"), "{metadata}");
 }
+
+/// SPEC: JB-05
+#[tokio::test]
+async fn agents_that_were_retired_do_not_fill_the_room_of_the_one_that_acts() {
+    let it = Fixture::new().await;
+    let client = ClientProfile { credentials: planners(&it), ..ClientProfile::default() };
+    let one = |nth: usize, status: AgentStatus| {
+        let id = AgentId::parse(&format!("old-{nth}")).unwrap();
+        Agent { id, client: client.clone(), keys: Vec::new(), status, ..agent(&it.world.scribe, false) }
+    };
+    for nth in 0..70 {
+        it.world.change(Change::PutAgent(one(nth, AgentStatus::Retired))).await;
+    }
+    assert_eq!(claims(&nameless(&it.world, &it.projected(&json!({}))).await.access_token())["sub"], "agent:planner");
+    // None of them authenticates, with or without its name.
+    let named = present(&it.world, JWT_BEARER, &it.projected(&json!({})), &[("client_id", "agent:old-1")]).await;
+    named.refused("invalid_client", "agent_retired");
+    accept(&it.world, &[]).await;
+    because(&nameless(&it.world, &it.projected(&json!({}))).await, "several agents");
+    for nth in 0..64 {
+        it.world.change(Change::PutAgent(one(nth, AgentStatus::Active))).await;
+    }
+    because(&nameless(&it.world, &it.projected(&json!({}))).await, "several agents");
+}

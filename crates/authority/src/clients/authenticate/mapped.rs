@@ -2,11 +2,11 @@
 
 use crate::clients::client::unauthenticated;
 use remit_decide::active;
-use remit_model::{Agent, Code, Refusal};
+use remit_model::{Agent, AgentId, Code, Refusal};
 use remit_store::Snapshot;
 use std::{collections::BTreeSet, sync::Arc};
 
-/// Agents that are looked at for one token.
+/// Agents that act, and as many that do not, that are looked at for one token.
 const CANDIDATES: usize = 64;
 
 /// The agent that accepts the token: the `named` one, or the only one of those to which `leads` lead. Agents that may not act
@@ -23,19 +23,19 @@ pub(super) fn accepting<T>(
     if let Some(agent) = named {
         return accepts(&agent).map(|how| (agent, how));
     }
-    let mut candidates = BTreeSet::new();
-    for lead in leads {
-        candidates.extend(snapshot.vouched_by(lead, CANDIDATES));
-        if candidates.len() >= CANDIDATES {
-            return Err(several());
-        }
+    let led: BTreeSet<AgentId> = leads.iter().flat_map(|lead| snapshot.vouched_by(lead, usize::MAX)).collect();
+    let (acting, stopped): (Vec<_>, Vec<_>) =
+        led.iter().filter_map(|id| snapshot.agent(id)).partition(|agent| active::agent(agent).is_ok());
+    // Agents are never forgotten: those that were retired would fill the room of those that act.
+    if acting.len() >= CANDIDATES {
+        return Err(several());
     }
-    let mut accepting: Vec<(Arc<Agent>, T)> = Vec::new();
-    for agent in candidates.iter().filter_map(|id| snapshot.agent(id)) {
-        accepting.extend(accepts(agent).ok().map(|how| (Arc::clone(agent), how)));
-    }
-    if accepting.iter().any(|(agent, _)| active::agent(agent).is_ok()) {
-        accepting.retain(|(agent, _)| active::agent(agent).is_ok());
+    let those_of = |agents: Vec<&Arc<Agent>>| -> Vec<(Arc<Agent>, T)> {
+        agents.into_iter().filter_map(|agent| Some((Arc::clone(agent), accepts(agent).ok()?))).collect()
+    };
+    let mut accepting = those_of(acting);
+    if accepting.is_empty() {
+        accepting = those_of(stopped.into_iter().take(CANDIDATES).collect());
     }
     let first = accepting.pop();
     match (first, accepting.is_empty()) {
