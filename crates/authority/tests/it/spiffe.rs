@@ -14,6 +14,7 @@ use remit_authority::{BundleSource, TrustDomain, WorkloadTrust};
 use remit_model::Credential;
 use remit_token::{Algorithm, PrivateKey, sign_jws};
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const JWT_SPIFFE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
@@ -305,4 +306,32 @@ async fn n_sp_07_the_algorithms_of_svids_open_nothing_else() {
                 && !listed.iter().any(|alg| ["RS384", "RS512", "PS384", "PS512", "ES512"].contains(&alg.as_str().unwrap()))
         );
     }
+}
+
+/// SPEC: SP-05
+#[tokio::test]
+async fn while_a_bundle_is_fetched_for_a_stranger_others_are_served_with_the_present_one() {
+    let it = Fixture::new().await;
+    it.shown(&it.svid(ID)).await.access_token();
+    it.world.advance(11);
+    let (held_back, fetched) = (it.site.held_back().await, it.site.fetched());
+    let forged = sign_jws("JWT", &key(99), Some(json!({"kid": "nowhere"})), &it.claims(ID)).unwrap();
+    let answered = AtomicBool::new(false);
+    let stranger = async {
+        let reply = it.shown(&forged).await;
+        answered.store(true, Ordering::SeqCst);
+        uniform(&reply);
+    };
+    let others = async {
+        while it.site.fetched() == fetched {
+            tokio::task::yield_now().await;
+        }
+        it.shown(&it.svid(ID)).await.access_token();
+        assert!(!answered.load(Ordering::SeqCst), "they did not wait for the stranger's fetch");
+        drop(held_back);
+    };
+    tokio::join!(stranger, others);
+    // The key of a stranger is asked for once in a while, and not for each of its tokens.
+    uniform(&it.shown(&forged).await);
+    assert_eq!(it.site.fetched(), fetched + 1);
 }

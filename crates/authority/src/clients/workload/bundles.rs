@@ -10,8 +10,14 @@ use remit_model::{UnixTime, json};
 use remit_outbound::{Limit, Outbound, Source};
 use remit_token::{KeySet, certificate};
 use serde_json::Value;
-use std::{collections::BTreeMap, fs::File, io::Read as _, path::Path, sync::Arc};
-use tokio::sync::Mutex;
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::Read as _,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::Mutex as AsyncMutex;
 
 /// Seconds after which a bundle that asks for nothing is fetched again, and the least and most that it may ask for.
 const REFRESH: i64 = 300;
@@ -24,10 +30,29 @@ const RETRY: i64 = 10;
 pub(crate) struct Bundles {
     outbound: Outbound,
     clock: Clock,
-    domains: BTreeMap<String, (TrustDomain, Mutex<Held>)>,
+    domains: BTreeMap<String, (TrustDomain, Slot)>,
 }
 
+/// What is held of one trust domain. The lock of it is never held while anything is awaited or verified.
 #[derive(Debug, Default)]
+struct Slot {
+    held: Mutex<Held>,
+    /// Whose turn it is to fetch.
+    turn: AsyncMutex<()>,
+}
+
+impl Slot {
+    /// A panic while the lock is held leaves nothing half done.
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn held(&self) -> Held {
+        self.lock().clone()
+    }
+}
+
+#[derive(Clone, Debug, Default)]
 struct Held {
     bundle: Option<Bundle>,
     /// When it was last fetched with success, and when it was last tried.
@@ -46,7 +71,7 @@ struct Bundle {
 
 impl Bundles {
     pub(crate) fn new(domains: Vec<TrustDomain>, outbound: Outbound, clock: Clock) -> Self {
-        let domains = domains.into_iter().map(|domain| (domain.name.clone(), (domain, Mutex::default()))).collect();
+        let domains = domains.into_iter().map(|domain| (domain.name.clone(), (domain, Slot::default()))).collect();
         Self { outbound, clock, domains }
     }
 
@@ -81,22 +106,35 @@ impl Bundles {
     }
 
     async fn bundle(&self, domain: &str, wanted: impl Fn(&Bundle) -> bool) -> Result<Bundle, String> {
-        let (domain, held) = self.domains.get(domain).ok_or_else(|| "the trust domain is not configured".to_owned())?;
+        let (domain, slot) = self.domains.get(domain).ok_or_else(|| "the trust domain is not configured".to_owned())?;
         let UnixTime(now) = self.clock.unix();
-        let mut held = held.lock().await;
-        let due = match &held.bundle {
-            None => true,
-            Some(bundle) => now >= held.fetched.saturating_add(bundle.refresh) || !wanted(bundle),
-        };
-        let waits = held.tried.is_some_and(|tried| (tried..tried.saturating_add(RETRY)).contains(&now));
-        if due && !waits {
-            held.tried = Some(now);
-            match self.fetch(domain).await.and_then(|bundle| newer(held.bundle.as_ref(), bundle)) {
-                Ok(bundle) => (held.bundle, held.fetched) = (Some(bundle), now),
-                Err(why) => tracing::warn!(trust_domain = domain.name, why, "the trust bundle is not refreshed"),
+        let usable = |held: &Held| now < held.fetched.saturating_add(domain.max_stale);
+        let suits = |held: &Held| held.bundle.as_ref().is_some_and(&wanted);
+        let is_old = |held: &Held| held.bundle.as_ref().is_none_or(|one| now >= held.fetched.saturating_add(one.refresh));
+        let mut held = slot.held();
+        let mut suited = suits(&held);
+        if !suited || is_old(&held) {
+            // Whom the present bundle suits does not wait for what another request fetches, perhaps for a stranger.
+            let turn = if suited && usable(&held) { slot.turn.try_lock().ok() } else { Some(slot.turn.lock().await) };
+            if let Some(_turn) = turn {
+                let present = slot.held();
+                if present.fetched != held.fetched {
+                    suited = suits(&present);
+                }
+                let waits = present.tried.is_some_and(|tried| (tried..tried.saturating_add(RETRY)).contains(&now));
+                if (!suited || is_old(&present)) && !waits {
+                    slot.lock().tried = Some(now);
+                    match self.fetch(domain).await.and_then(|bundle| newer(present.bundle.as_ref(), bundle)) {
+                        Ok(bundle) => {
+                            let mut held = slot.lock();
+                            (held.bundle, held.fetched) = (Some(bundle), now);
+                        }
+                        Err(why) => tracing::warn!(trust_domain = domain.name, why, "the trust bundle is not refreshed"),
+                    }
+                }
+                held = slot.held();
             }
         }
-        let usable = |held: &Held| now < held.fetched.saturating_add(domain.max_stale);
         match &held.bundle {
             Some(bundle) if usable(&held) => Ok(bundle.clone()),
             Some(_) => Err(format!("the bundle of {} is older than {} seconds", domain.name, domain.max_stale)),
