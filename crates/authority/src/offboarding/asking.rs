@@ -108,13 +108,19 @@ fn ask_those_due(server: &Arc<Server>, room: &Arc<Semaphore>) -> u64 {
 ///
 /// # Errors
 /// `sign_in_ended` when it does not, `provider_unreachable` when it does not say.
-pub(crate) async fn confirm(server: &Server, name: &str) -> Result<(), Refusal> {
+pub(crate) async fn confirm(server: &Arc<Server>, name: &str) -> Result<(), Refusal> {
     let now_ms = now_ms(server);
     let Some((age_ms, every_ms)) = server.asking.confirmed(name, now_ms) else { return Ok(()) };
     if age_ms <= every_ms {
         return Ok(());
     }
-    match ask(server, name, now_ms.saturating_sub(every_ms)).await {
+    // A question is never broken off: the provider may have replaced the refresh token, and the new one is not kept yet.
+    let asking = {
+        let (server, name) = (Arc::clone(server), name.to_owned());
+        tokio::spawn(async move { ask(&server, &name, now_ms.saturating_sub(every_ms)).await })
+    };
+    let standing = asking.await.unwrap_or_else(|_| Standing::Unknown("the question failed here".to_owned()));
+    match standing {
         Standing::Confirmed | Standing::Silent => Ok(()),
         Standing::Gone => {
             Err(Refusal::new(Code::SignInEnded, "your identity provider no longer confirms your session; sign in again"))

@@ -333,7 +333,7 @@ fn parties(snapshot: &Snapshot, client: &AgentId, user: &str, since: UnixTime) -
 }
 
 /// POST: the decision. SPEC: AZ-11, AZ-13, N-AZ-09
-pub(crate) async fn decide(server: &Server, incoming: Incoming) -> Response<Body> {
+pub(crate) async fn decide(server: &Arc<Server>, incoming: Incoming) -> Response<Body> {
     let Incoming { origin, headers, form } = incoming;
     let now = server.now();
     let opened = form.and_then(|form| {

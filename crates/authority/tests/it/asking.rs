@@ -15,7 +15,10 @@ use remit_authority::{
 use remit_ledger::record::{Draft, ProducerKind, RecordType};
 use remit_ledger::vault::Subject;
 use remit_model::{TenantId, ToolClass};
+use remit_testkit::{eventually, eventually_async};
 use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::sync::Notify;
 
 const EVERY: u64 = 60;
 
@@ -259,6 +262,36 @@ async fn an_answer_of_userinfo_about_another_person_says_nothing() {
     an_interval(&world).await;
     assert!(acts(&world, &mut body).await);
     assert_eq!(named(&world, "provider.ask").await.len(), 1, "it is noted that it does not answer");
+}
+
+#[tokio::test]
+async fn a_browser_that_hangs_up_while_the_provider_replaces_the_refresh_token_loses_nothing() {
+    let (world, corp) = asked(Refreshing::Rotating).await;
+    let mut browser = Browser::default();
+    browser.through(&world, &corp, &request()).await;
+    for _ in 0..5 {
+        an_interval(&world).await;
+    }
+    let page = browser.begin(&world, &request()).await;
+    assert!(is_consent(&page), "{}", page.text);
+    let hold = Arc::new(Notify::new());
+    corp.behaviour().hold = Some(Arc::clone(&hold));
+    let name = local_name(&corp, "248289761001");
+    let before = world.store.provider_session(&name).await.unwrap().unwrap().payload;
+    tokio::select! {
+        reply = browser.decide(&world, &page, "allow") => panic!("{}", reply.text),
+        () = eventually("the provider is asked", || corp.behaviour().questions == 1) => {}
+    }
+    corp.behaviour().hold = None;
+    hold.notify_one();
+    eventually_async("the new refresh token is kept", async || {
+        world.store.provider_session(&name).await.unwrap().unwrap().payload != before
+    })
+    .await;
+    let code = query(&browser.decide(&world, &page, "allow").await.location(), "code").unwrap();
+    let mut body = world.redeem(&world.planner, &code, &[]).await.body;
+    an_interval(&world).await;
+    assert!(acts(&world, &mut body).await && ends(&world).await.is_empty());
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard},
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Notify};
 use url::Url;
 
 pub(crate) const CLIENT: &str = "remit-at-corp";
@@ -57,6 +57,12 @@ pub(crate) struct Behaviour {
     pub(crate) disabled: bool,
     /// What every refresh is refused with.
     pub(crate) refusal: Option<(StatusCode, &'static str)>,
+    /// What a refresh with these tokens is refused with.
+    pub(crate) refused_tokens: HashMap<String, (StatusCode, &'static str)>,
+    /// What userinfo is refused with.
+    pub(crate) userinfo_refusal: Option<(StatusCode, &'static str)>,
+    /// A refresh is answered, once it is done, when this says so.
+    pub(crate) hold: Option<Arc<Notify>>,
     /// How often it was asked whether the person may act.
     pub(crate) questions: usize,
     pub(crate) signer: Signer,
@@ -178,6 +184,9 @@ impl StandIn {
             refresh_tokens: HashSet::new(),
             disabled: false,
             refusal: None,
+            refused_tokens: HashMap::new(),
+            userinfo_refusal: None,
+            hold: None,
             questions: 0,
             signer: Signer::named(&format!("{name}-key-1")),
             published: BTreeMap::new(),
@@ -342,12 +351,26 @@ async fn token(
     headers: HeaderMap,
     Form(form): Form<HashMap<String, String>>,
 ) -> Result<Json<Value>, (StatusCode, Json<Value>)> {
-    let mut this = behaviour.lock().unwrap();
+    let (answer, hold) = {
+        let mut this = behaviour.lock().unwrap();
+        (tokens(&mut this, &headers, &form), this.hold.clone())
+    };
+    if let Some(hold) = hold.filter(|_| form.get("grant_type").is_some_and(|grant| grant == "refresh_token")) {
+        hold.notified().await;
+    }
+    answer
+}
+
+fn tokens(
+    this: &mut Behaviour,
+    headers: &HeaderMap,
+    form: &HashMap<String, String>,
+) -> Result<Json<Value>, (StatusCode, Json<Value>)> {
     let refuse = |status, error: &str| Err((status, Json(json!({"error": error, "error_description": "<b>words</b>"}))));
     if this.down {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable");
     }
-    if !this.knows_client(&headers, &form) {
+    if !this.knows_client(headers, form) {
         return refuse(StatusCode::UNAUTHORIZED, "invalid_client");
     }
     if form.get("grant_type").is_some_and(|grant| grant == "refresh_token") {
@@ -356,6 +379,9 @@ async fn token(
             return refuse(status, error);
         }
         let presented = form.get("refresh_token").map_or("", String::as_str);
+        if let Some((status, error)) = this.refused_tokens.get(presented) {
+            return refuse(*status, error);
+        }
         if !this.refresh_tokens.contains(presented) {
             this.refresh_tokens.clear();
             return refuse(StatusCode::BAD_REQUEST, "invalid_grant");
@@ -390,12 +416,17 @@ async fn token(
     Ok(Json(answer))
 }
 
-async fn userinfo(State(behaviour): Shared, headers: HeaderMap) -> Result<Json<Value>, StatusCode> {
+type Challenge = [(&'static str, &'static str); 1];
+
+async fn userinfo(State(behaviour): Shared, headers: HeaderMap) -> Result<Json<Value>, (StatusCode, Option<Challenge>, ())> {
     let mut this = behaviour.lock().unwrap();
     if this.down {
-        return Err(StatusCode::SERVICE_UNAVAILABLE);
+        return Err((StatusCode::SERVICE_UNAVAILABLE, None, ()));
     }
     this.questions += 1;
+    if let Some((status, challenge)) = this.userinfo_refusal {
+        return Err((status, Some([("www-authenticate", challenge)]), ()));
+    }
     let known = headers.get("authorization").is_some_and(|value| value == "Bearer an opaque token");
-    if this.disabled || !known { Err(StatusCode::UNAUTHORIZED) } else { Ok(Json(json!({"sub": this.claims["sub"]}))) }
+    if this.disabled || !known { Err((StatusCode::UNAUTHORIZED, None, ())) } else { Ok(Json(json!({"sub": this.claims["sub"]}))) }
 }
