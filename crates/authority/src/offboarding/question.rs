@@ -12,7 +12,7 @@ use crate::{
         settings::{ANSWER_LIMIT, ProviderSettings},
     },
 };
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use remit_model::{UnixTime, display};
 use remit_outbound::{Request, Source};
 use serde_json::Value;
@@ -83,7 +83,43 @@ async fn userinfo(server: &Server, provider: &ProviderSettings, held: &Held, tok
                 None => Answer::Unknown("its userinfo endpoint answered something else than claims".to_owned()),
             }
         }
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Answer::No("userinfo_refused"),
+        // SPEC: RFC 6750 §3.1. Other refusals, such as the 403 of a firewall between, say nothing about the person.
+        StatusCode::UNAUTHORIZED if token_is_invalid(&answer.headers) => Answer::No("userinfo_refused"),
         status => Answer::Unknown(format!("its userinfo endpoint answers with status {}", status.as_u16())),
+    }
+}
+
+/// Whether a status 401 says that the token is not valid any more: by `error="invalid_token"`, or without any error, as Keycloak
+/// answers about a person who is disabled.
+fn token_is_invalid(headers: &HeaderMap) -> bool {
+    let challenges: Vec<&str> =
+        headers.get_all(header::WWW_AUTHENTICATE).iter().map(|value| value.to_str().unwrap_or("error=")).collect();
+    // `error` itself, not `error_description` or `error_uri`.
+    let mut errors = challenges.iter().flat_map(|challenge| challenge.split([' ', ',', '\t'])).filter_map(|part| {
+        let (name, value) = part.split_once('=')?;
+        name.eq_ignore_ascii_case("error").then(|| value.trim_matches('"'))
+    });
+    errors.all(|error| error == "invalid_token")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_401_with_another_error_than_invalid_token_says_nothing_about_the_person() {
+        for (challenge, gone) in [
+            (None, true),
+            (Some("Bearer realm=\"staff\""), true),
+            (Some("Bearer realm=\"staff\", error=\"invalid_token\", error_description=\"Token verification failed\""), true),
+            (Some("Bearer error=invalid_token"), true),
+            (Some("Bearer error=\"insufficient_scope\""), false),
+            (Some("Bearer realm=\"staff\",error=\"invalid_request\""), false),
+            (Some("DPoP error=\"use_dpop_nonce\", error_description=\"a nonce is needed\""), false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.extend(challenge.map(|challenge| (header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))));
+            assert_eq!(token_is_invalid(&headers), gone, "{challenge:?}");
+        }
     }
 }

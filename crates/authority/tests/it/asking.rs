@@ -295,6 +295,23 @@ async fn a_browser_that_hangs_up_while_the_provider_replaces_the_refresh_token_l
 }
 
 #[tokio::test]
+async fn a_userinfo_endpoint_that_refuses_for_another_reason_ends_nobody() {
+    let (world, corp) = asked(Refreshing::None).await;
+    corp.behaviour().offer_userinfo();
+    let mut body = agreed(&world, &corp).await;
+    for (status, challenge, gone) in [
+        (StatusCode::FORBIDDEN, "Bearer", false),
+        (StatusCode::NOT_FOUND, "Bearer", false),
+        (StatusCode::UNAUTHORIZED, "Bearer error=\"insufficient_scope\"", false),
+        (StatusCode::UNAUTHORIZED, "Bearer error=\"invalid_token\"", true),
+    ] {
+        corp.behaviour().userinfo_refusal = Some((status, challenge));
+        an_interval(&world).await;
+        assert_eq!(acts(&world, &mut body).await, !gone, "{status} {challenge}");
+    }
+}
+
+#[tokio::test]
 async fn a_provider_that_cannot_be_asked_is_named_in_the_record_and_refused_where_that_is_demanded() {
     let (world, corp) = asked(Refreshing::None).await;
     let mut body = agreed(&world, &corp).await;
