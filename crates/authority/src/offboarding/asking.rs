@@ -8,12 +8,16 @@ use super::{
     end::{self, Cause, Means},
     held::Held,
     question::{self, Answer},
+    schedule::Undecided,
 };
-use crate::{Server, signin::provider::settings::ProviderSettings};
+use crate::{
+    Server,
+    signin::provider::settings::{Check, ProviderSettings},
+};
 use remit_ledger::record::{Draft, EffectConfirmed, OutcomeStatus, ProducerKind, RecordType};
 use remit_model::{Code, Refusal, ToolClass, UnixTime, bounds};
 use remit_store::{Batch, Change, StoredProviderSession};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
@@ -43,19 +47,20 @@ pub(crate) enum Standing {
 /// Asks from now on, until the future is dropped. [`load`] comes first.
 pub async fn keep_asking(server: Arc<Server>) {
     let room = Arc::new(Semaphore::new(bounds::PROVIDER_QUESTIONS.size()));
-    let (mut told_late, mut looks) = (false, 0_u32);
+    let (mut last_late, mut looks) = (None, 0_u32);
     loop {
         looks = looks.wrapping_add(1);
         if looks.is_multiple_of(FORGET_EVERY) {
             server.asking.forget_ended(server.now());
         }
         let late_ms = ask_those_due(&server, &room);
-        // Said once: the bound that the start states does not hold now.
-        let late = late_ms > 1_000;
-        if late && !told_late {
-            tracing::error!(late_ms, "identity providers are asked about people later than their interval says");
+        // Said once, until it was well for a while: the bound that the start states does not hold now.
+        if late_ms > 1_000 {
+            if last_late.is_none_or(|last: u32| looks.wrapping_sub(last) > FORGET_EVERY) {
+                tracing::error!(late_ms, "identity providers confirm people later than their interval says");
+            }
+            last_late = Some(looks);
         }
-        told_late = late;
         tokio::time::sleep(LOOK).await;
     }
 }
@@ -76,9 +81,10 @@ pub async fn load(server: &Server) -> Result<(), remit_store::ReadError> {
     let (now, methods) = (server.now(), server.sign_in_methods());
     for (stored, acts) in server.store.provider_sessions(now).await? {
         let Some(held) = Held::read(&stored) else { continue };
-        let Some(provider) = methods.provider(&held.provider).filter(|provider| provider.issuer == held.issuer) else { continue };
+        // Also of a provider that is not configured now: it may be again.
+        let check = methods.with_issuer(&held.issuer).map_or_else(Check::default, |provider| provider.check);
         let now_ms = now_ms(server);
-        server.asking.signed_in(&stored.human, held.person(&provider, stored.expires), now_ms, spread(server));
+        server.asking.signed_in(&stored.human, held.person(check, stored.expires), now_ms, spread(server));
         if acts {
             server.asking.found(&stored.human, stored.expires, now_ms, spread(server));
         }
@@ -86,7 +92,7 @@ pub async fn load(server: &Server) -> Result<(), remit_store::ReadError> {
     Ok(())
 }
 
-/// Begins as many questions as there is room for; how late the first of them is, in milliseconds.
+/// Begins as many questions as there is room for; by how much the longest unconfirmed of those due is late, in milliseconds.
 fn ask_those_due(server: &Arc<Server>, room: &Arc<Semaphore>) -> u64 {
     let (now_ms, now) = (now_ms(server), server.now());
     let (due, late) = server.asking.take_due(now_ms, now, room.available_permits(), spread(server));
@@ -153,12 +159,13 @@ async fn ask(server: &Server, name: &str, since_ms: u64) -> Standing {
             return Standing::Unknown(error.to_string());
         }
     };
-    let held = Held::read(&stored);
-    let provider = held.as_ref().and_then(|held| server.sign_in_methods().provider(&held.provider));
-    let (Some(held), Some(provider)) = (held, provider) else {
-        // Who signs in at a provider that is not configured any more is disabled.
+    let Some(held) = Held::read(&stored) else {
         server.asking.forget(name);
         return Standing::Silent;
+    };
+    // INVARIANT: what one issuer gave is shown to that issuer alone, whatever a provider is called here.
+    let Some(provider) = server.sign_in_methods().with_issuer(&held.issuer) else {
+        return unconfigured(server, name, &held, began_ms).await;
     };
     match question::put(server, &provider, &held, now).await {
         Answer::Yes(replaced) => {
@@ -171,6 +178,16 @@ async fn ask(server: &Server, name: &str, since_ms: u64) -> Standing {
             Standing::Confirmed
         }
         Answer::No(word) => gone(server, &provider, name, word, began_ms).await,
+        Answer::Undecided(reason) => match server.asking.undecided(name, now_ms(server), spread(server)) {
+            Undecided::NoLongerVouched => gone(server, &provider, name, "no_longer_confirmed", began_ms).await,
+            news => {
+                if news == Undecided::New {
+                    let provider = provider.name.as_str();
+                    tracing::warn!(provider, reason, "an identity provider neither confirms nor refuses one of its people");
+                }
+                Standing::Unknown(reason)
+            }
+        },
         Answer::Unknown(reason) => {
             if server.asking.unanswered(name, now_ms(server), spread(server)) {
                 tracing::error!(provider = provider.name, reason, "an identity provider cannot be asked about its people");
@@ -205,7 +222,7 @@ async fn keep(server: &Server, stored: StoredProviderSession, held: Held, token:
 }
 
 async fn gone(server: &Server, provider: &ProviderSettings, name: &str, word: &'static str, began_ms: u64) -> Standing {
-    let answered = server.asking.well(&provider.name);
+    let answered = server.asking.well(&provider.issuer);
     let human = server.store.snapshot().human(name).cloned();
     let mut cause = Cause::new(provider.name.as_str(), Means::ProviderRefused);
     cause.facts.insert("answer".to_owned(), json!(word));
@@ -226,10 +243,25 @@ async fn gone(server: &Server, provider: &ProviderSettings, name: &str, word: &'
     Standing::Gone
 }
 
+/// Nobody can be asked about the person. Their account is disabled for as long as that is so, and they are not forgotten: the
+/// provider may be configured again.
+async fn unconfigured(server: &Server, name: &str, held: &Held, now_ms: u64) -> Standing {
+    if server.asking.unconfigured(name, now_ms) {
+        let (provider, issuer) = (held.provider.as_str(), held.issuer.as_str());
+        tracing::error!(provider, issuer, "people of an identity provider that is not configured any more cannot be asked about");
+        record(server, OutcomeStatus::Failure, json!({"provider": provider, "answers": false, "configured": false})).await;
+    }
+    Standing::Unknown("no identity provider with the issuer that you signed in at is configured".to_owned())
+}
+
 /// Records that a provider does not answer, or does so again.
 async fn note(server: &Server, provider: &ProviderSettings, answers: bool) {
     let status = if answers { OutcomeStatus::Success } else { OutcomeStatus::Failure };
     let facts = json!({"provider": provider.name, "answers": answers, "check_every_s": provider.check.every});
+    record(server, status, facts).await;
+}
+
+async fn record(server: &Server, status: OutcomeStatus, facts: Value) {
     let record = Draft::new(server.tenant.clone(), ProducerKind::AuthzServer, RecordType::ConfigChange)
         .action("provider.ask", ToolClass::Admin)
         .outcome(status, EffectConfirmed::Observed)

@@ -3,7 +3,11 @@
 use super::schedule::{Person, SESSIONS};
 use crate::{
     http::error::Rejection,
-    signin::provider::{client::Tokens, discovery::invalid, settings::ProviderSettings},
+    signin::provider::{
+        client::Tokens,
+        discovery::invalid,
+        settings::{Check, ProviderSettings},
+    },
 };
 use remit_model::{Fault, UnixTime};
 use remit_store::StoredProviderSession;
@@ -79,12 +83,11 @@ impl Held {
     }
 
     /// What the schedule knows of it.
-    pub(crate) fn person(&self, provider: &ProviderSettings, ends: UnixTime) -> Person {
+    pub(crate) fn person(&self, check: Check, ends: UnixTime) -> Person {
         Person {
-            provider: self.provider.clone(),
             issuer: self.issuer.clone(),
             sids: self.sids.clone(),
-            every_ms: provider.check.every_ms(),
+            every_ms: check.every_ms(),
             can_be_asked: !matches!(self.with, With::Nothing),
             ends,
         }

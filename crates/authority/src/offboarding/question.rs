@@ -24,7 +24,9 @@ pub(crate) enum Answer {
     Yes(Option<String>),
     /// They may not: its word for it.
     No(&'static str),
-    /// Nothing that says either.
+    /// It answers, and its word about this person is neither.
+    Undecided(String),
+    /// It gave no answer, or it refuses us.
     Unknown(String),
     /// There is nothing to ask with any more.
     CannotAsk,
@@ -50,9 +52,23 @@ async fn refresh(server: &Server, provider: &ProviderSettings, token: &str) -> A
     let fields = [("grant_type", "refresh_token"), ("refresh_token", token)];
     match client::exchange(server, provider, &metadata, &fields).await {
         Ok(tokens) => Answer::Yes(tokens.refresh_token.filter(|new| new != token)),
-        // SPEC: RFC 6749 §5.2. Any other refusal is about the client that we are there, not about the person.
-        Err(GrantError::Refused { error: Some(error), .. }) if error == "invalid_grant" => Answer::No("invalid_grant"),
-        Err(error) => Answer::Unknown(error.into_refusal().reason),
+        Err(error) => refused(error),
+    }
+}
+
+/// SPEC: RFC 6749 §5.2. Some errors are about the client that we are there, or about the provider as a whole; others, such as
+/// `interaction_required`, are about this refresh token alone.
+fn refused(error: GrantError) -> Answer {
+    let word = match &error {
+        GrantError::Refused { error, .. } => error.as_deref(),
+        GrantError::Other(_) => None,
+    };
+    match word {
+        Some("invalid_grant") => Answer::No("invalid_grant"),
+        None | Some("invalid_client" | "server_error" | "temporarily_unavailable" | "slow_down") => {
+            Answer::Unknown(error.into_refusal().reason)
+        }
+        Some(_) => Answer::Undecided(error.into_refusal().reason),
     }
 }
 
@@ -76,7 +92,7 @@ async fn userinfo(server: &Server, provider: &ProviderSettings, held: &Held, tok
             let subject = answer.json().ok().and_then(|body| body.get("sub").and_then(Value::as_str).map(str::to_owned));
             match subject {
                 Some(subject) if subject == held.subject => Answer::Yes(None),
-                Some(subject) => Answer::Unknown(format!(
+                Some(subject) => Answer::Undecided(format!(
                     "its userinfo endpoint speaks of `{}`, another person",
                     display::excerpt(&subject, 64)
                 )),
@@ -120,6 +136,20 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.extend(challenge.map(|challenge| (header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))));
             assert_eq!(token_is_invalid(&headers), gone, "{challenge:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_about_one_refresh_is_not_one_of_the_provider() {
+        let refused = |error: Option<&str>| {
+            refused(GrantError::Refused { status: StatusCode::BAD_REQUEST, error: error.map(str::to_owned) })
+        };
+        assert_eq!(refused(Some("invalid_grant")), Answer::No("invalid_grant"));
+        for error in ["interaction_required", "access_denied", "unauthorized_client", "consent_required", "invalid_request"] {
+            assert!(matches!(refused(Some(error)), Answer::Undecided(_)), "{error}");
+        }
+        for error in [None, Some("invalid_client"), Some("temporarily_unavailable"), Some("server_error")] {
+            assert!(matches!(refused(error), Answer::Unknown(_)), "{error:?}");
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use remit_model::UnixTime;
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet, hash_map::Entry},
     fmt,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -20,6 +20,9 @@ const FIRST_RETRY_MS: u64 = 1_000;
 const LAST_RETRY_MS: u64 = 30_000;
 /// For so long the answer to the one question that tries such a provider is waited for: two requests of five seconds.
 const TRIAL_MS: u64 = 11_000;
+/// After so many intervals in which a provider confirmed others, and neither confirmed nor refused a person, it does not vouch
+/// for that person any more.
+const UNCONFIRMED_INTERVALS: u64 = 10;
 /// Of an interval, in percent: the next question begins no sooner, and no later. What is left is for the answer.
 const SOONEST: u64 = 60;
 const LATEST: u64 = 90;
@@ -36,7 +39,12 @@ struct Memory {
     due: BTreeSet<(u64, Arc<str>)>,
     /// By issuer and `sid`.
     sessions: HashMap<(String, String), Arc<str>>,
+    /// By issuer: providers that do not answer.
     troubles: HashMap<String, Trouble>,
+    /// By issuer: when the last question began that confirmed somebody.
+    confirms: HashMap<String, u64>,
+    /// Issuers that people were to be asked about at, and that no provider has that is configured.
+    unconfigured: HashSet<String>,
 }
 
 struct Watched {
@@ -45,14 +53,20 @@ struct Watched {
     acts_until: UnixTime,
     /// When the last question began that was answered well, or the sign-in.
     confirmed_ms: u64,
+    /// Since when something of theirs can act without a break: before that nobody had to be asked.
+    acting_ms: u64,
+    /// Questions in a row that brought neither a yes nor a no.
+    failures: u32,
     due: Option<u64>,
+    /// They were due, and the question about them has not ended.
+    under_way: bool,
     one_at_a_time: Arc<AsyncMutex<()>>,
 }
 
 /// What a sign-in makes known of a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Person {
-    pub(crate) provider: String,
+    /// Of the provider.
     pub(crate) issuer: String,
     /// Sessions at the provider, the newest last.
     pub(crate) sids: Vec<String>,
@@ -63,10 +77,24 @@ pub(crate) struct Person {
     pub(crate) ends: UnixTime,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Trouble {
     failures: u32,
     until_ms: u64,
+    /// With whom the provider is being tried.
+    trial: Option<Arc<str>>,
+    /// About whom it was last silent: somebody else is the next trial.
+    last: Option<Arc<str>>,
+}
+
+/// What a provider's answer means that neither confirms nor refuses one person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Undecided {
+    /// It is the first of them.
+    New,
+    Again,
+    /// It confirmed others all the time: it does not vouch for this person any more.
+    NoLongerVouched,
 }
 
 impl Schedule {
@@ -81,9 +109,19 @@ impl Schedule {
             memory.sessions.extend(sessions);
             let asked = person.can_be_asked && acts_until.0 > i64::MIN;
             let due = next(&person, now_ms, spread);
-            memory
-                .people
-                .insert(Arc::clone(&key), Watched { person, acts_until, confirmed_ms: now_ms, due: None, one_at_a_time });
+            memory.people.insert(
+                Arc::clone(&key),
+                Watched {
+                    person,
+                    acts_until,
+                    confirmed_ms: now_ms,
+                    acting_ms: now_ms,
+                    failures: 0,
+                    due: None,
+                    under_way: false,
+                    one_at_a_time,
+                },
+            );
             if asked {
                 memory.set_due(&key, due);
             }
@@ -99,6 +137,9 @@ impl Schedule {
             let asked = watched.person.can_be_asked;
             if let Some(watched) = memory.people.get_mut(name) {
                 watched.acts_until = watched.acts_until.max(until);
+                if due.is_none() && !watched.under_way {
+                    watched.acting_ms = now_ms;
+                }
             }
             if due.is_none() && asked {
                 memory.set_due(&key, first);
@@ -171,24 +212,32 @@ impl Schedule {
         })
     }
 
-    /// At most `room` people who are due now, and how late the first of them is. They are not due again before an answer.
+    /// At most `room` people who are due now, and by how much the longest unconfirmed of all who are due is over their interval.
+    /// They are not due again before an answer.
     pub(crate) fn take_due(&self, now_ms: u64, now: UnixTime, room: usize, spread: u64) -> (Vec<String>, u64) {
         self.with(|memory| {
             let (mut taken, mut late) = (Vec::new(), 0);
-            while taken.len() < room {
-                let Some((due, name)) = memory.due.first().filter(|(due, _)| *due <= now_ms).cloned() else { break };
-                memory.due.remove(&(due, Arc::clone(&name)));
-                let Some(watched) = memory.people.get_mut(&name) else { continue };
-                watched.due = None;
+            while let Some((due, name)) = memory.due.first().filter(|(due, _)| *due <= now_ms).cloned() {
+                let Some(watched) = memory.people.get(&name) else {
+                    memory.due.remove(&(due, name));
+                    continue;
+                };
                 if watched.person.ends <= now {
                     memory.take(&name);
                     continue;
                 }
                 // Nothing of theirs can act: they are asked about again once they hand something out.
                 if watched.acts_until <= now {
+                    memory.not_due(&name);
                     continue;
                 }
-                match memory.troubles.get_mut(&watched.person.provider) {
+                late = late.max(now_ms.saturating_sub(watched.latest()));
+                if taken.len() >= room {
+                    break;
+                }
+                let issuer = watched.person.issuer.clone();
+                let name = match memory.troubles.get(&issuer) {
+                    None => name,
                     // Each at its own moment after the next trial.
                     Some(trouble) if trouble.until_ms > now_ms => {
                         let again = trouble.until_ms.saturating_add(spread.wrapping_add(due) % FIRST_RETRY_MS);
@@ -196,10 +245,12 @@ impl Schedule {
                         continue;
                     }
                     // One question tries the provider; the others wait for what comes of it.
-                    Some(trouble) => trouble.until_ms = now_ms.saturating_add(TRIAL_MS),
-                    None => {}
+                    Some(_) => memory.trial(&issuer, name, now_ms, now),
+                };
+                memory.not_due(&name);
+                if let Some(watched) = memory.people.get_mut(&name) {
+                    watched.under_way = true;
                 }
-                late = late.max(now_ms.saturating_sub(due));
                 taken.push(name.as_ref().to_owned());
             }
             (taken, late)
@@ -214,29 +265,79 @@ impl Schedule {
             let Some(watched) = memory.people.get_mut(name) else { return false };
             watched.person.every_ms = every_ms;
             watched.confirmed_ms = watched.confirmed_ms.max(began_ms);
-            let (due, provider) = (next(&watched.person, began_ms, spread), watched.person.provider.clone());
+            watched.failures = 0;
+            let (due, issuer) = (next(&watched.person, began_ms, spread), watched.person.issuer.clone());
             memory.set_due(&key, due);
-            memory.troubles.remove(&provider).is_some()
+            memory.unconfigured.remove(&issuer);
+            let trouble = memory.troubles.remove(&issuer).is_some();
+            let last = memory.confirms.entry(issuer).or_default();
+            *last = (*last).max(began_ms);
+            trouble
         })
     }
 
-    /// The provider is not in trouble; whether it had been.
-    pub(crate) fn well(&self, provider: &str) -> bool {
-        self.with(|memory| memory.troubles.remove(provider).is_some())
+    /// The provider with this issuer is not in trouble; whether it had been.
+    pub(crate) fn well(&self, issuer: &str) -> bool {
+        self.with(|memory| memory.troubles.remove(issuer).is_some())
     }
 
-    /// The provider did not answer the question. Whether that is new.
+    /// The provider did not answer the question. Whether that is new. Only the question that tries a provider makes the others wait
+    /// longer: a person whose questions fail again and again holds nobody else up.
     pub(crate) fn unanswered(&self, name: &str, now_ms: u64, spread: u64) -> bool {
         self.with(|memory| {
-            let Some((key, watched)) = memory.people.get_key_value(name) else { return false };
-            let (key, every_ms) = (Arc::clone(key), watched.person.every_ms);
-            let trouble = memory.troubles.entry(watched.person.provider.clone()).or_default();
-            let wait = FIRST_RETRY_MS << trouble.failures.min(5);
-            trouble.failures = trouble.failures.saturating_add(1);
-            trouble.until_ms = now_ms.saturating_add(wait.min(LAST_RETRY_MS).min(every_ms));
-            let (again, first) = (trouble.until_ms.saturating_add(spread % 100), trouble.failures == 1);
+            let Some((key, wait)) = memory.failed(name) else { return false };
+            let Some(watched) = memory.people.get(name) else { return false };
+            let (issuer, every_ms) = (watched.person.issuer.clone(), watched.person.every_ms);
+            let trouble = memory.troubles.entry(issuer).or_default();
+            let first = trouble.failures == 0;
+            if first || trouble.trial.as_ref() == Some(&key) {
+                let wait = (FIRST_RETRY_MS << trouble.failures.min(5)).min(LAST_RETRY_MS).min(every_ms);
+                trouble.failures = trouble.failures.saturating_add(1);
+                trouble.until_ms = now_ms.saturating_add(wait);
+                trouble.trial = None;
+                trouble.last = Some(Arc::clone(&key));
+            }
+            let again = trouble.until_ms.max(now_ms.saturating_add(wait)).saturating_add(spread % 100);
             memory.set_due(&key, again);
             first
+        })
+    }
+
+    /// The provider answered, and neither confirmed nor refused the person: nobody else is concerned.
+    pub(crate) fn undecided(&self, name: &str, now_ms: u64, spread: u64) -> Undecided {
+        self.with(|memory| {
+            let Some((key, wait)) = memory.failed(name) else { return Undecided::Again };
+            memory.set_due(&key, now_ms.saturating_add(wait).saturating_add(spread % 100));
+            let Some(watched) = memory.people.get(name) else { return Undecided::Again };
+            if let Some(trouble) = memory.troubles.get_mut(&watched.person.issuer) {
+                // It says nothing of the provider: the next one tries.
+                if trouble.trial.as_ref() == Some(&key) {
+                    (trouble.trial, trouble.until_ms, trouble.last) = (None, now_ms, Some(key));
+                }
+            }
+            let (every_ms, since_ms) = (watched.person.every_ms, watched.confirmed_ms.max(watched.acting_ms));
+            let others = memory.confirms.get(&watched.person.issuer).is_some_and(|at| now_ms.saturating_sub(*at) <= every_ms);
+            match watched.failures {
+                _ if others && now_ms.saturating_sub(since_ms) >= every_ms.saturating_mul(UNCONFIRMED_INTERVALS) => {
+                    Undecided::NoLongerVouched
+                }
+                1 => Undecided::New,
+                _ => Undecided::Again,
+            }
+        })
+    }
+
+    /// No provider with the person's issuer is configured, so that their account is disabled; they are looked at again after an
+    /// interval. Whether that is new.
+    pub(crate) fn unconfigured(&self, name: &str, now_ms: u64) -> bool {
+        self.with(|memory| {
+            let Some((key, _)) = memory.people.get_key_value(name) else { return false };
+            let key = Arc::clone(key);
+            let Some(watched) = memory.people.get_mut(name) else { return false };
+            watched.acting_ms = now_ms;
+            let (issuer, every_ms) = (watched.person.issuer.clone(), watched.person.every_ms);
+            memory.set_due(&key, now_ms.saturating_add(every_ms));
+            memory.unconfigured.insert(issuer)
         })
     }
 
@@ -255,6 +356,7 @@ impl Schedule {
         self.with(|memory| {
             if let Some(watched) = memory.people.get_mut(name) {
                 watched.person.can_be_asked = false;
+                watched.under_way = false;
                 if let (Some(due), Some((key, _))) = (watched.due.take(), memory.people.get_key_value(name)) {
                     memory.due.remove(&(due, Arc::clone(key)));
                 }
@@ -270,21 +372,72 @@ impl Schedule {
 impl Memory {
     fn set_due(&mut self, name: &Arc<str>, at_ms: u64) {
         let Some(watched) = self.people.get_mut(name) else { return };
+        watched.under_way = false;
         if let Some(before) = watched.due.replace(at_ms) {
             self.due.remove(&(before, Arc::clone(name)));
         }
         self.due.insert((at_ms, Arc::clone(name)));
     }
 
+    fn not_due(&mut self, name: &Arc<str>) {
+        if let Some(due) = self.people.get_mut(name).and_then(|watched| watched.due.take()) {
+            self.due.remove(&(due, Arc::clone(name)));
+        }
+    }
+
+    /// With whom the provider is tried now: `first`, who is due, or, if it was last silent about them, the next of its people. It
+    /// counts as being tried from now on.
+    fn trial(&mut self, issuer: &str, first: Arc<str>, now_ms: u64, now: UnixTime) -> Arc<str> {
+        let Some(trouble) = self.troubles.get_mut(issuer) else { return first };
+        trouble.until_ms = now_ms.saturating_add(TRIAL_MS);
+        let mut chosen = Arc::clone(&first);
+        if trouble.last.as_ref() == Some(&first) {
+            let can =
+                |watched: &Watched| watched.person.issuer == issuer && watched.acts_until > now && watched.person.ends > now;
+            let other =
+                self.due.iter().map(|(_, name)| name).find(|name| **name != first && self.people.get(*name).is_some_and(can));
+            if let Some(other) = other {
+                chosen = Arc::clone(other);
+            }
+        }
+        trouble.trial = Some(Arc::clone(&chosen));
+        if chosen != first {
+            self.set_due(&first, now_ms.saturating_add(TRIAL_MS));
+        }
+        chosen
+    }
+
+    /// Counts a question without a yes or a no; after how long, in milliseconds, the next one about this person comes.
+    fn failed(&mut self, name: &str) -> Option<(Arc<str>, u64)> {
+        let (key, _) = self.people.get_key_value(name)?;
+        let key = Arc::clone(key);
+        let watched = self.people.get_mut(name)?;
+        let wait = (FIRST_RETRY_MS << watched.failures.min(5)).min(LAST_RETRY_MS).min(watched.person.every_ms);
+        watched.failures = watched.failures.saturating_add(1);
+        Some((key, wait))
+    }
+
     fn take(&mut self, name: &str) -> Option<Watched> {
         let (key, watched) = self.people.remove_entry(name)?;
         if let Some(due) = watched.due {
-            self.due.remove(&(due, key));
+            self.due.remove(&(due, Arc::clone(&key)));
         }
         for sid in &watched.person.sids {
-            self.sessions.remove(&(watched.person.issuer.clone(), sid.clone()));
+            // Another person may have come to it since.
+            if let Entry::Occupied(session) = self.sessions.entry((watched.person.issuer.clone(), sid.clone()))
+                && *session.get() == key
+            {
+                session.remove();
+            }
         }
         Some(watched)
+    }
+}
+
+impl Watched {
+    /// When the question has to begin at the latest that keeps the interval.
+    fn latest(&self) -> u64 {
+        self.confirmed_ms.max(self.acting_ms).saturating_add(self.person.every_ms)
     }
 }
 
@@ -303,12 +456,12 @@ impl fmt::Debug for Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     const NOW: UnixTime = UnixTime(1_800_000_000);
 
     fn person(provider: &str, sid: &str) -> Person {
         Person {
-            provider: provider.into(),
             issuer: format!("https://{provider}"),
             sids: vec![sid.into()],
             every_ms: 60_000,
@@ -401,5 +554,110 @@ mod tests {
         assert_eq!(schedule.of_session("https://corp", "c").as_deref(), Some("carol"));
         schedule.forget_ended(NOW.plus(86_400));
         assert_eq!(schedule.of_session("https://corp", "c"), None);
+    }
+
+    /// Who is asked about within so many seconds from `from_ms` on; `failing` fails each time as `fail` says, the others are answered.
+    fn run(schedule: &Schedule, from_ms: u64, seconds: u64, failing: &str, fail: impl Fn(&str, u64)) -> BTreeMap<String, usize> {
+        let mut asked = BTreeMap::new();
+        for tenth in 0..seconds * 10 {
+            let now_ms = from_ms + tenth * 100;
+            let (due, late) = schedule.take_due(now_ms, NOW, usize::MAX, tenth.wrapping_mul(7_919));
+            assert!(late == 0 || due.iter().any(|name| name == failing) || asked.contains_key(failing), "{late} at {now_ms}");
+            for name in due {
+                *asked.entry(name.clone()).or_default() += 1;
+                if name == failing {
+                    fail(&name, now_ms);
+                } else {
+                    schedule.answered(&name, now_ms, 60_000, tenth.wrapping_mul(104_729));
+                }
+            }
+        }
+        asked
+    }
+
+    #[test]
+    fn one_person_about_whom_a_provider_says_nothing_holds_up_nobody_else() {
+        for silent in [false, true] {
+            let schedule = acting(50);
+            let asked = run(&schedule, 0, 300, "7", |name, now_ms| {
+                if silent {
+                    schedule.unanswered(name, now_ms, 0);
+                } else {
+                    schedule.undecided(name, now_ms, 0);
+                }
+            });
+            assert_eq!(asked.len(), 50);
+            assert!(asked["7"] > 5 && asked["7"] < 25, "their own growing wait: {}", asked["7"]);
+            for n in (0..50).filter(|n| *n != 7) {
+                let (age_ms, _) = schedule.confirmed(&n.to_string(), 300_000).unwrap();
+                assert!(age_ms <= 60_000 && asked[&n.to_string()] >= 5, "{n}: {age_ms}, {asked:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_person_about_whom_a_provider_was_last_silent_does_not_try_it_again() {
+        let schedule = acting(2);
+        let (due, _) = schedule.take_due(54_000, NOW, 1, 0);
+        let failed = &due[0];
+        assert!(schedule.unanswered(failed, 54_000, 0));
+        schedule.again(failed, 40_000);
+        let (due, _) = schedule.take_due(55_500, NOW, usize::MAX, 0);
+        assert!(due.len() == 1 && due[0] != *failed, "{due:?}");
+        // Neither who asks of their own accord nor a late answer makes the others wait longer.
+        for _ in 0..10 {
+            assert!(!schedule.unanswered(failed, 55_600, 0));
+        }
+        let other = &due[0];
+        assert!(!schedule.unanswered(other, 55_700, 0));
+        assert!(schedule.take_due(57_699, NOW, usize::MAX, 0).0.is_empty());
+        let mut tried = Vec::new();
+        for at in 57_700..60_000 {
+            tried.extend(schedule.take_due(at, NOW, usize::MAX, 0).0);
+        }
+        assert_eq!(tried, [failed.clone()], "after the second failure, and it is the turn of the first");
+    }
+
+    #[test]
+    fn who_waits_for_a_provider_in_trouble_is_late_after_the_interval() {
+        let schedule = acting(3);
+        let mut latest = 0;
+        for at in (36_000..180_000).step_by(50) {
+            let (due, late) = schedule.take_due(at, NOW, usize::MAX, 0);
+            assert!(late == 0 || at > 60_000, "{late} at {at}");
+            latest = latest.max(late);
+            for name in due {
+                schedule.unanswered(&name, at, 0);
+            }
+        }
+        assert!(latest > 60_000, "{latest}");
+    }
+
+    #[test]
+    fn a_provider_that_confirms_others_and_not_this_one_for_ten_intervals_no_longer_vouches() {
+        for (others, expected) in [(true, Undecided::NoLongerVouched), (false, Undecided::Again)] {
+            let schedule = acting(2);
+            assert_eq!(schedule.undecided("0", 50_000, 0), Undecided::New);
+            for at in (60_000..600_000).step_by(30_000) {
+                if others {
+                    schedule.answered("1", at, 60_000, 0);
+                }
+                assert_eq!(schedule.undecided("0", at, 0), Undecided::Again, "at {at}");
+            }
+            assert_eq!(schedule.undecided("0", 600_000, 0), expected);
+            schedule.answered("0", 601_000, 60_000, 0);
+            assert_eq!(schedule.undecided("0", 602_000, 0), Undecided::New, "one yes begins it anew");
+        }
+    }
+
+    #[test]
+    fn a_session_that_two_people_name_is_the_later_ones_also_when_the_first_is_forgotten() {
+        let schedule = Schedule::default();
+        schedule.signed_in("alice", person("corp", "a"), 0, 0);
+        schedule.signed_in("bob", person("corp", "a"), 0, 0);
+        schedule.forget("alice");
+        assert_eq!(schedule.of_session("https://corp", "a").as_deref(), Some("bob"));
+        schedule.forget("bob");
+        assert_eq!(schedule.of_session("https://corp", "a"), None);
     }
 }

@@ -261,7 +261,122 @@ async fn an_answer_of_userinfo_about_another_person_says_nothing() {
     corp.behaviour().claims["sub"] = json!("somebody-else");
     an_interval(&world).await;
     assert!(acts(&world, &mut body).await);
-    assert_eq!(named(&world, "provider.ask").await.len(), 1, "it is noted that it does not answer");
+    assert!(named(&world, "provider.ask").await.is_empty(), "the provider answers, and nobody else is concerned");
+    assert!(ends(&world).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_userinfo_endpoint_that_refuses_for_another_reason_ends_nobody() {
+    let (world, corp) = asked(Refreshing::None).await;
+    corp.behaviour().offer_userinfo();
+    let mut body = agreed(&world, &corp).await;
+    for (status, challenge, gone) in [
+        (StatusCode::FORBIDDEN, "Bearer", false),
+        (StatusCode::NOT_FOUND, "Bearer", false),
+        (StatusCode::UNAUTHORIZED, "Bearer error=\"insufficient_scope\"", false),
+        (StatusCode::UNAUTHORIZED, "Bearer error=\"invalid_token\"", true),
+    ] {
+        corp.behaviour().userinfo_refusal = Some((status, challenge));
+        an_interval(&world).await;
+        assert_eq!(acts(&world, &mut body).await, !gone, "{status} {challenge}");
+    }
+}
+
+/// Alice's refresh token at the provider, and Bob, who signed in after her.
+async fn alice_and_bob(world: &World, corp: &StandIn) -> (String, Value, Value) {
+    let alice = agreed(world, corp).await;
+    let token = corp.behaviour().refresh_tokens.iter().next().unwrap().clone();
+    corp.behaviour().claims["sub"] = json!("bob");
+    let bob = agreed(world, corp).await;
+    (token, alice, bob)
+}
+
+#[tokio::test]
+async fn dc_13_a_person_about_whom_the_provider_says_nothing_keeps_nobody_else_from_being_ended() {
+    for error in ["interaction_required", "access_denied", "unauthorized_client"] {
+        let (world, corp) = asked(Refreshing::Rotating).await;
+        let (hers, mut alice, mut bob) = alice_and_bob(&world, &corp).await;
+        corp.behaviour().refused_tokens.insert(hers.clone(), (StatusCode::BAD_REQUEST, error));
+        for _ in 0..3 {
+            an_interval(&world).await;
+        }
+        assert!(acts(&world, &mut alice).await && acts(&world, &mut bob).await, "{error}");
+        assert!(named(&world, "provider.ask").await.is_empty(), "{error}: the provider answers");
+        let his = corp.behaviour().refresh_tokens.iter().find(|token| **token != hers).unwrap().clone();
+        corp.behaviour().refused_tokens.insert(his, (StatusCode::BAD_REQUEST, "invalid_grant"));
+        an_interval(&world).await;
+        assert!(!acts(&world, &mut bob).await && acts(&world, &mut alice).await, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn dc_13_whom_a_provider_does_not_confirm_for_ten_intervals_while_it_confirms_others_is_ended() {
+    for others in [true, false] {
+        let (world, corp) = asked(Refreshing::Rotating).await;
+        let (hers, mut alice, mut bob) = alice_and_bob(&world, &corp).await;
+        let all: Vec<String> = corp.behaviour().refresh_tokens.iter().cloned().collect();
+        for token in all.into_iter().filter(|token| !others || *token == hers) {
+            corp.behaviour().refused_tokens.insert(token, (StatusCode::BAD_REQUEST, "interaction_required"));
+        }
+        for _ in 0..9 {
+            an_interval(&world).await;
+        }
+        assert!(acts(&world, &mut alice).await && acts(&world, &mut bob).await);
+        for _ in 0..2 {
+            an_interval(&world).await;
+        }
+        assert_eq!(acts(&world, &mut alice).await, !others);
+        assert!(acts(&world, &mut bob).await);
+        let all = ends(&world).await;
+        assert_eq!(all.len(), usize::from(others), "{all:?}");
+        assert!(all.iter().all(|end| end["ext"]["sign_in"]["answer"] == "no_longer_confirmed"), "{all:?}");
+    }
+}
+
+#[tokio::test]
+async fn dc_13_a_provider_that_has_another_name_now_is_asked_about_its_people_as_before() {
+    for restart in [false, true] {
+        let (mut world, corp) = asked(Refreshing::Rotating).await;
+        let mut body = agreed(&world, &corp).await;
+        if restart {
+            world = world.restart().await;
+        }
+        offer(&world, vec![ProviderSettings { name: "north".to_owned(), ..corp.settings(rules()) }]);
+        if restart {
+            load_whom_to_ask(&world.server).await.unwrap();
+        }
+        // For a while after a start, proofs need a nonce.
+        for _ in 0..6 {
+            an_interval(&world).await;
+        }
+        assert_eq!(corp.behaviour().questions, 6);
+        assert!(acts(&world, &mut body).await);
+        corp.behaviour().disabled = true;
+        an_interval(&world).await;
+        assert!(!acts(&world, &mut body).await);
+        assert_eq!(ends(&world).await[0]["ext"]["sign_in"]["provider"], "north");
+    }
+}
+
+#[tokio::test]
+async fn what_one_issuer_gave_is_never_sent_to_another_of_the_same_name_and_nobody_is_forgotten() {
+    let (world, corp) = asked(Refreshing::Rotating).await;
+    let mut body = agreed(&world, &corp).await;
+    let other = StandIn::start("corp", "/realms/others", &world.clock).await;
+    offer(&world, vec![other.settings(rules())]);
+    for _ in 0..3 {
+        an_interval(&world).await;
+    }
+    assert_eq!((corp.behaviour().questions, other.behaviour().questions), (0, 0));
+    let told = named(&world, "provider.ask").await;
+    assert_eq!(told.iter().map(|one| &one["ext"]["provider"]["configured"]).collect::<Vec<_>>(), [&json!(false)], "said once");
+    offer(&world, vec![corp.settings(rules())]);
+    corp.behaviour().disabled = true;
+    for _ in 0..2 {
+        an_interval(&world).await;
+    }
+    assert_eq!((corp.behaviour().questions, other.behaviour().questions), (1, 0));
+    assert!(!acts(&world, &mut body).await, "it is configured again, and asked");
 }
 
 #[tokio::test]
@@ -292,23 +407,6 @@ async fn a_browser_that_hangs_up_while_the_provider_replaces_the_refresh_token_l
     let mut body = world.redeem(&world.planner, &code, &[]).await.body;
     an_interval(&world).await;
     assert!(acts(&world, &mut body).await && ends(&world).await.is_empty());
-}
-
-#[tokio::test]
-async fn a_userinfo_endpoint_that_refuses_for_another_reason_ends_nobody() {
-    let (world, corp) = asked(Refreshing::None).await;
-    corp.behaviour().offer_userinfo();
-    let mut body = agreed(&world, &corp).await;
-    for (status, challenge, gone) in [
-        (StatusCode::FORBIDDEN, "Bearer", false),
-        (StatusCode::NOT_FOUND, "Bearer", false),
-        (StatusCode::UNAUTHORIZED, "Bearer error=\"insufficient_scope\"", false),
-        (StatusCode::UNAUTHORIZED, "Bearer error=\"invalid_token\"", true),
-    ] {
-        corp.behaviour().userinfo_refusal = Some((status, challenge));
-        an_interval(&world).await;
-        assert_eq!(acts(&world, &mut body).await, !gone, "{status} {challenge}");
-    }
 }
 
 #[tokio::test]

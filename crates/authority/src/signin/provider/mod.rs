@@ -39,6 +39,11 @@ impl SignInMethods {
         self.providers.iter().find(|provider| provider.name == name).cloned()
     }
 
+    /// The one with this issuer, whatever it is called here.
+    pub(crate) fn with_issuer(&self, issuer: &str) -> Option<Arc<ProviderSettings>> {
+        self.providers.iter().find(|provider| provider.issuer == issuer).cloned()
+    }
+
     /// Whether this person must sign in at their provider for each consent.
     pub(crate) fn prove_each_consent(&self, human: &Human) -> bool {
         let of = |identity: &Identity| self.providers.iter().any(|one| one.prove_each_consent && one.issuer == identity.issuer);

@@ -357,7 +357,7 @@ async fn keep(
         tracing::warn!(provider, "the provider gave nothing to ask it with: it cannot say here that a person is disabled");
     }
     let ends = asking::ends(server, now);
-    let person = held.person(provider, ends);
+    let person = held.person(provider.check, ends);
     let stored = StoredProviderSession {
         human: name.to_owned(),
         subject: Principal::human(&server.issuer, name),
