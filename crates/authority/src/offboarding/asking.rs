@@ -159,7 +159,7 @@ async fn ask(server: &Server, name: &str, since_ms: u64) -> Standing {
             return Standing::Unknown(error.to_string());
         }
     };
-    let Some(held) = Held::read(&stored) else {
+    let Some(mut held) = Held::read(&stored) else {
         server.asking.forget(name);
         return Standing::Silent;
     };
@@ -167,10 +167,10 @@ async fn ask(server: &Server, name: &str, since_ms: u64) -> Standing {
     let Some(provider) = server.sign_in_methods().with_issuer(&held.issuer) else {
         return unconfigured(server, name, &held, began_ms).await;
     };
-    match question::put(server, &provider, &held, now).await {
-        Answer::Yes(replaced) => {
-            if let Some(token) = replaced {
-                keep(server, stored, held, token).await;
+    match question::put(server, &provider, &mut held, now).await {
+        Answer::Yes { changed } => {
+            if changed {
+                keep(server, stored, held).await;
             }
             if server.asking.answered(name, began_ms, provider.check.every_ms(), spread(server)) {
                 note(server, &provider, true).await;
@@ -178,16 +178,7 @@ async fn ask(server: &Server, name: &str, since_ms: u64) -> Standing {
             Standing::Confirmed
         }
         Answer::No(word) => gone(server, &provider, name, word, began_ms).await,
-        Answer::Undecided(reason) => match server.asking.undecided(name, now_ms(server), spread(server)) {
-            Undecided::NoLongerVouched => gone(server, &provider, name, "no_longer_confirmed", began_ms).await,
-            news => {
-                if news == Undecided::New {
-                    let provider = provider.name.as_str();
-                    tracing::warn!(provider, reason, "an identity provider neither confirms nor refuses one of its people");
-                }
-                Standing::Unknown(reason)
-            }
-        },
+        Answer::Undecided(reason) => undecided(server, &provider, name, reason, began_ms).await,
         Answer::Unknown(reason) => {
             if server.asking.unanswered(name, now_ms(server), spread(server)) {
                 tracing::error!(provider = provider.name, reason, "an identity provider cannot be asked about its people");
@@ -203,10 +194,22 @@ async fn ask(server: &Server, name: &str, since_ms: u64) -> Standing {
     }
 }
 
+/// The provider neither confirms nor refuses the person.
+async fn undecided(server: &Server, provider: &ProviderSettings, name: &str, reason: String, began_ms: u64) -> Standing {
+    match server.asking.undecided(name, now_ms(server), spread(server)) {
+        Undecided::NoLongerVouched => return gone(server, provider, name, "no_longer_confirmed", began_ms).await,
+        Undecided::New => {
+            let provider = provider.name.as_str();
+            tracing::warn!(provider, reason, "an identity provider neither confirms nor refuses one of its people");
+        }
+        Undecided::Again => {}
+    }
+    Standing::Unknown(reason)
+}
+
 /// Keeps the refresh token that takes the place of the one that was used. CRASH: if the process ends before it is durable, a
 /// provider that rotates refuses the old one: the person signs in again.
-async fn keep(server: &Server, stored: StoredProviderSession, held: Held, token: String) {
-    let held = Held { with: super::held::With::RefreshToken(token), ..held };
+async fn keep(server: &Server, stored: StoredProviderSession, held: Held) {
     let Ok(payload) = held.to_value() else { return };
     let change = Change::PutProviderSession(StoredProviderSession { payload, ..stored });
     for _ in 0..KEEP_TRIES {

@@ -24,6 +24,9 @@ pub(crate) struct Held {
     /// The person's `sub` there.
     pub(crate) subject: String,
     pub(crate) with: With,
+    /// What a later sign-in gave, which brought no refresh token: for when the provider refuses the one that is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) otherwise: Option<With>,
     /// Sessions at the provider, the newest last.
     pub(crate) sids: Vec<String>,
 }
@@ -79,7 +82,27 @@ impl Held {
         let mut sids: Vec<String> = sids.into_iter().filter(|sid| Some(sid) != new.as_ref()).collect();
         sids.extend(new);
         sids.drain(..sids.len().saturating_sub(SESSIONS));
-        Ok(Self { provider: provider.name.clone(), issuer: provider.issuer.clone(), subject: id_token.sub.clone(), with, sids })
+        Ok(Self {
+            provider: provider.name.clone(),
+            issuer: provider.issuer.clone(),
+            subject: id_token.sub.clone(),
+            with,
+            otherwise: None,
+            sids,
+        })
+    }
+
+    /// As it is kept where this was kept before: a refresh token of the same person stays when the sign-in brings none. Who signs in
+    /// can take the scope that brings it out of the request.
+    pub(crate) fn after(self, before: Option<Self>) -> Self {
+        let same = before.filter(|before| before.issuer == self.issuer && before.subject == self.subject);
+        match (same.map(|before| before.with), self.with) {
+            (Some(kept @ With::RefreshToken(_)), new @ (With::AccessToken { .. } | With::Nothing)) => {
+                let otherwise = Some(new).filter(|new| !matches!(new, With::Nothing));
+                Self { with: kept, otherwise, ..self }
+            }
+            (_, with) => Self { with, ..self },
+        }
     }
 
     /// What the schedule knows of it.
@@ -108,5 +131,37 @@ impl Held {
 impl fmt::Debug for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Held").field("provider", &self.provider).field("with", &self.with.as_str()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(subject: &str, with: With) -> Held {
+        let (provider, issuer) = ("corp".to_owned(), "https://corp".to_owned());
+        Held { provider, issuer, subject: subject.to_owned(), with, otherwise: None, sids: Vec::new() }
+    }
+
+    fn token(token: &str) -> With {
+        With::RefreshToken(token.to_owned())
+    }
+
+    #[test]
+    fn only_a_refresh_token_of_the_same_person_is_kept_and_only_until_there_is_another() {
+        let userinfo = || With::AccessToken { token: "a".to_owned(), until: UnixTime(1) };
+        for (before, new, kept, otherwise) in [
+            (held("alice", token("old")), With::Nothing, "refresh_token", None),
+            (held("alice", token("old")), userinfo(), "refresh_token", Some("userinfo")),
+            (held("alice", token("old")), token("new"), "refresh_token", None),
+            (held("alice", userinfo()), With::Nothing, "nothing", None),
+            (held("bob", token("old")), With::Nothing, "nothing", None),
+            (Held { issuer: "https://other".to_owned(), ..held("alice", token("old")) }, userinfo(), "userinfo", None),
+        ] {
+            let renewed = matches!(new, With::RefreshToken(_));
+            let after = held("alice", new).after(Some(before));
+            assert_eq!((after.with.as_str(), after.otherwise.as_ref().map(With::as_str)), (kept, otherwise));
+            assert!(!renewed || matches!(after.with, With::RefreshToken(token) if token == "new"));
+        }
     }
 }

@@ -20,8 +20,8 @@ use serde_json::Value;
 /// What the provider answered.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// The person may act. Whatever it gave in place of the refresh token.
-    Yes(Option<String>),
+    /// The person may act. Whether what it is asked with next has changed.
+    Yes { changed: bool },
     /// They may not: its word for it.
     No(&'static str),
     /// It answers, and its word about this person is neither.
@@ -32,26 +32,48 @@ pub(crate) enum Answer {
     CannotAsk,
 }
 
-/// Puts the question.
-pub(crate) async fn put(server: &Server, provider: &ProviderSettings, held: &Held, now: UnixTime) -> Answer {
-    match &held.with {
+/// Puts the question. `held` becomes what the next one is put with.
+pub(crate) async fn put(server: &Server, provider: &ProviderSettings, held: &mut Held, now: UnixTime) -> Answer {
+    let answer = put_with(server, provider, held, now).await;
+    let (Answer::No(_), Some(otherwise)) = (&answer, held.otherwise.clone()) else { return answer };
+    // The refresh token is of an earlier sign-in. What the last one gave may still be good.
+    let mut later = Held { with: otherwise, otherwise: None, ..held.clone() };
+    match put_with(server, provider, &mut later, now).await {
+        Answer::Yes { .. } => {
+            *held = later;
+            Answer::Yes { changed: true }
+        }
+        Answer::CannotAsk => answer,
+        other => other,
+    }
+}
+
+async fn put_with(server: &Server, provider: &ProviderSettings, held: &mut Held, now: UnixTime) -> Answer {
+    match &mut held.with {
         With::RefreshToken(token) => refresh(server, provider, token).await,
         // A token that is about to end says nothing when it is refused.
         With::AccessToken { token, until } if now.plus(server.settings.skew) < *until => {
-            userinfo(server, provider, held, token).await
+            userinfo(server, provider, &held.subject, token).await
         }
         With::AccessToken { .. } | With::Nothing => Answer::CannotAsk,
     }
 }
 
-async fn refresh(server: &Server, provider: &ProviderSettings, token: &str) -> Answer {
+async fn refresh(server: &Server, provider: &ProviderSettings, token: &mut String) -> Answer {
     let metadata = match server.discovery.metadata(&provider.issuer).await {
         Ok(metadata) => metadata,
         Err(refusal) => return Answer::Unknown(refusal.reason),
     };
-    let fields = [("grant_type", "refresh_token"), ("refresh_token", token)];
+    let fields = [("grant_type", "refresh_token"), ("refresh_token", token.as_str())];
     match client::exchange(server, provider, &metadata, &fields).await {
-        Ok(tokens) => Answer::Yes(tokens.refresh_token.filter(|new| new != token)),
+        Ok(tokens) => {
+            let new = tokens.refresh_token.filter(|new| new != token);
+            let changed = new.is_some();
+            if let Some(new) = new {
+                *token = new;
+            }
+            Answer::Yes { changed }
+        }
         Err(error) => refused(error),
     }
 }
@@ -72,7 +94,7 @@ fn refused(error: GrantError) -> Answer {
     }
 }
 
-async fn userinfo(server: &Server, provider: &ProviderSettings, held: &Held, token: &str) -> Answer {
+async fn userinfo(server: &Server, provider: &ProviderSettings, person: &str, token: &str) -> Answer {
     let metadata = match server.discovery.metadata(&provider.issuer).await {
         Ok(metadata) => metadata,
         Err(refusal) => return Answer::Unknown(refusal.reason),
@@ -91,7 +113,7 @@ async fn userinfo(server: &Server, provider: &ProviderSettings, held: &Held, tok
             // SPEC: OpenID Connect Core §5.3.4: the `sub` is verified. A signed answer (`application/jwt`) is not read.
             let subject = answer.json().ok().and_then(|body| body.get("sub").and_then(Value::as_str).map(str::to_owned));
             match subject {
-                Some(subject) if subject == held.subject => Answer::Yes(None),
+                Some(subject) if subject == person => Answer::Yes { changed: false },
                 Some(subject) => Answer::Undecided(format!(
                     "its userinfo endpoint speaks of `{}`, another person",
                     display::excerpt(&subject, 64)

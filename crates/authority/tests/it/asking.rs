@@ -410,6 +410,51 @@ async fn a_browser_that_hangs_up_while_the_provider_replaces_the_refresh_token_l
 }
 
 #[tokio::test]
+async fn dc_13_a_second_sign_in_without_a_refresh_token_does_not_end_the_asking() {
+    for userinfo in [false, true] {
+        let (world, corp) = asked(Refreshing::Fixed).await;
+        if userinfo {
+            corp.behaviour().offer_userinfo();
+        }
+        let mut body = agreed(&world, &corp).await;
+        // The person takes `offline_access` out of the address.
+        corp.behaviour().refreshing = Refreshing::None;
+        let mut again = agreed(&world, &corp).await;
+        corp.behaviour().refreshing = Refreshing::Fixed;
+        for _ in 0..6 {
+            an_interval(&world).await;
+            assert!(acts(&world, &mut body).await && acts(&world, &mut again).await);
+        }
+        assert_eq!(corp.behaviour().questions, 6);
+        corp.behaviour().disabled = true;
+        an_interval(&world).await;
+        assert!(!acts(&world, &mut body).await && !acts(&world, &mut again).await);
+        assert_eq!(ends(&world).await.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn once_the_kept_refresh_token_is_refused_what_the_last_sign_in_gave_is_asked_with() {
+    for disabled in [false, true] {
+        let (world, corp) = asked(Refreshing::Fixed).await;
+        corp.behaviour().offer_userinfo();
+        agreed(&world, &corp).await;
+        corp.behaviour().refreshing = Refreshing::None;
+        let mut body = agreed(&world, &corp).await;
+        // The provider ended the session of the first sign-in.
+        corp.behaviour().refresh_tokens.clear();
+        corp.behaviour().disabled = disabled;
+        an_interval(&world).await;
+        assert_eq!(acts(&world, &mut body).await, !disabled);
+        assert_eq!(corp.behaviour().questions, 2, "the refresh token, then userinfo");
+        if !disabled {
+            an_interval(&world).await;
+            assert_eq!(corp.behaviour().questions, 3, "what was refused is not shown again");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_provider_that_cannot_be_asked_is_named_in_the_record_and_refused_where_that_is_demanded() {
     let (world, corp) = asked(Refreshing::None).await;
     let mut body = agreed(&world, &corp).await;

@@ -320,6 +320,14 @@ async fn open_session(
         key: format!("provider state {}", pending.state),
         until: pending.begun.plus(PENDING_SECONDS),
     };
+    // INVARIANT: no answer to a question about an earlier sign-in is taken for one about this.
+    let one_at_a_time = server.asking.one_at_a_time(&user.name);
+    let _one = match &one_at_a_time {
+        Some(one_at_a_time) => Some(one_at_a_time.lock().await),
+        None => None,
+    };
+    let before = server.store.provider_session(&user.name).await.map_err(Fault::new)?;
+    let held = held.after(before.as_ref().and_then(Held::read));
     let mut caller = Caller::person(&server.issuer, &user);
     caller.auth.method = AuthMethod::Sso;
     let attempt = Attempt::new(At::Authorize, origin.clone()).by(caller);
@@ -342,7 +350,7 @@ async fn open_session(
     Ok(Entered::SignedIn(Browser { id, user: Some(user), set_cookie: None }, cookie))
 }
 
-/// Commits the sign-in with what its provider can be asked with from now on.
+/// Commits the sign-in with what its provider can be asked with from now on. No question about the person is under way.
 async fn keep(
     server: &Server,
     provider: &ProviderSettings,
@@ -363,12 +371,6 @@ async fn keep(
         subject: Principal::human(&server.issuer, name),
         payload: held.to_value()?,
         expires: ends,
-    };
-    // INVARIANT: no answer to a question about an earlier sign-in is taken for one about this.
-    let one_at_a_time = server.asking.one_at_a_time(name);
-    let _one = match &one_at_a_time {
-        Some(one_at_a_time) => Some(one_at_a_time.lock().await),
-        None => None,
     };
     issue::commit(server, &[once], None, batch.change(Change::PutProviderSession(stored))).await?;
     server.asking.signed_in(name, person, asking::now_ms(server), asking::spread(server));
