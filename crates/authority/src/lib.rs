@@ -49,8 +49,8 @@ pub use offboarding::{
     asking::{ask_now, keep_asking, load as load_whom_to_ask},
     backchannel_logout::path as backchannel_logout_path,
     signals::{
+        path as events_path,
         poll::{EventPolls, keep_polling as keep_polling_for_events},
-        push::path as events_path,
     },
 };
 pub use server::{Parts, Server, Settings};

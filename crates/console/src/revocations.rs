@@ -18,7 +18,9 @@ use axum::{
     routing::post,
 };
 use remit_ledger::record::Draft;
-use remit_model::{Agent, AgentStatus, Code, Confirmation, Credential, Principal, PrincipalKind, Refusal, UnixTime, criterion, display};
+use remit_model::{
+    Agent, AgentStatus, Code, Confirmation, Credential, Principal, PrincipalKind, Refusal, UnixTime, criterion, display,
+};
 use remit_store::{ApplyError, Batch, Change, Precondition, Revocation, Snapshot};
 use remit_token::PublicKey;
 use serde::Deserialize;
@@ -80,7 +82,8 @@ async fn revoke(admin: Admin, State(console): State<Arc<Console>>, body: Bytes) 
             Ok(answer) => return Ok(Json(answer)),
         }
     }
-    Err(Refusal::new(Code::LedgerUnavailable, "the store was too slow to revoke anything; nothing was revoked, so ask again").into())
+    Err(Refusal::new(Code::LedgerUnavailable, "the store was too slow to revoke anything; nothing was revoked, so ask again")
+        .into())
 }
 
 /// Why nothing was revoked.

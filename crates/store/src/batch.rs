@@ -399,7 +399,12 @@ impl StoredToken {
         let parties = self.chain.parties().filter(|party| party.kind() == PrincipalKind::Agent);
         let hops = self.chain.hops.iter().filter_map(Hop::confirmation).map(|one| one.to_string());
         let keys: Vec<String> = hops.chain(self.jkt.clone()).collect();
-        criterion::of(parties.map(|party| party.sub.as_str()), keys.iter().map(String::as_str), Some(&self.audience), &self.authority)
+        criterion::of(
+            parties.map(|party| party.sub.as_str()),
+            keys.iter().map(String::as_str),
+            Some(&self.audience),
+            &self.authority,
+        )
     }
 }
 

@@ -95,11 +95,7 @@ async fn take(server: &Server, provider: &ProviderSettings, incoming: Incoming) 
 }
 
 /// SPEC: §2.6. The keys are the provider's, found and refreshed as for its ID tokens.
-async fn verified(
-    server: &Server,
-    provider: &ProviderSettings,
-    form: Result<Form, Refusal>,
-) -> Result<LogoutToken, Rejection> {
+async fn verified(server: &Server, provider: &ProviderSettings, form: Result<Form, Refusal>) -> Result<LogoutToken, Rejection> {
     let form = form?;
     let compact = form.required("logout_token")?;
     if compact.len() > SIZE_LIMIT {

@@ -56,8 +56,7 @@ impl World {
         let entropy = Entropy::seeded(1);
         let signing = keys::at_hand(dir.path());
         let issuer_jwks = signing.set().to_jwks();
-        let store =
-            Store::open(Config { entropy, issuer_jwks, ..remit_testkit::store_config(dir.path(), store_clock) }).unwrap();
+        let store = Store::open(Config { entropy, issuer_jwks, ..remit_testkit::store_config(dir.path(), store_clock) }).unwrap();
         let alice = Human { display_name: "Alice".into(), ..remit_testkit::human("alice", Authority::none()) };
         remit_testkit::change(&store, Change::PutHuman(alice)).await;
         let tools = [("tickets_read".to_owned(), ToolRule::default())];

@@ -123,9 +123,9 @@ async fn rv_05_what_is_not_there_or_not_one_thing_ends_nothing() {
     let world = World::new().await;
     let (records, revision) = (world.store.len(), world.store.snapshot().revision());
     for (by, expected) in [
-        (json!({"user": "nobody"}), StatusCode::NOT_FOUND),
-        (json!({"agent": "nobody"}), StatusCode::NOT_FOUND),
-        (json!({"client": "https://nobody.example/client.json"}), StatusCode::NOT_FOUND),
+        (json!({"user": "no-one"}), StatusCode::NOT_FOUND),
+        (json!({"agent": "no-one"}), StatusCode::NOT_FOUND),
+        (json!({"client": "https://no-client.example/client.json"}), StatusCode::NOT_FOUND),
         (json!({"owner": "user:alice"}), StatusCode::NOT_FOUND),
         (json!({"owner": "alice"}), StatusCode::BAD_REQUEST),
         (json!({"resource": "nowhere"}), StatusCode::NOT_FOUND),

@@ -9,3 +9,8 @@ mod meaning;
 pub(crate) mod poll;
 pub(crate) mod push;
 mod take;
+
+/// The path at which a transmitter delivers.
+pub fn path(provider: &str) -> String {
+    format!("/ssf/events/{provider}")
+}

@@ -37,7 +37,7 @@ pub async fn keep_polling(server: Arc<Server>) {
 pub struct EventPolls {
     /// Of those that are not being polled, by the name of their provider.
     idle: HashMap<String, Poll>,
-    /// Each poll is a task of its own: a transmitter that is slow keeps nobody else waiting.
+    /// Each poll is a task of its own: a transmitter that is slow keeps no other waiting.
     running: JoinSet<(String, Poll)>,
     /// Whom each task polls.
     polled: HashMap<Id, String>,
@@ -212,7 +212,7 @@ impl Poll {
     }
 }
 
-/// The refusal of a token that is not good. The error is one that is nobody's fault who sent it.
+/// The refusal of a token that is not good. A fault of ours is no fault of its sender.
 fn judged(rejection: Rejection) -> Result<Refusal, Refusal> {
     let refusal = rejection.into_refusal();
     let later =

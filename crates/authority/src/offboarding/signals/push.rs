@@ -23,11 +23,6 @@ use std::sync::Arc;
 
 const MEDIA_TYPE: &str = "application/secevent+jwt";
 
-/// The path at which a transmitter delivers.
-pub fn path(provider: &str) -> String {
-    format!("/ssf/events/{provider}")
-}
-
 pub(crate) async fn receive(server: &Server, name: &str, request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let origin = RequestOrigin::of(&parts);

@@ -66,12 +66,12 @@ async fn verified(
     compact: &str,
 ) -> Result<SecurityEvent, Rejection> {
     let keys = server.discovery.event_keys(&events.issuer, compact).await?;
-    let audience = events.audience.clone().unwrap_or_else(|| server.url(&super::push::path(&provider.name)));
+    let audience = events.audience.clone().unwrap_or_else(|| server.url(&super::path(&provider.name)));
     let expect = security_event::Expect { issuer: &events.issuer, audience: &audience };
     Ok(security_event::verify(compact, &keys, &expect, server.now(), Skew::seconds(server.settings.skew))?)
 }
 
-/// Whose sign-ins end, with the event's name; or why nobody's do, in a word for the record.
+/// Whose sign-ins end, with the event's name; or why none end, in a word for the record.
 fn whom(
     server: &Server,
     provider: &ProviderSettings,

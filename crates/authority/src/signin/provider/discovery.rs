@@ -74,7 +74,7 @@ impl Discovery {
     }
 
     /// Whether the provider answers: asked now, or at most 10 seconds ago. A browser that is sent to one that does not shows a
-    /// page of its own, which nobody can act on.
+    /// page of its own, which a person cannot act on.
     ///
     /// # Errors
     /// `provider_unreachable`.
