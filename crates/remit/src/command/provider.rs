@@ -126,7 +126,7 @@ async fn test(args: &ProviderTest, ambient: &Ambient) -> Result<bool> {
         let found = json!({
             "provider": named.name, "good": complaints.is_empty(), "metadata": metadata.document, "keys": keys, "jwk": jwk,
             "redirect_uri": redirect_uri(&loaded, &named.name), "backchannel_logout_uri": logout_uri(&loaded, &named.name),
-            "check_every_s": named.check_every_s, "check_required": named.check_required, "events": events, "problems": complaints,
+            "check_every_s": named.check_every_s, "check_required": named.requires_check(), "events": events, "problems": complaints,
         });
         return print_json(&found).map(|()| complaints.is_empty());
     }
@@ -158,7 +158,7 @@ async fn test(args: &ProviderTest, ambient: &Ambient) -> Result<bool> {
 /// When what a person handed out ends after the provider disabled them, and what that rests on.
 fn bound(named: &OidcProvider, metadata: &provider::Metadata) -> String {
     let every = named.check_every_s;
-    let otherwise = match (named.check_required, &metadata.userinfo_endpoint) {
+    let otherwise = match (named.requires_check(), &metadata.userinfo_endpoint) {
         (true, _) => "who gets no refresh token from it is not let in",
         (false, Some(_)) => "without a refresh token by its userinfo endpoint, only for as long as its access token lives",
         (false, None) => "who gets no refresh token from it is NOT asked about",

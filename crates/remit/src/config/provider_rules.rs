@@ -231,7 +231,7 @@ fn settings(base: &Path, provider: &OidcProvider, servers: &[&Server]) -> Result
             max_age: provider.require.max_age_s.map(i64::from),
         },
         entitlements: provider.entitlements.iter().map(rule).collect::<Result<_>>().with_context(named)?,
-        check: Check { every: provider.check_every_s, required: provider.check_required },
+        check: Check { every: provider.check_every_s, required: provider.requires_check() },
         events: provider.events.as_ref().map(|events| event_settings(base, provider, events)).transpose().with_context(named)?,
         prove_each_consent: provider.prove_each_consent,
     })
@@ -318,6 +318,20 @@ mod tests {
         assert_eq!(problems(&[provider(&json!({"issuer": "http://127.0.0.1:8080/realm"}))], &[]), Vec::<String>::new());
         let twice = problems(&[provider(&json!({})), provider(&json!({}))], &[]);
         assert!(twice.iter().any(|one| one.contains("of this name")) && twice.iter().any(|one| one.contains("this issuer")));
+    }
+
+    #[test]
+    fn who_asks_for_offline_access_lets_in_nobody_without_a_refresh_token_unless_it_says_so() {
+        for (changes, required) in [
+            (json!({}), false),
+            (json!({"check_required": true}), true),
+            (json!({"scopes": ["openid", "offline_access"]}), true),
+            (json!({"scopes": ["openid", "offline_access"], "check_required": false}), false),
+            (json!({"scopes": ["openid", "offline"]}), false),
+        ] {
+            let IdentityProvider::Oidc(provider) = provider(&changes) else { panic!("{changes}") };
+            assert_eq!(provider.requires_check(), required, "{changes}");
+        }
     }
 
     #[test]

@@ -44,9 +44,10 @@ pub(crate) struct OidcProvider {
     /// 1 to 3600. What a disabled person handed out ends within this time.
     #[serde(default = "check_every")]
     pub(crate) check_every_s: u32,
-    /// Lets in only people of whom the provider gives a refresh token, so that it can be asked about them.
+    /// Lets in only people of whom the provider gives a refresh token, so that it can be asked about them. If left out, this holds
+    /// where `scopes` has `offline_access`.
     #[serde(default)]
-    pub(crate) check_required: bool,
+    pub(crate) check_required: Option<bool>,
     /// How it tells of security events: OpenID Shared Signals Framework 1.0.
     #[serde(default)]
     pub(crate) events: Option<Events>,
@@ -116,6 +117,14 @@ pub(crate) struct Rule {
     /// The same, or narrower, as RFC 9396 authorization details.
     #[serde(default)]
     pub(crate) authorization_details: Option<serde_json::Value>,
+}
+
+impl OidcProvider {
+    /// Whether only people are let in of whom the provider gives a refresh token. Who asks for one (OpenID Connect Core §11) means to
+    /// get it: a person can take the scope out of the request.
+    pub(crate) fn requires_check(&self) -> bool {
+        self.check_required.unwrap_or_else(|| self.scopes.iter().any(|scope| scope == "offline_access"))
+    }
 }
 
 fn check_every() -> u32 {

@@ -32,8 +32,14 @@ where
     let mut running = wire::start(loaded, ambient).await?;
     remit_authority::load_whom_to_ask(&running.authority).await.context("whom to ask identity providers about")?;
     for provider in config::oidc(&loaded.config.identity_providers) {
-        let (provider, within_s) = (provider.name.as_str(), provider.check_every_s);
-        tracing::info!(provider, within_s, "what a person hands out ends within this time after the provider disables them");
+        let (name, within_s, required) = (provider.name.as_str(), provider.check_every_s, provider.requires_check());
+        let holds_for = if required { "everyone" } else { "people of whom it gives a refresh token; others are let in, too" };
+        tracing::info!(
+            provider = name,
+            within_s,
+            holds_for,
+            "while the provider answers, what a person hands out ends within this time after it disables them"
+        );
     }
     let (stop, stopped) = watch::channel(false);
     let accepting = tls.as_ref().map(TlsReload::tls);
