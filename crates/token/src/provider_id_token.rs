@@ -114,6 +114,7 @@ pub fn verify(
     meant_for(reader, expect)?;
     reader.expect_current(now, skew)?;
     reader.expect_lifetime(reader.time("iat")?, LIFETIME_LIMIT)?;
+    authenticated_before(reader, now, skew)?;
     let key = keys.key_for(&jws)?;
     jws.verify(key)?;
     if let (Some(token), Some(hash)) = (access_token, reader.optional_text("at_hash")?) {
@@ -144,8 +145,19 @@ pub fn verify_recorded(
     }
     reader.expect_current(issued, skew)?;
     reader.expect_lifetime(issued, LIFETIME_LIMIT)?;
+    authenticated_before(reader, at, skew)?;
     jws.verify(keys.key_for(&jws)?)?;
     read(reader, body.clone(), compact, keys.recorded_key(&jws))
+}
+
+/// A person authenticates before an ID token says so: a later `auth_time` is in another unit, or made up.
+fn authenticated_before(reader: Reader<'_>, now: UnixTime, skew: Skew) -> Result<(), Refusal> {
+    match reader.optional_time("auth_time")? {
+        Some(time) if time > now.plus(skew.as_seconds()) => {
+            Err(Refusal::new(Code::TokenNotYetValid, format!("`auth_time` is {time}, in the future of {now}; it is in seconds")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn parse(compact: &str) -> Result<Jws<'_>, Refusal> {

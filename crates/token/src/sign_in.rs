@@ -9,7 +9,7 @@ use crate::{
     claims::malformed,
     provider_id_token::{self, Expect, ProviderIdToken},
 };
-use remit_model::{Refusal, UnixTime, json};
+use remit_model::{Authentication, Authority, Refusal, UnixTime, json};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -106,7 +106,45 @@ impl Committed {
     pub fn read(value: &Value) -> Result<Self, Refusal> {
         let read = serde_json::from_value(value.clone()).ok();
         let whole = read.filter(|read: &Self| read.salt.len() >= 16 && committed(read.request(), &read.salt) == *value);
-        whole.ok_or_else(|| malformed("what the nonce of the sign-in commits to cannot be read"))
+        let whole = whole.ok_or_else(|| malformed("what the nonce of the sign-in commits to cannot be read"))?;
+        whole.authority()?;
+        Ok(whole)
+    }
+
+    fn authority(&self) -> Result<Option<Authority>, Refusal> {
+        self.authority.as_ref().map(Authority::parse).transpose()
+    }
+
+    /// Whether what a person handed over at `at` is within what they were asked for when they signed in.
+    ///
+    /// # Errors
+    /// What is beyond it.
+    pub fn covers(&self, handed: &Handed<'_>, at: UnixTime) -> Result<(), Beyond> {
+        if self.agent.as_deref() != Some(handed.agent) {
+            return Err(Beyond::Agent);
+        }
+        if self.purpose.as_deref() != handed.purpose {
+            return Err(Beyond::Purpose);
+        }
+        let most = |seconds: i64| at.plus(seconds.saturating_add(Skew::MAX.as_seconds()));
+        if self.lifetime.is_some_and(|seconds| handed.expires > most(seconds)) {
+            return Err(Beyond::End);
+        }
+        if let Some(asked) = self.authority().map_err(Beyond::Authority)? {
+            handed.authority.within(&asked).map_err(Beyond::Authority)?;
+        }
+        let located = |grant: &Value| {
+            let locations = grant.get("locations").and_then(Value::as_array);
+            let asked = |at: &Value| at.as_str().is_some_and(|at| self.resources.iter().any(|resource| resource == at));
+            locations.is_some_and(|locations| locations.iter().all(asked))
+        };
+        let canonical = handed.authority.to_value();
+        let shown = handed.shown.and_then(Value::as_array).or_else(|| canonical.as_array());
+        if self.resources.is_empty() || shown.is_some_and(|grants| grants.iter().all(located)) {
+            Ok(())
+        } else {
+            Err(Beyond::Resource)
+        }
     }
 
     fn request(&self) -> Option<Request<'_>> {
@@ -120,6 +158,34 @@ impl Committed {
             purpose: self.purpose.as_deref(),
         })
     }
+}
+
+/// What a person handed over to an agent.
+#[derive(Clone, Copy, Debug)]
+pub struct Handed<'a> {
+    pub agent: &'a str,
+    pub authority: &'a Authority,
+    /// The authority as it was written, where that is known.
+    pub shown: Option<&'a Value>,
+    pub purpose: Option<&'a str>,
+    pub expires: UnixTime,
+}
+
+/// In what something goes beyond the request that a sign-in was for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Beyond {
+    Agent,
+    Purpose,
+    End,
+    Authority(Refusal),
+    Resource,
+}
+
+/// Whether `how` is the authentication of which the provider's ID token tells. A provider's clock may be ahead; then the server
+/// took its own time.
+pub fn is_of(how: &Authentication, signed: &ProviderIdToken) -> bool {
+    let ahead = signed.auth_time.unwrap_or(signed.iat).since(how.time);
+    (0..=Skew::MAX.as_seconds()).contains(&ahead) && how.acr == signed.acr && how.amr == signed.amr
 }
 
 /// The nonce: base64url of the SHA-256 of the value's canonical form.

@@ -13,7 +13,7 @@
 use crate::http::form::Form;
 use remit_model::{
     Agent, AgentId, Authority, Code, Refusal, Server, UnixTime,
-    authority::{ActionSet, Holder},
+    authority::{ActionSet, GRANT_LIMIT, Holder, WEIGHT_LIMIT},
     display,
     json::{self, Limits, Numbers},
     token_bounds,
@@ -103,6 +103,7 @@ impl RequestedAuthority {
         if let Some(scope) = form.one("scope") {
             asked.read_scope(scope, servers)?;
         }
+        asked.fits()?;
         let resources = form.all("resource").map(canonical);
         for target in resources.chain(form.all("audience").map(|name| audience(name, servers))) {
             let target = without_slash(target?, servers);
@@ -130,6 +131,20 @@ impl RequestedAuthority {
         let servers: Vec<&Server> = servers.iter().map(AsRef::as_ref).collect();
         self.scope = Some(Authority::from_scope(&rest.join(" "), &servers)?);
         Ok(())
+    }
+
+    /// An authority has a limit of size. What does not fit would be left out in silence, and the nonce of a sign-in would then
+    /// commit to less than was asked for.
+    fn fits(&self) -> Result<(), Refusal> {
+        let all = self.named();
+        if [&self.details, &self.scope].into_iter().flatten().all(|part| part.within(&all).is_ok()) {
+            return Ok(());
+        }
+        let reason = format!(
+            "`authorization_details` and `scope` together name more than one request can: at most {GRANT_LIMIT} grants with \
+             {WEIGHT_LIMIT} names, values and fields altogether; ask for less, or in two requests"
+        );
+        Err(Refusal::new(Code::AuthorizationDetailsInvalid, reason))
     }
 
     /// Whether the request has neither `scope` nor `authorization_details`, and so asks for what there is.

@@ -50,7 +50,7 @@ use remit_model::{
     json,
 };
 use remit_store::{Batch, Change, JtiKind, Snapshot, StoredCode};
-use remit_token::{consent, id_token, webauthn::Assertion};
+use remit_token::{consent, id_token, sign_in::Handed, webauthn::Assertion};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -376,7 +376,7 @@ pub(crate) async fn decide(server: &Arc<Server>, incoming: Incoming) -> Response
     if let Err(refusal) = asking::confirm(server, &user.name).await {
         return stop(server, attempt, &facts, None, refused(refusal)).await;
     }
-    shown.consented.sign_in = match signed_in(server, &browser, &user, shown.asked, now) {
+    shown.consented.sign_in = match signed_in(server, &browser, &user, &shown, now) {
         Ok(sign_in) => sign_in,
         Err(refusal) => return stop(server, attempt, &facts, None, refused(refusal)).await,
     };
@@ -393,8 +393,24 @@ pub(crate) async fn decide(server: &Arc<Server>, incoming: Incoming) -> Response
 ///
 /// # Errors
 /// `login_required` where they must sign in there for each consent, and this sign-in was for another.
-fn signed_in(server: &Server, browser: &BrowserId, user: &SignedIn, asked: bool, now: UnixTime) -> Result<Option<Kept>, Refusal> {
-    let kept = user.evidence.as_ref().and_then(|evidence| evidence.keep(asked, || server.sessions.take(browser), now));
+fn signed_in(
+    server: &Server,
+    browser: &BrowserId,
+    user: &SignedIn,
+    shown: &Shown,
+    now: UnixTime,
+) -> Result<Option<Kept>, Refusal> {
+    let (agent, consented) = (shown.client.subject(), &shown.consented);
+    let handed = Handed {
+        agent: &agent,
+        authority: &consented.authority,
+        shown: None,
+        purpose: consented.purpose.as_deref(),
+        expires: consented.until,
+    };
+    let handed = shown.asked.then_some(&handed);
+    let take = || server.sessions.take(browser);
+    let kept = user.evidence.as_ref().and_then(|evidence| evidence.keep(handed, &consented.authentication, take, now));
     let requested = kept.as_ref().is_some_and(Kept::is_requested);
     if !requested && proves_each(server, &server.store.snapshot(), &user.name) {
         let reason = "you sign in at your identity provider for each request, and this sign-in was for another; start again from \

@@ -251,3 +251,33 @@ async fn the_person_of_the_evidence_is_the_one_of_the_chain() {
     let names: Vec<String> = ["248289761001", "another"].map(|subject| local_name(&corp, subject)).to_vec();
     assert!(names.iter().all(|name| world.store.snapshot().human(name).is_some()));
 }
+
+#[tokio::test]
+async fn what_is_asked_for_in_two_ways_must_fit_into_one_authority() {
+    let (world, corp) = corp().await;
+    let detail = |n: usize| json!({"type": "tool_access", "locations": [HELPDESK], "actions": ["refund_create"], "arguments": {"/amount": {"in": [n]}}});
+    let details = |count: usize| Value::Array((0..count).map(detail).collect()).to_string();
+    let asked = |count, scope| request_with(&[("authorization_details", &details(count)), ("scope", scope)]);
+    let mut browser = Browser::default();
+    let refused = browser.begin(&world, &asked(64, "helpdesk:tickets_read")).await;
+    assert_eq!(query(&refused.location(), "remit_code").as_deref(), Some("authorization_details_invalid"), "{}", refused.text);
+    // What fits is asked for, and an auditor sees that the person was asked for it.
+    for asked in [asked(63, "helpdesk:tickets_read"), asked(64, "openid")] {
+        signed_in(&world, &corp, &asked).await;
+    }
+    assert_eq!(audit(&world).await, [(RootProof::Provider, 2)]);
+}
+
+#[tokio::test]
+async fn a_person_who_authenticated_in_the_future_is_not_signed_in() {
+    let (world, corp) = corp().await;
+    for later in [|iat: i64| iat + 61, |iat: i64| iat * 1_000, |iat: i64| iat + 86_400] {
+        corp.tweak(move |_, claims| claims["auth_time"] = json!(later(claims["iat"].as_i64().unwrap())));
+        let page = Browser::default().through(&world, &corp, &request()).await;
+        assert!(is_sign_in(&page), "{}", page.text);
+        assert!(page.text.contains("auth_time"), "{}", page.text);
+    }
+    corp.tweak(|_, claims| claims["auth_time"] = json!(claims["iat"].as_i64().unwrap() + 20));
+    signed_in(&world, &corp, &request()).await;
+    assert_eq!(audit(&world).await, [(RootProof::Provider, 1)]);
+}

@@ -34,6 +34,8 @@ pub(super) enum CustodyError {
     ForeignKey(Refusal),
     #[error("the key {thumbprint} is not among those that are pinned for `{issuer}`")]
     NotPinned { issuer: String, thumbprint: String },
+    #[error("what is stated or committed of the sign-in is no object")]
+    SignInNoObject,
     #[error("what is stated or committed of the sign-in cannot be read: {0}")]
     SignIn(serde_json::Error),
     #[error("the record states a sign-in, and does not commit to the ID token of the provider")]
@@ -135,6 +137,8 @@ pub(super) enum CustodyError {
     #[error("the token and its chain disagree on what the person signed")]
     SignedDiffers,
     // One token and its chain.
+    #[error("a part of the committed token or chain is no object")]
+    NoObject,
     #[error("{bound}: {wider}")]
     Wider { bound: &'static str, wider: Refusal },
     #[error("the committed token or chain is not the one the record states")]

@@ -8,17 +8,15 @@ use super::{
     token::{Opened, hash},
 };
 use remit_ledger::{Record, Side};
-use remit_model::{Authority, Hop, Identity, PrincipalKind, UnixTime};
+use remit_model::{Authentication, Hop, Identity, PrincipalKind, UnixTime};
 use remit_token::{
     KeySet,
     provider_id_token::ProviderIdToken,
-    sign_in::{self, Committed, Kind, Recorded},
+    sign_in::{self, Beyond, Committed, Handed, Kind, Recorded},
 };
 use serde::Deserialize;
 use serde_json::Value;
 
-/// How far the clocks of the provider and the server may differ, in seconds.
-const SKEW_SECS: i64 = 60;
 const COMMITTED: &str = "/token/sign_in";
 
 /// What a record states in plain.
@@ -54,6 +52,9 @@ impl Stated {
     /// `None` when the record states no sign-in.
     pub(super) fn read(record: &Record) -> Result<Option<Self>, CustodyError> {
         let Some(stated) = record.ext("token").and_then(|facts| facts.get("sign_in")) else { return Ok(None) };
+        if !stated.is_object() {
+            return Err(CustodyError::SignInNoObject);
+        }
         serde_json::from_value(stated.clone()).map(Some).map_err(CustodyError::SignIn)
     }
 
@@ -63,6 +64,9 @@ impl Stated {
             // Withheld, a value leaves its leaf behind.
             return if side.fields.contains_key(COMMITTED) { Ok(None) } else { Err(CustodyError::NoSignIn) };
         };
+        if !evidence.is_object() {
+            return Err(CustodyError::SignInNoObject);
+        }
         let evidence: Evidence = serde_json::from_value(evidence).map_err(CustodyError::SignIn)?;
         if hash(&evidence.id_token) != self.token_hash {
             return Err(CustodyError::OtherSignIn);
@@ -105,10 +109,8 @@ fn is_person(hop: &Hop, signed: &ProviderIdToken) -> Result<(), CustodyError> {
 /// The token says of the person's authentication what the provider said.
 fn authenticated(token: &Opened, signed: &ProviderIdToken) -> Result<(), CustodyError> {
     let claims = &token.claims;
-    let time = signed.auth_time.unwrap_or(signed.iat);
-    // A provider's clock may be ahead; then the server took its own time.
-    let same_time = claims.auth_time.is_some_and(|stated| (0..=SKEW_SECS).contains(&time.since(stated)));
-    if same_time && claims.acr == signed.acr && claims.amr == signed.amr {
+    let how = |time| Authentication { time, acr: claims.acr.clone(), amr: claims.amr.clone() };
+    if claims.auth_time.is_some_and(|time| sign_in::is_of(&how(time), signed)) {
         Ok(())
     } else {
         Err(CustodyError::OtherAuthentication)
@@ -117,29 +119,20 @@ fn authenticated(token: &Opened, signed: &ProviderIdToken) -> Result<(), Custody
 
 /// What was handed over is within what the nonce of the sign-in commits to, for the agent that asked.
 fn asked_for(committed: &Committed, token: &Opened, hop: &Hop, at: UnixTime) -> Result<(), CustodyError> {
-    if committed.agent.as_deref() != Some(hop.delegate.sub.as_str()) {
-        return Err(CustodyError::AskedByAnother);
-    }
-    if committed.purpose != hop.purpose {
-        return Err(CustodyError::AskedForOther("purpose"));
-    }
-    if committed.lifetime.is_some_and(|seconds| hop.expires > at.plus(seconds.saturating_add(SKEW_SECS))) {
-        return Err(CustodyError::AskedForOther("end"));
-    }
-    if let Some(authority) = &committed.authority {
-        let asked: Authority = serde_json::from_value(authority.clone()).map_err(CustodyError::SignIn)?;
-        let wider = |wider| CustodyError::Wider { bound: "wider than what was asked for when the person signed in", wider };
-        hop.authority.within(&asked).map_err(wider)?;
-    }
-    let located = |grant: &Value| {
-        let locations = grant.get("locations").and_then(Value::as_array);
-        let asked = |at: &Value| at.as_str().is_some_and(|at| committed.resources.iter().any(|resource| resource == at));
-        locations.is_some_and(|locations| locations.iter().all(asked))
+    let handed = Handed {
+        agent: &hop.delegate.sub,
+        authority: &hop.authority,
+        shown: token.shown(),
+        purpose: hop.purpose.as_deref(),
+        expires: hop.expires,
     };
-    let shown = token.shown().and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    if committed.resources.is_empty() || shown.iter().all(located) {
-        Ok(())
-    } else {
-        Err(CustodyError::AskedForOther("resource"))
-    }
+    committed.covers(&handed, at).map_err(|beyond| match beyond {
+        Beyond::Agent => CustodyError::AskedByAnother,
+        Beyond::Purpose => CustodyError::AskedForOther("purpose"),
+        Beyond::End => CustodyError::AskedForOther("end"),
+        Beyond::Authority(wider) => {
+            CustodyError::Wider { bound: "wider than what was asked for when the person signed in", wider }
+        }
+        Beyond::Resource => CustodyError::AskedForOther("resource"),
+    })
 }

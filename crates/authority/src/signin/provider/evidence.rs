@@ -4,11 +4,11 @@
 //! section 6 says how an auditor checks it.
 
 use super::settings::ProviderSettings;
-use remit_model::{UnixTime, json};
+use remit_model::{Authentication, UnixTime, json};
 use remit_token::{
     KeySet,
     provider_id_token::ProviderIdToken,
-    sign_in::{self, Kind, REQUESTED_SECS, Recorded},
+    sign_in::{self, Committed, Handed, Kind, REQUESTED_SECS, Recorded},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json as object};
@@ -63,24 +63,38 @@ impl Evidence {
         now.since(self.issued) <= REQUESTED_SECS
     }
 
-    /// What is kept of it for a consent; `None` where an auditor could not check it: the provider's clock is far from ours.
-    /// `take` uses the sign-in up as the one for the request.
-    pub(crate) fn keep(&self, requested: bool, take: impl FnOnce() -> bool, now: UnixTime) -> Option<Kept> {
-        let requested = requested && self.is_fresh(now) && self.holds(Kind::Requested, now) && take();
+    /// What is kept of it for what a person hands over by the authentication `how`; `None` where an auditor could not check it:
+    /// the provider's clock is far from ours. `take` uses the sign-in up as the one for the request.
+    pub(crate) fn keep(
+        &self,
+        requested: Option<&Handed<'_>>,
+        how: &Authentication,
+        take: impl FnOnce() -> bool,
+        now: UnixTime,
+    ) -> Option<Kept> {
+        let requested = requested.is_some_and(|handed| self.is_fresh(now) && self.holds(Some(handed), how, now)) && take();
         let kind = if requested { Kind::Requested } else { Kind::Earlier };
-        let holds = self.holds(kind, now);
+        let holds = requested || self.holds(None, how, now);
         if !holds {
-            tracing::warn!(provider = self.provider, "the ID token of a sign-in is not kept as evidence: its times are not ours");
+            tracing::warn!(
+                provider = self.provider,
+                "the ID token of a sign-in is not kept as evidence: an auditor would refuse it"
+            );
         }
         holds.then(|| Kept { kind, evidence: self.clone() })
     }
 
-    /// INVARIANT: what is kept as evidence, both verifiers accept.
-    fn holds(&self, kind: Kind, now: UnixTime) -> bool {
+    /// INVARIANT: what is kept as evidence, both verifiers accept; `handed` as what was asked for.
+    fn holds(&self, handed: Option<&Handed<'_>>, how: &Authentication, now: UnixTime) -> bool {
+        let kind = if handed.is_some() { Kind::Requested } else { Kind::Earlier };
+        let Ok(committed) = Committed::read(&self.request) else { return false };
+        if handed.is_some_and(|handed| committed.covers(handed, now).is_err()) {
+            return false;
+        }
         let recorded =
             Recorded { kind, issuer: &self.issuer, client: &self.client, id_token: &self.id_token, committed: &self.request };
         let key = KeySet::from_keys(std::slice::from_ref(&self.key));
-        key.and_then(|key| sign_in::verify_recorded(&recorded, &key, now)).is_ok()
+        key.and_then(|key| sign_in::verify_recorded(&recorded, &key, now)).is_ok_and(|signed| sign_in::is_of(how, &signed))
     }
 }
 
