@@ -1334,7 +1334,8 @@ class Token:
         refuse(names_both(claims.get("cnf")), "the token or a hop of its chain is bound to a key and to a certificate")
         texts = [self.id, self.sub, self.jti, self.aud, self.txn, *self.ancestors]
         refuse(not all(isinstance(text, str) for text in texts) or type(self.exp) is not int, "the token's claims are malformed")
-        self.auth_time, self.acr, self.amr = claims.get("auth_time"), claims.get("acr"), claims.get("amr") or []
+        self.auth_time, self.acr, self.amr = claims.get("auth_time"), claims.get("acr"), claims.get("amr")
+        if self.amr is None: self.amr = []
         how = self.auth_time is None or type(self.auth_time) is int, self.acr is None or isinstance(self.acr, str), isinstance(self.amr, list)
         refuse(not all(how) or not all(isinstance(one, str) for one in self.amr), "the token's claims are malformed")
         self.may_act = MayAct(claims)
@@ -1540,7 +1541,8 @@ class Custody:
         if done and record.type == "config_change": self.learn_standing(index, record)
     def learn_standing(self, index, record):
         """An administrator stops an agent or disables an account, or lets them act again."""
-        agent, status = record.text("ext/config/agent"), record.text("ext/config/to") or record.text("ext/config/status")
+        agent, status = record.text("ext/config/agent"), record.text("ext/config/to")
+        if status is None: status = record.text("ext/config/status")
         if agent is not None and status == "active": self.stopped.pop(agent, None)
         elif agent is not None and status is not None: self.stopped.setdefault(agent, (index, record.written()))
         person, action, before = record.text("owner_ref"), record.text("action/name"), record.at("ext/sign_in/ended_before")
@@ -1732,8 +1734,9 @@ class Custody:
         refuse(known is False, f"the key {thumb} is not among those that are pinned for `{issuer}`")
     def sign_in(self, record):
         """What a record states of a sign-in at an identity provider."""
-        stated = record.at("ext/token/sign_in")
-        if stated is None: return None
+        facts = record.at("ext/token")
+        if not isinstance(facts, dict) or "sign_in" not in facts: return None
+        stated = facts["sign_in"]
         members = isinstance(stated, dict) and set(stated) == {"kind", "provider", "issuer", "client", "token_hash", "key"}
         refuse(not members or stated["kind"] not in ("requested", "earlier"), "what is stated of the sign-in cannot be read")
         refuse(not all(isinstance(stated[name], str) for name in set(stated) - {"key"}), "what is stated of the sign-in cannot be read")
@@ -1763,7 +1766,7 @@ class Custody:
         refuse(jws.audience() != stated["client"] or jws.text("azp", True) not in (None, stated["client"]), "the ID token of the provider is for another client")
         refuse(jws.text("nonce") != b64u(sha256(canonical(request))), "the nonce of the provider's ID token does not commit to what was asked for")
         issued, sub = jws.time("iat"), jws.text("sub")
-        refuse(issued > now + SKEW, "the ID token of the provider is of the future")
+        refuse(issued > now + SKEW or "auth_time" in jws.claims and jws.time("auth_time") > now + SKEW, "the ID token of the provider is of the future")
         jws.current(issued, issued, 24 * 3600)
         jws.by_known_key(KeySet([stated["key"]]))
         amr, acr, time = jws.claims.get("amr", []), jws.ident("acr") if "acr" in jws.claims else None, jws.time("auth_time") if "auth_time" in jws.claims else issued
@@ -1788,11 +1791,12 @@ class Custody:
         read = read and whole and all(type(value) is forms[name] for name, value in stated.items())
         resources = stated.get("resources")
         refuse(not read or resources == [] or not all(isinstance(one, str) for one in resources or []), "what the nonce of the sign-in commits to cannot be read")
+        asked = Authority(stated["authority"]) if "authority" in stated else None
         if not requested: return
         refuse(stated.get("agent") != hop.delegate["sub"], "the person signed in for the request of another agent")
         refuse(stated.get("purpose") != hop.purpose, "the person signed in for a request with another purpose")
         refuse("lifetime" in stated and hop.expires > now + stated["lifetime"] + SKEW, "the person signed in for a request with another end")
-        if "authority" in stated: hop.authority.within(Authority(stated["authority"]), "wider than what was asked for when the person signed in")
+        if asked is not None: hop.authority.within(asked, "wider than what was asked for when the person signed in")
         located = all(set(grant.get("locations", [None])) <= set(resources) for grant in hop.authority.value) if resources else True
         refuse(not located, "the person signed in for a request with another resource")
     def in_force(self, names, now):
@@ -1849,18 +1853,48 @@ class Certificate:
     """What a certificate says of itself (RFC 5280, section 4.1)."""
     def __init__(self, der):
         try: self.parsed = x509.load_der_x509_certificate(der)
-        except ValueError as error: raise Wrong("the agent's certificate cannot be read") from error
+        except (ValueError, x509.InvalidVersion) as error: raise Wrong("the agent's certificate cannot be read") from error
         self.begins, self.ends = (int(end.timestamp()) for end in (self.parsed.not_valid_before_utc, self.parsed.not_valid_after_utc))
     def spiffe_id(self):
         """The one URI of an X.509-SVID (SPIFFE X509-SVID, sections 2 and 4)."""
-        try: found = {type(one.value): one for one in self.parsed.extensions}
-        except ValueError as error: raise Wrong("the agent's certificate cannot be read") from error
-        basic, usage, names = (found.get(kind) for kind in (x509.BasicConstraints, x509.KeyUsage, x509.SubjectAlternativeName))
-        signs = usage is not None and usage.critical and usage.value.digital_signature
-        authority = basic is not None and basic.value.ca or usage is not None and (usage.value.key_cert_sign or usage.value.crl_sign)
-        uris = names.value.get_values_for_type(x509.UniformResourceIdentifier) if names is not None else []
-        refuse(not signs or authority or len(uris) != 1, "the agent's certificate is no X.509-SVID")
+        found = self.extensions()
+        basic, usage, names = (found.get(b"\x55\x1d" + kind, (False, None)) for kind in (b"\x13", b"\x0f", b"\x11"))
+        uses = self.only(0x03, usage[1]) if usage[1] is not None else b""
+        refuse(not usage[0] or len(uses) < 2 or uses[0] > 7, "the agent's certificate is no X.509-SVID")
+        constraints = der_elements(self.only(0x30, basic[1])) if basic[1] is not None else []
+        names = der_elements(self.only(0x30, names[1])) if names[1] is not None else []
+        # Those that nobody uses for a workload (x400Address, ediPartyName) are not read.
+        refuse(any(tag not in GENERAL_NAMES or tag in TEXT_NAMES and not value.isascii() for tag, value in names), "the agent's certificate cannot be read")
+        uris = [value.decode() for tag, value in names if tag == 0x86]
+        authority = any(tag == 0x01 and value != b"\0" for tag, value in constraints)
+        refuse(authority or not uses[1] & 0x80 or uses[1] & 0x06 or len(uris) != 1, "the agent's certificate is no X.509-SVID")
         return uris[0]
+    def only(self, tag, data):
+        elements = der_elements(data)
+        refuse(len(elements) != 1 or elements[0][0] != tag, "the agent's certificate cannot be read")
+        return elements[0][1]
+    def extensions(self):
+        """By the bytes of its OID, each extension's criticality and value. What is in the others is not looked at."""
+        found, last = {}, der_elements(self.only(0x30, self.parsed.tbs_certificate_bytes))[-1]
+        for tag, value in der_elements(self.only(0x30, last[1])) if last[0] == 0xA3 else []:
+            parts = der_elements(value)
+            critical = len(parts) == 3 and parts[1][0] == 0x01 and parts[1][1] != b"\0"
+            refuse(tag != 0x30 or not 2 <= len(parts) <= 3 or parts[-1][0] != 0x04 or parts[0][1] in found, "the agent's certificate cannot be read")
+            found[parts[0][1]] = critical, parts[-1][1]
+        return found
+GENERAL_NAMES, TEXT_NAMES = {0xA0, 0x81, 0x82, 0xA4, 0x86, 0x87, 0x88}, {0x81, 0x82, 0x86}
+def der_elements(data):
+    """Tag and content of each element (X.690, section 10.1)."""
+    found = []
+    while data:
+        start, size, shortest = 2, data[1] if len(data) > 1 else 0, True
+        if size & 0x80:
+            start, size = 2 + (size & 0x7F), int.from_bytes(data[2 : 2 + (size & 0x7F)], "big")
+            shortest = 3 <= start <= 6 and size >= (0x80 if start == 3 else 1 << 8 * (start - 3))
+        refuse(len(data) < start + size or not shortest, "a certificate is not in DER")
+        found.append((data[0], data[start : start + size]))
+        data = data[start + size :]
+    return found
 
 FOREIGN = {"access_token": ("at+jwt", "jwt"), "jwt_grant": ("jwt", None), "id_jag": ("oauth-id-jag+jwt",)}
 SEGMENT = "[A-Za-z0-9._-]+"

@@ -17,6 +17,7 @@ import verify as v  # noqa: E402
 
 def make(folder):
     import cases
+    import certificates
     import custody
     import issuers
     import passkeys
@@ -24,7 +25,7 @@ def make(folder):
     import standing
     import world
 
-    for part in (*cases.PARTS, custody.attacks, passkeys.attacks, standing.attacks, sign_ins.attacks, issuers.attacks):
+    for part in (*cases.PARTS, custody.attacks, passkeys.attacks, standing.attacks, sign_ins.attacks, issuers.attacks, certificates.attacks):
         part()
     for number, (about, found) in enumerate(cases.CASES):
         place = folder / f"{number:04}"

@@ -8,7 +8,7 @@
 use crate::certificate::{PeerCertificate, validity};
 use remit_model::{Code, Refusal, SpiffeId, UnixTime};
 use rustls_pki_types::{CertificateDer, UnixTime as PathTime};
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage as Usage, anchor_from_trusted_cert};
 use x509_cert::{
     Certificate,
@@ -31,6 +31,7 @@ impl SvidCertificate {
     /// `client_unauthenticated`, with the rule that it breaks.
     pub fn read(der: &[u8]) -> Result<Self, Refusal> {
         let certificate = Certificate::from_der(der).map_err(|_| wrong("it cannot be read"))?;
+        refuse_twice(&certificate)?;
         if extension::<BasicConstraints>(&certificate)?.is_some_and(|(_, constraints)| constraints.ca) {
             return Err(wrong("it is that of an authority"));
         }
@@ -39,6 +40,10 @@ impl SvidCertificate {
             return Err(wrong("its key usage is not critical, lacks `digitalSignature`, or has `keyCertSign` or `cRLSign`"));
         }
         let names = extension::<SubjectAltName>(&certificate)?.map(|(_, SubjectAltName(names))| names).unwrap_or_default();
+        // Not every verifier can read these, and no workload needs one.
+        if names.iter().any(|name| matches!(name, GeneralName::EdiPartyName(_))) {
+            return Err(wrong("one of its alternative names is an `ediPartyName`"));
+        }
         let mut uris = names.iter().filter_map(|name| match name {
             GeneralName::UniformResourceIdentifier(uri) => Some(uri.as_str()),
             _ => None,
@@ -96,6 +101,16 @@ pub fn vouched(shown: &PeerCertificate, authorities: &[Vec<u8>], now: UnixTime) 
 fn signs_certificates(der: &[u8]) -> bool {
     let Ok(certificate) = Certificate::from_der(der) else { return false };
     matches!(extension::<KeyUsage>(&certificate), Ok(Some((_, usage))) if usage.key_cert_sign())
+}
+
+/// SPEC: RFC 5280 §4.2
+fn refuse_twice(certificate: &Certificate) -> Result<(), Refusal> {
+    let mut seen = BTreeSet::new();
+    let all = certificate.tbs_certificate().extensions().into_iter().flatten();
+    match all.map(|extension| &extension.extn_id).find(|oid| !seen.insert(*oid)) {
+        Some(_) => Err(wrong("it has an extension twice")),
+        None => Ok(()),
+    }
 }
 
 /// One extension, and whether it is critical.

@@ -142,6 +142,24 @@ async fn n_sp_03_two_uri_sans_are_refused() {
     it.shown(names(vec![SanType::DnsName("planner.example".try_into().unwrap()), uri(ID)]), &[]).await.access_token();
 }
 
+/// What not every verifier of the ledger could read, the server does not accept.
+#[tokio::test]
+async fn sp_03_alternative_names_that_no_verifier_reads_and_extensions_twice_are_refused() {
+    let it = Fixture::new().await;
+    // GeneralNames with the URI, and an ediPartyName with a partyName of one letter.
+    let mut party = vec![0x30, (ID.len() + 9).try_into().unwrap(), 0x86, ID.len().try_into().unwrap()];
+    party.extend_from_slice(ID.as_bytes());
+    party.extend_from_slice(&[0xa5, 0x05, 0xa1, 0x03, 0x0c, 0x01, b'x']);
+    let with = |extensions: Vec<CustomExtension>, names: Vec<SanType>| {
+        leaf(&it.own, ID, |params| (params.custom_extensions, params.subject_alt_names) = (extensions, names))
+    };
+    let own = |oid: &[u64], der: &[u8]| CustomExtension::from_oid_content(oid, der.to_vec());
+    uniform(&it.shown(with(vec![own(&[2, 5, 29, 17], &party)], Vec::new()), &[]).await);
+    let twice = vec![own(&[1, 3, 6, 1, 4, 1, 99_999, 1], &[5, 0]), own(&[1, 3, 6, 1, 4, 1, 99_999, 1], &[5, 0])];
+    uniform(&it.shown(with(twice[..].to_vec(), vec![uri(ID)]), &[]).await);
+    it.shown(with(twice[..1].to_vec(), vec![uri(ID)]), &[]).await.access_token();
+}
+
 #[tokio::test]
 async fn sp_03_a_certificate_that_is_no_leaf_for_signing_is_refused() {
     let it = Fixture::new().await;
