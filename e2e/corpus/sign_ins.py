@@ -164,6 +164,11 @@ def tokens():
         "that is no JWS": {"sign": lambda claims: "x"},
     }.items():
         signed(f"a provider's ID token {name_}", **how)
+    # Not even where the token repeats it.
+    for name_, auth_time in {"in milliseconds": w.BEGIN * 1000, "of a minute ahead": w.BEGIN + 200}.items():
+        signed(f"an authentication time {name_}", auth_time=auth_time, spoil=lambda draft, time=auth_time: draft["token"].update(auth_time=time))
+    for methods in (False, 0, "", {}):
+        signed(f"a token whose methods are {json.dumps(methods)}", amr=None, spoil=lambda draft, methods=methods: draft["token"].update(amr=methods))
     signed("an earlier sign-in of two days ago", kind="earlier", iat=w.BEGIN - 2 * 86_400, exp=w.BEGIN - 2 * 86_400 + 300)
     signed("an earlier sign-in with another nonce", kind="earlier", nonce=v.b64u(w.sha("another")))
     signed("an earlier sign-in of another person", kind="earlier", sub="mallory-1")
@@ -209,8 +214,10 @@ def requests():
         "with an authority that is none": {"authority": "*"},
         "with an unknown dimension": {"authority": [w.BROAD[0] | {"weekdays": ["mon"]}]},
         "with a lifetime that is a text": {"lifetime": "7200"},
+        "with an authority that is an object": {"authority": {"x": 1}},
     }.items():
         signed(f"a committed request {name_}", request=request)
+        signed(f"an earlier committed request {name_}", request=request, kind="earlier")
     signed("another salt than was committed to", spoil=evidence(lambda one: one["request"].update(salt=v.b64u(w.sha("another")))))
     signed("another agent than was committed to", request={"agent": "agent:other"}, spoil=evidence(lambda one: one["request"].update(agent="agent:planner")))
     signed("a request that is a text", spoil=evidence(lambda one: one.update(request="x")))
@@ -237,6 +244,9 @@ def records():
     signed("evidence with a member more", spoil=evidence(lambda one: one.update(more="x")))
     signed("evidence without a request", spoil=evidence(lambda one: one.pop("request")))
     signed("evidence that is a text", spoil=lambda draft: draft["commit"].update({"/token/sign_in": "x"}))
+    signed("a record that states null for the sign-in", spoil=lambda draft: (draft["facts"].update(sign_in=None), draft["commit"].pop("/token/sign_in")))
+    signed("a sign-in that is a list", spoil=lambda draft: draft["facts"].update(sign_in=list(draft["facts"]["sign_in"].values())))
+    signed("evidence that is a list", spoil=lambda draft: draft["commit"].update({"/token/sign_in": list(draft["commit"]["/token/sign_in"].values())}))
     signed("a person of another name", who={"iss": w.ISS, "sub": "user:alice"})
     signed("a person of another digest", who=person("mallory-1"))
     signed("a person of another provider", who=person(issuer=OTHER))

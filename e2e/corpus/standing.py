@@ -44,6 +44,8 @@ def agents():
     attack("a call below an agent that was quarantined", child)
     registered = lambda world: world.record("config_change", action=("agent.document_changed", "admin"), ext={"config": {"agent": "agent:planner", "status": "quarantined"}})
     attack("a call of an agent that waits for an administrator", lambda world, planner: (registered(world), later(world), world.call(planner)))
+    nowhere = lambda world: world.record("config_change", action=("agent.quarantine", "admin"), ext={"config": {"agent": "agent:planner", "to": "", "status": "active"}})
+    attack("a call of an agent that was put into no status", lambda world, planner: (nowhere(world), later(world), world.call(planner)))
     attack("honest after all: a call under way while its agent was quarantined", lambda world, planner: (status(world, "planner", "quarantined"), world.call(planner)), "")
     attack("honest after all: a refusal after the agent was quarantined", lambda world, planner: (status(world, "planner", "quarantined"), later(world), world.call(planner, result="deny")), "")
     attack("honest after all: a call while another agent is quarantined", lambda world, planner: (status(world, "summarizer", "quarantined"), later(world), world.call(planner)), "")

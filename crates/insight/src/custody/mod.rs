@@ -94,7 +94,7 @@ struct Issued {
     index: u64,
     txn: Option<String>,
     /// Pseudonyms of the chain, root first.
-    parties: Vec<String>,
+    parties: Vec<Option<String>>,
     /// What it is bound to, in one text for a key or a certificate.
     bound_to: Option<String>,
     /// The issuer's key that signed it. Older builds did not say.
@@ -185,7 +185,7 @@ impl Custody<'_> {
                 return Err(CustodyError::OutlivesParent { token, parent });
             }
         }
-        self.standing.person(issued.parties.first(), issued.txn.as_deref(), at)?;
+        self.standing.person(first_party(&issued.parties), issued.txn.as_deref(), at)?;
         self.standing.in_force(self.rests_on(issued), at)?;
         if Stated::read(record)?.is_some() {
             self.report.root(RootProof::NotChecked);
@@ -221,7 +221,7 @@ impl Custody<'_> {
         let keys = self.signers(record.text("/ext/token/kid"), &above);
         self.standing.in_force(above.into_iter().chain([token.chain.id.clone()]).chain(keys), written(record))?;
         self.standing.agents(token.chain.parties(), written(record))?;
-        self.standing.person(parties(record).first(), record.txn(), written(record))?;
+        self.standing.person(first_party(&parties(record)), record.txn(), written(record))?;
         self.still_signed_in(&parties(record), token.signed_in(), written(record))?;
         let known = self.known_hops(token, parent)?;
         let consented = matches!(token.chain.hops.as_slice(), [hop] if matches!(hop.edge, EdgeProof::IdToken(_)));
@@ -387,8 +387,13 @@ fn well_formed(chain: &Chain) -> Result<(), CustodyError> {
     built.map(|_| ()).map_err(CustodyError::Malformed)
 }
 
-fn parties(record: &Record) -> Vec<String> {
-    let subject = |party: &Value| party.get("subject_ref").and_then(Value::as_str).unwrap_or_default().to_owned();
+fn first_party(parties: &[Option<String>]) -> Option<&String> {
+    parties.first().and_then(Option::as_ref)
+}
+
+/// The pseudonyms of the parties. One that is missing is no empty one.
+fn parties(record: &Record) -> Vec<Option<String>> {
+    let subject = |party: &Value| party.get("subject_ref").and_then(Value::as_str).map(str::to_owned);
     record.chain().iter().map(subject).collect()
 }
 

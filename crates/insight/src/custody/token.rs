@@ -73,20 +73,35 @@ fn null_is_none<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Vec<String
     Ok(Option::deserialize(value)?.unwrap_or_default())
 }
 
+/// A structure is written as an object; serde reads one from an array too.
+fn objects(chain: &Value, claims: &Value) -> Result<(), CustodyError> {
+    let hops = chain.get("hops").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let parts = |hop: &Value| ["delegator", "delegate", "edge"].iter().all(|part| hop.get(part).is_some_and(Value::is_object));
+    let mut actors = std::iter::successors(claims.get("act").filter(|act| !act.is_null()), |act| act.get("act"));
+    let whole = chain.is_object()
+        && chain.get("root").is_some_and(Value::is_object)
+        && hops.iter().all(parts)
+        && claims.is_object()
+        && actors.all(Value::is_object);
+    if whole { Ok(()) } else { Err(CustodyError::NoObject) }
+}
+
 impl Opened {
     /// `None` when the values are withheld or erased.
     pub(super) fn read(side: &Side) -> Result<Option<Self>, CustodyError> {
         let (Some(chain), Some(claims)) = (side.value("/delegation/chain"), side.value("/token/access")) else {
             return Ok(None);
         };
+        objects(&chain, &claims)?;
         let shown = chain.get("hops").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         let shown = shown.iter().map(|hop| hop.get("authority").cloned().unwrap_or_default()).collect();
+        let both = chain.get("hops").and_then(Value::as_array).is_some_and(|hops| hops.iter().any(names_both));
         let details = claims.get("authorization_details").cloned().unwrap_or_default();
         let restrictions = claims.as_object().map(Restrictions::read).transpose().map_err(CustodyError::Restrictions)?;
         let restrictions = restrictions.unwrap_or_default();
         let chain: Chain = serde_json::from_value(chain).map_err(CustodyError::Chain)?;
         let claims: Claims = serde_json::from_value(claims).map_err(CustodyError::Claims)?;
-        if names_both(&claims.cnf) || chain.hops.iter().any(|hop: &Hop| hop.jkt.is_some() && hop.x5t.is_some()) {
+        if names_both(&claims.cnf) || both {
             return Err(CustodyError::BoundTwice);
         }
         let bound_to = confirmation(&claims.cnf);

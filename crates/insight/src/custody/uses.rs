@@ -3,7 +3,7 @@
 use super::{
     Custody, Issued,
     error::CustodyError,
-    parties, standing,
+    first_party, parties, standing,
     token::{Opened, hash, proved, states_unbound},
 };
 use crate::replay::decided_at;
@@ -56,15 +56,20 @@ impl Custody<'_> {
         if let Some(token) = &issued.opened {
             self.standing.agents(token.chain.parties(), decided)?;
         }
-        self.standing.person(issued.parties.first(), issued.txn.as_deref(), decided)?;
+        self.standing.person(first_party(&issued.parties), issued.txn.as_deref(), decided)?;
         self.standing.in_force(self.rests_on(issued).into_iter().chain([jti_hash.to_owned()]), decided)?;
         let since = issued.opened.as_ref().map_or(issued.made, Opened::signed_in);
         self.still_signed_in(&issued.parties, since, decided)
     }
 
     /// Whether the sign-in of the person at the root, if it is a person's, had not been ended.
-    pub(super) fn still_signed_in(&self, parties: &[String], since: Option<UnixTime>, now: UnixTime) -> Result<(), CustodyError> {
-        match (parties.first(), since) {
+    pub(super) fn still_signed_in(
+        &self,
+        parties: &[Option<String>],
+        since: Option<UnixTime>,
+        now: UnixTime,
+    ) -> Result<(), CustodyError> {
+        match (first_party(parties), since) {
             (Some(root), Some(since)) => self.standing.signed_in(root, since, now),
             _ => Ok(()),
         }
