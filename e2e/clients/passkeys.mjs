@@ -45,6 +45,10 @@ const steps = {
     await look('no-passkeys');
     await page.getByLabel('What you call it').fill('Test laptop');
     await page.getByRole('button', { name: 'Add a passkey' }).click();
+    // Who has a passkey uses it before the list is shown.
+    await page.getByRole('button', { name: 'Use your passkey' }).waitFor();
+    await look('confirm');
+    await page.getByRole('button', { name: 'Use your passkey' }).click();
     await page.getByText('Test laptop').waitFor();
     await look('passkeys');
   },

@@ -140,7 +140,7 @@ async fn n_f_04_what_is_too_long_compressed_not_json_or_doubled_is_not_used() {
         answer("200 OK", "{}"),
         json_answer("{\"a\":1,\"a\":2}"),
         json_answer("not json"),
-        answer("404 Not Found\r\ncontent-type: application/json", "{}"),
+        answer("403 Forbidden\r\ncontent-type: application/json", "{}"),
     ] {
         let (url, _) = server(bad.clone()).await;
         let got = outbound(&[]).get_json(&url, Source::Operator, Limit::CLIENT).await;
@@ -149,6 +149,11 @@ async fn n_f_04_what_is_too_long_compressed_not_json_or_doubled_is_not_used() {
             "{}: {got:?}",
             String::from_utf8_lossy(&bad[..80.min(bad.len())])
         );
+    }
+    for withdrawn in ["404 Not Found", "410 Gone"] {
+        let (url, _) = server(answer(&format!("{withdrawn}\r\ncontent-type: application/json"), "{}")).await;
+        let got = outbound(&[]).get_json(&url, Source::Operator, Limit::CLIENT).await;
+        assert!(matches!(got, Err(OutboundError::Gone { .. })), "{withdrawn}: {got:?}");
     }
 }
 
