@@ -262,7 +262,7 @@ async fn what_is_asked_for_in_two_ways_must_fit_into_one_authority() {
     let refused = browser.begin(&world, &asked(64, "helpdesk:tickets_read")).await;
     assert_eq!(query(&refused.location(), "remit_code").as_deref(), Some("authorization_details_invalid"), "{}", refused.text);
     // What fits is asked for, and an auditor sees that the person was asked for it.
-    for asked in [asked(63, "helpdesk:tickets_read"), asked(64, "openid")] {
+    for asked in [asked(4, "helpdesk:tickets_read"), asked(4, "openid")] {
         signed_in(&world, &corp, &asked).await;
     }
     assert_eq!(audit(&world).await, [(RootProof::Provider, 2)]);

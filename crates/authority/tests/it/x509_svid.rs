@@ -154,9 +154,9 @@ async fn sp_03_alternative_names_that_no_verifier_reads_and_extensions_twice_are
         leaf(&it.own, ID, |params| (params.custom_extensions, params.subject_alt_names) = (extensions, names))
     };
     let own = |oid: &[u64], der: &[u8]| CustomExtension::from_oid_content(oid, der.to_vec());
-    uniform(&it.shown(with(vec![own(&[2, 5, 29, 17], &party)], Vec::new()), &[]).await);
+    because(&it.shown(with(vec![own(&[2, 5, 29, 17], &party)], Vec::new()), &[]).await, "ediPartyName");
     let twice = vec![own(&[1, 3, 6, 1, 4, 1, 99_999, 1], &[5, 0]), own(&[1, 3, 6, 1, 4, 1, 99_999, 1], &[5, 0])];
-    uniform(&it.shown(with(twice[..].to_vec(), vec![uri(ID)]), &[]).await);
+    because(&it.shown(with(twice.clone(), vec![uri(ID)]), &[]).await, "twice");
     it.shown(with(twice[..1].to_vec(), vec![uri(ID)]), &[]).await.access_token();
 }
 
