@@ -1343,6 +1343,9 @@ class Token:
         """Whether the chain's last hop made this token, as opposed to a refresh or a narrower copy."""
         return bool(self.hops) and self.hops[-1].jti == self.jti
     def parties(self): return [self.root] + [hop.delegate for hop in self.hops]
+    def since(self):
+        """When the sign-in at its root was. Where it does not say: before any end of the person's sign-ins."""
+        return -2**63 if self.auth_time is None else self.auth_time
     def agrees_with(self, record, jti_hash, side):
         """The plain facts of the record are those of the committed token and chain."""
         facts = record.at("ext/token")
@@ -1615,7 +1618,7 @@ class Custody:
         self.in_force(self.rests_on(issued), record.written())
         self.agents_act(token.parties(), record.written())
         self.person_acts(issued, record.written())
-        self.signed_in(text_at(record.chain[0], "/subject_ref"), token.auth_time, record.written())
+        self.signed_in(text_at(record.chain[0], "/subject_ref"), token.since(), record.written())
         new = token.hops[self.known_hops(token, parent) :]
         if self.sign_in(record) is not None and (parent is not None or len(token.hops) != 1 or not new or new[0].kind != "id_token"):
             raise Wrong("this evidence proves only what a person hands over at the root of a chain")
@@ -1835,7 +1838,7 @@ class Custody:
         if issued.token is not None: self.agents_act(issued.token.parties(), decided)
         self.person_acts(issued, decided)
         self.in_force([*self.rests_on(issued), presented], decided)
-        self.signed_in(issued.parties[0], issued.token.auth_time if issued.token is not None else issued.issued, decided)
+        self.signed_in(issued.parties[0], issued.token.since() if issued.token is not None else issued.issued, decided)
     def rests_on(self, issued):
         """What a token rests on, as revocations name it: the tokens above it, its chain, and the keys that signed them."""
         above = [*map(named_hash, issued.token.ancestors)] if issued.token is not None else self.above(issued)

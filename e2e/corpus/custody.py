@@ -510,6 +510,17 @@ def ended_sign_ins(later):
     since(later(20, end(0)), "")("honest after all: a call after sign-ins before it were ended")
     since(later(20, end(1, owner_ref="another")), "")("honest after all: a call after another person's sign-ins were ended")
     since(later(20, end(1, outcome=("failure", "none"))), "")("honest after all: a call after an end that did not come to be")
+    attacked = lambda expect, more: lambda name: insider(name, expect, undated(**more))
+
+    def undated(**more):
+        """Alice's token does not say when she signed in."""
+        world, planner = signed_in()
+        world.began = world.now
+        later(20, end(-1000, **more))(world, planner)
+        return world
+
+    attacked("custody", {})("a call that states no time of its sign-in after one was ended")
+    attacked("", {"owner_ref": "another"})("honest after all: a call that states no time of its sign-in after another person's was ended")
     copy = lambda world, planner: (end(1)(world, planner), wait(world, 20), world.again(planner, False, auth_time=world.began))
     since(copy, "custody")("a refreshed token after the sign-in was ended")
     hop = lambda world, planner: (end(1)(world, planner), wait(world, 20), world.hand("named", planner, spoil=lambda draft: draft["token"].update(auth_time=world.began)))

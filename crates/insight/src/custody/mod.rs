@@ -222,7 +222,7 @@ impl Custody<'_> {
         self.standing.in_force(above.into_iter().chain([token.chain.id.clone()]).chain(keys), written(record))?;
         self.standing.agents(token.chain.parties(), written(record))?;
         self.standing.person(first_party(&parties(record)), record.txn(), written(record))?;
-        self.still_signed_in(&parties(record), token.signed_in(), written(record))?;
+        self.still_signed_in(&parties(record), Some(token.signed_in()), written(record))?;
         let known = self.known_hops(token, parent)?;
         let consented = matches!(token.chain.hops.as_slice(), [hop] if matches!(hop.edge, EdgeProof::IdToken(_)));
         if Stated::read(record)?.is_some() && !(consented && parent.is_none() && known == 0) {

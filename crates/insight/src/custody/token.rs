@@ -108,9 +108,9 @@ impl Opened {
         Ok(Some(Self { chain, claims, bound_to, restrictions, shown, details }))
     }
 
-    /// When the sign-in was that the token rests on; none of an agent on its own account.
-    pub(super) fn signed_in(&self) -> Option<UnixTime> {
-        self.claims.auth_time
+    /// When the sign-in was that the token rests on. Where the token does not say, it was before any end of the person's sign-ins.
+    pub(super) fn signed_in(&self) -> UnixTime {
+        self.claims.auth_time.unwrap_or(UnixTime(i64::MIN))
     }
 
     /// Whether this token was made by the chain's last hop, as opposed to narrowed or refreshed later.

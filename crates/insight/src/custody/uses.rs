@@ -58,7 +58,7 @@ impl Custody<'_> {
         }
         self.standing.person(first_party(&issued.parties), issued.txn.as_deref(), decided)?;
         self.standing.in_force(self.rests_on(issued).into_iter().chain([jti_hash.to_owned()]), decided)?;
-        let since = issued.opened.as_ref().map_or(issued.made, Opened::signed_in);
+        let since = issued.opened.as_ref().map(Opened::signed_in).or(issued.made);
         self.still_signed_in(&issued.parties, since, decided)
     }
 

@@ -570,6 +570,32 @@ fn dc_13_nothing_is_used_or_handed_on_that_rests_on_a_sign_in_after_its_recorded
 }
 
 #[test]
+fn dc_13_what_states_no_time_of_its_sign_in_does_not_outlive_any_end() {
+    let acts: [Step<Token>; 2] = [
+        ("a call", |world, planner| {
+            world.call(planner, "tickets_read", Read, &json!({}), |_| {});
+        }),
+        ("a hop", |world, planner| {
+            world.hand(Way::Named, planner, |_| {});
+        }),
+    ];
+    for (name, act) in acts {
+        for (person, dead) in [("alice", true), ("bob", false)] {
+            let mut world = World::new();
+            let planner = world.login(|_| {});
+            let before = world.now - 1_000;
+            world.end_sign_ins(person, before, |_| {});
+            world.wait(30);
+            act(&mut world, &planner);
+            match dead {
+                true => broken(&world, "had been ended in record"),
+                false => assert!(report(&world).ok(), "{name} on behalf of another person: {}", report(&world)),
+            }
+        }
+    }
+}
+
+#[test]
 fn dc_13_an_end_is_of_its_person_and_of_what_was_before_it() {
     let ends: [Step<i64>; 5] = [
         ("of another person", |world, now| world.end_sign_ins("bob", *now + 1, |_| {})),
