@@ -281,6 +281,26 @@ async fn who_has_only_the_password_of_an_account_with_a_passkey_can_neither_add_
     assert!(!again.text.contains("Laptop"), "{}", again.text);
 }
 
+/// SPEC: AZ-11
+#[tokio::test]
+async fn a_page_that_was_opened_before_the_first_passkey_neither_adds_nor_removes_one_afterwards() {
+    let (world, mut key) = (world().await, Authenticator::new(1));
+    let mut thief = Browser::default();
+    let early = own_page(&world, &mut thief, "alice").await;
+    let made = Authenticator::new(3).make(&challenge_of(&early));
+    enrol(&world, "alice", &mut key).await;
+    let mut removing = hidden(&early.text, &["request"]);
+    removing.extend(fields(&[("remove", &key.id())]));
+    for reply in [
+        answer(&world, &mut thief, &early, "/account/passkeys", &made, &[("label", "Mine")]).await,
+        thief.post(&world, "/account/passkeys", &removing).await,
+    ] {
+        assert!(reply.text.contains("Confirm with your passkey") && reply.text.contains("role=\"alert\""), "{}", reply.text);
+    }
+    let alice = world.store.snapshot().human("alice").unwrap().clone();
+    assert_eq!(alice.passkeys.enrolled.iter().map(|passkey| passkey.id.clone()).collect::<Vec<_>>(), [key.id()]);
+}
+
 #[tokio::test]
 async fn a_person_who_signed_in_with_a_passkey_changes_passkeys_without_another_touch() {
     let (world, mut key) = (world().await, Authenticator::new(1));
@@ -349,6 +369,7 @@ async fn an_account_that_is_written_again_keeps_its_passkeys_and_an_erased_one_d
     let batch = accounts::sync(
         Batch::new(TenantId::main()),
         &world.store.snapshot(),
+        SITE,
         listed.clone(),
         &std::collections::BTreeSet::new(),
         world.now(),
@@ -358,6 +379,7 @@ async fn an_account_that_is_written_again_keeps_its_passkeys_and_an_erased_one_d
     let same = accounts::sync(
         Batch::new(TenantId::main()),
         &world.store.snapshot(),
+        SITE,
         listed,
         &std::collections::BTreeSet::new(),
         world.now(),

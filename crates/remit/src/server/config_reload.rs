@@ -121,7 +121,9 @@ impl<L: Fn(&str) -> Result<()>> ConfigReload<L> {
             }
             let record = changed(&loaded.tenant, RecordType::ConfigChange, "config.load").ext("config", facts);
             let batch = Batch::new(loaded.tenant.clone()).require(Precondition::Revision(world.revision())).record(record);
-            match self.store.apply(accounts::sync(batch, &world, kept, &wire::issuers(loaded), self.clock.unix())).await {
+            let issuer = &loaded.config.server.public_url;
+            let batch = accounts::sync(batch, &world, issuer, kept, &wire::issuers(loaded), self.clock.unix());
+            match self.store.apply(batch).await {
                 Err(ApplyError::Conflict(_)) => {}
                 Err(error) => return Err(error).context("it could not be recorded"),
                 Ok(_) => {

@@ -51,17 +51,22 @@ const FRESH_SECONDS: i64 = 600;
 struct Changing {
     name: String,
     link: Option<enrolment::Link>,
-    /// Whether the person has used a passkey for it, or needs none.
-    #[serde(default)]
+    /// Whether the person has used a passkey for it, or a link allows it.
+    #[serde(default, rename = "by_passkey")]
     confirmed: bool,
 }
 
 impl Changing {
-    /// Of a session: confirmed where the person signed in with a passkey, or has none yet.
+    /// Of a session: confirmed where the person signed in with a passkey here.
     fn of(browser: &Browser, human: &Human) -> Self {
         let signed_in = browser.user.as_ref().filter(|user| user.name == human.name);
-        let by_passkey = signed_in.is_some_and(|user| user.authentication.acr.as_deref() == Some(used::ACR));
-        Self { name: human.name.clone(), link: None, confirmed: by_passkey || human.passkeys.enrolled.is_empty() }
+        Self { name: human.name.clone(), link: None, confirmed: signed_in.is_some_and(used::signed_in) }
+    }
+
+    /// Whether this person, as they are now, may change passkeys on the page: they used one for it, or have none yet. A page that
+    /// was opened before the first one was enrolled does not count once there is one.
+    fn is_confirmed(&self, human: &Human) -> bool {
+        self.confirmed || human.passkeys.enrolled.is_empty()
     }
 }
 
@@ -94,7 +99,7 @@ fn render(
     now: UnixTime,
 ) -> Result<Response<Body>, Rejection> {
     let Some(party) = server.passkeys.as_ref() else { return Err(used::unavailable().into()) };
-    let (by_link, confirmed) = (change.link.is_some(), change.confirmed);
+    let (by_link, confirmed) = (change.link.is_some(), change.is_confirmed(human));
     let expires = now.plus(PENDING_SECONDS);
     let request = server.seal.seal(Purpose::Passkeys, &browser.id, change, expires, &server.entropy)?;
     if let (false, Some(signing)) = (confirmed, Signing::by(server, human, &challenge(&request))) {
@@ -176,7 +181,7 @@ pub(crate) async fn change(server: &Server, incoming: Incoming) -> Response<Body
     };
     let Some(human) = human else { return pages::problem(&foreign(), None) };
     let user = by(&browser, &human, now);
-    if !asked.confirmed {
+    if !asked.is_confirmed(&human) {
         let page = match confirm(server, origin, &form, &request, &human, &user, now).await {
             Ok(()) => render(server, &browser, &human, Changing { confirmed: true, ..asked }, None, now),
             Err(Rejection::Refusal(refusal)) => render(server, &browser, &human, asked, Some(&refusal.reason), now),

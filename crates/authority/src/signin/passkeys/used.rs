@@ -1,6 +1,6 @@
 //! A passkey that signed a challenge of ours.
 
-use crate::Server;
+use crate::{Server, signin::sessions::SignedIn};
 use remit_model::{Authentication, Code, Human, Passkey, Refusal, UnixTime};
 use remit_store::{Batch, Change, Precondition, Snapshot};
 use remit_token::{
@@ -11,6 +11,11 @@ use std::sync::Arc;
 
 /// The authentication context class of a sign-in with a passkey: phishing-resistant. SPEC: OpenID EAP ACR Values 1.0 §2
 pub(crate) const ACR: &str = "phr";
+
+/// Whether the person signed in with a passkey here. What a provider calls its own sign-in says nothing of our passkeys.
+pub(crate) fn signed_in(user: &SignedIn) -> bool {
+    user.evidence.is_none() && user.authentication.acr.as_deref() == Some(ACR)
+}
 
 /// A signature that holds, by a passkey of this person.
 #[derive(Debug)]
