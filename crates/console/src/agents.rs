@@ -180,13 +180,19 @@ pub(crate) fn claim_keys(console: &Console, batch: Batch, keys: &[Value]) -> Res
     let earlier = console.earlier_keys.get_or_init(|| {
         let world = console.store.snapshot();
         let agents = world.agents().filter_map(|(_, agent)| agent);
+        // A client that registered itself may list the key of anyone: a key that it proved is claimed.
+        let agents = agents.filter(|agent| agent.client.registration == remit_model::Registration::Administrator);
         agents.flat_map(|agent| agent.keys.iter().filter_map(|jwk| thumbprint(jwk).ok()).collect::<Vec<_>>()).collect()
     });
     if wanted.iter().any(|key| earlier.contains(key)) {
         return Err(key_taken());
     }
     // INVARIANT: claimed in the batch that registers the agent, so two registrations at once cannot both have the key.
-    let claim = |batch: Batch, key: String| batch.once(JtiKind::Other, format!("agent key {key}"), FOR_EVER);
+    // `proved` keeps it from clients that were let in while keys were claimed at consent, also once it is replaced.
+    let claim = |batch: Batch, key: String| {
+        let batch = batch.once(JtiKind::Other, format!("agent key {key}"), FOR_EVER);
+        batch.once(JtiKind::Other, format!("agent key {key} proved"), FOR_EVER)
+    };
     Ok(wanted.into_iter().fold(batch, claim))
 }
 

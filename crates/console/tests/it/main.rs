@@ -211,6 +211,31 @@ async fn two_registrations_at_once_cannot_share_a_key() {
 }
 
 #[tokio::test]
+async fn a_client_that_lists_a_key_without_using_it_keeps_no_administrator_from_it() {
+    let world = World::new().await;
+    world.admin("POST", "/admin/v1/agents", &with_keys("planner", &[key("a")])).await;
+    let mut listing = (*world.store.snapshot().agent_named("planner").unwrap().clone()).clone();
+    listing.id = remit_model::AgentId::parse("stranger").unwrap();
+    listing.keys = vec![key("victim"), key("proved")];
+    listing.client.registration = remit_model::Registration::Dynamic { client_id: "stranger".to_owned() };
+    let proved = format!("agent key {}", remit_token::PublicKey::from_jwk(&key("proved")).unwrap().thumbprint());
+    let batch = Batch::new(TenantId::main()).change(Change::PutAgent(listing));
+    let batch = batch.once(remit_store::JtiKind::Other, proved, remit_model::UnixTime(253_402_300_799));
+    world.store.apply(batch).await.unwrap();
+    // After a restart the keys of agents are read anew.
+    let World { router, store, dir, .. } = world;
+    store.close().await.unwrap();
+    drop((router, store));
+    let restarted = World::at(dir).await;
+    let add = async |name: &str, key_name: &str| {
+        restarted.admin("POST", "/admin/v1/agents", &with_keys(name, &[key(key_name)])).await.0
+    };
+    assert_eq!(add("reader", "victim").await, StatusCode::CREATED);
+    assert_eq!(add("writer", "proved").await, StatusCode::BAD_REQUEST, "a key that a client has signed with is its own");
+    assert_eq!(add("third", "a").await, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
 async fn a_key_registered_before_keys_were_claimed_stays_its_agents() {
     let world = World::new().await;
     world.admin("POST", "/admin/v1/agents", &with_keys("planner", &[key("a")])).await;
