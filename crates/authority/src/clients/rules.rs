@@ -21,6 +21,11 @@ pub(crate) fn claim_of(thumbprint: &str, agent: &AgentId) -> String {
     format!("{KEY}{thumbprint} of {agent}")
 }
 
+/// The claim that the key's owner has signed with it, or an administrator registered it.
+pub(crate) fn proved(thumbprint: &str) -> String {
+    format!("{KEY}{thumbprint} proved")
+}
+
 /// Whether it is what [`claim_of`] makes.
 pub(crate) fn is_own_claim(key: &str) -> bool {
     key.starts_with(KEY) && key.contains(" of ")
@@ -28,7 +33,11 @@ pub(crate) fn is_own_claim(key: &str) -> bool {
 
 /// The refusal of a key that is another agent's.
 pub(crate) fn taken() -> Refusal {
-    Refusal::new(Code::ClientUnknown, "a key of this program belongs, or belonged, to another one")
+    Refusal::new(
+        Code::ClientUnknown,
+        "a key of this program belongs, or belonged, to another one, or to an earlier registration of its own; it must make a new key \
+         and register with that",
+    )
 }
 
 /// What becomes of a client that registers itself, once a person consents to it.

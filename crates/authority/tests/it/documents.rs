@@ -9,10 +9,10 @@ use axum::http::StatusCode;
 use remit_authority::{Admission, ClientRules, Settings};
 use remit_insight::custody;
 use remit_ledger::Reader;
-use remit_model::{Acts, Agent, AgentId, AgentStatus, Registration};
-use remit_store::Change;
+use remit_model::{Acts, Agent, AgentId, AgentStatus, Registration, TenantId, UnixTime};
+use remit_store::{Batch, Change, JtiKind};
 use remit_token::{
-    assertion,
+    PublicKey, assertion,
     dpop::{self, ProofFor},
 };
 use serde_json::{Value, json};
@@ -378,6 +378,45 @@ async fn a_stranger_who_lists_the_key_of_another_takes_nothing_from_it() {
     redeem_with_key(&setting, &setting.client, &code).await.access_token();
     let as_thief = Actor { sub: thief, ..Actor::new("document client") };
     redeem_with_key(&setting, &as_thief, &stolen).await.refused("invalid_client", "client_unauthenticated");
+}
+
+/// What builds before wrote when a person consented to a client with this key.
+async fn claimed_at_consent(setting: &Setting, key: &Value) {
+    let claim = format!("agent key {}", PublicKey::from_jwk(key).unwrap().thumbprint());
+    let batch = Batch::new(TenantId::main()).once(JtiKind::Other, claim, UnixTime(253_402_300_799));
+    setting.world.store.apply(batch).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_whose_key_was_claimed_at_consent_keeps_it_and_no_other_gets_it() {
+    let setting = Setting::new(Admission::Admit).await;
+    let key = setting.client.auth.public().to_jwk();
+    let thief = second(&setting, "/thief.json", &[&key]);
+    let stolen = setting.code("alice", &[("client_id", &thief)]).await;
+    setting.describe(&listing(&[&key]));
+    let code = setting.code("alice", &[]).await;
+    claimed_at_consent(&setting, &key).await;
+    redeem_with_key(&setting, &setting.client, &code).await.access_token();
+    let again = setting.code("alice", &[]).await;
+    redeem_with_key(&setting, &setting.client, &again).await.access_token();
+    // The very key, in the name of the other client that lists it.
+    // The same name makes the same keys.
+    let as_thief = Actor { sub: thief, ..Actor::new("document client") };
+    redeem_with_key(&setting, &as_thief, &stolen).await.refused("invalid_client", "client_unauthenticated");
+}
+
+#[tokio::test]
+async fn a_client_does_not_get_a_claimed_key_that_an_administrator_registered() {
+    let setting = Setting::new(Admission::Admit).await;
+    let key = setting.client.auth.public().to_jwk();
+    setting.describe(&listing(&[&key]));
+    let code = setting.code("alice", &[]).await;
+    claimed_at_consent(&setting, &key).await;
+    let snapshot = setting.world.store.snapshot();
+    let (_, planner) = snapshot.agents().find(|(id, _)| id.to_string() == "planner").unwrap();
+    let planner = Agent { keys: vec![key], ..Agent::clone(planner.as_ref().unwrap()) };
+    setting.world.change(Change::PutAgent(planner)).await;
+    redeem_with_key(&setting, &setting.client, &code).await.refused("invalid_client", "client_unauthenticated");
 }
 
 #[tokio::test]

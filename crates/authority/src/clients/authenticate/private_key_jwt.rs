@@ -60,17 +60,38 @@ pub(super) async fn verify(
 /// `client_unauthenticated` when another agent has signed with it.
 async fn claims(server: &Server, agent: &Agent, jwk: &Value) -> Result<Vec<String>, Refusal> {
     let key = PublicKey::from_jwk(jwk)?;
-    let (all, own) = (rules::claim(key.thumbprint()), rules::claim_of(key.thumbprint(), &agent.id));
+    let (all, own, proved) =
+        (rules::claim(key.thumbprint()), rules::claim_of(key.thumbprint(), &agent.id), rules::proved(key.thumbprint()));
     let used = async |claim: &str| {
         let read = server.store.was_used(JtiKind::Other, claim).await;
         read.map_err(|error| Rejection::from(Fault::new(error)).into_refusal())
     };
+    let snapshot = server.store.snapshot();
     // A client that no person let in yet writes nothing, whatever it signs.
-    if server.store.snapshot().agent(&agent.id).is_none() || used(&own).await? {
+    if snapshot.agent(&agent.id).is_none() || used(&own).await? {
         return Ok(Vec::new());
     }
     // What another agent claimed meanwhile is found at the commit.
-    if used(&all).await? { Err(failed()) } else { Ok(vec![own, all]) }
+    if !used(&all).await? {
+        return Ok(vec![own, proved, all]);
+    }
+    // Builds before claimed a key when a person consented to its client, and did not say whose it was.
+    if used(&proved).await? {
+        return Err(failed());
+    }
+    let others = snapshot.agents().filter_map(|(_, other)| other).filter(|other| other.id != agent.id);
+    for other in others.filter(|other| other.keys.iter().any(|listed| same_key(listed, jwk))) {
+        let its = other.client.registration == Registration::Administrator;
+        if its || used(&rules::claim_of(key.thumbprint(), &other.id)).await? {
+            return Err(failed());
+        }
+    }
+    Ok(vec![own, proved])
+}
+
+/// Whether both are the same public key. Registered keys are kept in one rendering.
+fn same_key(one: &Value, other: &Value) -> bool {
+    ["kty", "crv", "x", "y", "n", "e"].iter().all(|member| one.get(member) == other.get(member))
 }
 
 /// The refusal of a client that is not registered: in the words, and after the work, of one whose key is another. SPEC: X-11
@@ -109,6 +130,7 @@ async fn published(server: &Server, agent: &Agent, uri: &str, presented: &Presen
     let wanted = |keys: &KeySet| presented.names_key_of(keys);
     server.key_sets.find(uri, source, wanted).await.map_err(|error| {
         tracing::warn!(agent = %agent.id, %error, "the agent's keys cannot be used");
-        unauthenticated("the keys at the client's `jwks_uri` cannot be fetched now, or cannot be used; the server's log says why")
+        // SPEC: X-11: not whether there is such a client, nor where its keys are.
+        failed()
     })
 }
