@@ -122,7 +122,14 @@ mod tests {
         store.apply(put.into_iter().map(Change::PutHuman).fold(batch, Batch::change)).await.unwrap();
         let load = async |listed: Vec<Human>| {
             store
-                .apply(sync(Batch::new(TenantId::main()), &store.snapshot(), ISSUER, listed, &BTreeSet::new(), remit_testkit::NOW))
+                .apply(sync(
+                    Batch::new(TenantId::main()),
+                    &store.snapshot(),
+                    ISSUER,
+                    listed,
+                    &BTreeSet::new(),
+                    remit_testkit::NOW,
+                ))
                 .await
                 .unwrap();
             let world = store.snapshot();

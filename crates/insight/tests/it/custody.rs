@@ -587,9 +587,10 @@ fn dc_13_what_states_no_time_of_its_sign_in_does_not_outlive_any_end() {
             world.end_sign_ins(person, before, |_| {});
             world.wait(30);
             act(&mut world, &planner);
-            match dead {
-                true => broken(&world, "had been ended in record"),
-                false => assert!(report(&world).ok(), "{name} on behalf of another person: {}", report(&world)),
+            if dead {
+                broken(&world, "had been ended in record");
+            } else {
+                assert!(report(&world).ok(), "{name} on behalf of another person: {}", report(&world));
             }
         }
     }

@@ -319,7 +319,16 @@ async fn register(loaded: &Loaded, servers: &[Arc<Server>], store: &Store, now: 
     let batch = Batch::new(store.tenant().clone())
         .record(changed(store.tenant(), RecordType::ConfigChange, "config.load").ext("config", json!({"digest": loaded.digest})));
     let listed = accounts(loaded, &servers.iter().map(AsRef::as_ref).collect::<Vec<_>>())?;
-    store.apply(authority::accounts::sync(batch, &store.snapshot(), &loaded.config.server.public_url, listed, &issuers(loaded), now)).await?;
+    store
+        .apply(authority::accounts::sync(
+            batch,
+            &store.snapshot(),
+            &loaded.config.server.public_url,
+            listed,
+            &issuers(loaded),
+            now,
+        ))
+        .await?;
     Ok(())
 }
 
