@@ -203,7 +203,7 @@ async fn agents_that_were_retired_do_not_fill_the_room_of_the_one_that_acts() {
     assert_eq!(claims(&nameless(&it.world, &it.projected(&json!({}))).await.access_token())["sub"], "agent:planner");
     // None of them authenticates, with or without its name.
     let named = present(&it.world, JWT_BEARER, &it.projected(&json!({})), &[("client_id", "agent:old-1")]).await;
-    named.refused("invalid_client", "agent_retired");
+    named.refused("invalid_grant", "agent_retired");
     accept(&it.world, &[]).await;
     because(&nameless(&it.world, &it.projected(&json!({}))).await, "several agents");
     for nth in 0..64 {
