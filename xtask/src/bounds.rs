@@ -29,7 +29,7 @@ const TABLE: &[Held] = &[
     held("authority/src/clients/key_sets.rs", "parsed: Mutex<HashMap", "ROOM"),
     held("authority/src/clients/long_assertions.rs", "used: Mutex<HashMap", "LONG_ASSERTIONS"),
     // One for each trust domain of the configuration.
-    held("authority/src/clients/workload/bundles.rs", "domains: BTreeMap<String, (TrustDomain", "domains"),
+    held("authority/src/clients/workload/bundles.rs", "domains: BTreeMap<String, (TrustDomain, Slot", "domains"),
     held("authority/src/http/router.rs", "axum::body::to_bytes(body, form::", "BYTES_LIMIT"),
     held("authority/src/http/router.rs", "axum::body::to_bytes(body, register::", "BODY_LIMIT"),
     held("authority/src/offboarding/signals/push.rs", "axum::body::to_bytes(body, most)", "SECURITY_EVENT"),
@@ -38,6 +38,10 @@ const TABLE: &[Held] = &[
     held("authority/src/offboarding/schedule.rs", "sessions: HashMap", "SESSIONS"),
     // As many as the operator configures.
     held("authority/src/offboarding/schedule.rs", "troubles: HashMap", "provider"),
+    held("authority/src/offboarding/schedule.rs", "confirms: HashMap", "provider"),
+    held("authority/src/offboarding/schedule.rs", "unconfigured: HashSet", "people"),
+    held("authority/src/offboarding/signals/poll.rs", "idle: HashMap", "provider"),
+    held("authority/src/offboarding/signals/poll.rs", "polled: HashMap", "provider"),
     held("authority/src/signin/devices.rs", "waiting: Mutex<HashMap", "MEMORY"),
     held("authority/src/signin/sessions.rs", "memory: Mutex<HashMap", "BROWSERS"),
     held("authority/src/signin/throttle.rs", "memory: Mutex<HashMap", "MEMORY"),

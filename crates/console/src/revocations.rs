@@ -178,7 +178,7 @@ fn revoked(console: &Console, world: &Snapshot, asked: &By, before: UnixTime) ->
             let agents: Vec<Arc<Agent>> =
                 world.agents().filter_map(|(_, agent)| agent).filter(|agent| lists(agent, key)).collect();
             let mut changes: Vec<Change> = of_agents(&agents);
-            // Nobody has to know which of the two it is: a digest of one is none of the other.
+            // No one has to know which of the two it is: a digest of one is none of the other.
             let either = [Confirmation::Key(key.clone()), Confirmation::Certificate(key.clone())];
             changes.extend(either.map(|confirmation| issued(criterion::key(&confirmation.to_string()))));
             // INVARIANT: the database seals what it has of tokens, so whether any is bound to it is not known; the answer says how

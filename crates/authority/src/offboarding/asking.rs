@@ -246,7 +246,7 @@ async fn gone(server: &Server, provider: &ProviderSettings, name: &str, word: &'
     Standing::Gone
 }
 
-/// Nobody can be asked about the person. Their account is disabled for as long as that is so, and they are not forgotten: the
+/// No one can be asked about the person. Their account is disabled for as long as that is so, and they are not forgotten: the
 /// provider may be configured again.
 async fn unconfigured(server: &Server, name: &str, held: &Held, now_ms: u64) -> Standing {
     if server.asking.unconfigured(name, now_ms) {

@@ -41,7 +41,7 @@ struct Memory {
     sessions: HashMap<(String, String), Arc<str>>,
     /// By issuer: providers that do not answer.
     troubles: HashMap<String, Trouble>,
-    /// By issuer: when the last question began that confirmed somebody.
+    /// By issuer: when the last question began that confirmed someone.
     confirms: HashMap<String, u64>,
     /// Issuers that people were to be asked about at, and that no provider has that is configured.
     unconfigured: HashSet<String>,
@@ -53,7 +53,7 @@ struct Watched {
     acts_until: UnixTime,
     /// When the last question began that was answered well, or the sign-in.
     confirmed_ms: u64,
-    /// Since when something of theirs can act without a break: before that nobody had to be asked.
+    /// Since when something of theirs can act without a break: before that no one had to be asked.
     acting_ms: u64,
     /// Questions in a row that brought neither a yes nor a no.
     failures: u32,
@@ -83,7 +83,7 @@ struct Trouble {
     until_ms: u64,
     /// With whom the provider is being tried.
     trial: Option<Arc<str>>,
-    /// About whom it was last silent: somebody else is the next trial.
+    /// About whom it was last silent: someone else is the next trial.
     last: Option<Arc<str>>,
 }
 
@@ -282,7 +282,7 @@ impl Schedule {
     }
 
     /// The provider did not answer the question. Whether that is new. Only the question that tries a provider makes the others wait
-    /// longer: a person whose questions fail again and again holds nobody else up.
+    /// longer: a person whose questions fail again and again holds no one else up.
     pub(crate) fn unanswered(&self, name: &str, now_ms: u64, spread: u64) -> bool {
         self.with(|memory| {
             let Some((key, wait)) = memory.failed(name) else { return false };
@@ -303,7 +303,7 @@ impl Schedule {
         })
     }
 
-    /// The provider answered, and neither confirmed nor refused the person: nobody else is concerned.
+    /// The provider answered, and neither confirmed nor refused the person: no one else is concerned.
     pub(crate) fn undecided(&self, name: &str, now_ms: u64, spread: u64) -> Undecided {
         self.with(|memory| {
             let Some((key, wait)) = memory.failed(name) else { return Undecided::Again };

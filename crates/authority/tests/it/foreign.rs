@@ -558,7 +558,7 @@ async fn jb_05_a_client_with_a_certificate_redeems_an_assertion_where_others_vou
     };
     let after = claims(&ask(Some(&own), "agent:planner").await.access_token());
     assert_eq!((after["sub"].as_str(), after["act"]["sub"].as_str()), (Some("user:alice"), Some("agent:planner")));
-    // The assertion alone authenticates nobody, nor does another certificate, or this one for another agent.
+    // The assertion alone authenticates no one, nor does another certificate, or this one for another agent.
     for (shown, name) in [(None, "agent:planner"), (Some(&other), "agent:planner"), (Some(&own), "agent:scribe")] {
         ask(shown, name).await.refused("invalid_grant", "grant_invalid");
     }

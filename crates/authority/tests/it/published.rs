@@ -20,7 +20,7 @@ pub(crate) struct Published {
 struct Hosted {
     document: Mutex<Option<Value>>,
     fetched: AtomicUsize,
-    /// Whoever has it for writing holds every answer back.
+    /// The one that has it for writing holds every answer back.
     gate: Arc<RwLock<()>>,
 }
 

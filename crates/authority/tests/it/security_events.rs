@@ -449,7 +449,7 @@ async fn ss_07_polled_events_are_taken_acknowledged_and_refused_one_by_one() {
     assert_eq!(named(&world, "account.end_sign_ins").await.len(), 1, "n_ss_04: no second effect");
 }
 
-/// A token of the transmitter that names a key which nobody knows.
+/// A token of the transmitter that names a key which no one knows.
 fn by_unknown_key(corp: &StandIn, claims: &Value) -> String {
     let behaviour = corp.behaviour();
     let header = json!({"typ": "secevent+jwt", "alg": behaviour.signer.alg(), "kid": "of-tomorrow"});

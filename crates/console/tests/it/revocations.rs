@@ -196,7 +196,7 @@ async fn rv_05_a_certificate_ends_the_agent_that_is_registered_with_it_and_whate
     let bound = remit_model::Confirmation::Certificate(thumbprint).to_string();
     assert!(world.ends(&agent("planner")) && world.ends(&criterion::key(&bound)) && !world.ends(&agent("scribe")));
     assert!(!world.ends(&criterion::key(&format!("x5t#S256:{}", "d".repeat(43)))));
-    // A thumbprint that is nobody's is not taken in silence.
+    // A thumbprint that is of no one is not taken in silence.
     let (_, answer) = world.revoke(json!({"key": "d".repeat(43)})).await;
     assert_eq!(answer["revoked"]["matched"], json!({"agents": 0}), "{answer}");
 }
