@@ -1704,7 +1704,7 @@ class Custody:
         good = kind == "self_signed_tls_client_auth" and any(one.get("type") == "certificate" and one.get("thumbprint") == own for one in credentials)
         if kind == "spiffe_x509": good = any(vouches(one, {"sub": leaf.spiffe_id()}, "spiffe_jwt", name) for one in credentials)
         refuse(not good, "the agent is not registered with the credential that the record names")
-        self.report.note("that the agent held the key of its certificate is the server's statement")
+        self.report.note("that the agent held the key of its certificate, and that an authority of the trust domain vouched for it, is the server's statement" if kind == "spiffe_x509" else "that the agent held the key of its certificate is the server's statement")
     def stated_key(self, side):
         """The key that the record commits to as the one that verified the credential."""
         stated = side.value("/token/credential")[1]
