@@ -32,6 +32,7 @@ const TABLE: &[Held] = &[
     held("authority/src/clients/workload/bundles.rs", "domains: BTreeMap<String, (TrustDomain, Slot", "domains"),
     held("authority/src/http/router.rs", "axum::body::to_bytes(body, form::", "BYTES_LIMIT"),
     held("authority/src/http/router.rs", "axum::body::to_bytes(body, register::", "BODY_LIMIT"),
+    held("authority/src/offboarding/scim/endpoint.rs", "axum::body::to_bytes(body, most)", "SCIM_BODY"),
     held("authority/src/offboarding/signals/push.rs", "axum::body::to_bytes(body, most)", "SECURITY_EVENT"),
     // People of providers, until nothing of theirs can act: as many as have accounts here.
     held("authority/src/offboarding/schedule.rs", "people: HashMap", "forget_ended"),

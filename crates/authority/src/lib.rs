@@ -48,6 +48,7 @@ pub use issuers::{AssertionAudience, TrustedIssuer};
 pub use offboarding::{
     asking::{ask_now, keep_asking, load as load_whom_to_ask},
     backchannel_logout::path as backchannel_logout_path,
+    scim::endpoint::path as scim_path,
     signals::{
         path as events_path,
         poll::{EventPolls, keep_polling as keep_polling_for_events},

@@ -19,7 +19,8 @@ use axum::{
 use http::StatusCode;
 use remit_ledger::record::Draft;
 use remit_model::{
-    AgentId, AgentStatus, Authority, Code, Human, HumanStatus, Identity, Managed, Passkeys, Principal, Refusal, display,
+    AgentId, AgentStatus, Authority, Code, Human, HumanStatus, Identity, Managed, Passkeys, Principal, Provisioned, Refusal,
+    display,
 };
 use remit_store::{ApplyError, Batch, Change, Precondition, Snapshot};
 use serde::Deserialize;
@@ -133,7 +134,11 @@ async fn disable(admin: Admin, State(console): State<Arc<Console>>, Path(name): 
         let owned = owned(world, &human);
         let facts = vec![("owned_agents", json!(owned.len().to_string()))];
         // A provider that is configured again does not undo what an administrator decided.
-        let identity = human.identity.clone().map(|identity| Identity { withdrawn: false, ..identity });
+        let identity = human.identity.clone().map(|identity| Identity {
+            withdrawn: false,
+            provisioned: identity.provisioned.map(|kept| Box::new(Provisioned { disables: false, ..*kept })),
+            ..identity
+        });
         Ok((Human { status: HumanStatus::Disabled, ended_before, identity, ..human }, facts))
     })
     .await
@@ -143,6 +148,9 @@ async fn enable(admin: Admin, State(console): State<Arc<Console>>, Path(name): P
     let draft = admin.change(&console, "account.enable");
     write(&console, draft, &name, |world| {
         let human = by_command(world, &name)?;
+        if human.identity.as_ref().is_some_and(Identity::is_deactivated) {
+            return Err(malformed(format!("the identity provider of `{name}` deactivated them; activate them there")));
+        }
         Ok((Human { status: HumanStatus::Active, ..human }, Vec::new()))
     })
     .await

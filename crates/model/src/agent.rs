@@ -240,9 +240,49 @@ pub struct Identity {
     /// The account is disabled because the configuration has no such provider any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub withdrawn: bool,
+    /// What the provider says of them through SCIM; none for who only signs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provisioned: Option<Box<Provisioned>>,
+}
+
+/// A person as their identity provider provisions them. RFC 7643 §4.1
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provisioned {
+    pub user_name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub formatted: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub family_name: Option<String>,
+    pub active: bool,
+    /// The provider deleted them: they are not shown to it any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
+    /// The account is disabled because of that, and not by an administrator.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disables: bool,
+    pub created: UnixTime,
+    pub changed: UnixTime,
+}
+
+impl fmt::Debug for Provisioned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Provisioned").field("active", &self.active).field("deleted", &self.deleted).finish_non_exhaustive()
+    }
 }
 
 impl Identity {
+    /// Whether the provider has deactivated or deleted this person.
+    pub fn is_deactivated(&self) -> bool {
+        self.provisioned.as_ref().is_some_and(|kept| !kept.active || kept.deleted)
+    }
+
     /// The local name of this person: the provider's name here, and a digest of issuer and subject. An auditor computes the
     /// digest from the provider's ID token, so a name proves to whom it belongs.
     pub fn local_name(&self, provider: &str) -> String {

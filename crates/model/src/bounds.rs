@@ -288,8 +288,28 @@ pub const PROVIDER_CALLS: Bound = Bound::new(
     "provider.calls",
     2_000,
     Unit::Count,
-    "Pushed security events from one network in a burst; it grows by 50 a second",
+    "Pushed security events and SCIM requests from one network in a burst; it grows by 50 a second",
     "`rate_limited` with `Retry-After`",
+);
+
+/// A SCIM request.
+pub const SCIM_BODY: Bound = Bound::new("scim.body", 64 << 10, Unit::Bytes, "The body of a SCIM request", "`request_too_large`");
+/// A SCIM filter.
+pub const SCIM_FILTER: Bound =
+    Bound::new("scim.filter", 512, Unit::Bytes, "The filter of a SCIM request", "`request_malformed` (`invalidFilter`)");
+/// Operations of a SCIM PATCH.
+pub const SCIM_OPERATIONS: Bound =
+    Bound::new("scim.operations", 64, Unit::Count, "Operations of one SCIM PATCH", "`request_malformed` (`invalidSyntax`)");
+/// Users on a SCIM page.
+pub const SCIM_PAGE: Bound =
+    Bound::new("scim.page", 200, Unit::Count, "Users on one page of a SCIM list", "the next page has them");
+/// People whom one provider provisions.
+pub const SCIM_PEOPLE: Bound = Bound::new(
+    "scim.people",
+    50_000,
+    Unit::Count,
+    "People whom one identity provider has provisioned, deleted ones included",
+    "`client_not_allowed`",
 );
 
 /// Every bound, in the order of the documentation.
@@ -326,6 +346,11 @@ pub const ALL: &[Bound] = &[
     SECURITY_EVENTS_BYTES,
     SECURITY_EVENTS_ROUNDS,
     PROVIDER_CALLS,
+    SCIM_BODY,
+    SCIM_FILTER,
+    SCIM_OPERATIONS,
+    SCIM_PAGE,
+    SCIM_PEOPLE,
 ];
 
 /// These bounds as a table for `docs/bounds.md`.

@@ -50,7 +50,7 @@ pub mod workload;
 
 pub use agent::{
     Acts, Agent, AgentStatus, AssertionAudience, Binding, ClientProfile, Credential, Human, HumanStatus, Identity, Managed,
-    Registration,
+    Provisioned, Registration,
 };
 pub use authentication::{Authentication, StepUp};
 pub use authority::{ActionSet, Authority, Clauses, Grant, Part, Permit, Sentence};

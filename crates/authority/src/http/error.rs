@@ -39,6 +39,8 @@ pub(crate) enum At {
     BackchannelLogout,
     /// A provider pushes a security event, or is polled for one.
     SecurityEvent,
+    /// A provider provisions people.
+    Scim,
 }
 
 impl At {
@@ -59,6 +61,7 @@ impl At {
             Self::Device => "authority.device",
             Self::BackchannelLogout => "authority.backchannel_logout",
             Self::SecurityEvent => "authority.security_event",
+            Self::Scim => "authority.scim",
         }
     }
 }

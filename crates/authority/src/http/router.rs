@@ -11,7 +11,7 @@ use crate::{
         form::{self, Form},
         origin::{Incoming, RequestOrigin},
     },
-    offboarding::{backchannel_logout, signals::push as events},
+    offboarding::{backchannel_logout, scim::endpoint as scim, signals::push as events},
     signin::{consent, device_page, login, pages, passkeys::account, provider::relying_party, push},
     tokens::{introspect, metadata, revoke, userinfo},
 };
@@ -41,6 +41,7 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/oauth/callback/{provider}", any(callback_page))
         .route("/oauth/backchannel-logout/{provider}", any(logout_endpoint))
         .route("/ssf/events/{provider}", any(events_endpoint))
+        .route("/scim/v2/{provider}/{*rest}", any(scim_endpoint))
         .route("/oauth/style.css", get(style))
         .route("/oauth/passkey.js", get(script))
         .route("/account/passkeys", any(passkeys_page))
@@ -152,6 +153,14 @@ async fn passkey_link(State(server): State<Arc<Server>>, request: Request) -> Re
 
 async fn events_endpoint(State(server): State<Arc<Server>>, Path(provider): Path<String>, request: Request) -> Response<Body> {
     events::receive(&server, &provider, request).await
+}
+
+async fn scim_endpoint(
+    State(server): State<Arc<Server>>,
+    Path((provider, rest)): Path<(String, String)>,
+    request: Request,
+) -> Response<Body> {
+    scim::serve(&server, &provider, &rest, request).await
 }
 
 async fn style() -> Response<Body> {

@@ -17,7 +17,6 @@ use std::sync::Arc;
 
 /// How the provider let us know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(dead_code, reason = "each is used by the receiver that it is named after")]
 pub(crate) enum Means {
     /// A logout token came. OpenID Connect Back-Channel Logout 1.0.
     BackchannelLogout,
@@ -110,6 +109,16 @@ pub(crate) async fn end_people(
     }
     tracing::info!(provider = cause.provider, cause = cause.means.as_str(), people = names.len(), "sign-ins ended");
     Ok(Ended { people: names, before, records: applied.receipts.into_iter().map(|receipt| receipt.record_id).collect() })
+}
+
+/// Adds to a batch what ends the sign-ins of these people, with a record for each: for a change that belongs to one commit with it.
+pub(crate) fn with_ends(server: &Server, batch: Batch, people: &[Arc<Human>], cause: &Cause<'_>, before: UnixTime) -> Batch {
+    people.iter().fold(batch, |batch, human| {
+        batch
+            .change(Change::EndHuman { name: human.name.clone(), before })
+            .change(Change::DropProviderSession { human: human.name.clone() })
+            .record(entry(server, cause, Some((human, before))))
+    })
 }
 
 /// The record. Its plain part names no person. The verifiers hold later uses against `ext.sign_in.ended_before`, of the person

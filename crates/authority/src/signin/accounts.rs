@@ -95,7 +95,8 @@ fn ended(human: Human, now: UnixTime) -> Human {
 
 /// The account without its provider, or with it again: then nothing counts that was handed out before.
 fn withdrawn(human: &Human, withdrawn: bool, now: UnixTime) -> Human {
-    let status = if withdrawn { HumanStatus::Disabled } else { HumanStatus::Active };
+    let deactivated = human.identity.as_ref().is_some_and(Identity::is_deactivated);
+    let status = if withdrawn || deactivated { HumanStatus::Disabled } else { HumanStatus::Active };
     let identity = human.identity.clone().map(|identity| Identity { withdrawn, ..identity });
     ended(Human { status, identity, ..human.clone() }, now)
 }
@@ -146,7 +147,8 @@ mod tests {
     async fn people_of_a_provider_go_with_it_and_come_back_without_what_they_had_handed_out() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(remit_testkit::store_config(dir.path(), remit_testkit::clock())).unwrap();
-        let identity = |withdrawn| Identity { issuer: "https://id.example".into(), subject: "1".into(), withdrawn };
+        let identity =
+            |withdrawn| Identity { issuer: "https://id.example".into(), subject: "1".into(), withdrawn, provisioned: None };
         let person = Human { identity: Some(identity(false)), ..human("corp-1", Managed::Configuration) };
         store.apply(Batch::new(TenantId::main()).change(Change::PutHuman(person))).await.unwrap();
         let now = remit_testkit::NOW;

@@ -280,7 +280,7 @@ async fn an_account_that_a_sign_in_at_the_issuer_made_is_found_by_issuer_and_sub
     let world = idp.world(|trusted| (trusted.people, trusted.provider) = (BTreeMap::default(), Some("staff".to_owned()))).await;
     let token = idp.sign("JWT", &keycloak(&world));
     exchange(&world, &world.planner, &token, &[]).await.refused("invalid_request", "human_unknown");
-    let identity = Identity { issuer: REALM.to_owned(), subject: "f3c1".to_owned(), withdrawn: false };
+    let identity = Identity { issuer: REALM.to_owned(), subject: "f3c1".to_owned(), withdrawn: false, provisioned: None };
     let name = identity.local_name("staff");
     world.change(Change::PutHuman(Human { identity: Some(identity), ..human(&name) })).await;
     let after = claims(&exchange(&world, &world.planner, &token, &[]).await.access_token());

@@ -39,6 +39,7 @@ mod registration;
 mod remembered;
 mod revocations;
 mod root_proof;
+mod scim;
 mod scopes;
 mod security_events;
 mod spiffe;

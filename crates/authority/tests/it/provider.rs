@@ -45,7 +45,7 @@ pub(crate) async fn corp() -> (World, StandIn) {
 /// The local name of the stand-in's person.
 pub(crate) fn local_name(corp: &StandIn, subject: &str) -> String {
     let issuer = corp.behaviour().issuer.clone();
-    Identity { issuer, subject: subject.to_owned(), withdrawn: false }.local_name("corp")
+    Identity { issuer, subject: subject.to_owned(), withdrawn: false, provisioned: None }.local_name("corp")
 }
 
 /// The address that the page leads on to.

@@ -82,7 +82,7 @@ async fn push(world: &World, token: String) -> Reply {
 }
 
 /// The person signs in and gives the planner a refresh token.
-async fn handed_out(world: &World, corp: &StandIn) -> Value {
+pub(crate) async fn handed_out(world: &World, corp: &StandIn) -> Value {
     let mut browser = Browser::default();
     let mut page = browser.through(world, corp, &request()).await;
     if !is_consent(&page) {
@@ -94,7 +94,7 @@ async fn handed_out(world: &World, corp: &StandIn) -> Value {
 }
 
 /// Whether what was handed out still acts; the refresh token is used up by asking.
-async fn acts(world: &World, body: &mut Value) -> bool {
+pub(crate) async fn acts(world: &World, body: &mut Value) -> bool {
     let reply = world.refresh(&world.planner, text(body, "refresh_token"), &[]).await;
     if reply.status == StatusCode::OK {
         *body = reply.body;
@@ -104,7 +104,7 @@ async fn acts(world: &World, body: &mut Value) -> bool {
     false
 }
 
-async fn named(world: &World, action: &str) -> Vec<Value> {
+pub(crate) async fn named(world: &World, action: &str) -> Vec<Value> {
     records(world).await.into_iter().filter(|record| record["action"]["name"] == action).collect()
 }
 

@@ -230,6 +230,7 @@ impl StandIn {
             check: Check::default(),
             events: None,
             prove_each_consent: false,
+            scim: None,
         }
     }
 

@@ -101,7 +101,7 @@ pub(super) fn unstated(side: &Side) -> Result<(), CustodyError> {
 
 /// The local name of the person is a digest of the provider's `iss` and `sub`.
 fn is_person(hop: &Hop, signed: &ProviderIdToken) -> Result<(), CustodyError> {
-    let identity = Identity { issuer: signed.iss.clone(), subject: signed.sub.clone(), withdrawn: false };
+    let identity = Identity { issuer: signed.iss.clone(), subject: signed.sub.clone(), withdrawn: false, provisioned: None };
     let name = PrincipalKind::Human.name_in(&hop.delegator.sub);
     if name.is_some_and(|name| identity.is_named(name)) { Ok(()) } else { Err(CustodyError::SignInOfAnother) }
 }

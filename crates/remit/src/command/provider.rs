@@ -118,6 +118,7 @@ async fn test(args: &ProviderTest, ambient: &Ambient) -> Result<bool> {
     let keys: Vec<Value> = keys.iter().map(|(kid, key)| json!({"kid": kid, "alg": key.algorithm().name()})).collect();
     let mut complaints: Vec<String> = metadata.complaints.iter().map(|one| display::escape(one).into_owned()).collect();
     let events = events(&loaded, named, &outbound, ambient, &mut complaints).await;
+    let scim = scim_base(&loaded, named);
     let jwk = match &credential {
         ClientCredential::Key { key, .. } => Some(public(key)),
         ClientCredential::Secret(_) | ClientCredential::None => None,
@@ -126,7 +127,8 @@ async fn test(args: &ProviderTest, ambient: &Ambient) -> Result<bool> {
         let found = json!({
             "provider": named.name, "good": complaints.is_empty(), "metadata": metadata.document, "keys": keys, "jwk": jwk,
             "redirect_uri": redirect_uri(&loaded, &named.name), "backchannel_logout_uri": logout_uri(&loaded, &named.name),
-            "check_every_s": named.check_every_s, "check_required": named.requires_check(), "events": events, "problems": complaints,
+            "check_every_s": named.check_every_s, "check_required": named.requires_check(), "events": events, "scim": scim,
+            "problems": complaints,
         });
         return print_json(&found).map(|()| complaints.is_empty());
     }
@@ -148,7 +150,7 @@ async fn test(args: &ProviderTest, ambient: &Ambient) -> Result<bool> {
     outln!("redirect URI  {}", redirect_uri(&loaded, &named.name));
     outln!("logout URI    {} (back-channel)", logout_uri(&loaded, &named.name));
     outln!("off-boarding  {}", bound(named, &metadata));
-    tell_events(&events);
+    tell_events(&events, scim.as_deref());
     for complaint in &complaints {
         outln!("problem       {complaint}");
     }
@@ -167,8 +169,17 @@ fn bound(named: &OidcProvider, metadata: &provider::Metadata) -> String {
     format!("{told}within {every} s after a person is disabled, by its refresh tokens; {otherwise}")
 }
 
-/// Prints what [`events`] found.
-fn tell_events(events: &Value) {
+/// The base URL for SCIM, where it is configured.
+fn scim_base(loaded: &Loaded, named: &OidcProvider) -> Option<String> {
+    let base = format!("{}{}", loaded.config.server.public_url, remit_authority::scim_path(&named.name));
+    named.scim.as_ref().map(|_| base)
+}
+
+/// Prints what [`events`] found, and where people are provisioned.
+fn tell_events(events: &Value, scim: Option<&str>) {
+    if let Some(base) = scim {
+        outln!("SCIM at       {base}");
+    }
     for (word, member) in
         [("events from", "document"), ("pushed to", "push_to"), ("polled at", "poll_at"), ("audience", "audience")]
     {

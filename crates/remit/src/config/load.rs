@@ -413,11 +413,13 @@ impl Check<'_> {
             let events = provider.events.as_ref();
             let push = events.and_then(|events| events.push_token_file.clone());
             let poll = events.and_then(|events| events.poll_token_file.clone());
+            let scim = provider.scim.as_ref().map(|scim| scim.token_file.clone());
             let files = [
                 ("client_secret_file", &provider.client_secret_file),
                 ("client_key_file", &provider.client_key_file),
                 ("events.push_token_file", &push),
                 ("events.poll_token_file", &poll),
+                ("scim.token_file", &scim),
             ];
             for (key, file) in files.into_iter().filter_map(|(key, file)| Some((key, file.as_ref()?))) {
                 self.readable(file, line("identity_providers", key), &format!("identity_providers: {}: {key}", provider.name));

@@ -1,13 +1,14 @@
 //! What `identity_providers` means: its problems, what people may do, and the providers as the server runs with them.
 
 use super::{
-    providers::{Audience, Events, OidcProvider, Rule},
+    providers::{Audience, Events, OidcProvider, Rule, Scim, ScimAttribute},
     sections::{Account, IdentityProvider},
 };
 use crate::keys;
 use anyhow::{Context as _, Result};
 use remit_authority::provider::{
-    BearerSecret, Check, ClientCredential, Demand, EntitlementRule, EventSettings, PollSettings, ProviderSettings, SignInMethods,
+    BearerSecret, Check, ClientCredential, Demand, EntitlementRule, EventSettings, PollSettings, ProviderSettings, ScimSettings,
+    ScimSubject, SignInMethods,
 };
 use remit_model::{Authority, Server, display, token_bounds};
 use remit_token::PrivateKey;
@@ -234,7 +235,16 @@ fn settings(base: &Path, provider: &OidcProvider, servers: &[&Server]) -> Result
         check: Check { every: provider.check_every_s, required: provider.requires_check() },
         events: provider.events.as_ref().map(|events| event_settings(base, provider, events)).transpose().with_context(named)?,
         prove_each_consent: provider.prove_each_consent,
+        scim: provider.scim.as_ref().map(|scim| scim_settings(base, scim)).transpose().with_context(named)?,
     })
+}
+
+fn scim_settings(base: &Path, scim: &Scim) -> Result<ScimSettings> {
+    let subject = match scim.subject {
+        ScimAttribute::ExternalId => ScimSubject::ExternalId,
+        ScimAttribute::UserName => ScimSubject::UserName,
+    };
+    Ok(ScimSettings { credential: bearer(base, &scim.token_file)?, subject })
 }
 
 fn event_settings(base: &Path, provider: &OidcProvider, events: &Events) -> Result<EventSettings> {

@@ -51,6 +51,30 @@ pub(crate) struct OidcProvider {
     /// How it tells of security events: OpenID Shared Signals Framework 1.0.
     #[serde(default)]
     pub(crate) events: Option<Events>,
+    /// How it provisions people: SCIM 2.0 at `PUBLIC_URL/scim/v2/NAME`.
+    #[serde(default)]
+    pub(crate) scim: Option<Scim>,
+}
+
+/// How a provider provisions people.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Scim {
+    /// File with the secret with which the provider authenticates: `Authorization: Bearer SECRET`.
+    pub(crate) token_file: PathBuf,
+    /// Which attribute of a SCIM user is the person's `sub` in ID tokens.
+    #[serde(default)]
+    pub(crate) subject: ScimAttribute,
+}
+
+/// An attribute of a SCIM user.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+pub(crate) enum ScimAttribute {
+    #[default]
+    #[serde(rename = "externalId")]
+    ExternalId,
+    #[serde(rename = "userName")]
+    UserName,
 }
 
 /// How security events of a provider arrive: pushed, polled for, or both.

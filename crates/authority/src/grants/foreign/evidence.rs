@@ -75,7 +75,7 @@ pub(super) async fn gather(request: &TokenRequest<'_>, compact: &str, kind: Kind
 
 /// The account of the person: one that is configured for them, or the one that their identity provider's sign-in made.
 fn account(issuer: &TrustedIssuer, token: &ForeignToken) -> Option<String> {
-    let identity = || Identity { issuer: token.iss.clone(), subject: token.sub.clone(), withdrawn: false };
+    let identity = || Identity { issuer: token.iss.clone(), subject: token.sub.clone(), withdrawn: false, provisioned: None };
     let signed_in = || Some(identity().local_name(issuer.provider.as_deref()?));
     issuer.people.get(&token.sub).cloned().or_else(signed_in)
 }

@@ -17,7 +17,9 @@ pub(crate) mod settings;
 
 pub use crate::http::bearer::BearerSecret;
 pub use discovery::{Metadata, Transmitter};
-pub use settings::{Check, ClientCredential, Demand, EntitlementRule, EventSettings, PollSettings, ProviderSettings};
+pub use settings::{
+    Check, ClientCredential, Demand, EntitlementRule, EventSettings, PollSettings, ProviderSettings, ScimSettings, ScimSubject,
+};
 
 use discovery::Discovery;
 use remit_clock::Clock;

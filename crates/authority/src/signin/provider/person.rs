@@ -4,7 +4,7 @@ use super::settings::{ProviderSettings, display_name};
 use crate::{Server, http::error::Rejection};
 use remit_decide::facts;
 use remit_ledger::record::{Draft, EffectConfirmed, OutcomeStatus, ProducerKind, RecordType};
-use remit_model::{Code, Fault, Human, HumanStatus, Managed, Passkeys, Principal, Refusal, ToolClass};
+use remit_model::{Code, Fault, Human, HumanStatus, Identity, Managed, Passkeys, Principal, Refusal, ToolClass};
 use remit_store::{Batch, Change, Precondition, Snapshot};
 use remit_token::provider_id_token::ProviderIdToken;
 use serde_json::json;
@@ -44,7 +44,7 @@ pub(crate) fn arrive(snapshot: &Snapshot, provider: &ProviderSettings, token: &P
     if known.identity.as_ref().is_none_or(|held| (&held.issuer, &held.subject) != (&identity.issuer, &identity.subject)) {
         return Err(Fault::new(format!("the local name `{name}` is taken by another account")).into());
     }
-    if known.status == HumanStatus::Disabled {
+    if known.status == HumanStatus::Disabled || known.identity.as_ref().is_some_and(Identity::is_deactivated) {
         return Err(Refusal::new(Code::HumanDisabled, format!("the account of `{}` is disabled", known.subject())).into());
     }
     let display_name = shown.unwrap_or_else(|| known.display_name.clone());

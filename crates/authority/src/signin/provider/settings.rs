@@ -38,6 +38,25 @@ pub struct ProviderSettings {
     pub check: Check,
     /// How it tells us of security events, if it does.
     pub events: Option<EventSettings>,
+    /// How it provisions people, if it does.
+    pub scim: Option<ScimSettings>,
+}
+
+/// How a provider provisions its people. RFC 7644
+#[derive(Clone, Debug)]
+pub struct ScimSettings {
+    /// What it authenticates with.
+    pub credential: BearerSecret,
+    /// Which attribute of a user is the person's `sub`.
+    pub subject: ScimSubject,
+}
+
+/// An attribute of a SCIM user that can be the `sub` of its person.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ScimSubject {
+    #[default]
+    ExternalId,
+    UserName,
 }
 
 /// How a provider is asked whether its people may still act, while something that they handed out can.
@@ -121,7 +140,7 @@ pub struct EntitlementRule {
 impl ProviderSettings {
     /// A person's identity by their ID token. Nothing else identifies them: an e-mail address can change its owner.
     pub(crate) fn identity(&self, token: &ProviderIdToken) -> Identity {
-        Identity { issuer: self.issuer.clone(), subject: token.sub.clone(), withdrawn: false }
+        Identity { issuer: self.issuer.clone(), subject: token.sub.clone(), withdrawn: false, provisioned: None }
     }
 
     /// What a person with these claims may do: everything of every rule that holds.
