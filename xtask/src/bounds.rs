@@ -28,8 +28,6 @@ const fn held(file: &'static str, what: &'static str, bound: &'static str) -> He
 const TABLE: &[Held] = &[
     held("authority/src/clients/key_sets.rs", "parsed: Mutex<HashMap", "ROOM"),
     held("authority/src/clients/long_assertions.rs", "used: Mutex<HashMap", "LONG_ASSERTIONS"),
-    // One for each trust domain of the configuration.
-    held("authority/src/clients/workload/bundles.rs", "domains: BTreeMap<String, (TrustDomain, Slot", "domains"),
     held("authority/src/http/router.rs", "axum::body::to_bytes(body, form::", "BYTES_LIMIT"),
     held("authority/src/http/router.rs", "axum::body::to_bytes(body, register::", "BODY_LIMIT"),
     held("authority/src/offboarding/scim/endpoint.rs", "axum::body::to_bytes(body, most)", "SCIM_BODY"),
