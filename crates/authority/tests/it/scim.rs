@@ -267,6 +267,26 @@ async fn no_request_makes_one_user_another_or_touches_a_local_account() {
 }
 
 #[tokio::test]
+async fn what_the_core_schema_names_is_never_left_aside_in_silence() {
+    let (world, _corp) = provisioned().await;
+    let id = text(&create(&world, &alice()).await.body, "id").to_owned();
+    for operation in [
+        json!({"op": "replace", "path": USER, "value": {"active": false}}),
+        json!({"op": "replace", "value": {USER: {"active": false}}}),
+        json!({"op": "replace", "path": format!("{USER}.active"), "value": false}),
+    ] {
+        assert_eq!(patch(&world, &id, json!([operation])).await.status, 400, "{operation}");
+    }
+    let mut twice = alice();
+    twice["active"] = json!(false);
+    twice[format!("{USER}:active")] = json!(true);
+    let refused = ask(&world, Method::PUT, &format!("corp/Users/{id}"), SECRET, Some(&twice)).await;
+    assert_eq!(refused.status, 400, "{}", refused.text);
+    let one = json!([{"op": "replace", "path": format!("{USER}:active"), "value": false}]);
+    assert_eq!(patch(&world, &id, one).await.body["active"], false, "with a colon it is the attribute");
+}
+
+#[tokio::test]
 async fn what_is_not_scim_or_too_large_is_refused_with_its_error() {
     let (world, _corp) = provisioned().await;
     let id = text(&create(&world, &alice()).await.body, "id").to_owned();

@@ -239,7 +239,7 @@ impl Door<'_> {
     }
 }
 
-/// An account that nobody has signed in to: what its person may do is known at their first sign-in.
+/// An account without a sign-in so far: what its person may do is known at their first sign-in.
 fn person(name: String, identity: Identity) -> Human {
     Human {
         display_name: name.clone(),

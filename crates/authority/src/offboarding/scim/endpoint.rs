@@ -59,9 +59,12 @@ pub(crate) async fn serve(server: &Server, name: &str, rest: &str, request: Requ
 }
 
 fn admitted(server: &Server, scim: &ScimSettings, headers: &HeaderMap, origin: &RequestOrigin) -> Result<(), Refusal> {
-    let from = origin.peer.map(network).unwrap_or_default();
-    server.provider_calls.take(&from, server.clock.now().mono_ns).map_err(|over| over.refusal())?;
-    bearer::check(headers, &scim.credential)
+    bearer::check(headers, &scim.credential).or_else(|refusal| {
+        // INVARIANT: only what is not the provider's is counted. Strangers behind its address cannot hold it back.
+        let from = origin.peer.map(network).unwrap_or_default();
+        server.provider_calls.take(&from, server.clock.now().mono_ns).map_err(|over| over.refusal())?;
+        Err(refusal)
+    })
 }
 
 async fn answer(door: &Door<'_>, rest: &str, parts: &Parts, body: Body) -> Result<Response<Body>, ScimError> {

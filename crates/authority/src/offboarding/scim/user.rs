@@ -74,7 +74,7 @@ impl User {
         let mut user = Self::default();
         let mut seen = Vec::new();
         for (name, value) in members {
-            let lower = name.to_ascii_lowercase();
+            let lower = unqualified(name).to_ascii_lowercase();
             if seen.contains(&lower) {
                 return Err(ScimError::bad("invalidSyntax", "an attribute is there twice, in different letter case"));
             }
@@ -107,7 +107,7 @@ impl User {
             "name.familyname" => self.family_name = text("name.familyName", value)?,
             "name" => self.set_name(value)?,
             "active" => self.active = truth(value)?,
-            // Okta repeats the id of the user that it changes; any other is an attempt at somebody else.
+            // Okta repeats the id of the user that it changes; any other is an attempt at another user.
             "id" if value.is_some() && value.and_then(Value::as_str) == id => {}
             "id" => return Err(other_id()),
             other if is_dropped(other) => {}
@@ -214,7 +214,12 @@ fn other_id() -> ScimError {
 /// An attribute of the standard schema that is not kept, or one of an extension; with or without a filter on its values.
 fn is_dropped(lower: &str) -> bool {
     let base = lower.split(['[', '.']).next().unwrap_or_default();
-    DROPPED.contains(&lower) || (base != "name" && DROPPED.contains(&base)) || lower.starts_with("urn:")
+    DROPPED.contains(&lower) || (base != "name" && DROPPED.contains(&base)) || is_extension(lower)
+}
+
+/// What the core schema itself defines is known or no attribute: it is never dropped in silence.
+fn is_extension(lower: &str) -> bool {
+    lower.starts_with("urn:") && !lower.starts_with(&SCHEMA.to_ascii_lowercase())
 }
 
 fn text(name: &str, value: Option<&Value>) -> Result<Option<String>, ScimError> {

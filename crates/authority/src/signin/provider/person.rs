@@ -1,7 +1,7 @@
 //! Whom a provider's ID token makes of whom: the account of a person, made or brought up to date when they sign in.
 
 use super::settings::{ProviderSettings, display_name};
-use crate::{Server, http::error::Rejection};
+use crate::{Server, http::error::Rejection, offboarding::end::accounts};
 use remit_decide::facts;
 use remit_ledger::record::{Draft, EffectConfirmed, OutcomeStatus, ProducerKind, RecordType};
 use remit_model::{Code, Fault, Human, HumanStatus, Identity, Managed, Passkeys, Principal, Refusal, ToolClass};
@@ -26,6 +26,10 @@ pub(crate) fn arrive(snapshot: &Snapshot, provider: &ProviderSettings, token: &P
     let entitlements = provider.entitlements(&token.all);
     let shown = display_name(&token.all);
     let Some(known) = known else {
+        // The provider may have had another name here: who is disabled under it is disabled.
+        if accounts(snapshot, &identity.issuer, &identity.subject).iter().any(|human| is_stopped(human)) {
+            return Err(Refusal::new(Code::HumanDisabled, "the account of this person is disabled").into());
+        }
         let display_name = shown.unwrap_or_else(|| name.clone());
         let human = Human {
             name,
@@ -44,7 +48,7 @@ pub(crate) fn arrive(snapshot: &Snapshot, provider: &ProviderSettings, token: &P
     if known.identity.as_ref().is_none_or(|held| (&held.issuer, &held.subject) != (&identity.issuer, &identity.subject)) {
         return Err(Fault::new(format!("the local name `{name}` is taken by another account")).into());
     }
-    if known.status == HumanStatus::Disabled || known.identity.as_ref().is_some_and(Identity::is_deactivated) {
+    if is_stopped(known) {
         return Err(Refusal::new(Code::HumanDisabled, format!("the account of `{}` is disabled", known.subject())).into());
     }
     let display_name = shown.unwrap_or_else(|| known.display_name.clone());
@@ -54,6 +58,10 @@ pub(crate) fn arrive(snapshot: &Snapshot, provider: &ProviderSettings, token: &P
         () => None,
     };
     Ok(Arrival { human: Human { display_name, entitlements, ..Human::clone(known) }, change })
+}
+
+fn is_stopped(human: &Human) -> bool {
+    human.status == HumanStatus::Disabled || human.identity.as_ref().is_some_and(Identity::is_deactivated)
 }
 
 impl Arrival {
