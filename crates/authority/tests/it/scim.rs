@@ -287,6 +287,24 @@ async fn what_the_core_schema_names_is_never_left_aside_in_silence() {
 }
 
 #[tokio::test]
+async fn who_was_deactivated_stays_so_when_the_provider_gets_another_name_here() {
+    let (world, mut corp) = provisioned().await;
+    let mut user = alice();
+    user["active"] = json!(false);
+    assert_eq!(create(&world, &user).await.status, StatusCode::CREATED);
+    corp.name = "staff";
+    offer(&world, vec![provisioning(&corp, SECRET)]);
+    world.advance(100);
+    corp.behaviour().age = 0;
+    let reply = Browser::default().through(&world, &corp, &request()).await;
+    assert!(reply.text.contains("human_disabled") && !is_consent(&reply), "{}", reply.text);
+    // Another person of that provider is not kept out.
+    corp.behaviour().claims["sub"] = json!("another");
+    let reply = Browser::default().through(&world, &corp, &request()).await;
+    assert!(is_consent(&reply), "{}", reply.text);
+}
+
+#[tokio::test]
 async fn what_is_not_scim_or_too_large_is_refused_with_its_error() {
     let (world, _corp) = provisioned().await;
     let id = text(&create(&world, &alice()).await.body, "id").to_owned();
